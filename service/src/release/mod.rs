@@ -1,0 +1,21 @@
+//! The words of the domain as types: what a release is, what can be asked of it, what is seen of it and what shall become of it.
+//!
+//! No behaviour beyond a type's own validity: deciding is `plan` and `rollout`, writing out is `render`.
+
+mod document;
+mod observed;
+mod period;
+mod plan;
+mod request;
+mod serving;
+mod strategy;
+mod traffic;
+
+pub use document::*;
+pub use observed::*;
+pub use period::Period;
+pub use plan::*;
+pub use request::*;
+pub use serving::*;
+pub use strategy::*;
+pub use traffic::*;

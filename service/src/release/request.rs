@@ -1,0 +1,192 @@
+//! What can be asked of a release: as people write it, and made absolute so that it means the same whenever it is carried out.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
+
+use super::{Artifact, HeaderMatch, Period, ReleaseSpec, Role, Serving, Step, Strategy};
+use crate::names::{CommitId, ModelName, PredictorName, Version};
+
+/// A request as a person or program writes it: the short form. What it leaves out is worked out from what is deployed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ReleaseRequest {
+    pub model: ModelName,
+    /// A string or a whole number.
+    #[serde(deserialize_with = "version_or_number")]
+    pub version: Version,
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// The version that is compared against: the stable one that is deployed, unless given; another one is a conflict.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "maybe_version_or_number")]
+    pub baseline: Option<Version>,
+    /// Canary: weights in percent, or steps with a pause. 5, 25, 50 by hand unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<Vec<StepRequest>>,
+    /// A/B: percent per arm, equal shares unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<std::collections::BTreeMap<String, u8>>)]
+    pub weights: Option<IndexMap<Role, u8>>,
+    /// A/B: requests that go to one arm by a header.
+    #[serde(rename = "match", default, skip_serializing_if = "Vec::is_empty")]
+    pub matches: Vec<HeaderMatch>,
+    /// Shadow: mirrored share in percent, 100 unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
+    /// Blue-green: how long the colour left behind is kept, 30m unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale_down_delay: Option<Period>,
+    /// Blue-green: flips by itself after this time; by hand unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_promote_after: Option<Period>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_uri: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<Serving>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Period>,
+    /// Who asks, where the caller speaks for somebody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<String>,
+}
+
+/// A step of a canary: a weight alone, or with its pause.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum StepRequest {
+    Weight(u8),
+    Step(Step),
+}
+
+/// What is asked of a release by an act.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// One step on, or the flip.
+    Advance,
+    /// To the end; `variant` names the winner of an A/B release.
+    Promote { variant: Option<Role> },
+    /// Back to the stable variant.
+    Abort,
+    /// To the newest settled state before the present one, or to the one named.
+    Rollback { to: Option<RollbackTo> },
+    Pause,
+    Resume,
+    /// Other shares: per arm of an A/B release, or the percentage of a shadow.
+    Weights(WeightsRequest),
+    Retract,
+    Rerender,
+}
+
+/// Where a rollback goes when somebody says so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RollbackTo {
+    Commit(CommitId),
+    Version(Version),
+}
+
+/// New shares: `weights` for an A/B release, `percent` for a shadow.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WeightsRequest {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<std::collections::BTreeMap<String, u8>>)]
+    pub weights: Option<IndexMap<Role, u8>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
+}
+
+/// A request made absolute: it names versions, predictors, weights and commits, never "the next" or "the other",
+/// so that carrying it out twice, or after a takeover, is one effect.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "intent", rename_all = "camelCase")]
+pub enum Intent {
+    /// The release shall be like this.
+    Put(Box<Wanted>),
+    /// The canary of this candidate shall be at this step (from 0).
+    Step { candidate: PredictorName, step: u32 },
+    /// This colour shall be active.
+    Activate { colour: Role, predictor: PredictorName },
+    /// The run shall end with this predictor.
+    Promote { keep: PredictorName },
+    /// The run of this predictor shall end, with the stable one serving.
+    Abort { keep: PredictorName, reject: Vec<PredictorName> },
+    /// The settled state of this commit shall be restored.
+    Rollback { to: CommitId },
+    Pause,
+    Resume,
+    /// The shares shall be these.
+    Weights(WeightsRequest),
+    /// The release shall not be.
+    Retract,
+    /// The files shall be as the present templates render them.
+    Rerender,
+}
+
+/// The release somebody wants, in absolute terms.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Wanted {
+    pub model: ModelName,
+    pub strategy: Strategy,
+    /// The version that must be the stable one, where one was named.
+    pub baseline: Option<Version>,
+    /// The new versions: one, or up to seven arms of an A/B release after the stable one.
+    pub arms: Vec<WantedArm>,
+    /// What the stable arm shall be when the whole `spec` was given; none: as deployed.
+    pub stable: Option<WantedArm>,
+    pub steps: Option<Vec<Step>>,
+    pub weights: Option<IndexMap<Role, u8>>,
+    pub matches: Vec<HeaderMatch>,
+    pub percent: Option<u8>,
+    pub scale_down_delay: Option<Period>,
+    pub auto_promote_after: Option<Period>,
+    /// Settings of the whole release; none: as deployed, or the defaults.
+    pub serving: Option<Serving>,
+    pub deadline: Option<Period>,
+    /// The registry asked, not a person: a rejected version stays away unless its alias was set anew.
+    pub by_registry: bool,
+}
+
+/// One version somebody wants.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WantedArm {
+    pub version: Version,
+    pub artifact: Artifact,
+    pub serving: Option<Serving>,
+}
+
+/// The body of a PUT: the short form, or a whole release as a GET answers it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PutBody {
+    Short(Box<ReleaseRequest>),
+    Spec(Box<ReleaseSpec>),
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum TextOrNumber {
+    Text(String),
+    Number(u32),
+}
+
+impl TextOrNumber {
+    fn into_version<E: serde::de::Error>(self) -> Result<Version, E> {
+        let text = match self {
+            Self::Text(text) => text,
+            Self::Number(number) => number.to_string(),
+        };
+        Version::parse(&text).map_err(E::custom)
+    }
+}
+
+fn version_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Version, D::Error> {
+    TextOrNumber::deserialize(deserializer)?.into_version()
+}
+
+fn maybe_version_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Version>, D::Error> {
+    Option::<TextOrNumber>::deserialize(deserializer)?.map(TextOrNumber::into_version).transpose()
+}
