@@ -10,6 +10,8 @@ mod request;
 mod serving;
 mod strategy;
 mod traffic;
+mod validity;
+mod wanted;
 
 pub use document::*;
 pub use observed::*;
@@ -19,3 +21,4 @@ pub use request::*;
 pub use serving::*;
 pub use strategy::*;
 pub use traffic::*;
+pub use validity::*;

@@ -84,6 +84,8 @@ pub struct Change {
     /// The commit's body: what changes for callers, in plain words.
     pub body: String,
     pub files: Files,
+    /// What the intent waits for after this commit, where one commit does not fulfil it: then it is planned again.
+    pub more: Option<String>,
 }
 
 /// Where the rendered files of a change come from.

@@ -123,6 +123,14 @@ pub enum Intent {
     Retract,
     /// The files shall be as the present templates render them.
     Rerender,
+    /// What entered shall get its traffic; decided by the rollout.
+    Run { entered: Vec<PredictorName> },
+    /// These predictors, which no route names, shall go; decided by the rollout.
+    Remove { gone: Vec<PredictorName> },
+    /// The release shall serve this predictor through its own Service; decided by the rollout.
+    Settle { keep: PredictorName },
+    /// The documentation page of this predictor shall be routed; decided by the rollout.
+    RouteDocs { predictor: PredictorName },
 }
 
 /// The release somebody wants, in absolute terms.

@@ -1,0 +1,283 @@
+//! What a request's and a document's fields may be: each offending field is named with the rule it breaks.
+
+use indexmap::IndexMap;
+
+use super::{Artifact, Autoscaling, EnvVar, HeaderMatch, Release, Resources, Role, Serving, Step, Strategy, Violation};
+
+/// The most steps of a canary; more than anyone watches.
+const STEPS_MAX: usize = 20;
+
+/// The most header matches of an A/B release: Gateway API allows 16 rules a route, and two are taken.
+const MATCHES_MAX: usize = 14;
+
+/// The most environment variables of a variant; all of them together stay far below Kubernetes' object limit.
+const ENV_MAX: usize = 100;
+
+/// The longest value of one environment variable in bytes.
+const ENV_VALUE_BYTES_MAX: usize = 8 * 1024;
+
+/// Names that make the operator drop the rest of a container's environment (seen on Seldon 1.17.1, `mlserver.go` and
+/// `seldondeployment_prepackaged_servers.go`).
+const ENV_NAMES_THAT_WIPE: [&str; 6] = [
+    "MLSERVER_HTTP_PORT",
+    "MLSERVER_GRPC_PORT",
+    "MLSERVER_MODEL_URI",
+    "PREDICTIVE_UNIT_HTTP_SERVICE_PORT",
+    "PREDICTIVE_UNIT_GRPC_SERVICE_PORT",
+    "PREDICTIVE_UNIT_PARAMETERS",
+];
+
+/// Parts of a name that say its value is a secret.
+const SECRET_WORDS: [&str; 4] = ["KEY", "TOKEN", "SECRET", "PASSWORD"];
+
+/// Collects offending fields.
+#[derive(Debug, Default)]
+pub struct Violations(Vec<Violation>);
+
+impl Violations {
+    /// Notes an offending field.
+    pub fn add(&mut self, field: impl Into<String>, detail: impl Into<String>) {
+        self.0.push(Violation { field: field.into(), detail: detail.into() });
+    }
+
+    /// Notes the field unless the rule holds.
+    pub fn require(&mut self, holds: bool, field: &str, detail: &str) {
+        if !holds {
+            self.add(field, detail);
+        }
+    }
+
+    /// All of them.
+    pub fn into_vec(self) -> Vec<Violation> {
+        self.0
+    }
+}
+
+impl Serving {
+    /// Notes each setting that cannot work; `at` is the path of this object in the request.
+    pub fn check(&self, at: &str, found: &mut Violations) {
+        let field = |name: &str| format!("{at}.{name}");
+        if let Some(port) = self.port {
+            found.require(port != 0, &field("port"), "must be a port from 1 to 65535");
+            let taken = self.engine() && matches!(port, 8000 | 5001);
+            found.require(!taken, &field("port"), "must not be 8000 or 5001, which the engine listens on");
+            found.require(!matches!(port, 6000 | 9500), &field("port"), "must not be 6000 or 9500, which are for metrics and gRPC");
+        }
+        found.require(self.replicas != Some(0), &field("replicas"), "must be at least 1: a predictor without a pod freezes the release");
+        if let Some(Autoscaling { min, max, cpu }) = self.autoscaling {
+            found.require(min >= 1 && min <= max, &field("autoscaling"), "must have 1 ≤ min ≤ max");
+            found.require((1..=100).contains(&cpu), &field("autoscaling.cpu"), "must be 1 to 100");
+        }
+        if let Some(resources) = &self.resources {
+            resources.check(&field("resources"), found);
+        }
+        for (i, variable) in self.env.iter().flatten().enumerate() {
+            variable.check(&format!("{at}.env[{i}]"), found);
+        }
+        found.require(self.env.as_ref().is_none_or(|env| env.len() <= ENV_MAX), &field("env"), "has more than 100 variables");
+        found.require(self.timeout.is_none_or(|t| !t.is_zero()), &field("timeout"), "must be at least 1s");
+        for (name, path) in [("docsPath", self.docs_path.as_ref()), ("probe.path", self.probe.as_ref().map(|p| &p.path))] {
+            found.require(path.is_none_or(|p| is_url_path(p)), &field(name), "must begin with `/` and hold only letters, digits and -._~/");
+        }
+        found.require(self.runtime.as_ref().is_none_or(|image| is_image(image)), &field("runtime"), "is not an image reference");
+        found.require(self.storage_secret.as_ref().is_none_or(|s| is_object_name(s)), &field("storageSecret"), "is not the name of a Secret");
+        if let Some(pod) = &self.pod {
+            let names = pod.image_pull_secrets.iter().chain(&pod.service_account_name).chain(&pod.priority_class_name).chain(&pod.runtime_class_name);
+            for name in names {
+                found.require(is_object_name(name), &field("pod"), "names an object with a name that Kubernetes would refuse");
+            }
+        }
+    }
+}
+
+impl Resources {
+    fn check(&self, at: &str, found: &mut Violations) {
+        for (side, quantities) in [("requests", &self.requests), ("limits", &self.limits)] {
+            for (name, quantity) in quantities {
+                let ok = is_quantity(quantity) && is_resource_name(name);
+                found.require(ok, &format!("{at}.{side}"), "must hold resource names with quantities such as `500m` or `1Gi`");
+            }
+        }
+    }
+}
+
+impl EnvVar {
+    fn check(&self, at: &str, found: &mut Violations) {
+        let name_ok = !self.name.is_empty()
+            && self.name.len() <= 253
+            && self.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+            && !self.name.starts_with(|c: char| c.is_ascii_digit());
+        found.require(name_ok, &format!("{at}.name"), "is not the name of an environment variable");
+        let wipes = ENV_NAMES_THAT_WIPE.contains(&self.name.as_str());
+        found.require(!wipes, &format!("{at}.name"), "is set by Seldon itself; set here, the container would lose all its other variables");
+        found.require(self.value.is_some() != self.value_from.is_some(), at, "must have exactly one of `value` and `valueFrom`");
+        let upper = self.name.to_ascii_uppercase();
+        let secret = self.value.is_some() && SECRET_WORDS.iter().any(|word| upper.contains(word));
+        found.require(!secret, &format!("{at}.value"), "looks like a secret, which would end up in Git: use `valueFrom.secretKeyRef`");
+        found.require(self.value.as_ref().is_none_or(|v| v.len() <= ENV_VALUE_BYTES_MAX), &format!("{at}.value"), "is longer than 8 KiB");
+        if let Some(source) = &self.value_from {
+            found.require(is_object_name(&source.secret_key_ref.name), at, "names a Secret with a name that Kubernetes would refuse");
+        }
+    }
+}
+
+impl Artifact {
+    /// Notes what is wrong with what shall be served.
+    pub fn check(&self, at: &str, found: &mut Violations) {
+        if let Some(image) = &self.image {
+            found.require(is_image(image), &format!("{at}image"), "is not an image reference such as `registry.example/fraud:8`");
+        }
+        if let Some(uri) = &self.model_uri {
+            found.require(is_model_uri(uri), &format!("{at}modelUri"), "must be an address a cluster can read, such as `s3://bucket/path`");
+        }
+        found.require(self.image.is_none() || self.model_uri.is_none(), &format!("{at}modelUri"), "cannot be given together with `image`");
+    }
+}
+
+/// Notes what is wrong with the steps of a canary.
+pub fn check_steps(steps: &[Step], found: &mut Violations) {
+    found.require((1..=STEPS_MAX).contains(&steps.len()), "steps", "must be 1 to 20 steps");
+    for step in steps {
+        found.require((1..=99).contains(&step.weight), "steps", "must have weights from 1 to 99: `promote` is what gives 100");
+    }
+    let rising = steps.windows(2).all(|pair| pair[0].weight < pair[1].weight);
+    found.require(rising, "steps", "must have rising weights");
+}
+
+/// Notes what is wrong with the shares of A/B arms.
+pub fn check_weights(weights: &IndexMap<Role, u8>, arms: usize, found: &mut Violations) {
+    let expected = &Role::ARMS[..arms.min(Role::ARMS.len())];
+    let complete = weights.len() == expected.len() && expected.iter().all(|role| weights.contains_key(role));
+    let names: Vec<&str> = expected.iter().map(|role| role.as_str()).collect();
+    found.require(complete, "weights", &format!("must name each arm once: {}", names.join(", ")));
+    found.require(weights.values().all(|w| (1..=99).contains(w)), "weights", "must be from 1 to 99");
+    let sum: u32 = weights.values().map(|w| u32::from(*w)).sum();
+    found.require(sum == 100, "weights", &format!("must sum to 100, not {sum}"));
+}
+
+/// Notes what is wrong with the header matches of an A/B release.
+pub fn check_matches(matches: &[HeaderMatch], arms: usize, found: &mut Violations) {
+    found.require(matches.len() <= MATCHES_MAX, "match", "has more than 14 rules");
+    for (i, rule) in matches.iter().enumerate() {
+        let at = format!("match[{i}]");
+        let name_ok = (1..=64).contains(&rule.header.len()) && rule.header.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        found.require(name_ok, &format!("{at}.header"), "must be the name of a header in lower case");
+        let value_ok = (1..=256).contains(&rule.value.len()) && rule.value.bytes().all(|b| (0x20..0x7f).contains(&b));
+        found.require(value_ok, &format!("{at}.value"), "must be 1 to 256 printable ASCII characters");
+        let arm = Role::ARMS[..arms.min(Role::ARMS.len())].contains(&rule.variant);
+        found.require(arm, &format!("{at}.variant"), "must be one of the arms");
+        let doubled = matches[..i].iter().any(|other| other.header == rule.header && other.value == rule.value);
+        found.require(!doubled, &at, "repeats an earlier rule");
+    }
+}
+
+impl Release {
+    /// Everything that makes this document no valid release, field by field; for one that a person wrote.
+    pub fn violations(&self) -> Vec<Violation> {
+        let mut found = Violations::default();
+        let spec = &self.spec;
+        found.require(!spec.variants.is_empty() && spec.variants.len() <= 16, "spec.variants", "must be 1 to 16 variants");
+        spec.serving.check("spec.serving", &mut found);
+        for (i, variant) in spec.variants.iter().enumerate() {
+            let at = format!("spec.variants[{i}]");
+            variant.artifact.check(&format!("{at}."), &mut found);
+            let served = variant.artifact.image.is_some() || variant.artifact.model_uri.is_some();
+            found.require(served, &at, "must have `image` or `modelUri`");
+            let names_version = variant.predictor.parts().0 == variant.version.as_str();
+            found.require(names_version, &format!("{at}.predictor"), "must be named after its version");
+            let doubled = spec.variants[..i].iter().any(|other| other.predictor == variant.predictor);
+            found.require(!doubled, &format!("{at}.predictor"), "is there twice");
+            if let Some(serving) = &variant.serving {
+                serving.check(&format!("{at}.serving"), &mut found);
+            }
+            let protocol = self.serving_of(variant).protocol();
+            found.require(protocol == spec.serving.protocol(), &format!("{at}.serving.protocol"), "must be the release's: one release has one protocol");
+        }
+        self.check_roles(&mut found);
+        self.check_settings(&mut found);
+        found.into_vec()
+    }
+
+    fn check_roles(&self, found: &mut Violations) {
+        let strategy = self.spec.strategy;
+        let first_ok = self.stable().is_some_and(|variant| variant.role == strategy.stable_role());
+        found.require(first_ok, "spec.variants[0].role", &format!("must be `{}`", strategy.stable_role()));
+        let mut leaving = false;
+        for (i, variant) in self.spec.variants.iter().enumerate() {
+            found.require(!leaving || variant.role == Role::Leaving, &format!("spec.variants[{i}].role"), "must not come after one that leaves");
+            leaving |= variant.role == Role::Leaving;
+        }
+        let expected = match strategy {
+            Strategy::Ab => Role::ARMS.to_vec(),
+            other => vec![other.stable_role(), other.new_role()],
+        };
+        let roles_ok = self.staying().zip(&expected).all(|(variant, role)| variant.role == *role) && self.staying().count() <= expected.len();
+        found.require(roles_ok, "spec.variants", "must have the roles of the strategy, in order");
+    }
+
+    fn check_settings(&self, found: &mut Violations) {
+        let spec = &self.spec;
+        let given = [
+            (Strategy::Canary, spec.canary.is_some(), "spec.canary"),
+            (Strategy::Ab, spec.ab.is_some(), "spec.ab"),
+            (Strategy::BlueGreen, spec.blue_green.is_some(), "spec.blueGreen"),
+            (Strategy::Shadow, spec.shadow.is_some(), "spec.shadow"),
+        ];
+        for (strategy, is_given, field) in given {
+            found.require(is_given == (strategy == spec.strategy), field, "must be there exactly for its own strategy");
+        }
+        if let Some(canary) = &spec.canary {
+            check_steps(&canary.steps, found);
+        }
+        let arms = self.staying().count();
+        if let Some(ab) = spec.ab.as_ref().filter(|_| arms > 1) {
+            check_weights(&ab.weights, arms, found);
+            check_matches(&ab.matches, arms, found);
+        }
+        let active = spec.blue_green.as_ref().map_or(Role::Blue, |bg| bg.active);
+        found.require(matches!(active, Role::Blue | Role::Green), "spec.blueGreen.active", "must be `blue` or `green`");
+        let percent = spec.shadow.as_ref().map_or(1, |shadow| shadow.percent);
+        found.require((1..=100).contains(&percent), "spec.shadow.percent", "must be 1 to 100");
+    }
+}
+
+/// Whether it can stand where an image reference stands: no spaces, no quotes, nothing a shell or YAML would read otherwise.
+fn is_image(text: &str) -> bool {
+    (1..=512).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/:@+".contains(&b))
+        && !text.contains("..")
+        && !text.ends_with(['/', ':', '@'])
+}
+
+fn is_model_uri(text: &str) -> bool {
+    const SCHEMES: [&str; 7] = ["s3://", "gs://", "azure://", "http://", "https://", "pvc://", "mlflow-artifacts:/"];
+    (1..=1024).contains(&text.len())
+        && SCHEMES.iter().any(|scheme| text.starts_with(scheme) && text.len() > scheme.len())
+        && text.bytes().all(|b| b.is_ascii_graphic() && !b"\"'`\\<>{}|^".contains(&b))
+        && !text.contains("..")
+        && !text.split_once("://").is_some_and(|(_, rest)| rest.split('/').next().is_some_and(|host| host.contains('@')))
+}
+
+fn is_url_path(text: &str) -> bool {
+    (1..=256).contains(&text.len()) && text.starts_with('/') && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~/".contains(&b))
+}
+
+fn is_object_name(text: &str) -> bool {
+    (1..=253).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b))
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.ends_with(|c: char| c.is_ascii_alphanumeric())
+}
+
+fn is_resource_name(text: &str) -> bool {
+    (1..=253).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-./_".contains(&b))
+}
+
+/// Kubernetes' quantity: a decimal number with an optional suffix (`apimachinery/pkg/api/resource/quantity.go`), here without a sign or exponent.
+fn is_quantity(text: &str) -> bool {
+    let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, suffix) = text.split_at(digits_end);
+    let number_ok = number.starts_with(|c: char| c.is_ascii_digit()) && number.matches('.').count() <= 1 && number.len() <= 20;
+    number_ok && ["", "m", "k", "M", "G", "T", "P", "Ki", "Mi", "Gi", "Ti", "Pi"].contains(&suffix)
+}

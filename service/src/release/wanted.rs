@@ -1,0 +1,145 @@
+//! A request as it is written, checked and made absolute as far as that needs no look at what is deployed.
+
+use super::{
+    Artifact, ReleaseRequest, ReleaseSpec, Refusal, Role, Step, StepRequest, Strategy, Variant, Violations, Wanted, WantedArm, check_matches, check_steps,
+    check_weights,
+};
+
+impl ReleaseRequest {
+    /// Checks the request and makes it absolute.
+    ///
+    /// # Errors
+    /// A refusal with every offending field.
+    pub fn wanted(self) -> Result<Wanted, Refusal> {
+        let mut found = Violations::default();
+        self.check(&mut found);
+        let found = found.into_vec();
+        if !found.is_empty() {
+            return Err(Refusal::violations(found));
+        }
+        let steps = self.steps.map(|steps| steps.into_iter().map(StepRequest::step).collect());
+        let unpinned = self.image.as_ref().is_some_and(|image| !image.contains("@sha256:"));
+        let artifact = Artifact { image: self.image, model_uri: self.model_uri, unpinned };
+        Ok(Wanted {
+            model: self.model,
+            strategy: self.strategy,
+            baseline: self.baseline,
+            arms: vec![WantedArm { version: self.version, artifact, serving: None }],
+            stable: None,
+            steps,
+            weights: self.weights,
+            matches: self.matches,
+            percent: self.percent,
+            scale_down_delay: self.scale_down_delay,
+            auto_promote_after: self.auto_promote_after,
+            serving: self.serving,
+            deadline: self.deadline,
+            by_registry: false,
+        })
+    }
+
+    fn check(&self, found: &mut Violations) {
+        let artifact = Artifact { image: self.image.clone(), model_uri: self.model_uri.clone(), unpinned: false };
+        artifact.check("", found);
+        if let Some(serving) = &self.serving {
+            serving.check("serving", found);
+        }
+        let strategy = self.strategy;
+        let only = |found: &mut Violations, given: bool, field: &str, of: Strategy| {
+            found.require(!given || strategy == of, field, &format!("is for the strategy `{of}`, not for `{strategy}`"));
+        };
+        only(found, self.steps.is_some(), "steps", Strategy::Canary);
+        only(found, self.weights.is_some(), "weights", Strategy::Ab);
+        only(found, !self.matches.is_empty(), "match", Strategy::Ab);
+        only(found, self.percent.is_some(), "percent", Strategy::Shadow);
+        only(found, self.scale_down_delay.is_some(), "scaleDownDelay", Strategy::BlueGreen);
+        only(found, self.auto_promote_after.is_some(), "autoPromoteAfter", Strategy::BlueGreen);
+        if let Some(steps) = &self.steps {
+            let steps: Vec<Step> = steps.iter().cloned().map(StepRequest::step).collect();
+            check_steps(&steps, found);
+        }
+        if let Some(weights) = &self.weights {
+            check_weights(weights, 2, found);
+        }
+        check_matches(&self.matches, 2, found);
+        found.require(self.percent.is_none_or(|p| (1..=100).contains(&p)), "percent", "must be from 1 to 100");
+        found.require(self.deadline.is_none_or(|d| !d.is_zero()), "deadline", "must be at least 1s");
+        let who_ok = self.requested_by.as_ref().is_none_or(|who| who.chars().count() <= 100 && !who.chars().any(char::is_control));
+        found.require(who_ok, "requestedBy", "must be at most 100 characters without control characters");
+    }
+}
+
+impl StepRequest {
+    /// The step; a weight alone is a step that waits for a person.
+    pub fn step(self) -> Step {
+        match self {
+            Self::Weight(weight) => Step { weight, pause: None },
+            Self::Step(step) => step,
+        }
+    }
+}
+
+impl ReleaseSpec {
+    /// Reads a whole `spec` as a request: its variants, without those that leave, are what is wanted.
+    ///
+    /// # Errors
+    /// A refusal with every offending field.
+    pub fn wanted(self) -> Result<Wanted, Refusal> {
+        let mut found = Violations::default();
+        let staying: Vec<&Variant> = self.variants.iter().filter(|variant| variant.role != Role::Leaving).collect();
+        let wanted_count = match self.strategy {
+            // A single release has two only on its way to another engine or port, a state that nobody asks for.
+            Strategy::Single => 1..=2,
+            Strategy::Ab => 1..=8,
+            _ => 1..=2,
+        };
+        found.require(wanted_count.contains(&staying.len()), "spec.variants", "has too few or too many variants for the strategy");
+        self.serving.check("spec.serving", &mut found);
+        for (i, variant) in staying.iter().enumerate() {
+            variant.artifact.check(&format!("spec.variants[{i}]."), &mut found);
+            if let Some(serving) = &variant.serving {
+                serving.check(&format!("spec.variants[{i}].serving"), &mut found);
+            }
+        }
+        if let Some(canary) = &self.canary {
+            check_steps(&canary.steps, &mut found);
+        }
+        if let Some(ab) = self.ab.as_ref().filter(|_| staying.len() > 1) {
+            check_weights(&ab.weights, staying.len(), &mut found);
+            check_matches(&ab.matches, staying.len(), &mut found);
+        }
+        let percent = self.shadow.as_ref().map_or(1, |shadow| shadow.percent);
+        found.require((1..=100).contains(&percent), "spec.shadow.percent", "must be from 1 to 100");
+        let found = found.into_vec();
+        if !found.is_empty() {
+            return Err(Refusal::violations(found));
+        }
+        let mut arms: Vec<WantedArm> = staying.into_iter().map(WantedArm::of).collect();
+        let stable = if arms.len() > 1 { Some(arms.remove(0)) } else { None };
+        // A run on its way out wants what it keeps, whatever strategy brought it there.
+        let strategy = if stable.is_some() { self.strategy } else { Strategy::Single };
+        let ab = self.ab.filter(|_| strategy == Strategy::Ab);
+        Ok(Wanted {
+            model: self.model,
+            strategy,
+            baseline: stable.as_ref().map(|arm| arm.version.clone()),
+            arms,
+            stable,
+            steps: self.canary.filter(|_| strategy == Strategy::Canary).map(|canary| canary.steps),
+            weights: ab.as_ref().map(|ab| ab.weights.clone()),
+            matches: ab.map(|ab| ab.matches).unwrap_or_default(),
+            percent: self.shadow.filter(|_| strategy == Strategy::Shadow).map(|shadow| shadow.percent),
+            scale_down_delay: self.blue_green.as_ref().map(|bg| bg.scale_down_delay).filter(|_| strategy == Strategy::BlueGreen),
+            auto_promote_after: self.blue_green.and_then(|bg| bg.auto_promote_after).filter(|_| strategy == Strategy::BlueGreen),
+            serving: Some(self.serving),
+            deadline: Some(self.deadline),
+            by_registry: false,
+        })
+    }
+}
+
+impl WantedArm {
+    fn of(variant: &Variant) -> Self {
+        Self { version: variant.version.clone(), artifact: variant.artifact.clone(), serving: variant.serving.clone() }
+    }
+}
