@@ -1,1 +1,24 @@
-//! (to come)
+//! Step 6: manifests → commit → push. The GitOps repository: read by path, edited by path, moved on by compare-and-swap.
+//!
+//! Knows names and what a commit does; knows no model and no template. What is committed, and when, is `worker`'s.
+
+mod draft;
+mod error;
+mod handles;
+mod history;
+mod maintain;
+pub mod message;
+mod publish;
+mod repository;
+mod seed;
+pub mod serve;
+mod tree;
+
+pub use draft::{Draft, Edit};
+pub use error::GitError;
+pub use history::LogEntry;
+pub use maintain::Maintained;
+pub use message::Message;
+pub use publish::Publish;
+pub use repository::{Author, EntryKind, Repository, Seeded};
+pub use seed::seed;
