@@ -47,6 +47,9 @@ pub mod cli;
 /// Wiring: knows everybody, nobody knows it.
 pub mod app;
 
+/// Tokens, roles, scopes.
+pub mod access;
+
 pub mod clock;
 pub mod command;
 pub mod config;
