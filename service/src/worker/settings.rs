@@ -1,0 +1,37 @@
+//! What the worker needs of the configuration.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::git::Author;
+use crate::names::EnvironmentName;
+use crate::plan::EnvironmentTarget;
+use crate::release::{Period, Serving};
+use crate::render::Templates;
+
+/// What the worker needs of the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Everything it keeps lies here; the repository in `gitops.git`.
+    pub data_dir: PathBuf,
+    /// `sqlite:` for the file in the data directory.
+    pub store_url: String,
+    /// Paths and contents that a new repository begins with.
+    pub seed: Vec<(String, Vec<u8>)>,
+    /// Who makes the commits.
+    pub author: Author,
+    pub environments: BTreeMap<EnvironmentName, EnvironmentSettings>,
+    pub templates: Templates,
+    /// Settings of every new release.
+    pub serving: Serving,
+}
+
+/// One environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvironmentSettings {
+    pub target: EnvironmentTarget,
+    /// Where no cluster is watched: how long after a commit it counts as applied.
+    pub blind_delay: Period,
+    /// The storm guard: releases that events may newly make in a minute.
+    pub new_releases_per_minute: u32,
+}
