@@ -1,0 +1,271 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// A data directory with a configuration in it and an environment.
+struct Scene {
+    dir: TempDir,
+    environment: Environment,
+}
+
+impl Scene {
+    fn new(file: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("kmlflow.yaml"), file).unwrap();
+        Self { dir, environment: Environment::new() }
+    }
+
+    fn var(mut self, name: &str, text: &str) -> Self {
+        self.environment.insert(name.to_owned(), text.to_owned());
+        self
+    }
+
+    fn secret(self, name: &str, text: &str, mode: u32) -> Self {
+        let path = self.dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        self
+    }
+
+    fn load(&self) -> Result<Config, ConfigError> {
+        let flags = Flags { data_dir: Some(self.dir.path().to_owned()), ..Flags::default() };
+        Config::load(&flags, &self.environment)
+    }
+
+    fn sentence(&self) -> String {
+        self.load().unwrap_err().sentence
+    }
+}
+
+fn production(config: &Config) -> &EnvironmentConfig {
+    &config.environments[&"production".parse().unwrap()]
+}
+
+#[test]
+fn every_key_of_the_default_file_has_a_comment() {
+    let lines: Vec<&str> = DEFAULT_FILE.lines().collect();
+    for (n, line) in lines.iter().enumerate() {
+        let is_group = line.ends_with(':');
+        let is_key = !line.trim_start().starts_with('#') && line.contains(':') && !is_group;
+        let above = lines[..n].iter().rev().find(|above| !above.trim().is_empty()).copied().unwrap_or_default();
+        assert!(!is_key || above.trim_start().starts_with('#'), "line {}: {line}", n + 1);
+    }
+}
+
+#[test]
+fn the_default_file_has_every_key_and_nothing_else() {
+    let config = Scene::new("").load().unwrap();
+    let mut written = serde_yaml::to_value(&config).unwrap();
+    written["data_dir"] = Value::Null;
+    let mut defaults: Value = serde_yaml::from_str(DEFAULT_FILE).unwrap();
+    // Serialising leaves out what is empty; the file shows it.
+    defaults["links"] = Value::Mapping(serde_yaml::Mapping::new());
+    defaults["monitoring"].as_mapping_mut().unwrap().remove("labels");
+    assert_eq!(written, defaults);
+    assert_eq!(production(&config).blind_delay, Period::from_minutes(5));
+    assert_eq!(DEFAULT_URL, format!("http://{}", config.listen));
+}
+
+#[test]
+fn the_file_overrides_the_defaults_and_the_environment_overrides_the_file() {
+    let scene =
+        Scene::new("git: {branch: live}\nenvironments: {production: {blind_delay: 1m, host_suffix: a.example}}");
+    let scene = scene
+        .var("KMLFLOW__ENVIRONMENTS__PRODUCTION__BLIND_DELAY", "0s")
+        .var("KMLFLOW__MONITORING__LABELS", "{release: prometheus}");
+    let config = scene.load().unwrap();
+    assert_eq!(config.git.branch, "live");
+    assert_eq!(production(&config).blind_delay, Period::ZERO);
+    assert_eq!(production(&config).host_suffix, "a.example");
+    assert_eq!(config.monitoring.labels["release"], "prometheus");
+}
+
+#[test]
+fn variables_are_read_as_what_the_key_wants() {
+    let scene = Scene::new("")
+        .var("KMLFLOW__ENVIRONMENTS__PRODUCTION__CLUSTER", "7")
+        .var("KMLFLOW__ENVIRONMENTS__PRODUCTION__NAMESPACE_PREFIX", "");
+    let scene =
+        scene.var("KMLFLOW__WEBHOOKS__ALLOW_FROM", "10.0.0.0/8, 192.168.0.0/16").var("KMLFLOW__TEMPLATES_DIR", "7");
+    let scene = scene.var("KMLFLOW__ENVIRONMENTS__PRE_PROD__NEW_RELEASES_PER_MINUTE", "5").var("UNRELATED", "x");
+    let config = scene.load().unwrap();
+    assert_eq!(production(&config).cluster, "7");
+    assert_eq!(config.webhooks.allow_from.len(), 2);
+    assert_eq!(config.templates_dir.as_deref(), Some(Path::new("7")));
+    assert_eq!(config.environments[&"pre-prod".parse().unwrap()].new_releases_per_minute, 5);
+}
+
+#[test]
+fn a_named_environment_replaces_the_default_one_and_inherits_its_settings() {
+    let config = Scene::new("environments: {staging: {cluster: eu}}").load().unwrap();
+    let names: Vec<&str> = config.environments.keys().map(EnvironmentName::as_str).collect();
+    assert_eq!(names, ["staging"]);
+    assert_eq!(config.environments.values().next().unwrap().host_suffix, "k5w.localhost");
+}
+
+#[test]
+fn an_unknown_key_names_the_nearest_known_one() {
+    for (file, nearest) in [
+        ("lisen: 127.0.0.1:1", "`listen`"),
+        ("environments: {production: {blnd_delay: 1s}}", "`environments.production.blind_delay`"),
+        ("environments: {eu: {host_sufix: x}}", "`environments.eu.host_suffix`"),
+        ("blind_delay: 0s", "`environments.production.blind_delay`"),
+        ("webhooks: {mlflow: {secretfiles: []}}", "`webhooks.mlflow.secret_files`"),
+    ] {
+        let sentence = Scene::new(file).sentence();
+        assert!(sentence.contains("has no key") && sentence.contains(nearest), "{file}: {sentence}");
+    }
+    let sentence = Scene::new("").var("KMLFLOW__GIT__BRANCHES", "x").sentence();
+    assert!(sentence.contains("`git.branches`") && sentence.contains("`git.branch`"), "{sentence}");
+}
+
+#[test]
+fn a_value_that_does_not_fit_names_its_key() {
+    for (file, key) in [
+        ("listen: nowhere", "`listen`"),
+        ("environments: {production: {blind_delay: soon}}", "`environments.production.blind_delay`"),
+        (
+            "environments: {production: {new_releases_per_minute: 0}}",
+            "`environments.production.new_releases_per_minute`",
+        ),
+        ("environments: {production: {namespace_prefix: \"../\"}}", "`environments.production.namespace_prefix`"),
+        ("environments: {Production: {}}", "`environments"),
+        ("environments: {}", "`environments`"),
+        ("webhooks: {allow_from: [everywhere]}", "`webhooks.allow_from"),
+        ("public_url: kmlflow.example", "`public_url`"),
+        ("git: embedded", "`git`"),
+    ] {
+        let sentence = Scene::new(file).sentence();
+        assert!(sentence.contains(key), "{file}: {sentence}");
+    }
+    assert!(Scene::new("- a").sentence().contains("is not a mapping"));
+    assert!(Scene::new("a: [").sentence().contains("is not YAML"));
+}
+
+#[test]
+fn what_is_not_there_yet_is_refused_unless_it_is_switched_off() {
+    for file in [
+        "git: {url: \"https://git.example/gitops.git\"}",
+        "store: {url: \"postgres://db/kmlflow\"}",
+        "mlflow: {tracking_uri: http://mlflow:5000}",
+        "kubernetes: {mode: in-cluster}",
+        "prometheus: {url: http://prometheus:9090}",
+        "environments: {production: {mode: pull_request}}",
+        "environments: {production: {approval: required}}",
+        "environments: {production: {freeze: [{cron: x}]}}",
+        "webhooks: {github: {secret_files: [a]}}",
+    ] {
+        let sentence = Scene::new(file).sentence();
+        assert!(sentence.contains("is not supported yet"), "{file}: {sentence}");
+    }
+    Scene::new(
+        "kubernetes: {mode: off}\nenvironments: {production: {approval: none, freeze: []}}\ngit: {url: embedded}",
+    )
+    .load()
+    .unwrap();
+}
+
+#[test]
+fn a_refused_address_never_repeats_its_password() {
+    let sentence = Scene::new("git: {url: \"https://me:hunter2@git.example/x\"}").sentence();
+    assert!(!sentence.contains("hunter2"), "{sentence}");
+}
+
+#[test]
+fn secrets_come_from_files_and_the_environment_and_never_from_the_configuration() {
+    let scene = Scene::new("").secret("a", "first\n", 0o600).secret("b", "second", 0o640);
+    let files = format!("{0}/a,{0}/b", scene.dir.path().display());
+    let scene =
+        scene.var("KMLFLOW__WEBHOOKS__MLFLOW__SECRET_FILES", &files).var("KMLFLOW__WEBHOOKS__MLFLOW__SECRET", "third");
+    let config = scene.load().unwrap();
+    let texts: Vec<&str> = config.webhooks.mlflow.secrets.iter().map(SecretText::expose).collect();
+    assert_eq!(texts, ["first", "second", "third"]);
+    assert!(!format!("{config:?}").contains("third"));
+
+    let error = Scene::new("webhooks: {mlflow: {secret: hunter2}}").load().unwrap_err();
+    assert!(
+        error.sentence.contains("never stands in the configuration") && !error.sentence.contains("hunter2"),
+        "{error:?}"
+    );
+    assert!(error.cure.contains("webhooks.mlflow.secret_files"), "{error:?}");
+}
+
+#[test]
+fn a_secret_file_that_everybody_can_read_is_refused_unless_kubernetes_projects_it() {
+    let scene = Scene::new("").secret("a", "text", 0o644).secret("empty", " \n", 0o600);
+    let error = read_secret_file(&scene.dir.path().join("a")).unwrap_err();
+    assert!(error.sentence.contains("can be read by everybody") && error.cure.starts_with("chmod 600 "), "{error:?}");
+    std::os::unix::fs::symlink("..2026", scene.dir.path().join("..data")).unwrap();
+    assert_eq!(read_secret_file(&scene.dir.path().join("a")).unwrap().expose(), "text");
+    assert!(read_secret_file(&scene.dir.path().join("empty")).is_err());
+    assert!(read_secret_file(&scene.dir.path().join("absent")).is_err());
+}
+
+#[test]
+fn beyond_this_machine_it_needs_secrets_and_says_which() {
+    let scene = Scene::new("listen: 0.0.0.0:8080").var("KMLFLOW__WEBHOOKS__MLFLOW__SECRET", "x");
+    let sentence = scene.sentence();
+    assert!(
+        sentence.contains("`webhooks.generic.secret_files`") && !sentence.contains("webhooks.mlflow"),
+        "{sentence}"
+    );
+    scene.var("KMLFLOW__WEBHOOKS__GENERIC__SECRET", "y").load().unwrap();
+}
+
+#[test]
+fn the_data_directory_is_the_flag_before_the_variable_before_the_users_own() {
+    let environment: Environment =
+        [("HOME", "/home/ada"), ("XDG_DATA_HOME", "/xdg")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+    assert_eq!(default_data_dir(&environment).unwrap(), Path::new("/xdg/kmlflow"));
+    let mut set = environment.clone();
+    set.insert("KMLFLOW__DATA_DIR".to_owned(), "/elsewhere".to_owned());
+    assert_eq!(default_data_dir(&set).unwrap(), Path::new("/elsewhere"));
+    let flags = Flags { data_dir: Some("/flag".into()), ..Flags::default() };
+    assert_eq!(Config::load(&flags, &set).unwrap().data_dir(), Path::new("/flag"));
+    assert_eq!(default_data_dir(&Environment::new()), None);
+}
+
+#[test]
+fn the_flag_for_the_address_wins() {
+    let scene = Scene::new("listen: 127.0.0.1:1");
+    let flags = Flags {
+        data_dir: Some(scene.dir.path().to_owned()),
+        listen: Some("127.0.0.1:0".parse().unwrap()),
+        config: None,
+    };
+    let config = Config::load(&flags, &Environment::new()).unwrap();
+    assert_eq!(config.listen.port(), 0);
+    assert_eq!(config.public_url("127.0.0.1:4321".parse().unwrap()), "http://localhost:4321");
+}
+
+#[test]
+fn the_administrators_token_is_found_on_this_machine_and_never_sent_to_another() {
+    let scene = Scene::new("").secret(ADMIN_TOKEN_FILE, "kml_local\n", 0o600);
+    let here = scene.dir.path().display().to_string();
+    let scene = scene.var("KMLFLOW__DATA_DIR", &here);
+    let token = |url: Option<&str>| {
+        ClientSettings::find(url, None, &scene.environment).unwrap().token.map(|token| token.expose().to_owned())
+    };
+    assert_eq!(token(None).as_deref(), Some("kml_local"));
+    assert_eq!(token(Some("http://localhost:9/")).as_deref(), Some("kml_local"));
+    assert_eq!(token(Some("http://[::1]:9")).as_deref(), Some("kml_local"));
+    for elsewhere in [
+        "https://kmlflow.example",
+        "http://localhost.example:80",
+        "http://127.0.0.1.example",
+        "http://localhost@evil.example",
+    ] {
+        assert_eq!(token(Some(elsewhere)), None, "{elsewhere}");
+    }
+    assert!(ClientSettings::find(Some("kmlflow.example"), None, &scene.environment).is_err());
+}
+
+#[test]
+fn colour_is_off_where_the_user_says_so() {
+    let of = |name: &str, text: &str| color_allowed(&[(name.to_owned(), text.to_owned())].into());
+    assert!(color_allowed(&Environment::new()) && of("NO_COLOR", ""));
+    assert!(!of("NO_COLOR", "1") && !of("TERM", "dumb"));
+}
