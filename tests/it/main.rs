@@ -1,1 +1,5 @@
-fn main(){}
+//! Tests inside the workspace: its rules about itself, and what needs more than one module but no running service.
+
+#![cfg(test)]
+
+mod tidy;

@@ -1,1 +1,27 @@
+//! The harness of the tests from outside: the real program, real Git, bytes on a socket.
+//!
+//! It shares no code with the service, so that a mistake there is not made here a second time.
 
+/// An address space of its own for one test: temporary directory, cleared environment.
+pub mod environment;
+
+/// The service as a process: started, killed, started again.
+pub mod server;
+
+/// A small HTTP client that also sends what no well-behaved client would.
+pub mod http;
+
+/// Signed deliveries as MLflow and Standard Webhooks send them.
+pub mod delivery;
+
+/// The server-sent events of the service: how a test waits without sleeping.
+pub mod events;
+
+/// What a `git clone` shows.
+pub mod git;
+
+pub use delivery::{Delivery, Signing};
+pub use environment::TestEnvironment;
+pub use git::{Checkout, Commit};
+pub use http::{Request, Response};
+pub use server::{Server, ServerBuilder};

@@ -1,0 +1,66 @@
+//! Rules for the tests: every file is wired in, none is switched off, none sleeps.
+
+use super::{none, rust_files};
+
+#[test]
+fn no_rust_file_is_forgotten() {
+    let mut faults = Vec::new();
+    for folder in ["service/src", "bootstrap/src", "tests/src", "tests/it", "tests/e2e"] {
+        let files = rust_files(folder);
+        for file in &files {
+            let (parent, name) = file.path.rsplit_once('/').unwrap();
+            let stem = name.trim_end_matches(".rs");
+            if ["main", "lib"].contains(&stem) && parent == folder {
+                continue;
+            }
+            let (home, module) = if stem == "mod" { parent.rsplit_once('/').unwrap() } else { (parent, stem) };
+            // `a/b.rs` is declared in `a/mod.rs`, in `a.rs`, or at the top.
+            let parents = ["mod.rs", "main.rs", "lib.rs"].map(|name| format!("{home}/{name}"));
+            let declares = |text: &str| {
+                text.lines().any(|line| {
+                    line.trim().trim_start_matches("pub ").trim_start_matches("pub(crate) ") == format!("mod {module};")
+                })
+            };
+            let beside = format!("{home}.rs");
+            if !files
+                .iter()
+                .any(|other| (parents.contains(&other.path) || other.path == beside) && declares(&other.text))
+            {
+                faults.push(file.path.clone());
+            }
+        }
+    }
+    none("compiled by nobody", &faults);
+}
+
+#[test]
+fn no_test_is_switched_off_sleeps_or_cannot_fail() {
+    // Put together so that this file does not find itself.
+    let words = [
+        concat!("#[ign", "ore"),
+        concat!("thread::sl", "eep"),
+        concat!("time::sl", "eep("),
+        concat!("assert!(tr", "ue"),
+    ];
+    let mut faults = Vec::new();
+    for file in ["service/src", "bootstrap/src", "tests"].iter().flat_map(|folder| rust_files(folder)) {
+        let produces = if file.path.starts_with("tests/") { 0 } else { file.production().count() };
+        for (number, line) in file.text.lines().enumerate().skip(produces) {
+            if words.iter().any(|word| line.contains(word)) {
+                faults.push(format!("{}:{}: {}", file.path, number + 1, line.trim()));
+            }
+        }
+    }
+    none("tests that do not test", &faults);
+}
+
+#[test]
+fn every_lint_that_is_off_says_why() {
+    let bare = [concat!("#[al", "low("), concat!("#![al", "low(")];
+    let mut faults = Vec::new();
+    for file in ["service/src", "bootstrap/src", "tests"].iter().flat_map(|folder| rust_files(folder)) {
+        let found = file.text.lines().filter(|line| bare.iter().any(|word| line.contains(word)));
+        faults.extend(found.map(|line| format!("{}: {}", file.path, line.trim())));
+    }
+    none("use #[expect(lint, reason = \"…\")]", &faults);
+}

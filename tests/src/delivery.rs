@@ -1,0 +1,118 @@
+//! Signed deliveries, made from the senders' documentation alone.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use crate::http::Request;
+
+/// Who signs, and so how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signing {
+    /// MLflow's registry webhooks.
+    Mlflow,
+    /// Standard Webhooks 1.0.
+    Standard,
+}
+
+/// One delivery before it is signed.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    pub signing: Signing,
+    pub id: String,
+    pub timestamp: i64,
+    pub body: Vec<u8>,
+}
+
+impl Delivery {
+    /// A delivery of MLflow with this body.
+    pub fn mlflow(id: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self { signing: Signing::Mlflow, id: id.into(), timestamp: now(), body: body.into() }
+    }
+
+    /// A delivery of the generic door with this release request, `name`, `namespace` and `environment` in it.
+    pub fn generic(id: &str, body: &Value) -> Self {
+        Self { signing: Signing::Standard, id: id.into(), timestamp: now(), body: body.to_string().into() }
+    }
+
+    /// A new version of a model.
+    pub fn version_created(id: &str, model: &str, version: &str) -> Self {
+        let source = format!("models:/m-{version:0>32}");
+        let data = json!({"name": model, "version": version, "source": source, "run_id": null, "tags": {}, "description": null});
+        Self::mlflow(id, envelope("model_version", "created", data))
+    }
+
+    /// An alias was pointed at a version.
+    pub fn alias(id: &str, model: &str, alias: &str, version: &str) -> Self {
+        let data = json!({"name": model, "alias": alias, "version": version});
+        Self::mlflow(id, envelope("model_version_alias", "created", data))
+    }
+
+    /// An alias was taken away.
+    pub fn alias_deleted(id: &str, model: &str, alias: &str) -> Self {
+        Self::mlflow(id, envelope("model_version_alias", "deleted", json!({"name": model, "alias": alias})))
+    }
+
+    /// A tag of a version was set.
+    pub fn tag(id: &str, model: &str, version: &str, key: &str, value: &str) -> Self {
+        let data = json!({"name": model, "version": version, "key": key, "value": value});
+        Self::mlflow(id, envelope("model_version_tag", "set", data))
+    }
+
+    /// Sent at another time than now, in seconds relative to now.
+    #[must_use]
+    pub fn sent(mut self, seconds: i64) -> Self {
+        self.timestamp += seconds;
+        self
+    }
+
+    /// The path that takes it.
+    pub fn path(&self) -> &'static str {
+        match self.signing {
+            Signing::Mlflow => "/webhooks/mlflow",
+            Signing::Standard => "/webhooks/generic",
+        }
+    }
+
+    /// The request with all its headers, signed with this secret as its file holds it.
+    ///
+    /// # Panics
+    /// When a Standard Webhooks secret is not base64.
+    pub fn sign(&self, secret: &str) -> Request {
+        let request =
+            Request::new("POST", self.path()).header("Content-Type", "application/json").body(self.body.clone());
+        let timestamp = self.timestamp.to_string();
+        let signed = [self.id.as_bytes(), b".", timestamp.as_bytes(), b".", &self.body].concat();
+        match self.signing {
+            Signing::Mlflow => request
+                .header("X-MLflow-Delivery-Id", &self.id)
+                .header("X-MLflow-Timestamp", &timestamp)
+                .header("X-MLflow-Signature", format!("v1,{}", mac(secret.as_bytes(), &signed))),
+            Signing::Standard => {
+                let key = STANDARD.decode(secret.strip_prefix("whsec_").unwrap_or(secret)).expect("a base64 secret");
+                request
+                    .header("webhook-id", &self.id)
+                    .header("webhook-timestamp", &timestamp)
+                    .header("webhook-signature", format!("v1,{}", mac(&key, &signed)))
+            }
+        }
+    }
+}
+
+/// HMAC-SHA256 in base64.
+pub fn mac(key: &[u8], message: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(message);
+    STANDARD.encode(mac.finalize().into_bytes())
+}
+
+fn envelope(entity: &str, action: &str, data: Value) -> String {
+    let timestamp = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string();
+    json!({"entity": entity, "action": action, "timestamp": timestamp, "data": data}).to_string()
+}
+
+fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
