@@ -1,0 +1,234 @@
+//! Proof that a delivery comes from somebody who knows a secret, and is fresh.
+//!
+//! Two schemes sign the same message, `<id>.<timestamp>.<body>`, under different header names: MLflow's own, whose key is the secret's
+//! text as it is, and Standard Webhooks 1.0, whose key is the base64 part of `whsec_…`. Everything here works on the raw bytes, before
+//! anything reads the body.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use jiff::Timestamp;
+use sha2::Sha256;
+
+use crate::names::DeliveryId;
+
+/// How far a signed time may lie from the present, in seconds either way: the window of MLflow's own sample and of Standard Webhooks.
+pub const WINDOW_SECONDS: i64 = 300;
+
+/// The headers of MLflow's scheme.
+pub const MLFLOW: Names = Names { id: "x-mlflow-delivery-id", timestamp: "x-mlflow-timestamp", signature: "x-mlflow-signature" };
+
+/// The headers of Standard Webhooks 1.0.
+pub const STANDARD: Names = Names { id: "webhook-id", timestamp: "webhook-timestamp", signature: "webhook-signature" };
+
+/// The most signatures looked at in one `webhook-signature` header; a sender that rotates sends two.
+const SIGNATURES_MAX: usize = 8;
+
+/// Header names of one scheme, in lower case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Names {
+    pub id: &'static str,
+    pub timestamp: &'static str,
+    pub signature: &'static str,
+}
+
+/// A shared secret. `Debug` shows nothing of it, and nothing compares two of them.
+#[derive(Clone)]
+pub struct Secret {
+    text: String,
+    key: Vec<u8>,
+}
+
+/// A text that cannot be a secret; says nothing of the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SecretError {
+    #[error("the secret is empty")]
+    Empty,
+    #[error("the secret is not `whsec_` and base64")]
+    NotStandard,
+}
+
+/// The headers of a request, in order, as they arrived.
+#[derive(Clone, Default)]
+pub struct Headers(Vec<(String, Vec<u8>)>);
+
+/// A delivery that is authentic and fresh.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    pub delivery_id: DeliveryId,
+    /// When the sender says it was signed.
+    pub signed_at: Timestamp,
+}
+
+/// Why a delivery is not believed: for the log and a counter, never for the sender, who gets one fixed answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ProofError {
+    #[error("no secret is configured")]
+    NoSecret,
+    #[error("header `{0}` is missing")]
+    Missing(&'static str),
+    #[error("header `{0}` is there more than once")]
+    Repeated(&'static str),
+    #[error("header `{0}` is malformed")]
+    Malformed(&'static str),
+    #[error("signed {0} s ago")]
+    Stale(i64),
+    #[error("signed {0} s in the future")]
+    Future(i64),
+    #[error("no live secret gives this signature")]
+    Mismatch,
+}
+
+impl Secret {
+    /// Reads a secret whose text is the key, from a file's text; white space at the end is dropped.
+    pub fn parse(text: &str) -> Result<Self, SecretError> {
+        let text = text.trim_end();
+        if text.is_empty() {
+            return Err(SecretError::Empty);
+        }
+        Ok(Self { text: text.to_owned(), key: text.as_bytes().to_vec() })
+    }
+
+    /// Reads a secret of Standard Webhooks, `whsec_` and base64, from a file's text; the prefix may be left out, as its libraries allow.
+    pub fn parse_standard(text: &str) -> Result<Self, SecretError> {
+        let Self { text, .. } = Self::parse(text)?;
+        let key = BASE64.decode(text.strip_prefix("whsec_").unwrap_or(&text)).map_err(|_| SecretError::NotStandard)?;
+        if key.is_empty() {
+            return Err(SecretError::Empty);
+        }
+        Ok(Self { text, key })
+    }
+
+    /// The text as it stands in the file, for the doctor's experiments.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl Headers {
+    /// Takes headers as they arrived, for example from a server's header map.
+    pub fn from_pairs<N: AsRef<str>, V: AsRef<[u8]>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+        Self(pairs.into_iter().map(|(name, value)| (name.as_ref().to_ascii_lowercase(), value.as_ref().to_vec())).collect())
+    }
+
+    /// Every value of a header, named in lower case.
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_slice())
+    }
+
+    /// The one value of a header: printable ASCII, not empty, not there twice.
+    fn one(&self, name: &'static str) -> Result<&str, ProofError> {
+        let mut values = self.all(name);
+        let value = values.next().ok_or(ProofError::Missing(name))?;
+        if values.next().is_some() {
+            return Err(ProofError::Repeated(name));
+        }
+        let printable = !value.is_empty() && value.iter().all(|b| (b' '..=b'~').contains(b));
+        let text = std::str::from_utf8(value).ok().filter(|_| printable);
+        text.ok_or(ProofError::Malformed(name))
+    }
+}
+
+/// Header values may hold a proof or a token, so only the names are shown.
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+/// Proves a delivery of MLflow against every live secret.
+pub fn verify_mlflow(headers: &Headers, body: &[u8], secrets: &[Secret], now: Timestamp) -> Result<Proof, ProofError> {
+    let signature = |text: &str| parse_signature(text).map(|one| vec![one]);
+    verify(headers, &MLFLOW, signature, body, secrets, now)
+}
+
+/// Proves a delivery by Standard Webhooks 1.0 against every live secret.
+pub fn verify_standard(headers: &Headers, body: &[u8], secrets: &[Secret], now: Timestamp) -> Result<Proof, ProofError> {
+    // Other versions than `v1` may stand beside it; they are not looked at.
+    let signatures = |text: &str| {
+        let ours: Vec<_> = text.split(' ').filter(|one| one.starts_with("v1,")).take(SIGNATURES_MAX).collect();
+        ours.into_iter().map(parse_signature).collect::<Option<Vec<_>>>().filter(|all| !all.is_empty())
+    };
+    verify(headers, &STANDARD, signatures, body, secrets, now)
+}
+
+/// Signs as MLflow does and gives the three headers.
+pub fn sign_mlflow(secret: &Secret, id: &DeliveryId, at: Timestamp, body: &[u8]) -> [(&'static str, String); 3] {
+    sign(&MLFLOW, secret, id, at, body)
+}
+
+/// Signs by Standard Webhooks 1.0 and gives the three headers.
+pub fn sign_standard(secret: &Secret, id: &DeliveryId, at: Timestamp, body: &[u8]) -> [(&'static str, String); 3] {
+    sign(&STANDARD, secret, id, at, body)
+}
+
+fn sign(names: &Names, secret: &Secret, id: &DeliveryId, at: Timestamp, body: &[u8]) -> [(&'static str, String); 3] {
+    let timestamp = at.as_second().to_string();
+    let tag = mac(&secret.key, &[id.as_str(), ".", &timestamp, "."], body).finalize().into_bytes();
+    [(names.id, id.to_string()), (names.timestamp, timestamp), (names.signature, format!("v1,{}", BASE64.encode(tag)))]
+}
+
+fn verify(
+    headers: &Headers,
+    names: &Names,
+    signatures: impl Fn(&str) -> Option<Vec<[u8; 32]>>,
+    body: &[u8],
+    secrets: &[Secret],
+    now: Timestamp,
+) -> Result<Proof, ProofError> {
+    if secrets.is_empty() {
+        return Err(ProofError::NoSecret);
+    }
+    let id = headers.one(names.id)?;
+    let delivery_id = DeliveryId::parse(id).map_err(|_| ProofError::Malformed(names.id))?;
+    let timestamp = headers.one(names.timestamp)?;
+    let signed_at = parse_seconds(timestamp).ok_or(ProofError::Malformed(names.timestamp))?;
+    let given = signatures(headers.one(names.signature)?).ok_or(ProofError::Malformed(names.signature))?;
+
+    // Every pair is tried, so that the time it takes does not tell which secret fits.
+    let mut matches = false;
+    for secret in secrets {
+        let mac = mac(&secret.key, &[id, ".", timestamp, "."], body);
+        for signature in &given {
+            matches |= mac.clone().verify_slice(signature).is_ok();
+        }
+    }
+    if !matches {
+        return Err(ProofError::Mismatch);
+    }
+    match now.as_second() - signed_at.as_second() {
+        age if age > WINDOW_SECONDS => Err(ProofError::Stale(age)),
+        age if age < -WINDOW_SECONDS => Err(ProofError::Future(-age)),
+        _ => Ok(Proof { delivery_id, signed_at }),
+    }
+}
+
+/// Reads `v1,` and the padded standard base64 of 32 bytes.
+fn parse_signature(text: &str) -> Option<[u8; 32]> {
+    BASE64.decode(text.strip_prefix("v1,")?).ok()?.try_into().ok()
+}
+
+/// Reads Unix seconds: digits only, without a sign or leading zeros, at most 10 of them (the year 2286).
+pub(super) fn parse_seconds(text: &str) -> Option<Timestamp> {
+    let digits = (1..=10).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    digits.then(|| text.parse().ok()).flatten().and_then(|seconds| Timestamp::from_second(seconds).ok())
+}
+
+/// The keyed hash over some parts and the body.
+pub(super) fn mac(key: &[u8], parts: &[&str], body: &[u8]) -> Hmac<Sha256> {
+    #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    for part in parts {
+        mac.update(part.as_bytes());
+    }
+    mac.update(body);
+    mac
+}
