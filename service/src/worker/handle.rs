@@ -7,7 +7,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use super::{
-    Answer, ClusterDiff, DeliveryView, EnvironmentView, Fault, HistoryEntry, HoldView, Page, PolicyVerdict, Preview,
+    Accounts, Answer, ClusterDiff, DeliveryView, EnvironmentView, Fault, HistoryEntry, HoldView, Page, PolicyVerdict, Preview,
     ReleaseFilter, ReleaseView, RerenderSelection, Rerendered, Subscription, TimelineEntry,
 };
 use crate::event::{DeliveryState, NewDelivery, Requested, Source};
@@ -39,6 +39,11 @@ pub struct DeliveryFilter {
 }
 
 impl Handle {
+    /// Tokens, idempotency keys and the audit.
+    pub fn accounts(&self) -> Accounts {
+        todo!()
+    }
+
     /// Stores a delivery durably, then lets it be carried out; does not wait for that.
     pub async fn deliver(&self, delivery: NewDelivery) -> Result<Received, Fault> {
         let _ = delivery;

@@ -2,12 +2,14 @@
 //!
 //! The only caller of those modules. Everything that others may ask of it is on `Handle`.
 
+mod accounts;
 mod events;
 mod fault;
 mod handle;
 mod settings;
 mod view;
 
+pub use accounts::{Accounts, AuditEntry, Audited, Claim, ClaimKey, WantedToken};
 pub use events::Subscription;
 pub use fault::Fault;
 pub use handle::{DeliveryFilter, Handle, Received};

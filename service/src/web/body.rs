@@ -1,0 +1,157 @@
+//! Bodies and other parts of a request, read within their bounds, with errors that name the offending field.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+
+use super::error::{Answer, Problem};
+use crate::release::Violation;
+
+/// The longest body in bytes: MLflow and GitHub send a few kilobytes; a release with every setting has some tens.
+pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// How long a body may take to arrive: 1 MiB at 100 KiB/s, which any link in use has.
+pub(crate) const BODY_SECONDS_MAX: u64 = 10;
+
+/// Reads a body within its bounds of size and time.
+pub(crate) async fn read(body: Body) -> Answer<Bytes> {
+    let read = Limited::new(body, BODY_BYTES_MAX).collect();
+    match tokio::time::timeout(Duration::from_secs(BODY_SECONDS_MAX), read).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => Err(Problem::malformed("the body ended too early")),
+        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not arrive within 10 s")),
+    }
+}
+
+/// Refuses a body that says itself that it is too long, before a byte of it is read.
+pub(crate) fn check_announced_length(headers: &HeaderMap) -> Answer<()> {
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > BODY_BYTES_MAX as u64) { Err(too_large()) } else { Ok(()) }
+}
+
+fn too_large() -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the body is longer than 1 MiB")
+}
+
+/// Refuses a body that does not say it is JSON.
+pub(crate) fn check_content_type(headers: &HeaderMap) -> Answer<()> {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
+        return Ok(());
+    }
+    let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "the body must be JSON");
+    Err(problem.cure("send `Content-Type: application/json`"))
+}
+
+/// A JSON body.
+#[derive(Debug)]
+pub(crate) struct Json<T>(pub T);
+
+/// A JSON body that may be left out: then it is `{}`.
+#[derive(Debug)]
+pub(crate) struct MaybeJson<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Answer<Self> {
+        check_announced_length(request.headers())?;
+        check_content_type(request.headers())?;
+        parse(&read(request.into_body()).await?).map(Self)
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for MaybeJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Answer<Self> {
+        check_announced_length(request.headers())?;
+        let (parts, body) = request.into_parts();
+        let body = read(body).await?;
+        if body.is_empty() {
+            return parse(b"{}").map(Self);
+        }
+        check_content_type(&parts.headers)?;
+        parse(&body).map(Self)
+    }
+}
+
+/// Parses JSON; an error names the field. What is no JSON or has a field too many or too few is 400, a value that would not work is 422.
+pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Answer<T> {
+    let Ok(text) = std::str::from_utf8(body) else {
+        return Err(Problem::malformed("the body is not UTF-8"));
+    };
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let field = error.path().to_string();
+        of_json(error.into_inner(), &field)
+    })?;
+    deserializer.end().map_err(|error| of_json(error, "."))?;
+    Ok(value)
+}
+
+fn of_json(error: serde_json::Error, field: &str) -> Problem {
+    let sentence = without_position(&error);
+    if !error.is_data() {
+        return Problem::malformed(format!("the body is not JSON: {sentence} at line {} column {}", error.line(), error.column()));
+    }
+    let shape = ["unknown field", "missing field", "duplicate field", "invalid type", "data did not match"];
+    let is_shape = shape.iter().any(|start| sentence.starts_with(start));
+    let detail = if field == "." { sentence.clone() } else { format!("`{field}`: {sentence}") };
+    if is_shape {
+        return Problem::malformed(detail).with_violations(vec![Violation { field: field.to_owned(), detail: sentence }]);
+    }
+    let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail);
+    problem.with_violations(vec![Violation { field: field.to_owned(), detail: sentence }])
+}
+
+/// The error's text without `at line … column …`, shortened and without control characters: it repeats what the caller sent.
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" at line ").next().unwrap_or_default();
+    text.chars().filter(|c| !c.is_control()).take(400).collect()
+}
+
+/// The parts of the path, parsed.
+#[derive(Debug)]
+pub(crate) struct InPath<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for InPath<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Answer<Self> {
+        match Path::<T>::from_request_parts(parts, state).await {
+            Ok(Path(value)) => Ok(Self(value)),
+            Err(rejection) => Err(Problem::invalid("path", plain(&rejection.body_text()))),
+        }
+    }
+}
+
+/// The query, parsed; an unknown key is refused where the type says so.
+#[derive(Debug)]
+pub(crate) struct InQuery<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for InQuery<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Answer<Self> {
+        match Query::<T>::from_request_parts(parts, state).await {
+            Ok(Query(value)) => Ok(Self(value)),
+            Err(rejection) => Err(Problem::malformed(format!("the query cannot be read: {}", plain(&rejection.body_text())))),
+        }
+    }
+}
+
+/// The end of a rejection's text, which is what it is about; what stands before is for programmers.
+fn plain(text: &str) -> String {
+    let text = text.rsplit("deserialize query string: ").next().unwrap_or_default();
+    let text = text.strip_prefix("Invalid URL: ").unwrap_or(text);
+    text.chars().filter(|c| !c.is_control()).take(400).collect()
+}

@@ -1,0 +1,122 @@
+//! Who may call: tokens and what is remembered of their requests. Kept by the store, and no business of the conveyor.
+
+use super::Fault;
+use crate::access::{ClearToken, NewToken, Scope, Token, TokenHash, TokenRole};
+use crate::clock::Clock;
+use crate::store::{Store, StoreError};
+
+pub use crate::store::{AuditEntry, Audited, Claim, ClaimKey};
+
+/// Tokens, idempotency keys and the audit.
+#[derive(Debug, Clone)]
+pub struct Accounts {
+    store: Store,
+    clock: Clock,
+}
+
+/// What a new token shall allow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedToken {
+    pub name: Option<String>,
+    pub role: TokenRole,
+    /// Where it is good for; empty means everywhere.
+    pub scopes: Vec<Scope>,
+    pub expires_at: Option<jiff::Timestamp>,
+}
+
+impl Accounts {
+    /// Keeps accounts in a store.
+    pub fn new(store: Store, clock: Clock) -> Self {
+        Self { store, clock }
+    }
+
+    /// Finds the live token with this clear text.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn authenticate(&self, clear: &str) -> Result<Option<Token>, Fault> {
+        let token = self.store.token_by_hash(&TokenHash::of(clear)).await.map_err(fault)?;
+        Ok(token.filter(|token| token.is_live(self.clock.now())))
+    }
+
+    /// Lists the tokens, newest first, revoked and expired ones too.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn tokens(&self) -> Result<Vec<Token>, Fault> {
+        self.store.tokens().await.map_err(fault)
+    }
+
+    /// Makes a token; its clear text is kept nowhere.
+    ///
+    /// # Errors
+    /// The store does not answer, or the machine has no randomness.
+    pub async fn create_token(&self, wanted: WantedToken) -> Result<(Token, ClearToken), Fault> {
+        let clear = ClearToken::generate().map_err(|_| Fault::Internal)?;
+        let token = self.keep_token(wanted, &clear.hash()).await?;
+        Ok((token, clear))
+    }
+
+    /// Keeps a token whose clear text the caller has.
+    ///
+    /// # Errors
+    /// The store does not answer, or knows the token already.
+    pub async fn keep_token(&self, wanted: WantedToken, hash: &TokenHash) -> Result<Token, Fault> {
+        let WantedToken { name, role, scopes, expires_at } = wanted;
+        let id = uuid::Uuid::now_v7().to_string();
+        let token = Token { id, name, role, scopes, created_at: self.clock.now(), expires_at, revoked_at: None };
+        let new = NewToken { token: token.clone(), hash: hash.clone() };
+        if self.store.create_token(new).await.map_err(fault)? { Ok(token) } else { Err(Fault::Internal) }
+    }
+
+    /// Revokes a token. Says whether there was one that was not revoked yet.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn revoke_token(&self, id: &str) -> Result<bool, Fault> {
+        self.store.revoke_token(id, self.clock.now()).await.map_err(fault)
+    }
+
+    /// Claims an idempotency key for a request with this body.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn claim(&self, key: ClaimKey, body_hash: String) -> Result<Claim, Fault> {
+        self.store.claim(key, body_hash, self.clock.now()).await.map_err(fault)
+    }
+
+    /// Keeps the answer to a claimed request, or, without one, gives the claim back.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn settle_claim(&self, key: ClaimKey, answer: Option<(u16, String)>) -> Result<(), Fault> {
+        match answer {
+            Some((status, body)) => self.store.answer(key, status, body).await.map_err(fault),
+            None => self.store.give_back(key).await.map_err(fault),
+        }
+    }
+
+    /// Adds to the audit.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn record(&self, entry: AuditEntry) -> Result<(), Fault> {
+        self.store.record(entry).await.map_err(fault)
+    }
+
+    /// Lists the audit before a number, newest first.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn audit(&self, before: Option<i64>, limit: u32) -> Result<Vec<Audited>, Fault> {
+        self.store.audit(before, limit).await.map_err(fault)
+    }
+}
+
+/// How long a caller should wait before it asks a failing store again.
+const RETRY_AFTER_SECONDS: u32 = 5;
+
+fn fault(error: StoreError) -> Fault {
+    tracing::error!(error = &error as &dyn std::error::Error, "The store failed: {error}");
+    Fault::Unavailable { sentence: error.to_string(), retry_after_seconds: RETRY_AFTER_SECONDS }
+}
