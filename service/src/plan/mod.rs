@@ -1,49 +1,68 @@
 //! 4: what must become different.
 //!
 //! `plan` takes an absolute intent and the situation (what Git holds, what the cluster shows, the time) and says which one commit comes
-//! next, or that nothing has to, or what it waits for, or why not. It does no I/O and reads no clock.
+//! next, or that nothing has to, or what it waits for, or why not. It does no I/O and reads no clock. When something happens by itself is
+//! not decided here but in `rollout`; how a state looks in manifests is `render`'s.
 
-use crate::names::{CommitId, ReleaseKey};
-use crate::release::{Act, Deployed, GatewayRef, Intent, Links, MonitoringTarget, Refusal, Release, ReleasePlan, Situation, Target};
+mod absolute;
+mod acts;
+mod arms;
+mod change;
+mod collision;
+mod create;
+mod put;
+mod rollback;
+mod strategy;
+mod target;
+mod timing;
+mod transition;
 
-/// A commit after which the release was settled.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Settled {
-    pub commit: CommitId,
-    pub release: Release,
-}
+#[cfg(test)]
+mod tests;
 
-/// Where the releases of an environment go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EnvironmentTarget {
-    pub cluster: String,
-    pub namespace_prefix: String,
-    pub host_suffix: String,
-    pub gateway: GatewayRef,
-    pub monitoring: MonitoringTarget,
-    pub links: Links,
-}
+pub use absolute::{Settled, absolute};
+pub use collision::{Owner, collision};
+pub use target::{EnvironmentTarget, target};
+
+use crate::release::{Deployed, Intent, Refusal, RefusalKind, ReleasePlan, Retracted, Situation};
 
 /// Says which one commit comes next for an intent.
 pub fn plan(intent: &Intent, situation: &Situation) -> ReleasePlan {
-    let _ = (intent, situation);
-    todo!()
+    let planned = match (intent, &situation.deployed) {
+        (Intent::Put(wanted), None) => create::create(wanted, situation),
+        (Intent::Put(wanted), Some(deployed)) => put::put(wanted, deployed, situation),
+        (Intent::Retract, None) => Ok(ReleasePlan::Nothing("nothing of that name is deployed".to_owned())),
+        (Intent::Retract, Some(deployed)) => Ok(retract(deployed, situation)),
+        (_, None) => Err(not_deployed()),
+        (Intent::Step { candidate, step }, Some(deployed)) => acts::step(candidate, *step, deployed, situation),
+        (Intent::Activate { colour, predictor }, Some(deployed)) => acts::activate(*colour, predictor, deployed, situation),
+        (Intent::Promote { keep }, Some(deployed)) => acts::promote(keep, deployed, situation),
+        (Intent::Abort { keep, reject }, Some(deployed)) => acts::abort(keep, reject, deployed, situation),
+        (Intent::Rollback { to }, Some(deployed)) => rollback::rollback(to, deployed, situation),
+        (Intent::Pause, Some(deployed)) => acts::pause(deployed, situation),
+        (Intent::Resume, Some(deployed)) => acts::resume(deployed, situation),
+        (Intent::Weights(request), Some(deployed)) => acts::weights(request, deployed),
+        (Intent::Rerender, Some(deployed)) => Ok(acts::rerender(deployed)),
+        (Intent::Run { entered }, Some(deployed)) => Ok(transition::run(entered, deployed, situation)),
+        (Intent::Remove { gone }, Some(deployed)) => Ok(transition::remove(gone, deployed, situation)),
+        (Intent::Settle { keep }, Some(deployed)) => Ok(transition::settle(keep, deployed, situation)),
+        (Intent::RouteDocs { predictor }, Some(deployed)) => Ok(transition::route_docs(predictor, deployed)),
+    };
+    planned.unwrap_or_else(ReleasePlan::Refused)
 }
 
-/// Makes an act absolute: "next" and "the other" become names, from what is deployed and its settled states, newest first.
-///
-/// # Errors
-/// A refusal where the act makes no sense from what is deployed.
-pub fn absolute(act: &Act, deployed: &Deployed, history: &[Settled]) -> Result<Intent, Refusal> {
-    let _ = (act, deployed, history);
-    todo!()
+fn retract(deployed: &Deployed, situation: &Situation) -> ReleasePlan {
+    let mut origin = deployed.release.origin.clone();
+    origin.requested_by.clone_from(&situation.requested_by);
+    origin.registry = situation.origin.registry.clone().or(origin.registry);
+    ReleasePlan::Delete(Retracted { origin, rejected: deployed.release.rollout.rejected.clone() })
 }
 
-/// Works out where a release goes.
-///
-/// # Errors
-/// A refusal where a name would be too long.
-pub fn target(key: &ReleaseKey, environment: &EnvironmentTarget) -> Result<Target, Refusal> {
-    let _ = (key, environment);
-    todo!()
+fn not_deployed() -> Refusal {
+    Refusal {
+        kind: RefusalKind::NotFound,
+        reason: "no release of that name is deployed".to_owned(),
+        cure: Some("`kmlflow list` shows what is; `kmlflow release NAME --model M --version V` makes one".to_owned()),
+        violations: Vec::new(),
+    }
 }

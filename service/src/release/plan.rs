@@ -8,11 +8,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Observed, Origin, Rejected, Release, Serving, Target};
-use crate::names::{CommitId, Version};
+use crate::names::{CommitId, ReleaseKey, Version};
 
 /// Everything a plan is made from, besides the intent.
 #[derive(Debug, Clone)]
 pub struct Situation {
+    /// Which release it is about.
+    pub key: ReleaseKey,
     /// What the repository holds, where it holds something.
     pub deployed: Option<Deployed>,
     /// The settled state that the intent, or the release's `rollout.restores`, names.

@@ -195,6 +195,29 @@ impl Serving {
         }
     }
 
+    /// What must be written on a variant so that it has these settings over `base`; none where `base` says it all.
+    pub fn differing_from(&self, base: &Self) -> Option<Self> {
+        fn differs<T: PartialEq + Clone>(own: &Option<T>, base: &Option<T>) -> Option<T> {
+            if own == base { None } else { own.clone() }
+        }
+        let diff = Self {
+            protocol: differs(&self.protocol, &base.protocol),
+            engine: differs(&self.engine, &base.engine),
+            port: differs(&self.port, &base.port),
+            replicas: differs(&self.replicas, &base.replicas),
+            autoscaling: differs(&self.autoscaling, &base.autoscaling),
+            resources: differs(&self.resources, &base.resources),
+            env: differs(&self.env, &base.env),
+            timeout: differs(&self.timeout, &base.timeout),
+            probe: differs(&self.probe, &base.probe),
+            docs_path: differs(&self.docs_path, &base.docs_path),
+            runtime: differs(&self.runtime, &base.runtime),
+            storage_secret: differs(&self.storage_secret, &base.storage_secret),
+            pod: differs(&self.pod, &base.pod),
+        };
+        (diff != Self::default()).then_some(diff)
+    }
+
     /// The protocol, or its default.
     pub fn protocol(&self) -> Protocol {
         self.protocol.unwrap_or_default()

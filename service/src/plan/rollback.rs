@@ -1,0 +1,86 @@
+//! Back to an older settled state: in one commit from a settled release, through leaving from a run.
+
+use super::acts::reject_all;
+use super::change::update;
+use super::create::origin_of;
+use super::{timing, transition};
+use crate::names::CommitId;
+use crate::release::{Action, Deployed, Outcome, Phase, Refusal, Release, ReleasePlan, Restorable, Situation, Variant};
+
+/// Plans the next commit of a rollback to the settled state of `to`.
+pub(super) fn rollback(to: &CommitId, deployed: &Deployed, situation: &Situation) -> Result<ReleasePlan, Refusal> {
+    let release = &deployed.release;
+    let Some(restorable) = situation.restorable.as_ref().filter(|restorable| restorable.commit == *to) else {
+        return Err(Refusal::conflict(format!("commit {to} is no settled state of this release"), "`kmlflow history NAME` shows the states"));
+    };
+    match release.rollout.phase {
+        Phase::Settled if release.spec == restorable.release.spec => {
+            Ok(ReleasePlan::Nothing(format!("it serves version {} in that state already", version(&restorable.release))))
+        }
+        Phase::Settled => Ok(from_settled(release, restorable, deployed, situation)),
+        Phase::Leaving | Phase::Entering | Phase::Running => Ok(from_run(release, restorable, deployed, situation)),
+    }
+}
+
+fn from_settled(release: &Release, restorable: &Restorable, deployed: &Deployed, situation: &Situation) -> ReleasePlan {
+    if let Some(why) = timing::not_replaceable(release, situation) {
+        return ReleasePlan::Wait(why);
+    }
+    let mut change = transition::restore(release, restorable, origin_of(situation), Action::Rollback, situation);
+    // On the way from a run the candidate is rejected already, and the version in between was never at fault.
+    let on_its_way = release.rollout.restores.as_ref() == Some(&restorable.commit) && release.rollout.outcome == Some(Outcome::RolledBack);
+    if !on_its_way {
+        reject_all(&mut change.release, release.stable().into_iter(), "rolled back", deployed, situation);
+    }
+    ReleasePlan::Update(Box::new(change))
+}
+
+fn from_run(release: &Release, restorable: &Restorable, deployed: &Deployed, situation: &Situation) -> ReleasePlan {
+    if release.rollout.restores.as_ref() == Some(&restorable.commit) {
+        return ReleasePlan::Nothing("the rollback is on its way".to_owned());
+    }
+    let Some(keep) = kept(release, restorable) else {
+        return ReleasePlan::Nothing("the release has no variant".to_owned());
+    };
+    let rejected: Vec<Variant> = release.spec.variants.iter().filter(|variant| variant.predictor != keep.predictor).cloned().collect();
+    let mut next = if release.rollout.phase == Phase::Leaving && release.leaving().next().is_none() {
+        // The last one has been removed: what is left settles, then the older state is restored.
+        Release { rollout: crate::release::Rollout { outcome: Some(Outcome::RolledBack), paused: None, ..release.rollout.clone() }, ..release.clone() }
+    } else {
+        transition::end_run(release, &keep.predictor, Outcome::RolledBack, situation)
+    };
+    next.rollout.restores = Some(restorable.commit.clone());
+    next.origin = origin_of(situation);
+    reject_all(&mut next, rejected.iter().filter(|variant| Some(&variant.version) != restored_version(restorable)), "rolled back", deployed, situation);
+    if release.rollout.phase == Phase::Leaving && Some(&keep.version) != restored_version(restorable) {
+        reject_after_leaving(&mut next, &keep, deployed, situation);
+    }
+    update(next, Action::Rollback, format!("roll back to version {}", version(&restorable.release)))
+}
+
+/// What was just promoted is what is rolled back, although it serves until the older state is restored.
+fn reject_after_leaving(next: &mut Release, kept: &Variant, deployed: &Deployed, situation: &Situation) {
+    if next.rollout.rejected.iter().all(|rejected| rejected.version != kept.version) {
+        next.rollout.rejected.push(crate::release::Rejected {
+            version: kept.version.clone(),
+            commit: deployed.commit.clone(),
+            reason: "rolled back".to_owned(),
+            at: situation.now,
+        });
+    }
+}
+
+/// The variant that serves on the way: the restored state's own where its pods are still there, else the stable one.
+fn kept(release: &Release, restorable: &Restorable) -> Option<Variant> {
+    let then = restorable.release.stable()?;
+    let there = release.spec.variants.iter().find(|variant| variant.predictor == then.predictor && variant.artifact == then.artifact);
+    there.or_else(|| release.stable()).cloned()
+}
+
+fn restored_version(restorable: &Restorable) -> Option<&crate::names::Version> {
+    restorable.release.stable().map(|variant| &variant.version)
+}
+
+fn version(release: &Release) -> String {
+    release.stable().map_or_else(|| "?".to_owned(), |variant| variant.version.to_string())
+}
