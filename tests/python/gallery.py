@@ -1,0 +1,62 @@
+"""One release per strategy, each in several states, and some whose names try to break out: what the other checks look at."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from service import Service
+
+IMAGE = "registry.example/{model}:{version}"
+
+
+@dataclasses.dataclass
+class Asked:
+    """What was asked of one release; the checks look for it in the repository."""
+
+    name: str
+    model: str
+    strategy: str
+    stable: str
+    second: str | None = None
+    more: dict = dataclasses.field(default_factory=dict)
+    serving: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def path(self) -> str:
+        return f"production/models/{self.name}"
+
+    def image(self, version: str) -> str:
+        return IMAGE.format(model=self.name, version=version)
+
+    def body(self, version: str) -> dict:
+        return {"model": self.model, "version": version, "image": self.image(version)}
+
+
+SERVING = {
+    "replicas": 2,
+    "timeout": "7s",
+    "docsPath": "/docs",
+    "resources": {"requests": {"cpu": "250m", "memory": "300Mi"}, "limits": {"memory": "700Mi"}},
+    "env": [{"name": "THREADS", "value": "4"}, {"name": "NOTE", "value": "a: b # c {{ d }} 'e' \"f\""}],
+}
+
+GALLERY = [
+    Asked("single", "single", "single", "3", serving=SERVING),
+    Asked("canary", "canary", "canary", "7", "8", {"steps": [{"weight": 10, "pause": "10m"}, {"weight": 40}], "requestedBy": "ada@example.com"}, SERVING),
+    Asked("arms", "arms", "ab", "1", "2", {"weights": {"a": 70, "b": 30}, "match": [{"header": "x-group", "value": "beta", "variant": "b"}]}),
+    Asked("colours", "colours", "blue-green", "4", "5", {"scaleDownDelay": "45m"}),
+    Asked("shadowed", "shadowed", "shadow", "11", "12", {"percent": 20}),
+    # Names and texts that are data everywhere and code nowhere.
+    Asked("quoted", "it's \"quoted\" {{ 7*7 }} ${x} \\", "canary", "1", "2", {"steps": [5], "requestedBy": "e\"ve' }} {{ x }}"}),
+    Asked("yamlish", "yes: [no, &a *a !!x #", "single", "1"),
+    Asked("unicode", "größe-模型", "single", "9"),
+]
+
+
+def make(service: Service) -> None:
+    """Makes them all through the API."""
+    for asked in GALLERY:
+        first = asked.body(asked.stable) | ({"serving": asked.serving} if asked.serving else {})
+        service.must("PUT", f"/releases/{asked.path}", first)
+        if asked.second:
+            service.must("PUT", f"/releases/{asked.path}", asked.body(asked.second) | {"strategy": asked.strategy} | asked.more)

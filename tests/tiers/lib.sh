@@ -1,0 +1,67 @@
+# What the tiers share. Sourced; never run by itself.
+
+# One line for every group of tests: how many passed, how many failed, of what.
+result() { printf '%d %d %s\n' "$1" "$2" "$3" >>"$RESULTS"; }
+
+# Says why a part of a tier did not run.
+leave_out() { printf '%s\n' "$1" >>"$LEFT_OUT"; }
+
+say() { printf '   %s\n' "$*"; }
+
+as_root() {
+    if ((EUID == 0)); then "$@"; else sudo "$@"; fi
+}
+
+# need_apt PROGRAM PACKAGE: installs a Debian package where its program is missing.
+need_apt() {
+    local program=$1 package=$2
+    command -v "$program" >/dev/null && return
+    say "installing $package"
+    if [[ ! -e target/tests/apt-updated ]]; then
+        as_root apt-get update -qq >target/tests/apt.log 2>&1 && : >target/tests/apt-updated
+    fi
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >>target/tests/apt.log 2>&1 || true
+    command -v "$program" >/dev/null && return
+    tail -n 5 target/tests/apt.log >&2
+    printf 'Error: `%s` is missing and could not be installed.\nHint: install the package %s\n' "$program" "$package" >&2
+    return 1
+}
+
+# venv REQUIREMENTS: prints the Python of a virtual environment that has exactly these packages; kept under .cache.
+venv() {
+    local requirements=$1 directory
+    directory=.cache/venv-$(git hash-object "$requirements" | cut -c 1-12)
+    if [[ ! -e $directory/complete ]]; then
+        say "installing $(tr '\n' ' ' <"$requirements")" >&2
+        rm -rf "$directory"
+        need_apt python3 python3 >&2
+        if ! python3 -m venv "$directory" >target/tests/venv.log 2>&1; then
+            as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >>target/tests/apt.log 2>&1
+            rm -rf "$directory"
+            python3 -m venv "$directory"
+        fi
+        "$directory/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements" >&2
+        : >"$directory/complete"
+    fi
+    printf '%s\n' "$directory/bin/python"
+}
+
+# The debug build, shared by everything that starts the service.
+build() {
+    say 'building the service (debug profile)'
+    cargo build --quiet --locked --package kmlflow
+}
+
+# counted NAME COMMAND…: runs a program whose last line is `N passed, N failed` and takes that line as its result.
+counted() {
+    local name=$1 log code=0 line
+    shift
+    log=target/tests/$name.log
+    "$@" 2>&1 | tee "$log" || code=$?
+    line=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 1 || true)
+    if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]] && ! { ((code != 0)) && ((BASH_REMATCH[2] == 0)); }; then
+        result "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}" "$name"
+    else
+        result 0 1 "$name"
+    fi
+}
