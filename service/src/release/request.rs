@@ -54,7 +54,7 @@ pub struct ReleaseRequest {
 
 /// A step of a canary: a weight alone, or with its pause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a step must be a weight such as 25, or a weight with its pause such as {weight: 25, pause: 10m}")]
 pub enum StepRequest {
     Weight(u8),
     Step(Step),
@@ -175,7 +175,7 @@ pub enum PutBody {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a version must be a text or a whole number")]
 enum TextOrNumber {
     Text(String),
     Number(u32),

@@ -35,3 +35,6 @@ fn parse_object(body: &[u8]) -> Result<serde_json::Map<String, serde_json::Value
         Err(error) => Err(ParseError::NotJson(error.to_string())),
     }
 }
+
+#[cfg(test)]
+mod tests;

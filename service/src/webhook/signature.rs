@@ -1,6 +1,6 @@
 //! Proof that a delivery comes from somebody who knows a secret, and is fresh.
 //!
-//! Two schemes sign the same message, `<id>.<timestamp>.<body>`, under different header names: MLflow's own, whose key is the secret's
+//! Two schemes sign the same message, `<id>.<timestamp>.<body>`, under different header scheme: MLflow's own, whose key is the secret's
 //! text as it is, and Standard Webhooks 1.0, whose key is the base64 part of `whsec_…`. Everything here works on the raw bytes, before
 //! anything reads the body.
 
@@ -12,26 +12,30 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
 use sha2::Sha256;
 
-use crate::names::DeliveryId;
+use crate::scheme::DeliveryId;
 
 /// How far a signed time may lie from the present, in seconds either way: the window of MLflow's own sample and of Standard Webhooks.
 pub const WINDOW_SECONDS: i64 = 300;
 
 /// The headers of MLflow's scheme.
-pub const MLFLOW: Names = Names { id: "x-mlflow-delivery-id", timestamp: "x-mlflow-timestamp", signature: "x-mlflow-signature" };
+pub const MLFLOW: Names =
+    Names { id: "x-mlflow-delivery-id", timestamp: "x-mlflow-timestamp", signature: "x-mlflow-signature" };
 
 /// The headers of Standard Webhooks 1.0.
-pub const STANDARD: Names = Names { id: "webhook-id", timestamp: "webhook-timestamp", signature: "webhook-signature" };
+pub const STANDARD: Scheme =
+    Scheme { list: true, id: "webhook-id", timestamp: "webhook-timestamp", signature: "webhook-signature" };
 
 /// The most signatures looked at in one `webhook-signature` header; a sender that rotates sends two.
 const SIGNATURES_MAX: usize = 8;
 
-/// Header names of one scheme, in lower case.
+/// One scheme: the names of its headers in lower case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Names {
+pub struct Scheme {
     pub id: &'static str,
     pub timestamp: &'static str,
     pub signature: &'static str,
+    /// Whether the signature header is a list, of which one must be right.
+    pub list: bool,
 }
 
 /// A shared secret. `Debug` shows nothing of it, and nothing compares two of them.
@@ -116,7 +120,12 @@ impl fmt::Debug for Secret {
 impl Headers {
     /// Takes headers as they arrived, for example from a server's header map.
     pub fn from_pairs<N: AsRef<str>, V: AsRef<[u8]>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
-        Self(pairs.into_iter().map(|(name, value)| (name.as_ref().to_ascii_lowercase(), value.as_ref().to_vec())).collect())
+        Self(
+            pairs
+                .into_iter()
+                .map(|(name, value)| (name.as_ref().to_ascii_lowercase(), value.as_ref().to_vec()))
+                .collect(),
+        )
     }
 
     /// Every value of a header, named in lower case.
@@ -146,18 +155,17 @@ impl fmt::Debug for Headers {
 
 /// Proves a delivery of MLflow against every live secret.
 pub fn verify_mlflow(headers: &Headers, body: &[u8], secrets: &[Secret], now: Timestamp) -> Result<Proof, ProofError> {
-    let signature = |text: &str| parse_signature(text).map(|one| vec![one]);
-    verify(headers, &MLFLOW, signature, body, secrets, now)
+    verify(headers, &MLFLOW, body, secrets, now)
 }
 
 /// Proves a delivery by Standard Webhooks 1.0 against every live secret.
-pub fn verify_standard(headers: &Headers, body: &[u8], secrets: &[Secret], now: Timestamp) -> Result<Proof, ProofError> {
-    // Other versions than `v1` may stand beside it; they are not looked at.
-    let signatures = |text: &str| {
-        let ours: Vec<_> = text.split(' ').filter(|one| one.starts_with("v1,")).take(SIGNATURES_MAX).collect();
-        ours.into_iter().map(parse_signature).collect::<Option<Vec<_>>>().filter(|all| !all.is_empty())
-    };
-    verify(headers, &STANDARD, signatures, body, secrets, now)
+pub fn verify_standard(
+    headers: &Headers,
+    body: &[u8],
+    secrets: &[Secret],
+    now: Timestamp,
+) -> Result<Proof, ProofError> {
+    verify(headers, &STANDARD, body, secrets, now)
 }
 
 /// Signs as MLflow does and gives the three headers.
@@ -170,16 +178,19 @@ pub fn sign_standard(secret: &Secret, id: &DeliveryId, at: Timestamp, body: &[u8
     sign(&STANDARD, secret, id, at, body)
 }
 
-fn sign(names: &Names, secret: &Secret, id: &DeliveryId, at: Timestamp, body: &[u8]) -> [(&'static str, String); 3] {
+fn sign(scheme: &Scheme, secret: &Secret, id: &DeliveryId, at: Timestamp, body: &[u8]) -> [(&'static str, String); 3] {
     let timestamp = at.as_second().to_string();
     let tag = mac(&secret.key, &[id.as_str(), ".", &timestamp, "."], body).finalize().into_bytes();
-    [(names.id, id.to_string()), (names.timestamp, timestamp), (names.signature, format!("v1,{}", BASE64.encode(tag)))]
+    [
+        (scheme.id, id.to_string()),
+        (scheme.timestamp, timestamp),
+        (scheme.signature, format!("v1,{}", BASE64.encode(tag))),
+    ]
 }
 
 fn verify(
     headers: &Headers,
-    names: &Names,
-    signatures: impl Fn(&str) -> Option<Vec<[u8; 32]>>,
+    scheme: &Scheme,
     body: &[u8],
     secrets: &[Secret],
     now: Timestamp,
@@ -187,11 +198,12 @@ fn verify(
     if secrets.is_empty() {
         return Err(ProofError::NoSecret);
     }
-    let id = headers.one(names.id)?;
-    let delivery_id = DeliveryId::parse(id).map_err(|_| ProofError::Malformed(names.id))?;
-    let timestamp = headers.one(names.timestamp)?;
-    let signed_at = parse_seconds(timestamp).ok_or(ProofError::Malformed(names.timestamp))?;
-    let given = signatures(headers.one(names.signature)?).ok_or(ProofError::Malformed(names.signature))?;
+    let id = headers.one(scheme.id)?;
+    let delivery_id = DeliveryId::parse(id).map_err(|_| ProofError::Malformed(scheme.id))?;
+    let timestamp = headers.one(scheme.timestamp)?;
+    let signed_at = parse_seconds(timestamp).ok_or(ProofError::Malformed(scheme.timestamp))?;
+    let given =
+        parse_signatures(headers.one(scheme.signature)?, scheme.list).ok_or(ProofError::Malformed(scheme.signature))?;
 
     // Every pair is tried, so that the time it takes does not tell which secret fits.
     let mut matches = false;
@@ -211,6 +223,15 @@ fn verify(
     }
 }
 
+/// Reads the signatures of version 1; other versions may stand in a list and are not looked at.
+fn parse_signatures(text: &str, list: bool) -> Option<Vec<[u8; 32]>> {
+    if !list {
+        return parse_signature(text).map(|one| vec![one]);
+    }
+    let ours = text.split(' ').filter(|one| one.starts_with("v1,")).take(SIGNATURES_MAX);
+    ours.map(parse_signature).collect::<Option<Vec<_>>>().filter(|all| !all.is_empty())
+}
+
 /// Reads `v1,` and the padded standard base64 of 32 bytes.
 fn parse_signature(text: &str) -> Option<[u8; 32]> {
     BASE64.decode(text.strip_prefix("v1,")?).ok()?.try_into().ok()
@@ -218,7 +239,9 @@ fn parse_signature(text: &str) -> Option<[u8; 32]> {
 
 /// Reads Unix seconds: digits only, without a sign or leading zeros, at most 10 of them (the year 2286).
 pub(super) fn parse_seconds(text: &str) -> Option<Timestamp> {
-    let digits = (1..=10).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    let digits = (1..=10).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_digit())
+        && (text == "0" || !text.starts_with('0'));
     digits.then(|| text.parse().ok()).flatten().and_then(|seconds| Timestamp::from_second(seconds).ok())
 }
 
