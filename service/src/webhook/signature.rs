@@ -12,18 +12,22 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
 use sha2::Sha256;
 
-use crate::scheme::DeliveryId;
+use crate::names::DeliveryId;
 
 /// How far a signed time may lie from the present, in seconds either way: the window of MLflow's own sample and of Standard Webhooks.
 pub const WINDOW_SECONDS: i64 = 300;
 
 /// The headers of MLflow's scheme.
-pub const MLFLOW: Names =
-    Names { id: "x-mlflow-delivery-id", timestamp: "x-mlflow-timestamp", signature: "x-mlflow-signature" };
+pub const MLFLOW: Scheme = Scheme {
+    id: "x-mlflow-delivery-id",
+    timestamp: "x-mlflow-timestamp",
+    signature: "x-mlflow-signature",
+    list: false,
+};
 
 /// The headers of Standard Webhooks 1.0.
 pub const STANDARD: Scheme =
-    Scheme { list: true, id: "webhook-id", timestamp: "webhook-timestamp", signature: "webhook-signature" };
+    Scheme { id: "webhook-id", timestamp: "webhook-timestamp", signature: "webhook-signature", list: true };
 
 /// The most signatures looked at in one `webhook-signature` header; a sender that rotates sends two.
 const SIGNATURES_MAX: usize = 8;
