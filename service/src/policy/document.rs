@@ -1,17 +1,17 @@
 //! `policies/<name>.yaml`: the document as people write it.
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::names::{AliasName, EnvironmentName, Namespace, PolicyName, ReleaseName};
-use crate::release::{Role, Serving, StepRequest, Strategy};
-use indexmap::IndexMap;
+use crate::release::{ApiVersion, Role, Serving, StepRequest, Strategy};
 
 /// A policy: from a model's aliases and tags to the release that should be.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ReleasePolicy {
-    pub api_version: crate::release::ApiVersion,
+    pub api_version: ApiVersion,
     pub kind: PolicyKind,
     pub metadata: PolicyMetadata,
     pub spec: PolicySpec,
@@ -55,6 +55,7 @@ pub struct PolicySpec {
 #[serde(deny_unknown_fields)]
 pub struct Place {
     pub environment: EnvironmentName,
+    /// The namespace, without the environment's prefix.
     pub namespace: Namespace,
     /// The model's name unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,6 +67,7 @@ pub struct Place {
 #[serde(deny_unknown_fields)]
 pub struct StableRule {
     pub alias: AliasName,
+    /// All of them must hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requires: Vec<Requirement>,
 }
@@ -74,7 +76,9 @@ pub struct StableRule {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Requirement {
+    /// Its key.
     pub tag: String,
+    /// The exact value.
     pub equals: String,
 }
 
@@ -102,6 +106,7 @@ pub struct SecondRule {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RequestRule {
+    /// Its key; its value is the name of a strategy.
     pub tag: String,
 }
 
