@@ -126,7 +126,8 @@ pub enum DeliveryState {
 
 impl DeliveryState {
     /// Every state.
-    pub const ALL: [Self; 6] = [Self::Accepted, Self::Applied, Self::Unchanged, Self::Ignored, Self::Refused, Self::Failed];
+    pub const ALL: [Self; 6] =
+        [Self::Accepted, Self::Applied, Self::Unchanged, Self::Ignored, Self::Refused, Self::Failed];
 
     /// Its name as it is written, also in metrics.
     pub const fn as_str(self) -> &'static str {

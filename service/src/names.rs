@@ -228,8 +228,14 @@ impl ReleaseKey {
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
         let mut parts = text.split('/');
         match (parts.next(), parts.next(), parts.next(), parts.next()) {
-            (Some(e), Some(n), Some(r), None) => Ok(Self { environment: e.parse()?, namespace: n.parse()?, name: r.parse()? }),
-            _ => Err(InvalidName { what: "release", shown: shown(text), rule: "must be written environment/namespace/name" }),
+            (Some(e), Some(n), Some(r), None) => {
+                Ok(Self { environment: e.parse()?, namespace: n.parse()?, name: r.parse()? })
+            }
+            _ => Err(InvalidName {
+                what: "release",
+                shown: shown(text),
+                rule: "must be written environment/namespace/name",
+            }),
         }
     }
 }
@@ -302,7 +308,10 @@ mod tests {
     fn a_model_name_that_is_a_label_stays_and_any_other_gets_a_hash() {
         let of = |text: &str| ReleaseName::of_model(&ModelName::parse(text).unwrap()).to_string();
         assert_eq!(of("fraud-detector"), "fraud-detector");
-        assert_eq!(of("Fraud Detector"), format!("fraud-detector-{}", &hex::encode(Sha256::digest("Fraud Detector"))[..4]));
+        assert_eq!(
+            of("Fraud Detector"),
+            format!("fraud-detector-{}", &hex::encode(Sha256::digest("Fraud Detector"))[..4])
+        );
         assert_ne!(of("Fraud Detector"), of("fraud detector"));
         assert!(of("模型").starts_with("m-"));
         assert!(ReleaseName::parse(&of(&"Ä9-".repeat(60))).is_ok());

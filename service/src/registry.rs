@@ -56,7 +56,9 @@ impl RegistryState {
                     state.set_tag(key, Some(value.clone()), at);
                 }
             }
-            RegistryFact::TagSet { version, key, value } => self.version_mut(version).set_tag(key, Some(value.clone()), at),
+            RegistryFact::TagSet { version, key, value } => {
+                self.version_mut(version).set_tag(key, Some(value.clone()), at)
+            }
             RegistryFact::TagDeleted { version, key } => self.version_mut(version).set_tag(key, None, at),
             RegistryFact::AliasSet { alias, version } => self.set_alias(alias, Some(version.clone()), at),
             RegistryFact::AliasDeleted { alias } => self.set_alias(alias, None, at),

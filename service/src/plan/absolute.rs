@@ -27,7 +27,9 @@ pub fn absolute(act: &Act, deployed: &Deployed, history: &[Settled]) -> Result<I
             (Phase::Settled | Phase::Leaving, Some(intent)) => Ok(intent),
             (Phase::Settled | Phase::Leaving, None) => Err(nothing_runs("promote")),
             (Phase::Entering, _) => Err(entering(release)),
-            (Phase::Running, _) => Ok(Intent::Promote { keep: rules(release.spec.strategy).winner(release, *variant)? }),
+            (Phase::Running, _) => {
+                Ok(Intent::Promote { keep: rules(release.spec.strategy).winner(release, *variant)? })
+            }
         },
         Act::Abort => abort(release),
         Act::Rollback { to: None } => back(release, history),
@@ -60,7 +62,8 @@ fn ended(release: &Release, outcome: Outcome) -> Option<Intent> {
 
 /// The newest settled state before the present one. A rollback counts as the state it restored, so that a second one goes one further back.
 fn back(release: &Release, history: &[Settled]) -> Result<Intent, Refusal> {
-    if release.rollout.restores.is_some() && release.rollout.phase != Phase::Settled
+    if release.rollout.restores.is_some()
+        && release.rollout.phase != Phase::Settled
         && let Some(to) = &release.rollout.restores
     {
         return Ok(Intent::Rollback { to: to.clone() });
@@ -72,7 +75,12 @@ fn back(release: &Release, history: &[Settled]) -> Result<Intent, Refusal> {
         release.rollout.rejected.iter().any(|rejected| Some(&rejected.version) == version)
     };
     let target = states.iter().skip(start).find(|state| !rejected(state) && state.newest.release.spec != release.spec);
-    let target = target.ok_or_else(|| Refusal::conflict("there is no older settled state to go back to", "`kmlflow history NAME` shows the states; `rollback --to` names one"))?;
+    let target = target.ok_or_else(|| {
+        Refusal::conflict(
+            "there is no older settled state to go back to",
+            "`kmlflow history NAME` shows the states; `rollback --to` names one",
+        )
+    })?;
     Ok(Intent::Rollback { to: target.newest.commit.clone() })
 }
 

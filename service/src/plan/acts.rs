@@ -5,16 +5,22 @@ use jiff::Timestamp;
 use super::change::update;
 use super::strategy::rules;
 use super::transition;
-use crate::names::PredictorName;
+use crate::names::{CommitId, PredictorName};
 use crate::release::{
-    Action, Deployed, Outcome, Paused, Phase, Refusal, Rejected, Release, ReleasePlan, Role, Situation, Strategy, Variant, WeightsRequest,
+    Action, Deployed, Outcome, Paused, Phase, Refusal, Rejected, Release, ReleasePlan, Role, Situation, Strategy,
+    Variant, WeightsRequest,
 };
 
 /// The most rejected versions that a release remembers.
 const REJECTED_MAX: usize = 50;
 
 /// The canary of this candidate at this step.
-pub(super) fn step(candidate: &PredictorName, step: u32, deployed: &Deployed, situation: &Situation) -> Result<ReleasePlan, Refusal> {
+pub(super) fn step(
+    candidate: &PredictorName,
+    step: u32,
+    deployed: &Deployed,
+    situation: &Situation,
+) -> Result<ReleasePlan, Refusal> {
     let release = &deployed.release;
     let runs = release.variant(Role::Candidate).is_some_and(|variant| variant.predictor == *candidate);
     if release.spec.strategy != Strategy::Canary || !runs {
@@ -22,9 +28,14 @@ pub(super) fn step(candidate: &PredictorName, step: u32, deployed: &Deployed, si
     }
     running(release)?;
     if release.rollout.step.unwrap_or(0) >= step {
-        return Ok(ReleasePlan::Nothing(format!("the canary is at step {} already", release.rollout.step.unwrap_or(0))));
+        return Ok(ReleasePlan::Nothing(format!(
+            "the canary is at step {} already",
+            release.rollout.step.unwrap_or(0)
+        )));
     }
-    let Some(weight) = release.spec.canary.as_ref().and_then(|canary| canary.steps.get(step as usize)).map(|step| step.weight) else {
+    let Some(weight) =
+        release.spec.canary.as_ref().and_then(|canary| canary.steps.get(step as usize)).map(|step| step.weight)
+    else {
         return Err(Refusal::conflict("the canary has no such step any more", "`kmlflow get NAME` shows its steps"));
     };
     let mut next = release.clone();
@@ -35,7 +46,12 @@ pub(super) fn step(candidate: &PredictorName, step: u32, deployed: &Deployed, si
 }
 
 /// This colour active.
-pub(super) fn activate(colour: Role, predictor: &PredictorName, deployed: &Deployed, situation: &Situation) -> Result<ReleasePlan, Refusal> {
+pub(super) fn activate(
+    colour: Role,
+    predictor: &PredictorName,
+    deployed: &Deployed,
+    situation: &Situation,
+) -> Result<ReleasePlan, Refusal> {
     let release = &deployed.release;
     let runs = release.variant(colour).is_some_and(|variant| variant.predictor == *predictor);
     if release.spec.strategy != Strategy::BlueGreen || !runs {
@@ -53,16 +69,23 @@ pub(super) fn activate(colour: Role, predictor: &PredictorName, deployed: &Deplo
 }
 
 /// The run ended with this predictor.
-pub(super) fn promote(keep: &PredictorName, deployed: &Deployed, situation: &Situation) -> Result<ReleasePlan, Refusal> {
+pub(super) fn promote(
+    keep: &PredictorName,
+    deployed: &Deployed,
+    situation: &Situation,
+) -> Result<ReleasePlan, Refusal> {
     let release = &deployed.release;
     let Some(winner) = release.staying().find(|variant| variant.predictor == *keep) else { return Ok(over(keep)) };
     match release.rollout.phase {
-        Phase::Settled | Phase::Leaving => Ok(ReleasePlan::Nothing(format!("version {} is promoted already", winner.version))),
+        Phase::Settled | Phase::Leaving => {
+            Ok(ReleasePlan::Nothing(format!("version {} is promoted already", winner.version)))
+        }
         Phase::Entering => Err(entering(release)),
         Phase::Running => {
             // A run that ends with the stable variant promoted nothing, but for an A/B release, which `a` may win.
             let went_back = winner.role == Role::Blue || winner.role == Role::Stable || winner.role == Role::Live;
-            let (outcome, action) = if went_back { (Outcome::Aborted, Action::Abort) } else { (Outcome::Promoted, Action::Promote) };
+            let (outcome, action) =
+                if went_back { (Outcome::Aborted, Action::Abort) } else { (Outcome::Promoted, Action::Promote) };
             let verb = if went_back { "keep" } else { "promote" };
             let next = transition::end_run(release, keep, outcome, situation);
             Ok(update(next, action, format!("{verb} version {}", winner.version)))
@@ -71,17 +94,24 @@ pub(super) fn promote(keep: &PredictorName, deployed: &Deployed, situation: &Sit
 }
 
 /// The run ended with the stable predictor; what ran beside it is rejected.
-pub(super) fn abort(keep: &PredictorName, reject: &[PredictorName], deployed: &Deployed, situation: &Situation) -> Result<ReleasePlan, Refusal> {
+pub(super) fn abort(
+    keep: &PredictorName,
+    reject: &[PredictorName],
+    deployed: &Deployed,
+    situation: &Situation,
+) -> Result<ReleasePlan, Refusal> {
     let release = &deployed.release;
     let stays = release.stable().is_some_and(|variant| variant.predictor == *keep);
     match release.rollout.phase {
         Phase::Settled | Phase::Leaving if stays => Ok(ReleasePlan::Nothing("the run has ended already".to_owned())),
-        Phase::Settled | Phase::Leaving => Err(Refusal::conflict("the run has ended with another version", "use `rollback` to go back")),
+        Phase::Settled | Phase::Leaving => {
+            Err(Refusal::conflict("the run has ended with another version", "use `rollback` to go back"))
+        }
         Phase::Entering | Phase::Running if !stays => Ok(over(keep)),
         Phase::Entering | Phase::Running => {
             let mut next = transition::end_run(release, keep, Outcome::Aborted, situation);
             let rejected = release.spec.variants.iter().filter(|variant| reject.contains(&variant.predictor));
-            reject_all(&mut next, rejected, "aborted", deployed, situation);
+            reject_all(&mut next, rejected, "aborted", &deployed.commit, situation);
             Ok(update(next, Action::Abort, format!("abort, keep version {}", keep.parts().0)))
         }
     }
@@ -140,7 +170,7 @@ pub(super) fn reject_all<'a>(
     next: &mut Release,
     variants: impl Iterator<Item = &'a Variant>,
     reason: &str,
-    deployed: &Deployed,
+    commit: &CommitId,
     situation: &Situation,
 ) {
     let by = situation.requested_by.as_ref().map_or_else(String::new, |who| format!(" by {who}"));
@@ -152,7 +182,7 @@ pub(super) fn reject_all<'a>(
         }
         next.rollout.rejected.push(Rejected {
             version: variant.version.clone(),
-            commit: deployed.commit.clone(),
+            commit: commit.clone(),
             reason: format!("{reason}{by}"),
             at: situation.now,
         });
@@ -179,10 +209,16 @@ pub(super) fn entering(release: &Release) -> Refusal {
 
 /// Refuses what only a run can have.
 pub(super) fn nothing_runs(act: &str) -> Refusal {
-    Refusal::conflict(format!("nothing runs that `{act}` could act on: the release has one serving version"), "`kmlflow release` starts a run")
+    Refusal::conflict(
+        format!("nothing runs that `{act}` could act on: the release has one serving version"),
+        "`kmlflow release` starts a run",
+    )
 }
 
 /// The answer to an act on a run that is over.
 fn over(predictor: &PredictorName) -> ReleasePlan {
-    ReleasePlan::Refused(Refusal::conflict(format!("{predictor} is not part of the run any more"), "`kmlflow get NAME` shows the variants"))
+    ReleasePlan::Refused(Refusal::conflict(
+        format!("{predictor} is not part of the run any more"),
+        "`kmlflow get NAME` shows the variants",
+    ))
 }

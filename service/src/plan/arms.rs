@@ -27,7 +27,9 @@ impl Arm {
 
     /// The arm as a variant: with the name of the same pods where they are there, else with a new one.
     pub(super) fn variant(&self, role: Role, release: &Release) -> Variant {
-        let predictor = self.deployed_in(release).map_or_else(|| free_name(&self.version, release), |variant| variant.predictor.clone());
+        let predictor = self
+            .deployed_in(release)
+            .map_or_else(|| free_name(&self.version, release), |variant| variant.predictor.clone());
         let base = release.spec.serving.over(&Serving::defaults());
         let serving = self.serving.differing_from(&base);
         Variant { role, version: self.version.clone(), predictor, artifact: self.artifact.clone(), serving }
@@ -37,9 +39,15 @@ impl Arm {
 /// Resolves one version of a request for a release that is deployed.
 ///
 /// What the request leaves out is as deployed: for the same version its own, else the stable variant's settings.
-pub(super) fn resolve(arm: &WantedArm, wanted: &Wanted, release: &Release, situation: &Situation) -> Result<Arm, Refusal> {
+pub(super) fn resolve(
+    arm: &WantedArm,
+    wanted: &Wanted,
+    release: &Release,
+    situation: &Situation,
+) -> Result<Arm, Refusal> {
     // Of two sets of pods of one version the newest is meant.
-    let same_version = release.spec.variants.iter().filter(|v| v.version == arm.version).max_by_key(|v| v.predictor.parts().1);
+    let same_version =
+        release.spec.variants.iter().filter(|v| v.version == arm.version).max_by_key(|v| v.predictor.parts().1);
     let base = match same_version.or_else(|| release.stable()) {
         Some(variant) => release.serving_of(variant),
         None => release.spec.serving.over(&Serving::defaults()),
@@ -66,10 +74,16 @@ fn complete(arm: &WantedArm, wanted: &Wanted, artifact: Artifact, base: &Serving
     let serving = arm.serving.as_ref().map_or_else(|| for_all.clone(), |serving| serving.over(&for_all));
     let port_taken = serving.engine() && matches!(serving.port(), 8000 | 5001);
     if port_taken {
-        return Err(Refusal::invalid(format!("port {} belongs to the engine", serving.port()), "let the model listen on another port, such as 9000"));
+        return Err(Refusal::invalid(
+            format!("port {} belongs to the engine", serving.port()),
+            "let the model listen on another port, such as 9000",
+        ));
     }
     if artifact.model_uri.is_some() && serving.runtime.is_none() {
-        return Err(Refusal::invalid("no runtime is configured that serves a model artifact", "name one in `serving.runtime`, or set `runtimes` in the configuration"));
+        return Err(Refusal::invalid(
+            "no runtime is configured that serves a model artifact",
+            "name one in `serving.runtime`, or set `runtimes` in the configuration",
+        ));
     }
     Ok(Arm { version: arm.version.clone(), artifact, serving })
 }

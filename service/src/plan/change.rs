@@ -23,24 +23,47 @@ fn words(release: &Release) -> String {
     let version_of = |predictor: &crate::names::PredictorName| predictor.parts().0.to_owned();
     let mut sentences = Vec::new();
     match (&traffic.main, release.stable()) {
-        (MainRule::Own, Some(live)) => sentences.push(format!("Version {} of {model} serves every request.", live.version)),
+        (MainRule::Own, Some(live)) => {
+            sentences.push(format!("Version {} of {model} serves every request.", live.version))
+        }
         (MainRule::Split(split), _) => {
             let shares: Vec<String> = split.iter().map(|(p, w)| format!("version {} {w} %", version_of(p))).collect();
-            sentences.push(format!("Of the requests to {model}, {} get: {}.", if split.len() > 1 { "these" } else { "this one" }, shares.join(", ")));
+            sentences.push(format!(
+                "Of the requests to {model}, {} get: {}.",
+                if split.len() > 1 { "these" } else { "this one" },
+                shares.join(", ")
+            ));
         }
         (MainRule::Own, None) => {}
     }
     for (rule, predictor) in &traffic.matches {
-        sentences.push(format!("Requests with the header {} of a certain value go to version {}.", rule.header, version_of(predictor)));
+        sentences.push(format!(
+            "Requests with the header {} of a certain value go to version {}.",
+            rule.header,
+            version_of(predictor)
+        ));
     }
     if let Some((predictor, percent)) = &traffic.mirror {
-        sentences.push(format!("A copy of {percent} % of them goes to version {}, whose answers are dropped.", version_of(predictor)));
+        sentences.push(format!(
+            "A copy of {percent} % of them goes to version {}, whose answers are dropped.",
+            version_of(predictor)
+        ));
     }
     if let Some(predictor) = &traffic.preview {
-        sentences.push(format!("Version {} answers on {} only.", version_of(predictor), release.spec.target.preview_host));
+        sentences.push(format!(
+            "Version {} answers on {} only.",
+            version_of(predictor),
+            release.spec.target.preview_host
+        ));
     }
     let named = traffic.named();
-    let idle: Vec<String> = release.spec.variants.iter().filter(|v| !named.contains(&&v.predictor)).map(|v| format!("version {}", v.version)).collect();
+    let idle: Vec<String> = release
+        .spec
+        .variants
+        .iter()
+        .filter(|v| !named.contains(&&v.predictor))
+        .map(|v| format!("version {}", v.version))
+        .collect();
     if release.rollout.phase != Phase::Settled && !idle.is_empty() {
         sentences.push(format!("No request reaches {}.", idle.join(", ")));
     }

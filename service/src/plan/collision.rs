@@ -27,7 +27,10 @@ pub fn collision(new: Owner<'_>, other: Owner<'_>) -> Option<Refusal> {
         return None;
     }
     let what = if same_object { "the same object" } else { "the same host name" };
-    Some(Refusal::conflict(format!("`{}` and `{}` would own {what}", new.key, other.key), "choose another name or namespace"))
+    Some(Refusal::conflict(
+        format!("`{}` and `{}` would own {what}", new.key, other.key),
+        "choose another name or namespace",
+    ))
 }
 
 /// Whether a release called `owner` may own an object with the name of the release `name`.

@@ -3,8 +3,8 @@
 use super::arms;
 use super::change::change;
 use crate::release::{
-    Action, ApiVersion, Metadata, Origin, Phase, Refusal, Release, ReleaseKind, ReleasePlan, ReleaseSpec, Rendered, Rollout, RouteSettings, Situation, Strategy,
-    Variant, Wanted,
+    Action, ApiVersion, Metadata, Origin, Phase, Refusal, Release, ReleaseKind, ReleasePlan, ReleaseSpec, Rendered,
+    Rollout, RouteSettings, Situation, Strategy, Variant, Wanted,
 };
 
 /// Plans the first commit of a release.
@@ -15,7 +15,10 @@ pub(super) fn create(wanted: &Wanted, situation: &Situation) -> Result<ReleasePl
     }
     let rejected = situation.retracted.as_ref().map(|retracted| retracted.rejected.clone()).unwrap_or_default();
     if wanted.by_registry && rejected.iter().any(|r| r.version == arm.version) {
-        return Ok(ReleasePlan::Nothing(format!("version {} was rejected and its alias was not set anew", arm.version)));
+        return Ok(ReleasePlan::Nothing(format!(
+            "version {} was rejected and its alias was not set anew",
+            arm.version
+        )));
     }
     let rejected = rejected.into_iter().filter(|r| r.version != arm.version).collect();
     let arm = arms::resolve_new(arm, wanted, situation)?;
@@ -44,7 +47,16 @@ pub(super) fn create(wanted: &Wanted, situation: &Situation) -> Result<ReleasePl
             target: situation.target.clone(),
         },
         origin: origin_of(situation),
-        rollout: Rollout { phase: Phase::Settled, step: None, since: situation.now, paused: None, outcome: None, restores: None, docs: None, rejected },
+        rollout: Rollout {
+            phase: Phase::Settled,
+            step: None,
+            since: situation.now,
+            paused: None,
+            outcome: None,
+            restores: None,
+            docs: None,
+            rejected,
+        },
         rendered: Rendered::default(),
     };
     Ok(ReleasePlan::Create(Box::new(change(release, Action::Create, summary))))
@@ -52,7 +64,10 @@ pub(super) fn create(wanted: &Wanted, situation: &Situation) -> Result<ReleasePl
 
 /// Why the release is as it is from now on: who asked, and what the registry said at that moment.
 pub(super) fn origin_of(situation: &Situation) -> Origin {
-    Origin { requested_by: situation.requested_by.clone().or_else(|| situation.origin.requested_by.clone()), ..situation.origin.clone() }
+    Origin {
+        requested_by: situation.requested_by.clone().or_else(|| situation.origin.requested_by.clone()),
+        ..situation.origin.clone()
+    }
 }
 
 fn metadata_of(situation: &Situation) -> Metadata {

@@ -17,9 +17,6 @@ mod target;
 mod timing;
 mod transition;
 
-#[cfg(test)]
-mod tests;
-
 pub use absolute::{Settled, absolute};
 pub use collision::{Owner, collision};
 pub use target::{EnvironmentTarget, target};
@@ -35,7 +32,9 @@ pub fn plan(intent: &Intent, situation: &Situation) -> ReleasePlan {
         (Intent::Retract, Some(deployed)) => Ok(retract(deployed, situation)),
         (_, None) => Err(not_deployed()),
         (Intent::Step { candidate, step }, Some(deployed)) => acts::step(candidate, *step, deployed, situation),
-        (Intent::Activate { colour, predictor }, Some(deployed)) => acts::activate(*colour, predictor, deployed, situation),
+        (Intent::Activate { colour, predictor }, Some(deployed)) => {
+            acts::activate(*colour, predictor, deployed, situation)
+        }
         (Intent::Promote { keep }, Some(deployed)) => acts::promote(keep, deployed, situation),
         (Intent::Abort { keep, reject }, Some(deployed)) => acts::abort(keep, reject, deployed, situation),
         (Intent::Rollback { to }, Some(deployed)) => rollback::rollback(to, deployed, situation),

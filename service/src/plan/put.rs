@@ -1,11 +1,15 @@
 //! A release that is there and shall be like this: every way from one state to another.
 
+use super::acts::reject_all;
 use super::arms::{self, Arm};
-use super::change::update;
+use super::change::{change, update};
 use super::create::origin_of;
 use super::strategy::rules;
 use super::{timing, transition};
-use crate::release::{Action, Deployed, Outcome, Phase, Refusal, Release, ReleasePlan, Role, Serving, Situation, Strategy, Variant, Wanted};
+use crate::release::{
+    Action, Deployed, Outcome, Phase, Refusal, Release, ReleasePlan, Role, Serving, Situation, Strategy, Variant,
+    Wanted,
+};
 
 /// Plans the next commit towards what is wanted.
 pub(super) fn put(wanted: &Wanted, deployed: &Deployed, situation: &Situation) -> Result<ReleasePlan, Refusal> {
@@ -14,18 +18,23 @@ pub(super) fn put(wanted: &Wanted, deployed: &Deployed, situation: &Situation) -
         let reason = format!("the release serves the model `{}`, not `{}`", release.spec.model, wanted.model);
         return Err(Refusal::conflict(reason, "choose another release name, or retract this one first"));
     }
-    let arms: Vec<Arm> = wanted.arms.iter().map(|arm| arms::resolve(arm, wanted, release, situation)).collect::<Result<_, _>>()?;
+    let arms: Vec<Arm> =
+        wanted.arms.iter().map(|arm| arms::resolve(arm, wanted, release, situation)).collect::<Result<_, _>>()?;
     check_protocol(release, wanted, &arms)?;
     if wanted.by_registry
-        && let Some(arm) = arms.iter().find(|arm| release.rollout.rejected.iter().any(|rejected| rejected.version == arm.version))
+        && let Some(arm) =
+            arms.iter().find(|arm| release.rollout.rejected.iter().any(|rejected| rejected.version == arm.version))
     {
-        return Ok(ReleasePlan::Nothing(format!("version {} was rejected and its alias was not set anew", arm.version)));
+        return Ok(ReleasePlan::Nothing(format!(
+            "version {} was rejected and its alias was not set anew",
+            arm.version
+        )));
     }
     let automatic = situation.requested_by.is_none();
     if let Some(paused) = release.rollout.paused.as_ref().filter(|_| automatic) {
         return Ok(ReleasePlan::Wait(format!("the release is paused by {}", paused.by)));
     }
-    let context = Put { wanted, release, arms, situation };
+    let context = Put { wanted, deployed, release, arms, situation };
     match release.rollout.phase {
         Phase::Settled => context.from_settled(),
         Phase::Leaving => Ok(context.from_leaving()),
@@ -35,6 +44,7 @@ pub(super) fn put(wanted: &Wanted, deployed: &Deployed, situation: &Situation) -
 
 struct Put<'a> {
     wanted: &'a Wanted,
+    deployed: &'a Deployed,
     release: &'a Release,
     arms: Vec<Arm>,
     situation: &'a Situation,
@@ -44,7 +54,11 @@ impl Put<'_> {
     fn from_settled(&self) -> Result<ReleasePlan, Refusal> {
         let (Some(live), Some(first)) = (self.release.stable(), self.arms.first()) else { return Ok(nothing()) };
         let is_live = |arm: &Arm| arm.has_pods_of(self.release, live);
-        if self.wanted.strategy != Strategy::Single && self.wanted.stable.is_none() && is_live(first) && self.wanted.baseline.as_ref() == Some(&live.version) {
+        if self.wanted.strategy != Strategy::Single
+            && self.wanted.stable.is_none()
+            && is_live(first)
+            && self.wanted.baseline.as_ref() == Some(&live.version)
+        {
             return Err(compared_with_itself(first));
         }
         if self.arms.iter().all(is_live) {
@@ -88,7 +102,8 @@ impl Put<'_> {
             return ReleasePlan::Wait(why);
         }
         let mut next = self.release.clone();
-        next.spec.variants = vec![Variant { serving: None, ..arm.variant(Strategy::Single.stable_role(), self.release) }];
+        next.spec.variants =
+            vec![Variant { serving: None, ..arm.variant(Strategy::Single.stable_role(), self.release) }];
         next.spec.serving = arm.serving.clone();
         next.spec.deadline = self.wanted.deadline.unwrap_or(next.spec.deadline);
         next.origin = origin_of(self.situation);
@@ -111,8 +126,10 @@ impl Put<'_> {
 
     fn enter(&self) -> ReleasePlan {
         let strategy = self.wanted.strategy;
-        let roles: Vec<Role> = if strategy == Strategy::Ab { Role::ARMS[1..].to_vec() } else { vec![strategy.new_role()] };
-        let new: Vec<Variant> = self.arms.iter().zip(roles).map(|(arm, role)| arm.variant(role, self.release)).collect();
+        let roles: Vec<Role> =
+            if strategy == Strategy::Ab { Role::ARMS[1..].to_vec() } else { vec![strategy.new_role()] };
+        let new: Vec<Variant> =
+            self.arms.iter().zip(roles).map(|(arm, role)| arm.variant(role, self.release)).collect();
         let mut next = transition::enter(self.release, self.wanted, new, self.situation);
         self.forgive(&mut next);
         let versions: Vec<&str> = self.arms.iter().map(|arm| arm.version.as_str()).collect();
@@ -122,12 +139,17 @@ impl Put<'_> {
 
     fn from_leaving(&self) -> ReleasePlan {
         let kept = self.release.stable();
-        let goes_there = self.wanted.strategy == Strategy::Single && self.arms.iter().all(|arm| kept.is_some_and(|kept| arm.has_pods_of(self.release, kept)));
+        let goes_there = self.wanted.strategy == Strategy::Single
+            && self.arms.iter().all(|arm| kept.is_some_and(|kept| arm.has_pods_of(self.release, kept)));
         if goes_there {
             return ReleasePlan::Nothing("it is on its way: what goes is leaving".to_owned());
         }
         let going: Vec<&str> = self.release.leaving().map(|variant| variant.predictor.as_str()).collect();
-        let what = if going.is_empty() { "the release is settling".to_owned() } else { format!("{} is leaving", going.join(", ")) };
+        let what = if going.is_empty() {
+            "the release is settling".to_owned()
+        } else {
+            format!("{} is leaving", going.join(", "))
+        };
         ReleasePlan::Wait(what)
     }
 
@@ -141,13 +163,17 @@ impl Put<'_> {
             return Err(compared_with_itself(first));
         }
         let running: Vec<&Variant> = self.release.staying().skip(1).collect();
-        let same_arms = running.len() == self.arms.len() && self.arms.iter().zip(&running).all(|(arm, variant)| arm.has_pods_of(self.release, variant));
+        let same_arms = running.len() == self.arms.len()
+            && self.arms.iter().zip(&running).all(|(arm, variant)| arm.has_pods_of(self.release, variant));
         if same_arms && self.release.spec.strategy == self.wanted.strategy {
             return Ok(self.retune_run());
         }
         let flipped = self.release.spec.blue_green.as_ref().is_some_and(|bg| bg.active == Role::Green);
         if flipped {
-            return Err(Refusal::conflict("green is active, so the stable variant is about to change", "end the run first: `promote` keeps green, `abort` goes back to blue"));
+            return Err(Refusal::conflict(
+                "green is active, so the stable variant is about to change",
+                "end the run first: `promote` keeps green, `abort` goes back to blue",
+            ));
         }
         Ok(if same_arms { self.change_strategy() } else { self.enter() })
     }
@@ -170,20 +196,32 @@ impl Put<'_> {
     fn end_by_single(&self, stable: &Variant, arm: &Arm) -> Result<ReleasePlan, Refusal> {
         let release = self.release;
         if arm.has_pods_of(release, stable) {
-            let next = self.ended(stable, Outcome::Aborted);
-            return Ok(update(next, Action::Abort, format!("abort, keep version {}", stable.version)));
+            let mut next = self.ended(stable, Outcome::Aborted);
+            reject_all(&mut next, release.staying().skip(1), "aborted", &self.deployed.commit, self.situation);
+            return Ok(self.ending(next, Action::Abort, format!("abort, keep version {}", stable.version), arm));
         }
         if let Some(winner) = release.staying().skip(1).find(|variant| arm.has_pods_of(release, variant)) {
             if release.rollout.phase == Phase::Entering {
                 return Ok(ReleasePlan::Wait(format!("{} has not entered yet", winner.predictor)));
             }
             let next = self.ended(winner, Outcome::Promoted);
-            return Ok(update(next, Action::Promote, format!("promote version {}", winner.version)));
+            return Ok(self.ending(next, Action::Promote, format!("promote version {}", winner.version), arm));
         }
         let next = self.ended(stable, Outcome::Superseded);
-        let ReleasePlan::Update(mut change) = update(next, Action::Abort, format!("end the run for version {}", arm.version)) else { return Ok(nothing()) };
-        change.more = Some(format!("version {} goes in once {} is settled", arm.version, stable.predictor));
-        Ok(ReleasePlan::Update(change))
+        Ok(self.ending(next, Action::Abort, format!("end the run for version {}", arm.version), arm))
+    }
+
+    /// The end of a run; what the request wants beyond it goes in once the release is settled.
+    fn ending(&self, next: Release, action: Action, summary: String, arm: &Arm) -> ReleasePlan {
+        let kept = next
+            .stable()
+            .filter(|kept| arm.has_pods_of(self.release, kept) && self.release.serving_of(kept) == arm.serving);
+        let fulfilled = kept.is_some() && self.wanted.deadline.is_none_or(|deadline| deadline == next.spec.deadline);
+        let mut change = change(next, action, summary);
+        if !fulfilled {
+            change.more = Some(format!("version {} goes in once the run has ended", arm.version));
+        }
+        ReleasePlan::Update(Box::new(change))
     }
 
     fn ended(&self, keep: &Variant, outcome: Outcome) -> Release {
@@ -197,7 +235,9 @@ impl Put<'_> {
         let mut next = self.release.clone();
         let base = next.spec.serving.over(&Serving::defaults());
         for arm in &self.arms {
-            let same = |variant: &&mut Variant| variant.version == arm.version && variant.artifact == arm.artifact && variant.role != Role::Leaving;
+            let same = |variant: &&mut Variant| {
+                variant.version == arm.version && variant.artifact == arm.artifact && variant.role != Role::Leaving
+            };
             if let Some(variant) = next.spec.variants.iter_mut().skip(1).find(same) {
                 variant.serving = arm.serving.differing_from(&base);
             }
@@ -216,7 +256,10 @@ impl Put<'_> {
     fn check_stable(&self, stable: &Variant) -> Result<(), Refusal> {
         if let Some(baseline) = self.wanted.baseline.as_ref().filter(|baseline| **baseline != stable.version) {
             let reason = format!("the stable version that is deployed is {}, not {baseline}", stable.version);
-            return Err(Refusal::conflict(reason, format!("leave `baseline` out, or release version {baseline} first")));
+            return Err(Refusal::conflict(
+                reason,
+                format!("leave `baseline` out, or release version {baseline} first"),
+            ));
         }
         if let Some(wanted) = &self.wanted.stable {
             let arm = arms::resolve(wanted, self.wanted, self.release, self.situation)?;
@@ -241,7 +284,10 @@ fn check_protocol(release: &Release, wanted: &Wanted, arms: &[Arm]) -> Result<()
     for arm in arms {
         let same_ports = before.engine() == arm.serving.engine() && before.port() == arm.serving.port();
         if arm.serving.protocol() != before.protocol() && !(settled_single && same_ports) {
-            return Err(Refusal::invalid("one release has one protocol, and the new variant has another", "release it under another name, or change the protocol by `single` with the same port"));
+            return Err(Refusal::invalid(
+                "one release has one protocol, and the new variant has another",
+                "release it under another name, or change the protocol by `single` with the same port",
+            ));
         }
     }
     Ok(())
@@ -252,7 +298,10 @@ fn has_doubles(arms: &[Arm]) -> bool {
 }
 
 fn compared_with_itself(arm: &Arm) -> Refusal {
-    Refusal::invalid(format!("version {} would be compared with itself", arm.version), "name another version, or other `serving` for the same one")
+    Refusal::invalid(
+        format!("version {} would be compared with itself", arm.version),
+        "name another version, or other `serving` for the same one",
+    )
 }
 
 fn nothing() -> ReleasePlan {

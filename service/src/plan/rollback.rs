@@ -11,12 +11,16 @@ use crate::release::{Action, Deployed, Outcome, Phase, Refusal, Release, Release
 pub(super) fn rollback(to: &CommitId, deployed: &Deployed, situation: &Situation) -> Result<ReleasePlan, Refusal> {
     let release = &deployed.release;
     let Some(restorable) = situation.restorable.as_ref().filter(|restorable| restorable.commit == *to) else {
-        return Err(Refusal::conflict(format!("commit {to} is no settled state of this release"), "`kmlflow history NAME` shows the states"));
+        return Err(Refusal::conflict(
+            format!("commit {to} is no settled state of this release"),
+            "`kmlflow history NAME` shows the states",
+        ));
     };
     match release.rollout.phase {
-        Phase::Settled if release.spec == restorable.release.spec => {
-            Ok(ReleasePlan::Nothing(format!("it serves version {} in that state already", version(&restorable.release))))
-        }
+        Phase::Settled if release.spec == restorable.release.spec => Ok(ReleasePlan::Nothing(format!(
+            "it serves version {} in that state already",
+            version(&restorable.release)
+        ))),
         Phase::Settled => Ok(from_settled(release, restorable, deployed, situation)),
         Phase::Leaving | Phase::Entering | Phase::Running => Ok(from_run(release, restorable, deployed, situation)),
     }
@@ -28,9 +32,10 @@ fn from_settled(release: &Release, restorable: &Restorable, deployed: &Deployed,
     }
     let mut change = transition::restore(release, restorable, origin_of(situation), Action::Rollback, situation);
     // On the way from a run the candidate is rejected already, and the version in between was never at fault.
-    let on_its_way = release.rollout.restores.as_ref() == Some(&restorable.commit) && release.rollout.outcome == Some(Outcome::RolledBack);
+    let on_its_way = release.rollout.restores.as_ref() == Some(&restorable.commit)
+        && release.rollout.outcome == Some(Outcome::RolledBack);
     if !on_its_way {
-        reject_all(&mut change.release, release.stable().into_iter(), "rolled back", deployed, situation);
+        reject_all(&mut change.release, release.stable().into_iter(), "rolled back", &deployed.commit, situation);
     }
     ReleasePlan::Update(Box::new(change))
 }
@@ -42,16 +47,30 @@ fn from_run(release: &Release, restorable: &Restorable, deployed: &Deployed, sit
     let Some(keep) = kept(release, restorable) else {
         return ReleasePlan::Nothing("the release has no variant".to_owned());
     };
-    let rejected: Vec<Variant> = release.spec.variants.iter().filter(|variant| variant.predictor != keep.predictor).cloned().collect();
+    let rejected: Vec<Variant> =
+        release.spec.variants.iter().filter(|variant| variant.predictor != keep.predictor).cloned().collect();
     let mut next = if release.rollout.phase == Phase::Leaving && release.leaving().next().is_none() {
         // The last one has been removed: what is left settles, then the older state is restored.
-        Release { rollout: crate::release::Rollout { outcome: Some(Outcome::RolledBack), paused: None, ..release.rollout.clone() }, ..release.clone() }
+        Release {
+            rollout: crate::release::Rollout {
+                outcome: Some(Outcome::RolledBack),
+                paused: None,
+                ..release.rollout.clone()
+            },
+            ..release.clone()
+        }
     } else {
         transition::end_run(release, &keep.predictor, Outcome::RolledBack, situation)
     };
     next.rollout.restores = Some(restorable.commit.clone());
     next.origin = origin_of(situation);
-    reject_all(&mut next, rejected.iter().filter(|variant| Some(&variant.version) != restored_version(restorable)), "rolled back", deployed, situation);
+    reject_all(
+        &mut next,
+        rejected.iter().filter(|variant| Some(&variant.version) != restored_version(restorable)),
+        "rolled back",
+        &deployed.commit,
+        situation,
+    );
     if release.rollout.phase == Phase::Leaving && Some(&keep.version) != restored_version(restorable) {
         reject_after_leaving(&mut next, &keep, deployed, situation);
     }
@@ -73,7 +92,11 @@ fn reject_after_leaving(next: &mut Release, kept: &Variant, deployed: &Deployed,
 /// The variant that serves on the way: the restored state's own where its pods are still there, else the stable one.
 fn kept(release: &Release, restorable: &Restorable) -> Option<Variant> {
     let then = restorable.release.stable()?;
-    let there = release.spec.variants.iter().find(|variant| variant.predictor == then.predictor && variant.artifact == then.artifact);
+    let there = release
+        .spec
+        .variants
+        .iter()
+        .find(|variant| variant.predictor == then.predictor && variant.artifact == then.artifact);
     there.or_else(|| release.stable()).cloned()
 }
 

@@ -29,7 +29,8 @@ pub fn target(key: &ReleaseKey, environment: &EnvironmentTarget) -> Result<Targe
     let longest = format!("{label}-preview");
     for (what, text) in [("the namespace", &namespace), ("the host name's label", &longest)] {
         if text.len() > LABEL_CHARS_MAX {
-            let reason = format!("{what} `{text}` would have {} characters, and {LABEL_CHARS_MAX} is the most", text.len());
+            let reason =
+                format!("{what} `{text}` would have {} characters, and {LABEL_CHARS_MAX} is the most", text.len());
             return Err(Refusal::invalid(reason, "choose a shorter name or namespace"));
         }
     }
@@ -41,6 +42,9 @@ pub fn target(key: &ReleaseKey, environment: &EnvironmentTarget) -> Result<Targe
         preview_host: format!("{label}-preview.{host_suffix}"),
         grpc_host: format!("{label}-grpc.{host_suffix}"),
         monitoring: monitoring.clone(),
-        links: Links { release: links.release.as_ref().map(|base| format!("{}/releases/{key}", base.trim_end_matches('/'))), ..links.clone() },
+        links: Links {
+            release: links.release.as_ref().map(|base| format!("{}/releases/{key}", base.trim_end_matches('/'))),
+            ..links.clone()
+        },
     })
 }

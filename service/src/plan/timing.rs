@@ -7,7 +7,8 @@ use crate::release::{Observed, Period, Readiness, Release, Seen, Situation};
 pub(super) fn not_live(release: &Release, situation: &Situation) -> Option<String> {
     let stable = &release.stable()?.predictor;
     match &situation.observed {
-        Observed::Blind { delay } => blind(release, *delay, situation).map(|at| format!("{stable} counts as ready at {at}, as no cluster is watched")),
+        Observed::Blind { delay } => blind(release, *delay, situation)
+            .map(|at| format!("{stable} counts as ready at {at}, as no cluster is watched")),
         Observed::Seen(seen) if seen.live_since.is_some() => None,
         Observed::Seen(seen) => Some(match seen.variants.get(stable) {
             Some(Readiness::Ready) => format!("{stable} is ready, but its commit is not live yet"),
@@ -22,9 +23,8 @@ pub(super) fn not_replaceable(release: &Release, situation: &Situation) -> Optio
     let stable = &release.stable()?.predictor;
     match &situation.observed {
         // Only the commit that settled a run moves the route away from the predictor; after any other one it names the own Service already.
-        Observed::Blind { delay } if release.rollout.outcome.is_some() => {
-            blind(release, *delay, situation).map(|at| format!("the route counts as settled at {at}, as no cluster is watched"))
-        }
+        Observed::Blind { delay } if release.rollout.outcome.is_some() => blind(release, *delay, situation)
+            .map(|at| format!("the route counts as settled at {at}, as no cluster is watched")),
         Observed::Blind { .. } => None,
         Observed::Seen(seen) => still_routed(seen, stable),
     }

@@ -5,7 +5,8 @@ use super::create::origin_of;
 use super::strategy::rules;
 use crate::names::PredictorName;
 use crate::release::{
-    Action, Change, Deployed, Files, Origin, Outcome, Phase, Release, ReleasePlan, ReleaseSpec, Restorable, Role, Situation, Strategy, Variant, Wanted,
+    Action, Change, Deployed, Files, Origin, Outcome, Phase, Release, ReleasePlan, ReleaseSpec, Restorable, Role,
+    Situation, Strategy, Variant, Wanted,
 };
 
 /// The answer to a replay: somebody has carried it out already, or something else came first.
@@ -20,7 +21,13 @@ pub(super) fn enter(release: &Release, wanted: &Wanted, new: Vec<Variant>, situa
     // Whoever serves now stays first; whoever neither stays nor is wanted leaves.
     let stable = release.stable().map(|variant| Variant { role: strategy.stable_role(), ..variant.clone() });
     let kept = |variant: &&Variant| stable.iter().chain(&new).all(|other| other.predictor != variant.predictor);
-    let going: Vec<Variant> = release.spec.variants.iter().filter(kept).map(|variant| Variant { role: Role::Leaving, ..variant.clone() }).collect();
+    let going: Vec<Variant> = release
+        .spec
+        .variants
+        .iter()
+        .filter(kept)
+        .map(|variant| Variant { role: Role::Leaving, ..variant.clone() })
+        .collect();
     let arms = new.len() + 1;
     next.rollout.outcome = (!going.is_empty()).then_some(Outcome::Superseded);
     next.spec.variants = stable.into_iter().chain(new).chain(going).collect();
@@ -57,8 +64,14 @@ pub(super) fn run(entered: &[PredictorName], deployed: &Deployed, situation: &Si
 pub(super) fn end_run(release: &Release, keep: &PredictorName, outcome: Outcome, situation: &Situation) -> Release {
     let mut next = release.clone();
     let stays = |variant: &&Variant| variant.predictor == *keep;
-    let first = release.spec.variants.iter().filter(stays).map(|v| Variant { role: release.spec.strategy.stable_role(), ..v.clone() });
-    let others = release.spec.variants.iter().filter(|v| !stays(v)).map(|v| Variant { role: Role::Leaving, ..v.clone() });
+    let first = release
+        .spec
+        .variants
+        .iter()
+        .filter(stays)
+        .map(|v| Variant { role: release.spec.strategy.stable_role(), ..v.clone() });
+    let others =
+        release.spec.variants.iter().filter(|v| !stays(v)).map(|v| Variant { role: Role::Leaving, ..v.clone() });
     next.spec.variants = first.chain(others).collect();
     if let Some(blue_green) = &mut next.spec.blue_green {
         blue_green.active = Role::Blue;
@@ -89,7 +102,13 @@ pub(super) fn settle(keep: &PredictorName, deployed: &Deployed, situation: &Situ
         return done_already();
     }
     if let Some(restorable) = situation.restorable.as_ref().filter(|restorable| same_pods(release, restorable)) {
-        return ReleasePlan::Update(Box::new(restore(release, restorable, release.origin.clone(), Action::Settle, situation)));
+        return ReleasePlan::Update(Box::new(restore(
+            release,
+            restorable,
+            release.origin.clone(),
+            Action::Settle,
+            situation,
+        )));
     }
     let mut next = release.clone();
     next.spec = settled_spec(&release.spec, release);
@@ -101,7 +120,9 @@ pub(super) fn settle(keep: &PredictorName, deployed: &Deployed, situation: &Situ
 /// The documentation page of the live version is routed.
 pub(super) fn route_docs(predictor: &PredictorName, deployed: &Deployed) -> ReleasePlan {
     let release = &deployed.release;
-    if release.rollout.docs.as_ref() == Some(predictor) || release.stable().is_none_or(|variant| variant.predictor != *predictor) {
+    if release.rollout.docs.as_ref() == Some(predictor)
+        || release.stable().is_none_or(|variant| variant.predictor != *predictor)
+    {
         return done_already();
     }
     let mut next = release.clone();
@@ -110,7 +131,13 @@ pub(super) fn route_docs(predictor: &PredictorName, deployed: &Deployed) -> Rele
 }
 
 /// The settled state of an older commit, file for file; origin and rollout are new.
-pub(super) fn restore(release: &Release, restorable: &Restorable, origin: Origin, action: Action, situation: &Situation) -> Change {
+pub(super) fn restore(
+    release: &Release,
+    restorable: &Restorable,
+    origin: Origin,
+    action: Action,
+    situation: &Situation,
+) -> Change {
     let mut next = restorable.release.clone();
     next.origin = origin;
     next.rollout.rejected.clone_from(&release.rollout.rejected);
@@ -129,7 +156,9 @@ pub(super) fn restore(release: &Release, restorable: &Restorable, origin: Origin
 fn same_pods(release: &Release, restorable: &Restorable) -> bool {
     let (Some(now), Some(then)) = (release.stable(), restorable.release.stable()) else { return false };
     let digest = |release: &Release, predictor: &PredictorName| release.rendered.pods.get(predictor).cloned();
-    now.predictor == then.predictor && now.artifact == then.artifact && digest(release, &now.predictor) == digest(&restorable.release, &then.predictor)
+    now.predictor == then.predictor
+        && now.artifact == then.artifact
+        && digest(release, &now.predictor) == digest(&restorable.release, &then.predictor)
 }
 
 /// The `spec` of a settled release: one live variant, whose settings are the release's.

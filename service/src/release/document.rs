@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Ab, BlueGreen, Canary, Period, Role, Serving, Shadow, Strategy};
-use crate::names::{CommitId, Digest, EnvironmentName, ModelName, Namespace, PolicyName, PredictorName, ReleaseKey, ReleaseName, Version};
+use crate::names::{
+    CommitId, Digest, EnvironmentName, ModelName, Namespace, PolicyName, PredictorName, ReleaseKey, ReleaseName,
+    Version,
+};
 
 /// The document in `releases/<environment>/<namespace>/<name>/release.yaml`; the same object is what the API answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

@@ -63,7 +63,8 @@ impl FromStr for Period {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         static PARSER: SpanParser = SpanParser::new();
-        let rule = || format!("`{}` is not a length of time such as `30s`, `10m` or `1h30m`", crate::names::shown(text));
+        let rule =
+            || format!("`{}` is not a length of time such as `30s`, `10m` or `1h30m`", crate::names::shown(text));
         let parsed = PARSER.parse_duration(text).map_err(|_| rule())?;
         let seconds = u64::try_from(parsed.as_secs()).map_err(|_| rule())?;
         if parsed.subsec_nanos() != 0 || seconds > SECONDS_MAX {

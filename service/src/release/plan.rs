@@ -207,7 +207,9 @@ impl Refusal {
 
     /// An invalid request because of these fields.
     pub fn violations(violations: Vec<Violation>) -> Self {
-        let reason = violations.first().map_or_else(|| "the request is invalid".to_owned(), |v| format!("`{}` {}", v.field, v.detail));
+        let reason = violations
+            .first()
+            .map_or_else(|| "the request is invalid".to_owned(), |v| format!("`{}` {}", v.field, v.detail));
         Self { kind: RefusalKind::Invalid, reason, cure: None, violations }
     }
 }

@@ -66,11 +66,15 @@ pub enum Act {
     /// One step on, or the flip.
     Advance,
     /// To the end; `variant` names the winner of an A/B release.
-    Promote { variant: Option<Role> },
+    Promote {
+        variant: Option<Role>,
+    },
     /// Back to the stable variant.
     Abort,
     /// To the newest settled state before the present one, or to the one named.
-    Rollback { to: Option<RollbackTo> },
+    Rollback {
+        to: Option<RollbackTo>,
+    },
     Pause,
     Resume,
     /// Other shares: per arm of an A/B release, or the percentage of a shadow.
@@ -106,15 +110,28 @@ pub enum Intent {
     /// The release shall be like this.
     Put(Box<Wanted>),
     /// The canary of this candidate shall be at this step (from 0).
-    Step { candidate: PredictorName, step: u32 },
+    Step {
+        candidate: PredictorName,
+        step: u32,
+    },
     /// This colour shall be active.
-    Activate { colour: Role, predictor: PredictorName },
+    Activate {
+        colour: Role,
+        predictor: PredictorName,
+    },
     /// The run shall end with this predictor.
-    Promote { keep: PredictorName },
+    Promote {
+        keep: PredictorName,
+    },
     /// The run of this predictor shall end, with the stable one serving.
-    Abort { keep: PredictorName, reject: Vec<PredictorName> },
+    Abort {
+        keep: PredictorName,
+        reject: Vec<PredictorName>,
+    },
     /// The settled state of this commit shall be restored.
-    Rollback { to: CommitId },
+    Rollback {
+        to: CommitId,
+    },
     Pause,
     Resume,
     /// The shares shall be these.
@@ -124,13 +141,21 @@ pub enum Intent {
     /// The files shall be as the present templates render them.
     Rerender,
     /// What entered shall get its traffic; decided by the rollout.
-    Run { entered: Vec<PredictorName> },
+    Run {
+        entered: Vec<PredictorName>,
+    },
     /// These predictors, which no route names, shall go; decided by the rollout.
-    Remove { gone: Vec<PredictorName> },
+    Remove {
+        gone: Vec<PredictorName>,
+    },
     /// The release shall serve this predictor through its own Service; decided by the rollout.
-    Settle { keep: PredictorName },
+    Settle {
+        keep: PredictorName,
+    },
     /// The documentation page of this predictor shall be routed; decided by the rollout.
-    RouteDocs { predictor: PredictorName },
+    RouteDocs {
+        predictor: PredictorName,
+    },
 }
 
 /// The release somebody wants, in absolute terms.

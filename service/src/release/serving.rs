@@ -160,7 +160,8 @@ impl Serving {
     /// The requests are small enough for a laptop and there is no CPU limit, because a throttled model answers late.
     /// 9000 is the port that Seldon's own wrappers use; 8000 and 5001 belong to the engine.
     pub fn defaults() -> Self {
-        let quantities = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let quantities =
+            |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         Self {
             protocol: Some(Protocol::V2),
             engine: Some(true),
@@ -177,7 +178,21 @@ impl Serving {
 
     /// These settings, with those of `base` where these have none. Fields are taken whole, never merged inside.
     pub fn over(&self, base: &Self) -> Self {
-        let Self { protocol, engine, port, replicas, autoscaling, resources, env, timeout, probe, docs_path, runtime, storage_secret, pod } = self;
+        let Self {
+            protocol,
+            engine,
+            port,
+            replicas,
+            autoscaling,
+            resources,
+            env,
+            timeout,
+            probe,
+            docs_path,
+            runtime,
+            storage_secret,
+            pod,
+        } = self;
         Self {
             protocol: protocol.or(base.protocol),
             engine: engine.or(base.engine),

@@ -71,7 +71,10 @@ impl std::str::FromStr for Strategy {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|s| s.as_str() == text).ok_or_else(|| {
-            format!("strategy `{}` is not known: it is single, canary, ab, blue-green or shadow", crate::names::shown(text))
+            format!(
+                "strategy `{}` is not known: it is single, canary, ab, blue-green or shadow",
+                crate::names::shown(text)
+            )
         })
     }
 }

@@ -80,14 +80,23 @@ impl Release {
             Strategy::Single => stable_only,
             Strategy::Canary => {
                 let step = self.rollout.step.unwrap_or(0) as usize;
-                let weight = spec.canary.as_ref().and_then(|canary| canary.steps.get(step)).map_or(0, |step| step.weight.min(100));
+                let weight = spec
+                    .canary
+                    .as_ref()
+                    .and_then(|canary| canary.steps.get(step))
+                    .map_or(0, |step| step.weight.min(100));
                 let arms = [(predictor(Role::Stable), 100 - weight), (predictor(Role::Candidate), weight)];
                 let split = arms.into_iter().filter_map(|(p, w)| Some((p?, w))).filter(|(_, w)| *w > 0).collect();
                 Traffic { main: MainRule::Split(split), ..stable_only }
             }
             Strategy::Ab => {
                 let Some(ab) = &spec.ab else { return stable_only };
-                let split = ab.weights.iter().filter_map(|(role, w)| Some((predictor(*role)?, *w))).filter(|(_, w)| *w > 0).collect();
+                let split = ab
+                    .weights
+                    .iter()
+                    .filter_map(|(role, w)| Some((predictor(*role)?, *w)))
+                    .filter(|(_, w)| *w > 0)
+                    .collect();
                 let matches = ab.matches.iter().filter_map(|m| Some((m.clone(), predictor(m.variant)?))).collect();
                 Traffic { main: MainRule::Split(split), matches, ..stable_only }
             }

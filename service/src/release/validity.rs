@@ -61,9 +61,17 @@ impl Serving {
             found.require(port != 0, &field("port"), "must be a port from 1 to 65535");
             let taken = self.engine() && matches!(port, 8000 | 5001);
             found.require(!taken, &field("port"), "must not be 8000 or 5001, which the engine listens on");
-            found.require(!matches!(port, 6000 | 9500), &field("port"), "must not be 6000 or 9500, which are for metrics and gRPC");
+            found.require(
+                !matches!(port, 6000 | 9500),
+                &field("port"),
+                "must not be 6000 or 9500, which are for metrics and gRPC",
+            );
         }
-        found.require(self.replicas != Some(0), &field("replicas"), "must be at least 1: a predictor without a pod freezes the release");
+        found.require(
+            self.replicas != Some(0),
+            &field("replicas"),
+            "must be at least 1: a predictor without a pod freezes the release",
+        );
         if let Some(Autoscaling { min, max, cpu }) = self.autoscaling {
             found.require(min >= 1 && min <= max, &field("autoscaling"), "must have 1 ≤ min ≤ max");
             found.require((1..=100).contains(&cpu), &field("autoscaling.cpu"), "must be 1 to 100");
@@ -74,17 +82,44 @@ impl Serving {
         for (i, variable) in self.env.iter().flatten().enumerate() {
             variable.check(&format!("{at}.env[{i}]"), found);
         }
-        found.require(self.env.as_ref().is_none_or(|env| env.len() <= ENV_MAX), &field("env"), "has more than 100 variables");
+        found.require(
+            self.env.as_ref().is_none_or(|env| env.len() <= ENV_MAX),
+            &field("env"),
+            "has more than 100 variables",
+        );
         found.require(self.timeout.is_none_or(|t| !t.is_zero()), &field("timeout"), "must be at least 1s");
-        for (name, path) in [("docsPath", self.docs_path.as_ref()), ("probe.path", self.probe.as_ref().map(|p| &p.path))] {
-            found.require(path.is_none_or(|p| is_url_path(p)), &field(name), "must begin with `/` and hold only letters, digits and -._~/");
+        for (name, path) in
+            [("docsPath", self.docs_path.as_ref()), ("probe.path", self.probe.as_ref().map(|p| &p.path))]
+        {
+            found.require(
+                path.is_none_or(|p| is_url_path(p)),
+                &field(name),
+                "must begin with `/` and hold only letters, digits and -._~/",
+            );
         }
-        found.require(self.runtime.as_ref().is_none_or(|image| is_image(image)), &field("runtime"), "is not an image reference");
-        found.require(self.storage_secret.as_ref().is_none_or(|s| is_object_name(s)), &field("storageSecret"), "is not the name of a Secret");
+        found.require(
+            self.runtime.as_ref().is_none_or(|image| is_image(image)),
+            &field("runtime"),
+            "is not an image reference",
+        );
+        found.require(
+            self.storage_secret.as_ref().is_none_or(|s| is_object_name(s)),
+            &field("storageSecret"),
+            "is not the name of a Secret",
+        );
         if let Some(pod) = &self.pod {
-            let names = pod.image_pull_secrets.iter().chain(&pod.service_account_name).chain(&pod.priority_class_name).chain(&pod.runtime_class_name);
+            let names = pod
+                .image_pull_secrets
+                .iter()
+                .chain(&pod.service_account_name)
+                .chain(&pod.priority_class_name)
+                .chain(&pod.runtime_class_name);
             for name in names {
-                found.require(is_object_name(name), &field("pod"), "names an object with a name that Kubernetes would refuse");
+                found.require(
+                    is_object_name(name),
+                    &field("pod"),
+                    "names an object with a name that Kubernetes would refuse",
+                );
             }
         }
     }
@@ -95,7 +130,11 @@ impl Resources {
         for (side, quantities) in [("requests", &self.requests), ("limits", &self.limits)] {
             for (name, quantity) in quantities {
                 let ok = is_quantity(quantity) && is_resource_name(name);
-                found.require(ok, &format!("{at}.{side}"), "must hold resource names with quantities such as `500m` or `1Gi`");
+                found.require(
+                    ok,
+                    &format!("{at}.{side}"),
+                    "must hold resource names with quantities such as `500m` or `1Gi`",
+                );
             }
         }
     }
@@ -109,14 +148,34 @@ impl EnvVar {
             && !self.name.starts_with(|c: char| c.is_ascii_digit());
         found.require(name_ok, &format!("{at}.name"), "is not the name of an environment variable");
         let wipes = ENV_NAMES_THAT_WIPE.contains(&self.name.as_str());
-        found.require(!wipes, &format!("{at}.name"), "is set by Seldon itself; set here, the container would lose all its other variables");
-        found.require(self.value.is_some() != self.value_from.is_some(), at, "must have exactly one of `value` and `valueFrom`");
+        found.require(
+            !wipes,
+            &format!("{at}.name"),
+            "is set by Seldon itself; set here, the container would lose all its other variables",
+        );
+        found.require(
+            self.value.is_some() != self.value_from.is_some(),
+            at,
+            "must have exactly one of `value` and `valueFrom`",
+        );
         let upper = self.name.to_ascii_uppercase();
         let secret = self.value.is_some() && SECRET_WORDS.iter().any(|word| upper.contains(word));
-        found.require(!secret, &format!("{at}.value"), "looks like a secret, which would end up in Git: use `valueFrom.secretKeyRef`");
-        found.require(self.value.as_ref().is_none_or(|v| v.len() <= ENV_VALUE_BYTES_MAX), &format!("{at}.value"), "is longer than 8 KiB");
+        found.require(
+            !secret,
+            &format!("{at}.value"),
+            "looks like a secret, which would end up in Git: use `valueFrom.secretKeyRef`",
+        );
+        found.require(
+            self.value.as_ref().is_none_or(|v| v.len() <= ENV_VALUE_BYTES_MAX),
+            &format!("{at}.value"),
+            "is longer than 8 KiB",
+        );
         if let Some(source) = &self.value_from {
-            found.require(is_object_name(&source.secret_key_ref.name), at, "names a Secret with a name that Kubernetes would refuse");
+            found.require(
+                is_object_name(&source.secret_key_ref.name),
+                at,
+                "names a Secret with a name that Kubernetes would refuse",
+            );
         }
     }
 }
@@ -125,12 +184,24 @@ impl Artifact {
     /// Notes what is wrong with what shall be served.
     pub fn check(&self, at: &str, found: &mut Violations) {
         if let Some(image) = &self.image {
-            found.require(is_image(image), &format!("{at}image"), "is not an image reference such as `registry.example/fraud:8`");
+            found.require(
+                is_image(image),
+                &format!("{at}image"),
+                "is not an image reference such as `registry.example/fraud:8`",
+            );
         }
         if let Some(uri) = &self.model_uri {
-            found.require(is_model_uri(uri), &format!("{at}modelUri"), "must be an address a cluster can read, such as `s3://bucket/path`");
+            found.require(
+                is_model_uri(uri),
+                &format!("{at}modelUri"),
+                "must be an address a cluster can read, such as `s3://bucket/path`",
+            );
         }
-        found.require(self.image.is_none() || self.model_uri.is_none(), &format!("{at}modelUri"), "cannot be given together with `image`");
+        found.require(
+            self.image.is_none() || self.model_uri.is_none(),
+            &format!("{at}modelUri"),
+            "cannot be given together with `image`",
+        );
     }
 }
 
@@ -138,7 +209,11 @@ impl Artifact {
 pub fn check_steps(steps: &[Step], found: &mut Violations) {
     found.require((1..=STEPS_MAX).contains(&steps.len()), "steps", "must be 1 to 20 steps");
     for step in steps {
-        found.require((1..=99).contains(&step.weight), "steps", "must have weights from 1 to 99: `promote` is what gives 100");
+        found.require(
+            (1..=99).contains(&step.weight),
+            "steps",
+            "must have weights from 1 to 99: `promote` is what gives 100",
+        );
     }
     let rising = steps.windows(2).all(|pair| pair[0].weight < pair[1].weight);
     found.require(rising, "steps", "must have rising weights");
@@ -160,7 +235,8 @@ pub fn check_matches(matches: &[HeaderMatch], arms: usize, found: &mut Violation
     found.require(matches.len() <= MATCHES_MAX, "match", "has more than 14 rules");
     for (i, rule) in matches.iter().enumerate() {
         let at = format!("match[{i}]");
-        let name_ok = (1..=64).contains(&rule.header.len()) && rule.header.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        let name_ok = (1..=64).contains(&rule.header.len())
+            && rule.header.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         found.require(name_ok, &format!("{at}.header"), "must be the name of a header in lower case");
         let value_ok = (1..=256).contains(&rule.value.len()) && rule.value.bytes().all(|b| (0x20..0x7f).contains(&b));
         found.require(value_ok, &format!("{at}.value"), "must be 1 to 256 printable ASCII characters");
@@ -176,7 +252,11 @@ impl Release {
     pub fn violations(&self) -> Vec<Violation> {
         let mut found = Violations::default();
         let spec = &self.spec;
-        found.require(!spec.variants.is_empty() && spec.variants.len() <= 16, "spec.variants", "must be 1 to 16 variants");
+        found.require(
+            !spec.variants.is_empty() && spec.variants.len() <= 16,
+            "spec.variants",
+            "must be 1 to 16 variants",
+        );
         spec.serving.check("spec.serving", &mut found);
         for (i, variant) in spec.variants.iter().enumerate() {
             let at = format!("spec.variants[{i}]");
@@ -191,7 +271,11 @@ impl Release {
                 serving.check(&format!("{at}.serving"), &mut found);
             }
             let protocol = self.serving_of(variant).protocol();
-            found.require(protocol == spec.serving.protocol(), &format!("{at}.serving.protocol"), "must be the release's: one release has one protocol");
+            found.require(
+                protocol == spec.serving.protocol(),
+                &format!("{at}.serving.protocol"),
+                "must be the release's: one release has one protocol",
+            );
         }
         self.check_roles(&mut found);
         self.check_settings(&mut found);
@@ -204,14 +288,19 @@ impl Release {
         found.require(first_ok, "spec.variants[0].role", &format!("must be `{}`", strategy.stable_role()));
         let mut leaving = false;
         for (i, variant) in self.spec.variants.iter().enumerate() {
-            found.require(!leaving || variant.role == Role::Leaving, &format!("spec.variants[{i}].role"), "must not come after one that leaves");
+            found.require(
+                !leaving || variant.role == Role::Leaving,
+                &format!("spec.variants[{i}].role"),
+                "must not come after one that leaves",
+            );
             leaving |= variant.role == Role::Leaving;
         }
         let expected = match strategy {
             Strategy::Ab => Role::ARMS.to_vec(),
             other => vec![other.stable_role(), other.new_role()],
         };
-        let roles_ok = self.staying().zip(&expected).all(|(variant, role)| variant.role == *role) && self.staying().count() <= expected.len();
+        let roles_ok = self.staying().zip(&expected).all(|(variant, role)| variant.role == *role)
+            && self.staying().count() <= expected.len();
         found.require(roles_ok, "spec.variants", "must have the roles of the strategy, in order");
     }
 
@@ -256,11 +345,15 @@ fn is_model_uri(text: &str) -> bool {
         && SCHEMES.iter().any(|scheme| text.starts_with(scheme) && text.len() > scheme.len())
         && text.bytes().all(|b| b.is_ascii_graphic() && !b"\"'`\\<>{}|^".contains(&b))
         && !text.contains("..")
-        && !text.split_once("://").is_some_and(|(_, rest)| rest.split('/').next().is_some_and(|host| host.contains('@')))
+        && !text
+            .split_once("://")
+            .is_some_and(|(_, rest)| rest.split('/').next().is_some_and(|host| host.contains('@')))
 }
 
 fn is_url_path(text: &str) -> bool {
-    (1..=256).contains(&text.len()) && text.starts_with('/') && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~/".contains(&b))
+    (1..=256).contains(&text.len())
+        && text.starts_with('/')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~/".contains(&b))
 }
 
 fn is_object_name(text: &str) -> bool {
@@ -278,6 +371,7 @@ fn is_resource_name(text: &str) -> bool {
 fn is_quantity(text: &str) -> bool {
     let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, suffix) = text.split_at(digits_end);
-    let number_ok = number.starts_with(|c: char| c.is_ascii_digit()) && number.matches('.').count() <= 1 && number.len() <= 20;
+    let number_ok =
+        number.starts_with(|c: char| c.is_ascii_digit()) && number.matches('.').count() <= 1 && number.len() <= 20;
     number_ok && ["", "m", "k", "M", "G", "T", "P", "Ki", "Mi", "Gi", "Ti", "Pi"].contains(&suffix)
 }

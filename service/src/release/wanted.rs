@@ -1,8 +1,8 @@
 //! A request as it is written, checked and made absolute as far as that needs no look at what is deployed.
 
 use super::{
-    Artifact, ReleaseRequest, ReleaseSpec, Refusal, Role, Step, StepRequest, Strategy, Variant, Violations, Wanted, WantedArm, check_matches, check_steps,
-    check_weights,
+    Artifact, Refusal, ReleaseRequest, ReleaseSpec, Role, Step, StepRequest, Strategy, Variant, Violations, Wanted,
+    WantedArm, check_matches, check_steps, check_weights,
 };
 
 impl ReleaseRequest {
@@ -46,7 +46,11 @@ impl ReleaseRequest {
         }
         let strategy = self.strategy;
         let only = |found: &mut Violations, given: bool, field: &str, of: Strategy| {
-            found.require(!given || strategy == of, field, &format!("is for the strategy `{of}`, not for `{strategy}`"));
+            found.require(
+                !given || strategy == of,
+                field,
+                &format!("is for the strategy `{of}`, not for `{strategy}`"),
+            );
         };
         only(found, self.steps.is_some(), "steps", Strategy::Canary);
         only(found, self.weights.is_some(), "weights", Strategy::Ab);
@@ -64,7 +68,10 @@ impl ReleaseRequest {
         check_matches(&self.matches, 2, found);
         found.require(self.percent.is_none_or(|p| (1..=100).contains(&p)), "percent", "must be from 1 to 100");
         found.require(self.deadline.is_none_or(|d| !d.is_zero()), "deadline", "must be at least 1s");
-        let who_ok = self.requested_by.as_ref().is_none_or(|who| who.chars().count() <= 100 && !who.chars().any(char::is_control));
+        let who_ok = self
+            .requested_by
+            .as_ref()
+            .is_none_or(|who| who.chars().count() <= 100 && !who.chars().any(char::is_control));
         found.require(who_ok, "requestedBy", "must be at most 100 characters without control characters");
     }
 }
@@ -93,7 +100,11 @@ impl ReleaseSpec {
             Strategy::Ab => 1..=8,
             _ => 1..=2,
         };
-        found.require(wanted_count.contains(&staying.len()), "spec.variants", "has too few or too many variants for the strategy");
+        found.require(
+            wanted_count.contains(&staying.len()),
+            "spec.variants",
+            "has too few or too many variants for the strategy",
+        );
         self.serving.check("spec.serving", &mut found);
         for (i, variant) in staying.iter().enumerate() {
             variant.artifact.check(&format!("spec.variants[{i}]."), &mut found);
@@ -129,8 +140,15 @@ impl ReleaseSpec {
             weights: ab.as_ref().map(|ab| ab.weights.clone()),
             matches: ab.map(|ab| ab.matches).unwrap_or_default(),
             percent: self.shadow.filter(|_| strategy == Strategy::Shadow).map(|shadow| shadow.percent),
-            scale_down_delay: self.blue_green.as_ref().map(|bg| bg.scale_down_delay).filter(|_| strategy == Strategy::BlueGreen),
-            auto_promote_after: self.blue_green.and_then(|bg| bg.auto_promote_after).filter(|_| strategy == Strategy::BlueGreen),
+            scale_down_delay: self
+                .blue_green
+                .as_ref()
+                .map(|bg| bg.scale_down_delay)
+                .filter(|_| strategy == Strategy::BlueGreen),
+            auto_promote_after: self
+                .blue_green
+                .and_then(|bg| bg.auto_promote_after)
+                .filter(|_| strategy == Strategy::BlueGreen),
             serving: Some(self.serving),
             deadline: Some(self.deadline),
             by_registry: false,

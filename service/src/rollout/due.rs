@@ -25,7 +25,11 @@ pub(super) fn running(release: &Release, observed: &Observed, now: Timestamp) ->
         Observed::Seen(_) => begin,
     };
     let at = after_since(begin, after).max(applied_at);
-    if now >= at { Decision::Go(intent) } else { Decision::Wait { until: Some(at), reason: "the time of the present step is not over".to_owned() } }
+    if now >= at {
+        Decision::Go(intent)
+    } else {
+        Decision::Wait { until: Some(at), reason: "the time of the present step is not over".to_owned() }
+    }
 }
 
 /// Something that happens by itself some time after the present state was first seen live.
@@ -51,7 +55,10 @@ fn blue_green(release: &Release) -> Option<Due> {
     let flips = release.rollout.step.unwrap_or(0);
     if flips == 0 {
         let after = settings.auto_promote_after?;
-        return Some(Due { after, intent: Intent::Activate { colour: Role::Green, predictor: predictor(release, Role::Green)? } });
+        return Some(Due {
+            after,
+            intent: Intent::Activate { colour: Role::Green, predictor: predictor(release, Role::Green)? },
+        });
     }
     let keep = predictor(release, settings.active)?;
     Some(Due { after: settings.scale_down_delay, intent: Intent::Promote { keep } })

@@ -4,9 +4,6 @@
 
 mod due;
 
-#[cfg(test)]
-mod tests;
-
 use jiff::Timestamp;
 
 use crate::names::PredictorName;
@@ -62,7 +59,9 @@ impl View<'_> {
     fn settled(&self, restorable: Option<&Restorable>) -> Decision {
         let pending = restorable.filter(|restorable| restorable.release.spec != self.release.spec);
         if let (Some(restorable), Some(stable)) = (pending, self.release.stable()) {
-            return self.unrouted(std::slice::from_ref(&stable.predictor)).then(|| Intent::Rollback { to: restorable.commit.clone() });
+            return self
+                .unrouted(std::slice::from_ref(&stable.predictor))
+                .then(|| Intent::Rollback { to: restorable.commit.clone() });
         }
         let Some(stable) = self.release.stable() else { return Decision::Done };
         let has_docs = self.release.serving_of(stable).docs_path.is_some();
@@ -107,7 +106,9 @@ impl View<'_> {
             Observed::Blind { delay } => blind(self.release, delay.as_signed(), self.now),
             Observed::Seen(seen) => match gone.iter().find(|predictor| seen.routed.contains(predictor)) {
                 Some(named) => Gate::Closed { until: None, reason: format!("the applied route still names {named}") },
-                None if !seen.applied => Gate::Closed { until: None, reason: "the last commit is not applied yet".to_owned() },
+                None if !seen.applied => {
+                    Gate::Closed { until: None, reason: "the last commit is not applied yet".to_owned() }
+                }
                 None => Gate::Open,
             },
         }
@@ -117,7 +118,14 @@ impl View<'_> {
 /// Without a cluster a commit counts as applied and ready once the delay is over.
 fn blind(release: &Release, delay: jiff::SignedDuration, now: Timestamp) -> Gate {
     let at = release.rollout.since.saturating_add(delay).unwrap_or(Timestamp::MAX);
-    if now >= at { Gate::Open } else { Gate::Closed { until: Some(at), reason: "no cluster is watched: the commit counts as ready after the delay".to_owned() } }
+    if now >= at {
+        Gate::Open
+    } else {
+        Gate::Closed {
+            until: Some(at),
+            reason: "no cluster is watched: the commit counts as ready after the delay".to_owned(),
+        }
+    }
 }
 
 fn not_live(release: &Release, seen: &Seen) -> String {

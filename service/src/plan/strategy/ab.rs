@@ -4,7 +4,9 @@ use indexmap::IndexMap;
 
 use super::{Rules, predictor};
 use crate::names::PredictorName;
-use crate::release::{Action, HeaderMatch, Intent, Refusal, Release, ReleaseSpec, Role, Violations, Wanted, WeightsRequest, check_weights};
+use crate::release::{
+    Action, HeaderMatch, Intent, Refusal, Release, ReleaseSpec, Role, Violations, Wanted, WeightsRequest, check_weights,
+};
 
 pub(super) struct Ab;
 
@@ -21,7 +23,8 @@ impl Rules for Ab {
     fn retune(&self, wanted: &Wanted, release: &mut Release) -> Option<(Action, String)> {
         let ab = release.spec.ab.as_mut()?;
         let weights = wanted.weights.clone().unwrap_or_else(|| ab.weights.clone());
-        let matches: Vec<HeaderMatch> = if wanted.matches.is_empty() { ab.matches.clone() } else { wanted.matches.clone() };
+        let matches: Vec<HeaderMatch> =
+            if wanted.matches.is_empty() { ab.matches.clone() } else { wanted.matches.clone() };
         if same(&ab.weights, &weights) && ab.matches == matches {
             return None;
         }
@@ -30,20 +33,32 @@ impl Rules for Ab {
     }
 
     fn advance(&self, _: &Release) -> Result<Intent, Refusal> {
-        Err(Refusal::conflict("an A/B release has no steps", "use `weights` for other shares, or `promote --variant b` to end it"))
+        Err(Refusal::conflict(
+            "an A/B release has no steps",
+            "use `weights` for other shares, or `promote --variant b` to end it",
+        ))
     }
 
     fn winner(&self, release: &Release, variant: Option<Role>) -> Result<PredictorName, Refusal> {
         match variant {
             Some(role) if Role::ARMS.contains(&role) => predictor(release, role),
-            Some(role) => Err(Refusal::invalid(format!("`{role}` is no arm of an A/B release"), "name one of its arms, such as `b`")),
-            None => Err(Refusal::invalid("an A/B release ends with a winner, and none was named", "name the arm: `--variant b`, or `{\"variant\": \"b\"}`")),
+            Some(role) => Err(Refusal::invalid(
+                format!("`{role}` is no arm of an A/B release"),
+                "name one of its arms, such as `b`",
+            )),
+            None => Err(Refusal::invalid(
+                "an A/B release ends with a winner, and none was named",
+                "name the arm: `--variant b`, or `{\"variant\": \"b\"}`",
+            )),
         }
     }
 
     fn weigh(&self, request: &WeightsRequest, release: &mut Release) -> Result<Option<String>, Refusal> {
         let (Some(weights), None) = (&request.weights, request.percent) else {
-            return Err(Refusal::invalid("an A/B release takes `weights`, one per arm", "for example `kmlflow weights a=70,b=30 NAME`"));
+            return Err(Refusal::invalid(
+                "an A/B release takes `weights`, one per arm",
+                "for example `kmlflow weights a=70,b=30 NAME`",
+            ));
         };
         let mut found = Violations::default();
         check_weights(weights, release.staying().count(), &mut found);
@@ -69,7 +84,12 @@ fn same(one: &IndexMap<Role, u8>, other: &IndexMap<Role, u8>) -> bool {
 fn equal_shares(arms: usize) -> IndexMap<Role, u8> {
     let arms = arms.clamp(1, Role::ARMS.len());
     let (share, rest) = (100 / arms, 100 % arms);
-    Role::ARMS.into_iter().take(arms).enumerate().map(|(i, role)| (role, u8::try_from(share + usize::from(i < rest)).unwrap_or(1))).collect()
+    Role::ARMS
+        .into_iter()
+        .take(arms)
+        .enumerate()
+        .map(|(i, role)| (role, u8::try_from(share + usize::from(i < rest)).unwrap_or(1)))
+        .collect()
 }
 
 fn shares(release: &Release) -> String {

@@ -51,7 +51,11 @@ impl Rules for Canary {
         let candidate = predictor(release, Role::Candidate)?;
         let next = release.rollout.step.unwrap_or(0) + 1;
         let steps = release.spec.canary.as_ref().map_or(0, |canary| canary.steps.len());
-        if (next as usize) < steps { Ok(Intent::Step { candidate, step: next }) } else { Ok(Intent::Promote { keep: candidate }) }
+        if (next as usize) < steps {
+            Ok(Intent::Step { candidate, step: next })
+        } else {
+            Ok(Intent::Promote { keep: candidate })
+        }
     }
 
     fn winner(&self, release: &Release, variant: Option<Role>) -> Result<PredictorName, Refusal> {

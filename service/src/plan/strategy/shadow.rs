@@ -26,7 +26,10 @@ impl Rules for Shadow {
     }
 
     fn advance(&self, _: &Release) -> Result<Intent, Refusal> {
-        Err(Refusal::conflict("a shadow release has no steps", "use `weights` for another percentage, or `promote` to end it"))
+        Err(Refusal::conflict(
+            "a shadow release has no steps",
+            "use `weights` for another percentage, or `promote` to end it",
+        ))
     }
 
     fn winner(&self, release: &Release, variant: Option<Role>) -> Result<PredictorName, Refusal> {
@@ -36,10 +39,14 @@ impl Rules for Shadow {
     fn weigh(&self, request: &WeightsRequest, release: &mut Release) -> Result<Option<String>, Refusal> {
         let percent = match (&request.weights, request.percent) {
             (None, Some(percent)) if (1..=100).contains(&percent) => percent,
-            (None, Some(_)) => return Err(Refusal::invalid("`percent` must be from 1 to 100", "use `abort` to end the mirroring")),
+            (None, Some(_)) => {
+                return Err(Refusal::invalid("`percent` must be from 1 to 100", "use `abort` to end the mirroring"));
+            }
             _ => return Err(Refusal::invalid("a shadow release takes `percent`", "for example `{\"percent\": 20}`")),
         };
-        let Some(shadow) = release.spec.shadow.as_mut().filter(|shadow| shadow.percent != percent) else { return Ok(None) };
+        let Some(shadow) = release.spec.shadow.as_mut().filter(|shadow| shadow.percent != percent) else {
+            return Ok(None);
+        };
         shadow.percent = percent;
         Ok(Some(mirrored(release)))
     }

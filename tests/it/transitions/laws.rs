@@ -1,0 +1,316 @@
+//! The laws that hold whatever people ask for, in whatever order.
+
+use std::collections::BTreeMap;
+
+use kmlflow::names::PredictorName;
+use kmlflow::plan;
+use kmlflow::release::{
+    Act, Action, Intent, MainRule, Period, Phase, RefusalKind, Release, Role, Wanted, WeightsRequest,
+};
+use kmlflow::rollout::Decision;
+use proptest::prelude::*;
+
+use super::{Became, Repository, put};
+
+/// Something a person or the registry does, or time that goes by.
+#[derive(Debug, Clone)]
+enum Move {
+    Put(String),
+    Act(Act),
+    Time(i64),
+}
+
+fn moves() -> impl proptest::strategy::Strategy<Value = Vec<Move>> {
+    let version = 1_u32..6;
+    let strategies = prop::sample::select(vec![
+        "strategy: single",
+        "strategy: single, serving: {resources: {requests: {cpu: 200m}}}",
+        "strategy: single, serving: {replicas: 2}",
+        "strategy: single, serving: {engine: false, port: 9001}",
+        "strategy: single, serving: {docsPath: /docs}",
+        "strategy: canary",
+        "strategy: canary, steps: [10, {weight: 60, pause: 5m}]",
+        "strategy: canary, steps: [{weight: 5, pause: 1m}, {weight: 50, pause: 1m}]",
+        "strategy: ab",
+        "strategy: ab, weights: {a: 90, b: 10}, match: [{header: x-group, value: beta, variant: b}]",
+        "strategy: ab, serving: {env: [{name: MODE, value: fast}]}",
+        "strategy: blue-green",
+        "strategy: blue-green, scaleDownDelay: 10m, autoPromoteAfter: 5m",
+        "strategy: shadow, percent: 20",
+    ]);
+    let put = (version, strategies).prop_map(|(version, rest)| Move::Put(format!("version: {version}, {rest}")));
+    let acts = prop::sample::select(vec![
+        Act::Advance,
+        Act::Promote { variant: None },
+        Act::Promote { variant: Some(Role::B) },
+        Act::Abort,
+        Act::Rollback { to: None },
+        Act::Pause,
+        Act::Resume,
+        Act::Weights(WeightsRequest {
+            weights: Some([(Role::A, 20), (Role::B, 80)].into_iter().collect()),
+            percent: None,
+        }),
+        Act::Weights(WeightsRequest { weights: None, percent: Some(50) }),
+        Act::Retract,
+    ]);
+    let time = prop::sample::select(vec![0_i64, 30, 60, 301, 700, 4000]).prop_map(Move::Time);
+    prop::collection::vec(prop_oneof![4 => put, 4 => acts.prop_map(Move::Act), 3 => time], 1..25)
+}
+
+fn play(repository: &mut Repository, step: &Move) -> Option<Became> {
+    match step {
+        Move::Put(request) => Some(repository.put(request)),
+        Move::Act(act) => Some(repository.act(act)),
+        Move::Time(seconds) => {
+            repository.advance_clock(*seconds);
+            repository.go_on();
+            None
+        }
+    }
+}
+
+/// Every law that two commits in a row must keep.
+fn check_commits(repository: &Repository) {
+    let pairs = repository.commits.windows(2);
+    for (_, _, release) in &repository.commits {
+        let Some(release) = release else { continue };
+        check_weights_sum(release);
+    }
+    for pair in pairs {
+        let [(_, _, Some(before)), (_, action, Some(after))] = pair else { continue };
+        check_routes_name_what_was_there(before, after, *action);
+        check_pods_stay(before, after);
+    }
+}
+
+fn check_weights_sum(release: &Release) {
+    let traffic = release.traffic().expect("a release has variants");
+    if let MainRule::Split(split) = &traffic.main {
+        assert_eq!(split.iter().map(|(_, weight)| u32::from(*weight)).sum::<u32>(), 100, "{split:?}");
+    }
+    let deployed: Vec<&PredictorName> = release.spec.variants.iter().map(|variant| &variant.predictor).collect();
+    assert!(
+        traffic.named().iter().all(|named| deployed.contains(named)),
+        "a route names a predictor that is not there"
+    );
+    let leaving: Vec<&PredictorName> = release.leaving().map(|variant| &variant.predictor).collect();
+    assert!(traffic.named().iter().all(|named| !leaving.contains(named)), "a route names a predictor that leaves");
+}
+
+fn check_routes_name_what_was_there(before: &Release, after: &Release, action: Action) {
+    let there: Vec<&PredictorName> = before.spec.variants.iter().map(|variant| &variant.predictor).collect();
+    for named in after.traffic().unwrap().named() {
+        assert!(there.contains(&named), "{action} names {named}, which the commit before did not have");
+    }
+}
+
+fn check_pods_stay(before: &Release, after: &Release) {
+    let hashes = |release: &Release| -> BTreeMap<PredictorName, String> {
+        release.rendered.pods.iter().map(|(p, d)| (p.clone(), d.to_string())).collect()
+    };
+    let (old, new) = (hashes(before), hashes(after));
+    for (predictor, hash) in &new {
+        if let Some(was) = old.get(predictor) {
+            assert_eq!(hash, was, "{predictor} stays and would be restarted");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_sequence_keeps_weights_names_and_pods(moves in moves(), blind_minutes in prop::sample::select(vec![0_u64, 5])) {
+        let mut repository = Repository::new(Period::from_minutes(blind_minutes));
+        for step in &moves {
+            play(&mut repository, step);
+        }
+        check_commits(&repository);
+    }
+
+    #[test]
+    fn the_same_absolute_request_twice_changes_nothing(moves in moves(), blind_minutes in prop::sample::select(vec![0_u64, 5])) {
+        let mut repository = Repository::new(Period::from_minutes(blind_minutes));
+        for step in &moves {
+            let intent = match (step, repository.deployed()) {
+                (Move::Put(request), _) => Some(put(request)),
+                (Move::Act(act), Some(deployed)) => plan::absolute(act, &deployed, &repository.history()).ok(),
+                _ => None,
+            };
+            let became = play(&mut repository, step);
+            if let (Some(intent), Some(Became::Committed(_))) = (intent, became) {
+                let commits = repository.commits.len();
+                let again = repository.intend(&intent);
+                prop_assert!(!matches!(again, Became::Committed(_)), "{intent:?} again: {again:?}");
+                prop_assert_eq!(repository.commits.len(), commits);
+            }
+        }
+    }
+
+    #[test]
+    fn left_alone_it_settles_or_waits_for_a_person(moves in moves(), blind_minutes in prop::sample::select(vec![0_u64, 5])) {
+        let mut repository = Repository::new(Period::from_minutes(blind_minutes));
+        for step in &moves {
+            play(&mut repository, step);
+        }
+        let mut decision = repository.go_on();
+        for _ in 0..64 {
+            match decision {
+                Decision::Wait { until: Some(until), .. } => {
+                    prop_assert!(until > repository.now, "it waits for a moment that has come");
+                    repository.now = until;
+                }
+                _ if repository.pending.is_some() => repository.advance_clock(300),
+                _ => break,
+            }
+            decision = repository.go_on();
+        }
+        if let Some(release) = &repository.release {
+            let rollout = &release.rollout;
+            let rests = rollout.paused.is_some() || matches!(rollout.phase, Phase::Settled | Phase::Running);
+            prop_assert!(rests, "stuck in {:?}: {:?}", rollout.phase, decision);
+            let waits_for_a_person = matches!(&decision, Decision::Done | Decision::Wait { until: None, .. });
+            prop_assert!(waits_for_a_person, "{decision:?}");
+        }
+    }
+
+    #[test]
+    fn a_rollback_ends_in_a_settled_state_of_before(moves in moves()) {
+        let mut repository = Repository::new(Period::ZERO);
+        for step in &moves {
+            play(&mut repository, step);
+        }
+        let settled_before = repository.history();
+        if repository.act(&Act::Rollback { to: None }) == Became::Committed(Action::Rollback) {
+            let release = repository.release.clone().unwrap();
+            prop_assert_eq!(release.rollout.phase, Phase::Settled);
+            let same = settled_before.iter().any(|state| state.release.spec == release.spec && state.release.rendered == release.rendered);
+            prop_assert!(same, "no settled state of before looks like this: {}", release.to_yaml());
+        }
+    }
+}
+
+#[test]
+fn a_second_rollback_goes_one_further_back() {
+    let mut repository = Repository::new(Period::ZERO);
+    for version in 1..=3 {
+        assert!(matches!(repository.put(&format!("version: {version}")), Became::Committed(_)));
+    }
+    let serves = |repository: &Repository| repository.release.as_ref().unwrap().stable().unwrap().version.to_string();
+    let rollback = Act::Rollback { to: None };
+    assert_eq!(repository.act(&rollback), Became::Committed(Action::Rollback));
+    assert_eq!(serves(&repository), "2");
+    assert_eq!(repository.act(&rollback), Became::Committed(Action::Rollback));
+    assert_eq!(serves(&repository), "1");
+    assert_eq!(repository.act(&rollback), Became::Refused(RefusalKind::Conflict));
+    assert_eq!(repository.put("version: 4"), Became::Committed(Action::Update));
+    assert_eq!(repository.act(&rollback), Became::Committed(Action::Rollback));
+    assert_eq!(serves(&repository), "1");
+}
+
+#[test]
+fn a_rejected_version_returns_for_a_person_and_not_for_the_registry() {
+    let mut repository = Repository::new(Period::ZERO);
+    repository.put("version: 1");
+    repository.put("version: 2, strategy: canary");
+    assert_eq!(repository.act(&Act::Abort), Became::Committed(Action::Abort));
+    let Intent::Put(wanted) = put("version: 2, strategy: canary") else { unreachable!() };
+    let by_registry = Intent::Put(Box::new(Wanted { by_registry: true, ..*wanted }));
+    assert_eq!(repository.intend(&by_registry), Became::Nothing);
+    assert_eq!(repository.put("version: 2, strategy: canary"), Became::Committed(Action::Enter));
+    assert!(repository.release.unwrap().rollout.rejected.is_empty());
+}
+
+#[test]
+fn a_replayed_step_is_one_step() {
+    let mut repository = Repository::new(Period::ZERO);
+    repository.put("version: 1");
+    repository.put("version: 2, strategy: canary");
+    let intent = plan::absolute(&Act::Advance, &repository.deployed().unwrap(), &[]).unwrap();
+    assert_eq!(repository.intend(&intent), Became::Committed(Action::Step));
+    assert_eq!(repository.intend(&intent), Became::Nothing);
+    assert_eq!(repository.release.unwrap().rollout.step, Some(1));
+}
+
+#[test]
+fn other_steps_keep_the_present_weight() {
+    let mut repository = Repository::new(Period::ZERO);
+    repository.put("version: 1");
+    repository.put("version: 2, strategy: canary, steps: [5, 25, 50]");
+    repository.act(&Act::Advance);
+    assert_eq!(repository.put("version: 2, strategy: canary, steps: [10, 40, 80]"), Became::Committed(Action::Update));
+    let weights = |repository: &Repository| -> Vec<u8> {
+        repository.release.as_ref().unwrap().spec.canary.as_ref().unwrap().steps.iter().map(|s| s.weight).collect()
+    };
+    assert_eq!(weights(&repository), [5, 25, 40, 80]);
+    assert_eq!(repository.put("version: 2, strategy: canary, steps: [10, 40, 80]"), Became::Nothing);
+    repository.act(&Act::Advance);
+    assert_eq!(repository.release.unwrap().rollout.step, Some(2));
+}
+
+#[test]
+fn pauses_lead_a_canary_to_its_promotion() {
+    let mut repository = Repository::new(Period::ZERO);
+    repository.put("version: 1");
+    repository.put("version: 2, strategy: canary, steps: [{weight: 5, pause: 10m}, {weight: 50, pause: 30m}]");
+    repository.advance_clock(599);
+    repository.go_on();
+    assert_eq!(repository.release.as_ref().unwrap().rollout.step, Some(0));
+    repository.advance_clock(1);
+    repository.go_on();
+    assert_eq!(repository.release.as_ref().unwrap().rollout.step, Some(1));
+    repository.act(&Act::Pause);
+    repository.advance_clock(100_000);
+    repository.go_on();
+    assert_eq!(repository.release.as_ref().unwrap().rollout.step, Some(1), "a pause stops the clock");
+    repository.act(&Act::Resume);
+    repository.advance_clock(1_799);
+    repository.go_on();
+    assert_eq!(repository.release.as_ref().unwrap().rollout.phase, Phase::Running);
+    repository.advance_clock(1);
+    repository.go_on();
+    let release = repository.release.unwrap();
+    assert_eq!((release.rollout.phase, release.stable().unwrap().version.as_str()), (Phase::Settled, "2"));
+}
+
+#[test]
+fn a_flip_keeps_the_colour_left_behind_and_then_settles() {
+    let mut repository = Repository::new(Period::ZERO);
+    repository.put("version: 1");
+    repository.put("version: 2, strategy: blue-green, scaleDownDelay: 30m");
+    repository.advance_clock(1_000_000);
+    repository.go_on();
+    assert_eq!(
+        repository.release.as_ref().unwrap().rollout.phase,
+        Phase::Running,
+        "before the first flip nothing is removed"
+    );
+    assert_eq!(repository.act(&Act::Advance), Became::Committed(Action::Flip));
+    repository.advance_clock(1_799);
+    repository.go_on();
+    assert_eq!(repository.act(&Act::Advance), Became::Committed(Action::Flip), "back to blue");
+    repository.advance_clock(1_799);
+    repository.go_on();
+    assert_eq!(repository.release.as_ref().unwrap().rollout.phase, Phase::Running, "a flip back restarts the delay");
+    assert_eq!(repository.act(&Act::Advance), Became::Committed(Action::Flip));
+    repository.advance_clock(1_800);
+    repository.go_on();
+    let release = repository.release.unwrap();
+    assert_eq!((release.rollout.phase, release.stable().unwrap().version.as_str()), (Phase::Settled, "2"));
+}
+
+#[test]
+fn the_same_version_with_other_pods_gets_a_name_of_its_own() {
+    let mut repository = Repository::new(Period::ZERO);
+    repository.put("version: 7");
+    repository.put("version: 7, serving: {resources: {requests: {cpu: 200m}}}");
+    let predictor =
+        |repository: &Repository| repository.release.as_ref().unwrap().stable().unwrap().predictor.to_string();
+    assert_eq!(predictor(&repository), "v7r2");
+    repository.put("version: 7, serving: {resources: {requests: {cpu: 300m}}}");
+    assert_eq!(predictor(&repository), "v7r3");
+    repository.put("version: 8");
+    repository.put("version: 7");
+    assert_eq!(predictor(&repository), "v7");
+}
