@@ -1,27 +1,289 @@
-//! The only file that starts programs.
+//! The only file that starts programs. So far that is Git, found once and started with an environment of its own.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+
+/// The oldest Git that will do: 2.34 is the first with `--http-backend-info-refs` and with all of `repack --geometric`, and the one
+/// of the oldest Ubuntu with support.
+const GIT_MINIMUM: (u32, u32) = (2, 34);
+const GIT_MINIMUM_TEXT: &str = "2.34";
+
+/// Where Git is looked for without a search path.
+const USUAL_PLACES: &str = "/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin:/run/current-system/sw/bin";
+
+/// Telling its version takes Git a millisecond; a machine under load may need more.
+const VERSION_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a program has to clean up (Git removes its lock files) between being asked to end and being killed.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How much of what a program says on standard error is kept for the log, in bytes.
+const STDERR_BYTES_MAX: u64 = 4 << 10;
 
 /// A Git that was found and is new enough.
 #[derive(Debug, Clone)]
 pub struct Git {
     program: PathBuf,
+    search_path: OsString,
 }
 
-/// Why a program could not do its work.
+/// One call of Git.
+#[derive(Debug, Clone)]
+pub struct Call<'c> {
+    /// What it is called in errors and logs.
+    pub what: &'static str,
+    /// The repository; it is the working directory and the home, and named `.` in the arguments.
+    pub repository: &'c Path,
+    pub arguments: &'c [&'c str],
+    /// Settings that no file can change.
+    pub settings: &'c [(&'c str, &'c str)],
+    /// The version of the protocol that the client speaks.
+    pub protocol: Option<&'c str>,
+}
+
+/// Why a program could not do its work. The text is for callers; what the program said is for the log.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    #[error("Git was not found; install Git {minimum} or newer")]
-    Missing { minimum: &'static str },
-    #[error("Git {found} is too old; install Git {minimum} or newer")]
-    TooOld { found: String, minimum: &'static str },
-    #[error("`git {what}` failed")]
+    /// There is no Git on the search path.
+    #[error("Git was not found; install Git {GIT_MINIMUM_TEXT} or newer, or put it on the PATH")]
+    Missing,
+    /// The Git on the search path is too old, or tells no version.
+    #[error("Git {found} is too old; install Git {GIT_MINIMUM_TEXT} or newer")]
+    TooOld { found: String },
+    /// It could not be started, or its pipes broke.
+    #[error("`git {what}` could not be run")]
+    Start { what: &'static str, source: io::Error },
+    /// It ended with an error.
+    #[error("`git {what}` failed; the log says why")]
     Failed { what: &'static str, stderr: String },
+    /// It took too long and was ended.
+    #[error("`git {what}` did not end in time")]
+    TimedOut { what: &'static str },
+    /// It wrote more than it may.
+    #[error("`git {what}` answered more than expected")]
+    TooLong { what: &'static str },
+}
+
+impl CommandError {
+    /// Whether the same call may succeed later.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Start { .. } | Self::TimedOut { .. })
+    }
 }
 
 impl Git {
     /// Finds Git on a search path (the `PATH` that the configuration read; the usual places where there is none) and checks its version.
     pub async fn find(search_path: Option<&str>) -> Result<Self, CommandError> {
-        todo!()
+        let search_path = search_path.filter(|path| !path.is_empty()).unwrap_or(USUAL_PLACES);
+        let places = std::env::split_paths(search_path).filter(|place| place.is_absolute());
+        let program = places.map(|place| place.join("git")).find(|file| file.is_file()).ok_or(CommandError::Missing)?;
+        let git = Self { program, search_path: search_path.into() };
+        let call = Call {
+            what: "version",
+            repository: Path::new("/"),
+            arguments: &["version"],
+            settings: &[],
+            protocol: None,
+        };
+        let text = git.run(&call, VERSION_LIMIT, 1 << 10).await?;
+        let text = String::from_utf8_lossy(&text);
+        if parse_version(&text).is_some_and(|version| version >= GIT_MINIMUM) {
+            Ok(git)
+        } else {
+            Err(CommandError::TooOld { found: crate::names::shown(text.trim().trim_start_matches("git version ")) })
+        }
+    }
+
+    /// Runs Git to its end and returns what it wrote, at most so many bytes. Its input is empty.
+    pub async fn run(&self, call: &Call<'_>, limit: Duration, bytes_max: u64) -> Result<Vec<u8>, CommandError> {
+        let what = call.what;
+        let mut command = self.command(call);
+        let child = command.stdin(Stdio::null()).spawn().map_err(|source| CommandError::Start { what, source })?;
+        let mut running = Running { child, what };
+        let stdout = read_pipe(running.child.stdout.take(), bytes_max.saturating_add(1));
+        let stderr = read_stderr(running.child.stderr.take());
+        let outcome = tokio::time::timeout(limit, async {
+            let (stdout, stderr) = tokio::join!(stdout, stderr);
+            // What is over the bound is not read: then there is nothing to wait for.
+            let too_long = stdout.len() as u64 > bytes_max;
+            let status = if too_long { None } else { Some(running.child.wait().await) };
+            (stdout, stderr, status)
+        });
+        match outcome.await {
+            Ok((stdout, _, Some(Ok(status)))) if status.success() => Ok(stdout),
+            Ok((_, stderr, Some(Ok(_)))) => {
+                Err(CommandError::Failed { what, stderr: String::from_utf8_lossy(&stderr).into_owned() })
+            }
+            Ok((_, _, Some(Err(source)))) => Err(CommandError::Start { what, source }),
+            Ok((_, _, None)) => {
+                running.terminate().await;
+                Err(CommandError::TooLong { what })
+            }
+            Err(_) => {
+                running.terminate().await;
+                Err(CommandError::TimedOut { what })
+            }
+        }
+    }
+
+    /// Starts Git with pipes on both sides.
+    pub fn start(&self, call: &Call<'_>) -> Result<(Running, ChildStdin, ChildStdout), CommandError> {
+        let what = call.what;
+        let mut command = self.command(call);
+        let mut child = command.stdin(Stdio::piped()).spawn().map_err(|source| CommandError::Start { what, source })?;
+        match (child.stdin.take(), child.stdout.take()) {
+            (Some(stdin), Some(stdout)) => Ok((Running { child, what }, stdin, stdout)),
+            _ => Err(CommandError::Start { what, source: io::ErrorKind::BrokenPipe.into() }),
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the file that starts programs")]
+    fn command(&self, call: &Call<'_>) -> Command {
+        let mut command = Command::new(&self.program);
+        command.env_clear();
+        command.env("PATH", &self.search_path).env("HOME", call.repository).env("LC_ALL", "C");
+        command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_TERMINAL_PROMPT", "0");
+        // Git refuses a repository of another user unless told so outside of it; whose it is was decided by who set the data directory.
+        let settings = [("safe.directory", "*")].iter().chain(call.settings);
+        let mut count = 0;
+        for (key, value) in settings {
+            command.env(format!("GIT_CONFIG_KEY_{count}"), key).env(format!("GIT_CONFIG_VALUE_{count}"), value);
+            count += 1;
+        }
+        command.env("GIT_CONFIG_COUNT", count.to_string());
+        if let Some(protocol) = call.protocol {
+            command.env("GIT_PROTOCOL", protocol);
+        }
+        command.args(call.arguments).current_dir(call.repository);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        // A group of its own: Git's own children end with it, and Ctrl-C reaches the service first.
+        command.process_group(0).kill_on_drop(true);
+        command
+    }
+}
+
+/// A program that runs. Dropping it kills it; [`Running::finish`] is kinder.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    what: &'static str,
+}
+
+impl Running {
+    /// Waits for its end. Where the limit passes or `stop` resolves first, it is asked to end, and killed if it does not.
+    pub async fn finish(mut self, limit: Duration, stop: impl Future<Output = ()>) -> Result<(), CommandError> {
+        let what = self.what;
+        let stderr = tokio::spawn(read_stderr(self.child.stderr.take()));
+        let status = tokio::select! {
+            status = self.child.wait() => status,
+            () = tokio::time::sleep(limit) => {
+                self.terminate().await;
+                return Err(CommandError::TimedOut { what });
+            }
+            () = stop => {
+                self.terminate().await;
+                return Ok(());
+            }
+        };
+        let status: ExitStatus = status.map_err(|source| CommandError::Start { what, source })?;
+        if status.success() {
+            return Ok(());
+        }
+        let stderr = stderr.await.unwrap_or_default();
+        Err(CommandError::Failed { what, stderr: String::from_utf8_lossy(&stderr).into_owned() })
+    }
+
+    /// Asks the program and its children to end, so that Git removes its lock files; kills it after the grace.
+    async fn terminate(&mut self) {
+        let group = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        if let Some(group) = group {
+            // An error means that it has ended by itself.
+            let _ended = kill_process_group(group, Signal::TERM);
+        }
+        if tokio::time::timeout(GRACE, self.child.wait()).await.is_err()
+            && let Some(group) = group
+        {
+            let _ended = kill_process_group(group, Signal::KILL);
+            let _status = self.child.wait().await;
+        }
+    }
+}
+
+/// Reads a pipe up to a bound. A broken pipe ends the text: what was read stands.
+async fn read_pipe<P: AsyncRead + Unpin>(pipe: Option<P>, bytes_max: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Some(pipe) = pipe {
+        let _read = pipe.take(bytes_max).read_to_end(&mut bytes).await;
+    }
+    bytes
+}
+
+/// Reads standard error, and lets go by what is over the bound, so that a talkative program does not end by it.
+async fn read_stderr(mut pipe: Option<ChildStderr>) -> Vec<u8> {
+    let bytes = read_pipe(pipe.as_mut(), STDERR_BYTES_MAX).await;
+    if let Some(mut pipe) = pipe {
+        let _read = tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await;
+    }
+    bytes
+}
+
+/// The first two numbers of `git version 2.39.5 (words)`.
+fn parse_version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.trim().strip_prefix("git version ")?.split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_read_from_every_vendors_text() {
+        for (text, version) in [
+            ("git version 2.39.5\n", Some((2, 39))),
+            ("git version 2.39.3 (Apple Git-146)", Some((2, 39))),
+            ("git version 2.45.1.windows.1", Some((2, 45))),
+            ("git version 3.0-rc1", Some((3, 0))),
+            ("not git", None),
+        ] {
+            assert_eq!(parse_version(text), version, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_missing_git_is_told_with_its_cure() {
+        let error = Git::find(Some("/nowhere")).await.unwrap_err().to_string();
+        assert!(error.contains("install Git 2.34"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_takes_too_long_is_ended() {
+        let git = Git::find(None).await.unwrap();
+        let arguments = ["-c", "alias.wait=!sleep 600", "wait"];
+        let call =
+            Call { what: "wait", repository: Path::new("/"), arguments: &arguments, settings: &[], protocol: None };
+        let error = git.run(&call, Duration::from_millis(50), 10).await.unwrap_err();
+        assert!(matches!(error, CommandError::TimedOut { .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_over_its_bound_is_refused() {
+        let git = Git::find(None).await.unwrap();
+        let call = Call {
+            what: "help",
+            repository: Path::new("/"),
+            arguments: &["help", "-a"],
+            settings: &[],
+            protocol: None,
+        };
+        let error = git.run(&call, VERSION_LIMIT, 10).await.unwrap_err();
+        assert!(matches!(error, CommandError::TooLong { .. }), "{error:?}");
     }
 }

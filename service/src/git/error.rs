@@ -1,40 +1,128 @@
-//! What can go wrong with the repository, as one sentence for callers and the detail for the log.
+//! What can go wrong with the repository: one sentence for callers, the cause for the log.
+
+use std::error::Error;
+use std::io;
 
 use crate::command::CommandError;
+use crate::names::CommitId;
 
-/// A failure of the repository. The text is for callers: no path of the host, no cause; the cause is `source`, for the log.
+/// The detail behind a failure; it may name paths of the host, so it is for the log alone.
+type Cause = Box<dyn Error + Send + Sync>;
+
+/// A failure of the repository. The text is for callers: it names no path of the host and no cause; `source` has both, for the log.
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
-    /// There is something at the repository's place, but not a repository that can be used.
-    #[error("the repository is damaged: {what}; restore it with `kmlflow restore`")]
-    Corrupt {
-        what: String,
-        #[source]
-        cause: Option<git2::Error>,
-    },
+    /// There is something at the repository's place, but no repository that can be used.
+    #[error("the repository is damaged ({what}); bring it back with `kmlflow restore`")]
+    Corrupt { what: &'static str, source: Option<Cause> },
     /// Another program holds the lock of the branch.
     #[error(
         "the branch is locked by another program; if no push is running, remove `refs/heads/main.lock` inside the repository"
     )]
     Locked,
     /// The disk is full or a quota is used up.
-    #[error("the disk of the repository is full; make room, it is tried again")]
-    DiskFull(#[source] std::io::Error),
+    #[error("the disk of the repository is full; make room on it")]
+    DiskFull(#[source] Cause),
     /// The repository's files cannot be read or written.
     #[error(
         "the repository's files cannot be read or written; look at the disk and at the owner of the data directory"
     )]
-    Disk(#[source] std::io::Error),
+    Disk(#[source] Cause),
     /// A commit that was named is not in the repository.
     #[error("commit `{0}` is not in the repository")]
-    UnknownCommit(crate::names::CommitId),
-    /// A path that cannot be in a repository, or that leads through a file.
+    UnknownCommit(CommitId),
+    /// A path that cannot be in the repository, or that leads through a file.
     #[error("`{0}` is not a path that the repository can have")]
     InvalidPath(String),
+    /// A file that is larger than any the service writes or reads.
+    #[error("`{path}` is larger than {max} bytes")]
+    TooLarge { path: String, max: usize },
     /// Git itself is missing, too old or failed.
     #[error(transparent)]
     Program(#[from] CommandError),
     /// Anything else that libgit2 reports.
-    #[error("the repository could not be read or written")]
+    #[error("the repository could not be read or written; the log says why")]
     Other(#[source] git2::Error),
+}
+
+impl GitError {
+    /// Whether the same call may succeed later without anybody changing what was asked.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Locked | Self::DiskFull(_) | Self::Disk(_) => true,
+            Self::Program(error) => error.is_temporary(),
+            Self::Corrupt { .. }
+            | Self::UnknownCommit(_)
+            | Self::InvalidPath(_)
+            | Self::TooLarge { .. }
+            | Self::Other(_) => false,
+        }
+    }
+
+    pub(super) fn corrupt(what: &'static str, cause: git2::Error) -> Self {
+        match Self::from(cause) {
+            Self::Other(cause) => Self::Corrupt { what, source: Some(Box::new(cause)) },
+            better => better,
+        }
+    }
+}
+
+impl From<git2::Error> for GitError {
+    fn from(error: git2::Error) -> Self {
+        use git2::{ErrorClass, ErrorCode};
+        match (error.class(), error.code()) {
+            (_, ErrorCode::Locked) => Self::Locked,
+            // libgit2 keeps no error number, only the words of the C library, which are English without a locale.
+            (ErrorClass::Os | ErrorClass::Filesystem, _) if is_full(error.message()) => Self::DiskFull(Box::new(error)),
+            (ErrorClass::Os, _) => Self::Disk(Box::new(error)),
+            (ErrorClass::Zlib, _) => {
+                Self::Corrupt { what: "an object cannot be unpacked", source: Some(Box::new(error)) }
+            }
+            (ErrorClass::Odb, ErrorCode::NotFound) => {
+                Self::Corrupt { what: "an object is missing", source: Some(Box::new(error)) }
+            }
+            (ErrorClass::Odb | ErrorClass::Object | ErrorClass::Tree, _) => {
+                Self::Corrupt { what: "an object cannot be read", source: Some(Box::new(error)) }
+            }
+            _ => Self::Other(error),
+        }
+    }
+}
+
+impl From<io::Error> for GitError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull(Box::new(error)),
+            _ => Self::Disk(Box::new(error)),
+        }
+    }
+}
+
+impl From<rustix::io::Errno> for GitError {
+    fn from(error: rustix::io::Errno) -> Self {
+        io::Error::from(error).into()
+    }
+}
+
+fn is_full(message: &str) -> bool {
+    ["No space left", "quota exceeded"].iter().any(|words| message.contains(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sentence_names_no_path_of_the_host_and_the_cause_does() {
+        let full = git2::Error::new(
+            git2::ErrorCode::GenericError,
+            git2::ErrorClass::Os,
+            "could not write '/srv/data/x': No space left on device",
+        );
+        let error = GitError::from(full);
+        assert!(matches!(error, GitError::DiskFull(_)));
+        assert!(error.is_temporary());
+        assert!(!error.to_string().contains('/'));
+        assert!(error.source().is_some_and(|cause| cause.to_string().contains("/srv/data")));
+    }
 }

@@ -1,1 +1,69 @@
-//! (to come)
+//! Open handles on one repository, kept because opening costs more than a commit.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::GitError;
+
+/// After so many calls a handle is closed: libgit2 caches every small object that it reads for as long as the handle lives,
+/// about 2 kB for a commit, so this keeps a handle near 2 MB.
+const CALLS_MAX: u32 = 1_024;
+
+/// The most handles kept open between calls; more are opened when more threads ask at once, and closed afterwards.
+const IDLE_MAX: usize = 4;
+
+/// Handles that are not in use, the warmest last.
+#[derive(Debug)]
+pub(super) struct Handles {
+    path: PathBuf,
+    idle: Mutex<Vec<Kept>>,
+}
+
+struct Kept {
+    repository: git2::Repository,
+    calls: u32,
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kept").field("calls", &self.calls).finish_non_exhaustive()
+    }
+}
+
+impl Handles {
+    /// Opens the first handle, which shows that there is a repository.
+    pub(super) fn open(path: &Path) -> Result<Self, GitError> {
+        let handles = Self { path: path.to_owned(), idle: Mutex::default() };
+        handles.call(|_| Ok(()))?;
+        Ok(handles)
+    }
+
+    /// The repository's place on this machine.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Calls a function with a handle that nobody else uses meanwhile.
+    pub(super) fn call<T>(&self, f: impl FnOnce(&git2::Repository) -> Result<T, GitError>) -> Result<T, GitError> {
+        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut kept = match kept {
+            Some(kept) => kept,
+            None => Kept { repository: self.fresh()?, calls: 0 },
+        };
+        let result = f(&kept.repository);
+        kept.calls += 1;
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.calls < CALLS_MAX && idle.len() < IDLE_MAX {
+            idle.push(kept);
+        }
+        result
+    }
+
+    /// A handle of its own, with nothing cached, for a walk whose cache shall not outlive it.
+    pub(super) fn fresh(&self) -> Result<git2::Repository, GitError> {
+        git2::Repository::open_bare(&self.path).map_err(|error| match error.code() {
+            git2::ErrorCode::NotFound => GitError::corrupt("there is no Git repository at its place", error),
+            _ => error.into(),
+        })
+    }
+}

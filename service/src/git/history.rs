@@ -1,11 +1,16 @@
 //! The history in one walk, with the releases that each commit changed.
 
+use std::collections::BTreeSet;
+
+use git2::{ObjectType, Oid, Sort, Tree};
 use jiff::Timestamp;
 
+use super::message::parse_trailers;
+use super::repository::{commit_id, find_commit, oid};
 use super::{Author, GitError, Repository};
 use crate::names::CommitId;
 
-/// One commit of the branch.
+/// One commit of the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogEntry {
     pub commit: CommitId,
@@ -15,23 +20,151 @@ pub struct LogEntry {
     pub message: String,
     /// The trailers of the last paragraph, in order.
     pub trailers: Vec<(String, String)>,
-    /// The release directories that differ from the first parent, `releases/<environment>/<namespace>/<name>`.
+    /// The release directories that differ from every parent, `releases/<environment>/<namespace>/<name>`.
     pub changed: Vec<String>,
 }
 
+/// How many directories lie between the root and what is in a namespace: `releases/<environment>/<namespace>/<name>`.
+const RELEASE_DEPTH: usize = 4;
+
+/// Commits per handle: libgit2 caches the trees it reads for as long as a handle lives, so a long walk changes handles.
+const COMMITS_PER_HANDLE: usize = 2_000;
+
 impl Repository {
-    /// The commits of the branch's first-parent line after `from` (from the beginning where none) up to `to`, oldest first.
+    /// The commits that are in the history of `to` and not in that of `from` (all where none), parents before children.
+    ///
+    /// Trees are compared from the top down, so a commit costs the trees on the paths that it changed and nothing else.
     pub fn log(&self, from: Option<&CommitId>, to: &CommitId) -> Result<Vec<LogEntry>, GitError> {
-        todo!()
+        let commits = self.walk(from, to)?;
+        let mut entries = Vec::with_capacity(commits.len());
+        for commits in commits.chunks(COMMITS_PER_HANDLE) {
+            let repository = self.handles().fresh()?;
+            for commit in commits {
+                entries.push(entry(&repository, *commit)?);
+            }
+        }
+        Ok(entries)
+    }
+
+    fn walk(&self, from: Option<&CommitId>, to: &CommitId) -> Result<Vec<Oid>, GitError> {
+        let repository = self.handles().fresh()?;
+        find_commit(&repository, to)?;
+        let mut walk = repository.revwalk()?;
+        walk.set_sorting(Sort::TOPOLOGICAL | Sort::REVERSE)?;
+        walk.push(oid(to)?)?;
+        if let Some(from) = from {
+            find_commit(&repository, from)?;
+            walk.hide(oid(from)?)?;
+        }
+        walk.map(|commit| Ok(commit?)).collect()
     }
 
     /// The paths of files that differ between two commits.
     pub fn changed(&self, from: &CommitId, to: &CommitId) -> Result<Vec<String>, GitError> {
-        todo!()
+        self.handles().call(|repository| {
+            let (old, new) = (find_commit(repository, from)?.tree()?, find_commit(repository, to)?.tree()?);
+            let diff = repository.diff_tree_to_tree(Some(&old), Some(&new), None)?;
+            let files = diff
+                .deltas()
+                .filter_map(|delta| delta.new_file().path().or(delta.old_file().path()).map(ToOwned::to_owned));
+            Ok(files.filter_map(|path| path.to_str().map(ToOwned::to_owned)).collect())
+        })
     }
 
-    /// Whether `commit` contains `ancestor` in its history, or is it.
+    /// Whether `commit` has `ancestor` in its history, or is it.
     pub fn is_ancestor(&self, ancestor: &CommitId, commit: &CommitId) -> Result<bool, GitError> {
-        todo!()
+        self.handles().call(|repository| {
+            find_commit(repository, ancestor)?;
+            find_commit(repository, commit)?;
+            Ok(ancestor == commit || repository.graph_descendant_of(oid(commit)?, oid(ancestor)?)?)
+        })
     }
+}
+
+fn entry(repository: &git2::Repository, id: Oid) -> Result<LogEntry, GitError> {
+    let commit = repository.find_commit(id)?;
+    let message = String::from_utf8_lossy(commit.message_bytes()).into_owned();
+    let signature = commit.author();
+    let author = Author {
+        name: String::from_utf8_lossy(signature.name_bytes()).into_owned(),
+        email: String::from_utf8_lossy(signature.email_bytes()).into_owned(),
+    };
+    let at = Timestamp::from_second(commit.time().seconds()).unwrap_or(Timestamp::UNIX_EPOCH);
+    let changed = changed_releases(repository, &commit)?;
+    Ok(LogEntry { commit: commit_id(id)?, author, at, trailers: parse_trailers(&message), message, changed })
+}
+
+/// The release directories that differ from every parent: a merge changes only what it does not take from one side.
+fn changed_releases(repository: &git2::Repository, commit: &git2::Commit<'_>) -> Result<Vec<String>, GitError> {
+    let new = commit.tree()?;
+    let mut common: Option<BTreeSet<String>> = None;
+    for parent in commit.parents() {
+        let mut found = BTreeSet::new();
+        compare(repository, Some(&parent.tree()?), Some(&new), &mut Vec::new(), &mut found)?;
+        common = Some(match common {
+            Some(before) => before.intersection(&found).cloned().collect(),
+            None => found,
+        });
+    }
+    if common.is_none() {
+        let found = common.insert(BTreeSet::new());
+        compare(repository, None, Some(&new), &mut Vec::new(), found)?;
+    }
+    Ok(common.unwrap_or_default().into_iter().collect())
+}
+
+/// Collects the release directories that differ between two trees at `path`, of which either may be missing.
+fn compare(
+    repository: &git2::Repository,
+    old: Option<&Tree<'_>>,
+    new: Option<&Tree<'_>>,
+    path: &mut Vec<String>,
+    found: &mut BTreeSet<String>,
+) -> Result<(), GitError> {
+    for (name, old_id, new_id) in differences(old, new, path.is_empty()) {
+        path.push(name);
+        if path.len() == RELEASE_DEPTH {
+            found.insert(path.join("/"));
+        } else {
+            let old = old_id.map(|id| repository.find_tree(id)).transpose()?;
+            let new = new_id.map(|id| repository.find_tree(id)).transpose()?;
+            compare(repository, old.as_ref(), new.as_ref(), path, found)?;
+        }
+        path.pop();
+    }
+    Ok(())
+}
+
+/// The directories whose trees differ, with both ids; at the root only `releases`.
+fn differences(
+    old: Option<&Tree<'_>>,
+    new: Option<&Tree<'_>>,
+    is_root: bool,
+) -> Vec<(String, Option<Oid>, Option<Oid>)> {
+    if is_root {
+        let [old, new] = [old, new].map(|tree| tree.and_then(|tree| subtree(tree, b"releases")));
+        return if old == new { Vec::new() } else { vec![("releases".to_owned(), old, new)] };
+    }
+    let mut out = Vec::new();
+    for (name, id) in new.map(subtrees).unwrap_or_default() {
+        let before = old.and_then(|tree| subtree(tree, &name));
+        if before != Some(id) {
+            out.push((String::from_utf8_lossy(&name).into_owned(), before, Some(id)));
+        }
+    }
+    for (name, id) in old.map(subtrees).unwrap_or_default() {
+        if new.and_then(|tree| subtree(tree, &name)).is_none() {
+            out.push((String::from_utf8_lossy(&name).into_owned(), Some(id), None));
+        }
+    }
+    out
+}
+
+fn subtree(tree: &Tree<'_>, name: &[u8]) -> Option<Oid> {
+    tree.get_name_bytes(name).filter(|entry| entry.kind() == Some(ObjectType::Tree)).map(|entry| entry.id())
+}
+
+fn subtrees(tree: &Tree<'_>) -> Vec<(Vec<u8>, Oid)> {
+    let trees = tree.iter().filter(|entry| entry.kind() == Some(ObjectType::Tree));
+    trees.map(|entry| (entry.name_bytes().to_vec(), entry.id())).collect()
 }

@@ -1,14 +1,37 @@
 //! The repository: opened or seeded, and read by path.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
+use git2::{ObjectType, Oid, RepositoryInitOptions, Signature, Time};
 use jiff::Timestamp;
 
-use super::{Draft, GitError};
-use crate::names::{CommitId, ReleaseKey, TreeId};
+use super::handles::Handles;
+use super::{Draft, Edit, GitError, publish, tree};
+use crate::names::{CommitId, EnvironmentName, Namespace, ReleaseKey, ReleaseName, TreeId};
+
+/// The branch that everything is on.
+pub(super) const BRANCH: &str = "refs/heads/main";
+
+/// The largest file that is read. The service's own files are a few kB, but anyone who may push can push any blob.
+pub const FILE_BYTES_MAX: usize = 4 << 20;
+
+/// The most that one push may send, in bytes: a thousand times a large batch of the service's own, and little enough for any disk.
+pub(super) const PUSH_BYTES_MAX: u64 = 64 << 20;
 
 /// The GitOps repository. Shared between threads; each call takes a handle of its own.
-pub struct Repository;
+#[derive(Debug)]
+pub struct Repository {
+    remote: Remote,
+}
+
+/// Where the branch lives that everybody reads.
+#[derive(Debug)]
+enum Remote {
+    /// In this repository itself, which the service keeps in its data directory and serves.
+    Embedded(Handles),
+}
 
 /// Who stands in a commit as its author.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,47 +56,210 @@ pub enum EntryKind {
 
 impl Repository {
     /// Opens the embedded repository, or makes it with the seed as its first commit where there is nothing.
+    ///
+    /// What is there is checked and never repaired; only a lock that this service itself left behind is taken away, and logged.
     pub fn open_or_seed(
         path: &Path,
         seed: &[(String, Vec<u8>)],
         author: &Author,
         now: Timestamp,
     ) -> Result<(Self, Seeded), GitError> {
-        todo!()
+        // Every object that a tree or commit names was written or read just before; looking for it again costs a third of a commit.
+        git2::opts::strict_object_creation(false);
+        if !is_vacant(path)? {
+            return Ok((Self::open(path)?, Seeded::Existing));
+        }
+        make(path, seed, author, now)?;
+        Ok((Self::open(path)?, Seeded::New))
+    }
+
+    fn open(path: &Path) -> Result<Self, GitError> {
+        let handles = Handles::open(path)?;
+        publish::remove_own_lock(path)?;
+        let repository = Self { remote: Remote::Embedded(handles) };
+        let tip = repository.tip()?;
+        repository.list(&tip, "")?;
+        Ok(repository)
     }
 
     /// Where the repository lies on this machine.
     pub fn path(&self) -> &Path {
-        todo!()
+        self.handles().path()
+    }
+
+    pub(super) fn handles(&self) -> &Handles {
+        let Remote::Embedded(handles) = &self.remote;
+        handles
     }
 
     /// The commit that the branch is at.
     pub fn tip(&self) -> Result<CommitId, GitError> {
-        todo!()
+        self.handles().call(|repository| commit_id(branch_tip(repository)?))
     }
 
     /// Reads a file; nothing where there is none.
     pub fn read(&self, at: &CommitId, path: &str) -> Result<Option<Vec<u8>>, GitError> {
-        todo!()
+        self.handles().call(|repository| read_file(repository, at, path))
     }
 
     /// Lists a directory in Git's order; empty where there is none.
     pub fn list(&self, at: &CommitId, dir: &str) -> Result<Vec<(String, EntryKind)>, GitError> {
-        todo!()
+        self.handles().call(|repository| {
+            let root = find_commit(repository, at)?.tree()?;
+            let Some(tree) = tree::find_directory(repository, root, dir)? else { return Ok(Vec::new()) };
+            Ok(tree.iter().filter_map(|entry| Some((entry.name().ok()?.to_owned(), entry_kind(&entry)?))).collect())
+        })
     }
 
-    /// Every release of the commit with the tree of its directory.
+    /// Every release of the commit with the tree of its directory; reads one tree for each namespace, none for a release.
     pub fn release_keys(&self, at: &CommitId) -> Result<Vec<(ReleaseKey, TreeId)>, GitError> {
-        todo!()
+        self.handles().call(|repository| {
+            let root = find_commit(repository, at)?.tree()?;
+            let Some(releases) = tree::find_directory(repository, root, "releases")? else { return Ok(Vec::new()) };
+            let mut keys = Vec::new();
+            for (environment, id) in named_directories(&releases, EnvironmentName::parse) {
+                for (namespace, id) in named_directories(&repository.find_tree(id)?, Namespace::parse) {
+                    for (name, id) in named_directories(&repository.find_tree(id)?, ReleaseName::parse) {
+                        let (environment, namespace) = (environment.clone(), namespace.clone());
+                        keys.push((ReleaseKey { environment, namespace, name }, tree_id(id)?));
+                    }
+                }
+            }
+            Ok(keys)
+        })
     }
 
     /// The tree of a directory; nothing where there is none.
     pub fn tree_id(&self, at: &CommitId, dir: &str) -> Result<Option<TreeId>, GitError> {
-        todo!()
+        self.handles().call(|repository| {
+            let root = find_commit(repository, at)?.tree()?;
+            tree::find_directory(repository, root, dir)?.map(|tree| tree_id(tree.id())).transpose()
+        })
     }
 
     /// Begins a draft on a commit.
     pub fn draft(&self, base: &CommitId) -> Result<Draft<'_>, GitError> {
-        todo!()
+        self.handles().call(|repository| find_commit(repository, base).map(drop))?;
+        Ok(Draft::on(self, base.clone()))
     }
+}
+
+impl Author {
+    pub(super) fn signature(&self, at: Timestamp) -> Result<Signature<'static>, GitError> {
+        Ok(Signature::new(&self.name, &self.email, &Time::new(at.as_second(), 0))?)
+    }
+}
+
+/// Whether there is nothing at a place, or an empty directory.
+fn is_vacant(path: &Path) -> Result<bool, GitError> {
+    match fs::read_dir(path) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => {
+            Err(GitError::Corrupt { what: "there is a file at its place", source: Some(Box::new(error)) })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes the repository beside its place and moves it there once it is whole and durable, so that a crash leaves none or all.
+fn make(path: &Path, seed: &[(String, Vec<u8>)], author: &Author, now: Timestamp) -> Result<(), GitError> {
+    let beside = path.with_extension("new");
+    match fs::remove_dir_all(&beside) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let mut options = RepositoryInitOptions::new();
+    options.bare(true).no_reinit(true).mkpath(true).external_template(false).initial_head("main");
+    let repository = git2::Repository::init_opts(&beside, &options)?;
+    harden(&repository)?;
+    let edits =
+        seed.iter().map(|(path, content)| Edit { path: path.clone(), content: Some(content.clone()) }).collect();
+    let empty = repository.find_tree(repository.treebuilder(None)?.write()?)?;
+    let root = repository.find_tree(tree::rewrite(&repository, &empty, edits)?)?;
+    let signature = author.signature(now)?;
+    repository.commit(Some(BRANCH), &signature, &signature, SEED_MESSAGE, &root, &[])?;
+    publish::sync_file_system(&beside)?;
+    fs::rename(&beside, path)?;
+    publish::sync_parent(path)
+}
+
+const SEED_MESSAGE: &str =
+    "platform: Begin the GitOps repository\n\nThe README says where to look and how to undo a release by hand.\n";
+
+/// Settings under which no push can rewrite or remove what is there, and nothing but the service's own maintenance touches objects.
+fn harden(repository: &git2::Repository) -> Result<(), GitError> {
+    let mut config = repository.config()?.open_level(git2::ConfigLevel::Local)?;
+    for (key, value) in HARDENED {
+        config.set_str(key, value)?;
+    }
+    config.set_i64("receive.maxInputSize", i64::try_from(PUSH_BYTES_MAX).unwrap_or(i64::MAX))?;
+    Ok(())
+}
+
+/// The settings of the embedded repository; the serving side passes them once more, so that an edited file cannot loosen them.
+pub(super) const HARDENED: [(&str, &str); 8] = [
+    ("receive.denyNonFastForwards", "true"),
+    ("receive.denyDeletes", "true"),
+    ("receive.fsckObjects", "true"),
+    ("receive.autogc", "false"),
+    ("gc.auto", "0"),
+    ("maintenance.auto", "false"),
+    // A person's push is as durable as a commit of the service once Git says it arrived.
+    ("core.fsync", "committed,reference"),
+    ("uploadpack.allowFilter", "true"),
+];
+
+pub(super) fn branch_tip(repository: &git2::Repository) -> Result<Oid, GitError> {
+    repository.refname_to_id(BRANCH).map_err(|error| match error.code() {
+        git2::ErrorCode::NotFound => GitError::corrupt("its branch `main` is missing", error),
+        git2::ErrorCode::GenericError => GitError::corrupt("its branch `main` cannot be read", error),
+        _ => error.into(),
+    })
+}
+
+pub(super) fn find_commit<'r>(repository: &'r git2::Repository, id: &CommitId) -> Result<git2::Commit<'r>, GitError> {
+    let oid = oid(id)?;
+    repository.find_commit(oid).map_err(|error| match error.code() {
+        git2::ErrorCode::NotFound => GitError::UnknownCommit(id.clone()),
+        _ => error.into(),
+    })
+}
+
+pub(super) fn read_file(repository: &git2::Repository, at: &CommitId, path: &str) -> Result<Option<Vec<u8>>, GitError> {
+    let root = find_commit(repository, at)?.tree()?;
+    let Some(id) = tree::find_file(repository, root, path)? else { return Ok(None) };
+    let odb = repository.odb()?;
+    if odb.read_header(id)?.0 > FILE_BYTES_MAX {
+        return Err(GitError::TooLarge { path: path.to_owned(), max: FILE_BYTES_MAX });
+    }
+    Ok(Some(odb.read(id)?.data().to_vec()))
+}
+
+/// The directories below a tree whose names are what they should be; others are not the service's.
+fn named_directories<T, E>(tree: &git2::Tree<'_>, parse: fn(&str) -> Result<T, E>) -> Vec<(T, Oid)> {
+    let directories = tree.iter().filter(|entry| entry.kind() == Some(ObjectType::Tree));
+    directories.filter_map(|entry| Some((parse(entry.name().ok()?).ok()?, entry.id()))).collect()
+}
+
+fn entry_kind(entry: &git2::TreeEntry<'_>) -> Option<EntryKind> {
+    match entry.kind()? {
+        ObjectType::Tree => Some(EntryKind::Directory),
+        ObjectType::Blob => Some(EntryKind::File),
+        _ => None,
+    }
+}
+
+pub(super) fn oid(id: &CommitId) -> Result<Oid, GitError> {
+    Ok(Oid::from_str(id.as_str())?)
+}
+
+pub(super) fn commit_id(oid: Oid) -> Result<CommitId, GitError> {
+    CommitId::parse(&oid.to_string())
+        .map_err(|_| GitError::Corrupt { what: "its objects have another kind of id", source: None })
+}
+
+fn tree_id(oid: Oid) -> Result<TreeId, GitError> {
+    TreeId::parse(&oid.to_string())
+        .map_err(|_| GitError::Corrupt { what: "its objects have another kind of id", source: None })
 }

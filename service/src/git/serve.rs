@@ -1,11 +1,42 @@
 //! The repository over smart HTTP: Git's own `upload-pack` and `receive-pack` as children, streamed both ways.
+//!
+//! Knows nothing of who may do what: [`SmartServer::access`] says what a request wants, and the caller decides.
+//! A compressed request body is decoded here, because Git's clients compress long ones whether or not a server says it can.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::io::AsyncRead;
-use tokio::sync::oneshot;
+use async_compression::tokio::bufread::GzipDecoder;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::ChildStdin;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::command::Git;
+use super::repository::{HARDENED, PUSH_BYTES_MAX};
+use crate::command::{Call, CommandError, Git, Running};
+
+/// How many Gits run at once: each takes some 10 MB and, when it packs, a core.
+const CHILDREN_MAX: usize = 16;
+/// How long a request waits for its turn before it is told to come back.
+const TURN_WAIT: Duration = Duration::from_secs(10);
+const RETRY_AFTER_SECONDS: &str = "5";
+
+/// How long one exchange may take: a first clone of a large repository over a slow line.
+const EXCHANGE_LIMIT: Duration = Duration::from_secs(600);
+/// How long listing the branches may take, and how long the list may be: some 100,000 of them.
+const ADVERTISE_LIMIT: Duration = Duration::from_secs(30);
+const ADVERTISEMENT_BYTES_MAX: u64 = 8 << 20;
+
+/// What a client may say when it fetches, decoded: 50 bytes for each commit that it has, a few hundred of which it names at once.
+const FETCH_BYTES_MAX: u64 = 8 << 20;
+/// What a client may send when it pushes, decoded. A little over what Git itself refuses with words of its own.
+const RECEIVE_BYTES_MAX: u64 = PUSH_BYTES_MAX + (1 << 20);
+
+/// The longest `Git-Protocol` header that is passed on; the longest known one is `version=2`.
+const PROTOCOL_BYTES_MAX: usize = 64;
+
+/// Either end of a stream.
+pub type Body = Box<dyn AsyncRead + Send + Unpin>;
 
 /// What a request wants to do with the repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,42 +54,249 @@ pub struct SmartRequest {
     /// The query without `?`, empty where there is none.
     pub query: String,
     pub content_type: Option<String>,
-    /// `Content-Encoding`: this module decodes gzip itself, the caller hands over the body as it came.
+    /// The `Content-Encoding` header; the body is handed over as it came.
     pub content_encoding: Option<String>,
     /// The `Git-Protocol` header.
     pub git_protocol: Option<String>,
-    pub body: Box<dyn AsyncRead + Send + Unpin>,
+    pub body: Body,
 }
 
 /// The answer, to be sent while it comes.
 pub struct SmartResponse {
     pub status: u16,
     pub headers: Vec<(&'static str, String)>,
-    pub body: Box<dyn AsyncRead + Send + Unpin>,
-    /// Resolves (with an error, which means the same) once Git has ended, also when the client went away before: whether or
-    /// not the answer was read, a push may have moved the branch by then.
+    pub body: Body,
+    /// Resolves, with an error that means the same, once Git has ended. A push may have moved the branch by then, whether or not
+    /// the client was still there to hear of it.
     pub ended: oneshot::Receiver<()>,
 }
 
 /// The serving side of one repository.
+#[derive(Debug, Clone)]
 pub struct SmartServer {
     git: Git,
     repository: PathBuf,
+    turns: Arc<Semaphore>,
+}
+
+/// One of Git's two services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Service {
+    UploadPack,
+    ReceivePack,
+}
+
+/// A request whose path is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Route {
+    Advertise(Service),
+    Exchange(Service),
 }
 
 impl SmartServer {
     /// Serves a repository with a Git that was found.
     pub fn new(git: Git, repository: PathBuf) -> Self {
-        Self { git, repository }
+        Self { git, repository, turns: Arc::new(Semaphore::new(CHILDREN_MAX)) }
     }
 
-    /// What a request wants, by its path alone, so that it can be authorised before anything is read; nothing for an unknown one (404).
+    /// What a request wants, by its line alone, so that it can be authorised before anything of it is read.
+    ///
+    /// Nothing for a path that is none of the smart protocol's, the dumb protocol's among them: that is a 404.
     pub fn access(method: &str, path: &str, query: &str) -> Option<Access> {
-        todo!()
+        let (Route::Advertise(service) | Route::Exchange(service)) = route(method, path, query)?;
+        Some(match service {
+            Service::UploadPack => Access::Read,
+            Service::ReceivePack => Access::Write,
+        })
     }
 
-    /// Answers a request that is authorised.
+    /// Answers a request that is authorised. The body must come without another bound than this module's own.
     pub async fn serve(&self, request: SmartRequest) -> SmartResponse {
-        todo!()
+        let Some(route) = route(&request.method, &request.path, &request.query) else {
+            return refused(404, "There is no such page of the repository; clone it with `git clone`.");
+        };
+        let Ok(Ok(turn)) = tokio::time::timeout(TURN_WAIT, Arc::clone(&self.turns).acquire_owned()).await else {
+            let mut busy = refused(503, "Too many clients read the repository at once; try again in a few seconds.");
+            busy.headers.push(("retry-after", RETRY_AFTER_SECONDS.to_owned()));
+            return busy;
+        };
+        let protocol = request.git_protocol.as_deref().filter(|text| is_protocol(text)).map(ToOwned::to_owned);
+        let answer = match route {
+            Route::Advertise(service) => self.advertise(service, protocol.as_deref()).await,
+            Route::Exchange(service) => match decoded(service, request) {
+                Ok(body) => self.exchange(service, protocol.as_deref(), body, turn),
+                Err(refusal) => return refusal,
+            },
+        };
+        answer.unwrap_or_else(|error| {
+            log(&error);
+            refused(500, "Git could not answer for the repository; the service's log says why.")
+        })
     }
+
+    async fn advertise(&self, service: Service, protocol: Option<&str>) -> Result<SmartResponse, CommandError> {
+        let arguments = [service.as_str(), "--stateless-rpc", "--http-backend-info-refs", "."];
+        let call = self.call(service, &arguments, protocol);
+        let refs = self.git.run(&call, ADVERTISE_LIMIT, ADVERTISEMENT_BYTES_MAX).await?;
+        let announcement = format!("# service=git-{}\n", service.as_str());
+        let mut body = format!("{:04x}{announcement}0000", announcement.len() + 4).into_bytes();
+        body.extend(refs);
+        let headers = headers(format!("application/x-git-{}-advertisement", service.as_str()));
+        Ok(SmartResponse { status: 200, headers, body: Box::new(std::io::Cursor::new(body)), ended: ended_already() })
+    }
+
+    fn exchange(
+        &self,
+        service: Service,
+        protocol: Option<&str>,
+        body: Body,
+        turn: OwnedSemaphorePermit,
+    ) -> Result<SmartResponse, CommandError> {
+        let arguments = [service.as_str(), "--stateless-rpc", "."];
+        let (running, stdin, stdout) = self.git.start(&self.call(service, &arguments, protocol))?;
+        tokio::spawn(feed(body, stdin, service.bytes_max()));
+        let (client, client_gone) = oneshot::channel();
+        let (end, ended) = oneshot::channel();
+        tokio::spawn(attend(running, service, client_gone, turn, end));
+        let headers = headers(format!("application/x-git-{}-result", service.as_str()));
+        Ok(SmartResponse { status: 200, headers, body: Box::new(Answer { stdout, _client: client }), ended })
+    }
+
+    fn call<'c>(&'c self, service: Service, arguments: &'c [&'c str], protocol: Option<&'c str>) -> Call<'c> {
+        Call { what: service.as_str(), repository: &self.repository, arguments, settings: &HARDENED, protocol }
+    }
+}
+
+/// Passes the client's words on to Git. Git may end before it has read all (it refuses a push that is too large): then the rest is
+/// read and dropped, because most clients read an answer only once they have sent all.
+async fn feed(body: Body, mut stdin: ChildStdin, bytes_max: u64) {
+    let mut body = body.take(bytes_max);
+    // Where the client breaks off or sends more than it may, Git's input ends early, and Git refuses what it has.
+    let passed = tokio::io::copy(&mut body, &mut stdin).await;
+    let _closed = stdin.shutdown().await;
+    drop(stdin);
+    if passed.is_err() {
+        let _rest = tokio::io::copy(&mut body, &mut tokio::io::sink()).await;
+    }
+}
+
+/// Sees one Git to its end.
+///
+/// Where the client goes away, a fetch is ended. A push is not: it ends by itself once its input does, and to end it between its
+/// objects and its branch would gain nothing.
+async fn attend(
+    running: Running,
+    service: Service,
+    client_gone: oneshot::Receiver<()>,
+    turn: OwnedSemaphorePermit,
+    end: oneshot::Sender<()>,
+) {
+    let stop = async {
+        let _gone = client_gone.await;
+        if service == Service::ReceivePack {
+            std::future::pending::<()>().await;
+        }
+    };
+    if let Err(error) = running.finish(EXCHANGE_LIMIT, stop).await {
+        log(&error);
+    }
+    drop(turn);
+    let _nobody_asked = end.send(());
+}
+
+/// Git's words to the client; dropped when the client has them all or is gone.
+struct Answer {
+    stdout: tokio::process::ChildStdout,
+    _client: oneshot::Sender<()>,
+}
+
+impl AsyncRead for Answer {
+    fn poll_read(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        buf: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::pin::Pin::new(&mut self.stdout).poll_read(cx, buf)
+    }
+}
+
+impl Service {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::UploadPack => "upload-pack",
+            Self::ReceivePack => "receive-pack",
+        }
+    }
+
+    const fn bytes_max(self) -> u64 {
+        match self {
+            Self::UploadPack => FETCH_BYTES_MAX,
+            Self::ReceivePack => RECEIVE_BYTES_MAX,
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::UploadPack, Self::ReceivePack]
+            .into_iter()
+            .find(|service| text.strip_prefix("git-") == Some(service.as_str()))
+    }
+}
+
+fn route(method: &str, path: &str, query: &str) -> Option<Route> {
+    match (method, path) {
+        ("GET", "/info/refs") => {
+            let service = query.split('&').find_map(|pair| pair.strip_prefix("service="))?;
+            Service::parse(service).map(Route::Advertise)
+        }
+        ("POST", path) => Service::parse(path.strip_prefix('/')?).map(Route::Exchange),
+        _ => None,
+    }
+}
+
+/// The request's body as Git shall read it, or why it cannot be read.
+fn decoded(service: Service, request: SmartRequest) -> Result<Body, SmartResponse> {
+    let expected = format!("application/x-git-{}-request", service.as_str());
+    if request.content_type.as_deref() != Some(expected.as_str()) {
+        return Err(refused(415, "This is Git's own protocol; use `git fetch` or `git push`."));
+    }
+    match request.content_encoding.as_deref() {
+        None | Some("" | "identity") => Ok(request.body),
+        Some("gzip" | "x-gzip") => Ok(Box::new(GzipDecoder::new(BufReader::new(request.body)))),
+        Some(_) => Err(refused(415, "The body is compressed in a way that is not supported; gzip is.")),
+    }
+}
+
+fn is_protocol(text: &str) -> bool {
+    (1..=PROTOCOL_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"=:._-".contains(&b))
+}
+
+fn headers(content_type: String) -> Vec<(&'static str, String)> {
+    vec![
+        ("content-type", content_type),
+        ("cache-control", "no-cache, max-age=0, must-revalidate".to_owned()),
+        ("x-content-type-options", "nosniff".to_owned()),
+    ]
+}
+
+fn refused(status: u16, sentence: &'static str) -> SmartResponse {
+    let headers = headers("text/plain; charset=utf-8".to_owned());
+    SmartResponse { status, headers, body: Box::new(sentence.as_bytes()), ended: ended_already() }
+}
+
+/// A receiver that resolves at once, because its sender is gone.
+fn ended_already() -> oneshot::Receiver<()> {
+    oneshot::channel().1
+}
+
+fn log(error: &CommandError) {
+    let stderr = match error {
+        CommandError::Failed { stderr, .. } => stderr.trim(),
+        _ => "",
+    };
+    tracing::warn!(
+        error = error as &dyn std::error::Error,
+        stderr,
+        "Git ended with an error while it served the repository"
+    );
 }
