@@ -36,9 +36,9 @@ pub(super) fn put(wanted: &Wanted, deployed: &Deployed, situation: &Situation) -
     }
     let context = Put { wanted, deployed, release, arms, situation };
     match release.rollout.phase {
-        Phase::Settled => context.from_settled(),
-        Phase::Leaving => Ok(context.from_leaving()),
-        Phase::Entering | Phase::Running => context.from_run(),
+        Phase::Settled => context.while_settled(),
+        Phase::Leaving => Ok(context.while_leaving()),
+        Phase::Entering | Phase::Running => context.while_running(),
     }
 }
 
@@ -51,7 +51,7 @@ struct Put<'a> {
 }
 
 impl Put<'_> {
-    fn from_settled(&self) -> Result<ReleasePlan, Refusal> {
+    fn while_settled(&self) -> Result<ReleasePlan, Refusal> {
         let (Some(live), Some(first)) = (self.release.stable(), self.arms.first()) else { return Ok(nothing()) };
         let is_live = |arm: &Arm| arm.has_pods_of(self.release, live);
         if self.wanted.strategy != Strategy::Single
@@ -137,7 +137,7 @@ impl Put<'_> {
         update(next, Action::Enter, format!("{strategy}: add version {} beside {stable}", versions.join(", ")))
     }
 
-    fn from_leaving(&self) -> ReleasePlan {
+    fn while_leaving(&self) -> ReleasePlan {
         let kept = self.release.stable();
         let goes_there = self.wanted.strategy == Strategy::Single
             && self.arms.iter().all(|arm| kept.is_some_and(|kept| arm.has_pods_of(self.release, kept)));
@@ -153,7 +153,7 @@ impl Put<'_> {
         ReleasePlan::Wait(what)
     }
 
-    fn from_run(&self) -> Result<ReleasePlan, Refusal> {
+    fn while_running(&self) -> Result<ReleasePlan, Refusal> {
         let (Some(stable), Some(first)) = (self.release.stable(), self.arms.first()) else { return Ok(nothing()) };
         if self.wanted.strategy == Strategy::Single && self.wanted.stable.is_none() {
             return self.end_by_single(stable, first);
