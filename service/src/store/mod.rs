@@ -3,187 +3,260 @@
 //! Accepted means durable. Everything that is written passes through one writer, which takes what is queued and writes it in one
 //! transaction, so one sync of the disk serves everybody who waited for it. The store decides nothing: it keeps and finds.
 
+mod audit;
+mod batch;
+mod columns;
+mod connection;
+mod copy;
 mod error;
+mod history;
+mod idempotency;
+mod inbox;
+mod orders;
+mod prune;
+#[cfg(test)]
+mod tests;
+mod tokens;
 mod types;
+mod writer;
 
 use std::path::Path;
 
 use jiff::Timestamp;
+use sqlx::SqlitePool;
 
 use crate::access::{NewToken, Token, TokenHash};
 use crate::event::{Delivery, DeliveryState, NewDelivery, Source};
 use crate::names::{CommitId, EnvironmentName, PolicyName, ReleaseKey};
 use crate::registry::RegistryState;
 
+use history::ForgetIndex;
+use idempotency::{ClaimFor, Settle};
+use inbox::{Redeliver, Redelivered};
+use orders::{RememberPolicy, Unhold};
+use prune::PruneStep;
+use tokens::RevokeToken;
+use writer::Writer;
+
 pub use error::{Cause, StoreError};
 pub use types::*;
+pub use writer::WriterCounts;
 
 /// The most rows of one page of any list.
 pub const PAGE_ROWS_MAX: u32 = 1_000;
 
 /// The store; a clone is another handle of the same one.
 #[derive(Debug, Clone)]
-pub struct Store {}
+pub struct Store {
+    writer: Writer,
+    readers: SqlitePool,
+}
+
+/// How much the store takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Deliveries that may wait. At a KiB or two each that is a disk's small change, and hours of work for one repository.
+    pub waiting_max: u64,
+    /// Deliveries that are kept after they are done.
+    pub deliveries_max: u32,
+    /// Pages of 4 KiB that the database may have; as many as the disk holds where nothing is said.
+    pub pages_max: Option<u32>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { waiting_max: 100_000, deliveries_max: 100_000, pages_max: None }
+    }
+}
 
 impl Store {
     /// Opens the store that a URL names, makes it where there is none, and brings its tables up to date. `sqlite:` is `kmlflow.db` in the
     /// data directory, `sqlite:FILE` a file of its own.
-    pub async fn open(_url: &str, _data_dir: &Path) -> Result<Self, StoreError> {
-        todo!()
+    pub async fn open(url: &str, data_dir: &Path) -> Result<Self, StoreError> {
+        Self::open_with(url, data_dir, Limits::default()).await
+    }
+
+    /// Opens the store with other limits than the usual ones.
+    pub async fn open_with(url: &str, data_dir: &Path, limits: Limits) -> Result<Self, StoreError> {
+        let path = connection::path_of(url, data_dir)?;
+        connection::create_file(&path)?;
+        let mut db = connection::open_writer(&path, limits).await?;
+        sqlx::migrate!().run(&mut db).await?;
+        idempotency::give_back_all(&mut db).await?;
+        let readers = connection::readers(&path);
+        Ok(Self { writer: Writer::spawn(path, db, limits).await?, readers })
     }
 
     /// Keeps a delivery: once this returns `New` or `Again`, it survives a crash.
-    pub async fn accept(&self, _delivery: NewDelivery) -> Result<Accepted, StoreError> {
-        todo!()
+    pub async fn accept(&self, delivery: NewDelivery) -> Result<Accepted, StoreError> {
+        self.writer.accept(delivery).await
     }
 
     /// Stores a batch as a whole or not at all.
-    pub async fn commit(&self, _batch: Batch) -> Result<(), StoreError> {
-        todo!()
+    pub async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        self.writer.write(batch).await
     }
 
     /// Reads what waits, in order of arrival, after a number (0: from the start), at most `limit` of them.
-    pub async fn waiting(&self, _after: i64, _limit: u32) -> Result<Vec<Delivery>, StoreError> {
-        todo!()
+    pub async fn waiting(&self, after: i64, limit: u32) -> Result<Vec<Delivery>, StoreError> {
+        inbox::waiting(&self.readers, after, limit).await
     }
 
     /// Reads a delivery by its id; without a source, the newest of that id.
-    pub async fn delivery(&self, _source: Option<Source>, _id: &str) -> Result<Option<Delivery>, StoreError> {
-        todo!()
+    pub async fn delivery(&self, source: Option<Source>, id: &str) -> Result<Option<Delivery>, StoreError> {
+        inbox::by_id(&self.readers, source, id).await
     }
 
     /// Lists deliveries, newest first.
-    pub async fn deliveries(&self, _query: DeliveryQuery) -> Result<Vec<Delivery>, StoreError> {
-        todo!()
+    pub async fn deliveries(&self, query: DeliveryQuery) -> Result<Vec<Delivery>, StoreError> {
+        inbox::list(&self.readers, &query).await
     }
 
     /// Counts the deliveries in each state.
     pub async fn inbox_depth(&self) -> Result<Vec<(DeliveryState, u64)>, StoreError> {
-        todo!()
+        inbox::depth(&self.readers).await
     }
 
     /// Lets a delivery wait again, whatever became of it. Nothing where there is none of that number.
-    pub async fn redeliver(&self, _number: i64) -> Result<Option<Delivery>, StoreError> {
-        todo!()
+    pub async fn redeliver(&self, number: i64) -> Result<Option<Delivery>, StoreError> {
+        match self.writer.write(Redeliver { number }).await? {
+            Redelivered::Unknown => Ok(None),
+            Redelivered::Full => Err(StoreError::Full),
+            Redelivered::Waiting(delivery) => (*delivery).map(Some),
+        }
     }
 
     /// Reads what the registry is known to say of every model.
     pub async fn registry(&self) -> Result<Vec<RegistryState>, StoreError> {
-        todo!()
+        batch::registry(&self.readers).await
     }
 
     /// Lists the commits of a release before one of them, newest first.
     pub async fn history(
         &self,
-        _key: &ReleaseKey,
-        _before: Option<&CommitId>,
-        _limit: u32,
+        key: &ReleaseKey,
+        before: Option<&CommitId>,
+        limit: u32,
     ) -> Result<Vec<IndexedCommit>, StoreError> {
-        todo!()
+        history::of_release(&self.readers, key, before, limit).await
     }
 
     /// Reads the newest commit of every release, of retracted ones too.
     pub async fn newest_commits(&self) -> Result<Vec<IndexedCommit>, StoreError> {
-        todo!()
+        history::newest(&self.readers).await
     }
 
     /// Reads up to which commit the history index reaches.
     pub async fn indexed_tip(&self) -> Result<Option<CommitId>, StoreError> {
-        todo!()
+        history::tip(&self.readers).await
     }
 
     /// Empties the history index, so that it is built anew.
     pub async fn forget_index(&self) -> Result<(), StoreError> {
-        todo!()
+        self.writer.write(ForgetIndex).await
     }
 
     /// Reads the last text of each policy that could be parsed.
     pub async fn policies(&self) -> Result<Vec<(PolicyName, String)>, StoreError> {
-        todo!()
+        orders::policies(&self.readers).await
     }
 
     /// Keeps the text of a policy that could be parsed.
-    pub async fn remember_policy(&self, _name: &PolicyName, _text: &str, _now: Timestamp) -> Result<(), StoreError> {
-        todo!()
+    pub async fn remember_policy(&self, name: &PolicyName, text: &str, now: Timestamp) -> Result<(), StoreError> {
+        let text = Some((text.to_owned(), now));
+        self.writer.write(RememberPolicy { name: name.clone(), text }).await
     }
 
     /// Forgets a policy whose file is gone.
-    pub async fn forget_policy(&self, _name: &PolicyName) -> Result<(), StoreError> {
-        todo!()
+    pub async fn forget_policy(&self, name: &PolicyName) -> Result<(), StoreError> {
+        self.writer.write(RememberPolicy { name: name.clone(), text: None }).await
     }
 
     /// Sets a hold; one that is there for the same environment gets the new reason.
-    pub async fn hold(&self, _hold: Hold) -> Result<(), StoreError> {
-        todo!()
+    pub async fn hold(&self, hold: Hold) -> Result<(), StoreError> {
+        self.writer.write(hold).await
     }
 
     /// Lifts the hold of an environment, or the one for all. Says whether there was one.
-    pub async fn unhold(&self, _environment: Option<&EnvironmentName>) -> Result<bool, StoreError> {
-        todo!()
+    pub async fn unhold(&self, environment: Option<&EnvironmentName>) -> Result<bool, StoreError> {
+        self.writer.write(Unhold { environment: environment.cloned() }).await
     }
 
     /// Lists the holds.
     pub async fn holds(&self) -> Result<Vec<Hold>, StoreError> {
-        todo!()
+        orders::holds(&self.readers).await
     }
 
     /// Keeps a new token. Says whether it could: its id and hash must be new.
-    pub async fn create_token(&self, _token: NewToken) -> Result<bool, StoreError> {
-        todo!()
+    pub async fn create_token(&self, token: NewToken) -> Result<bool, StoreError> {
+        self.writer.write(token).await
     }
 
     /// Lists the tokens, newest first, revoked and expired ones too.
     pub async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
-        todo!()
+        tokens::list(&self.readers).await
     }
 
     /// Revokes a token. Says whether there was one that was not revoked yet.
-    pub async fn revoke_token(&self, _id: &str, _now: Timestamp) -> Result<bool, StoreError> {
-        todo!()
+    pub async fn revoke_token(&self, id: &str, now: Timestamp) -> Result<bool, StoreError> {
+        self.writer.write(RevokeToken { id: id.to_owned(), now }).await
     }
 
     /// Finds a token by the hash of its clear text, a revoked or expired one too: ask [`Token::is_live`].
-    pub async fn token_by_hash(&self, _hash: &TokenHash) -> Result<Option<Token>, StoreError> {
-        todo!()
+    pub async fn token_by_hash(&self, hash: &TokenHash) -> Result<Option<Token>, StoreError> {
+        tokens::by_hash(&self.readers, hash).await
     }
 
     /// Claims an idempotency key for a request with this body; a claim is forgotten after 24 hours.
-    pub async fn claim(&self, _key: ClaimKey, _body_hash: String, _now: Timestamp) -> Result<Claim, StoreError> {
-        todo!()
+    pub async fn claim(&self, key: ClaimKey, body_hash: String, now: Timestamp) -> Result<Claim, StoreError> {
+        self.writer.write(ClaimFor { key, body_hash, now }).await
     }
 
     /// Keeps the answer to a claimed request.
-    pub async fn answer(&self, _key: ClaimKey, _status: u16, _body: String) -> Result<(), StoreError> {
-        todo!()
+    pub async fn answer(&self, key: ClaimKey, status: u16, body: String) -> Result<(), StoreError> {
+        self.writer.write(Settle { key, answer: Some((status, body)) }).await
     }
 
     /// Gives a claim back without an answer, so that the request can be tried again under its key.
-    pub async fn give_back(&self, _key: ClaimKey) -> Result<(), StoreError> {
-        todo!()
+    pub async fn give_back(&self, key: ClaimKey) -> Result<(), StoreError> {
+        self.writer.write(Settle { key, answer: None }).await
     }
 
     /// Adds to the audit.
-    pub async fn record(&self, _entry: AuditEntry) -> Result<(), StoreError> {
-        todo!()
+    pub async fn record(&self, entry: AuditEntry) -> Result<(), StoreError> {
+        self.writer.write(entry).await
     }
 
     /// Lists the audit before a number, newest first.
-    pub async fn audit(&self, _before: Option<i64>, _limit: u32) -> Result<Vec<Audited>, StoreError> {
-        todo!()
+    pub async fn audit(&self, before: Option<i64>, limit: u32) -> Result<Vec<Audited>, StoreError> {
+        audit::list(&self.readers, before, limit).await
     }
 
     /// Removes what has been kept long enough. Takes turns with other writes.
-    pub async fn prune(&self, _now: Timestamp) -> Result<Pruned, StoreError> {
-        todo!()
+    pub async fn prune(&self, now: Timestamp) -> Result<Pruned, StoreError> {
+        let mut pruned = Pruned::default();
+        loop {
+            let step = self.writer.write(PruneStep { now }).await?;
+            if step.is_nothing() {
+                return Ok(pruned);
+            }
+            pruned.add(step);
+        }
     }
 
     /// Writes a whole and consistent copy into a file that is not there yet.
-    pub async fn checkpointed_copy(&self, _to: &Path) -> Result<(), StoreError> {
-        todo!()
+    pub async fn checkpointed_copy(&self, to: &Path) -> Result<(), StoreError> {
+        copy::copy(&self.readers, to).await
+    }
+
+    /// Tells how often the writer did what, since the store was opened.
+    pub fn writer_counts(&self) -> WriterCounts {
+        self.writer.counts()
     }
 
     /// Writes what is queued and closes the store; whatever is asked of it later fails.
     pub async fn close(&self) {
-        todo!()
+        self.readers.close().await;
+        self.writer.close().await;
     }
 }

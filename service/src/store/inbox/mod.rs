@@ -1,0 +1,9 @@
+//! The inbox: what arrived, in order, and what became of it.
+
+mod accept;
+mod outcome;
+mod read;
+
+pub(super) use accept::{Arrival, accept};
+pub(super) use outcome::{Redeliver, Redelivered, write_outcomes};
+pub(super) use read::{by_id, depth, list, waiting};

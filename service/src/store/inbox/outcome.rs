@@ -1,0 +1,86 @@
+//! Writing down what became of deliveries, and letting one wait again.
+
+use std::collections::BTreeMap;
+
+use sqlx::SqliteConnection;
+
+use super::super::columns::{time, write_rows};
+use super::super::writer::{Ledger, Write};
+use super::super::{Outcome, StoreError};
+use super::accept::wait_again;
+use crate::event::Delivery;
+
+const UPDATE: (&str, &str) = (
+    "WITH became (number, state, attempt, next_attempt_at, release, commit_id, reason, cure, waits_for) AS (",
+    ") UPDATE deliveries SET state = became.state, attempt = became.attempt, next_attempt_at = became.next_attempt_at,
+       release = became.release, commit_id = became.commit_id, reason = became.reason, cure = became.cure, waits_for = became.waits_for
+       FROM became WHERE deliveries.number = became.number",
+);
+
+/// Writes down what became of deliveries; the last outcome of a number counts.
+pub(in super::super) async fn write_outcomes(
+    db: &mut SqliteConnection,
+    ledger: &mut Ledger,
+    outcomes: Vec<Outcome>,
+) -> Result<(), sqlx::Error> {
+    if outcomes.is_empty() {
+        return Ok(());
+    }
+    let last: BTreeMap<i64, Outcome> = outcomes.into_iter().map(|outcome| (outcome.number, outcome)).collect();
+    let numbers = super::super::columns::json(&last.keys().collect::<Vec<_>>())?;
+    let before = waiting_among(db, &numbers).await?;
+    let rows: Vec<Outcome> = last.into_values().collect();
+    write_rows(db, UPDATE, &rows, |values, Outcome { number, state, verdict, attempt, next_attempt_at }| {
+        values.push_bind(*number);
+        values.push_bind(state.as_str());
+        values.push_bind(*attempt);
+        values.push_bind(next_attempt_at.map(time));
+        values.push_bind(verdict.release.as_ref().map(ToString::to_string));
+        values.push_bind(verdict.commit.as_ref().map(ToString::to_string));
+        values.push_bind(verdict.reason.clone());
+        values.push_bind(verdict.cure.clone());
+        values.push_bind(verdict.waits_for.clone());
+    })
+    .await?;
+    let after = waiting_among(db, &numbers).await?;
+    ledger.waiting = (ledger.waiting + after).saturating_sub(before);
+    Ok(())
+}
+
+/// How many of these deliveries wait.
+async fn waiting_among(db: &mut SqliteConnection, numbers: &str) -> Result<u64, sqlx::Error> {
+    let query = sqlx::query_scalar(
+        "SELECT count(*) FROM json_each($1) AS one JOIN deliveries ON number = one.value WHERE state IN ('accepted', 'failed')",
+    );
+    let waiting: i64 = query.bind(numbers).fetch_one(db).await?;
+    Ok(waiting.unsigned_abs())
+}
+
+/// Lets a delivery wait again, whatever became of it.
+pub(in super::super) struct Redeliver {
+    pub(in super::super) number: i64,
+}
+
+/// What came of that.
+pub(in super::super) enum Redelivered {
+    Unknown,
+    Full,
+    Waiting(Box<Result<Delivery, StoreError>>),
+}
+
+impl Write for Redeliver {
+    type Answer = Redelivered;
+
+    async fn run(self, db: &mut SqliteConnection, ledger: &mut Ledger) -> Result<Redelivered, sqlx::Error> {
+        let waits = sqlx::query_scalar("SELECT state IN ('accepted', 'failed') FROM deliveries WHERE number = $1");
+        let waits: Option<bool> = waits.bind(self.number).fetch_optional(&mut *db).await?;
+        Ok(match waits {
+            None => Redelivered::Unknown,
+            Some(false) if ledger.room() == 0 => Redelivered::Full,
+            Some(waits) => {
+                ledger.waiting += u64::from(!waits);
+                Redelivered::Waiting(Box::new(wait_again(db, self.number).await?))
+            }
+        })
+    }
+}

@@ -1,0 +1,87 @@
+//! Holds, and the last good text of each policy: what people ordered.
+
+use jiff::Timestamp;
+use sqlx::{SqliteConnection, SqlitePool};
+
+use super::columns::{get, parse, time};
+use super::writer::{Ledger, Write};
+use super::{Hold, StoreError};
+use crate::names::{EnvironmentName, PolicyName};
+
+/// What stands for all environments in the column; no environment can be called that.
+const ALL: &str = "*";
+
+/// Sets the hold, or gives the one that is there a new reason.
+impl Write for Hold {
+    type Answer = ();
+
+    async fn run(self, db: &mut SqliteConnection, _: &mut Ledger) -> Result<(), sqlx::Error> {
+        let Self { environment, reason, by, since } = self;
+        let query = sqlx::query(
+            "INSERT INTO holds (environment, reason, held_by, since) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (environment) DO UPDATE SET reason = excluded.reason, held_by = excluded.held_by",
+        );
+        let environment = environment.as_ref().map_or(ALL, EnvironmentName::as_str);
+        query.bind(environment).bind(reason).bind(by).bind(time(since)).execute(db).await?;
+        Ok(())
+    }
+}
+
+/// Lifts a hold; the answer says whether there was one.
+pub(super) struct Unhold {
+    pub(super) environment: Option<EnvironmentName>,
+}
+
+impl Write for Unhold {
+    type Answer = bool;
+
+    async fn run(self, db: &mut SqliteConnection, _: &mut Ledger) -> Result<bool, sqlx::Error> {
+        let environment = self.environment.as_ref().map_or(ALL, EnvironmentName::as_str);
+        let query = sqlx::query("DELETE FROM holds WHERE environment = $1").bind(environment);
+        Ok(query.execute(db).await?.rows_affected() > 0)
+    }
+}
+
+/// All holds, the one for everything first.
+pub(super) async fn holds(db: &SqlitePool) -> Result<Vec<Hold>, StoreError> {
+    let rows = sqlx::query("SELECT * FROM holds ORDER BY environment").fetch_all(db).await?;
+    let hold = |row| {
+        let environment = match get::<&str>(row, "environment")? {
+            ALL => None,
+            _ => Some(parse(row, "environment")?),
+        };
+        Ok(Hold { environment, reason: get(row, "reason")?, by: get(row, "held_by")?, since: parse(row, "since")? })
+    };
+    rows.iter().map(hold).collect()
+}
+
+/// Keeps the text of a policy, or forgets the policy where there is none.
+pub(super) struct RememberPolicy {
+    pub(super) name: PolicyName,
+    pub(super) text: Option<(String, Timestamp)>,
+}
+
+impl Write for RememberPolicy {
+    type Answer = ();
+
+    async fn run(self, db: &mut SqliteConnection, _: &mut Ledger) -> Result<(), sqlx::Error> {
+        let query = match self.text {
+            Some((text, now)) => sqlx::query(
+                "INSERT INTO policies (name, text, remembered_at) VALUES ($1, $2, $3)
+                 ON CONFLICT (name) DO UPDATE SET text = excluded.text, remembered_at = excluded.remembered_at",
+            )
+            .bind(self.name.as_str())
+            .bind(text)
+            .bind(time(now)),
+            None => sqlx::query("DELETE FROM policies WHERE name = $1").bind(self.name.as_str()),
+        };
+        query.execute(db).await?;
+        Ok(())
+    }
+}
+
+/// The last good text of each policy, by name.
+pub(super) async fn policies(db: &SqlitePool) -> Result<Vec<(PolicyName, String)>, StoreError> {
+    let rows = sqlx::query("SELECT name, text FROM policies ORDER BY name").fetch_all(db).await?;
+    rows.iter().map(|row| Ok((parse(row, "name")?, get(row, "text")?))).collect()
+}

@@ -1,0 +1,112 @@
+//! Removing what has been kept long enough, a little at a time so that deliveries do not wait behind it.
+
+use jiff::{SignedDuration, Timestamp};
+use sqlx::SqliteConnection;
+
+use super::columns::{json, time};
+use super::writer::{Ledger, Write};
+use super::{Limits, Pruned};
+
+/// How long a delivery is kept; what waits is kept until it is done.
+const DELIVERIES_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// How long the id of a delivery is kept, so that a repeat is known as one.
+const DELIVERY_IDS_KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
+
+/// How long an idempotency key and its answer are kept.
+pub(super) const IDEMPOTENCY_KEYS_KEPT: SignedDuration = SignedDuration::from_hours(24);
+
+/// How long an audit entry is kept: a year, as audits are asked for.
+const AUDIT_KEPT: SignedDuration = SignedDuration::from_hours(365 * 24);
+
+/// Audit entries and idempotency keys that are kept at most, as many as deliveries: they are fed from outside too.
+const ROWS_MAX: u32 = 100_000;
+
+/// Rows of one table that one turn of the writer removes: some milliseconds of work.
+const STEP_ROWS: u32 = 1_000;
+
+/// One step of a pruning; done when it removed nothing.
+pub(super) struct PruneStep {
+    pub(super) now: Timestamp,
+}
+
+impl Write for PruneStep {
+    type Answer = Pruned;
+
+    async fn run(self, db: &mut SqliteConnection, ledger: &mut Ledger) -> Result<Pruned, sqlx::Error> {
+        let before = |kept| time(self.now.checked_sub(kept).unwrap_or(Timestamp::MIN));
+        Ok(Pruned {
+            deliveries: prune_deliveries(db, &before(DELIVERIES_KEPT), ledger.limits).await?,
+            delivery_ids: prune_delivery_ids(db, &before(DELIVERY_IDS_KEPT)).await?,
+            idempotency_keys: prune_idempotency_keys(db, &before(IDEMPOTENCY_KEYS_KEPT)).await?,
+            audit_entries: prune_audit(db, &before(AUDIT_KEPT)).await?,
+        })
+    }
+}
+
+impl Pruned {
+    /// Whether nothing was removed.
+    pub fn is_nothing(self) -> bool {
+        self == Self::default()
+    }
+
+    pub(super) fn add(&mut self, step: Self) {
+        let Self { deliveries, delivery_ids, idempotency_keys, audit_entries } = step;
+        self.deliveries += deliveries;
+        self.delivery_ids += delivery_ids;
+        self.idempotency_keys += idempotency_keys;
+        self.audit_entries += audit_entries;
+    }
+}
+
+/// Removes the oldest deliveries that are done and either old or too many. Their ids are kept, except those of refused ones: they had
+/// no effect, and the sender may try them again.
+async fn prune_deliveries(db: &mut SqliteConnection, before: &str, limits: Limits) -> Result<u64, sqlx::Error> {
+    // Arrival goes with time, so only the oldest are looked at; the last number that is one too many is found from the other end.
+    let numbers: Vec<i64> = sqlx::query_scalar(
+        "SELECT number FROM (SELECT number, received_at FROM deliveries WHERE state NOT IN ('accepted', 'failed') ORDER BY number LIMIT $1)
+         WHERE received_at < $2 OR number <= (SELECT number FROM deliveries ORDER BY number DESC LIMIT 1 OFFSET $3)",
+    )
+    .bind(STEP_ROWS)
+    .bind(before)
+    .bind(limits.deliveries_max)
+    .fetch_all(&mut *db)
+    .await?;
+    let numbers = json(&numbers)?;
+    let remember = sqlx::query(
+        "INSERT INTO past_deliveries (delivery_id, source, number, state, received_at)
+         SELECT delivery_id, source, number, state, received_at FROM deliveries
+         WHERE number IN (SELECT value FROM json_each($1)) AND state <> 'refused'
+         ON CONFLICT (delivery_id, source) DO NOTHING",
+    );
+    remember.bind(&numbers).execute(&mut *db).await?;
+    let delete = sqlx::query("DELETE FROM deliveries WHERE number IN (SELECT value FROM json_each($1))");
+    Ok(delete.bind(numbers).execute(db).await?.rows_affected())
+}
+
+async fn prune_delivery_ids(db: &mut SqliteConnection, before: &str) -> Result<u64, sqlx::Error> {
+    let delete = sqlx::query(
+        "DELETE FROM past_deliveries WHERE (delivery_id, source) IN
+         (SELECT delivery_id, source FROM past_deliveries WHERE received_at < $1 ORDER BY received_at LIMIT $2)",
+    );
+    Ok(delete.bind(before).bind(STEP_ROWS).execute(db).await?.rows_affected())
+}
+
+/// Removes old keys, and the oldest answered ones where there are too many.
+async fn prune_idempotency_keys(db: &mut SqliteConnection, before: &str) -> Result<u64, sqlx::Error> {
+    let delete = sqlx::query(
+        "DELETE FROM idempotency_keys WHERE (token_id, path, key) IN
+         (SELECT token_id, path, key FROM idempotency_keys WHERE claimed_at < $1
+          OR (status IS NOT NULL AND claimed_at < (SELECT claimed_at FROM idempotency_keys ORDER BY claimed_at DESC LIMIT 1 OFFSET $3))
+          ORDER BY claimed_at LIMIT $2)",
+    );
+    Ok(delete.bind(before).bind(STEP_ROWS).bind(ROWS_MAX).execute(db).await?.rows_affected())
+}
+
+async fn prune_audit(db: &mut SqliteConnection, before: &str) -> Result<u64, sqlx::Error> {
+    let delete = sqlx::query(
+        "DELETE FROM audit WHERE number IN (SELECT number FROM (SELECT number, at FROM audit ORDER BY number LIMIT $2)
+         WHERE at < $1 OR number <= (SELECT number FROM audit ORDER BY number DESC LIMIT 1 OFFSET $3))",
+    );
+    Ok(delete.bind(before).bind(STEP_ROWS).bind(ROWS_MAX).execute(db).await?.rows_affected())
+}

@@ -1,0 +1,88 @@
+use super::*;
+use crate::registry::RegistryState;
+
+/// Copies what is on the disk at this moment, as a crash would leave it.
+fn after_a_crash(test: &TestStore) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for file in ["kmlflow.db", "kmlflow.db-wal"] {
+        std::fs::copy(test.path().join(file), copy.path().join(file)).unwrap();
+    }
+    copy
+}
+
+#[tokio::test]
+async fn what_was_answered_survives_a_crash() {
+    let test = TestStore::open().await;
+    test.accept_new("a").await;
+    let number = test.accept_new("b").await.number;
+    test.settle(number, DeliveryState::Applied).await;
+    let crashed = after_a_crash(&test);
+    let store = Store::open("sqlite:", crashed.path()).await.unwrap();
+    let waiting = store.waiting(0, 10).await.unwrap();
+    assert_eq!(waiting.iter().map(|delivery| delivery.id.as_str()).collect::<Vec<_>>(), ["a"]);
+    assert_eq!(store.accept(arriving("b")).await.unwrap(), Accepted::Repeat { number, state: DeliveryState::Applied });
+    let Accepted::New(next) = store.accept(arriving("c")).await.unwrap() else { panic!("c is new") };
+    assert!(next.number > number, "numbers go on");
+}
+
+#[tokio::test]
+async fn numbers_go_on_after_everything_was_removed() {
+    let test = TestStore::open().await;
+    let number = test.accept_new("a").await.number;
+    test.settle(number, DeliveryState::Refused).await;
+    test.store.prune(days_later(31)).await.unwrap();
+    let test = test.reopened().await;
+    assert!(test.accept_new("b").await.number > number);
+}
+
+#[tokio::test]
+async fn the_registry_is_remembered_one_state_per_model() {
+    let test = TestStore::open().await;
+    let model = |name: &str| RegistryState::new(ModelName::parse(name).unwrap());
+    let mut fraud = model("fraud");
+    let first = Batch { registry: vec![model("Ünder scored"), fraud.clone()], ..Batch::default() };
+    test.store.commit(first).await.unwrap();
+    let fact =
+        RegistryFact::AliasSet { alias: AliasName::parse("champion").unwrap(), version: Version::parse("7").unwrap() };
+    fraud.apply(&RegistryChange { model: fraud.model.clone(), at: start(), fact });
+    test.store.commit(Batch { registry: vec![fraud.clone()], ..Batch::default() }).await.unwrap();
+    let test = test.reopened().await;
+    assert_eq!(test.store.registry().await.unwrap(), [fraud, model("Ünder scored")]);
+}
+
+#[tokio::test]
+async fn the_file_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let test = TestStore::open().await;
+    test.accept_new("a").await;
+    for file in ["kmlflow.db", "kmlflow.db-wal", "kmlflow.db-shm"] {
+        let mode = std::fs::metadata(test.path().join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_is_whole_and_never_overwrites() {
+    let test = TestStore::open().await;
+    test.accept_new("a").await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let copy = elsewhere.path().join("kmlflow.db");
+    test.store.checkpointed_copy(&copy).await.unwrap();
+    test.accept_new("b").await;
+    assert!(test.store.checkpointed_copy(&copy).await.is_err());
+    let store = Store::open("sqlite:", elsewhere.path()).await.unwrap();
+    assert!(matches!(store.accept(arriving("a")).await.unwrap(), Accepted::Repeat { .. }));
+    assert!(matches!(store.accept(arriving("b")).await.unwrap(), Accepted::New(_)));
+}
+
+#[tokio::test]
+async fn what_is_queued_is_written_before_closing_and_nothing_after() {
+    let test = TestStore::open().await;
+    let (accepted, ()) = tokio::join!(test.store.accept(arriving("a")), test.store.close());
+    assert!(matches!(accepted, Ok(Accepted::New(_))));
+    assert!(matches!(test.store.accept(arriving("b")).await, Err(StoreError::Closed)));
+    assert!(test.store.waiting(0, 1).await.is_err());
+    test.store.close().await;
+    let test = test.reopened().await;
+    assert_eq!(test.waiting_ids().await, ["a"]);
+}

@@ -1,0 +1,79 @@
+use super::*;
+use crate::release::{Action, Phase, Strategy};
+
+fn commit(n: u64, release: &str) -> IndexedCommit {
+    IndexedCommit {
+        key: key(release),
+        commit: oid(n),
+        action: Action::Step,
+        version: Version::parse("8").unwrap(),
+        strategy: Strategy::BlueGreen,
+        phase: Some(Phase::Running),
+        at: start(),
+        release_id: format!("r{n}"),
+        requested_by: Some("ada".into()),
+        delivery_id: None,
+        subject: format!("release({release}): step"),
+    }
+}
+
+fn oid(n: u64) -> CommitId {
+    CommitId::parse(&format!("{n:040x}")).unwrap()
+}
+
+async fn index(test: &TestStore, commits: Vec<IndexedCommit>) {
+    let indexed_tip = commits.last().map(|commit| commit.commit.clone());
+    test.store.commit(Batch { commits, indexed_tip, ..Batch::default() }).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_history_is_paged_newest_first() {
+    let test = TestStore::open().await;
+    // Every third commit is another release's, and the list is longer than one statement takes.
+    let (fraud, churn) = ("production/models/fraud", "production/models/churn");
+    let commits: Vec<_> = (1..=90).map(|n| commit(n, if n % 3 == 0 { churn } else { fraud })).collect();
+    let expected: Vec<_> = commits.iter().rev().filter(|commit| commit.key == key(fraud)).cloned().collect();
+    index(&test, commits).await;
+    let page = test.store.history(&key(fraud), None, 7).await.unwrap();
+    assert_eq!(page, expected[..7]);
+    let next = test.store.history(&key(fraud), Some(&page[6].commit), 7).await.unwrap();
+    assert_eq!(next, expected[7..14]);
+    assert_eq!(test.store.history(&key(fraud), Some(&oid(999)), 7).await.unwrap(), []);
+    assert_eq!(test.store.history(&key("staging/models/fraud"), None, 7).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn the_newest_commit_of_each_release_is_known() {
+    let test = TestStore::open().await;
+    let (fraud, churn) = ("production/models/fraud", "production/models/churn");
+    index(&test, vec![commit(1, fraud), commit(2, churn), commit(3, fraud)]).await;
+    let retracted =
+        IndexedCommit { phase: None, action: Action::Retract, delivery_id: Some("d".into()), ..commit(4, churn) };
+    index(&test, vec![retracted.clone()]).await;
+    let test = test.reopened().await;
+    assert_eq!(test.store.newest_commits().await.unwrap(), [commit(3, fraud), retracted]);
+    assert_eq!(test.store.indexed_tip().await.unwrap(), Some(oid(4)));
+}
+
+#[tokio::test]
+async fn a_commit_that_changed_two_releases_is_in_both_histories_once() {
+    let test = TestStore::open().await;
+    let (fraud, churn) = ("production/models/fraud", "production/models/churn");
+    let commits = vec![commit(1, fraud), commit(1, churn)];
+    index(&test, commits.clone()).await;
+    index(&test, commits).await;
+    for release in [fraud, churn] {
+        assert_eq!(test.store.history(&key(release), None, 10).await.unwrap(), [commit(1, release)]);
+    }
+}
+
+#[tokio::test]
+async fn a_forgotten_index_is_empty_and_can_be_built_anew() {
+    let test = TestStore::open().await;
+    index(&test, vec![commit(1, "production/models/fraud")]).await;
+    test.store.forget_index().await.unwrap();
+    assert_eq!(test.store.indexed_tip().await.unwrap(), None);
+    assert_eq!(test.store.newest_commits().await.unwrap(), []);
+    index(&test, vec![commit(1, "production/models/fraud")]).await;
+    assert_eq!(test.store.newest_commits().await.unwrap(), [commit(1, "production/models/fraud")]);
+}

@@ -1,0 +1,288 @@
+//! The one writer: takes everything that is queued and writes it in one transaction, so one sync serves all who wait.
+//!
+//! Callers get their answer after the commit. When a transaction fails, everybody in it is told so, nothing of it is kept, the
+//! connection is dropped, and the next turn opens a new one: a disk that works again is used again.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::future::BoxFuture;
+use sqlx::{Connection as _, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+
+use super::inbox::{self, Arrival};
+use super::{Accepted, Limits, StoreError, connection};
+use crate::event::NewDelivery;
+
+/// Writes that may be queued; who comes later waits for a place in the queue.
+const QUEUE_MAX: usize = 256;
+
+/// Writes of one transaction.
+const TURN_WRITES_MAX: usize = 256;
+
+/// Bodies of one transaction in bytes: a flood of the largest bodies must not be in memory twice.
+const TURN_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What the writer knows without asking the database.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ledger {
+    /// Deliveries that wait.
+    pub(super) waiting: u64,
+    /// The last number that was given to a delivery.
+    pub(super) last_number: i64,
+    pub(super) limits: Limits,
+}
+
+impl Ledger {
+    /// How many deliveries more may wait.
+    pub(super) fn room(&self) -> u64 {
+        self.limits.waiting_max.saturating_sub(self.waiting)
+    }
+
+    async fn read(db: &mut SqliteConnection, limits: Limits) -> Result<Self, sqlx::Error> {
+        let waiting = sqlx::query_scalar("SELECT count(*) FROM deliveries WHERE state IN ('accepted', 'failed')");
+        let waiting: i64 = waiting.fetch_one(&mut *db).await?;
+        let last = sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'deliveries'");
+        let last_number = last.fetch_one(&mut *db).await?;
+        Ok(Self { waiting: waiting.unsigned_abs(), last_number, limits })
+    }
+}
+
+/// One write, made of a few statements. Its error fails the whole turn, so a "no" that concerns only this write belongs into the answer.
+pub(super) trait Write: Send + 'static {
+    type Answer: Send + 'static;
+
+    fn run(
+        self,
+        db: &mut SqliteConnection,
+        ledger: &mut Ledger,
+    ) -> impl Future<Output = Result<Self::Answer, sqlx::Error>> + Send;
+}
+
+/// How often the writer did what, since the store was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WriterCounts {
+    /// Transactions that were committed; each is one sync, besides checkpoints.
+    pub transactions: u64,
+    /// Writes that were answered out of them.
+    pub writes: u64,
+}
+
+/// The way to the writer.
+#[derive(Debug, Clone)]
+pub(super) struct Writer {
+    queue: mpsc::Sender<Message>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    transactions: AtomicU64,
+    writes: AtomicU64,
+}
+
+enum Message {
+    Accept(Arrival),
+    Write(Box<dyn Task>),
+    Close(oneshot::Sender<()>),
+}
+
+impl Writer {
+    /// Starts the writer on a connection that is open already.
+    pub(super) async fn spawn(path: PathBuf, mut db: SqliteConnection, limits: Limits) -> Result<Self, StoreError> {
+        let ledger = Ledger::read(&mut db, limits).await?;
+        let (queue, messages) = mpsc::channel(QUEUE_MAX);
+        let counts = Arc::new(Counts::default());
+        let desk = Desk { path, limits, open: Some((db, ledger)), counts: Arc::clone(&counts) };
+        tokio::spawn(desk.consume_writes(messages));
+        Ok(Self { queue, counts })
+    }
+
+    /// Keeps a delivery.
+    pub(super) async fn accept(&self, delivery: NewDelivery) -> Result<Accepted, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Accept(Arrival::new(delivery, reply)?)).await?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Carries out a write and returns its answer once it is durable.
+    pub(super) async fn write<W: Write>(&self, write: W) -> Result<W::Answer, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Write(Box::new(Queued { write: Some(write), answer: None, reply }))).await?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Lets the writer finish what is queued, and closes its connection.
+    pub(super) async fn close(&self) {
+        let (reply, closed) = oneshot::channel();
+        if self.send(Message::Close(reply)).await.is_ok() {
+            // An error means that the writer is gone, which is what was wanted.
+            closed.await.unwrap_or_default();
+        }
+    }
+
+    pub(super) fn counts(&self) -> WriterCounts {
+        let Counts { transactions, writes } = &*self.counts;
+        WriterCounts { transactions: transactions.load(Ordering::Relaxed), writes: writes.load(Ordering::Relaxed) }
+    }
+
+    async fn send(&self, message: Message) -> Result<(), StoreError> {
+        self.queue.send(message).await.map_err(|_| StoreError::Closed)
+    }
+}
+
+/// Everything that goes into one transaction.
+#[derive(Default)]
+struct Turn {
+    arrivals: Vec<Arrival>,
+    tasks: Vec<Box<dyn Task>>,
+    body_bytes: usize,
+    close: Option<oneshot::Sender<()>>,
+}
+
+impl Turn {
+    fn add(&mut self, message: Message) {
+        match message {
+            Message::Accept(arrival) => {
+                self.body_bytes += arrival.bytes();
+                self.arrivals.push(arrival);
+            }
+            Message::Write(task) => self.tasks.push(task),
+            Message::Close(reply) => self.close = Some(reply),
+        }
+    }
+
+    fn writes(&self) -> usize {
+        self.arrivals.len() + self.tasks.len()
+    }
+
+    fn is_full(&self) -> bool {
+        self.close.is_some() || self.writes() >= TURN_WRITES_MAX || self.body_bytes >= TURN_BYTES_MAX
+    }
+}
+
+/// The writer's own side.
+struct Desk {
+    path: PathBuf,
+    limits: Limits,
+    /// None after a failure, until the next turn opens it again.
+    open: Option<(SqliteConnection, Ledger)>,
+    counts: Arc<Counts>,
+}
+
+impl Desk {
+    async fn consume_writes(mut self, mut messages: mpsc::Receiver<Message>) {
+        while let Some(first) = messages.recv().await {
+            // Callers that were answered a moment ago get to queue their next write, so that it is part of this turn.
+            tokio::task::yield_now().await;
+            let mut turn = Turn::default();
+            turn.add(first);
+            while !turn.is_full() {
+                let Ok(message) = messages.try_recv() else { break };
+                turn.add(message);
+            }
+            if let Some(reply) = self.take_turn(turn).await {
+                messages.close();
+                self.close().await;
+                // Whoever closed the store may have gone.
+                reply.send(()).unwrap_or_default();
+            }
+        }
+        self.close().await;
+    }
+
+    /// Writes one turn, answers everybody in it, and returns whom to tell that the store is closed, where somebody closed it.
+    async fn take_turn(&mut self, mut turn: Turn) -> Option<oneshot::Sender<()>> {
+        if turn.writes() > 0 {
+            match self.transact(&mut turn).await {
+                Ok(()) => self.count(turn.writes()),
+                Err(error) => {
+                    tracing::error!(error = %error, cause = ?error, "the store failed, {} writes are lost to their callers", turn.writes());
+                    turn.arrivals.iter_mut().for_each(|arrival| arrival.fail(&error));
+                    turn.tasks.iter_mut().for_each(|task| task.fail(&error));
+                    self.close().await;
+                }
+            }
+        }
+        turn.arrivals.into_iter().for_each(Arrival::settle);
+        turn.tasks.into_iter().for_each(Task::settle);
+        turn.close
+    }
+
+    async fn transact(&mut self, turn: &mut Turn) -> Result<(), StoreError> {
+        let (db, known) = match &mut self.open {
+            Some(open) => open,
+            closed => {
+                let mut db = connection::open_writer(&self.path, self.limits).await?;
+                let ledger = Ledger::read(&mut db, self.limits).await?;
+                closed.insert((db, ledger))
+            }
+        };
+        // Only a committed turn may change what the writer believes.
+        let mut ledger = *known;
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut *db).await?;
+        inbox::accept(db, &mut ledger, &mut turn.arrivals).await?;
+        for task in &mut turn.tasks {
+            task.run(db, &mut ledger).await?;
+        }
+        sqlx::query("COMMIT").execute(&mut *db).await?;
+        *known = ledger;
+        Ok(())
+    }
+
+    fn count(&self, writes: usize) {
+        self.counts.transactions.fetch_add(1, Ordering::Relaxed);
+        self.counts.writes.fetch_add(writes as u64, Ordering::Relaxed);
+    }
+
+    /// Closes the connection; an open transaction is rolled back by that.
+    async fn close(&mut self) {
+        if let Some((db, _)) = self.open.take()
+            && let Err(error) = db.close().await
+        {
+            tracing::warn!(error = %error, "the store's connection did not close cleanly");
+        }
+    }
+}
+
+/// A write whose type is forgotten.
+trait Task: Send {
+    fn run<'a>(
+        &'a mut self,
+        db: &'a mut SqliteConnection,
+        ledger: &'a mut Ledger,
+    ) -> BoxFuture<'a, Result<(), sqlx::Error>>;
+    fn fail(&mut self, error: &StoreError);
+    fn settle(self: Box<Self>);
+}
+
+struct Queued<W: Write> {
+    write: Option<W>,
+    answer: Option<Result<W::Answer, StoreError>>,
+    reply: oneshot::Sender<Result<W::Answer, StoreError>>,
+}
+
+impl<W: Write> Task for Queued<W> {
+    fn run<'a>(
+        &'a mut self,
+        db: &'a mut SqliteConnection,
+        ledger: &'a mut Ledger,
+    ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        Box::pin(async move {
+            if let Some(write) = self.write.take() {
+                self.answer = Some(Ok(write.run(db, ledger).await?));
+            }
+            Ok(())
+        })
+    }
+
+    fn fail(&mut self, error: &StoreError) {
+        self.answer = Some(Err(error.clone()));
+    }
+
+    fn settle(self: Box<Self>) {
+        // Whoever asked may have gone; what they asked for is done all the same.
+        drop(self.reply.send(self.answer.unwrap_or(Err(StoreError::Closed))));
+    }
+}
