@@ -83,7 +83,7 @@ struct Counts {
 }
 
 enum Message {
-    Accept(Arrival),
+    Accept(Box<Arrival>),
     Write(Box<dyn Task>),
     Close(oneshot::Sender<()>),
 }
@@ -102,7 +102,7 @@ impl Writer {
     /// Keeps a delivery.
     pub(super) async fn accept(&self, delivery: NewDelivery) -> Result<Accepted, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Message::Accept(Arrival::new(delivery, reply)?)).await?;
+        self.send(Message::Accept(Box::new(Arrival::new(delivery, reply)?))).await?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
@@ -146,7 +146,7 @@ impl Turn {
         match message {
             Message::Accept(arrival) => {
                 self.body_bytes += arrival.bytes();
-                self.arrivals.push(arrival);
+                self.arrivals.push(*arrival);
             }
             Message::Write(task) => self.tasks.push(task),
             Message::Close(reply) => self.close = Some(reply),
