@@ -1,3 +1,45 @@
 //! Tests from outside: the real program as a process, real Git, bytes on a socket.
 
 #![cfg(test)]
+
+// The way in.
+mod receiver;
+mod registry;
+mod requests;
+
+// What is asked of a release.
+mod acts;
+mod command_line;
+mod strategies;
+
+// What is kept.
+mod crash;
+mod disk;
+mod repository;
+mod trouble;
+
+// Who may, and what nobody may see.
+mod access;
+mod secrets;
+
+// What people see.
+mod live;
+mod readme;
+mod showcase;
+
+use serde_json::{Value, json};
+
+/// The body of a PUT that needs no registry: an image of its own.
+fn image(model: &str, version: &str) -> Value {
+    json!({"model": model, "version": version, "image": format!("registry.example/{model}:{version}")})
+}
+
+/// The same with a strategy and what belongs to it.
+fn by(strategy: &str, model: &str, version: &str, more: Value) -> Value {
+    let mut body = image(model, version);
+    body["strategy"] = strategy.into();
+    if let Value::Object(more) = more {
+        body.as_object_mut().unwrap().extend(more);
+    }
+    body
+}

@@ -48,7 +48,7 @@ GALLERY = [
     Asked("shadowed", "shadowed", "shadow", "11", "12", {"percent": 20}),
     # Names and texts that are data everywhere and code nowhere.
     Asked("quoted", "it's \"quoted\" {{ 7*7 }} ${x} \\", "canary", "1", "2", {"steps": [5], "requestedBy": "e\"ve' }} {{ x }}"}),
-    Asked("yamlish", "yes: [no, &a *a !!x #", "single", "1"),
+    Asked("yamlish", "yes, [no, &a *a !!x # |", "single", "1"),
     Asked("unicode", "größe-模型", "single", "9"),
 ]
 

@@ -1,7 +1,6 @@
 //! The surroundings of one test. Nothing of the caller's environment reaches the programs that run in it.
 
 use std::ffi::OsStr;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -111,19 +110,6 @@ pub struct Run {
 pub fn run(command: &mut Command) -> Run {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
     told(&output)
-}
-
-/// Runs a command to its end with this on its standard input.
-///
-/// # Panics
-/// When it cannot be started.
-#[track_caller]
-pub fn run_with_input(command: &mut Command, input: &[u8]) -> Run {
-    let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut child = spawned.unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-    // The program may end without reading: then the rest of the input is of no interest.
-    drop(child.stdin.take().map(|mut stdin| stdin.write_all(input)));
-    told(&child.wait_with_output().expect("the output of a child"))
 }
 
 fn told(output: &Output) -> Run {

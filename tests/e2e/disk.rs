@@ -1,0 +1,57 @@
+//! A full disk. Needs a small file system of its own, which takes root: the tier `disk` makes one and names it.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use tests::{Delivery, TestEnvironment};
+
+/// Names the small file system that the tier `disk` has made.
+const SMALL_DISK: &str = "KMLFLOW_TEST_SMALL_DISK";
+
+fn small_disk() -> PathBuf {
+    PathBuf::from(std::env::var(SMALL_DISK).expect("`tests/run disk` names a small file system"))
+}
+
+/// Fills the file system to the last byte; the file is what has to be removed again.
+fn fill(disk: &Path) -> PathBuf {
+    let path = disk.join("filler");
+    let mut file = std::fs::File::create(&path).unwrap();
+    for size in [1 << 16, 1 << 12, 1] {
+        let block = vec![0; size];
+        while file.write_all(&block).is_ok() {}
+    }
+    path
+}
+
+#[test]
+fn a_full_disk_is_503_and_loses_nothing_that_was_acknowledged() {
+    let environment = TestEnvironment::new();
+    let disk = small_disk();
+    std::os::unix::fs::symlink(&disk, environment.data_dir()).unwrap();
+    let server = environment.server().start();
+    let request = |number: usize| {
+        let name = format!("m{number}");
+        let body = json!({"name": name, "namespace": "models", "environment": "production", "model": name, "version": "1", "image": "registry.example/m:1"});
+        Delivery::generic(&format!("ci-{number}"), &body)
+    };
+    server.api("POST", "/hold", Some(&json!({"reason": "the disk fills up"}))).expect(200);
+    server.deliver(&request(1)).expect(202);
+    let filler = fill(&disk);
+    // The store may still have room in a page it owns: then the answer is an honest 202.
+    let answers: Vec<u16> = (2..40).map(|number| server.deliver(&request(number)).status).collect();
+    assert!(answers.iter().all(|status| [202, 503].contains(status)), "{answers:?}");
+    assert!(answers.contains(&503), "{answers:?}");
+    let refused = server.deliver(&request(40));
+    assert!(refused.header("Retry-After").is_some(), "{}", refused.text());
+    drop(refused.expect_problem(503));
+
+    std::fs::remove_file(filler).unwrap();
+    server.deliver(&request(41)).expect(202);
+    server.api("DELETE", "/hold", None).expect(200);
+    let acknowledged = (2..40).zip(answers).filter(|(_, status)| *status == 202).map(|(number, _)| number);
+    for number in [1, 41].into_iter().chain(acknowledged) {
+        assert_eq!(server.settle(&format!("ci-{number}"))["state"], "applied", "{number}");
+    }
+    server.clone_repository().ask(&["fsck", "--full"]);
+}

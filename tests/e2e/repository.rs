@@ -1,0 +1,263 @@
+//! The embedded repository as Git sees it, and what a person's push does.
+
+use serde_json::json;
+use tests::environment::{run, succeed};
+use tests::{Delivery, Request, TestEnvironment};
+
+use super::{by, image};
+
+const FRAUD: &str = "production/models/fraud";
+const DIRECTORY: &str = "releases/production/models/fraud";
+const RELEASE: &str = "releases/production/models/fraud/release.yaml";
+
+#[test]
+fn a_clone_shows_the_seed_and_the_commits_with_their_trailers() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    let body = json!({"name": "fraud", "namespace": "models", "environment": "production", "model": "fraud", "version": "7", "image": "registry.example/fraud:7", "requestedBy": "ada@example.com"});
+    server.deliver_and_settle(&Delivery::generic("ci-1", &body));
+    let checkout = server.clone_repository();
+    assert!(checkout.read("README.md").is_some() && checkout.read("policies/default.yaml").is_some());
+    let commit = checkout.log(DIRECTORY)[0].clone();
+    assert!(commit.subject.starts_with("release(production/models/fraud): "), "{}", commit.subject);
+    let what = commit.subject.rsplit("): ").next().unwrap();
+    assert!((1..=50).contains(&what.chars().count()), "{what}");
+    for (name, value) in [
+        ("Delivery-Id", "ci-1"),
+        ("Requested-By", "ada@example.com"),
+        ("Model", "fraud"),
+        ("Version", "7"),
+        ("Strategy", "single"),
+        ("Action", "create"),
+    ] {
+        assert_eq!(commit.trailer(name), Some(value), "{}", commit.message);
+    }
+    assert!(commit.trailer("Release-Id").is_some_and(|id| !id.is_empty()));
+    assert_eq!(server.get(&format!("/releases/{FRAUD}"))["commit"], commit.id);
+    checkout.ask(&["fsck", "--full", "--strict"]);
+}
+
+#[test]
+fn what_a_caller_says_cannot_forge_a_trailer() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    let forged = "eve\n\nAction: retract\nRelease-Id: 0000\u{7}\u{2028}Model: other";
+    let answer = server.put(FRAUD, &by("single", "fraud", "7", json!({"requestedBy": forged})));
+    if answer.status == 201 {
+        let commit = server.clone_repository().log(DIRECTORY)[0].clone();
+        assert_eq!(commit.trailers.iter().filter(|(name, _)| name == "Action").count(), 1, "{}", commit.message);
+        assert_eq!(commit.trailer("Action"), Some("create"), "{}", commit.message);
+        assert!(!commit.message.chars().any(|c| c.is_control() && c != '\n'), "{:?}", commit.message);
+    } else {
+        drop(answer.expect_problem(422));
+    }
+}
+
+#[test]
+fn render_in_another_clone_and_without_configuration_gives_the_bytes_of_the_repository() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    let stories = [
+        ("canary", json!({"steps": [5, 50]})),
+        ("ab", json!({"weights": {"a": 70, "b": 30}})),
+        ("blue-green", json!({})),
+        ("shadow", json!({"percent": 20})),
+    ];
+    server.put("production/models/single", &image("single", "7")).expect(201);
+    for (strategy, more) in &stories {
+        let path = format!("production/models/{strategy}");
+        server.put(&path, &image(strategy, "7")).expect(201);
+        server.put(&path, &by(strategy, strategy, "8", more.clone())).expect(200);
+    }
+    let url = format!("{}/git/gitops.git", server.url());
+    let elsewhere = TestEnvironment::new();
+    let checkout = tests::Checkout::of(&elsewhere, &url);
+    drop(server);
+    for name in ["single", "canary", "ab", "blue-green", "shadow"] {
+        let directory = checkout.directory().join("releases/production/models").join(name);
+        let printed =
+            succeed(elsewhere.kmlflow(["render", "-f"]).arg(directory.join("release.yaml")).args(["-o", "json"]));
+        let printed: serde_json::Value = serde_json::from_str(&printed).unwrap();
+        let files = printed.as_object().unwrap();
+        let mut names: Vec<&str> = files.keys().map(String::as_str).filter(|name| *name != "release.yaml").collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            ["dashboard.yaml", "kustomization.yaml", "monitoring.yaml", "route.yaml", "seldon.yaml"],
+            "{name}"
+        );
+        for file in names {
+            assert_eq!(
+                files[file].as_str().unwrap(),
+                std::fs::read_to_string(directory.join(file)).unwrap(),
+                "{name}/{file}"
+            );
+        }
+    }
+}
+
+#[test]
+fn reading_is_open_on_the_loopback_and_pushing_needs_an_admin_token() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    let checkout = server.clone_repository();
+    checkout.write("notes.md", "hello\n");
+    checkout.commit("Add a note");
+    assert_ne!(checkout.git(&["push", "--quiet", "origin", "HEAD"]).code, 0);
+    assert_ne!(checkout.push("nonsense", &["--quiet", "origin", "HEAD"]).code, 0);
+    let asked = json!({"role": "releaser", "name": "ci"});
+    let releaser = server.api("POST", "/tokens", Some(&asked)).expect(201).json();
+    assert_ne!(checkout.push(releaser["token"].as_str().unwrap(), &["--quiet", "origin", "HEAD"]).code, 0);
+    assert_eq!(checkout.push(&server.token(), &["--quiet", "origin", "HEAD"]).code, 0);
+    assert_eq!(server.clone_repository().read("notes.md").as_deref(), Some("hello\n"));
+}
+
+#[test]
+fn history_is_never_rewritten_and_no_branch_deleted_by_a_push() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    server.put(FRAUD, &image("fraud", "7")).expect(201);
+    let checkout = server.clone_repository();
+    let tip = checkout.ask(&["rev-parse", "HEAD"]);
+    checkout.ask(&["commit", "--amend", "--quiet", "--message", "Another past"]);
+    assert_ne!(checkout.push(&server.token(), &["--force", "origin", "HEAD:main"]).code, 0);
+    assert_ne!(checkout.push(&server.token(), &["origin", "--delete", "main"]).code, 0);
+    assert_eq!(server.clone_repository().ask(&["rev-parse", "HEAD"]), tip);
+    server.put(FRAUD, &image("fraud", "8")).expect(200);
+}
+
+#[test]
+fn a_release_changed_by_a_push_is_rendered_and_committed() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    server.put(FRAUD, &image("fraud", "7")).expect(201);
+    let checkout = server.clone_repository();
+    let text = checkout.read(RELEASE).unwrap();
+    checkout.write(RELEASE, &text.replace("registry.example/fraud:7", "registry.example/fraud:7-fixed"));
+    checkout.commit("Fix the image");
+    assert_eq!(checkout.push(&server.token(), &["--quiet", "origin", "HEAD"]).code, 0);
+    server.until("the render is committed", || {
+        checkout.update();
+        let seldon = checkout.read(&format!("{DIRECTORY}/seldon.yaml"))?;
+        seldon.contains("registry.example/fraud:7-fixed").then_some(())
+    });
+    assert_eq!(checkout.log(DIRECTORY)[0].trailer("Action"), Some("render"));
+}
+
+#[test]
+fn a_rendered_file_changed_by_hand_is_drift_and_is_overwritten_only_on_purpose() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    server.put(FRAUD, &image("fraud", "7")).expect(201);
+    let checkout = server.clone_repository();
+    let file = format!("{DIRECTORY}/seldon.yaml");
+    let text = checkout.read(&file).unwrap();
+    let by_hand = text.replace("progressDeadlineSeconds: 600", "progressDeadlineSeconds: 601");
+    assert_ne!(text, by_hand);
+    checkout.write(&file, &by_hand);
+    checkout.commit("A quick change by hand");
+    assert_eq!(checkout.push(&server.token(), &["--quiet", "origin", "HEAD"]).code, 0);
+    server.until("the drift is seen", || {
+        let files = server.get(&format!("/releases/{FRAUD}"))["files"].clone();
+        files.as_array().unwrap().contains(&json!("drifted")).then_some(())
+    });
+    let problem = server.put(FRAUD, &image("fraud", "8")).expect_problem(409);
+    assert!(problem["cure"].as_str().is_some_and(|cure| cure.contains("force") && cure.contains("adopt")), "{problem}");
+    checkout.update();
+    assert_eq!(checkout.read(&file).as_deref(), Some(by_hand.as_str()));
+    let adopted = server.api("PUT", &format!("/releases/{FRAUD}?adopt"), Some(&image("fraud", "8")));
+    assert!([200, 409].contains(&adopted.status), "{}", adopted.text());
+    server.api("PUT", &format!("/releases/{FRAUD}?force"), Some(&image("fraud", "8"))).expect(200);
+    checkout.update();
+    assert!(checkout.read(&file).unwrap().contains("progressDeadlineSeconds: 600"));
+}
+
+#[test]
+fn an_invalid_release_file_leaves_the_rendered_files_in_force() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    server.put(FRAUD, &image("fraud", "7")).expect(201);
+    let checkout = server.clone_repository();
+    let seldon = checkout.read(&format!("{DIRECTORY}/seldon.yaml"));
+    checkout.write(RELEASE, "apiVersion: kmlflow.dev/v1\nkind: Release\nmetadata: [oops\n");
+    checkout.commit("Break it");
+    assert_eq!(checkout.push(&server.token(), &["--quiet", "origin", "HEAD"]).code, 0);
+    server.until("the fault is seen", || {
+        let answer = server.api("GET", &format!("/releases/{FRAUD}"), None);
+        (answer.status == 200 && answer.json()["files"].as_array().unwrap().contains(&json!("invalid"))).then_some(())
+    });
+    checkout.update();
+    assert_eq!(checkout.read(&format!("{DIRECTORY}/seldon.yaml")), seldon);
+    // The others are not concerned.
+    server.put("production/models/other", &image("other", "1")).expect(201);
+}
+
+#[test]
+fn a_policy_that_does_not_parse_is_reported_and_the_last_that_did_stays_in_force() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    let checkout = server.clone_repository();
+    checkout.write("policies/default.yaml", "spec: {models: [\n");
+    checkout.commit("Break the policy");
+    assert_eq!(checkout.push(&server.token(), &["--quiet", "origin", "HEAD"]).code, 0);
+    let asked = json!({"model": "fraud", "aliases": {"champion": "7"}, "tags": {"validation_status": "approved"}});
+    let said = server.until("the fault is reported", || {
+        let said = server.api("POST", "/policies/test", Some(&asked)).expect(200).json();
+        (!said["warnings"].as_array().unwrap().is_empty()).then_some(said)
+    });
+    assert_eq!(said["stable"], "7", "{said}");
+    server.kill();
+    let server = environment.server().start();
+    let said = server.api("POST", "/policies/test", Some(&asked)).expect(200).json();
+    assert_eq!(said["stable"], "7", "after a restart: {said}");
+}
+
+#[test]
+fn a_template_that_fails_refuses_the_request_and_writes_nothing() {
+    let environment = TestEnvironment::new();
+    environment.write("templates/route.yaml.j2", "{{ nobody.knows.this }}\n");
+    let templates = environment.path("templates");
+    let server = environment.server().env("KMLFLOW__TEMPLATES_DIR", templates.to_str().unwrap()).start();
+    let before = server.clone_repository().log("").len();
+    let answer = server.put(FRAUD, &image("fraud", "7"));
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    let problem = answer.expect_problem(422);
+    assert!(problem["detail"].as_str().unwrap().contains("route.yaml"), "{problem}");
+    assert_eq!(server.clone_repository().log("").len(), before);
+}
+
+#[test]
+fn backup_and_restore_bring_everything_back() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    server.deliver_and_settle(&Delivery::alias("d-1", "fraud", "champion", "7"));
+    server.put("production/models/other", &image("other", "3")).expect(201);
+    let tip = server.clone_repository().ask(&["rev-parse", "HEAD"]);
+    let file = environment.path("backup.tar");
+    let data = environment.data_dir();
+    succeed(environment.kmlflow(["--data-dir"]).arg(&data).arg("backup").arg(&file));
+    drop(server);
+
+    let elsewhere = TestEnvironment::new();
+    let restored = run(elsewhere.kmlflow(["--data-dir"]).arg(elsewhere.data_dir()).arg("restore").arg(&file));
+    assert_eq!(restored.code, 0, "{}", restored.stderr);
+    let server = elsewhere.server().start();
+    assert_eq!(server.clone_repository().ask(&["rev-parse", "HEAD"]), tip);
+    assert_eq!(server.get("/releases/production/models/other")["spec"]["variants"][0]["version"], "3");
+    assert_eq!(server.get("/deliveries/d-1")["id"], "d-1");
+}
+
+#[test]
+fn a_request_for_what_is_not_there_is_404_in_the_git_door() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    for path in [
+        "/git/other.git/info/refs?service=git-upload-pack",
+        "/git/gitops.git/config",
+        "/git/gitops.git/../../admin-token",
+        "/git/gitops.git/objects/info/packs",
+    ] {
+        let answer = Request::new("GET", path).send(server.address());
+        assert!([400, 403, 404].contains(&answer.status), "{path}: {}", answer.status);
+    }
+}

@@ -1,0 +1,114 @@
+//! What can be wrong around the service: each trouble is said in one sentence, and nothing acknowledged is lost.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+use tests::{Delivery, Request, TestEnvironment};
+
+use super::image;
+
+const FRAUD: &str = "production/models/fraud";
+
+fn request(id: &str, name: &str) -> Delivery {
+    let body = json!({"name": name, "namespace": "models", "environment": "production", "model": name, "version": "1", "image": "registry.example/m:1"});
+    Delivery::generic(id, &body)
+}
+
+#[test]
+fn a_second_service_on_the_same_data_directory_refuses_to_start() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    let second = environment.server().run();
+    assert_eq!(second.code, 1, "{}", second.stderr);
+    assert!(second.stderr.contains("Error: ") && second.stderr.contains("Hint: "), "{}", second.stderr);
+    server.put(FRAUD, &image("fraud", "7")).expect(201);
+}
+
+#[test]
+fn a_locked_repository_keeps_what_comes_in_and_goes_on_when_it_is_free() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    let lock = environment.data_dir().join("gitops.git/refs/heads/main.lock");
+    std::fs::create_dir_all(lock.parent().unwrap()).unwrap();
+    std::fs::write(&lock, "").unwrap();
+    server.deliver(&request("ci-1", "fraud")).expect(202);
+    let state = server.until("the fault is noted", || {
+        let state = server.get("/deliveries/ci-1");
+        (state["state"] == "failed" || state["waitsFor"].is_string()).then_some(state)
+    });
+    assert!(!state.to_string().contains("gitops.git/refs"), "{state}");
+    std::fs::remove_file(&lock).unwrap();
+    server.api("POST", "/deliveries/ci-1/redeliver", None);
+    server.until("it is applied", || (server.get("/deliveries/ci-1")["state"] == "applied").then_some(()));
+}
+
+#[test]
+fn a_corrupt_repository_is_said_and_nothing_that_was_acknowledged_is_lost() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    server.put(FRAUD, &image("fraud", "7")).expect(201);
+    let repository = environment.data_dir().join("gitops.git");
+    let tip = server.clone_repository().ask(&["rev-parse", "HEAD"]).trim().to_owned();
+    let object = object_of(&repository, &tip);
+    let kept = std::fs::read(&object).unwrap();
+    std::fs::remove_file(&object).unwrap();
+    std::fs::write(&object, "no object").unwrap();
+    server.deliver(&request("ci-1", "other")).expect(202);
+    let answer = server.put("production/models/third", &image("third", "1"));
+    assert!([202, 503].contains(&answer.status), "{}", answer.text());
+    assert!(!answer.text().contains(environment.data_dir().to_str().unwrap()), "{}", answer.text());
+
+    std::fs::remove_file(&object).unwrap();
+    std::fs::write(&object, kept).unwrap();
+    server.kill();
+    let server = environment.server().start();
+    server.api("POST", "/deliveries/ci-1/redeliver", None);
+    server.until("it is applied", || (server.get("/deliveries/ci-1")["state"] == "applied").then_some(()));
+}
+
+/// The file of a loose object.
+fn object_of(repository: &std::path::Path, id: &str) -> PathBuf {
+    let path = repository.join("objects").join(&id[..2]).join(&id[2..]);
+    assert!(path.is_file(), "the tip is a loose object");
+    path
+}
+
+#[test]
+fn a_setting_that_does_not_exist_is_refused_with_the_nearest_that_does() {
+    let environment = TestEnvironment::new();
+    let told = environment.server().env("KMLFLOW__LISTENN", "127.0.0.1:0").run();
+    assert_ne!(told.code, 0);
+    assert!(told.stderr.contains("listen"), "{}", told.stderr);
+    let file = environment.write("kmlflow.yaml", "store: {ulr: \"sqlite:\"}\n");
+    let told = environment.server().arg("--config").arg(file.to_str().unwrap()).run();
+    assert_ne!(told.code, 0);
+    assert!(told.stderr.contains("Error: ") && told.stderr.contains("url"), "{}", told.stderr);
+}
+
+#[test]
+fn health_readiness_and_metrics_are_open_and_say_what_they_should() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    server.put(FRAUD, &image("fraud", "7")).expect(201);
+    for path in ["/healthz", "/readyz"] {
+        Request::new("GET", path).send(server.address()).expect(200);
+    }
+    let metrics = Request::new("GET", "/metrics").send(server.address()).expect(200);
+    assert!(
+        metrics.header("Content-Type").unwrap().starts_with("application/openmetrics-text"),
+        "{:?}",
+        metrics.headers
+    );
+    let text = metrics.text();
+    for name in [
+        "deliveries_total",
+        "inbox_depth",
+        "releases",
+        "commits_total",
+        "render_duration_seconds",
+        "release_weight_ratio",
+    ] {
+        assert!(text.contains(&format!("kmlflow_{name}")), "{name}\n{text}");
+    }
+    assert!(text.trim_end().ends_with("# EOF"));
+}
