@@ -12,6 +12,8 @@ mod publish;
 mod repository;
 mod seed;
 pub mod serve;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 pub use draft::{Draft, Edit};

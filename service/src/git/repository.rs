@@ -15,7 +15,7 @@ use crate::names::{CommitId, EnvironmentName, Namespace, ReleaseKey, ReleaseName
 pub(super) const BRANCH: &str = "refs/heads/main";
 
 /// The largest file that is read. The service's own files are a few kB, but anyone who may push can push any blob.
-pub const FILE_BYTES_MAX: usize = 4 << 20;
+const FILE_BYTES_MAX: usize = 4 << 20;
 
 /// The most that one push may send, in bytes: a thousand times a large batch of the service's own, and little enough for any disk.
 pub(super) const PUSH_BYTES_MAX: u64 = 64 << 20;

@@ -9,4 +9,5 @@ pub fn seed() -> Vec<(String, Vec<u8>)> {
 const FILES: &[(&str, &str)] = &[
     ("README.md", include_str!("../../../gitops-repo/README.md")),
     ("platform/README.md", include_str!("../../../gitops-repo/platform/README.md")),
+    ("policies/default.yaml", include_str!("../../../gitops-repo/policies/default.yaml")),
 ];

@@ -1,0 +1,118 @@
+//! The repository against the real Git.
+
+mod draft;
+mod history;
+mod publish;
+mod repository;
+mod serve;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use jiff::Timestamp;
+use tempfile::TempDir;
+
+use super::*;
+use crate::names::{CommitId, ModelName, ReleaseId, ReleaseKey, Version};
+use crate::release::{Action, Strategy};
+
+/// A new repository in a directory of its own.
+pub(super) struct Fixture {
+    pub(super) directory: TempDir,
+    pub(super) repository: Repository,
+}
+
+impl Fixture {
+    pub(super) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (repository, seeded) =
+            Repository::open_or_seed(&directory.path().join("gitops.git"), &seed(), &author(), now()).unwrap();
+        assert_eq!(seeded, Seeded::New);
+        Self { directory, repository }
+    }
+
+    pub(super) fn open(&self) -> Result<(Repository, Seeded), GitError> {
+        Repository::open_or_seed(self.repository.path(), &seed(), &author(), now())
+    }
+
+    /// Commits and publishes a release of two files, whose text is `text`.
+    pub(super) fn release(&self, key: &str, text: &str) -> CommitId {
+        let base = self.repository.tip().unwrap();
+        let mut draft = self.repository.draft(&base).unwrap();
+        let commit = draft.commit(files(key, text), &message(key).to_text(), &author(), now()).unwrap().unwrap();
+        assert_eq!(self.repository.publish(&base, &commit).unwrap(), Publish::Done);
+        commit
+    }
+
+    /// What Git says in the repository.
+    pub(super) fn git(&self, arguments: &[&str]) -> String {
+        text(git(self.repository.path(), arguments))
+    }
+
+    /// A commit on another commit, made by Git and not by the service.
+    pub(super) fn foreign_commit(&self, on: &CommitId) -> CommitId {
+        let tree = format!("{on}^{{tree}}");
+        let commit = self.git(&["commit-tree", "-m", "By hand", "-p", on.as_str(), &tree]);
+        CommitId::parse(commit.trim()).unwrap()
+    }
+}
+
+pub(super) fn author() -> Author {
+    Author { name: "Kmlflow".to_owned(), email: "kmlflow@localhost".to_owned() }
+}
+
+pub(super) fn now() -> Timestamp {
+    "2026-01-02T03:04:05Z".parse().unwrap()
+}
+
+pub(super) fn files(key: &str, text: &str) -> Vec<Edit> {
+    let directory = ReleaseKey::parse(key).unwrap().directory();
+    ["release.yaml", "seldon.yaml"]
+        .map(|name| put(&format!("{directory}/{name}"), &format!("# {name} of {key}\n{text}\n")))
+        .into()
+}
+
+pub(super) fn put(path: &str, text: &str) -> Edit {
+    Edit { path: path.to_owned(), content: Some(text.as_bytes().to_vec()) }
+}
+
+pub(super) fn remove(path: &str) -> Edit {
+    Edit { path: path.to_owned(), content: None }
+}
+
+pub(super) fn message(key: &str) -> Message {
+    Message {
+        key: ReleaseKey::parse(key).unwrap(),
+        subject_what: "version 7 takes 5 %".to_owned(),
+        body: "Callers see version 7.\n\nAction: forged\n---\nRelease-Id: forged".to_owned(),
+        release_id: ReleaseId::parse("release-1").unwrap(),
+        delivery_id: None,
+        requested_by: Some("ann\nAction: forged".to_owned()),
+        strategy: Strategy::Canary,
+        model: ModelName::parse("Fraud Detector").unwrap(),
+        version: Version::parse("7").unwrap(),
+        action: Action::Step,
+    }
+}
+
+/// Runs Git with an environment of its own.
+#[expect(clippy::disallowed_methods, reason = "the tests hold the module against Git itself")]
+pub(super) fn git(directory: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new("git");
+    command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin").env("HOME", directory);
+    command
+        .env("LC_ALL", "C")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_TERMINAL_PROMPT", "0");
+    for role in ["AUTHOR", "COMMITTER"] {
+        command.env(format!("GIT_{role}_NAME"), "Ann").env(format!("GIT_{role}_EMAIL"), "ann@example.org");
+    }
+    command.args(arguments).current_dir(directory).output().unwrap()
+}
+
+/// What a Git that succeeded wrote.
+pub(super) fn text(output: Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}

@@ -1,0 +1,88 @@
+use std::fs;
+
+use super::*;
+use crate::command::Git;
+
+#[test]
+fn a_branch_that_moved_is_an_outcome_and_stays() {
+    let fixture = Fixture::new();
+    let base = fixture.repository.tip().unwrap();
+    let mut draft = fixture.repository.draft(&base).unwrap();
+    let ours = draft.commit(files("production/models/fraud", "a"), "x", &author(), now()).unwrap().unwrap();
+    let theirs = fixture.foreign_commit(&base);
+    fixture.git(&["update-ref", "refs/heads/main", theirs.as_str()]);
+    assert_eq!(fixture.repository.publish(&base, &ours).unwrap(), Publish::Moved(theirs.clone()));
+    assert_eq!(fixture.repository.tip().unwrap(), theirs);
+}
+
+#[test]
+fn a_lock_of_another_program_is_respected_and_told() {
+    let fixture = Fixture::new();
+    let base = fixture.repository.tip().unwrap();
+    let theirs = fixture.foreign_commit(&base);
+    let lock = fixture.repository.path().join("refs/heads/main.lock");
+    fs::write(&lock, "").unwrap();
+    let error = fixture.repository.publish(&base, &theirs).unwrap_err();
+    assert!(matches!(error, GitError::Locked) && error.is_temporary(), "{error:?}");
+    assert_eq!(fixture.repository.tip().unwrap(), base);
+    fixture.open().unwrap();
+    assert!(lock.exists(), "opening must not take another program's lock away");
+    fs::remove_file(&lock).unwrap();
+    assert_eq!(fixture.repository.publish(&base, &theirs).unwrap(), Publish::Done);
+}
+
+#[test]
+fn a_lock_that_the_service_left_when_killed_is_taken_away_at_the_next_start() {
+    let fixture = Fixture::new();
+    let base = fixture.repository.tip().unwrap();
+    let path = fixture.repository.path();
+    let lock = path.join("refs/heads/main.lock");
+    fs::write(path.join("main.next"), format!("{base}\n")).unwrap();
+    fs::hard_link(path.join("main.next"), &lock).unwrap();
+    let (repository, _) = fixture.open().unwrap();
+    assert!(!lock.exists());
+    let theirs = fixture.foreign_commit(&base);
+    assert_eq!(repository.publish(&base, &theirs).unwrap(), Publish::Done);
+}
+
+#[test]
+fn publishing_leaves_no_lock_and_a_branch_that_git_reads() {
+    let fixture = Fixture::new();
+    let commit = fixture.release("production/models/fraud", "a");
+    assert!(!fixture.repository.path().join("refs/heads/main.lock").exists());
+    assert_eq!(fixture.git(&["rev-parse", "main"]).trim(), commit.as_str());
+    fixture.git(&["pack-refs", "--all"]);
+    assert_eq!(fixture.repository.tip().unwrap(), commit);
+    let next = fixture.release("production/models/fraud", "b");
+    assert_eq!(fixture.git(&["rev-parse", "main"]).trim(), next.as_str());
+}
+
+#[test]
+fn an_unknown_commit_is_not_published() {
+    let fixture = Fixture::new();
+    let base = fixture.repository.tip().unwrap();
+    let unknown = CommitId::parse(&"1".repeat(40)).unwrap();
+    assert!(matches!(fixture.repository.publish(&base, &unknown), Err(GitError::UnknownCommit(_))));
+    assert_eq!(fixture.repository.tip().unwrap(), base);
+}
+
+#[tokio::test]
+async fn maintenance_keeps_everything_even_what_nothing_names() {
+    let fixture = Fixture::new();
+    let commit = fixture.release("production/models/fraud", "a");
+    let dropped = fixture.foreign_commit(&commit);
+    let repository = &fixture.repository;
+    let mut draft = repository.draft(&commit).unwrap();
+    let unpublished = draft.commit(files("production/models/fraud", "b"), "x", &author(), now()).unwrap().unwrap();
+    let git = Git::find(None).await.unwrap();
+    assert_eq!(repository.maintain(&git).await.unwrap(), Maintained::NotDue);
+    repository.repack(&git).await.unwrap();
+    let counted = fixture.git(&["count-objects", "-v"]);
+    assert!(counted.starts_with("count: 0\n") && counted.contains("packs: 1\n"), "{counted}");
+    for commit in [&commit, &dropped, &unpublished] {
+        assert_eq!(fixture.git(&["cat-file", "-t", commit.as_str()]).trim(), "commit");
+    }
+    let next = draft.commit(files("production/models/fraud", "c"), "x", &author(), now()).unwrap().unwrap();
+    assert_eq!(repository.publish(&commit, &next).unwrap(), Publish::Done);
+    assert_eq!(fixture.git(&["fsck", "--strict", "--no-dangling"]), "");
+}
