@@ -1,6 +1,8 @@
 //! Whether a policy can work: read strictly, with one sentence and a cure for what cannot.
 
-use super::{Pattern, Place, PolicyDefaults, PolicySpec, ReleasePolicy, RequestRule, Requirement, SecondRule, image_for};
+use super::{
+    Pattern, Place, PolicyDefaults, PolicySpec, ReleasePolicy, RequestRule, Requirement, SecondRule, image_for,
+};
 use crate::names::{ModelName, PolicyName, Version, shown};
 use crate::release::{Step, StepRequest, Strategy, Violations, check_steps, check_weights};
 
@@ -26,17 +28,24 @@ pub struct Problem {
 impl ReleasePolicy {
     /// Reads a policy file and compiles its patterns.
     pub(super) fn parse(name: &PolicyName, text: &str) -> Result<(Self, Vec<Pattern>), Problem> {
-        let problem = |reason: String, cure: &str| Problem { policy: name.clone(), reason, cure: Some(cure.to_owned()) };
+        let problem =
+            |reason: String, cure: &str| Problem { policy: name.clone(), reason, cure: Some(cure.to_owned()) };
         if text.len() > FILE_BYTES_MAX {
-            return Err(problem(format!("the file is larger than {FILE_BYTES_MAX} bytes"), "Split it into several policies"));
+            return Err(problem(
+                format!("the file is larger than {FILE_BYTES_MAX} bytes"),
+                "Split it into several policies",
+            ));
         }
-        let policy: Self = serde_yaml::from_str(text)
-            .map_err(|error| problem(one_line(&error.to_string()), "Compare it with policies/default.yaml of the seed"))?;
+        let policy: Self = serde_yaml::from_str(text).map_err(|error| {
+            problem(one_line(&error.to_string()), "Compare it with policies/default.yaml of the seed")
+        })?;
         let mut found = Violations::default();
         let patterns = policy.check(name, &mut found);
         match found.into_vec().into_iter().next() {
             None => Ok((policy, patterns)),
-            Some(first) => Err(problem(format!("`{}` {}", first.field, first.detail), cure(&first.field, &first.detail))),
+            Some(first) => {
+                Err(problem(format!("`{}` {}", first.field, first.detail), cure(&first.field, &first.detail)))
+            }
         }
     }
 
@@ -52,7 +61,11 @@ impl ReleasePolicy {
         for (i, rule) in second.iter().enumerate() {
             let at = format!("second[{i}]");
             let same = rule.alias == stable.alias;
-            found.require(!same, &format!("{at}.alias"), "is the alias of the stable version, which never stands beside itself");
+            found.require(
+                !same,
+                &format!("{at}.alias"),
+                "is the alias of the stable version, which never stands beside itself",
+            );
             check_second(rule, &at, found);
         }
         if let Some(RequestRule { tag }) = request {
@@ -69,9 +82,13 @@ fn check_models(models: &[String], found: &mut Violations) -> Vec<Pattern> {
     let mut patterns = Vec::new();
     for (i, text) in models.iter().enumerate().take(ENTRIES_MAX) {
         match Pattern::parse(text) {
-            _ if text.is_empty() || text.contains('/') => found.add(format!("models[{i}]"), "is empty or has a `/`, which no model name has"),
+            _ if text.is_empty() || text.contains('/') => {
+                found.add(format!("models[{i}]"), "is empty or has a `/`, which no model name has")
+            }
             Ok(pattern) => patterns.push(pattern),
-            Err(error) => found.add(format!("models[{i}]"), format!("is `{}`, which is not a glob: {error}", shown(text))),
+            Err(error) => {
+                found.add(format!("models[{i}]"), format!("is `{}`, which is not a glob: {error}", shown(text)))
+            }
         }
     }
     patterns
@@ -81,14 +98,26 @@ fn check_second(rule: &SecondRule, at: &str, found: &mut Violations) {
     let SecondRule { alias: _, strategy, requires, steps, percent, weights } = rule;
     let field = |name: &str| format!("{at}.{name}");
     check_requirements(requires, &field("requires"), found);
-    found.require(*strategy != Strategy::Single, &field("strategy"), "must be canary, ab, blue-green or shadow: `single` has no second version");
+    found.require(
+        *strategy != Strategy::Single,
+        &field("strategy"),
+        "must be canary, ab, blue-green or shadow: `single` has no second version",
+    );
     let only = |found: &mut Violations, given: bool, name: &str, of: Strategy| {
-        found.require(!given || *strategy == of, &field(name), &format!("is for the strategy `{of}`, not for `{strategy}`"));
+        found.require(
+            !given || *strategy == of,
+            &field(name),
+            &format!("is for the strategy `{of}`, not for `{strategy}`"),
+        );
     };
     only(found, steps.is_some(), "steps", Strategy::Canary);
     only(found, percent.is_some(), "percent", Strategy::Shadow);
     only(found, weights.is_some(), "weights", Strategy::Ab);
-    found.require(percent.is_none_or(|percent| (1..=100).contains(&percent)), &field("percent"), "must be from 1 to 100");
+    found.require(
+        percent.is_none_or(|percent| (1..=100).contains(&percent)),
+        &field("percent"),
+        "must be from 1 to 100",
+    );
 
     let mut inner = Violations::default();
     if let Some(steps) = steps {
@@ -110,7 +139,11 @@ fn check_requirements(requires: &[Requirement], at: &str, found: &mut Violations
 
 fn check_tag(tag: &str, at: &str, found: &mut Violations) {
     found.require(!tag.is_empty(), at, "must not be empty");
-    found.require(!tag.starts_with(STATUS_PREFIX), at, &format!("is `{}`, which the service itself writes", shown(tag)));
+    found.require(
+        !tag.starts_with(STATUS_PREFIX),
+        at,
+        &format!("is `{}`, which the service itself writes", shown(tag)),
+    );
 }
 
 fn check_defaults(defaults: &PolicyDefaults, found: &mut Violations) {

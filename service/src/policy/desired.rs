@@ -96,13 +96,19 @@ fn stable<'a>(
     let StableRule { alias, requires } = rule;
     let Some((version, _)) = state.alias(alias.as_str()) else {
         because.push(match when_gone {
-            WhenStableGoes::Nothing => format!("no version has the alias `{alias}`, so what is released stays as it is"),
-            WhenStableGoes::Retract => format!("no version has the alias `{alias}`, and then the policy retracts the release"),
+            WhenStableGoes::Nothing => {
+                format!("no version has the alias `{alias}`, so what is released stays as it is")
+            }
+            WhenStableGoes::Retract => {
+                format!("no version has the alias `{alias}`, and then the policy retracts the release")
+            }
         });
         return None;
     };
     if let Some(unmet) = unmet(state, version, requires) {
-        because.push(format!("version {version} has the alias `{alias}`, but {unmet}, so it is not released and what is there stays"));
+        because.push(format!(
+            "version {version} has the alias `{alias}`, but {unmet}, so it is not released and what is there stays"
+        ));
         return None;
     }
     because.push(format!("version {version} is the stable one, because it has the alias `{alias}`"));
@@ -120,11 +126,15 @@ fn second(
         let (n, alias, strategy) = (i + 1, &rule.alias, rule.strategy);
         let Some((version, _)) = state.alias(alias.as_str()) else { continue };
         if Some(version) == stable {
-            because.push(format!("rule {n}: version {version} has the alias `{alias}`, but it is the stable one already"));
+            because
+                .push(format!("rule {n}: version {version} has the alias `{alias}`, but it is the stable one already"));
         } else if let Some(unmet) = unmet(state, version, &rule.requires) {
             because.push(format!("rule {n}: version {version} has the alias `{alias}`, but {unmet}"));
         } else if let Some(first) = &found {
-            because.push(format!("rule {n}: version {version} has the alias `{alias}`, but is superseded by rule {}", first.rule));
+            because.push(format!(
+                "rule {n}: version {version} has the alias `{alias}`, but is superseded by rule {}",
+                first.rule
+            ));
         } else {
             because.push(format!("rule {n}: version {version} runs as {strategy}, because it has the alias `{alias}`"));
             found = Some(Second {
@@ -147,7 +157,9 @@ fn request(state: &RegistryState, tag: &str, because: &mut Vec<String>) -> Optio
         let Some(stamped) = known.tags.get(tag) else { continue };
         let Some(value) = &stamped.value else { continue };
         match value.trim().parse() {
-            Ok(strategy) => wishes.push(Wish { version: version.clone(), strategy, tag: tag.to_owned(), at: stamped.at }),
+            Ok(strategy) => {
+                wishes.push(Wish { version: version.clone(), strategy, tag: tag.to_owned(), at: stamped.at })
+            }
             Err(error) => {
                 let error: String = error;
                 because.push(format!("tag `{}` of version {version} asks for nothing: {error}", shown(tag)));
@@ -157,7 +169,11 @@ fn request(state: &RegistryState, tag: &str, because: &mut Vec<String>) -> Optio
     wishes.sort_by_key(|wish| (wish.at, wish.version.number()));
     let newest = wishes.pop()?;
     for Wish { version, strategy, .. } in &wishes {
-        because.push(format!("tag `{}` of version {version} asks for {strategy}, but that of version {} is newer", shown(tag), newest.version));
+        because.push(format!(
+            "tag `{}` of version {version} asks for {strategy}, but that of version {} is newer",
+            shown(tag),
+            newest.version
+        ));
     }
     because.push(format!("tag `{}` of version {} asks for {}", shown(tag), newest.version, newest.strategy));
     Some(newest)
@@ -194,7 +210,11 @@ fn view(state: &RegistryState, policy: &ReleasePolicy) -> RegistryView {
 }
 
 fn viewed(value: &str) -> String {
-    if value.chars().nth(VIEWED_CHARS_MAX).is_some() { Digest::of(value.as_bytes()).to_string() } else { value.to_owned() }
+    if value.chars().nth(VIEWED_CHARS_MAX).is_some() {
+        Digest::of(value.as_bytes()).to_string()
+    } else {
+        value.to_owned()
+    }
 }
 
 fn set_at(state: &RegistryState, policy: &ReleasePolicy) -> BTreeMap<Version, Timestamp> {

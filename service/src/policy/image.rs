@@ -35,21 +35,31 @@ impl ImageError {
 ///
 /// # Errors
 /// A template that does not compile, uses another variable, or does not give one word.
-pub fn image_for(defaults: &PolicyDefaults, model: &ModelName, version: &Version) -> Result<Option<String>, ImageError> {
+pub fn image_for(
+    defaults: &PolicyDefaults,
+    model: &ModelName,
+    version: &Version,
+) -> Result<Option<String>, ImageError> {
     defaults.image.as_deref().map(|template| render(template, model, version)).transpose()
 }
 
 fn render(template: &str, model: &ModelName, version: &Version) -> Result<String, ImageError> {
     // An image is put together, never computed: without statements no template can run for long.
     if template.contains("{%") {
-        return Err(ImageError("must not contain statements, only `{{ model }}`, `{{ version }}` and `{{ name }}`".to_owned()));
+        return Err(ImageError(
+            "must not contain statements, only `{{ model }}`, `{{ version }}` and `{{ name }}`".to_owned(),
+        ));
     }
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     let values = context! { model => model.as_str(), version => version.as_str(), name => ReleaseName::of_model(model).as_str() };
     let image = environment.render_str(template, values).map_err(|error| unusable(&error))?;
     let word = !image.is_empty() && image.chars().all(|c| c.is_ascii_graphic()) && image.len() <= IMAGE_CHARS_MAX;
-    if word { Ok(image) } else { Err(ImageError(format!("gives `{}`, which is not an image", crate::names::shown(&image)))) }
+    if word {
+        Ok(image)
+    } else {
+        Err(ImageError(format!("gives `{}`, which is not an image", crate::names::shown(&image))))
+    }
 }
 
 fn unusable(error: &minijinja::Error) -> ImageError {
@@ -75,7 +85,9 @@ mod tests {
     #[test]
     fn an_image_is_filled_in_from_model_and_version() {
         assert_eq!(image(SEED_IMAGE, "fraud").unwrap().unwrap(), "registry.example/fraud:7");
-        assert!(image("r/{{ name }}:{{ version }}", "Fraud Detector").unwrap().unwrap().starts_with("r/fraud-detector-"));
+        assert!(
+            image("r/{{ name }}:{{ version }}", "Fraud Detector").unwrap().unwrap().starts_with("r/fraud-detector-")
+        );
         let (model, version) = (ModelName::parse("m").unwrap(), Version::parse("7").unwrap());
         assert_eq!(image_for(&PolicyDefaults::default(), &model, &version), Ok(None));
     }

@@ -27,7 +27,10 @@ fn policy(spec: &str) -> ReleasePolicy {
 
 fn text(spec: &str) -> String {
     let models = if spec.contains("models:") { "" } else { "  models: ['*']\n" };
-    format!("{HEAD}spec:\n{models}  release: {{environment: production, namespace: models}}\n  {}\n", spec.replace('\n', "\n  "))
+    format!(
+        "{HEAD}spec:\n{models}  release: {{environment: production, namespace: models}}\n  {}\n",
+        spec.replace('\n', "\n  ")
+    )
 }
 
 fn default_policy() -> ReleasePolicy {
@@ -67,7 +70,8 @@ fn state(facts: &[RegistryFact]) -> RegistryState {
 fn check(policy: &ReleasePolicy, facts: &[RegistryFact], expected: &str, because: &str) {
     let desired = desired(&state(facts), policy);
     let stable = desired.stable.as_ref().map_or("-", Version::as_str);
-    let second = desired.second.as_ref().map_or("-".to_owned(), |s| format!("{} {} by {}", s.version, s.strategy, s.rule));
+    let second =
+        desired.second.as_ref().map_or("-".to_owned(), |s| format!("{} {} by {}", s.version, s.strategy, s.rule));
     let request = desired.request.as_ref().map_or("-".to_owned(), |w| format!("{} {}", w.version, w.strategy));
     let reasons = desired.because.join("\n");
     assert_eq!(format!("{stable} | {second} | {request}"), expected, "{reasons}");
@@ -79,9 +83,24 @@ fn the_default_policy_makes_all_five_strategies_from_aliases() {
     let policy = default_policy();
     let champion = || alias_set("champion", "7");
     check(&policy, &[champion()], "7 | - | -", "version 7 is the stable one, because it has the alias `champion`");
-    check(&policy, &[champion(), alias_set("challenger", "8")], "7 | 8 canary by 1 | -", "rule 1: version 8 runs as canary");
-    check(&policy, &[champion(), alias_set("shadow", "8")], "7 | 8 shadow by 2 | -", "rule 2: version 8 runs as shadow");
-    check(&policy, &[champion(), alias_set("green", "8")], "7 | 8 blue-green by 3 | -", "rule 3: version 8 runs as blue-green");
+    check(
+        &policy,
+        &[champion(), alias_set("challenger", "8")],
+        "7 | 8 canary by 1 | -",
+        "rule 1: version 8 runs as canary",
+    );
+    check(
+        &policy,
+        &[champion(), alias_set("shadow", "8")],
+        "7 | 8 shadow by 2 | -",
+        "rule 2: version 8 runs as shadow",
+    );
+    check(
+        &policy,
+        &[champion(), alias_set("green", "8")],
+        "7 | 8 blue-green by 3 | -",
+        "rule 3: version 8 runs as blue-green",
+    );
     check(&policy, &[champion(), alias_set("variant-b", "8")], "7 | 8 ab by 4 | -", "rule 4: version 8 runs as ab");
     let facts = [champion(), alias_set("challenger", "8")];
     let second = desired(&state(&facts), &policy).second.unwrap();
@@ -92,7 +111,10 @@ fn the_default_policy_makes_all_five_strategies_from_aliases() {
 fn the_default_policy_speaks_for_every_model_and_puts_it_into_production() {
     let desired = desired(&state(&[]), &default_policy());
     assert_eq!(desired.key.to_string(), "production/models/fraud");
-    assert_eq!(image_for(&desired.defaults, &ModelName::parse("fraud").unwrap(), &version("7")).unwrap().unwrap(), "registry.example/fraud:7");
+    assert_eq!(
+        image_for(&desired.defaults, &ModelName::parse("fraud").unwrap(), &version("7")).unwrap().unwrap(),
+        "registry.example/fraud:7"
+    );
     let name = PolicyName::parse("default").unwrap();
     let (policies, _) = Policies::parse(&[(name, seeded_default_policy())]);
     for model in ["fraud", "Größe Model v1.0 (x)", "[x]", ".hidden"] {
@@ -105,7 +127,12 @@ fn a_promotion_and_an_abort_are_just_other_states() {
     let policy = default_policy();
     let run = || vec![alias_set("champion", "7"), alias_set("challenger", "8")];
     let promoted = [run(), vec![alias_set("champion", "8")]].concat();
-    check(&policy, &promoted, "8 | - | -", "rule 1: version 8 has the alias `challenger`, but it is the stable one already");
+    check(
+        &policy,
+        &promoted,
+        "8 | - | -",
+        "rule 1: version 8 has the alias `challenger`, but it is the stable one already",
+    );
     let aborted = [run(), vec![alias_deleted("challenger")]].concat();
     check(&policy, &aborted, "7 | - | -", "version 7 is the stable one");
 }
@@ -113,7 +140,12 @@ fn a_promotion_and_an_abort_are_just_other_states() {
 #[test]
 fn the_first_rule_that_holds_wins_and_the_rest_is_superseded() {
     let facts = [alias_set("champion", "7"), alias_set("shadow", "9"), alias_set("challenger", "8")];
-    check(&default_policy(), &facts, "7 | 8 canary by 1 | -", "rule 2: version 9 has the alias `shadow`, but is superseded by rule 1");
+    check(
+        &default_policy(),
+        &facts,
+        "7 | 8 canary by 1 | -",
+        "rule 2: version 9 has the alias `shadow`, but is superseded by rule 1",
+    );
     let facts = [alias_set("champion", "7"), alias_set("shadow", "9"), alias_set("challenger", "7")];
     check(&default_policy(), &facts, "7 | 9 shadow by 2 | -", "it is the stable one already");
 }
@@ -148,9 +180,19 @@ fn an_unmet_requirement_holds_a_version_back_and_says_why() {
 #[test]
 fn a_request_tag_is_a_wish_and_the_newest_wins() {
     let (policy, tag) = (default_policy(), "kmlflow.release");
-    check(&policy, &[tag_set("8", tag, "canary")], "- | - | 8 canary", "tag `kmlflow.release` of version 8 asks for canary");
+    check(
+        &policy,
+        &[tag_set("8", tag, "canary")],
+        "- | - | 8 canary",
+        "tag `kmlflow.release` of version 8 asks for canary",
+    );
     let two = [tag_set("9", tag, "shadow"), tag_set("8", tag, "canary")];
-    check(&policy, &two, "- | - | 8 canary", "tag `kmlflow.release` of version 9 asks for shadow, but that of version 8 is newer");
+    check(
+        &policy,
+        &two,
+        "- | - | 8 canary",
+        "tag `kmlflow.release` of version 9 asks for shadow, but that of version 8 is newer",
+    );
     check(&policy, &[tag_set("8", tag, "Kanary\n{{x}}")], "- | - | -", "strategy `Kanary\\n{{x}}` is not known");
     let deleted = RegistryFact::TagDeleted { version: version("8"), key: tag.to_owned() };
     check(&policy, &[tag_set("8", tag, "canary"), deleted], "- | - | -", "asks for nothing");
@@ -177,14 +219,17 @@ fn the_view_holds_what_the_policy_reads_and_nothing_else() {
 
 #[test]
 fn the_time_of_a_version_is_when_an_alias_was_last_pointed_at_it() {
-    let facts = [alias_set("champion", "7"), alias_set("shadow", "8"), alias_set("challenger", "8"), alias_set("other", "7")];
+    let facts =
+        [alias_set("champion", "7"), alias_set("shadow", "8"), alias_set("challenger", "8"), alias_set("other", "7")];
     let set_at = desired(&state(&facts), &default_policy()).set_at;
     assert_eq!(set_at.into_iter().collect::<Vec<_>>(), [(version("7"), at(0)), (version("8"), at(2))]);
 }
 
 #[test]
 fn a_second_rule_hands_on_its_settings() {
-    let policy = policy("stable: {alias: champion}\nsecond: [{alias: b, strategy: ab, weights: {a: 70, b: 30}}, {alias: s, strategy: shadow, percent: 10}]");
+    let policy = policy(
+        "stable: {alias: champion}\nsecond: [{alias: b, strategy: ab, weights: {a: 70, b: 30}}, {alias: s, strategy: shadow, percent: 10}]",
+    );
     let ab = desired(&state(&[alias_set("b", "8")]), &policy).second.unwrap();
     assert_eq!((ab.strategy, ab.weights.unwrap()[&Role::B]), (crate::release::Strategy::Ab, 30));
     assert_eq!(desired(&state(&[alias_set("s", "8")]), &policy).second.unwrap().percent, Some(10));
@@ -207,16 +252,36 @@ fn a_policy_that_cannot_work_is_a_problem_with_a_cure_and_leaves_the_others() {
     check(&format!("models: ['fraud-[']\n{stable}"), "`models[0]` is `fraud-[`, which is not a glob");
     check(&format!("models: ['a/b']\n{stable}"), "`models[0]` is empty or has a `/`");
     check(&format!("{stable}\nwhenStableGoes: explode"), "explode");
-    check(&format!("{stable}\nrequest: {{tag: kmlflow.status.state}}"), "`request.tag` is `kmlflow.status.state`, which the service itself writes");
-    check("stable: {alias: champion, requires: [{tag: kmlflow.status.state, equals: live}]}", "`stable.requires[0].tag`");
+    check(
+        &format!("{stable}\nrequest: {{tag: kmlflow.status.state}}"),
+        "`request.tag` is `kmlflow.status.state`, which the service itself writes",
+    );
+    check(
+        "stable: {alias: champion, requires: [{tag: kmlflow.status.state, equals: live}]}",
+        "`stable.requires[0].tag`",
+    );
     check(&format!("{stable}\nsecond: [{{alias: champion, strategy: canary}}]"), "`second[0].alias`");
     check(&format!("{stable}\nsecond: [{{alias: b, strategy: single}}]"), "`second[0].strategy`");
-    check(&format!("{stable}\nsecond: [{{alias: b, strategy: canary, steps: [50, 25]}}]"), "`second[0].steps` must have rising weights");
+    check(
+        &format!("{stable}\nsecond: [{{alias: b, strategy: canary, steps: [50, 25]}}]"),
+        "`second[0].steps` must have rising weights",
+    );
     check(&format!("{stable}\nsecond: [{{alias: b, strategy: canary, steps: [.nan]}}]"), "a step must be a weight");
-    check(&format!("{stable}\nsecond: [{{alias: b, strategy: canary, percent: 5}}]"), "`second[0].percent` is for the strategy `shadow`");
-    check(&format!("{stable}\nsecond: [{{alias: b, strategy: shadow, percent: 0}}]"), "`second[0].percent` must be from 1 to 100");
+    check(
+        &format!("{stable}\nsecond: [{{alias: b, strategy: canary, percent: 5}}]"),
+        "`second[0].percent` is for the strategy `shadow`",
+    );
+    check(
+        &format!("{stable}\nsecond: [{{alias: b, strategy: shadow, percent: 0}}]"),
+        "`second[0].percent` must be from 1 to 100",
+    );
     check(&format!("{stable}\nsecond: [{{alias: b, strategy: ab, weights: {{a: 70, b: 40}}}}]"), "`second[0].weights`");
-    check(&format!("{stable}\nsecond: [{{alias: b, strategy: shadow, requires: [{{tag: kmlflow.status.x, equals: y}}]}}]"), "`second[0].requires[0].tag`");
+    check(
+        &format!(
+            "{stable}\nsecond: [{{alias: b, strategy: shadow, requires: [{{tag: kmlflow.status.x, equals: y}}]}}]"
+        ),
+        "`second[0].requires[0].tag`",
+    );
     check(&format!("{stable}\ndefaults: {{image: 'r/{{{{ modell }}}}'}}"), "`defaults.image` is not a usable template");
     check(&format!("{stable}\ndefaults: {{serving: {{replicas: 0}}}}"), "`defaults.serving");
     check(&format!("{stable}\n# {}", "x".repeat(70_000)), "larger than 65536 bytes");

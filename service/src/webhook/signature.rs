@@ -137,6 +137,16 @@ impl Headers {
         self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_slice())
     }
 
+    /// Whether a header, named in lower case, is there.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| known == name)
+    }
+
+    /// The one readable value of a header.
+    pub(super) fn text(&self, name: &'static str) -> Option<&str> {
+        self.one(name).ok()
+    }
+
     /// The one value of a header: printable ASCII, not empty, not there twice.
     fn one(&self, name: &'static str) -> Result<&str, ProofError> {
         let mut values = self.all(name);

@@ -1,0 +1,176 @@
+//! Why a signature does not match, found offline: which of the known mistakes it is, and a curl that works.
+//!
+//! The headers are looked at first, then the signature is made again with every known mistake of key, message and body until one fits.
+//! Nothing that this says contains a secret.
+
+mod curl;
+mod experiment;
+mod mistakes;
+#[cfg(test)]
+mod tests;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use self::experiment::{Found, search};
+use self::mistakes::{Mistake, *};
+use super::signature::{Headers, MLFLOW, STANDARD, Scheme, Secret, WINDOW_SECONDS, parse_seconds};
+
+/// Which door a delivery was sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    Mlflow,
+    Standard,
+}
+
+/// A delivery under examination.
+#[derive(Debug, Clone)]
+pub struct Exhibit {
+    /// The door; guessed from the headers where nobody says.
+    pub door: Option<Door>,
+    pub headers: Headers,
+    pub body: Vec<u8>,
+    /// The live secrets of the door, or the one that the caller holds.
+    pub secrets: Vec<Secret>,
+    pub now: Timestamp,
+    /// The service's address, to which the curl adds the door's path.
+    pub url: String,
+    /// Whether the caller holds the secret itself. Only then the curl carries a signature: for anybody else the doctor would sign whatever they like.
+    pub may_sign: bool,
+}
+
+/// What is the matter with a delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Diagnosis {
+    /// A fixed code, `fine` where all is well.
+    pub code: String,
+    pub sentence: String,
+    pub cure: String,
+    /// What else was found, a sentence each.
+    pub also: Vec<String>,
+    /// A command that delivers this body; it never contains the secret.
+    pub curl: String,
+}
+
+impl Door {
+    fn scheme(self) -> &'static Scheme {
+        match self {
+            Self::Mlflow => &MLFLOW,
+            Self::Standard => &STANDARD,
+        }
+    }
+
+    fn path(self) -> &'static str {
+        match self {
+            Self::Mlflow => "/webhooks/mlflow",
+            Self::Standard => "/webhooks/generic",
+        }
+    }
+
+    /// The door that the headers seem to be meant for; MLflow's unless only the other's are there.
+    fn guess(headers: &Headers) -> Self {
+        let has = |scheme: &Scheme| headers.has(scheme.signature) || headers.has(scheme.id);
+        if has(&STANDARD) && !has(&MLFLOW) { Self::Standard } else { Self::Mlflow }
+    }
+}
+
+/// One thing that was found: which mistake, and what about it.
+struct Finding {
+    mistake: &'static Mistake,
+    detail: String,
+}
+
+impl From<&'static Mistake> for Finding {
+    fn from(mistake: &'static Mistake) -> Self {
+        Self { mistake, detail: String::new() }
+    }
+}
+
+impl Finding {
+    fn with(mistake: &'static Mistake, detail: impl Into<String>) -> Self {
+        Self { mistake, detail: detail.into() }
+    }
+
+    fn sentence(&self) -> String {
+        self.mistake.sentence.replace("{}", &self.detail)
+    }
+}
+
+/// Finds out why a delivery is not believed.
+pub fn diagnose(exhibit: &Exhibit) -> Diagnosis {
+    let door = exhibit.door.unwrap_or_else(|| Door::guess(&exhibit.headers));
+    let mut findings = headers_findings(&exhibit.headers, door.scheme());
+    let readable = findings.is_empty();
+    if exhibit.secrets.is_empty() {
+        findings.push((&NO_SECRET).into());
+    } else if readable {
+        let scheme = door.scheme();
+        match search(exhibit, door) {
+            Found::Mistakes(mistakes) => findings.extend(mistakes.into_iter().map(Finding::from)),
+            Found::Nothing => findings.push((&WRONG_SECRET).into()),
+        }
+        findings.extend(exhibit.headers.text(scheme.timestamp).and_then(|text| clock(text, exhibit.now)));
+    }
+    let curl = curl::working(exhibit, door);
+    let mut findings = findings.into_iter();
+    let first = findings.next().unwrap_or_else(|| (&FINE).into());
+    Diagnosis {
+        code: first.mistake.code.to_owned(),
+        sentence: first.sentence(),
+        cure: first.mistake.cure.to_owned(),
+        also: findings.map(|finding| format!("{}: {}", finding.sentence(), finding.mistake.cure)).collect(),
+        curl,
+    }
+}
+
+/// What the headers alone say; with any of these there is no signature to make again.
+fn headers_findings(headers: &Headers, scheme: &Scheme) -> Vec<Finding> {
+    if let Some(foreign) = foreign_scheme(headers, scheme) {
+        return vec![foreign.into()];
+    }
+    if scheme == &MLFLOW && headers.has(MLFLOW.id) && !headers.has(MLFLOW.signature) {
+        return vec![(&UNSIGNED).into()];
+    }
+    let mut findings = Vec::new();
+    for name in [scheme.id, scheme.timestamp, scheme.signature] {
+        match headers.all(name).count() {
+            0 => findings.push(Finding::with(&HEADER_MISSING, name)),
+            1 if headers.text(name).is_none() => findings.push(Finding::with(&HEADER_UNREADABLE, name)),
+            1 => {}
+            _ => findings.push(Finding::with(&HEADER_REPEATED, name)),
+        }
+    }
+    if findings.is_empty() {
+        findings.extend(headers.text(scheme.timestamp).and_then(timestamp_form));
+    }
+    findings
+}
+
+fn foreign_scheme(headers: &Headers, scheme: &Scheme) -> Option<&'static Mistake> {
+    if headers.has(scheme.signature) {
+        return None;
+    }
+    if headers.has("x-hub-signature-256") || headers.has("x-hub-signature") {
+        return Some(&GITHUB_SCHEME);
+    }
+    let other = if scheme == &MLFLOW { (&STANDARD, &STANDARD_SCHEME) } else { (&MLFLOW, &MLFLOW_SCHEME) };
+    headers.has(other.0.signature).then_some(other.1)
+}
+
+fn timestamp_form(text: &str) -> Option<Finding> {
+    if parse_seconds(text).is_some() {
+        return None;
+    }
+    let milliseconds = text.len() == 13 && text.bytes().all(|b| b.is_ascii_digit());
+    Some(if milliseconds { (&MILLISECONDS).into() } else { Finding::with(&TIMESTAMP_FORM, crate::names::shown(text)) })
+}
+
+fn clock(text: &str, now: Timestamp) -> Option<Finding> {
+    let age = now.as_second() - parse_seconds(text)?.as_second();
+    match age {
+        age if age > WINDOW_SECONDS => Some(Finding::with(&STALE, age.to_string())),
+        age if age < -WINDOW_SECONDS => Some(Finding::with(&FUTURE, (-age).to_string())),
+        _ => None,
+    }
+}
