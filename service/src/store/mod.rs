@@ -97,17 +97,17 @@ impl Store {
         self.writer.write(batch).await
     }
 
-    /// Reads what waits, in order of arrival, after a number (0: from the start), at most `limit` of them.
+    /// Reads what waits, in order of arrival, after a number (0: from the start), at most `limit` of them; without their bodies.
     pub async fn waiting(&self, after: i64, limit: u32) -> Result<Vec<Delivery>, StoreError> {
         inbox::waiting(&self.readers, after, limit).await
     }
 
-    /// Reads a delivery by its id; without a source, the newest of that id.
+    /// Reads a delivery with its body by its id; without a source, the newest of that id.
     pub async fn delivery(&self, source: Option<Source>, id: &str) -> Result<Option<Delivery>, StoreError> {
         inbox::by_id(&self.readers, source, id).await
     }
 
-    /// Lists deliveries, newest first.
+    /// Lists deliveries, newest first, without their bodies: a page of those could be a hundred MiB.
     pub async fn deliveries(&self, query: DeliveryQuery) -> Result<Vec<Delivery>, StoreError> {
         inbox::list(&self.readers, &query).await
     }
@@ -117,7 +117,8 @@ impl Store {
         inbox::depth(&self.readers).await
     }
 
-    /// Lets a delivery wait again, whatever became of it. Nothing where there is none of that number.
+    /// Lets a delivery wait again, whatever became of it. Nothing where there is none of that number; [`StoreError::Full`] where
+    /// too much waits already.
     pub async fn redeliver(&self, number: i64) -> Result<Option<Delivery>, StoreError> {
         match self.writer.write(Redeliver { number }).await? {
             Redelivered::Unknown => Ok(None),

@@ -62,16 +62,18 @@ impl Pruned {
 /// Removes the oldest deliveries that are done and either old or too many. Their ids are kept, except those of refused ones: they had
 /// no effect, and the sender may try them again.
 async fn prune_deliveries(db: &mut SqliteConnection, before: &str, limits: Limits) -> Result<u64, sqlx::Error> {
-    // Arrival goes with time, so only the oldest are looked at; the last number that is one too many is found from the other end.
-    let numbers: Vec<i64> = sqlx::query_scalar(
-        "SELECT number FROM (SELECT number, received_at FROM deliveries WHERE state NOT IN ('accepted', 'failed') ORDER BY number LIMIT $1)
-         WHERE received_at < $2 OR number <= (SELECT number FROM deliveries ORDER BY number DESC LIMIT 1 OFFSET $3)",
-    )
-    .bind(STEP_ROWS)
-    .bind(before)
-    .bind(limits.deliveries_max)
-    .fetch_all(&mut *db)
-    .await?;
+    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM deliveries").fetch_one(&mut *db).await?;
+    let too_many = usize::try_from(rows - i64::from(limits.deliveries_max)).unwrap_or(0);
+    // Arrival goes with time, so only the oldest are looked at.
+    let oldest = sqlx::query_as(
+        "SELECT number, received_at < $1 FROM deliveries WHERE state NOT IN ('accepted', 'failed') ORDER BY number LIMIT $2",
+    );
+    let oldest: Vec<(i64, bool)> = oldest.bind(before).bind(STEP_ROWS).fetch_all(&mut *db).await?;
+    let goes = oldest.into_iter().enumerate().filter(|(place, (_, is_old))| *is_old || *place < too_many);
+    let numbers: Vec<i64> = goes.map(|(_, (number, _))| number).collect();
+    if numbers.is_empty() {
+        return Ok(0);
+    }
     let numbers = json(&numbers)?;
     let remember = sqlx::query(
         "INSERT INTO past_deliveries (delivery_id, source, number, state, received_at)

@@ -8,7 +8,8 @@ use crate::names::{CommitId, EnvironmentName, ReleaseKey, Version};
 use crate::registry::RegistryState;
 use crate::release::{Action, Phase, Strategy};
 
-/// What the inbox says to a delivery that arrives.
+/// What the inbox says to a delivery that arrives. The delivery inside comes without its body, as everywhere but from
+/// [`super::Store::delivery`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Accepted {
     /// Seen for the first time; it waits now.

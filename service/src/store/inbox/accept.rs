@@ -3,7 +3,7 @@
 use sqlx::{QueryBuilder, Row as _, SqliteConnection};
 use tokio::sync::oneshot;
 
-use super::super::columns::{time, word, write_rows};
+use super::super::columns::{json, time, word, write_rows};
 use super::super::writer::Ledger;
 use super::super::{Accepted, StoreError};
 use super::read::{COLUMNS, delivery};
@@ -27,7 +27,7 @@ impl Arrival {
         reply: oneshot::Sender<Result<Accepted, StoreError>>,
     ) -> Result<Self, StoreError> {
         let NewDelivery { source, id, received_at, body, event } = new;
-        let text = super::super::columns::json(&event)?;
+        let text = json(&event)?;
         let delivery = Delivery {
             number: 0,
             source,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sqlx::SqliteConnection;
 
-use super::super::columns::{time, write_rows};
+use super::super::columns::{json, time, write_rows};
 use super::super::writer::{Ledger, Write};
 use super::super::{Outcome, StoreError};
 use super::accept::wait_again;
@@ -27,7 +27,7 @@ pub(in super::super) async fn write_outcomes(
         return Ok(());
     }
     let last: BTreeMap<i64, Outcome> = outcomes.into_iter().map(|outcome| (outcome.number, outcome)).collect();
-    let numbers = super::super::columns::json(&last.keys().collect::<Vec<_>>())?;
+    let numbers = json(&last.keys().collect::<Vec<_>>())?;
     let before = waiting_among(db, &numbers).await?;
     let rows: Vec<Outcome> = last.into_values().collect();
     write_rows(db, UPDATE, &rows, |values, Outcome { number, state, verdict, attempt, next_attempt_at }| {
@@ -49,8 +49,10 @@ pub(in super::super) async fn write_outcomes(
 
 /// How many of these deliveries wait.
 async fn waiting_among(db: &mut SqliteConnection, numbers: &str) -> Result<u64, sqlx::Error> {
+    // The state is no condition of the search: its index would be walked through all that wait, for each of the numbers.
     let query = sqlx::query_scalar(
-        "SELECT count(*) FROM json_each($1) AS one JOIN deliveries ON number = one.value WHERE state IN ('accepted', 'failed')",
+        "SELECT count(CASE WHEN state IN ('accepted', 'failed') THEN 1 END) FROM deliveries
+         WHERE number IN (SELECT value FROM json_each($1))",
     );
     let waiting: i64 = query.bind(numbers).fetch_one(db).await?;
     Ok(waiting.unsigned_abs())

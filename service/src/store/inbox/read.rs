@@ -6,6 +6,7 @@ use sqlx::{QueryBuilder, Row as _, SqlitePool};
 use super::super::columns::{from_json, get, parse, parse_some, word};
 use super::super::{DeliveryQuery, PAGE_ROWS_MAX, StoreError};
 use crate::event::{Delivery, DeliveryState, Source, Verdict};
+use crate::names::ReleaseKey;
 
 /// All columns but the body: a page of bodies could be a thousand MiB.
 pub(super) const COLUMNS: &str = "number, source, delivery_id, received_at, state, attempt, next_attempt_at, release, commit_id, reason, cure, waits_for, event";
@@ -22,7 +23,7 @@ pub(super) fn delivery(row: &SqliteRow) -> Result<Delivery, StoreError> {
         state: word(row, "state")?,
         verdict: Verdict {
             release: get::<Option<&str>>(row, "release")?
-                .map(crate::names::ReleaseKey::parse)
+                .map(ReleaseKey::parse)
                 .transpose()
                 .map_err(|_| StoreError::Unreadable { what: "release" })?,
             commit: parse_some(row, "commit_id")?,

@@ -219,3 +219,15 @@ async fn what_waits_is_read_in_pages() {
     let rest = test.store.waiting(first[1].number, 100).await.unwrap();
     assert_eq!(rest.iter().map(|delivery| delivery.id.as_str()).collect::<Vec<_>>(), ["d2", "d3", "d4"]);
 }
+
+#[tokio::test]
+async fn an_outcome_of_an_unknown_delivery_changes_no_count() {
+    let test = TestStore::open_with(Limits { waiting_max: 1, ..Limits::default() }).await;
+    test.settle(77, DeliveryState::Failed).await;
+    test.settle(78, DeliveryState::Applied).await;
+    let number = test.accept_new("a").await.number;
+    test.settle(number, DeliveryState::Applied).await;
+    test.settle(number, DeliveryState::Applied).await;
+    test.accept_new("b").await;
+    assert_eq!(test.store.accept(arriving("c")).await.unwrap(), Accepted::Full);
+}
