@@ -39,3 +39,62 @@ fn owns(owner: &str, name: &str) -> bool {
     let predictor = rest.split('-').next().unwrap_or_default();
     matches!(rest, "preview" | "grpc" | "dashboard") || crate::names::PredictorName::parse(predictor).is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{EnvironmentTarget, target};
+    use crate::release::{GatewayRef, Links, MonitoringMode, MonitoringTarget};
+
+    fn collides(one: &str, prefix_one: &str, other: &str, prefix_other: &str) -> bool {
+        let place = |text: &str, prefix: &str| {
+            let key = ReleaseKey::parse(text).unwrap();
+            let environment = EnvironmentTarget {
+                cluster: "in-cluster".to_owned(),
+                namespace_prefix: prefix.to_owned(),
+                host_suffix: format!("{}.k5w.localhost", key.environment),
+                gateway: GatewayRef { namespace: "gateway".to_owned(), name: "models".to_owned() },
+                monitoring: MonitoringTarget { mode: MonitoringMode::Operator, labels: Default::default() },
+                links: Links::default(),
+            };
+            let target = target(&key, &environment).unwrap();
+            (key, target)
+        };
+        let (one, other) = (place(one, prefix_one), place(other, prefix_other));
+        let owner = |(key, target): &(ReleaseKey, Target)| {
+            collision(Owner { key, target }, Owner { key: &other.0, target: &other.1 }).is_some()
+        };
+        owner(&one)
+    }
+
+    #[test]
+    fn releases_that_would_own_the_same_object_collide() {
+        assert!(collides("production/models/fraud-v7", "", "production/models/fraud", ""));
+        assert!(collides("production/models/fraud", "", "production/models/fraud-v7-model", ""));
+        assert!(collides("production/models/fraud-preview", "", "production/models/fraud", ""));
+        assert!(collides("staging/models/fraud", "", "production/models/fraud", ""), "two environments, one namespace");
+        assert!(collides("production/c/a-b", "", "production/b-c/a", ""), "one host name");
+    }
+
+    #[test]
+    fn neighbours_do_not_collide() {
+        assert!(!collides("production/models/fraud", "", "production/models/fraud", ""), "itself");
+        assert!(!collides("production/models/fraud-value", "", "production/models/fraud", ""));
+        assert!(!collides("production/other/fraud", "", "production/models/fraud", ""));
+        assert!(!collides("staging/models/fraud", "staging-", "production/models/fraud", ""));
+    }
+
+    #[test]
+    fn a_host_name_that_is_too_long_is_refused() {
+        let key = ReleaseKey::parse(&format!("production/{}/{}", "n".repeat(30), "r".repeat(40))).unwrap();
+        let environment = EnvironmentTarget {
+            cluster: "in-cluster".to_owned(),
+            namespace_prefix: String::new(),
+            host_suffix: "k5w.localhost".to_owned(),
+            gateway: GatewayRef { namespace: "gateway".to_owned(), name: "models".to_owned() },
+            monitoring: MonitoringTarget { mode: MonitoringMode::Off, labels: Default::default() },
+            links: Links::default(),
+        };
+        assert!(target(&key, &environment).unwrap_err().reason.contains("63"));
+    }
+}

@@ -13,6 +13,9 @@ mod traffic;
 mod validity;
 mod wanted;
 
+#[cfg(test)]
+mod tests;
+
 pub use document::*;
 pub use observed::*;
 pub use period::Period;

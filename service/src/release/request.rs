@@ -54,7 +54,10 @@ pub struct ReleaseRequest {
 
 /// A step of a canary: a weight alone, or with its pause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(untagged, expecting = "a step must be a weight such as 25, or a weight with its pause such as {weight: 25, pause: 10m}")]
+#[serde(
+    untagged,
+    expecting = "a step must be a weight such as 25, or a weight with its pause such as {weight: 25, pause: 10m}"
+)]
 pub enum StepRequest {
     Weight(u8),
     Step(Step),
