@@ -7,14 +7,15 @@ fn release(server: &Server<'_>, name: &str) -> serde_json::Value {
     server.get(&format!("/releases/production/models/{name}"))
 }
 
+/// The seed's policy with an approval that the stable version needs.
+const WITH_APPROVAL: &str = "stable: {alias: champion, requires: [{tag: validation_status, equals: approved}]}";
+
 #[test]
 fn champion_then_challenger_then_promotion_is_what_a_notebook_does() {
     let environment = TestEnvironment::new();
     let server = environment.server().start();
-    assert_eq!(server.deliver_and_settle(&Delivery::version_created("d-1", "fraud", "7"))["state"], "unchanged");
-    assert_eq!(server.deliver_and_settle(&Delivery::alias("d-2", "fraud", "champion", "7"))["state"], "unchanged");
-    // The seed's policy asks for the approval first.
-    let applied = server.deliver_and_settle(&Delivery::tag("d-3", "fraud", "7", "validation_status", "approved"));
+    assert_ne!(server.deliver_and_settle(&Delivery::version_created("d-1", "fraud", "7"))["state"], "applied");
+    let applied = server.deliver_and_settle(&Delivery::alias("d-2", "fraud", "champion", "7"));
     assert_eq!(applied["state"], "applied", "{applied}");
     assert_eq!(release(&server, "fraud")["spec"]["variants"][0]["version"], "7");
 
@@ -23,7 +24,6 @@ fn champion_then_challenger_then_promotion_is_what_a_notebook_does() {
     let state = release(&server, "fraud");
     assert_eq!((&state["spec"]["strategy"], &state["rollout"]["phase"]), (&json!("canary"), &json!("running")));
 
-    server.deliver_and_settle(&Delivery::tag("d-5", "fraud", "8", "validation_status", "approved"));
     server.deliver_and_settle(&Delivery::alias("d-6", "fraud", "champion", "8"));
     let state = release(&server, "fraud");
     assert_eq!(state["rollout"]["phase"], "settled", "{state}");
@@ -32,12 +32,21 @@ fn champion_then_challenger_then_promotion_is_what_a_notebook_does() {
 }
 
 #[test]
+fn the_challenger_gone_is_an_abort() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    server.deliver_and_settle(&Delivery::alias("d-1", "fraud", "champion", "7"));
+    server.deliver_and_settle(&Delivery::alias("d-2", "fraud", "challenger", "8"));
+    server.deliver_and_settle(&Delivery::alias_deleted("d-3", "fraud", "challenger"));
+    let state = release(&server, "fraud");
+    assert_eq!(state["rollout"]["outcome"], "aborted", "{state}");
+    assert_eq!(state["spec"]["variants"][0]["predictor"], "v7", "{state}");
+}
+
+#[test]
 fn a_rejected_version_does_not_return_by_itself() {
     let environment = TestEnvironment::new();
     let server = environment.server().start();
-    for (id, version) in [("a-7", "7"), ("a-8", "8")] {
-        server.deliver_and_settle(&Delivery::tag(id, "fraud", version, "validation_status", "approved"));
-    }
     server.deliver_and_settle(&Delivery::alias("d-1", "fraud", "champion", "7"));
     server.deliver_and_settle(&Delivery::alias("d-2", "fraud", "challenger", "8"));
     server.act("production/models/fraud", "abort", None).expect(200);
@@ -56,14 +65,11 @@ fn a_rejected_version_does_not_return_by_itself() {
 fn an_older_event_that_comes_later_changes_nothing() {
     let environment = TestEnvironment::new();
     let server = environment.server().start();
-    for (id, version) in [("a-7", "7"), ("a-8", "8")] {
-        server.deliver_and_settle(&Delivery::tag(id, "fraud", version, "validation_status", "approved"));
-    }
     let older = Delivery::alias("older", "fraud", "champion", "7");
     let newer = Delivery::alias("newer", "fraud", "champion", "8");
     server.deliver_and_settle(&newer);
     let late = server.deliver_and_settle(&older);
-    assert_eq!(late["state"], "unchanged", "{late}");
+    assert_ne!(late["state"], "applied", "{late}");
     assert_eq!(release(&server, "fraud")["spec"]["variants"][0]["version"], "8");
 }
 
@@ -71,7 +77,6 @@ fn an_older_event_that_comes_later_changes_nothing() {
 fn a_wish_by_tag_is_answered_once() {
     let environment = TestEnvironment::new();
     let server = environment.server().start();
-    server.deliver_and_settle(&Delivery::tag("a-7", "fraud", "7", "validation_status", "approved"));
     server.deliver_and_settle(&Delivery::alias("d-1", "fraud", "champion", "7"));
     let wish = server.deliver_and_settle(&Delivery::tag("d-2", "fraud", "8", "kmlflow.release", "shadow"));
     assert_eq!(wish["state"], "applied", "{wish}");
@@ -85,21 +90,34 @@ fn a_wish_by_tag_is_answered_once() {
 fn policy_test_says_what_would_be_released_and_by_which_rule() {
     let environment = TestEnvironment::new();
     let server = environment.server().start();
-    let asked = json!({"model": "fraud", "aliases": {"champion": "7", "challenger": "8"}, "tags": {"validation_status": "approved"}});
+    let asked = json!({"model": "fraud", "aliases": {"champion": "7", "shadow": "9", "challenger": "8"}});
     let said = server.api("POST", "/policies/test", Some(&asked)).expect(200).json();
     assert_eq!(said["policy"], "default", "{said}");
     assert_eq!(said["stable"], "7", "{said}");
-    assert_eq!((&said["second"]["version"], &said["second"]["strategy"]), (&json!("8"), &json!("canary")), "{said}");
-    assert!(!said["because"].as_array().unwrap().is_empty(), "{said}");
+    assert_eq!(
+        (&said["second"]["version"], &said["second"]["strategy"], &said["second"]["rule"]),
+        (&json!("8"), &json!("canary"), &json!(1)),
+        "{said}"
+    );
+    assert!(said["because"].to_string().contains("superseded"), "{said}");
 }
 
 #[test]
 fn a_delivery_says_why_nothing_was_released() {
     let environment = TestEnvironment::new();
     let server = environment.server().start();
+    let checkout = server.clone_repository();
+    let policy = checkout.read("policies/default.yaml").unwrap();
+    let strict = policy.replace("stable: {alias: champion}", WITH_APPROVAL);
+    assert_ne!(policy, strict);
+    checkout.write("policies/default.yaml", &strict);
+    checkout.commit("Ask for an approval");
+    assert_eq!(checkout.push(&server.token(), &["--quiet", "origin", "HEAD"]).code, 0);
     let state = server.deliver_and_settle(&Delivery::alias("d-1", "fraud", "champion", "7"));
-    assert_eq!(state["state"], "unchanged", "{state}");
+    assert_ne!(state["state"], "applied", "{state}");
     assert!(state["reason"].as_str().is_some_and(|reason| reason.contains("validation_status")), "{state}");
+    let approved = server.deliver_and_settle(&Delivery::tag("d-2", "fraud", "7", "validation_status", "approved"));
+    assert_eq!(approved["state"], "applied", "{approved}");
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn what_holds_a_secret_is_readable_by_its_owner_only() {
     }
     drop(server);
     let open = environment.write("open-secret", "readable-by-the-world\n");
-    std::fs::set_permissions(&open, PermissionsExt::from_mode(0o644)).unwrap();
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o644)).unwrap();
     let files = format!("[{open:?}]");
     let told = environment.server().env("KMLFLOW__WEBHOOKS__MLFLOW__SECRET_FILES", &files).run();
     assert_ne!(told.code, 0);
