@@ -1,71 +1,125 @@
-//! `release.yaml` → manifests.
+//! `release.yaml` → manifests: what Argo CD applies for a release.
+//!
+//! Pure: the release's document and the template set go in, the files come out. Nothing else is read, `rendered` included.
+//!
+//! The templates lie in `templates/seldon/`. What differs between strategies is one file each in `route/` (the rules of the
+//! HTTPRoute) and in `dashboard/` (two panels); so a new strategy is one file here and there, and its tests. They decide nothing:
+//! who gets which traffic comes from [`Release::traffic`], names and ports from `context`.
+//!
+//! Every rendered document is read back (`objects`) and held against the operator's rules (`rules`) before anybody sees it.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+mod context;
+mod dashboard;
+mod error;
+mod escape;
+mod fields;
+mod kinds;
+mod objects;
+mod pods;
+mod rules;
+mod templates;
+#[cfg(test)]
+mod tests;
 
 use indexmap::IndexMap;
+use minijinja::value::{Serde, Value};
+
+pub use error::RenderError;
+pub use fields::{seldon_field_paths, used_field_paths};
+pub use templates::Templates;
 
 use crate::names::{Digest, PredictorName};
-use crate::release::{Refusal, Release};
+use crate::release::{MonitoringMode, Release};
+use objects::{Object, Parsed};
 
-/// A parsed template set with its digest; cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Templates(Arc<Digest>);
-
-impl Templates {
-    /// The template set compiled into the program; parsed once.
-    pub fn built_in() -> Self {
-        todo!()
-    }
-
-    /// The built-in set with some templates replaced by name, for example `seldon.yaml.j2`.
-    ///
-    /// # Errors
-    /// A name that is not of the set, or a text that does not parse.
-    pub fn with_overrides(_files: BTreeMap<String, String>) -> Result<Self, RenderError> {
-        todo!()
-    }
-
-    /// Digest over the names and texts of the set.
-    pub fn digest(&self) -> &Digest {
-        &self.0
-    }
-}
+const SELDON: &str = "seldon.yaml";
+const ROUTE: &str = "route.yaml";
+const MONITORING: &str = "monitoring.yaml";
+const DASHBOARD: &str = "dashboard.yaml";
+const KUSTOMIZATION: &str = "kustomization.yaml";
 
 /// The rendered files of a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifests {
-    /// File name → text, in the order of `kustomization.yaml`.
+    /// File name → text: those that `kustomization.yaml` names, in its order, then itself.
     pub files: IndexMap<String, String>,
     /// Predictor → digest of all that restarts its pods.
     pub pods: IndexMap<PredictorName, Digest>,
 }
 
-/// Why a release could not be rendered.
-#[derive(Debug, thiserror::Error)]
-pub enum RenderError {}
-
-impl RenderError {
-    /// It as an answer to whoever asked for the release.
-    pub fn refusal(&self) -> Refusal {
-        todo!()
-    }
-}
-
 /// Renders a release from its document alone; `rendered` is not read.
 ///
 /// # Errors
-/// A template that fails, or a manifest that breaks a rule of its kind or of the operator.
-pub fn render(_release: &Release, _templates: &Templates) -> Result<Manifests, RenderError> {
-    todo!()
+/// A setting that the cluster would refuse or misunderstand, a template that fails, or a file that is not what it should be.
+pub fn render(release: &Release, templates: &Templates) -> Result<Manifests, RenderError> {
+    let (Some(traffic), Some(stable)) = (release.traffic(), release.stable()) else {
+        return Err(RenderError::rule("spec.variants", "must name at least one version"));
+    };
+    rules::check_release(release)?;
+    let stand_in = stand_in(release);
+    let context = Value::from(Serde(context::build(release, stable, &traffic, &stand_in)));
+    let mut files = IndexMap::new();
+    let mut objects = Vec::new();
+
+    let text = templates.render("seldon.yaml.j2", &context)?;
+    let seldon = objects::parse(SELDON, &text)?;
+    let pods = pod_hashes(&seldon)?;
+    files.insert(SELDON.to_owned(), with_pod_hashes(text, &pods, &stand_in)?);
+    objects.extend(seldon.into_iter().map(|parsed| (SELDON, parsed)));
+
+    let mut add = |name: &'static str, text: String| -> Result<(), RenderError> {
+        objects.extend(objects::parse(name, &text)?.into_iter().map(|parsed| (name, parsed)));
+        files.insert(name.to_owned(), text);
+        Ok(())
+    };
+    add(ROUTE, templates.render("route.yaml.j2", &context)?)?;
+    if release.spec.target.monitoring.mode == MonitoringMode::Operator {
+        add(MONITORING, templates.render("monitoring.yaml.j2", &context)?)?;
+    }
+    let dashboard_json = dashboard::compact(&templates.render(dashboard::TEMPLATE, &context)?)?;
+    let with_dashboard = minijinja::context! { dashboard_json, ..context.clone() };
+    add(DASHBOARD, templates.render("dashboard.yaml.j2", &with_dashboard)?)?;
+    rules::check_objects(release, &objects)?;
+
+    let text = templates.render("kustomization.yaml.j2", &context)?;
+    rules::check_kustomization(KUSTOMIZATION, &objects::parse_kustomization(KUSTOMIZATION, &text)?, &files)?;
+    files.insert(KUSTOMIZATION.to_owned(), text);
+    Ok(Manifests { files, pods })
 }
 
 /// Writes down in the release what was rendered.
-pub fn finish(_release: &mut Release, _manifests: &Manifests, _templates: &Templates) {
-    todo!()
+pub fn finish(release: &mut Release, manifests: &Manifests, templates: &Templates) {
+    let Manifests { files, pods } = manifests;
+    release.rendered.templates = Some(templates.digest().clone());
+    release.rendered.files = files.iter().map(|(name, text)| (name.clone(), Digest::of(text.as_bytes()))).collect();
+    release.rendered.pods = pods.clone();
 }
 
-/// The field paths of the SeldonDeployment CRD that renders use, sorted.
-pub fn seldon_field_paths() -> &'static [&'static str] {
-    todo!()
+/// What stands for a pod hash until it is known: a digest of the whole document and the predictor's name, so that no text
+/// inside the document can contain it.
+fn stand_in(release: &Release) -> impl Fn(&PredictorName) -> Digest {
+    let document = serde_json::to_vec(&(&release.metadata, &release.spec, &release.rollout)).unwrap_or_default();
+    let document = Digest::of(&document);
+    move |predictor| Digest::of(format!("{document} {predictor}").as_bytes())
+}
+
+fn pod_hashes(seldon: &[Parsed]) -> Result<IndexMap<PredictorName, Digest>, RenderError> {
+    match seldon {
+        [Parsed { object: Object::Seldon(_), document }] => pods::hashes(SELDON, document),
+        _ => Err(RenderError::manifest(SELDON, "it must be one SeldonDeployment")),
+    }
+}
+
+fn with_pod_hashes(
+    text: String,
+    pods: &IndexMap<PredictorName, Digest>,
+    stand_in: &dyn Fn(&PredictorName) -> Digest,
+) -> Result<String, RenderError> {
+    pods.iter().try_fold(text, |text, (predictor, hash)| {
+        let stand_in = stand_in(predictor);
+        match text.matches(stand_in.as_str()).count() {
+            1 => Ok(text.replace(stand_in.as_str(), hash.as_str())),
+            n => Err(RenderError::manifest(SELDON, format!("the pod hash of `{predictor}` must be there once, not {n} times"))),
+        }
+    })
 }

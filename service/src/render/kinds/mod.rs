@@ -1,0 +1,23 @@
+//! The kinds of objects that a release is made of, as strict types: a field that is not listed here is refused, not dropped.
+//!
+//! Only what the templates use is here. Services and ConfigMaps are `k8s-openapi`'s.
+
+pub(super) mod gateway;
+pub(super) mod monitoring;
+pub(super) mod seldon;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Name, place and notes of an object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ObjectMeta {
+    pub name: String,
+    pub namespace: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<BTreeMap<String, String>>,
+}

@@ -1,0 +1,9 @@
+//! Claims about the render, from the document to the files.
+
+mod goldens;
+mod hostile;
+mod pod_hashes;
+mod refusals;
+mod samples;
+mod semantics;
+mod template_set;
