@@ -235,6 +235,11 @@ impl ClearToken {
         Ok(Self(format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))))
     }
 
+    /// Takes a clear text that somebody presents.
+    pub fn presented(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// The clear text, for its one showing.
     pub fn reveal(&self) -> &str {
         &self.0

@@ -97,6 +97,14 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Answer<T> {
     Ok(value)
 }
 
+/// Reads a JSON value as what it should be, with errors like [`parse`]'s.
+pub(crate) fn parse_value<T: DeserializeOwned>(value: serde_json::Value) -> Answer<T> {
+    serde_path_to_error::deserialize(value).map_err(|error: serde_path_to_error::Error<serde_json::Error>| {
+        let field = error.path().to_string();
+        of_json(error.into_inner(), &field)
+    })
+}
+
 fn of_json(error: serde_json::Error, field: &str) -> Problem {
     let sentence = without_position(&error);
     if !error.is_data() {

@@ -95,13 +95,18 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the service failed; its log says why")
     }
 
+    /// Its HTTP status.
+    pub(crate) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
     /// The same problem with what helps.
     pub(crate) fn cure(mut self, cure: impl Into<String>) -> Self {
         self.cure = Some(cure.into());
         self
     }
 
-    /// The same problem under another status.
+    /// The same problem with the offending fields.
     pub(crate) fn with_violations(mut self, violations: Vec<Violation>) -> Self {
         self.violations = violations;
         self
@@ -117,7 +122,7 @@ impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Refused(refusal) => refusal.into(),
-            Fault::Unavailable { sentence, retry_after_seconds } => Self::unavailable(sentence, retry_after_seconds),
+            Fault::Unavailable { sentence, retry_after_seconds } => Self::unavailable(sentence, retry_after_seconds.into()),
             Fault::Internal => Self::internal(),
         }
     }
@@ -150,7 +155,7 @@ impl From<InvalidName> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = self.status();
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
         let headers = response.headers_mut();

@@ -1,1 +1,168 @@
-//! (to come)
+//! Around the flow: doors for events, the API, the page, health. Thin: a handler receives what is already proven, asks the worker, answers.
+//!
+//! Sees of the rest only the worker's handle, how events are proven and read, and the words of the domain.
+
+mod access_log;
+mod accounts;
+mod auth;
+mod body;
+mod changes;
+mod client;
+mod deliveries;
+mod doctor;
+mod error;
+mod events;
+mod health;
+mod hold;
+mod idempotency;
+mod limits;
+mod openapi;
+mod pages;
+mod policies;
+mod releases;
+mod sessions;
+#[cfg(test)]
+mod tests;
+mod webhooks;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::middleware::{from_fn, from_fn_with_state};
+use ipnet::IpNet;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::access::{TokenHash, TokenRole};
+use crate::clock::Clock;
+use crate::webhook::signature::Secret;
+use crate::worker::{Accounts, Handle};
+
+pub use auth::{authenticate, is_loopback_caller};
+pub use client::Peer;
+pub use error::Problem;
+pub use openapi::document;
+
+/// What the doors and pages need of the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Every live secret of MLflow's door.
+    pub mlflow_secrets: Vec<Secret>,
+    /// Every live secret of the generic door.
+    pub generic_secrets: Vec<Secret>,
+    /// Who may deliver; empty: anyone who can sign.
+    pub allow_from: Vec<IpNet>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The address that others reach the service by, without a slash at the end.
+    pub public_url: String,
+    /// The hash of the code that signs in to the page, made anew by each start.
+    pub sign_in_code: TokenHash,
+    /// Whether health and metrics are served here; otherwise [`internal_router`] serves them on an address of their own.
+    pub with_health: bool,
+}
+
+/// What every handler shares.
+#[derive(Clone)]
+pub struct Web(Arc<Shared>);
+
+struct Shared {
+    handle: Handle,
+    accounts: Accounts,
+    clock: Clock,
+    settings: Settings,
+    sessions: sessions::Sessions,
+    failed_sign_ins: limits::RateLimit,
+    doctor_visits: limits::RateLimit,
+}
+
+impl Web {
+    /// Puts together what the handlers share.
+    pub fn new(handle: Handle, clock: Clock, settings: Settings) -> Self {
+        let accounts = handle.accounts();
+        Self(Arc::new(Shared {
+            handle,
+            accounts,
+            clock,
+            settings,
+            sessions: sessions::Sessions::default(),
+            failed_sign_ins: limits::RateLimit::per_minute(limits::FAILED_SIGN_INS_PER_MINUTE),
+            doctor_visits: limits::RateLimit::per_minute(limits::DOCTOR_VISITS_PER_MINUTE),
+        }))
+    }
+
+    fn handle(&self) -> &Handle {
+        &self.0.handle
+    }
+
+    fn accounts(&self) -> &Accounts {
+        &self.0.accounts
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    fn sessions(&self) -> &sessions::Sessions {
+        &self.0.sessions
+    }
+}
+
+/// Everything that is served on the service's address but the repository, which `extra` brings along.
+pub fn router(web: Web, extra: Router) -> Router {
+    let (api, document) = api().split_for_parts();
+    let once = from_fn_with_state(web.clone(), idempotency::layer);
+    let mut router = api.layer(once).merge(pages::router()).merge(openapi::docs_router(document));
+    if web.settings().with_health {
+        router = router.merge(health::router());
+    }
+    finish(router.with_state(web.clone()).merge(extra), &web)
+}
+
+/// Health and metrics alone, for an address of their own.
+pub fn internal_router(web: Web) -> Router {
+    finish(health::router().with_state(web.clone()), &web)
+}
+
+/// Every path of the API and of the doors for events, with its description.
+fn api() -> OpenApiRouter<Web> {
+    let api = releases::router()
+        .merge(changes::router())
+        .merge(hold::router())
+        .merge(policies::router())
+        .merge(deliveries::router())
+        .merge(accounts::router())
+        .merge(events::router())
+        .merge(doctor::router());
+    openapi::base().nest("/api/v1", api).merge(webhooks::router())
+}
+
+/// What every answer has in common, also those to a path or method that is not there.
+fn finish(router: Router, web: &Web) -> Router {
+    router
+        .fallback(|| async { Problem::not_found("there is nothing at this path").cure("`/api/docs` lists what there is") })
+        .method_not_allowed_fallback(|| async {
+            let detail = "this path does not take this method";
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
+        })
+        .layer(from_fn(limits::headers))
+        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
+            use axum::response::IntoResponse as _;
+            Problem::internal().into_response()
+        }))
+        .layer(from_fn_with_state(web.clone(), access_log::layer))
+}
+
+/// The roles by what they may do, in the words of a refusal.
+fn role_for(role: TokenRole) -> &'static str {
+    match role {
+        TokenRole::Viewer => "reading",
+        TokenRole::Releaser => "asking for releases",
+        TokenRole::Admin => "administration",
+    }
+}

@@ -1,0 +1,184 @@
+//! Acts on a release that is there.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use indexmap::IndexMap;
+use serde::{Deserialize, Deserializer};
+use utoipa::ToSchema;
+
+use super::super::Web;
+use super::super::auth::Releaser;
+use super::super::body::{InQuery, MaybeJson};
+use super::super::error::{Answer, Problem};
+use super::super::releases::{PathParams, ReleaseAt};
+use super::answer::{ChangeQuery, Changed, Queued, act};
+use crate::names::{CommitId, Version};
+use crate::release::{Act, Role, RollbackTo, WeightsRequest};
+
+/// The body of an act that needs no more.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct ActBody {
+    /// Who asks, where the caller speaks for somebody else.
+    requested_by: Option<String>,
+}
+
+/// The body of a promotion.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct PromoteBody {
+    /// The winner of an A/B release.
+    variant: Option<Role>,
+    requested_by: Option<String>,
+}
+
+/// The body of a rollback.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RollbackBody {
+    /// A commit or a version; the newest settled state before the present one unless given.
+    #[serde(default, deserialize_with = "rollback_to")]
+    #[schema(value_type = Option<String>)]
+    to: Option<RollbackTo>,
+    requested_by: Option<String>,
+}
+
+/// The body of new shares.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct WeightsBody {
+    /// Percent per arm of an A/B release.
+    #[schema(value_type = Option<std::collections::BTreeMap<String, u8>>)]
+    weights: Option<IndexMap<Role, u8>>,
+    /// Mirrored percent of a shadow.
+    percent: Option<u8>,
+    requested_by: Option<String>,
+}
+
+/// Goes one step on, or flips.
+#[utoipa::path(post, path = "/releases/{environment}/{namespace}/{name}/advance", tag = "changes", params(PathParams, ChangeQuery),
+    request_body = Option<ActBody>,
+    responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn advance(
+    State(web): State<Web>,
+    Releaser(caller): Releaser,
+    ReleaseAt(key): ReleaseAt,
+    InQuery(query): InQuery<ChangeQuery>,
+    headers: HeaderMap,
+    MaybeJson(body): MaybeJson<ActBody>,
+) -> Answer<Response> {
+    act(&web, &caller, key, (query, headers), (Act::Advance, body.requested_by)).await
+}
+
+/// Goes to the end; of an A/B release `variant` names the winner.
+#[utoipa::path(post, path = "/releases/{environment}/{namespace}/{name}/promote", tag = "changes", params(PathParams, ChangeQuery),
+    request_body = Option<PromoteBody>,
+    responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn promote(
+    State(web): State<Web>,
+    Releaser(caller): Releaser,
+    ReleaseAt(key): ReleaseAt,
+    InQuery(query): InQuery<ChangeQuery>,
+    headers: HeaderMap,
+    MaybeJson(body): MaybeJson<PromoteBody>,
+) -> Answer<Response> {
+    let asked = (Act::Promote { variant: body.variant }, body.requested_by);
+    act(&web, &caller, key, (query, headers), asked).await
+}
+
+/// Goes back to the stable variant.
+#[utoipa::path(post, path = "/releases/{environment}/{namespace}/{name}/abort", tag = "changes", params(PathParams, ChangeQuery),
+    request_body = Option<ActBody>,
+    responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn abort(
+    State(web): State<Web>,
+    Releaser(caller): Releaser,
+    ReleaseAt(key): ReleaseAt,
+    InQuery(query): InQuery<ChangeQuery>,
+    headers: HeaderMap,
+    MaybeJson(body): MaybeJson<ActBody>,
+) -> Answer<Response> {
+    act(&web, &caller, key, (query, headers), (Act::Abort, body.requested_by)).await
+}
+
+/// Goes back to a settled state of before.
+#[utoipa::path(post, path = "/releases/{environment}/{namespace}/{name}/rollback", tag = "changes", params(PathParams, ChangeQuery),
+    request_body = Option<RollbackBody>,
+    responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn rollback(
+    State(web): State<Web>,
+    Releaser(caller): Releaser,
+    ReleaseAt(key): ReleaseAt,
+    InQuery(query): InQuery<ChangeQuery>,
+    headers: HeaderMap,
+    MaybeJson(body): MaybeJson<RollbackBody>,
+) -> Answer<Response> {
+    act(&web, &caller, key, (query, headers), (Act::Rollback { to: body.to }, body.requested_by)).await
+}
+
+/// Stops every automatic change but a rollback.
+#[utoipa::path(post, path = "/releases/{environment}/{namespace}/{name}/pause", tag = "changes", params(PathParams, ChangeQuery),
+    request_body = Option<ActBody>,
+    responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn pause(
+    State(web): State<Web>,
+    Releaser(caller): Releaser,
+    ReleaseAt(key): ReleaseAt,
+    InQuery(query): InQuery<ChangeQuery>,
+    headers: HeaderMap,
+    MaybeJson(body): MaybeJson<ActBody>,
+) -> Answer<Response> {
+    act(&web, &caller, key, (query, headers), (Act::Pause, body.requested_by)).await
+}
+
+/// Goes on after a pause.
+#[utoipa::path(post, path = "/releases/{environment}/{namespace}/{name}/resume", tag = "changes", params(PathParams, ChangeQuery),
+    request_body = Option<ActBody>,
+    responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn resume(
+    State(web): State<Web>,
+    Releaser(caller): Releaser,
+    ReleaseAt(key): ReleaseAt,
+    InQuery(query): InQuery<ChangeQuery>,
+    headers: HeaderMap,
+    MaybeJson(body): MaybeJson<ActBody>,
+) -> Answer<Response> {
+    act(&web, &caller, key, (query, headers), (Act::Resume, body.requested_by)).await
+}
+
+/// Changes the shares of an A/B release or of a shadow.
+#[utoipa::path(post, path = "/releases/{environment}/{namespace}/{name}/weights", tag = "changes", params(PathParams, ChangeQuery),
+    request_body = WeightsBody,
+    responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn weights(
+    State(web): State<Web>,
+    Releaser(caller): Releaser,
+    ReleaseAt(key): ReleaseAt,
+    InQuery(query): InQuery<ChangeQuery>,
+    headers: HeaderMap,
+    MaybeJson(body): MaybeJson<WeightsBody>,
+) -> Answer<Response> {
+    let WeightsBody { weights, percent, requested_by } = body;
+    let shares = Act::Weights(WeightsRequest { weights, percent });
+    act(&web, &caller, key, (query, headers), (shares, requested_by)).await
+}
+
+/// Reads where a rollback goes: a commit's 40 digits, a version as text or number, or either under its name.
+fn rollback_to<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RollbackTo>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum To {
+        Text(String),
+        Number(u32),
+        Named(RollbackTo),
+    }
+    let text = match Option::<To>::deserialize(deserializer)? {
+        None => return Ok(None),
+        Some(To::Text(text)) => text,
+        Some(To::Number(number)) => number.to_string(),
+        Some(To::Named(to)) => return Ok(Some(to)),
+    };
+    let to = CommitId::parse(&text).map(RollbackTo::Commit).or_else(|_| Version::parse(&text).map(RollbackTo::Version));
+    to.map(Some).map_err(|_| serde::de::Error::custom("must be a version, or a commit with all its 40 digits"))
+}

@@ -1,0 +1,190 @@
+//! What changes have in common: how they are asked, and how they are answered.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::super::auth::Caller;
+use super::super::error::{Answer, Problem};
+use super::super::releases::etag;
+use super::super::Web;
+use crate::access::TokenRole;
+use crate::event::{Guard, Requested};
+use crate::names::{CommitId, ReleaseKey, TreeId};
+use crate::release::{Act, Intent};
+use crate::worker::{self, Done, ReleaseView};
+
+/// How long a change may take before it is answered as queued; a commit takes milliseconds, a slow remote seconds.
+const WAIT: Duration = Duration::from_secs(10);
+
+/// How a change is asked.
+#[derive(Debug, Default, Clone, Copy, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ChangeQuery {
+    /// Answers what would be done, and touches nothing.
+    #[serde(deserialize_with = "flag")]
+    #[param(value_type = Option<bool>)]
+    pub dry_run: bool,
+    /// Until when to wait: `committed` or `live`.
+    #[param(value_type = Option<Wait>)]
+    pub wait: Wait,
+    /// Renders over files that were changed by hand.
+    #[serde(deserialize_with = "flag")]
+    #[param(value_type = Option<bool>)]
+    pub force: bool,
+    /// Takes over what was changed by hand.
+    #[serde(deserialize_with = "flag")]
+    #[param(value_type = Option<bool>)]
+    pub adopt: bool,
+}
+
+/// Until when a change waits for its answer.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Wait {
+    #[default]
+    Committed,
+    Live,
+}
+
+/// A change that is committed, or that had nothing to do.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Changed {
+    /// The release as it is now; absent after a retraction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    release: Option<ReleaseView>,
+    /// The last commit that carries it out.
+    #[schema(value_type = Option<String>)]
+    commit: Option<CommitId>,
+    /// Whether something had to change.
+    changed: bool,
+    /// Why nothing had to change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// A change that is durable and done later.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Queued {
+    /// `queued`.
+    state: &'static str,
+    /// The id under which `/api/v1/deliveries/{id}` has it.
+    delivery: String,
+    /// What it waits for, one sentence.
+    waits_for: String,
+}
+
+/// A change, as its handler understood it.
+pub(super) struct Change {
+    pub key: ReleaseKey,
+    pub intent: Intent,
+    pub guard: Guard,
+    /// Whom the caller speaks for, where it is somebody else.
+    pub requested_by: Option<String>,
+}
+
+/// Carries a change out, or says what it would do, and answers.
+pub(super) async fn carry_out(web: &Web, caller: &Caller, query: ChangeQuery, change: Change) -> Answer<Response> {
+    let Change { key, intent, guard, requested_by } = change;
+    let requested_by = Some(requested_by.unwrap_or_else(|| caller.name().to_owned()));
+    let request = Requested { key, intent, guard, requested_by };
+    if query.dry_run {
+        return Ok(Json(web.handle().dry_run(request).await?).into_response());
+    }
+    Ok(match web.handle().request(request, WAIT).await? {
+        worker::Answer::Done(done) => of_done(*done),
+        worker::Answer::Queued { delivery, waits_for } => of_queued(delivery, waits_for),
+    })
+}
+
+/// Makes an act absolute and carries it out.
+pub(super) async fn act(
+    web: &Web,
+    caller: &Caller,
+    key: ReleaseKey,
+    asked: (ChangeQuery, HeaderMap),
+    (act, requested_by): (Act, Option<String>),
+) -> Answer<Response> {
+    let (query, headers) = asked;
+    check_releaser(web, caller, &key).await?;
+    let guard = query.guard(web, &key, &headers).await?;
+    let intent = web.handle().absolute(&key, act).await?;
+    carry_out(web, caller, query, Change { key, intent, guard, requested_by }).await
+}
+
+/// Refuses a caller who may not change the release that is there.
+pub(super) async fn check_releaser(web: &Web, caller: &Caller, key: &ReleaseKey) -> Answer<()> {
+    caller.check(TokenRole::Releaser, key, None)?;
+    if !caller.is_scoped() {
+        return Ok(());
+    }
+    match web.handle().release(key).await {
+        Ok(view) => caller.check(TokenRole::Releaser, key, Some(&view.release.spec.model)),
+        Err(_) => Ok(()),
+    }
+}
+
+impl ChangeQuery {
+    /// Under which conditions the change may be carried out.
+    pub(super) async fn guard(self, web: &Web, key: &ReleaseKey, headers: &HeaderMap) -> Answer<Guard> {
+        if self.wait == Wait::Live {
+            let problem = Problem::invalid("wait", "`wait=live` needs a cluster, and no cluster is configured");
+            return Err(problem.cure("use `wait=committed`, or leave it out"));
+        }
+        if self.force && self.adopt {
+            return Err(Problem::invalid("force", "`force` and `adopt` exclude each other"));
+        }
+        let if_match = if_match(web, key, headers).await?;
+        Ok(Guard { force: self.force, adopt: self.adopt, if_match })
+    }
+}
+
+/// The tree that `If-Match` asks for. A tag that no tree can have, and `*` where nothing is, fail at once.
+async fn if_match(web: &Web, key: &ReleaseKey, headers: &HeaderMap) -> Answer<Option<TreeId>> {
+    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
+    let tags: Vec<&str> = value.to_str().unwrap_or_default().split(',').map(str::trim).collect();
+    let trees: Vec<TreeId> = tags.iter().filter_map(|tag| TreeId::parse(tag.strip_prefix('"')?.strip_suffix('"')?).ok()).collect();
+    if let ([_], [tree]) = (tags.as_slice(), trees.as_slice()) {
+        return Ok(Some(tree.clone()));
+    }
+    let present = web.handle().release(key).await.ok().filter(|view| view.deployed).map(|view| view.etag);
+    match present {
+        Some(present) if tags == ["*"] || trees.contains(&present) => Ok(Some(present)),
+        _ => {
+            let detail = "the release is not what `If-Match` says";
+            let problem = Problem::new(StatusCode::PRECONDITION_FAILED, "precondition", detail);
+            Err(problem.cure("read it again and send its `ETag`"))
+        }
+    }
+}
+
+fn of_done(done: Done) -> Response {
+    let Done { release, key: _, commit, changed, created, reason } = done;
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    let tag: Option<[(HeaderName, String); 1]> = release.as_ref().map(|view| [etag(&view.etag)]);
+    let body = Json(Changed { release, commit, changed, reason });
+    match tag {
+        Some(tag) => (status, tag, body).into_response(),
+        None => (status, body).into_response(),
+    }
+}
+
+fn of_queued(delivery: String, waits_for: String) -> Response {
+    let location = [(header::LOCATION, format!("/api/v1/deliveries/{delivery}"))];
+    (StatusCode::ACCEPTED, location, Json(Queued { state: "queued", delivery, waits_for })).into_response()
+}
+
+/// Reads a query's flag: there without a value, or `true`, is yes.
+fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "" | "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(serde::de::Error::custom("must be `true` or `false`")),
+    }
+}

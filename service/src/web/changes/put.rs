@@ -1,0 +1,116 @@
+//! Creating, changing and retracting.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{OneOfBuilder, Schema};
+use utoipa::openapi::{Ref, RefOr};
+
+use super::super::Web;
+use super::super::auth::Releaser;
+use super::super::body::{self, InQuery, Json};
+use super::super::error::{Answer, Problem};
+use super::super::releases::{PathParams, ReleaseAt};
+use super::answer::{Change, ChangeQuery, Changed, Queued, carry_out, check_releaser};
+use crate::access::TokenRole;
+use crate::names::ReleaseKey;
+use crate::release::{ApiVersion, Intent, Metadata, ReleaseKind, ReleaseRequest, ReleaseSpec, Wanted};
+
+/// What the service writes beside a release's `spec`: it may stand in the body of a PUT, where it is not read.
+pub(crate) const WRITTEN_BY_THE_SERVICE: [&str; 14] = [
+    "origin", "rollout", "rendered", "deployed", "commit", "etag", "changedAt", "status", "files", "notes", "endpoint", "split",
+    "waitsFor", "nextAt",
+];
+
+/// A whole release, without what the service writes.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct WholeRelease {
+    #[serde(default)]
+    api_version: ApiVersion,
+    #[serde(default)]
+    kind: ReleaseKind,
+    metadata: Option<Metadata>,
+    spec: ReleaseSpec,
+    /// Who asks, where the caller speaks for somebody else.
+    requested_by: Option<String>,
+}
+
+/// The body of a PUT: what is wanted in short, or a whole release as a GET answers it.
+pub(super) struct PutBody;
+
+impl utoipa::PartialSchema for PutBody {
+    fn schema() -> RefOr<Schema> {
+        let forms = ["ReleaseRequest", "WholeRelease"];
+        let either = forms.into_iter().fold(OneOfBuilder::new(), |either, form| either.item(Ref::from_schema_name(form)));
+        RefOr::T(Schema::OneOf(either.build()))
+    }
+}
+
+impl ToSchema for PutBody {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push(("ReleaseRequest".to_owned(), <ReleaseRequest as utoipa::PartialSchema>::schema()));
+        schemas.push(("WholeRelease".to_owned(), <WholeRelease as utoipa::PartialSchema>::schema()));
+        ReleaseRequest::schemas(schemas);
+        WholeRelease::schemas(schemas);
+    }
+}
+
+/// Creates or changes a release. Answers once it is committed; 202 where it must wait.
+#[utoipa::path(put, path = "/releases/{environment}/{namespace}/{name}", tag = "changes", params(PathParams, ChangeQuery),
+    request_body = PutBody,
+    responses((status = 201, body = Changed), (status = 200, body = Changed, description = "Also with `dryRun`, then a preview"),
+        (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn put(
+    State(web): State<Web>,
+    Releaser(caller): Releaser,
+    ReleaseAt(key): ReleaseAt,
+    InQuery(query): InQuery<ChangeQuery>,
+    headers: HeaderMap,
+    Json(body): Json<Map<String, Value>>,
+) -> Answer<Response> {
+    let (wanted, requested_by) = read(body, &key)?;
+    caller.check(TokenRole::Releaser, &key, Some(&wanted.model))?;
+    check_releaser(&web, &caller, &key).await?;
+    let guard = query.guard(&web, &key, &headers).await?;
+    let intent = Intent::Put(Box::new(wanted));
+    carry_out(&web, &caller, query, Change { key, intent, guard, requested_by }).await
+}
+
+/// Retracts a release: one commit that removes it.
+#[utoipa::path(delete, path = "/releases/{environment}/{namespace}/{name}", tag = "changes", params(PathParams, ChangeQuery),
+    responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn retract(
+    State(web): State<Web>,
+    Releaser(caller): Releaser,
+    ReleaseAt(key): ReleaseAt,
+    InQuery(query): InQuery<ChangeQuery>,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    check_releaser(&web, &caller, &key).await?;
+    let guard = query.guard(&web, &key, &headers).await?;
+    carry_out(&web, &caller, query, Change { key, intent: Intent::Retract, guard, requested_by: None }).await
+}
+
+/// Reads either form of the body, and who asks.
+fn read(body: Map<String, Value>, key: &ReleaseKey) -> Answer<(Wanted, Option<String>)> {
+    if !body.contains_key("spec") {
+        let request: ReleaseRequest = body::parse_value(Value::Object(body))?;
+        let requested_by = request.requested_by.clone();
+        return Ok((request.wanted()?, requested_by));
+    }
+    let mut body = body;
+    body.retain(|name, _| !WRITTEN_BY_THE_SERVICE.contains(&name.as_str()));
+    let WholeRelease { api_version: ApiVersion::V1, kind: ReleaseKind::Release, metadata, spec, requested_by } =
+        body::parse_value(Value::Object(body))?;
+    if let Some(Metadata { name, namespace, environment }) = metadata {
+        let named = ReleaseKey { environment, namespace, name };
+        if named != *key {
+            return Err(Problem::invalid("metadata", format!("`metadata` names `{named}`, and the path names `{key}`")));
+        }
+    }
+    Ok((spec.wanted()?, requested_by))
+}

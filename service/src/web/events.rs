@@ -1,0 +1,56 @@
+//! What happens, as it happens: server-sent events.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Sse;
+use axum::response::sse::{Event, KeepAlive};
+use futures_util::Stream;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Web;
+use super::auth::{Caller, Viewer};
+use super::error::Problem;
+use crate::names::ReleaseKey;
+use crate::worker::{Notice, Subscription};
+
+/// How often a silent stream says that it is still there: below the minute after which proxies give up.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+pub(super) fn router() -> OpenApiRouter<Web> {
+    OpenApiRouter::new().routes(routes!(stream))
+}
+
+/// Streams `release`, `delivery`, `rollout` and `sync` events; `Last-Event-ID` resumes, and `reset` says that too much was missed.
+#[utoipa::path(get, path = "/events", tag = "operation",
+    params(("Last-Event-ID" = Option<u64>, Header, description = "Goes on after this event")),
+    responses((status = 200, content_type = "text/event-stream", body = String), (status = "4XX", body = Problem)))]
+async fn stream(
+    State(web): State<Web>,
+    Viewer(caller): Viewer,
+    headers: HeaderMap,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
+    let notices = visible(web.handle().subscribe(last), caller);
+    Sse::new(notices).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("still there"))
+}
+
+fn visible(mut subscription: Subscription, caller: Caller) -> impl Stream<Item = Result<Event, Infallible>> {
+    async_stream::stream! {
+        while let Some(notice) = subscription.next().await {
+            if sees(&caller, &notice) {
+                yield Ok(Event::default().id(notice.id.to_string()).event(notice.kind).data(notice.data.to_string()));
+            }
+        }
+    }
+}
+
+/// Whether a caller may see a notice; one that names no release concerns only who may see all of them.
+fn sees(caller: &Caller, notice: &Notice) -> bool {
+    let text = |pointer: &str| notice.data.pointer(pointer).and_then(serde_json::Value::as_str);
+    let key = text("/release").or_else(|| text("/key")).and_then(|key| ReleaseKey::parse(key).ok());
+    notice.kind == "reset" || !caller.is_scoped() || key.is_some_and(|key| caller.sees(&key, None))
+}

@@ -1,0 +1,31 @@
+//! Whether the service is there, whether it can work, and its figures. Nothing here needs a token.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::routing::get;
+
+use super::Web;
+use super::error::{Answer, Problem};
+
+/// How long a caller should wait before it asks again whether the service is ready.
+const RETRY_AFTER_SECONDS: u64 = 5;
+
+/// OpenMetrics 1.0 text.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+pub(super) fn router() -> Router<Web> {
+    Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready)).route("/metrics", get(metrics))
+}
+
+async fn ready(State(web): State<Web>) -> Answer<&'static str> {
+    match web.handle().ready().await {
+        Ok(()) => Ok("ready\n"),
+        Err(sentence) => Err(Problem::unavailable(sentence, RETRY_AFTER_SECONDS)),
+    }
+}
+
+async fn metrics(State(web): State<Web>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], web.handle().metrics())
+}

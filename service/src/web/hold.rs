@@ -1,0 +1,136 @@
+//! Holding everything, and rendering again: what concerns many releases at once.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Web;
+use super::auth::{Admin, Releaser, Viewer};
+use super::body::{InQuery, Json as JsonBody, MaybeJson};
+use super::error::{Answer, Problem};
+use super::releases::List;
+use crate::names::{EnvironmentName, ReleaseName};
+use crate::worker::{HoldView, RerenderSelection, Rerendered};
+
+/// The longest reason in characters: a sentence or two.
+const REASON_CHARS_MAX: usize = 500;
+
+pub(super) fn router() -> OpenApiRouter<Web> {
+    OpenApiRouter::new().routes(routes!(list, hold, unhold)).routes(routes!(rerender))
+}
+
+/// What shall be held.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct HoldRequest {
+    /// Every environment unless given.
+    #[schema(value_type = Option<String>)]
+    environment: Option<EnvironmentName>,
+    /// For whoever wonders.
+    reason: String,
+}
+
+/// What shall no longer be held.
+#[derive(Debug, Default, Deserialize, ToSchema, IntoParams)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+struct UnholdRequest {
+    /// The hold of every environment unless given.
+    #[schema(value_type = Option<String>)]
+    #[param(value_type = Option<String>)]
+    environment: Option<EnvironmentName>,
+    /// For the log.
+    reason: Option<String>,
+}
+
+/// What shall be rendered again.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+struct RerenderRequest {
+    #[schema(value_type = Option<String>)]
+    environment: Option<EnvironmentName>,
+    /// These releases.
+    #[schema(value_type = Vec<String>)]
+    names: Vec<ReleaseName>,
+    /// Every outdated release; needed where `names` is empty.
+    all: bool,
+    /// At most so many a minute.
+    rate: Option<u32>,
+    /// Says what would be done, and touches nothing.
+    dry_run: bool,
+}
+
+/// Lists the holds in force.
+#[utoipa::path(get, path = "/hold", tag = "operation",
+    responses((status = 200, body = List<HoldView>), (status = "4XX", body = Problem)))]
+async fn list(State(web): State<Web>, Viewer(_caller): Viewer) -> Answer<Json<List<HoldView>>> {
+    Ok(Json(List { items: web.handle().holds().await? }))
+}
+
+/// Accepts and keeps everything from now on, and applies nothing.
+#[utoipa::path(post, path = "/hold", tag = "operation", request_body = HoldRequest,
+    responses((status = 200, body = List<HoldView>), (status = "4XX", body = Problem)))]
+async fn hold(State(web): State<Web>, Admin(caller): Admin, JsonBody(request): JsonBody<HoldRequest>) -> Answer<Json<List<HoldView>>> {
+    let HoldRequest { environment, reason } = request;
+    check_environment(&web, environment.as_ref())?;
+    check_reason(&reason)?;
+    Ok(Json(List { items: web.handle().hold(environment, &reason, caller.name()).await? }))
+}
+
+/// Applies again, beginning with what was kept.
+#[utoipa::path(delete, path = "/hold", tag = "operation", params(UnholdRequest), request_body = Option<UnholdRequest>,
+    responses((status = 200, body = List<HoldView>), (status = "4XX", body = Problem)))]
+async fn unhold(
+    State(web): State<Web>,
+    Admin(caller): Admin,
+    InQuery(query): InQuery<UnholdRequest>,
+    MaybeJson(body): MaybeJson<UnholdRequest>,
+) -> Answer<Json<List<HoldView>>> {
+    let environment = body.environment.or(query.environment);
+    check_environment(&web, environment.as_ref())?;
+    let reason = body.reason.or(query.reason).unwrap_or_default();
+    if !reason.is_empty() {
+        check_reason(&reason)?;
+        tracing::info!(reason, "A hold is lifted: {reason}");
+    }
+    Ok(Json(List { items: web.handle().unhold(environment, caller.name()).await? }))
+}
+
+/// Renders outdated releases with the present templates.
+#[utoipa::path(post, path = "/rerender", tag = "operation", request_body = RerenderRequest,
+    responses((status = 200, body = List<Rerendered>), (status = "4XX", body = Problem)))]
+async fn rerender(
+    State(web): State<Web>,
+    Releaser(caller): Releaser,
+    MaybeJson(request): MaybeJson<RerenderRequest>,
+) -> Answer<Json<List<Rerendered>>> {
+    caller.check_unscoped()?;
+    let RerenderRequest { environment, names, all, rate, dry_run } = request;
+    check_environment(&web, environment.as_ref())?;
+    if names.is_empty() != all {
+        return Err(Problem::invalid("names", "either `names` or `\"all\": true` must say which releases"));
+    }
+    let selection = RerenderSelection { environment, names, per_minute: rate };
+    Ok(Json(List { items: web.handle().rerender(selection, dry_run, caller.name()).await? }))
+}
+
+/// Refuses an environment that is not there, naming those that are.
+pub(super) fn check_environment(web: &Web, environment: Option<&EnvironmentName>) -> Answer<()> {
+    let known: Vec<EnvironmentName> = web.handle().environments().into_iter().map(|known| known.name).collect();
+    match environment.filter(|wanted| !known.contains(wanted)) {
+        None => Ok(()),
+        Some(wanted) => {
+            let names: Vec<&str> = known.iter().map(EnvironmentName::as_str).collect();
+            let problem = Problem::not_found(format!("environment `{wanted}` does not exist"));
+            Err(problem.cure(format!("use one of: {}", names.join(", "))))
+        }
+    }
+}
+
+fn check_reason(reason: &str) -> Answer<()> {
+    let is_plain = (1..=REASON_CHARS_MAX).contains(&reason.trim().chars().count()) && !reason.chars().any(char::is_control);
+    if is_plain { Ok(()) } else { Err(Problem::invalid("reason", "`reason` must be 1 to 500 characters without control characters")) }
+}

@@ -1,0 +1,219 @@
+//! Releases, read.
+
+use axum::Json;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Web;
+use super::auth::{Caller, Viewer};
+use super::body::{InPath, InQuery};
+use super::error::{Answer, Problem};
+use super::hold::check_environment;
+use crate::access::TokenRole;
+use crate::names::{CommitId, EnvironmentName, ModelName, Namespace, ReleaseKey, ReleaseName, TreeId};
+use crate::release::{Phase, Strategy};
+use crate::worker::{ClusterDiff, EnvironmentView, HistoryEntry, Page, ReleaseFilter, ReleaseView, TimelineEntry};
+
+pub(super) fn router() -> OpenApiRouter<Web> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(get))
+        .routes(routes!(history))
+        .routes(routes!(manifests))
+        .routes(routes!(diff))
+        .routes(routes!(timeline))
+        .routes(routes!(environments))
+}
+
+/// The release that a path names, in an environment that there is.
+#[derive(Debug, Clone)]
+pub(super) struct ReleaseAt(pub ReleaseKey);
+
+/// The release's name in a path.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct PathParams {
+    #[param(value_type = String)]
+    environment: String,
+    #[param(value_type = String)]
+    namespace: String,
+    #[param(value_type = String)]
+    name: String,
+}
+
+/// A list that fits one page.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct List<T> {
+    pub items: Vec<T>,
+}
+
+/// Which releases to list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ListQuery {
+    #[param(value_type = Option<String>)]
+    environment: Option<EnvironmentName>,
+    #[param(value_type = Option<String>)]
+    namespace: Option<Namespace>,
+    #[param(value_type = Option<String>)]
+    model: Option<ModelName>,
+    strategy: Option<Strategy>,
+    phase: Option<Phase>,
+    /// `syncing`, `live`, `degraded`, `stalled`, `unknown`, `outdated`, `drifted` or `invalid`.
+    status: Option<String>,
+    /// Part of a name.
+    q: Option<String>,
+    /// At most 100.
+    limit: Option<u32>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// Which commits to list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct HistoryQuery {
+    /// `next` of the page before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<CommitId>,
+    /// At most 100.
+    limit: Option<u32>,
+}
+
+/// As of which commit.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ManifestsQuery {
+    #[param(value_type = Option<String>)]
+    commit: Option<CommitId>,
+}
+
+/// The files of a release.
+#[derive(Debug, Serialize, ToSchema)]
+struct Manifests {
+    /// Text by file name.
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    manifests: IndexMap<String, String>,
+}
+
+/// Lists releases.
+#[utoipa::path(get, path = "/releases", tag = "releases", params(ListQuery),
+    responses((status = 200, body = Page<ReleaseView>), (status = "4XX", body = Problem)))]
+async fn list(State(web): State<Web>, Viewer(caller): Viewer, InQuery(query): InQuery<ListQuery>) -> Json<Page<ReleaseView>> {
+    let ListQuery { environment, namespace, model, strategy, phase, status, q, limit, cursor } = query;
+    let filter = ReleaseFilter { environment, namespace, model, strategy, phase, status, q, limit, cursor };
+    Json(visible(&web, &caller, &filter))
+}
+
+/// One page of the releases that a caller may see.
+pub(super) fn visible(web: &Web, caller: &Caller, filter: &ReleaseFilter) -> Page<ReleaseView> {
+    let mut page = web.handle().releases(filter);
+    page.items.retain(|view| caller.sees(&view.release.key(), Some(&view.release.spec.model)));
+    page
+}
+
+/// Reads a release. Its entity tag is the tree of its directory.
+#[utoipa::path(get, path = "/releases/{environment}/{namespace}/{name}", tag = "releases", params(PathParams),
+    responses((status = 200, body = ReleaseView), (status = 304), (status = "4XX", body = Problem)))]
+async fn get(State(web): State<Web>, Viewer(caller): Viewer, ReleaseAt(key): ReleaseAt, headers: HeaderMap) -> Answer<Response> {
+    let view = read(&web, &caller, &key).await?;
+    let tag = etag(&view.etag);
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    if known.is_some_and(|known| known.split(',').any(|one| one.trim().trim_start_matches("W/") == tag.1)) {
+        return Ok((StatusCode::NOT_MODIFIED, [tag]).into_response());
+    }
+    Ok(([tag], Json(view)).into_response())
+}
+
+/// Lists the commits of a release, newest first.
+#[utoipa::path(get, path = "/releases/{environment}/{namespace}/{name}/history", tag = "releases", params(PathParams, HistoryQuery),
+    responses((status = 200, body = Page<HistoryEntry>), (status = "4XX", body = Problem)))]
+async fn history(
+    State(web): State<Web>,
+    Viewer(caller): Viewer,
+    ReleaseAt(key): ReleaseAt,
+    InQuery(query): InQuery<HistoryQuery>,
+) -> Answer<Json<Page<HistoryEntry>>> {
+    check_reader(&web, &caller, &key).await?;
+    Ok(Json(web.handle().history(&key, query.cursor, query.limit).await?))
+}
+
+/// Reads the files of a release, now or as of a commit.
+#[utoipa::path(get, path = "/releases/{environment}/{namespace}/{name}/manifests", tag = "releases", params(PathParams, ManifestsQuery),
+    responses((status = 200, body = Manifests), (status = "4XX", body = Problem)))]
+async fn manifests(
+    State(web): State<Web>,
+    Viewer(caller): Viewer,
+    ReleaseAt(key): ReleaseAt,
+    InQuery(query): InQuery<ManifestsQuery>,
+) -> Answer<Json<Manifests>> {
+    check_reader(&web, &caller, &key).await?;
+    Ok(Json(Manifests { manifests: web.handle().manifests(&key, query.commit).await? }))
+}
+
+/// Compares Git with the cluster.
+#[utoipa::path(get, path = "/releases/{environment}/{namespace}/{name}/diff", tag = "releases", params(PathParams),
+    responses((status = 200, body = ClusterDiff), (status = "4XX", body = Problem)))]
+async fn diff(State(web): State<Web>, Viewer(caller): Viewer, ReleaseAt(key): ReleaseAt) -> Answer<Json<ClusterDiff>> {
+    check_reader(&web, &caller, &key).await?;
+    Ok(Json(web.handle().diff(&key).await?))
+}
+
+/// Lists what happened to a release, newest first.
+#[utoipa::path(get, path = "/releases/{environment}/{namespace}/{name}/events", tag = "releases", params(PathParams),
+    responses((status = 200, body = Page<TimelineEntry>), (status = "4XX", body = Problem)))]
+async fn timeline(State(web): State<Web>, Viewer(caller): Viewer, ReleaseAt(key): ReleaseAt) -> Answer<Json<Page<TimelineEntry>>> {
+    check_reader(&web, &caller, &key).await?;
+    Ok(Json(web.handle().timeline(&key).await?))
+}
+
+/// Lists the environments.
+#[utoipa::path(get, path = "/environments", tag = "releases",
+    responses((status = 200, body = List<EnvironmentView>), (status = "4XX", body = Problem)))]
+async fn environments(State(web): State<Web>, Viewer(_caller): Viewer) -> Json<List<EnvironmentView>> {
+    Json(List { items: web.handle().environments() })
+}
+
+/// Reads a release that the caller may see.
+pub(super) async fn read(web: &Web, caller: &Caller, key: &ReleaseKey) -> Answer<ReleaseView> {
+    caller.check(TokenRole::Viewer, key, None)?;
+    let view = web.handle().release(key).await?;
+    caller.check(TokenRole::Viewer, key, Some(&view.release.spec.model))?;
+    Ok(view)
+}
+
+/// Refuses a caller who may not read about a release. Where the release is gone, its place decides.
+async fn check_reader(web: &Web, caller: &Caller, key: &ReleaseKey) -> Answer<()> {
+    caller.check(TokenRole::Viewer, key, None)?;
+    match web.handle().release(key).await {
+        Ok(view) if caller.is_scoped() => caller.check(TokenRole::Viewer, key, Some(&view.release.spec.model)),
+        _ => Ok(()),
+    }
+}
+
+/// The header with a release's entity tag.
+pub(super) fn etag(tree: &TreeId) -> (HeaderName, String) {
+    (header::ETAG, format!("\"{tree}\""))
+}
+
+impl FromRequestParts<Web> for ReleaseAt {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Answer<Self> {
+        let InPath(PathParams { environment, namespace, name }) = InPath::from_request_parts(parts, web).await?;
+        let environment = EnvironmentName::parse(&environment)?;
+        let (namespace, name) = (Namespace::parse(&namespace)?, ReleaseName::parse(&name)?);
+        check_environment(web, Some(&environment))?;
+        Ok(Self(ReleaseKey { environment, namespace, name }))
+    }
+}

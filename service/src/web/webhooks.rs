@@ -1,0 +1,123 @@
+//! Doors for events: proof first, then reading, then the inbox, and only then the answer.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::error::{Answer, Problem};
+use super::{Web, body, client};
+use crate::event::{NewDelivery, Source};
+use crate::names::DeliveryId;
+use crate::webhook::signature::{Headers, Proof, ProofError, verify_mlflow, verify_standard};
+use crate::webhook::{ParseError, mlflow, standard};
+use crate::worker::Received;
+
+/// A delivery that is authentic, fresh and read.
+struct Proven(NewDelivery);
+
+/// The answer to a delivery that is kept.
+#[derive(Debug, Serialize, ToSchema)]
+struct Kept {
+    /// The delivery's id, by which `/api/v1/deliveries/{id}` finds it.
+    delivery: DeliveryId,
+}
+
+pub(super) fn router() -> OpenApiRouter<Web> {
+    OpenApiRouter::new().routes(routes!(deliver))
+}
+
+/// Takes a delivery. 202 once it is durable, 200 for a repeat of one that was carried out.
+#[utoipa::path(
+    post, path = "/webhooks/{source}", tag = "doors", security(()),
+    params(("source" = String, Path, description = "`mlflow` or `generic`")),
+    request_body(content = Object, description = "As the sender signs it", content_type = "application/json"),
+    responses((status = 202, body = Kept), (status = 200, body = Kept, description = "A repeat"),
+        (status = "4XX", body = Problem), (status = 503, body = Problem))
+)]
+async fn deliver(State(web): State<Web>, Proven(delivery): Proven) -> Answer<Response> {
+    let kept = Kept { delivery: delivery.id.clone() };
+    let status = match web.handle().deliver(delivery).await? {
+        Received::Accepted => StatusCode::ACCEPTED,
+        Received::Repeat => StatusCode::OK,
+    };
+    Ok((status, axum::Json(kept)).into_response())
+}
+
+impl FromRequest<Web> for Proven {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, web: &Web) -> Answer<Self> {
+        let source = source(&request);
+        let address = client::address(request.extensions(), request.headers(), &web.settings().trusted_proxies);
+        let (parts, body) = request.into_parts();
+        let read = async {
+            body::check_announced_length(&parts.headers)?;
+            body::read(body).await
+        };
+        let body = read.await.inspect_err(|_| turned_away(web, source, "unreadable"))?;
+        let allowed = &web.settings().allow_from;
+        if !allowed.is_empty() && !allowed.iter().any(|net| net.contains(&address)) {
+            return Err(unproven(web, source, &format!("{address} may not deliver")));
+        }
+        let Some(known) = source else { return Err(unproven(web, None, "unknown source")) };
+        let now = web.clock().now();
+        let proof = prove(web, known, &parts.headers, &body, now);
+        let proof = proof.map_err(|error| unproven(web, source, &error.to_string()))?;
+        body::check_content_type(&parts.headers).inspect_err(|_| turned_away(web, source, "unreadable"))?;
+        let delivery = read_event(known, proof, body, now).inspect_err(|_| turned_away(web, source, "unreadable"))?;
+        Ok(Self(delivery))
+    }
+}
+
+/// The door's name from the path; only doors that are there.
+fn source(request: &Request) -> Option<Source> {
+    match request.uri().path().strip_prefix("/webhooks/")? {
+        "mlflow" => Some(Source::Mlflow),
+        "generic" => Some(Source::Generic),
+        _ => None,
+    }
+}
+
+fn prove(web: &Web, source: Source, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<Proof, ProofError> {
+    let headers = Headers::from_pairs(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
+    match source {
+        Source::Mlflow => verify_mlflow(&headers, body, &web.settings().mlflow_secrets, now),
+        Source::Generic => verify_standard(&headers, body, &web.settings().generic_secrets, now),
+        Source::Github | Source::Argocd | Source::Api => Err(ProofError::NoSecret),
+    }
+}
+
+fn read_event(source: Source, proof: Proof, body: Bytes, now: Timestamp) -> Answer<NewDelivery> {
+    let parsed = match source {
+        Source::Mlflow => mlflow::parse(&body),
+        _ => standard::parse(&body),
+    };
+    let event = match parsed {
+        Ok(event) => event,
+        Err(ParseError::Refused(refusal)) => return Err(refusal.into()),
+        Err(error) => return Err(Problem::malformed(error.to_string())),
+    };
+    let body = String::from_utf8(body.into()).map_err(|_| Problem::malformed("the body is not UTF-8"))?;
+    Ok(NewDelivery { source, id: proof.delivery_id, received_at: now, body, event })
+}
+
+/// The one answer to whatever is not proven: it does not say what is missing, which the log and the doctor do.
+fn unproven(web: &Web, source: Option<Source>, why: &str) -> Problem {
+    let shown = source.map_or("unknown", Source::as_str);
+    tracing::warn!(delivery.source = shown, "A delivery to `{shown}` is not believed: {why}");
+    turned_away(web, source, "unauthorized");
+    let problem = Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", "the delivery is not proven authentic");
+    problem.cure("`kmlflow doctor webhook` says why a signature does not match")
+}
+
+fn turned_away(web: &Web, source: Option<Source>, outcome: &'static str) {
+    if let Some(source) = source {
+        web.handle().count_turned_away(source, outcome);
+    }
+}
