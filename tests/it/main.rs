@@ -2,5 +2,6 @@
 
 #![cfg(test)]
 
+mod seldon_crd;
 mod tidy;
 mod transitions;
