@@ -276,3 +276,12 @@ fn headers_are_read_from_what_curl_and_logs_show() {
     assert_eq!(headers.text("x-mlflow-signature"), Some("v1,a="));
     assert_eq!(headers.text("host"), Some("a:1"));
 }
+
+#[test]
+fn a_body_of_the_largest_size_is_tried_with_single_mistakes_only() {
+    let large = format!("{{\"a\": \"{}\"}}", "x".repeat(1024 * 1024 - 9));
+    let double = with_body(&large, &format!("{large}\n"));
+    let key = format!("{SECRET}\n");
+    let signature = v1(key.as_bytes(), &message(&format!("{large}\n")));
+    assert_eq!(diagnose(&Exhibit { body: double.body, ..mlflow(SECRET, &signature) }).code, "wrong-secret");
+}
