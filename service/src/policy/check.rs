@@ -151,10 +151,10 @@ fn check_defaults(defaults: &PolicyDefaults, found: &mut Violations) {
         serving.check("defaults.serving", found);
     }
     // A plain model shows whether the template works at all.
-    if let (Ok(model), Ok(version)) = (ModelName::parse("model"), Version::parse("1")) {
-        if let Err(error) = image_for(defaults, &model, &version) {
-            found.add("defaults.image", error.what());
-        }
+    if let (Ok(model), Ok(version)) = (ModelName::parse("model"), Version::parse("1"))
+        && let Err(error) = image_for(defaults, &model, &version)
+    {
+        found.add("defaults.image", error.what());
     }
 }
 

@@ -41,9 +41,8 @@ impl From<InvalidName> for Useless {
 
 fn change(envelope: &Object) -> Result<RegistryChange, Useless> {
     let event = format!("{}.{}", text(envelope, "entity")?, text(envelope, "action")?);
-    let data = match envelope.get("data") {
-        Some(Value::Object(data)) => data,
-        _ => return Err(Useless(format!("`{}` has no object `data`", shown(&event)))),
+    let Some(Value::Object(data)) = envelope.get("data") else {
+        return Err(Useless(format!("`{}` has no object `data`", shown(&event))));
     };
     let fact = match event.as_str() {
         "registered_model.created" => RegistryFact::ModelCreated,
