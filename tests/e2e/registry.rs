@@ -138,13 +138,6 @@ fn hostile_names_and_tags_stay_data() {
     ];
     for (number, name) in names.iter().enumerate() {
         let version = "1";
-        server.deliver_and_settle(&Delivery::tag(
-            &format!("t-{number}"),
-            name,
-            version,
-            "validation_status",
-            "approved",
-        ));
         let state = server.deliver_and_settle(&Delivery::alias(&format!("n-{number}"), name, "champion", version));
         let state = state["state"].as_str().unwrap();
         assert!(["applied", "ignored", "refused"].contains(&state), "{name:?}: {state}");

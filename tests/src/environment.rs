@@ -25,7 +25,16 @@ impl TestEnvironment {
     /// # Panics
     /// When the machine has no place for a temporary directory.
     pub fn new() -> Self {
-        let root = tempfile::Builder::new().prefix("kmlflow-test-").tempdir().expect("a temporary directory");
+        Self::below(&std::env::temp_dir())
+    }
+
+    /// Makes an empty one in a folder of one's choice: a disk, where the temporary directory may be memory.
+    ///
+    /// # Panics
+    /// When the folder cannot take it.
+    pub fn below(folder: &Path) -> Self {
+        let builder = tempfile::Builder::new().prefix("kmlflow-test-").tempdir_in(folder);
+        let root = builder.expect("a temporary directory");
         std::fs::create_dir(root.path().join("home")).expect("a home directory");
         Self { root }
     }

@@ -103,6 +103,7 @@ impl Request {
     /// # Panics
     /// When there is no answer.
     #[track_caller]
+    #[must_use = "assert what was answered"]
     pub fn send(&self, address: SocketAddr) -> Response {
         self.try_send(address).unwrap_or_else(|error| panic!("{} {}: no answer: {error}", self.method, self.path))
     }
@@ -125,9 +126,37 @@ impl Request {
     }
 }
 
+/// A connection that is kept for the next request.
+pub struct Connection {
+    host: String,
+    reader: BufReader<TcpStream>,
+}
+
+impl Connection {
+    /// Connects.
+    ///
+    /// # Panics
+    /// When nobody listens.
+    pub fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("a connection");
+        stream.set_nodelay(true).expect("a socket option");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("a time limit");
+        Self { host: address.to_string(), reader: BufReader::new(stream) }
+    }
+
+    /// Sends a request and reads the answer.
+    ///
+    /// # Panics
+    /// When the connection breaks.
+    #[track_caller]
+    pub fn send(&mut self, request: &Request) -> Response {
+        self.reader.get_mut().write_all(&request.to_bytes(&self.host, true)).expect("a request");
+        Response::read(&mut self.reader, false).expect("an answer")
+    }
+}
+
 /// What came back.
 #[derive(Debug, Clone)]
-#[must_use = "assert what was answered"]
 pub struct Response {
     pub status: u16,
     pub headers: Vec<(String, String)>,

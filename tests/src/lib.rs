@@ -23,5 +23,5 @@ pub mod git;
 pub use delivery::{Delivery, Signing};
 pub use environment::TestEnvironment;
 pub use git::{Checkout, Commit};
-pub use http::{Request, Response};
+pub use http::{Connection, Request, Response};
 pub use server::{Server, ServerBuilder};

@@ -161,6 +161,7 @@ impl<'a> Server<'a> {
 
     /// Asks the API as the administrator; `path` begins after `/api/v1`.
     #[track_caller]
+    #[must_use = "assert what was answered"]
     pub fn api(&self, method: &str, path: &str, body: Option<&Value>) -> Response {
         let request = Request::new(method, &format!("/api/v1{path}")).bearer(&self.token());
         body.map_or_else(|| request.clone(), |body| request.clone().json(body)).send(self.address)
@@ -174,18 +175,21 @@ impl<'a> Server<'a> {
 
     /// Creates or changes a release: `production/models/fraud`.
     #[track_caller]
+    #[must_use = "assert what was answered"]
     pub fn put(&self, release: &str, body: &Value) -> Response {
         self.api("PUT", &format!("/releases/{release}"), Some(body))
     }
 
     /// Acts on a release: `production/models/fraud`, `promote`.
     #[track_caller]
+    #[must_use = "assert what was answered"]
     pub fn act(&self, release: &str, act: &str, body: Option<&Value>) -> Response {
         self.api("POST", &format!("/releases/{release}/{act}"), body)
     }
 
     /// Signs a delivery with the live secret and posts it.
     #[track_caller]
+    #[must_use = "assert what was answered"]
     pub fn deliver(&self, delivery: &Delivery) -> Response {
         delivery.sign(&self.secret(delivery.signing)).send(self.address)
     }

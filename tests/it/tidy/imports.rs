@@ -7,7 +7,7 @@ const MAP: &[(&str, &[&str])] = &[
     // The words.
     ("names", &[]),
     ("clock", &[]),
-    ("command", &[]),
+    ("command", &["names"]),
     ("access", &["names"]),
     ("release", &["names"]),
     ("event", &["names", "release"]),

@@ -1,0 +1,73 @@
+//! The bench: what the service costs, as ratios to a contender or to the machine's own limits in the same run.
+//!
+//! Absolute times are printed for orientation only. Contenders take turns in small chunks, so that what disturbs one disturbs all.
+
+mod commits;
+mod machine;
+mod receiver;
+mod report;
+mod start;
+mod syncs;
+mod templates;
+
+use std::path::PathBuf;
+
+use report::Report;
+
+/// How much of everything.
+pub struct Sizes {
+    /// Rounds in which contenders take turns.
+    rounds: usize,
+    /// Releases of the small and the large repository.
+    present: [usize; 2],
+    /// Namespaces of the large repository.
+    namespaces: usize,
+    /// Requests that wait before they are let through at once.
+    backlog: usize,
+    /// Deliveries per contender and round.
+    deliveries: usize,
+    /// Renders per contender and round.
+    renders: usize,
+}
+
+/// What the bench proves.
+const FULL: Sizes =
+    Sizes { rounds: 7, present: [10, 10_000], namespaces: 100, backlog: 1_000, deliveries: 4_000, renders: 200 };
+
+/// That it runs at all.
+const SMOKE: Sizes = Sizes { rounds: 2, present: [2, 12], namespaces: 3, backlog: 12, deliveries: 64, renders: 2 };
+
+/// Where things are.
+pub struct Bench {
+    sizes: Sizes,
+    python: PathBuf,
+    /// A folder on the disk, not in memory.
+    folder: PathBuf,
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let after = |name: &str| arguments.iter().skip_while(|argument| *argument != name).nth(1).cloned();
+    let smoke = arguments.iter().any(|argument| argument == "--smoke");
+    let folder = tests::environment::repository_root().join("target/bench");
+    std::fs::create_dir_all(&folder).expect("a folder for the bench");
+    let python = PathBuf::from(after("--python").unwrap_or_else(|| "python3".to_owned()));
+    let bench = Bench { sizes: if smoke { SMOKE } else { FULL }, python, folder };
+
+    let mut report = Report::new(smoke);
+    let parts: [(&str, fn(&Bench, &mut Report)); 5] = [
+        ("requests to commits", commits::measure),
+        ("syncs", syncs::measure),
+        ("receiver", receiver::measure),
+        ("templates", templates::measure),
+        ("start and memory", start::measure),
+    ];
+    let only = after("--only");
+    for (name, part) in
+        parts.into_iter().filter(|(name, _)| only.as_ref().is_none_or(|only| name.contains(only.as_str())))
+    {
+        eprintln!("measuring: {name}");
+        part(&bench, &mut report);
+    }
+    std::process::exit(report.end(&bench.folder.join("table.md")));
+}

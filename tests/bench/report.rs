@@ -1,0 +1,68 @@
+//! The table.
+
+use std::path::Path;
+
+/// One line of the table.
+struct Line {
+    what: String,
+    goal: String,
+    measured: String,
+    /// None: printed for orientation.
+    holds: Option<bool>,
+}
+
+/// The table as it grows.
+pub struct Report {
+    smoke: bool,
+    lines: Vec<Line>,
+}
+
+impl Report {
+    /// An empty one. In a smoke run nothing that was measured decides anything.
+    pub fn new(smoke: bool) -> Self {
+        Self { smoke, lines: Vec::new() }
+    }
+
+    /// A figure that has to be at most this.
+    pub fn at_most(&mut self, what: &str, measured: f64, limit: f64, unit: &str) {
+        self.add(what, format!("≤ {limit}{unit}"), format!("{measured:.2}{unit}"), Some(measured <= limit));
+    }
+
+    /// A figure that has to be at least this.
+    pub fn at_least(&mut self, what: &str, measured: f64, limit: f64, unit: &str) {
+        self.add(what, format!("≥ {limit}{unit}"), format!("{measured:.2}{unit}"), Some(measured >= limit));
+    }
+
+    /// A figure for orientation.
+    pub fn beside(&mut self, what: &str, measured: String) {
+        self.add(what, String::new(), measured, None);
+    }
+
+    fn add(&mut self, what: &str, goal: String, measured: String, holds: Option<bool>) {
+        eprintln!("  {what}: {measured} {goal}");
+        self.lines.push(Line { what: what.to_owned(), goal, measured, holds });
+    }
+
+    /// Prints and keeps the table; returns the exit code.
+    pub fn end(&self, file: &Path) -> i32 {
+        let mut table = String::from("| What | Goal | Here | |\n| --- | --- | --- | --- |\n");
+        for Line { what, goal, measured, holds } in &self.lines {
+            let verdict = match holds {
+                Some(true) => "holds",
+                Some(false) => "does not hold",
+                None => "",
+            };
+            table.push_str(&format!("| {what} | {goal} | {measured} | {verdict} |\n"));
+        }
+        println!("{table}");
+        if self.smoke {
+            // It ran; with sizes like these the figures mean nothing.
+            println!("{} passed, 0 failed", self.lines.len());
+            return 0;
+        }
+        if let Err(error) = std::fs::write(file, &table) {
+            eprintln!("the table is not kept in {}: {error}", file.display());
+        }
+        i32::from(self.lines.iter().any(|line| line.holds == Some(false)))
+    }
+}
