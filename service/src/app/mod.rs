@@ -2,21 +2,40 @@
 //!
 //! Knows everybody; nobody but `main` knows it.
 
+mod first_start;
+mod git_door;
+mod server;
+mod settings;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use axum::Router;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
+use crate::command::Git;
 use crate::config::Config;
+use crate::git::serve::SmartServer;
+use crate::web::{self, Web};
+use crate::worker::{self, Worker};
+
+/// How long requests under way may take once the service is told to stop: as long as a change may wait for its answer.
+const DRAIN: Duration = Duration::from_secs(10);
 
 /// A service that is ready and answers.
 pub struct Service {
     announcement: Announcement,
+    worker: Worker,
+    doors: Vec<(TcpListener, Router)>,
+    stop: CancellationToken,
 }
 
 /// What a start has to say to the person who started it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Announcement {
     /// Where it listens.
     pub address: SocketAddr,
@@ -58,14 +77,43 @@ pub async fn run(
 /// Starts the service on a listener.
 ///
 /// # Errors
-/// It could not start: the data directory, a secret, the store or the repository is not usable, or it would listen beyond loopback without secrets.
-pub async fn start(_config: Config, _listener: TcpListener) -> Result<Service, StartError> {
-    todo!()
+/// It could not start: the data directory, a secret, the store or the repository is not usable, or it would listen beyond loopback
+/// without secrets.
+pub async fn start(config: Config, listener: TcpListener) -> Result<Service, StartError> {
+    let address = listener.local_addr().map_err(|error| StartError::new(format!("the listener has no address: {}", error.kind())))?;
+    settings::check_reach(&config, address)?;
+    let clock = Clock::system();
+    let data_dir = first_start::data_dir(config.data_dir())?;
+    let secrets = first_start::Secrets::read_or_make(&data_dir)?;
+    let git = Git::find(crate::config::environment().get("PATH").map(String::as_str)).await;
+    let git = git.map_err(|error| StartError::new(error.to_string()))?;
+    let (handle, worker) = worker::open(settings::of_worker(&config, &data_dir)?, clock.clone()).await?;
+    let new_admin_token = first_start::admin_token(&data_dir, &handle.accounts()).await?;
+    let code = first_start::fresh_token()?;
+    let stop = CancellationToken::new();
+    let settings = settings::of_web(&config, &secrets, address, &code.hash())?;
+    let url = settings.public_url.clone();
+    let web = Web::new(handle.clone(), clock, settings, stop.clone());
+    let repository = SmartServer::new(git, handle.repository_path());
+    let door = git_door::router(web.clone(), handle, repository, address.ip().is_loopback());
+    let mut doors = vec![(listener, web::router(web.clone(), door))];
+    if let Some(internal) = config.internal_listen {
+        doors.push((server::bind(internal).await?, web::internal_router(web)));
+    }
+    let announcement = Announcement {
+        address,
+        sign_in_url: format!("{url}/#{}", code.reveal()),
+        repository_url: format!("{url}{}", git_door::MOUNT),
+        url,
+        data_dir,
+        new_admin_token,
+    };
+    Ok(Service { announcement, worker, doors, stop })
 }
 
 /// The OpenAPI document of what is served, as JSON.
 pub fn openapi() -> String {
-    todo!()
+    web::document().to_pretty_json().unwrap_or_default()
 }
 
 impl Service {
@@ -76,6 +124,47 @@ impl Service {
 
     /// Serves until `shutdown` is done, then ends what is under way.
     pub async fn run_until(self, shutdown: impl Future<Output = ()> + Send + 'static) {
+        let Self { announcement: _, worker, doors, stop } = self;
+        let drained = CancellationToken::new();
+        let working = tokio::spawn(worker.run(drained.clone().cancelled_owned()));
+        let serving: Vec<_> =
+            doors.into_iter().map(|(listener, router)| tokio::spawn(server::serve(listener, router, stop.clone(), DRAIN))).collect();
         shutdown.await;
+        tracing::info!("The service was told to stop and ends what is under way");
+        stop.cancel();
+        for door in serving {
+            if door.await.is_err() {
+                tracing::error!("A door did not end by itself");
+            }
+        }
+        // The worker ends last: requests under way wait for it.
+        drained.cancel();
+        if working.await.is_err() {
+            tracing::error!("The worker did not end by itself");
+        }
+    }
+}
+
+impl StartError {
+    /// An error that speaks for itself.
+    fn new(sentence: impl Into<String>) -> Self {
+        Self { sentence: sentence.into(), cure: None }
+    }
+
+    fn cure(self, cure: impl Into<String>) -> Self {
+        Self { cure: Some(cure.into()), ..self }
+    }
+}
+
+impl From<worker::OpenError> for StartError {
+    fn from(error: worker::OpenError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+/// Neither the code that signs in nor the token ever shows.
+impl std::fmt::Debug for Announcement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Announcement").field("address", &self.address).field("data_dir", &self.data_dir).finish_non_exhaustive()
     }
 }

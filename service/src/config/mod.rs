@@ -188,6 +188,11 @@ impl Config {
         given.unwrap_or_else(|| format!("http://localhost:{}", bound.port()))
     }
 
+    /// The address that others reach the service by, if one was given: one that is worked out may change with the next start.
+    pub fn given_public_url(&self) -> Option<&str> {
+        self.public_url.as_deref().map(|url| url.trim_end_matches('/'))
+    }
+
     /// The image that serves an artifact where a request names none, and what it loads.
     pub fn default_runtime(&self) -> Option<(&str, &RuntimeConfig)> {
         self.runtimes.iter().find(|(_, runtime)| runtime.default).map(|(image, runtime)| (image.as_str(), runtime))

@@ -8,6 +8,7 @@ use axum::http::HeaderMap;
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use futures_util::Stream;
+use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -34,13 +35,13 @@ async fn stream(
     headers: HeaderMap,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
-    let notices = visible(web.handle().subscribe(last), caller);
+    let notices = visible(web.handle().subscribe(last), caller, web.0.stop.clone());
     Sse::new(notices).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("still there"))
 }
 
-fn visible(mut subscription: Subscription, caller: Caller) -> impl Stream<Item = Result<Event, Infallible>> {
+fn visible(mut subscription: Subscription, caller: Caller, stop: CancellationToken) -> impl Stream<Item = Result<Event, Infallible>> {
     async_stream::stream! {
-        while let Some(notice) = subscription.next().await {
+        while let Some(Some(notice)) = stop.run_until_cancelled(subscription.next()).await {
             if sees(&caller, &notice) {
                 yield Ok(Event::default().id(notice.id.to_string()).event(notice.kind).data(notice.data.to_string()));
             }

@@ -31,6 +31,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use ipnet::IpNet;
+use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -75,11 +76,12 @@ struct Shared {
     sessions: sessions::Sessions,
     failed_sign_ins: limits::RateLimit,
     doctor_visits: limits::RateLimit,
+    stop: CancellationToken,
 }
 
 impl Web {
-    /// Puts together what the handlers share.
-    pub fn new(handle: Handle, clock: Clock, settings: Settings) -> Self {
+    /// Puts together what the handlers share; `stop` ends what would go on without end.
+    pub fn new(handle: Handle, clock: Clock, settings: Settings, stop: CancellationToken) -> Self {
         let accounts = handle.accounts();
         Self(Arc::new(Shared {
             handle,
@@ -89,6 +91,7 @@ impl Web {
             sessions: sessions::Sessions::default(),
             failed_sign_ins: limits::RateLimit::per_minute(limits::FAILED_SIGN_INS_PER_MINUTE),
             doctor_visits: limits::RateLimit::per_minute(limits::DOCTOR_VISITS_PER_MINUTE),
+            stop,
         }))
     }
 
@@ -156,6 +159,16 @@ fn finish(router: Router, web: &Web) -> Router {
             Problem::internal().into_response()
         }))
         .layer(from_fn_with_state(web.clone(), access_log::layer))
+}
+
+/// A problem for something that is not there.
+pub fn not_found(detail: &str) -> Problem {
+    Problem::not_found(detail)
+}
+
+/// A problem for something that the caller may not, with what helps.
+pub fn forbidden(detail: String, cure: String) -> Problem {
+    Problem::forbidden(detail).cure(cure)
 }
 
 /// The roles by what they may do, in the words of a refusal.

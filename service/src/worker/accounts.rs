@@ -53,20 +53,20 @@ impl Accounts {
     /// The store does not answer, or the machine has no randomness.
     pub async fn create_token(&self, wanted: WantedToken) -> Result<(Token, ClearToken), Fault> {
         let clear = ClearToken::generate().map_err(|_| Fault::Internal)?;
-        let token = self.keep_token(wanted, &clear.hash()).await?;
+        let token = self.keep_token(wanted, &clear.hash()).await?.ok_or(Fault::Internal)?;
         Ok((token, clear))
     }
 
-    /// Keeps a token whose clear text the caller has.
+    /// Keeps a token whose clear text the caller has. None: it is known already, and may have been revoked.
     ///
     /// # Errors
-    /// The store does not answer, or knows the token already.
-    pub async fn keep_token(&self, wanted: WantedToken, hash: &TokenHash) -> Result<Token, Fault> {
+    /// The store does not answer.
+    pub async fn keep_token(&self, wanted: WantedToken, hash: &TokenHash) -> Result<Option<Token>, Fault> {
         let WantedToken { name, role, scopes, expires_at } = wanted;
         let id = uuid::Uuid::now_v7().to_string();
         let token = Token { id, name, role, scopes, created_at: self.clock.now(), expires_at, revoked_at: None };
         let new = NewToken { token: token.clone(), hash: hash.clone() };
-        if self.store.create_token(new).await.map_err(fault)? { Ok(token) } else { Err(Fault::Internal) }
+        Ok(self.store.create_token(new).await.map_err(fault)?.then_some(token))
     }
 
     /// Revokes a token. Says whether there was one that was not revoked yet.

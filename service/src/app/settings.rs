@@ -1,0 +1,113 @@
+//! The configuration, taken apart into what each part needs.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::StartError;
+use super::first_start::Secrets;
+use crate::access::TokenHash;
+use crate::config::{Config, ConfigError, EnvironmentConfig, SecretText, SenderConfig};
+use crate::git::{self, Author};
+use crate::plan::EnvironmentTarget;
+use crate::release::{Links, Serving};
+use crate::render::Templates;
+use crate::webhook::signature::{Secret, SecretError};
+use crate::worker::EnvironmentSettings;
+use crate::{web, worker};
+
+/// Who makes the commits.
+const AUTHOR: (&str, &str) = ("Kmlflow", "kmlflow@localhost");
+
+/// The longest template that is read, in bytes; the built-in ones have a few thousand.
+const TEMPLATE_BYTES_MAX: u64 = 1 << 20;
+
+/// Refuses to be reached from elsewhere with nothing but the secrets that the first start made for this machine.
+pub(super) fn check_reach(config: &Config, address: SocketAddr) -> Result<(), StartError> {
+    let senders = [("webhooks.mlflow.secret_files", &config.webhooks.mlflow), ("webhooks.generic.secret_files", &config.webhooks.generic)];
+    let missing: Vec<&str> = senders.iter().filter(|(_, sender)| sender.secrets.is_empty()).map(|(key, _)| *key).collect();
+    if address.ip().is_loopback() || missing.is_empty() {
+        return Ok(());
+    }
+    let missing = missing.join("` and `");
+    let sentence = format!("listening on {address}, beyond this machine, needs webhook secrets, and `{missing}` are not set");
+    Err(StartError::new(sentence).cure("name a file with a secret for each, or listen on 127.0.0.1"))
+}
+
+/// What the worker needs.
+pub(super) fn of_worker(config: &Config, data_dir: &Path) -> Result<worker::Settings, StartError> {
+    let environments = config.environments.iter().map(|(name, environment)| (name.clone(), of_environment(config, environment)));
+    let runtime = config.default_runtime().map(|(image, _)| image.to_owned());
+    Ok(worker::Settings {
+        data_dir: data_dir.to_owned(),
+        store_url: config.store.url.clone(),
+        seed: git::seed(),
+        author: Author { name: AUTHOR.0.to_owned(), email: AUTHOR.1.to_owned() },
+        environments: environments.collect(),
+        templates: templates(config.templates_dir.as_deref())?,
+        serving: Serving { runtime, ..Serving::defaults() },
+    })
+}
+
+/// What the doors and pages need.
+pub(super) fn of_web(
+    config: &Config,
+    made: &Secrets,
+    address: SocketAddr,
+    sign_in_code: &TokenHash,
+) -> Result<web::Settings, StartError> {
+    let webhooks = &config.webhooks;
+    Ok(web::Settings {
+        mlflow_secrets: live(&webhooks.mlflow, &made.mlflow, "mlflow", Secret::parse)?,
+        generic_secrets: live(&webhooks.generic, &made.generic, "generic", Secret::parse_standard)?,
+        allow_from: webhooks.allow_from.clone(),
+        trusted_proxies: webhooks.trusted_proxies.clone(),
+        public_url: config.public_url(address),
+        sign_in_code: sign_in_code.clone(),
+        with_health: config.internal_listen.is_none(),
+    })
+}
+
+fn of_environment(config: &Config, environment: &EnvironmentConfig) -> EnvironmentSettings {
+    let EnvironmentConfig { cluster, namespace_prefix, host_suffix, mode: _, blind_delay, new_releases_per_minute } = environment.clone();
+    // An address that was worked out changes with the port; a link that stays in Git needs one that was given.
+    let links = Links { release: config.given_public_url().map(ToOwned::to_owned), ..config.links.clone() };
+    let (gateway, monitoring) = (config.routing.gateway.clone(), config.monitoring.clone());
+    let target = EnvironmentTarget { cluster, namespace_prefix, host_suffix, gateway, monitoring, links };
+    EnvironmentSettings { target, blind_delay, new_releases_per_minute }
+}
+
+/// Every live secret of a sender: the configured ones or, where there is none, the one that the first start made.
+fn live(
+    configured: &SenderConfig,
+    made: &SecretText,
+    name: &str,
+    parse: fn(&str) -> Result<Secret, SecretError>,
+) -> Result<Vec<Secret>, StartError> {
+    let texts = if configured.secrets.is_empty() { std::slice::from_ref(made) } else { &configured.secrets };
+    let parsed = texts.iter().map(|text| parse(text.expose())).collect::<Result<_, _>>();
+    parsed.map_err(|error| StartError::new(format!("a secret of `webhooks.{name}` cannot be used: {error}")))
+}
+
+fn templates(dir: Option<&Path>) -> Result<Templates, StartError> {
+    let Some(dir) = dir else { return Ok(Templates::built_in()) };
+    let fails = |error: std::io::Error| {
+        StartError::new(format!("`templates_dir` {} cannot be read: {}", dir.display(), error.kind())).cure("check its path and owner")
+    };
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).map_err(fails)? {
+        let entry = entry.map_err(fails)?;
+        let metadata = entry.metadata().map_err(fails)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if metadata.is_file() && metadata.len() <= TEMPLATE_BYTES_MAX && !name.starts_with('.') {
+            files.insert(name, std::fs::read_to_string(entry.path()).map_err(fails)?);
+        }
+    }
+    Templates::with_overrides(files).map_err(|error| StartError::new(format!("a template in `templates_dir` cannot be used: {error}")))
+}
+
+impl From<ConfigError> for StartError {
+    fn from(error: ConfigError) -> Self {
+        Self::new(error.sentence).cure(error.cure)
+    }
+}
