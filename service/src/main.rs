@@ -1,1 +1,52 @@
-fn main(){}
+//! The program: the command line, and the service behind `serve` and `demo`.
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use kmlflow::app::{self, Announcement, StartError};
+use kmlflow::cli::{self, CliError, Exit, LogFormat, Started};
+use kmlflow::config::{self, Config, Environment};
+use kmlflow::telemetry;
+use tokio::net::TcpListener;
+
+/// This program, as the command line sees it.
+struct Program<'e>(&'e Environment);
+
+impl cli::Program for Program<'_> {
+    async fn serve(
+        &self,
+        config: Config,
+        listener: TcpListener,
+        ready: impl FnOnce(&Started) + Send,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), CliError> {
+        let announce = |announcement: &Announcement| {
+            let Announcement { address, url, sign_in_url, repository_url, data_dir, new_admin_token } =
+                announcement.clone();
+            ready(&Started { address, url, sign_in_url, repository_url, data_dir, new_admin_token });
+        };
+        app::run(config, listener, announce, shutdown).await.map_err(|StartError { sentence, cure }| CliError {
+            sentence,
+            hint: cure,
+            exit: Exit::Failed,
+        })
+    }
+
+    fn openapi(&self) -> String {
+        app::openapi()
+    }
+
+    fn log(&self, format: LogFormat, level: &str) {
+        let format = match format {
+            LogFormat::Text => telemetry::Format::Text,
+            LogFormat::Json => telemetry::Format::Json,
+        };
+        telemetry::init(format, self.0.get("RUST_LOG").map(String::as_str), level, config::color_allowed(self.0));
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let environment = config::environment();
+    cli::run(std::env::args_os(), &environment, &Program(&environment)).await.into()
+}

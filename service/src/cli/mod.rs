@@ -1,1 +1,243 @@
-//! (to come)
+//! The command line: one file per command or close family. A client of the API; `render`, `doctor`, `backup` and `restore` work offline.
+//!
+//! Ends at the API: what a release is and what may be done with it is decided by the service.
+
+mod act;
+mod args;
+mod backup;
+mod client;
+mod completion;
+mod deliveries;
+mod demo;
+mod doctor;
+mod error;
+mod history;
+mod hold;
+mod list;
+mod manifests;
+mod output;
+mod policy;
+mod release;
+mod render;
+mod rerender;
+mod serve;
+mod story;
+mod table;
+mod token;
+mod usage;
+mod views;
+mod watch;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+
+use self::client::Client;
+use self::output::{Format, Output};
+use crate::config::{ClientSettings, Config, Environment, color_allowed};
+
+pub use self::error::{CliError, Exit};
+
+/// The program that holds the command line: what only it can do, because the command line is a client of the service.
+pub trait Program {
+    /// Runs the service until `shutdown` is done; `ready` is called once it answers.
+    fn serve(
+        &self,
+        config: Config,
+        listener: TcpListener,
+        ready: impl FnOnce(&Started) + Send,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> impl Future<Output = Result<(), CliError>> + Send;
+
+    /// The OpenAPI document of what is served, as JSON.
+    fn openapi(&self) -> String;
+
+    /// Begins to log, at a level unless the environment names another.
+    fn log(&self, format: LogFormat, level: &str);
+}
+
+/// What there is to say about a start.
+#[derive(Debug, Clone)]
+pub struct Started {
+    pub address: SocketAddr,
+    /// The address as others reach it.
+    pub url: String,
+    /// The page, with the code that signs in.
+    pub sign_in_url: String,
+    /// The embedded repository's clone address.
+    pub repository_url: String,
+    pub data_dir: PathBuf,
+    /// The admin token, if this start made it.
+    pub new_admin_token: Option<String>,
+}
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For a person.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// GitOps release service: a model registered in MLflow becomes a live, watched endpoint because a commit says so.
+#[derive(Debug, Parser)]
+#[command(name = "kmlflow", version, arg_required_else_help = true, max_term_width = 110, after_help = usage::KMLFLOW)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+struct Common {
+    /// How data is printed.
+    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Format,
+    /// Address of the service; KMLFLOW_URL, or the local service, unless given.
+    #[arg(long, global = true, value_name = "URL")]
+    url: Option<String>,
+    /// File with the token; KMLFLOW_TOKEN, or the local service's own, unless given.
+    #[arg(long, global = true, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::ServeArgs),
+    Demo(demo::DemoArgs),
+    Release(release::ReleaseArgs),
+    List(list::ListArgs),
+    Get(list::GetArgs),
+    History(history::HistoryArgs),
+    Manifests(manifests::ManifestsArgs),
+    Diff(manifests::DiffArgs),
+    Watch(watch::WatchArgs),
+    Advance(act::AdvanceArgs),
+    Promote(act::PromoteArgs),
+    Rollback(act::RollbackArgs),
+    Pause(act::PauseArgs),
+    Resume(act::ResumeArgs),
+    Abort(act::AbortArgs),
+    Weights(act::WeightsArgs),
+    Retract(act::RetractArgs),
+    Hold(hold::HoldArgs),
+    Unhold(hold::UnholdArgs),
+    Render(render::RenderArgs),
+    Rerender(rerender::RerenderArgs),
+    #[command(subcommand)]
+    Deliveries(deliveries::DeliveriesCommand),
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+    #[command(subcommand)]
+    Doctor(doctor::DoctorCommand),
+    Backup(backup::BackupArgs),
+    Restore(backup::RestoreArgs),
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    Openapi(completion::OpenapiArgs),
+    Completion(completion::CompletionArgs),
+}
+
+/// What every command has at hand.
+struct Context {
+    client: Client,
+    output: Output,
+    now: Timestamp,
+}
+
+/// Reads the command line, does what it says and prints what came of it.
+pub async fn run(
+    arguments: impl IntoIterator<Item = std::ffi::OsString>,
+    environment: &Environment,
+    program: &impl Program,
+) -> Exit {
+    let color = color_allowed(environment);
+    let Cli { command, common } = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage::explain(&error, &Output::new(Format::Text, color)),
+    };
+    let output = Output::new(common.output, color);
+    match dispatch(command, &common, environment, output, program).await {
+        Ok(exit) => exit,
+        Err(error) => {
+            output.error(&error);
+            error.exit
+        }
+    }
+}
+
+/// Commands that need no service first, then those that are clients of one.
+async fn dispatch(
+    command: Command,
+    common: &Common,
+    environment: &Environment,
+    output: Output,
+    program: &impl Program,
+) -> Result<Exit, CliError> {
+    match command {
+        Command::Serve(args) => return serve::run(args, environment, output, program).await,
+        Command::Demo(args) => return demo::run(args, environment, output, program).await,
+        Command::Render(args) => return render::run(&args, output),
+        Command::Doctor(command) => return doctor::run(command, environment, output),
+        Command::Backup(args) => return backup::backup(args, environment, output).await,
+        Command::Restore(args) => return backup::restore(args, environment, output).await,
+        Command::Openapi(args) => return completion::openapi(args, output, &program.openapi()),
+        Command::Completion(args) => return completion::run(args, output),
+        command => {
+            let settings = ClientSettings::find(common.url.as_deref(), common.token_file.as_deref(), environment)?;
+            let ctx = Context { client: Client::new(&settings)?, output, now: Timestamp::now() };
+            ask(command, &ctx).await
+        }
+    }
+}
+
+async fn ask(command: Command, ctx: &Context) -> Result<Exit, CliError> {
+    match command {
+        Command::Release(args) => release::run(args, ctx).await,
+        Command::List(args) => list::list(args, ctx).await,
+        Command::Get(args) => list::get(args, ctx).await,
+        Command::History(args) => history::run(args, ctx).await,
+        Command::Manifests(args) => manifests::manifests(args, ctx).await,
+        Command::Diff(args) => manifests::diff(args, ctx).await,
+        Command::Watch(args) => watch::run(args, ctx).await,
+        Command::Advance(args) => act::run(args.into(), ctx).await,
+        Command::Promote(args) => act::run(args.into(), ctx).await,
+        Command::Rollback(args) => act::run(args.into(), ctx).await,
+        Command::Pause(args) => act::run(args.into(), ctx).await,
+        Command::Resume(args) => act::run(args.into(), ctx).await,
+        Command::Abort(args) => act::run(args.into(), ctx).await,
+        Command::Weights(args) => act::run(args.try_into()?, ctx).await,
+        Command::Retract(args) => act::run(args.into(), ctx).await,
+        Command::Hold(args) => hold::hold(args, ctx).await,
+        Command::Unhold(args) => hold::unhold(args, ctx).await,
+        Command::Rerender(args) => rerender::run(args, ctx).await,
+        Command::Deliveries(command) => deliveries::run(command, ctx).await,
+        Command::Policy(command) => policy::run(command, ctx).await,
+        Command::Token(command) => token::run(command, ctx).await,
+        // The others need no service and are done with.
+        _ => Ok(Exit::Done),
+    }
+}
+
+/// Done once the person or the machine wants an end: Ctrl-C or SIGTERM.
+async fn asked_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let interrupt = tokio::signal::ctrl_c();
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = interrupt => {}
+            _ = terminate.recv() => {}
+        },
+        Err(_) => {
+            interrupt.await.unwrap_or(());
+        }
+    }
+}

@@ -45,6 +45,9 @@ pub struct Config {
     /// Grafana's and MLflow's base addresses; the release's own link is made per release.
     pub links: Links,
     pub templates_dir: Option<PathBuf>,
+    /// `PATH`, where programs are looked for.
+    #[serde(skip)]
+    pub search_path: Option<String>,
 }
 
 /// The SQL store.
@@ -172,6 +175,7 @@ impl Config {
         })?;
         config.listen = flags.listen.unwrap_or(config.listen);
         config.data_dir = Some(data_dir);
+        config.search_path = environment.get("PATH").cloned();
         config.read_secrets(environment)?;
         config.check()?;
         Ok(config)
@@ -231,6 +235,9 @@ impl Config {
         }
         if git.url != "embedded" {
             return Err(not_supported("git.url", "embedded"));
+        }
+        if git.branch != "main" {
+            return Err(not_supported("git.branch", "main"));
         }
         for (name, environment) in environments {
             environment.check(name)?;

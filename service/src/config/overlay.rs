@@ -184,7 +184,10 @@ fn is_later(path: &str, value: &Value) -> Result<bool, ConfigError> {
 pub(super) fn not_supported(path: &str, instead: &str) -> ConfigError {
     let (sentence, cure) = match instead {
         "null" => (format!("`{path}` is not supported yet"), format!("leave `{path}` out")),
-        _ => (format!("`{path}` other than `{instead}` is not supported yet"), format!("leave `{path}` out, or set it to `{instead}`")),
+        _ => (
+            format!("`{path}` other than `{instead}` is not supported yet"),
+            format!("leave `{path}` out, or set it to `{instead}`"),
+        ),
     };
     ConfigError::new(sentence, &cure)
 }

@@ -71,13 +71,14 @@ fn the_default_file_has_every_key_and_nothing_else() {
 
 #[test]
 fn the_file_overrides_the_defaults_and_the_environment_overrides_the_file() {
-    let scene =
-        Scene::new("git: {branch: live}\nenvironments: {production: {blind_delay: 1m, host_suffix: a.example}}");
+    let scene = Scene::new(
+        "public_url: https://k.example\nenvironments: {production: {blind_delay: 1m, host_suffix: a.example}}",
+    );
     let scene = scene
         .var("KMLFLOW__ENVIRONMENTS__PRODUCTION__BLIND_DELAY", "0s")
         .var("KMLFLOW__MONITORING__LABELS", "{release: prometheus}");
     let config = scene.load().unwrap();
-    assert_eq!(config.git.branch, "live");
+    assert_eq!(config.public_url("127.0.0.1:1".parse().unwrap()), "https://k.example");
     assert_eq!(production(&config).blind_delay, Period::ZERO);
     assert_eq!(production(&config).host_suffix, "a.example");
     assert_eq!(config.monitoring.labels["release"], "prometheus");
@@ -148,6 +149,7 @@ fn a_value_that_does_not_fit_names_its_key() {
 #[test]
 fn what_is_not_there_yet_is_refused_unless_it_is_switched_off() {
     for file in [
+        "git: {branch: live}",
         "git: {url: \"https://git.example/gitops.git\"}",
         "store: {url: \"postgres://db/kmlflow\"}",
         "mlflow: {tracking_uri: http://mlflow:5000}",

@@ -2,6 +2,7 @@
 //!
 //! Knows names and what a commit does; knows no model and no template. What is committed, and when, is `worker`'s.
 
+mod bundle;
 mod draft;
 mod error;
 mod handles;
@@ -16,6 +17,7 @@ pub mod serve;
 mod tests;
 mod tree;
 
+pub use bundle::{bundle, unbundle};
 pub use draft::{Draft, Edit};
 pub use error::GitError;
 pub use history::LogEntry;

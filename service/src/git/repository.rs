@@ -188,7 +188,7 @@ const SEED_MESSAGE: &str =
     "platform: Begin the GitOps repository\n\nThe README says where to look and how to undo a release by hand.\n";
 
 /// Settings under which no push can rewrite or remove what is there, and nothing but the service's own maintenance touches objects.
-fn harden(repository: &git2::Repository) -> Result<(), GitError> {
+pub(super) fn harden(repository: &git2::Repository) -> Result<(), GitError> {
     let mut config = repository.config()?.open_level(git2::ConfigLevel::Local)?;
     for (key, value) in HARDENED {
         config.set_str(key, value)?;

@@ -250,6 +250,11 @@ impl Store {
         copy::copy(&self.readers, to).await
     }
 
+    /// Writes a whole and consistent copy of the store that a URL names into a file that is not there yet, also while a service uses it.
+    pub async fn copy(url: &str, data_dir: &Path, to: &Path) -> Result<(), StoreError> {
+        copy::copy(&connection::readers(&connection::path_of(url, data_dir)?), to).await
+    }
+
     /// Tells how often the writer did what, since the store was opened.
     pub fn writer_counts(&self) -> WriterCounts {
         self.writer.counts()

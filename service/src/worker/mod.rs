@@ -6,6 +6,7 @@ mod accounts;
 mod events;
 mod fault;
 mod handle;
+pub mod offline;
 mod settings;
 mod view;
 

@@ -1,0 +1,93 @@
+//! `kmlflow backup` and `kmlflow restore`: everything that a data directory holds in one file, and back.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::error::{CliError, Exit};
+use super::output::Output;
+use super::usage;
+use crate::config::{Config, Environment, Flags};
+use crate::worker::offline::{self, OfflineError, Premises};
+
+/// Put repository, store and secrets into one file.
+#[derive(Debug, Args)]
+#[command(after_help = usage::BACKUP)]
+pub(super) struct BackupArgs {
+    /// The file to write; it must not be there yet.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    premises: PremisesArgs,
+}
+
+/// Bring a backup back into an empty data directory.
+#[derive(Debug, Args)]
+#[command(after_help = usage::RESTORE)]
+pub(super) struct RestoreArgs {
+    /// The backup.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    premises: PremisesArgs,
+}
+
+/// Which service it is about.
+#[derive(Debug, Args)]
+struct PremisesArgs {
+    /// Configuration of the service; `kmlflow.yaml` in the data directory unless given.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Its data directory; the XDG data directory + `kmlflow` unless given.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+/// Makes a backup.
+pub(super) async fn backup(args: BackupArgs, environment: &Environment, output: Output) -> Result<Exit, CliError> {
+    let BackupArgs { file, premises } = args;
+    let config = premises.load(environment)?;
+    offline::backup(of(&config), &file).await.map_err(|error| explain(&error))?;
+    output.line(&format!(
+        "{} holds the repository, the store and the secrets; keep it as secret as they are",
+        file.display()
+    ))?;
+    Ok(Exit::Done)
+}
+
+/// Brings a backup back.
+pub(super) async fn restore(args: RestoreArgs, environment: &Environment, output: Output) -> Result<Exit, CliError> {
+    let RestoreArgs { file, premises } = args;
+    let config = premises.load(environment)?;
+    offline::restore(of(&config), &file).await.map_err(|error| explain(&error))?;
+    let dir = config.data_dir().display();
+    output.line(&format!("{dir} is as it was; `kmlflow serve --data-dir {dir}` goes on with it"))?;
+    Ok(Exit::Done)
+}
+
+impl PremisesArgs {
+    fn load(self, environment: &Environment) -> Result<Config, CliError> {
+        let Self { config, data_dir } = self;
+        Ok(Config::load(&Flags { config, data_dir, listen: None }, environment)?)
+    }
+}
+
+fn of(config: &Config) -> Premises<'_> {
+    Premises { data_dir: config.data_dir(), store_url: &config.store.url, search_path: config.search_path.as_deref() }
+}
+
+fn explain(error: &OfflineError) -> CliError {
+    let hint = match error {
+        OfflineError::Nothing => "name the data directory of the service with --data-dir",
+        OfflineError::Exists => "choose another name",
+        OfflineError::NotEmpty(_) => "bring it back into a new directory with --data-dir",
+        OfflineError::NotABackup(_) => "give a file that `kmlflow backup` has written",
+        OfflineError::StoreElsewhere => "set `store.url` to `sqlite:`",
+        OfflineError::Locked => "stop the service first",
+        OfflineError::Files(_) | OfflineError::Store(_) | OfflineError::Git(_) => {
+            "check the disk, and who may read and write there"
+        }
+        OfflineError::Program(_) => return CliError::failed(error.to_string()),
+    };
+    CliError::failed(error.to_string()).hint(hint)
+}

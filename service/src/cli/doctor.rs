@@ -1,0 +1,167 @@
+//! `kmlflow doctor webhook`: why a signature does not match, offline.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+use jiff::Timestamp;
+
+use super::error::{CliError, Exit};
+use super::output::Output;
+use super::table::{Cell, Tone, facts, plain};
+use super::usage;
+use crate::config::{DEFAULT_URL, Environment, default_data_dir, read_secret_file};
+use crate::webhook::doctor::{Diagnosis, Door, Exhibit, diagnose};
+use crate::webhook::signature::{Headers, Secret};
+
+/// The most bytes of a body that is looked at: what the doors take.
+const BODY_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Find out what is wrong.
+#[derive(Debug, Subcommand)]
+pub(super) enum DoctorCommand {
+    Webhook(WebhookArgs),
+}
+
+/// Say why a delivery's signature does not match.
+#[derive(Debug, Args)]
+#[command(after_help = usage::DOCTOR_WEBHOOK)]
+pub(super) struct WebhookArgs {
+    /// File with the headers as they were sent, one `Name: value` per line.
+    #[arg(long, value_name = "FILE")]
+    headers: PathBuf,
+    /// File with the body, byte for byte as it was sent.
+    #[arg(long, value_name = "FILE")]
+    body: PathBuf,
+    /// File with the secret; those of the data directory unless given.
+    #[arg(long, value_name = "FILE")]
+    secret_file: Vec<PathBuf>,
+    /// Which door it was sent to; told by the headers unless given.
+    #[arg(long, value_enum, value_name = "DOOR")]
+    door: Option<DoorName>,
+    /// When it arrived, such as 2026-11-23T10:00:00Z; now unless given.
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
+}
+
+/// A door as it is named in an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DoorName {
+    Mlflow,
+    Generic,
+}
+
+/// Examines a delivery and says what is wrong with it.
+pub(super) fn run(command: DoctorCommand, environment: &Environment, output: Output) -> Result<Exit, CliError> {
+    let DoctorCommand::Webhook(WebhookArgs { headers, body, secret_file, door, at }) = command;
+    let headers = parse_headers(&read(&headers)?)?;
+    let door = door.map(|door| match door {
+        DoorName::Mlflow => Door::Mlflow,
+        DoorName::Generic => Door::Standard,
+    });
+    let may_sign = !secret_file.is_empty();
+    let secrets = secrets(secret_file, environment)?;
+    let body = read(&body)?;
+    let exhibit = Exhibit {
+        door,
+        headers,
+        body,
+        secrets,
+        now: at.unwrap_or_else(Timestamp::now),
+        url: DEFAULT_URL.to_owned(),
+        may_sign,
+    };
+    let diagnosis = diagnose(&exhibit);
+    let fine = diagnosis.code == "fine";
+    let body = serde_json::to_value(&diagnosis).unwrap_or_default();
+    output.data(&body.to_string(), &body, |color| report(&diagnosis, color))?;
+    Ok(if fine { Exit::Done } else { Exit::Failed })
+}
+
+fn report(diagnosis: &Diagnosis, color: bool) -> String {
+    let Diagnosis { code, sentence, cure, also, curl } = diagnosis;
+    let tone = if *code == "fine" { Tone::Good } else { Tone::Bad };
+    let mut out = facts(
+        &[("found", Cell::new(code, tone)), ("which is", sentence.as_str().into()), ("cure", cure.as_str().into())],
+        color,
+    );
+    for sentence in also {
+        out.push_str(&format!("- {}\n", plain(sentence)));
+    }
+    format!("{out}\n{curl}\n")
+}
+
+/// The secrets to try: those of the files, or those of this machine's data directory.
+fn secrets(files: Vec<PathBuf>, environment: &Environment) -> Result<Vec<Secret>, CliError> {
+    let given = !files.is_empty();
+    let here = || {
+        default_data_dir(environment)
+            .into_iter()
+            .flat_map(|dir| ["secrets/mlflow", "secrets/generic"].map(|name| dir.join(name)))
+    };
+    let files: Vec<PathBuf> = if given { files } else { here().filter(|path| path.exists()).collect() };
+    if files.is_empty() {
+        return Err(CliError::usage("there is no secret to try on this machine").hint("name one with --secret-file"));
+    }
+    let mut secrets = Vec::new();
+    for file in &files {
+        let text = read_secret_file(file)?;
+        let secret = if text.expose().starts_with("whsec_") {
+            Secret::parse_standard(text.expose())
+        } else {
+            Secret::parse(text.expose())
+        };
+        secrets.push(secret.map_err(|error| CliError::failed(format!("{}: {error}", file.display())))?);
+    }
+    Ok(secrets)
+}
+
+/// Reads headers as `curl -v`, a proxy's log or a browser shows them: marks at the beginning of a line and the request line do not count.
+fn parse_headers(bytes: &[u8]) -> Result<Headers, CliError> {
+    let text = String::from_utf8_lossy(bytes);
+    let pair = |line: &str| {
+        let line = line.trim_start_matches(['>', '<', ' ']).trim_end();
+        let (name, value) = line.split_once(':')?;
+        let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+        is_name.then(|| (name.to_owned(), value.trim().as_bytes().to_vec()))
+    };
+    let pairs: Vec<(String, Vec<u8>)> = text.lines().filter_map(pair).collect();
+    if pairs.is_empty() {
+        return Err(CliError::usage("the file has no headers").hint("one `Name: value` per line, as they were sent"));
+    }
+    Ok(Headers::from_pairs(pairs))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, CliError> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(|error| CliError::file(path, &error))?;
+    file.take(BODY_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| CliError::file(path, &error))?;
+    if bytes.len() as u64 > BODY_BYTES_MAX {
+        return Err(CliError::new(
+            Exit::Refused,
+            format!("{} is longer than 1 MiB, which no door takes", path.display()),
+        ));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_read_as_tools_show_them() {
+        let shown =
+            "> POST /webhooks/mlflow HTTP/1.1\r\n> Content-Type: application/json\r\nX-MLflow-Delivery-Id: a:b\n\n";
+        let headers = format!("{:?}", parse_headers(shown.as_bytes()).unwrap());
+        assert!(headers.contains("content-type") && headers.contains("x-mlflow-delivery-id"), "{headers}");
+        assert!(parse_headers(b"nothing\n").is_err());
+    }
+
+    #[test]
+    fn without_any_secret_the_hint_is_to_name_one() {
+        let error = secrets(Vec::new(), &Environment::new()).unwrap_err();
+        assert_eq!(error.exit, Exit::Usage);
+        assert!(error.hint.unwrap().contains("--secret-file"));
+    }
+}

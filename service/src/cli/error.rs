@@ -1,0 +1,158 @@
+//! How a command ends: its exit code, and where it fails one sentence with what cures it.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use crate::config::ConfigError;
+use crate::names::InvalidName;
+use crate::release::Refusal;
+
+/// How a command ended, as a script sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, also when nothing had to change.
+    Done = 0,
+    /// It did not work.
+    Failed = 1,
+    /// The command was written wrongly.
+    Usage = 2,
+    /// Not allowed, or would not work (401, 403, 422, 423).
+    Refused = 3,
+    /// There is no such thing (404).
+    NotFound = 4,
+    /// Impossible from what is deployed (409, 412).
+    Conflict = 5,
+    /// Still queued when the command stopped waiting.
+    Deadline = 6,
+}
+
+impl Exit {
+    /// The exit code of an answer's status.
+    pub fn of_status(status: u16) -> Self {
+        match status {
+            200..=299 => Self::Done,
+            400 => Self::Usage,
+            401 | 403 | 422 | 423 => Self::Refused,
+            404 => Self::NotFound,
+            409 | 412 => Self::Conflict,
+            408 | 504 => Self::Deadline,
+            _ => Self::Failed,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command did not do what it was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CliError {
+    /// One sentence without a full stop; empty where nobody listens any more.
+    pub sentence: String,
+    /// A command or change that cures it.
+    pub hint: Option<String>,
+    pub exit: Exit,
+}
+
+impl CliError {
+    /// An error with its exit code and without a hint.
+    pub fn new(exit: Exit, sentence: impl Into<String>) -> Self {
+        Self { sentence: sentence.into(), hint: None, exit }
+    }
+
+    /// Something that did not work.
+    pub fn failed(sentence: impl Into<String>) -> Self {
+        Self::new(Exit::Failed, sentence)
+    }
+
+    /// A command that was written wrongly.
+    pub fn usage(sentence: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, sentence)
+    }
+
+    /// The same error with what cures it.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// A file that cannot be read or written.
+    pub fn file(path: &std::path::Path, error: &std::io::Error) -> Self {
+        Self::failed(format!("{}: {}", path.display(), error.kind()))
+            .hint("check the path and who may read and write it")
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence)
+    }
+}
+
+impl std::error::Error for CliError {}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        Self::failed(error.sentence).hint(error.cure)
+    }
+}
+
+impl From<InvalidName> for CliError {
+    fn from(error: InvalidName) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
+impl From<Refusal> for CliError {
+    fn from(refusal: Refusal) -> Self {
+        Self { sentence: refusal.reason, hint: refusal.cure, exit: Exit::Refused }
+    }
+}
+
+impl From<std::io::Error> for CliError {
+    /// Writing to the output failed. A reader that went away, such as `head`, is no failure.
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Self::new(Exit::Done, ""),
+            kind => Self::failed(format!("the output cannot be written: {kind}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_status_has_the_exit_code_of_the_interface() {
+        for (status, code) in [
+            (200, 0),
+            (201, 0),
+            (202, 0),
+            (400, 2),
+            (401, 3),
+            (403, 3),
+            (422, 3),
+            (423, 3),
+            (404, 4),
+            (409, 5),
+            (412, 5),
+            (413, 1),
+            (429, 1),
+            (500, 1),
+            (503, 1),
+            (504, 6),
+        ] {
+            assert_eq!(Exit::of_status(status) as u8, code, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_no_failure() {
+        let error = CliError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+        assert_eq!((error.exit, error.sentence.as_str()), (Exit::Done, ""));
+    }
+}

@@ -1,0 +1,116 @@
+//! The only place of the command line that prints: data on stdout, progress and errors on stderr.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use clap::ValueEnum;
+use serde_json::Value;
+
+use super::error::CliError;
+use super::table::{Tone, plain};
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(super) enum Format {
+    /// For a person.
+    #[default]
+    Text,
+    /// The API's body, unchanged.
+    Json,
+    /// The same as YAML.
+    Yaml,
+}
+
+/// Where and how a command prints.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Output {
+    format: Format,
+    color: bool,
+    error_color: bool,
+    terminal: bool,
+}
+
+impl Output {
+    /// An output in a format; colour only where it is allowed and a terminal shows it.
+    pub(super) fn new(format: Format, color_allowed: bool) -> Self {
+        let terminal = std::io::stdout().is_terminal();
+        let error_color = color_allowed && std::io::stderr().is_terminal();
+        Self { format, color: color_allowed && terminal, error_color, terminal }
+    }
+
+    /// Whether text may be coloured.
+    pub(super) fn color(&self) -> bool {
+        self.color
+    }
+
+    /// Whether a person looks at it on a terminal.
+    pub(super) fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// The format that was asked for.
+    pub(super) fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Prints data: in the format asked for, as text by `text`.
+    ///
+    /// # Errors
+    /// The output cannot be written.
+    pub(super) fn data(&self, raw: &str, body: &Value, text: impl FnOnce(bool) -> String) -> Result<(), CliError> {
+        match self.format {
+            Format::Text => self.write(&text(self.color)),
+            Format::Json => self.write(&line(raw)),
+            Format::Yaml => self.write(
+                &serde_yaml::to_string(body).map_err(|_| CliError::failed("the answer cannot be written as YAML"))?,
+            ),
+        }
+    }
+
+    /// Prints text as it is.
+    ///
+    /// # Errors
+    /// The output cannot be written.
+    pub(super) fn write(&self, text: &str) -> Result<(), CliError> {
+        let mut stdout = std::io::stdout().lock();
+        stdout.write_all(text.as_bytes())?;
+        Ok(stdout.flush()?)
+    }
+
+    /// Prints one line of data.
+    ///
+    /// # Errors
+    /// The output cannot be written.
+    pub(super) fn line(&self, text: &str) -> Result<(), CliError> {
+        self.write(&line(text))
+    }
+
+    /// Prints one line about what is going on.
+    pub(super) fn progress(&self, text: &str) {
+        self.to_stderr(&Tone::Dim.paint(&plain(text), self.error_color));
+    }
+
+    /// Prints a text on stderr as it is.
+    pub(super) fn progress_raw(&self, text: &str) {
+        self.to_stderr(text.trim_end());
+    }
+
+    /// Prints why the command ends without having done it, and what cures it.
+    pub(super) fn error(&self, error: &CliError) {
+        if error.sentence.is_empty() {
+            return;
+        }
+        self.to_stderr(&format!("{} {}", Tone::Bad.paint("Error:", self.error_color), plain(&error.sentence)));
+        if let Some(hint) = &error.hint {
+            self.to_stderr(&format!("{} {}", Tone::Strong.paint("Hint:", self.error_color), plain(hint)));
+        }
+    }
+
+    fn to_stderr(&self, text: &str) {
+        // Where even stderr is gone there is nobody left to tell.
+        drop(writeln!(std::io::stderr().lock(), "{text}"));
+    }
+}
+
+fn line(text: &str) -> String {
+    if text.ends_with('\n') { text.to_owned() } else { format!("{text}\n") }
+}

@@ -1,0 +1,78 @@
+//! `kmlflow render`: the manifests of a `release.yaml`, offline and without configuration.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::Value;
+
+use super::error::{CliError, Exit};
+use super::manifests::{stream, write};
+use super::output::Output;
+use super::usage;
+use crate::release::Release;
+use crate::render::{Templates, render};
+
+/// Render a `release.yaml` offline, byte for byte as the service does.
+#[derive(Debug, Args)]
+#[command(after_help = usage::RENDER)]
+pub(super) struct RenderArgs {
+    /// The release's document.
+    #[arg(short, long, value_name = "FILE")]
+    file: PathBuf,
+    /// Directory whose files replace single templates by name.
+    #[arg(long, value_name = "DIR")]
+    templates: Option<PathBuf>,
+    /// Write one file each into this directory instead.
+    #[arg(long, value_name = "DIR")]
+    output_dir: Option<PathBuf>,
+}
+
+/// Renders a document and prints or writes the manifests.
+pub(super) fn run(args: &RenderArgs, output: Output) -> Result<Exit, CliError> {
+    let RenderArgs { file, templates, output_dir } = args;
+    let templates = match templates {
+        Some(dir) => Templates::with_overrides(read_templates(dir)?).map_err(|error| error.refusal())?,
+        None => Templates::built_in(),
+    };
+    let text = std::fs::read_to_string(file).map_err(|error| CliError::file(file, &error))?;
+    let release = Release::parse(&text).map_err(|reason| {
+        CliError::new(Exit::Refused, format!("{} is not a release: {reason}", file.display()))
+            .hint("correct it; `kmlflow get NAME -o yaml` shows a good one")
+    })?;
+    let recorded = release.rendered.templates.as_ref();
+    if recorded.is_some_and(|digest| digest != templates.digest()) {
+        output.progress("these templates are not the ones that the document was rendered with last");
+    }
+    let manifests = render(&release, &templates).map_err(|error| error.refusal())?;
+    let files: Vec<(String, String)> = manifests.files.into_iter().collect();
+    match output_dir {
+        Some(dir) => {
+            write(dir, &files)?;
+            output.progress(&format!("{} files in {}", files.len(), dir.display()));
+        }
+        None => {
+            let body: Value = files
+                .iter()
+                .map(|(name, text)| (name.clone(), Value::String(text.clone())))
+                .collect::<serde_json::Map<_, _>>()
+                .into();
+            output.data(&body.to_string(), &body, |_| stream(&files))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Reads the templates of a directory by name.
+fn read_templates(dir: &Path) -> Result<BTreeMap<String, String>, CliError> {
+    let unreadable = |error: std::io::Error| CliError::file(dir, &error);
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.ends_with(".j2") {
+            files.insert(name, std::fs::read_to_string(&path).map_err(|error| CliError::file(&path, &error))?);
+        }
+    }
+    Ok(files)
+}

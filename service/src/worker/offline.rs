@@ -1,0 +1,292 @@
+//! What works without a running service: putting everything that a data directory holds into one file, and bringing it back.
+//!
+//! The store is copied before the repository. So the copy of the repository may be ahead of the store's, never behind: what the store
+//! still has to do and the repository already has is found there by its `Release-Id` and not done twice.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use tar::{Archive, Builder, EntryType, Header};
+
+use crate::command::{CommandError, Git};
+use crate::git::{GitError, bundle, unbundle};
+use crate::store::{Store, StoreError};
+
+/// Where everything lies.
+#[derive(Debug, Clone, Copy)]
+pub struct Premises<'p> {
+    pub data_dir: &'p Path,
+    /// `sqlite:` for the file in the data directory.
+    pub store_url: &'p str,
+    /// Where Git is looked for.
+    pub search_path: Option<&'p str>,
+}
+
+/// Why a backup was not made or not brought back: one sentence.
+#[derive(Debug, thiserror::Error)]
+pub enum OfflineError {
+    #[error("the data directory holds no repository, so there is nothing to back up")]
+    Nothing,
+    #[error("the file is there already")]
+    Exists,
+    #[error("the data directory is not empty: it holds `{0}`")]
+    NotEmpty(String),
+    #[error("the file is not a backup: {0}")]
+    NotABackup(&'static str),
+    #[error("a store at another place than the data directory cannot be brought back")]
+    StoreElsewhere,
+    #[error("the backup could not be read or written: {0}")]
+    Files(io::ErrorKind),
+    #[error("another kmlflow uses the data directory")]
+    Locked,
+    #[error(transparent)]
+    Program(#[from] CommandError),
+    #[error(transparent)]
+    Git(#[from] GitError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<io::Error> for OfflineError {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::AlreadyExists { Self::Exists } else { Self::Files(error.kind()) }
+    }
+}
+
+/// The repository's directory, and its name in a backup.
+const REPOSITORY: &str = "gitops.git";
+const BUNDLE: &str = "gitops.bundle";
+
+/// The store's file.
+const STORE: &str = "kmlflow.db";
+
+/// What else is kept: the secrets that senders sign with, and the administrator's token.
+const SECRETS: [&str; 5] = ["admin-token", "secrets/mlflow", "secrets/github", "secrets/generic", "secrets/argocd"];
+
+/// Says that a file is a backup, and of which form.
+const MARK: (&str, &[u8]) = ("kmlflow-backup", b"1\n");
+
+/// Writes repository, store and secrets into one file that only its owner can read. The service may go on meanwhile.
+///
+/// # Errors
+/// There is nothing to back up, the file is there already, or something cannot be read or written.
+pub async fn backup(premises: Premises<'_>, to: &Path) -> Result<(), OfflineError> {
+    let Premises { data_dir, store_url, search_path } = premises;
+    let repository = data_dir.join(REPOSITORY);
+    if !repository.is_dir() {
+        return Err(OfflineError::Nothing);
+    }
+    let git = Git::find(search_path).await?;
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+    let written = async {
+        let scratch = tempfile::Builder::new().prefix(".backup-").tempdir_in(data_dir)?;
+        let (store, bundled) = (scratch.path().join(STORE), scratch.path().join(BUNDLE));
+        Store::copy(store_url, data_dir, &store).await?;
+        bundle(&git, &repository, &bundled).await?;
+        let mut archive = Builder::new(&file);
+        append(&mut archive, MARK.0, MARK.1)?;
+        archive.append_path_with_name(&store, STORE)?;
+        archive.append_path_with_name(&bundled, BUNDLE)?;
+        for secret in SECRETS {
+            match fs::read(data_dir.join(secret)) {
+                Ok(text) => append(&mut archive, secret, &text)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        archive.finish()?;
+        Ok(file.sync_all()?)
+    };
+    let outcome: Result<(), OfflineError> = written.await;
+    if outcome.is_err() {
+        // Half a backup must not be mistaken for one.
+        fs::remove_file(to)?;
+    }
+    outcome
+}
+
+/// Brings a backup back into an empty data directory, which no service uses.
+///
+/// # Errors
+/// The directory is in use or not empty, the file is no backup, or something cannot be read or written.
+pub async fn restore(premises: Premises<'_>, from: &Path) -> Result<(), OfflineError> {
+    let Premises { data_dir, store_url, search_path } = premises;
+    if store_url != "sqlite:" {
+        return Err(OfflineError::StoreElsewhere);
+    }
+    let file = File::open(from)?;
+    let git = Git::find(search_path).await?;
+    let lock = take(data_dir)?;
+    for name in [REPOSITORY, STORE, "admin-token", "secrets"] {
+        if data_dir.join(name).exists() {
+            return Err(OfflineError::NotEmpty(name.to_owned()));
+        }
+    }
+    let scratch = tempfile::Builder::new().prefix(".restore-").tempdir_in(data_dir)?;
+    unpack(file, scratch.path())?;
+    unbundle(&git, &scratch.path().join(BUNDLE), &data_dir.join(REPOSITORY)).await?;
+    fs::create_dir_all(data_dir.join("secrets"))?;
+    for name in SECRETS.into_iter().chain([STORE]) {
+        let unpacked = scratch.path().join(name);
+        if unpacked.exists() {
+            fs::rename(unpacked, data_dir.join(name))?;
+        }
+    }
+    File::open(data_dir)?.sync_all()?;
+    drop(lock);
+    Ok(())
+}
+
+/// Takes the data directory for this process, as a service does.
+fn take(data_dir: &Path) -> Result<File, OfflineError> {
+    fs::create_dir_all(data_dir)?;
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(data_dir.join("kmlflow.lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OfflineError::Locked),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+fn append(archive: &mut Builder<&File>, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let mut header = Header::new_gnu();
+    header.set_size(bytes.len() as u64);
+    header.set_mode(0o600);
+    header.set_entry_type(EntryType::Regular);
+    archive.append_data(&mut header, name, bytes)
+}
+
+/// Unpacks the files that a backup has; anything else in it means that it is none.
+fn unpack(file: File, into: &Path) -> Result<(), OfflineError> {
+    let not_tar = |_| OfflineError::NotABackup("it is no tar archive, or it is cut short");
+    fs::create_dir_all(into.join("secrets"))?;
+    let mut found = Vec::new();
+    for entry in Archive::new(file).entries().map_err(not_tar)? {
+        let mut entry = entry.map_err(not_tar)?;
+        let path = entry.path().map_err(not_tar)?.into_owned();
+        let name = known(&path).ok_or(OfflineError::NotABackup("it holds something else"))?;
+        if found.is_empty() && name != MARK.0 {
+            return Err(OfflineError::NotABackup("it does not begin like one"));
+        }
+        let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(into.join(&path))?;
+        io::copy(&mut entry, &mut out).map_err(not_tar)?;
+        out.sync_all()?;
+        found.push(name);
+    }
+    if [STORE, BUNDLE].iter().all(|name| found.contains(name)) {
+        Ok(())
+    } else {
+        Err(OfflineError::NotABackup("a part of it is missing"))
+    }
+}
+
+/// The name of a part, if the path is exactly that of one.
+fn known(path: &PathBuf) -> Option<&'static str> {
+    let plain = path.components().all(|component| matches!(component, Component::Normal(_)));
+    let mut names = SECRETS.into_iter().chain([MARK.0, STORE, BUNDLE]);
+    names.find(|name| plain && Path::new(name) == path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::git::{Author, Repository};
+    use crate::names::CommitId;
+
+    fn premises(data_dir: &Path) -> Premises<'_> {
+        Premises { data_dir, store_url: "sqlite:", search_path: None }
+    }
+
+    async fn furnish(data_dir: &Path) -> CommitId {
+        let author = Author { name: "Kmlflow".into(), email: "kmlflow@localhost".into() };
+        let seed = [("README.md".to_owned(), b"hello\n".to_vec())];
+        let (repository, _) =
+            Repository::open_or_seed(&data_dir.join(REPOSITORY), &seed, &author, Timestamp::UNIX_EPOCH).unwrap();
+        Store::open("sqlite:", data_dir).await.unwrap().close().await;
+        fs::create_dir(data_dir.join("secrets")).unwrap();
+        fs::write(data_dir.join("secrets/mlflow"), "s3cret\n").unwrap();
+        fs::write(data_dir.join("admin-token"), "kmlflow_x\n").unwrap();
+        repository.tip().unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_was_backed_up_comes_back_as_it_was() {
+        let (old, new, shelf) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let tip = furnish(old.path()).await;
+        let file = shelf.path().join("backup.tar");
+        backup(premises(old.path()), &file).await.unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+
+        restore(premises(new.path()), &file).await.unwrap();
+        let author = Author { name: "x".into(), email: "x".into() };
+        let (repository, seeded) =
+            Repository::open_or_seed(&new.path().join(REPOSITORY), &[], &author, Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!((repository.tip().unwrap(), seeded), (tip.clone(), crate::git::Seeded::Existing));
+        assert_eq!(repository.read(&tip, "README.md").unwrap().unwrap(), b"hello\n");
+        let config = fs::read_to_string(new.path().join("gitops.git/config")).unwrap();
+        assert!(config.contains("denyNonFastForwards"), "{config}");
+        for (name, text) in [("secrets/mlflow", "s3cret\n"), ("admin-token", "kmlflow_x\n")] {
+            assert_eq!(fs::read_to_string(new.path().join(name)).unwrap(), text);
+            assert_eq!(fs::metadata(new.path().join(name)).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        Store::open("sqlite:", new.path()).await.unwrap().close().await;
+        assert!(
+            fs::read_dir(new.path()).unwrap().all(|entry| !entry
+                .unwrap()
+                .file_name()
+                .to_string_lossy()
+                .starts_with(".restore-"))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_restore_never_writes_over_what_is_there_or_in_use() {
+        let (old, shelf) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        furnish(old.path()).await;
+        let file = shelf.path().join("backup.tar");
+        backup(premises(old.path()), &file).await.unwrap();
+        assert!(matches!(restore(premises(old.path()), &file).await, Err(OfflineError::NotEmpty(_))));
+        assert!(matches!(backup(premises(old.path()), &file).await, Err(OfflineError::Exists)));
+
+        let busy = tempfile::tempdir().unwrap();
+        let _lock = take(busy.path()).unwrap();
+        assert!(matches!(restore(premises(busy.path()), &file).await, Err(OfflineError::Locked)));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_backup_changes_nothing() {
+        let shelf = tempfile::tempdir().unwrap();
+        let write = |name: &str, parts: &[(&str, &[u8])]| {
+            let path = shelf.path().join(name);
+            let file = File::create(&path).unwrap();
+            let mut archive = Builder::new(&file);
+            for (name, bytes) in parts {
+                append(&mut archive, name, bytes).unwrap();
+            }
+            archive.finish().unwrap();
+            path
+        };
+        fs::write(shelf.path().join("text"), "no archive\n").unwrap();
+        for file in [
+            shelf.path().join("text"),
+            write("unmarked", &[(STORE, b"x")]),
+            write("incomplete", &[MARK, (STORE, b"x")]),
+            write("foreign", &[MARK, (STORE, b"x"), (BUNDLE, b"x"), ("etc/passwd", b"x")]),
+        ] {
+            let new = tempfile::tempdir().unwrap();
+            let error = restore(premises(new.path()), &file).await.unwrap_err();
+            assert!(matches!(error, OfflineError::NotABackup(_)), "{}: {error}", file.display());
+            assert!(!new.path().join(REPOSITORY).exists() && !new.path().join(STORE).exists());
+        }
+        let empty = tempfile::tempdir().unwrap();
+        assert!(matches!(backup(premises(empty.path()), &shelf.path().join("b")).await, Err(OfflineError::Nothing)));
+        assert!(!shelf.path().join("b").exists());
+    }
+}
