@@ -20,6 +20,8 @@ mod rules;
 mod templates;
 #[cfg(test)]
 mod tests;
+#[doc(hidden)]
+pub mod unchecked;
 
 use indexmap::IndexMap;
 use minijinja::value::{Serde, Value};
