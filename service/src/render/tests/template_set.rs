@@ -103,3 +103,44 @@ fn what_was_rendered_is_written_into_the_release() {
     assert_eq!(release.rendered.files.keys().collect::<Vec<_>>(), manifests.files.keys().collect::<Vec<_>>());
     assert_eq!(render(&release, &templates).unwrap(), manifests, "`rendered` is not read");
 }
+
+#[test]
+fn the_documentation_names_every_panel_and_every_metric() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/dashboard.md")).unwrap();
+    for state in super::samples::STATES {
+        let files = render(&release(state), &Templates::built_in()).unwrap().files;
+        let document: serde_yaml::Value = serde_yaml::from_str(&files["dashboard.yaml"]).unwrap();
+        let json = document["data"].as_mapping().unwrap().values().next().unwrap().as_str().unwrap();
+        let dashboard: serde_json::Value = serde_json::from_str(json).unwrap();
+        for panel in dashboard["panels"].as_array().unwrap() {
+            let title = panel["title"].as_str().unwrap();
+            assert!(text.contains(&format!("| {title}")), "{title}");
+            for target in panel["targets"].as_array().unwrap() {
+                let query = target["expr"].as_str().unwrap();
+                let metrics = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| is_metric(word));
+                for metric in metrics {
+                    let documented = text.contains(metric) || text.contains(metric.trim_end_matches("_count").trim_end_matches("_sum"));
+                    assert!(documented, "{title}: {metric}");
+                }
+            }
+        }
+    }
+}
+
+fn is_metric(word: &str) -> bool {
+    ["seldon_", "kube_", "container_", "DCGM_", "kmlflow_", "model_load"].iter().any(|prefix| word.starts_with(prefix))
+}
+
+#[test]
+fn panels_lie_side_by_side_and_have_queries() {
+    let files = render(&release("canary"), &Templates::built_in()).unwrap().files;
+    let document: serde_yaml::Value = serde_yaml::from_str(&files["dashboard.yaml"]).unwrap();
+    let json = document["data"].as_mapping().unwrap().values().next().unwrap().as_str().unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(json).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let places: std::collections::BTreeSet<_> =
+        panels.iter().map(|panel| (panel["gridPos"]["x"].as_u64(), panel["gridPos"]["y"].as_u64())).collect();
+    assert_eq!(places.len(), panels.len());
+    assert!(panels.iter().all(|panel| !panel["targets"].as_array().unwrap().is_empty()));
+    assert!(!json.contains("status!~"), "the engine's label is `code`");
+}
