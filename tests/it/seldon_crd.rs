@@ -9,7 +9,10 @@ use serde_yaml::Value;
 #[test]
 fn the_crd_has_every_field_that_renders_use() {
     let paths = kmlflow::render::seldon_field_paths();
-    assert!(paths.is_sorted() && paths.iter().all(|path| path.starts_with("spec.")), "the list is one of sorted paths below `spec`");
+    assert!(
+        paths.is_sorted() && paths.iter().all(|path| path.starts_with("spec.")),
+        "the list is one of sorted paths below `spec`"
+    );
     let Ok(file) = env::var("KMLFLOW_TEST_SELDON_CRD") else {
         eprintln!("KMLFLOW_TEST_SELDON_CRD is not set: {} field paths were not held against a CRD", paths.len());
         return;
@@ -25,7 +28,8 @@ fn the_crd_has_every_field_that_renders_use() {
 /// The schema of the version that is stored.
 fn stored_schema(crd: &Value) -> &Value {
     let versions = crd["spec"]["versions"].as_sequence().expect("the CRD has versions");
-    let stored = versions.iter().find(|version| version["storage"] == Value::Bool(true)).expect("one version is stored");
+    let stored =
+        versions.iter().find(|version| version["storage"] == Value::Bool(true)).expect("one version is stored");
     assert_eq!((&crd["spec"]["names"]["kind"], &stored["name"]), (&"SeldonDeployment".into(), &"v1".into()));
     &stored["schema"]["openAPIV3Schema"]
 }

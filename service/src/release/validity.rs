@@ -18,7 +18,7 @@ const ENV_VALUE_BYTES_MAX: usize = 8 * 1024;
 
 /// Names that make the operator drop the rest of a container's environment (seen on Seldon 1.17.1, `mlserver.go` and
 /// `seldondeployment_prepackaged_servers.go`).
-const ENV_NAMES_THAT_WIPE: [&str; 6] = [
+pub const ENV_NAMES_THAT_WIPE: [&str; 6] = [
     "MLSERVER_HTTP_PORT",
     "MLSERVER_GRPC_PORT",
     "MLSERVER_MODEL_URI",
@@ -141,6 +141,12 @@ impl Resources {
 }
 
 impl EnvVar {
+    /// Whether it gives a literal value to a name that says it is a secret.
+    pub fn is_literal_secret(&self) -> bool {
+        let upper = self.name.to_ascii_uppercase();
+        self.value.is_some() && SECRET_WORDS.iter().any(|word| upper.contains(word))
+    }
+
     fn check(&self, at: &str, found: &mut Violations) {
         let name_ok = !self.name.is_empty()
             && self.name.len() <= 253
@@ -158,10 +164,8 @@ impl EnvVar {
             at,
             "must have exactly one of `value` and `valueFrom`",
         );
-        let upper = self.name.to_ascii_uppercase();
-        let secret = self.value.is_some() && SECRET_WORDS.iter().any(|word| upper.contains(word));
         found.require(
-            !secret,
+            !self.is_literal_secret(),
             &format!("{at}.value"),
             "looks like a secret, which would end up in Git: use `valueFrom.secretKeyRef`",
         );

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::names::{Digest, PredictorName};
 use crate::release::{
-    EnvVar, HeaderMatch, MainRule, MonitoringMode, OwnSelector, PodSettings, Protocol, Release, Resources, Role, Serving, Target,
-    Traffic, Variant,
+    EnvVar, HeaderMatch, MainRule, MonitoringMode, OwnSelector, PodSettings, Protocol, Release, Resources, Role,
+    Serving, Target, Traffic, Variant,
 };
 
 /// The port that every model container listens on for gRPC; Seldon's own wrappers use it.
@@ -177,7 +177,12 @@ pub(super) fn build<'a>(
         annotations: annotations(release, stable),
         protocol: serving.protocol(),
         timeout: timeout(&serving),
-        predictors: release.spec.variants.iter().map(|v| predictor(release, v, stable, stand_in(&v.predictor))).collect(),
+        predictors: release
+            .spec
+            .variants
+            .iter()
+            .map(|v| predictor(release, v, stable, stand_in(&v.predictor)))
+            .collect(),
         route: routing(release, traffic, stable),
         alerts: alerts(release, traffic, stable, &serving),
         dashboard: dashboard(release, traffic, stable),
@@ -266,9 +271,11 @@ fn probe(serving: &Serving) -> Option<Probe> {
             initial_delay_seconds: probe.initial_delay.map(crate::release::Period::as_seconds),
             period_seconds: probe.period.map_or(PERIOD_SECONDS, crate::release::Period::as_seconds),
         }),
-        None if serving.protocol() == Protocol::V2 => {
-            Some(Probe { path: "/v2/health/ready".to_owned(), initial_delay_seconds: None, period_seconds: PERIOD_SECONDS })
-        }
+        None if serving.protocol() == Protocol::V2 => Some(Probe {
+            path: "/v2/health/ready".to_owned(),
+            initial_delay_seconds: None,
+            period_seconds: PERIOD_SECONDS,
+        }),
         None => None,
     }
 }
@@ -294,7 +301,9 @@ fn routing<'a>(release: &'a Release, traffic: &'a Traffic, stable: &Variant) -> 
     let (port, grpc_port) = ports(release, selected, stable);
     let split = match &traffic.main {
         MainRule::Own => vec![Backend { service: release.metadata.name.to_string(), port, grpc_port, weight: 1 }],
-        MainRule::Split(split) if split.len() == 1 => split.iter().map(|(predictor, _)| backend(predictor, 1)).collect(),
+        MainRule::Split(split) if split.len() == 1 => {
+            split.iter().map(|(predictor, _)| backend(predictor, 1)).collect()
+        }
         MainRule::Split(split) => split.iter().map(|(predictor, weight)| backend(predictor, *weight)).collect(),
     };
     let matching = |(rule, predictor): &'a (HeaderMatch, PredictorName)| Match {
@@ -306,7 +315,10 @@ fn routing<'a>(release: &'a Release, traffic: &'a Traffic, stable: &Variant) -> 
         own: Own { selector: IndexMap::from([selector]), port, grpc_port },
         split,
         matches: traffic.matches.iter().map(matching).collect(),
-        mirror: traffic.mirror.as_ref().map(|(predictor, percent)| Mirror { backend: backend(predictor, 1), percent: *percent }),
+        mirror: traffic
+            .mirror
+            .as_ref()
+            .map(|(predictor, percent)| Mirror { backend: backend(predictor, 1), percent: *percent }),
         preview: traffic.preview.as_ref().map(|predictor| backend(predictor, 1)),
         docs: docs(release),
     }
@@ -330,7 +342,8 @@ fn alerts<'a>(release: &'a Release, traffic: &'a Traffic, stable: &'a Variant, s
     reached.dedup();
     let engine = |predictor: &PredictorName| release.serving_of(variant_of(release, predictor, stable)).engine();
     // Half of what a caller is given: late enough to matter, early enough to act.
-    let slow_seconds = (serving.timeout.unwrap_or_default().as_duration().as_secs_f64() / 2.0).min(SLOWEST_MEASURED_SECONDS);
+    let slow_seconds =
+        (serving.timeout.unwrap_or_default().as_duration().as_secs_f64() / 2.0).min(SLOWEST_MEASURED_SECONDS);
     Alerts {
         predictors: reached.iter().map(|predictor| predictor.as_str()).collect(),
         counted: reached.iter().filter(|predictor| engine(predictor)).map(|predictor| predictor.as_str()).collect(),
@@ -340,7 +353,8 @@ fn alerts<'a>(release: &'a Release, traffic: &'a Traffic, stable: &'a Variant, s
 }
 
 fn dashboard(release: &Release, traffic: &Traffic, stable: &Variant) -> Dashboard {
-    let second = release.staying().find(|variant| variant.predictor != stable.predictor && variant.role != Role::Leaving);
+    let second =
+        release.staying().find(|variant| variant.predictor != stable.predictor && variant.role != Role::Leaving);
     let key = release.key();
     Dashboard {
         uid: dashboard_uid(release),

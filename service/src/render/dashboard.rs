@@ -21,7 +21,8 @@ const UID_CHARS_MAX: usize = 40;
 /// What is not JSON, has no uid, has two panels of one id, or is too large.
 pub(super) fn compact(text: &str) -> Result<String, RenderError> {
     let invalid = |detail: String| RenderError::manifest("dashboard.yaml", detail);
-    let dashboard: Value = serde_json::from_str(text).map_err(|error| invalid(format!("the dashboard is not JSON: {error}")))?;
+    let dashboard: Value =
+        serde_json::from_str(text).map_err(|error| invalid(format!("the dashboard is not JSON: {error}")))?;
     let uid = dashboard.get("uid").and_then(Value::as_str).unwrap_or_default();
     if uid.is_empty() || uid.chars().count() > UID_CHARS_MAX {
         return Err(invalid(format!("the dashboard's uid must have 1 to {UID_CHARS_MAX} characters")));

@@ -37,7 +37,9 @@ impl RenderError {
         Self::Template {
             template: error.name().unwrap_or("unknown").to_owned(),
             line: error.line().unwrap_or_default(),
-            detail: error.detail().map_or_else(|| error.kind().to_string(), |detail| format!("{}: {detail}", error.kind())),
+            detail: error
+                .detail()
+                .map_or_else(|| error.kind().to_string(), |detail| format!("{}: {detail}", error.kind())),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Writing values into templates: whatever a template interpolates becomes a JSON scalar or document, which is valid YAML too.
 //!
 //! So no text of a model can end a scalar, open a template or break a line. Texts that are read by a further language inside
-//! the scalar (PromQL, the Go templates of alerts) go through that language's filter first.
+//! the scalar (`PromQL`, the Go templates of alerts) go through that language's filter first.
 
 use std::fmt::Write as _;
 
@@ -18,14 +18,14 @@ pub(super) fn write_json(out: &mut Output<'_>, _state: &mut State<'_, '_>, value
     out.write_str(&text).map_err(Error::from)
 }
 
-/// A PromQL string literal, for label values.
+/// A `PromQL` string literal, for label values.
 pub(super) fn promql(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     quoted(&mut out, text);
     out
 }
 
-/// A PromQL string literal of a regular expression that matches exactly this text, or any of these texts.
+/// A `PromQL` string literal of a regular expression that matches exactly this text, or any of these texts.
 pub(super) fn promql_regex(value: &Value) -> Result<String, Error> {
     let texts: Vec<Value> = match value.kind() {
         ValueKind::String => vec![value.clone()],
@@ -94,7 +94,7 @@ fn no_json(what: &'static str) -> Error {
     Error::new(ErrorKind::InvalidOperation, format!("{what} cannot be written into a manifest"))
 }
 
-/// A double-quoted literal that JSON, YAML and PromQL read alike. What is invisible or breaks lines is escaped.
+/// A double-quoted literal that JSON, YAML and `PromQL` read alike. What is invisible or breaks lines is escaped.
 fn quoted(out: &mut String, text: &str) {
     out.push('"');
     for c in text.chars() {

@@ -121,7 +121,10 @@ fn with_pod_hashes(
         let stand_in = stand_in(predictor);
         match text.matches(stand_in.as_str()).count() {
             1 => Ok(text.replace(stand_in.as_str(), hash.as_str())),
-            n => Err(RenderError::manifest(SELDON, format!("the pod hash of `{predictor}` must be there once, not {n} times"))),
+            n => Err(RenderError::manifest(
+                SELDON,
+                format!("the pod hash of `{predictor}` must be there once, not {n} times"),
+            )),
         }
     })
 }

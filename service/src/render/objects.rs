@@ -76,7 +76,10 @@ fn parse_one(file: &str, document: Value) -> Result<Parsed, RenderError> {
         ("monitoring.coreos.com/v1", "PrometheusRule") => Object::Rule(typed(file, &kind, &document)?),
         _ => {
             let (version, kind) = (crate::names::shown(&version), crate::names::shown(&kind));
-            return Err(RenderError::manifest(file, format!("a release has no object of kind `{kind}` in `{version}`")));
+            return Err(RenderError::manifest(
+                file,
+                format!("a release has no object of kind `{kind}` in `{version}`"),
+            ));
         }
     };
     Ok(Parsed { object, document })
@@ -84,7 +87,8 @@ fn parse_one(file: &str, document: Value) -> Result<Parsed, RenderError> {
 
 fn typed<T: DeserializeOwned + Serialize>(file: &str, kind: &str, document: &Value) -> Result<T, RenderError> {
     let object = T::deserialize(document).map_err(|error| RenderError::manifest(file, format!("{kind}: {error}")))?;
-    let again = serde_yaml::to_value(&object).map_err(|error| RenderError::manifest(file, format!("{kind}: {error}")))?;
+    let again =
+        serde_yaml::to_value(&object).map_err(|error| RenderError::manifest(file, format!("{kind}: {error}")))?;
     match difference(document, &again, "") {
         None => Ok(object),
         Some(path) => Err(RenderError::manifest(file, format!("{kind} has no such field or value as `{path}`"))),

@@ -46,8 +46,11 @@ fn canonical(value: &Value, counts: &dyn Fn(usize, &str) -> bool) -> String {
 fn write(out: &mut String, value: &Value, depth: usize, counts: &dyn Fn(usize, &str) -> bool) {
     match value {
         Value::Mapping(mapping) => {
-            let mut fields: Vec<(&str, &Value)> =
-                mapping.iter().filter_map(|(key, value)| Some((key.as_str()?, value))).filter(|(key, _)| counts(depth, key)).collect();
+            let mut fields: Vec<(&str, &Value)> = mapping
+                .iter()
+                .filter_map(|(key, value)| Some((key.as_str()?, value)))
+                .filter(|(key, _)| counts(depth, key))
+                .collect();
             fields.sort_by_key(|(key, _)| *key);
             out.push('{');
             for (n, (key, value)) in fields.into_iter().enumerate() {

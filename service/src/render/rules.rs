@@ -12,7 +12,7 @@ use super::kinds::gateway::BackendRef;
 use super::kinds::seldon::{ComponentSpec, Container, Predictor, SeldonDeployment};
 use super::objects::{Kustomization, Object, Parsed};
 use super::pods::POD_HASH;
-use crate::release::{Release, Serving};
+use crate::release::{ENV_NAMES_THAT_WIPE, EnvVar, Release, Serving};
 
 type Checked = Result<(), RenderError>;
 
@@ -28,16 +28,6 @@ const NAME_CHARS_MAX: usize = 63;
 /// The most rules of a route in the Gateway API.
 const ROUTE_RULES_MAX: usize = 16;
 
-/// A container that sets one of these loses all the rest of its environment: the operator sets them itself and gives up on its list.
-const WIPING_ENV: [&str; 6] = [
-    "MLSERVER_HTTP_PORT",
-    "MLSERVER_GRPC_PORT",
-    "MLSERVER_MODEL_URI",
-    "PREDICTIVE_UNIT_HTTP_SERVICE_PORT",
-    "PREDICTIVE_UNIT_GRPC_SERVICE_PORT",
-    "PREDICTIVE_UNIT_PARAMETERS",
-];
-
 /// Checks the settings of a release that no object shows any more.
 ///
 /// # Errors
@@ -49,15 +39,26 @@ pub(super) fn check_release(release: &Release) -> Checked {
     demand(!timeout.is_zero(), "serving.timeout", || "must be at least 1s".to_owned())?;
     for variant in &spec.variants {
         let own = release.serving_of(variant);
-        demand(own.protocol() == protocol, "serving.protocol", || "must be the same for all versions of a release".to_owned())?;
+        demand(own.protocol() == protocol, "serving.protocol", || {
+            "must be the same for all versions of a release".to_owned()
+        })?;
         // The engine reads it from an annotation of the whole SeldonDeployment.
         demand(own.timeout.unwrap_or_default() == timeout, "serving.timeout", || {
             "must be the same for all versions of a release; change it in a release of its own".to_owned()
         })?;
+        let secret = own.env.iter().flatten().find(|variable| variable.is_literal_secret());
+        demand(secret.is_none(), "serving.env", || {
+            let name = crate::names::shown(secret.map_or("", |variable: &EnvVar| &variable.name));
+            format!("must not give `{name}` a literal value, which would end up in Git: use `valueFrom.secretKeyRef`")
+        })?;
         let one = variant.artifact.image.is_some() != variant.artifact.model_uri.is_some();
         demand(one, "spec.variants", || format!("version {} needs either `image` or `modelUri`", variant.version))?;
-        for (field, path) in [("serving.docsPath", own.docs_path.as_ref()), ("serving.probe.path", own.probe.as_ref().map(|p| &p.path))] {
-            demand(path.is_none_or(|path| is_path(path)), field, || "must begin with `/` and have no `//`, `..`, `?` or `#`".to_owned())?;
+        for (field, path) in
+            [("serving.docsPath", own.docs_path.as_ref()), ("serving.probe.path", own.probe.as_ref().map(|p| &p.path))]
+        {
+            demand(path.is_none_or(|path| is_path(path)), field, || {
+                "must begin with `/` and have no `//`, `..`, `?` or `#`".to_owned()
+            })?;
         }
     }
     for host in [&spec.target.host, &spec.target.preview_host, &spec.target.grpc_host] {
@@ -84,17 +85,22 @@ pub(super) fn check_objects(release: &Release, objects: &[(&'static str, Parsed)
     let mut seen = BTreeSet::new();
     for (file, parsed) in objects {
         let meta = parsed.document.get("metadata");
-        let word = |key: &str| meta.and_then(|meta| meta.get(key)).and_then(serde_yaml::Value::as_str).unwrap_or_default();
+        let word =
+            |key: &str| meta.and_then(|meta| meta.get(key)).and_then(serde_yaml::Value::as_str).unwrap_or_default();
         let ours = word("name") == name || word("name").strip_prefix(name).is_some_and(|rest| rest.starts_with('-'));
         intact(file, ours && word("namespace") == namespace, || {
-            format!("object `{}` must be named after the release and lie in namespace `{namespace}`", crate::names::shown(word("name")))
+            format!(
+                "object `{}` must be named after the release and lie in namespace `{namespace}`",
+                crate::names::shown(word("name"))
+            )
         })?;
         let kind = parsed.document.get("kind").and_then(serde_yaml::Value::as_str).unwrap_or_default();
         intact(file, seen.insert((kind, word("name"))), || format!("{kind} `{}` is there twice", word("name")))?;
         if let Object::Seldon(deployment) = &parsed.object {
             check_seldon(file, name, deployment)?;
             for predictor in &deployment.spec.predictors {
-                services.extend([format!("{name}-{}", predictor.name), format!("{name}-{}-{CONTAINER}", predictor.name)]);
+                services
+                    .extend([format!("{name}-{}", predictor.name), format!("{name}-{}-{CONTAINER}", predictor.name)]);
             }
         }
     }
@@ -105,11 +111,18 @@ pub(super) fn check_objects(release: &Release, objects: &[(&'static str, Parsed)
 ///
 /// # Errors
 /// A list that is another one.
-pub(super) fn check_kustomization(file: &str, kustomization: &Kustomization, files: &IndexMap<String, String>) -> Checked {
+pub(super) fn check_kustomization(
+    file: &str,
+    kustomization: &Kustomization,
+    files: &IndexMap<String, String>,
+) -> Checked {
     let same = kustomization.resources.iter().eq(files.keys());
-    intact(file, same && kustomization.kind == "Kustomization" && kustomization.api_version.starts_with("kustomize.config.k8s.io/"), || {
-        format!("its resources must be {}", files.keys().cloned().collect::<Vec<_>>().join(", "))
-    })
+    intact(
+        file,
+        same && kustomization.kind == "Kustomization"
+            && kustomization.api_version.starts_with("kustomize.config.k8s.io/"),
+        || format!("its resources must be {}", files.keys().cloned().collect::<Vec<_>>().join(", ")),
+    )
 }
 
 fn check_other(file: &str, object: &Object, services: &BTreeSet<String>) -> Checked {
@@ -122,19 +135,30 @@ fn check_other(file: &str, object: &Object, services: &BTreeSet<String>) -> Chec
             })
         }
         Object::HttpRoute(route) => {
-            demand(route.spec.rules.len() <= ROUTE_RULES_MAX, "match", || format!("a route has at most {ROUTE_RULES_MAX} rules"))?;
+            demand(route.spec.rules.len() <= ROUTE_RULES_MAX, "match", || {
+                format!("a route has at most {ROUTE_RULES_MAX} rules")
+            })?;
             let rules = &route.spec.rules;
-            let mirrors = rules.iter().flat_map(|rule| rule.filters.iter().flatten()).map(|filter| &filter.request_mirror);
+            let mirrors =
+                rules.iter().flat_map(|rule| rule.filters.iter().flatten()).map(|filter| &filter.request_mirror);
             for mirror in mirrors {
                 demand((1..=100).contains(&mirror.percent), "shadow.percent", || "must be 1 to 100".to_owned())?;
                 check_backends(file, std::slice::from_ref(&mirror.backend_ref), services)?;
             }
             rules.iter().try_for_each(|rule| check_backends(file, &rule.backend_refs, services))
         }
-        Object::GrpcRoute(route) => route.spec.rules.iter().try_for_each(|rule| check_backends(file, &rule.backend_refs, services)),
+        Object::GrpcRoute(route) => {
+            route.spec.rules.iter().try_for_each(|rule| check_backends(file, &rule.backend_refs, services))
+        }
         Object::PodMonitor(monitor) => check_labels(&monitor.metadata),
         Object::Rule(rule) => check_labels(&rule.metadata),
-        Object::Seldon(_) | Object::ConfigMap(_) => Ok(()),
+        Object::ConfigMap(map) => {
+            let labels = map.metadata.labels.iter().flatten();
+            intact(file, labels.into_iter().any(|(key, value)| key == "grafana_dashboard" && value == "1"), || {
+                "the dashboard's ConfigMap must have the label `grafana_dashboard: \"1\"`".to_owned()
+            })
+        }
+        Object::Seldon(_) => Ok(()),
     }
 }
 
@@ -142,7 +166,9 @@ fn check_other(file: &str, object: &Object, services: &BTreeSet<String>) -> Chec
 fn check_backends(file: &str, backends: &[BackendRef], services: &BTreeSet<String>) -> Checked {
     intact(file, !backends.is_empty(), || "a rule of a route has no backend".to_owned())?;
     backends.iter().try_for_each(|backend| {
-        intact(file, services.contains(&backend.name), || format!("the route names Service `{}`, which no predictor has", backend.name))?;
+        intact(file, services.contains(&backend.name), || {
+            format!("the route names Service `{}`, which no predictor has", backend.name)
+        })?;
         intact(file, backend.weight != Some(0), || format!("Service `{}` must be left out at weight 0", backend.name))
     })
 }
@@ -157,7 +183,9 @@ fn check_seldon(file: &str, name: &str, deployment: &SeldonDeployment) -> Checke
     let predictors = &deployment.spec.predictors;
     intact(file, deployment.metadata.name == name, || format!("the SeldonDeployment must be named `{name}`"))?;
     let names: BTreeSet<&str> = predictors.iter().map(|predictor| predictor.name.as_str()).collect();
-    intact(file, !names.is_empty() && names.len() == predictors.len(), || "predictors must have names of their own".to_owned())?;
+    intact(file, !names.is_empty() && names.len() == predictors.len(), || {
+        "predictors must have names of their own".to_owned()
+    })?;
     let budgets = predictors.iter().flat_map(|p| &p.component_specs).filter(|c| c.pdb_spec.is_some()).count();
     // Two disruption budgets would select the same pods, and no such pod could be evicted.
     intact(file, budgets <= 1, || "at most one predictor may have a `pdbSpec`".to_owned())?;
@@ -171,14 +199,22 @@ fn check_seldon(file: &str, name: &str, deployment: &SeldonDeployment) -> Checke
 
 fn check_predictor(file: &str, name: &str, predictor: &Predictor) -> Checked {
     let Predictor { name: own, annotations, labels, graph, component_specs, .. } = predictor;
-    intact(file, !own.contains('-') && own.len() <= 12, || format!("predictor `{own}` must have no `-` and at most 12 characters"))?;
+    intact(file, !own.contains('-') && own.len() <= 12, || {
+        format!("predictor `{own}` must have no `-` and at most 12 characters")
+    })?;
     let longest = format!("{name}-{own}-0-{CONTAINER}");
-    demand(longest.len() <= NAME_CHARS_MAX, "name", || format!("is too long: `{longest}` has more than {NAME_CHARS_MAX} characters"))?;
+    demand(longest.len() <= NAME_CHARS_MAX, "name", || {
+        format!("is too long: `{longest}` has more than {NAME_CHARS_MAX} characters")
+    })?;
     intact(file, annotations.contains_key(POD_HASH), || format!("predictor `{own}` must carry `{POD_HASH}`"))?;
     // The validation asks whether it is there, the controller whether it is `true`.
     let no_engine = annotations.get("seldon.io/no-engine");
-    intact(file, no_engine.is_none_or(|value| value == "true"), || "`seldon.io/no-engine` must be \"true\" or absent".to_owned())?;
-    intact(file, labels.iter().flatten().all(|(key, _)| key != "version"), || "the label `version` belongs to the operator".to_owned())?;
+    intact(file, no_engine.is_none_or(|value| value == "true"), || {
+        "`seldon.io/no-engine` must be \"true\" or absent".to_owned()
+    })?;
+    intact(file, labels.iter().flatten().all(|(key, _)| key != "version"), || {
+        "the label `version` belongs to the operator".to_owned()
+    })?;
     intact(file, predictor.progress_deadline_seconds > 0, || "`progressDeadlineSeconds` must be there".to_owned())?;
     let [component] = component_specs.as_slice() else {
         return Err(RenderError::manifest(file, format!("predictor `{own}` must have one component")));
@@ -186,26 +222,38 @@ fn check_predictor(file: &str, name: &str, predictor: &Predictor) -> Checked {
     let [container] = component.spec.containers.as_slice() else {
         return Err(RenderError::manifest(file, format!("predictor `{own}` must have one container")));
     };
-    intact(file, graph.name == CONTAINER && container.name == CONTAINER, || format!("graph and container must be named `{CONTAINER}`"))?;
-    intact(file, graph.implementation.is_some() == graph.model_uri.is_some(), || "`implementation` and `modelUri` go together".to_owned())?;
-    intact(file, graph.implementation.is_some() || container.image.is_some(), || "a container without a runtime needs an image".to_owned())?;
+    intact(file, graph.name == CONTAINER && container.name == CONTAINER, || {
+        format!("graph and container must be named `{CONTAINER}`")
+    })?;
+    intact(file, graph.implementation.is_some() == graph.model_uri.is_some(), || {
+        "`implementation` and `modelUri` go together".to_owned()
+    })?;
+    intact(file, graph.implementation.is_some() || container.image.is_some(), || {
+        "a container without a runtime needs an image".to_owned()
+    })?;
     let words = graph.model_uri.iter().chain(&container.image);
     for word in words {
         let ok = !word.is_empty() && !word.contains(|c: char| c.is_whitespace() || c.is_control());
-        demand(ok, "image", || format!("`{}` is neither an image nor an address of an artifact", crate::names::shown(word)))?;
+        demand(ok, "image", || {
+            format!("`{}` is neither an image nor an address of an artifact", crate::names::shown(word))
+        })?;
     }
     check_scale(predictor, component)?;
     check_container(file, container, no_engine.is_none())?;
     let selector = component.spec.node_selector.iter().flatten();
     selector.into_iter().try_for_each(|(key, value)| {
-        demand(is_label(key, value), "serving.pod.nodeSelector", || format!("`{}` is not a label", crate::names::shown(key)))
+        demand(is_label(key, value), "serving.pod.nodeSelector", || {
+            format!("`{}` is not a label", crate::names::shown(key))
+        })
     })
 }
 
 /// A predictor without a pod keeps the whole SeldonDeployment unready, and its routes frozen.
 fn check_scale(predictor: &Predictor, component: &ComponentSpec) -> Checked {
     match (&component.hpa_spec, predictor.replicas) {
-        (None, replicas) => demand(replicas.is_some_and(|n| n >= 1), "serving.replicas", || "must be at least 1".to_owned()),
+        (None, replicas) => {
+            demand(replicas.is_some_and(|n| n >= 1), "serving.replicas", || "must be at least 1".to_owned())
+        }
         (Some(hpa), replicas) => {
             let ok = hpa.min_replicas >= 1 && hpa.max_replicas >= hpa.min_replicas && replicas.is_none();
             demand(ok, "serving.autoscaling", || "must have `min` of at least 1 and `max` not below it".to_owned())?;
@@ -213,7 +261,9 @@ fn check_scale(predictor: &Predictor, component: &ComponentSpec) -> Checked {
             let requests = component.spec.containers.iter().filter_map(|c| c.resources.as_ref()?.requests.as_ref());
             let has_cpu = requests.into_iter().any(|requests| requests.contains_key("cpu"));
             demand(has_cpu, "serving.autoscaling", || "needs a CPU request: its percentage is one of that".to_owned())?;
-            demand(uses.into_iter().all(|use_| use_ >= 1), "serving.autoscaling.cpu", || "must be at least 1".to_owned())
+            demand(uses.into_iter().all(|use_| use_ >= 1), "serving.autoscaling.cpu", || {
+                "must be at least 1".to_owned()
+            })
         }
     }
 }
@@ -222,7 +272,9 @@ fn check_container(file: &str, container: &Container, engine: bool) -> Checked {
     // Ports without a number of their own are counted up over all predictors, so that another predictor would restart this one.
     let names: Vec<&str> = container.ports.iter().map(|port| port.name.as_str()).collect();
     let tcp = container.ports.iter().all(|port| port.protocol == "TCP");
-    intact(file, names == ["http", "grpc", "metrics"] && tcp, || "ports must be `http`, `grpc` and `metrics`, protocol TCP".to_owned())?;
+    intact(file, names == ["http", "grpc", "metrics"] && tcp, || {
+        "ports must be `http`, `grpc` and `metrics`, protocol TCP".to_owned()
+    })?;
     let numbers: BTreeSet<u16> = container.ports.iter().map(|port| port.container_port).collect();
     let free = numbers.len() == names.len() && !numbers.contains(&0);
     demand(free, "serving.port", || "must be another one than 9500 (gRPC) and 6000 (metrics)".to_owned())?;
@@ -232,7 +284,7 @@ fn check_container(file: &str, container: &Container, engine: bool) -> Checked {
     let mut seen = BTreeSet::new();
     for variable in container.env.iter().flatten() {
         let (name, shown) = (variable.name.as_str(), crate::names::shown(&variable.name));
-        demand(!WIPING_ENV.contains(&name), "serving.env", || {
+        demand(!ENV_NAMES_THAT_WIPE.contains(&name), "serving.env", || {
             format!("must not set `{name}`: the operator sets it, and the container would lose all other variables")
         })?;
         demand(is_env(name), "serving.env", || format!("`{shown}` is not the name of an environment variable"))?;
@@ -242,7 +294,9 @@ fn check_container(file: &str, container: &Container, engine: bool) -> Checked {
     }
     let quantities = container.resources.iter().flat_map(|r| [&r.requests, &r.limits]).flatten().flatten();
     quantities.into_iter().try_for_each(|(name, quantity)| {
-        demand(is_quantity(quantity), "serving.resources", || format!("`{}` is not a quantity of {}", crate::names::shown(quantity), crate::names::shown(name)))
+        demand(is_quantity(quantity), "serving.resources", || {
+            format!("`{}` is not a quantity of {}", crate::names::shown(quantity), crate::names::shown(name))
+        })
     })
 }
 
@@ -275,7 +329,8 @@ fn is_host(host: &str) -> bool {
 }
 
 fn is_header(name: &str) -> bool {
-    (1..=256).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+    (1..=256).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
 fn is_env(name: &str) -> bool {
@@ -301,5 +356,6 @@ fn is_quantity(text: &str) -> bool {
     let (number, suffix) = text.split_at(digits_end);
     let exponent = suffix.strip_prefix(['e', 'E']).is_some_and(|e| e.parse::<i8>().is_ok());
     number.parse::<f64>().is_ok()
-        && (exponent || ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"].contains(&suffix))
+        && (exponent
+            || ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"].contains(&suffix))
 }

@@ -61,7 +61,8 @@ impl Templates {
     /// # Errors
     /// A name that is not of the set, or a text that does not parse.
     pub fn with_overrides(files: BTreeMap<String, String>) -> Result<Self, RenderError> {
-        let mut texts: BTreeMap<String, String> = BUILT_IN.iter().map(|(n, t)| ((*n).to_owned(), (*t).to_owned())).collect();
+        let mut texts: BTreeMap<String, String> =
+            BUILT_IN.iter().map(|(n, t)| ((*n).to_owned(), (*t).to_owned())).collect();
         for (name, text) in files {
             if texts.insert(name.clone(), text).is_none() {
                 let known = BUILT_IN.iter().map(|(n, _)| *n).collect::<Vec<_>>().join(", ");

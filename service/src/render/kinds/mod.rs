@@ -1,6 +1,6 @@
 //! The kinds of objects that a release is made of, as strict types: a field that is not listed here is refused, not dropped.
 //!
-//! Only what the templates use is here. Services and ConfigMaps are `k8s-openapi`'s.
+//! Only what the templates use is here. Services and `ConfigMap`s are `k8s-openapi`'s.
 
 pub(super) mod gateway;
 pub(super) mod monitoring;

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::samples::release;
 use crate::names::ModelName;
-use crate::release::{EnvVar, EnvSource, SecretKeyRef};
+use crate::release::{EnvSource, EnvVar, SecretKeyRef};
 use crate::render::{Templates, escape, objects::Object, objects::parse, render};
 
 const NASTY: [&str; 14] = [
@@ -94,7 +94,9 @@ fn unescaped(regex: &str) -> String {
     while let Some(c) = chars.next() {
         match c {
             '\\' => out.extend(chars.next()),
-            '.' | '+' | '*' | '?' | '(' | ')' | '|' | '[' | ']' | '{' | '}' | '^' | '$' => panic!("operator {c} in {regex}"),
+            '.' | '+' | '*' | '?' | '(' | ')' | '|' | '[' | ']' | '{' | '}' | '^' | '$' => {
+                panic!("operator {c} in {regex}")
+            }
             c => out.push(c),
         }
     }

@@ -19,10 +19,19 @@ fn literal(name: &str) -> EnvVar {
 
 #[test]
 fn names_that_wipe_the_environment_are_refused() {
-    for name in ["MLSERVER_HTTP_PORT", "MLSERVER_GRPC_PORT", "PREDICTIVE_UNIT_HTTP_SERVICE_PORT", "PREDICTIVE_UNIT_PARAMETERS"] {
+    for name in
+        ["MLSERVER_HTTP_PORT", "MLSERVER_GRPC_PORT", "PREDICTIVE_UNIT_HTTP_SERVICE_PORT", "PREDICTIVE_UNIT_PARAMETERS"]
+    {
         let reason = refused("settled", |r| r.spec.serving.env = Some(vec![literal(name)]));
         assert!(reason.contains(name), "{reason}");
     }
+}
+
+#[test]
+fn a_literal_secret_is_refused_without_repeating_it() {
+    let secret = EnvVar { value: Some("hunter2".to_owned()), ..literal("DB_PASSWORD") };
+    let reason = refused("settled", |r| r.spec.serving.env = Some(vec![secret]));
+    assert!(reason.contains("secretKeyRef") && !reason.contains("hunter2"), "{reason}");
 }
 
 #[test]
@@ -69,7 +78,9 @@ fn one_release_has_one_protocol_and_one_timeout() {
 fn paths_hosts_headers_and_quantities_must_be_well_formed() {
     for path in ["docs", "/a//b", "/a/../b", "/a?b", "/a b", "/{{x}}", ""] {
         refused("settled", |r| r.spec.serving.docs_path = Some(path.to_owned()));
-        refused("settled", |r| r.spec.serving.probe = Some(Probe { path: path.to_owned(), initial_delay: None, period: None }));
+        refused("settled", |r| {
+            r.spec.serving.probe = Some(Probe { path: path.to_owned(), initial_delay: None, period: None })
+        });
     }
     refused("settled", |r| r.spec.target.grpc_host = format!("{}.example", "a".repeat(64)));
     refused("ab", |r| r.spec.ab.as_mut().unwrap().matches[0].header = "x group".to_owned());

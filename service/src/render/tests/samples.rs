@@ -31,8 +31,20 @@ pub(super) fn release(state: &str) -> Release {
         "entering" => ("canary", "entering", vec![v7("stable"), v8("candidate")], canary, ""),
         "canary" => ("canary", "running, step: 1", vec![v7("stable"), v8("candidate")], canary, ""),
         "ab" => ("ab", "running", vec![v7("a"), v8("b")], ab, ""),
-        "blue-green" => ("blue-green", "running", vec![v7("blue"), v8("green")], "blueGreen: {active: blue, scaleDownDelay: 30m}", ""),
-        "flipped" => ("blue-green", "running, step: 1", vec![v7("blue"), v8("green")], "blueGreen: {active: green, scaleDownDelay: 30m}", ""),
+        "blue-green" => (
+            "blue-green",
+            "running",
+            vec![v7("blue"), v8("green")],
+            "blueGreen: {active: blue, scaleDownDelay: 30m}",
+            "",
+        ),
+        "flipped" => (
+            "blue-green",
+            "running, step: 1",
+            vec![v7("blue"), v8("green")],
+            "blueGreen: {active: green, scaleDownDelay: 30m}",
+            "",
+        ),
         "shadow" => ("shadow", "running", vec![v7("live"), v8("shadow")], "shadow: {percent: 20}", ""),
         "leaving" => ("canary", "leaving", vec![v8("stable"), v7("leaving")], canary, ""),
         "artifact" => {
@@ -41,7 +53,9 @@ pub(super) fn release(state: &str) -> Release {
             );
             ("canary", "running, step: 1", vec![v7("stable"), artifact], canary, "")
         }
-        "without-engine" => ("single", "settled", vec![v7("live")], "", ", engine: false, protocol: seldon, port: 8080"),
+        "without-engine" => {
+            ("single", "settled", vec![v7("live")], "", ", engine: false, protocol: seldon, port: 8080")
+        }
         _ => (
             "single",
             "settled",

@@ -155,13 +155,24 @@ fn every_state_means_what_the_design_says() {
         for object in objects(state) {
             match object {
                 Object::Seldon(deployment) => {
-                    let found = deployment.spec.predictors.iter().map(|p| format!("{}={}", p.name, p.traffic)).collect::<Vec<_>>();
+                    let found = deployment
+                        .spec
+                        .predictors
+                        .iter()
+                        .map(|p| format!("{}={}", p.name, p.traffic))
+                        .collect::<Vec<_>>();
                     assert_eq!(found.join(" "), *predictors, "{state}");
                 }
                 Object::Service(service) => {
                     let spec = service.spec.unwrap();
-                    let selector: Vec<_> = spec.selector.unwrap().into_iter().map(|(k, v)| format!("{k}={v}")).collect();
-                    let ports = spec.ports.unwrap().into_iter().map(|p| format!("{}:{}", p.name.unwrap(), p.port)).collect::<Vec<_>>();
+                    let selector: Vec<_> =
+                        spec.selector.unwrap().into_iter().map(|(k, v)| format!("{k}={v}")).collect();
+                    let ports = spec
+                        .ports
+                        .unwrap()
+                        .into_iter()
+                        .map(|p| format!("{}:{}", p.name.unwrap(), p.port))
+                        .collect::<Vec<_>>();
                     assert_eq!(format!("{} {}", selector.join(" "), ports.join(" ")), *own, "{state}");
                 }
                 Object::HttpRoute(route) => routes.push((route.metadata.name, route.spec.hostnames, route.spec.rules)),
@@ -193,11 +204,15 @@ fn every_object_links_to_release_dashboard_and_model_version() {
         }
         for parsed in parse(&name, &text).unwrap() {
             let notes = &parsed.document["metadata"]["annotations"];
-            assert_eq!(notes["link.argocd.argoproj.io/release"], "https://kmlflow.example/releases/production/models/fraud");
+            assert_eq!(
+                notes["link.argocd.argoproj.io/release"],
+                "https://kmlflow.example/releases/production/models/fraud"
+            );
             let dashboard = notes["link.argocd.argoproj.io/dashboard"].as_str().unwrap();
             assert!(dashboard.starts_with("https://grafana.example/d/kmlflow-"), "{dashboard}");
             for version in ["7", "8"] {
-                let link = notes[format!("link.argocd.argoproj.io/mlflow-version-{version}").as_str()].as_str().unwrap();
+                let link =
+                    notes[format!("link.argocd.argoproj.io/mlflow-version-{version}").as_str()].as_str().unwrap();
                 assert_eq!(link, format!("https://mlflow.example/#/models/Fraud%20Detector/versions/{version}"));
             }
         }
@@ -215,7 +230,9 @@ fn monitoring_that_is_off_leaves_its_file_out() {
 
 #[test]
 fn alerts_are_for_predictors_that_callers_reach() {
-    for (state, reached) in [("entering", "v7"), ("canary", "v7|v8"), ("shadow", "v7"), ("flipped", "v8"), ("leaving", "v8")] {
+    for (state, reached) in
+        [("entering", "v7"), ("canary", "v7|v8"), ("shadow", "v7"), ("flipped", "v8"), ("leaving", "v8")]
+    {
         let rules = objects(state).into_iter().find_map(|object| match object {
             Object::Rule(rule) => Some(rule.spec.groups[0].rules.clone()),
             _ => None,
@@ -231,7 +248,9 @@ fn alerts_are_for_predictors_that_callers_reach() {
 #[test]
 fn without_the_engine_only_what_the_cluster_says_can_alert() {
     let names = objects("without-engine").into_iter().find_map(|object| match object {
-        Object::Rule(rule) => Some(rule.spec.groups[0].rules.iter().map(|alert| alert.alert.clone()).collect::<Vec<_>>()),
+        Object::Rule(rule) => {
+            Some(rule.spec.groups[0].rules.iter().map(|alert| alert.alert.clone()).collect::<Vec<_>>())
+        }
         _ => None,
     });
     assert_eq!(names.unwrap(), ["ReleaseWithoutReadyReplica"]);
@@ -241,7 +260,18 @@ fn without_the_engine_only_what_the_cluster_says_can_alert() {
 fn no_state_mentions_phase_or_role_in_the_pods() {
     for state in STATES {
         let files = render(&release(state), &Templates::built_in()).unwrap().files;
-        for word in ["entering", "running", "leaving", "settled", "candidate", "stable", "shadow", "blue", "green", "sha256:0000"] {
+        for word in [
+            "entering",
+            "running",
+            "leaving",
+            "settled",
+            "candidate",
+            "stable",
+            "shadow",
+            "blue",
+            "green",
+            "sha256:0000",
+        ] {
             assert!(!files["seldon.yaml"].contains(word), "{state}: {word}");
         }
     }

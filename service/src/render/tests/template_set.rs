@@ -60,14 +60,20 @@ fn an_override_of_nothing_is_refused_with_the_names() {
 #[test]
 fn an_override_that_does_not_parse_names_template_and_line() {
     let error = overridden("seldon.yaml.j2", "kind: x\n{% if %}\n").unwrap_err();
-    assert!(matches!(&error, RenderError::Template { template, line: 2, .. } if template == "seldon.yaml.j2"), "{error:?}");
+    assert!(
+        matches!(&error, RenderError::Template { template, line: 2, .. } if template == "seldon.yaml.j2"),
+        "{error:?}"
+    );
 }
 
 #[test]
 fn an_override_that_fails_names_template_and_line() {
     let templates = overridden("kustomization.yaml.j2", "kind: Kustomization\nx: {{ release.nonsense }}\n").unwrap();
     let error = render(&release("settled"), &templates).unwrap_err();
-    assert!(matches!(&error, RenderError::Template { template, line: 2, .. } if template == "kustomization.yaml.j2"), "{error:?}");
+    assert!(
+        matches!(&error, RenderError::Template { template, line: 2, .. } if template == "kustomization.yaml.j2"),
+        "{error:?}"
+    );
     assert!(error.refusal().cure.unwrap().contains("templates_dir"));
 }
 
@@ -88,7 +94,8 @@ fn a_field_that_its_kind_has_not_is_refused_not_dropped() {
     ] {
         let text = text_of(template);
         assert!(text.contains(from), "{template} has no {from}");
-        let error = render(&release("settled"), &overridden(template, &text.replacen(from, to, 1)).unwrap()).unwrap_err();
+        let error =
+            render(&release("settled"), &overridden(template, &text.replacen(from, to, 1)).unwrap()).unwrap_err();
         assert!(error.to_string().contains(word), "{template}: {error}");
     }
 }
@@ -117,9 +124,11 @@ fn the_documentation_names_every_panel_and_every_metric() {
             assert!(text.contains(&format!("| {title}")), "{title}");
             for target in panel["targets"].as_array().unwrap() {
                 let query = target["expr"].as_str().unwrap();
-                let metrics = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| is_metric(word));
+                let metrics =
+                    query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| is_metric(word));
                 for metric in metrics {
-                    let documented = text.contains(metric) || text.contains(metric.trim_end_matches("_count").trim_end_matches("_sum"));
+                    let documented = text.contains(metric)
+                        || text.contains(metric.trim_end_matches("_count").trim_end_matches("_sum"));
                     assert!(documented, "{title}: {metric}");
                 }
             }
