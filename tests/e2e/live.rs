@@ -1,5 +1,6 @@
 //! Server-sent events and the page.
 
+use serde_json::json;
 use tests::events::Events;
 use tests::{Request, TestEnvironment};
 
@@ -32,18 +33,23 @@ fn the_page_asks_to_sign_in_and_shows_the_releases_to_who_did() {
     server.put("production/models/fraud", &image("fraud", "7")).expect(201);
     let stranger = Request::new("GET", "/").send(server.address());
     assert!(!stranger.text().contains("fraud"), "{}", stranger.text());
-    let link = sign_in_link(&server.printed()).expect("the first start prints a link");
-    let path = link.strip_prefix(&server.url()).unwrap();
-    let signed_in = Request::new("GET", path).send(server.address());
-    let cookie = signed_in.header("Set-Cookie").expect("a session").split(';').next().unwrap().to_owned();
-    assert!(signed_in.header("Set-Cookie").unwrap().contains("HttpOnly"));
+    let code = sign_in_code(&server.printed()).expect("the start prints a link");
+    let sign_in = |body: &serde_json::Value| Request::new("POST", "/session").json(body);
+    drop(sign_in(&json!({"code": "nonsense"})).send(server.address()).expect_problem(401));
+    let elsewhere = sign_in(&json!({"code": code})).header("Origin", "https://elsewhere.example");
+    drop(elsewhere.send(server.address()).expect_problem(403));
+
+    let signed_in = sign_in(&json!({"code": code})).send(server.address()).expect(204);
+    let cookie = signed_in.header("Set-Cookie").expect("a session").to_owned();
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite"), "{cookie}");
+    let cookie = cookie.split(';').next().unwrap().to_owned();
     let page = Request::new("GET", "/").header("Cookie", cookie).send(server.address()).expect(200).text();
     assert!(page.contains("fraud") && page.contains("production"), "{page}");
-    assert!(!page.contains(&server.token()), "the token is in the page");
+    assert!(!page.contains(&server.token()) && !page.contains(&code), "a secret is in the page");
 }
 
-/// The link with the token in it that the first start prints.
-fn sign_in_link(printed: &str) -> Option<String> {
-    let words = printed.split_whitespace().filter(|word| word.starts_with("http://") && word.contains("token"));
-    words.last().map(str::to_owned)
+/// The code in the link that the start prints: it stands after `#`, so that it reaches no log.
+fn sign_in_code(printed: &str) -> Option<String> {
+    let link = printed.lines().find_map(|line| line.strip_prefix("sign in "))?;
+    Some(link.split_once('#')?.1.trim().to_owned())
 }

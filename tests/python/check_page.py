@@ -23,9 +23,9 @@ def chromium(profile: str, *arguments: str) -> str:
 
 
 def sign_in_link(printed: list[str]) -> str:
-    found = re.findall(r"http://\S*token\S*", "".join(printed))
+    found = re.findall(r"^sign in\s+(\S+)$", "".join(printed), re.MULTILINE)
     if not found:
-        raise SystemExit("the first start prints no link to sign in:\n" + "".join(printed))
+        raise SystemExit("the start prints no link to sign in:\n" + "".join(printed))
     return found[-1]
 
 
@@ -36,7 +36,8 @@ def main() -> None:
         make(service)
         stranger = chromium(profile, "--dump-dom", f"{service.url}/")
         checks.holds("a stranger sees no release", not any(asked.name in stranger for asked in GALLERY), stranger[:500])
-        page = chromium(profile, "--dump-dom", sign_in_link(service.printed))
+        link = sign_in_link(service.printed)
+        page = chromium(profile, "--dump-dom", link)
         for asked in GALLERY:
             checks.holds(f"the page shows {asked.name}", asked.name in page)
         commit = service.must("GET", f"/releases/{GALLERY[0].path}")["commit"]
@@ -45,9 +46,10 @@ def main() -> None:
             checks.holds(f"the page shows the phase {phase}", phase in page.lower())
         checks.holds("names are text, not markup", "<script>alert" not in page)
         checks.holds("the token is not in the page", service.token not in page)
+        checks.holds("the code is not in the page", link.partition("#")[2] not in page)
         screenshot = ARTIFACTS / "page.png"
         screenshot.unlink(missing_ok=True)
-        chromium(profile, f"--screenshot={screenshot}", f"{service.url}/")
+        chromium(profile, f"--screenshot={screenshot}", link)
         checks.holds("there is a screenshot", screenshot.exists() and screenshot.stat().st_size > 10_000)
     checks.end()
 

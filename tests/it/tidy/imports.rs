@@ -34,7 +34,8 @@ const MAP: &[(&str, &[&str])] = &[
     ("web", &["names", "release", "event", "access", "clock", "webhook", "worker"]),
     ("config", &["names", "release"]),
     ("telemetry", &["config"]),
-    ("cli", &["names", "release", "event", "access", "render", "webhook", "worker", "clock"]),
+    // Its settings are the service's; only `config` reads the environment.
+    ("cli", &["names", "release", "event", "access", "render", "webhook", "worker", "clock", "config"]),
     ("app", &["*"]),
     ("main", &["cli", "app", "config", "telemetry"]),
 ];

@@ -16,10 +16,10 @@ fn no_rust_file_is_forgotten() {
             let (home, module) = if stem == "mod" { parent.rsplit_once('/').unwrap() } else { (parent, stem) };
             // `a/b.rs` is declared in `a/mod.rs`, in `a.rs`, or at the top.
             let parents = ["mod.rs", "main.rs", "lib.rs"].map(|name| format!("{home}/{name}"));
+            let declaration = format!("mod {module};");
             let declares = |text: &str| {
-                text.lines().any(|line| {
-                    line.trim().trim_start_matches("pub ").trim_start_matches("pub(crate) ") == format!("mod {module};")
-                })
+                let ends = |line: &str| line == declaration || line.ends_with(&format!(" {declaration}"));
+                text.lines().map(str::trim).any(|line| !line.starts_with("//") && ends(line))
             };
             let beside = format!("{home}.rs");
             if !files
