@@ -81,7 +81,8 @@ impl Store {
         let path = connection::path_of(url, data_dir)?;
         connection::create_file(&path)?;
         let mut db = connection::open_writer(&path, limits).await?;
-        sqlx::migrate!().run(&mut db).await?;
+        // Not `run`: it borrows in a way that keeps the future from being sent between threads.
+        sqlx::migrate!().run_direct(None, &mut db, false).await?;
         idempotency::give_back_all(&mut db).await?;
         let readers = connection::readers(&path);
         Ok(Self { writer: Writer::spawn(path, db, limits).await?, readers })

@@ -27,5 +27,5 @@ async fn ready(State(web): State<Web>) -> Answer<&'static str> {
 }
 
 async fn metrics(State(web): State<Web>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, OPEN_METRICS)], web.handle().metrics())
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], web.handle().metrics().await)
 }

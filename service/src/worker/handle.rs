@@ -1,22 +1,36 @@
 //! The worker as others see it: everything that can be asked of it, cheap to clone.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 
+use super::read;
+use super::settlement::Settled;
+use super::shared::{Shared, not_deployed, read as locked, store_fault, write};
 use super::{
-    Accounts, Answer, ClusterDiff, DeliveryView, EnvironmentView, Fault, HistoryEntry, HoldView, Page, PolicyVerdict, Preview,
+    Accounts, Answer, ClusterDiff, DeliveryView, Done, EnvironmentView, Fault, HistoryEntry, HoldView, Page, PolicyVerdict, Preview,
     ReleaseFilter, ReleaseView, RerenderSelection, Rerendered, Subscription, TimelineEntry,
 };
-use crate::event::{DeliveryState, NewDelivery, Requested, Source};
-use crate::names::{AliasName, CommitId, EnvironmentName, ModelName, ReleaseKey, Version};
-use crate::release::{Act, Intent};
+use super::{preview, rerender};
+use crate::event::{Delivery, DeliveryState, Event, NewDelivery, Requested, Source};
+use crate::names::{AliasName, CommitId, DeliveryId, EnvironmentName, ModelName, ReleaseKey, Version};
+use crate::release::{Act, Intent, Refusal, RefusalKind};
+use crate::store::{Accepted, Hold};
 
 /// What others hold of the worker.
-#[derive(Debug, Clone)]
-pub struct Handle(Arc<()>);
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
+}
 
 /// What became of a delivery at the door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,177 +52,284 @@ pub struct DeliveryFilter {
     pub limit: Option<u32>,
 }
 
+/// How long a caller should wait before it asks a full inbox again.
+const INBOX_FULL_SECONDS: u32 = 10;
+
 impl Handle {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
     /// Tokens, idempotency keys and the audit.
     pub fn accounts(&self) -> Accounts {
-        todo!()
+        Accounts::new(self.shared.store.clone(), self.shared.clock.clone())
     }
 
     /// Stores a delivery durably, then lets it be carried out; does not wait for that.
+    ///
+    /// # Errors
+    /// The inbox is full or the store fails; then nothing is stored.
     pub async fn deliver(&self, delivery: NewDelivery) -> Result<Received, Fault> {
-        let _ = delivery;
-        todo!()
+        match self.shared.store.accept(delivery).await.map_err(store_fault)? {
+            Accepted::New(delivery) | Accepted::Again(delivery) => {
+                self.shared.inbox.push(delivery);
+                Ok(Received::Accepted)
+            }
+            Accepted::Repeat { state, .. } if state.is_waiting() => Ok(Received::Accepted),
+            Accepted::Repeat { .. } => Ok(Received::Repeat),
+            Accepted::Full => Err(inbox_full()),
+        }
     }
 
     /// Carries out a request and waits at most `wait` for its end.
+    ///
+    /// # Errors
+    /// It is refused, or could not be stored.
     pub async fn request(&self, request: Requested, wait: Duration) -> Result<Answer, Fault> {
-        let _ = (request, wait);
-        todo!()
+        self.shared.environment(&request.key.environment)?;
+        let delivery = self.accept(request.clone()).await?;
+        let (number, id) = (delivery.number, delivery.id.to_string());
+        let receiver = self.shared.inbox.wait_for(number);
+        self.shared.inbox.push(delivery);
+        if let Ok(Ok(settled)) = tokio::time::timeout(wait, receiver).await {
+            return self.answer(&request.key, id, settled);
+        }
+        self.shared.inbox.stop_waiting(number);
+        Ok(Answer::Queued { delivery: id, waits_for: "the requests before it".to_owned() })
+    }
+
+    async fn accept(&self, request: Requested) -> Result<Delivery, Fault> {
+        let id = DeliveryId::parse(&uuid::Uuid::now_v7().to_string()).map_err(|_| Fault::Internal)?;
+        let body = serde_json::to_string(&request).map_err(|_| Fault::Internal)?;
+        let received_at = self.shared.clock.now_exact();
+        let event = Event::Requested(Box::new(request));
+        match self.shared.store.accept(NewDelivery { source: Source::Api, id, received_at, body, event }).await.map_err(store_fault)? {
+            Accepted::New(delivery) | Accepted::Again(delivery) => Ok(delivery),
+            Accepted::Repeat { .. } => Err(Fault::Internal),
+            Accepted::Full => Err(inbox_full()),
+        }
+    }
+
+    fn answer(&self, key: &ReleaseKey, id: String, settled: Settled) -> Result<Answer, Fault> {
+        let Settled { state, verdict, refusal, created } = settled;
+        match state {
+            DeliveryState::Refused => Err(refusal.map_or(Fault::Internal, Fault::Refused)),
+            DeliveryState::Accepted | DeliveryState::Failed => {
+                let waits_for = verdict.waits_for.or(verdict.reason).unwrap_or_default();
+                Ok(Answer::Queued { delivery: id, waits_for })
+            }
+            DeliveryState::Applied | DeliveryState::Unchanged | DeliveryState::Ignored => {
+                let release = read::view(&self.shared, key);
+                let commit = verdict.commit.or_else(|| release.as_ref().map(|view| view.commit.clone()));
+                let changed = state == DeliveryState::Applied;
+                Ok(Answer::Done(Box::new(Done { release, key: key.clone(), commit, changed, created, reason: verdict.reason })))
+            }
+        }
     }
 
     /// Makes an act absolute against what is deployed now.
+    ///
+    /// # Errors
+    /// The act makes no sense from what is deployed.
     pub async fn absolute(&self, key: &ReleaseKey, act: Act) -> Result<Intent, Fault> {
-        let _ = (key, act);
-        todo!()
+        read::absolute(&self.shared, key, act).await
     }
 
     /// Says what a request would do and touches nothing.
+    ///
+    /// # Errors
+    /// It would be refused.
     pub async fn dry_run(&self, request: Requested) -> Result<Preview, Fault> {
-        let _ = request;
-        todo!()
+        self.shared.blocking(move |shared| preview::preview(shared, &request)).await
     }
 
     /// The releases that a filter lets through, by key.
     pub fn releases(&self, filter: &ReleaseFilter) -> Page<ReleaseView> {
-        let _ = filter;
-        todo!()
+        read::releases(&self.shared, filter)
     }
 
     /// One release.
+    ///
+    /// # Errors
+    /// It is not deployed.
     pub async fn release(&self, key: &ReleaseKey) -> Result<ReleaseView, Fault> {
-        let _ = key;
-        todo!()
+        self.shared.environment(&key.environment)?;
+        read::view(&self.shared, key).ok_or_else(|| not_deployed(key).into())
     }
 
     /// The commits of a release, newest first.
-    pub async fn history(
-        &self,
-        key: &ReleaseKey,
-        before: Option<CommitId>,
-        limit: Option<u32>,
-    ) -> Result<Page<HistoryEntry>, Fault> {
-        let _ = (key, before, limit);
-        todo!()
+    ///
+    /// # Errors
+    /// There never was such a release, or the store fails.
+    pub async fn history(&self, key: &ReleaseKey, before: Option<CommitId>, limit: Option<u32>) -> Result<Page<HistoryEntry>, Fault> {
+        read::history(&self.shared, key, before, limit).await
     }
 
     /// The files of a release, `release.yaml` first, now or at a commit of its history.
-    pub async fn manifests(
-        &self,
-        key: &ReleaseKey,
-        commit: Option<CommitId>,
-    ) -> Result<IndexMap<String, String>, Fault> {
-        let _ = (key, commit);
-        todo!()
+    ///
+    /// # Errors
+    /// It is not deployed, or was not at that commit.
+    pub async fn manifests(&self, key: &ReleaseKey, commit: Option<CommitId>) -> Result<IndexMap<String, String>, Fault> {
+        let key = key.clone();
+        self.shared.blocking(move |shared| read::manifests(shared, &key, commit)).await
     }
 
     /// Git against the cluster.
+    ///
+    /// # Errors
+    /// The release is not deployed.
     pub async fn diff(&self, key: &ReleaseKey) -> Result<ClusterDiff, Fault> {
-        let _ = key;
-        todo!()
+        self.release(key).await?;
+        Ok(ClusterDiff { state: super::StatusState::Unknown, reason: read::NO_CLUSTER.to_owned(), diff: String::new() })
     }
 
     /// What happened to a release, newest first.
+    ///
+    /// # Errors
+    /// There never was such a release, or the store fails.
     pub async fn timeline(&self, key: &ReleaseKey) -> Result<Page<TimelineEntry>, Fault> {
-        let _ = key;
-        todo!()
+        read::timeline(&self.shared, key).await
     }
 
     /// Deliveries of the inbox, newest first; `next` is the `before` of the next page.
+    ///
+    /// # Errors
+    /// The store fails.
     pub async fn deliveries(&self, filter: DeliveryFilter) -> Result<Page<DeliveryView>, Fault> {
-        let _ = filter;
-        todo!()
+        read::deliveries(&self.shared, filter).await
     }
 
     /// One delivery, by its sender's id or its number.
+    ///
+    /// # Errors
+    /// There is none.
     pub async fn delivery(&self, id: &str) -> Result<DeliveryView, Fault> {
-        let _ = id;
-        todo!()
+        read::delivery(&self.shared, id).await.map(DeliveryView::from)
     }
 
     /// Carries out a delivery once more, whatever became of it.
+    ///
+    /// # Errors
+    /// There is none, or the store fails.
     pub async fn redeliver(&self, id: &str) -> Result<DeliveryView, Fault> {
-        let _ = id;
-        todo!()
+        let number = read::delivery(&self.shared, id).await?.number;
+        let Some(delivery) = self.shared.store.redeliver(number).await.map_err(store_fault)? else { return Err(read::no_delivery(id).into()) };
+        self.shared.inbox.push(delivery.clone());
+        Ok(delivery.into())
     }
 
     /// Accepts and keeps everything from now on, and applies nothing, in one environment or in all.
-    pub async fn hold(
-        &self,
-        environment: Option<EnvironmentName>,
-        reason: &str,
-        by: &str,
-    ) -> Result<Vec<HoldView>, Fault> {
-        let _ = (environment, reason, by);
-        todo!()
+    ///
+    /// # Errors
+    /// The environment is not configured, or the store fails.
+    pub async fn hold(&self, environment: Option<EnvironmentName>, reason: &str, by: &str) -> Result<Vec<HoldView>, Fault> {
+        if let Some(name) = &environment {
+            self.shared.environment(name)?;
+        }
+        let hold = Hold { environment, reason: reason.to_owned(), by: Some(by.to_owned()), since: self.shared.clock.now() };
+        self.shared.store.hold(hold).await.map_err(store_fault)?;
+        self.holds_changed().await
     }
 
     /// Applies again, beginning with what was kept.
+    ///
+    /// # Errors
+    /// There is no such hold, or the store fails.
     pub async fn unhold(&self, environment: Option<EnvironmentName>, by: &str) -> Result<Vec<HoldView>, Fault> {
-        let _ = (environment, by);
-        todo!()
+        let was_held = self.shared.store.unhold(environment.as_ref()).await.map_err(store_fault)?;
+        if !was_held {
+            let reason = environment.map_or_else(|| "nothing is held".to_owned(), |name| format!("environment `{name}` is not held"));
+            return Err(Refusal::conflict(reason, "`kmlflow get` shows what a release waits for").into());
+        }
+        tracing::info!("A hold was lifted by {by}");
+        self.holds_changed().await
+    }
+
+    async fn holds_changed(&self) -> Result<Vec<HoldView>, Fault> {
+        let holds = self.shared.store.holds().await.map_err(store_fault)?;
+        *write(&self.shared.holds) = holds;
+        self.shared.inbox.note_holds();
+        self.holds().await
     }
 
     /// The holds in force.
+    ///
+    /// # Errors
+    /// None at present.
     pub async fn holds(&self) -> Result<Vec<HoldView>, Fault> {
-        todo!()
+        Ok(locked(&self.shared.holds).iter().cloned().map(HoldView::from).collect())
     }
 
     /// Renders outdated releases with the present templates.
-    pub async fn rerender(
-        &self,
-        selection: RerenderSelection,
-        dry_run: bool,
-        by: &str,
-    ) -> Result<Vec<Rerendered>, Fault> {
-        let _ = (selection, dry_run, by);
-        todo!()
+    ///
+    /// # Errors
+    /// A release that was named is not deployed.
+    pub async fn rerender(&self, selection: RerenderSelection, dry_run: bool, by: &str) -> Result<Vec<Rerendered>, Fault> {
+        rerender::rerender(self, &self.shared, selection, dry_run, by).await
     }
 
     /// Says what the policies make of a registry state; every tag is on every version that an alias names.
+    ///
+    /// # Errors
+    /// None at present.
     pub async fn policy_test(
         &self,
         model: ModelName,
         aliases: BTreeMap<AliasName, Version>,
         tags: BTreeMap<String, String>,
     ) -> Result<PolicyVerdict, Fault> {
-        let _ = (model, aliases, tags);
-        todo!()
+        Ok(preview::policy_test(&self.shared, model, aliases, tags))
     }
 
     /// The environments of the configuration.
     pub fn environments(&self) -> Vec<EnvironmentView> {
-        todo!()
+        read::environments(&self.shared)
     }
 
     /// Server-sent events from now on, or from after the one with this id.
     pub fn subscribe(&self, after: Option<u64>) -> Subscription {
-        let _ = after;
-        todo!()
+        self.shared.ring.subscribe(after)
     }
 
     /// Says that somebody pushed into the embedded repository.
     pub async fn pushed(&self) {
-        todo!()
+        self.shared.inbox.note_push();
     }
 
     /// The metrics in OpenMetrics text.
-    pub fn metrics(&self) -> String {
-        todo!()
+    pub async fn metrics(&self) -> String {
+        read::metrics(&self.shared).await
     }
 
     /// Counts a delivery that was turned away at the door; `outcome` is a fixed word such as `unauthorized`.
     pub fn count_turned_away(&self, source: Source, outcome: &'static str) {
-        let _ = (source, outcome);
-        todo!()
+        self.shared.metrics.settled(source, outcome, None);
     }
 
-    /// Whether the service can accept: the store answers and the repository opens. One sentence where not.
+    /// Whether the service can accept: the store answers and the repository opens.
+    ///
+    /// # Errors
+    /// One sentence that says what does not.
     pub async fn ready(&self) -> Result<(), String> {
-        todo!()
+        self.shared.store.indexed_tip().await.map_err(|error| error.to_string())?;
+        let tip = self.shared.blocking(|shared| shared.repository.tip().map_err(super::shared::git_fault)).await;
+        tip.map(drop).map_err(|fault| fault.to_string())
     }
 
     /// Where the embedded repository lies, for serving it.
-    pub fn repository_path(&self) -> std::path::PathBuf {
-        todo!()
+    pub fn repository_path(&self) -> PathBuf {
+        self.shared.settings.data_dir.join(super::start::REPOSITORY_DIR)
     }
+}
+
+fn inbox_full() -> Fault {
+    Fault::Unavailable {
+        sentence: "the inbox is full; try again when fewer deliveries wait".to_owned(),
+        retry_after_seconds: INBOX_FULL_SECONDS,
+    }
+}
+
+/// The refusal of a name that is not there.
+pub(super) fn not_found(reason: String, cure: &str) -> Refusal {
+    Refusal { kind: RefusalKind::NotFound, reason, cure: Some(cure.to_owned()), violations: Vec::new() }
 }

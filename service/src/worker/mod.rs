@@ -1,48 +1,45 @@
 //! The conveyor: takes what the inbox holds through policy, plan, render and git, one writer for all.
 //!
-//! The only caller of those modules. Everything that others may ask of it is on `Handle`.
+//! The only caller of those modules. Everything that others may ask of it is on `Handle`; what it does by itself, `Worker` does.
 
 mod accounts;
+mod adopt;
+mod agenda;
+mod apply;
+mod conveyor;
+mod deliveries;
 mod events;
 mod fault;
+mod foreign;
 mod handle;
+mod history;
+mod index;
+mod lock;
+mod metrics;
 pub mod offline;
+mod policies;
+mod preview;
+mod queue;
+mod read;
+mod registry;
+mod rerender;
 mod settings;
+mod settlement;
+mod shared;
+mod start;
+mod turn;
 mod view;
+mod writer;
+
+#[cfg(test)]
+mod tests;
 
 pub use accounts::{Accounts, AuditEntry, Audited, Claim, ClaimKey, WantedToken};
 pub use events::Subscription;
 pub use fault::Fault;
 pub use handle::{DeliveryFilter, Handle, Received};
+pub use lock::{DataDirLock, LockError};
 pub use settings::{EnvironmentSettings, Settings};
+pub use start::{OpenError, open};
 pub use view::*;
-
-use crate::clock::Clock;
-
-/// The part that does the work; it does nothing until it runs.
-#[derive(Debug)]
-pub struct Worker(());
-
-impl Worker {
-    /// Carries out what waits, until `stop` is there; then ends what it is at.
-    pub async fn run(self, stop: impl Future<Output = ()> + Send) {
-        let _ = stop;
-        todo!()
-    }
-}
-
-/// Why the worker could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error("another service uses the data directory")]
-    Locked,
-}
-
-/// Opens data directory, store and repository, takes in what happened while nobody looked, and hands out both ends.
-///
-/// # Errors
-/// The data directory is in use, or one of its parts cannot be opened.
-pub async fn open(settings: Settings, clock: Clock) -> Result<(Handle, Worker), OpenError> {
-    let _ = (settings, clock);
-    todo!()
-}
+pub use writer::Worker;

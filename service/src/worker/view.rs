@@ -11,6 +11,7 @@ use crate::names::{
     Version,
 };
 use crate::release::{Action, Phase, Release, Role, Strategy};
+use crate::store::{Hold, IndexedCommit};
 
 /// A release as the API answers it: its document and what is known about it.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -266,6 +267,20 @@ pub struct HoldView {
     pub by: String,
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
+}
+
+impl From<Hold> for HoldView {
+    fn from(hold: Hold) -> Self {
+        let Hold { environment, reason, by, since } = hold;
+        Self { environment, reason, by: by.unwrap_or_else(|| "somebody".to_owned()), since }
+    }
+}
+
+impl From<IndexedCommit> for HistoryEntry {
+    fn from(row: IndexedCommit) -> Self {
+        let IndexedCommit { key: _, commit, action, version, strategy, phase, at, release_id, requested_by, delivery_id, subject } = row;
+        Self { commit, at, action, summary: subject, version, strategy, phase, release_id, requested_by, delivery_id }
+    }
 }
 
 /// Which releases to render again.

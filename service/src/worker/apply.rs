@@ -1,0 +1,362 @@
+//! One change of one release: plan, render, the files of a commit. Touches nothing; the turn and the dry run do with it what is theirs.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use jiff::Timestamp;
+
+use super::index::Entry;
+use super::shared::{PolicySet, Shared, not_deployed};
+use crate::event::Guard;
+use crate::git::{Edit, GitError};
+use crate::names::{CommitId, DeliveryId, ModelName, PredictorName, ReleaseId, ReleaseKey, Version};
+use crate::plan;
+use crate::policy::{self, PolicyDefaults};
+use crate::registry::RegistryState;
+use crate::release::{
+    Action, Change, Files, Intent, Observed, Origin, RELEASE_FILE, Refusal, RefusalKind, RegistryView, Release, ReleasePlan, Restorable,
+    Retracted, Serving, Situation, Target, Wanted,
+};
+use crate::render;
+
+/// What shall be done to one release.
+#[derive(Debug, Clone)]
+pub(super) struct Task {
+    pub(super) key: ReleaseKey,
+    pub(super) intent: Intent,
+    pub(super) guard: Guard,
+    /// The person or program that asks; none where policy or time does.
+    pub(super) requested_by: Option<String>,
+    /// Why, for `origin`; none: as it is (what happens by itself has the reason of what began it).
+    pub(super) origin: Option<Origin>,
+    pub(super) delivery: Option<DeliveryId>,
+    /// The id of the intent, the same in every commit that carries it out in one turn.
+    pub(super) id: ReleaseId,
+    /// Whether an event asks, so that the storm guard counts a new release.
+    pub(super) by_event: bool,
+}
+
+impl Task {
+    /// What happens to a release by itself.
+    pub(super) fn by_itself(key: ReleaseKey, intent: Intent) -> Self {
+        Self { key, intent, guard: Guard::default(), requested_by: None, origin: None, delivery: None, id: new_id(), by_event: false }
+    }
+}
+
+/// A new intent's id.
+#[expect(clippy::expect_used, reason = "a UUID is a valid release id whatever its bits")]
+pub(super) fn new_id() -> ReleaseId {
+    ReleaseId::parse(&uuid::Uuid::now_v7().to_string()).expect("a UUID is printable")
+}
+
+/// What is known when a change is worked out; `tip` is the commit that is built on.
+pub(super) trait Ground {
+    fn shared(&self) -> &Shared;
+    fn entry(&self, key: &ReleaseKey) -> Option<Entry>;
+    fn registry_of(&self, model: &ModelName) -> Option<Arc<RegistryState>>;
+    fn tip(&self) -> CommitId;
+    fn now(&self) -> Timestamp;
+    fn collision(&self, key: &ReleaseKey, target: &Target) -> Option<Refusal>;
+    fn policies(&self) -> Arc<PolicySet>;
+
+    /// Reads a file of the commit that is built on.
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, GitError> {
+        self.shared().repository.read(&self.tip(), path)
+    }
+}
+
+/// What a task comes to.
+#[derive(Debug)]
+pub(super) enum Proposal {
+    Write(Box<Write>),
+    Nothing(String),
+    Wait(String),
+    Refused(Refusal),
+}
+
+/// One commit.
+#[derive(Debug)]
+pub(super) struct Write {
+    pub(super) edits: Vec<Edit>,
+    /// The release from then on; none after a retraction.
+    pub(super) after: Option<Release>,
+    /// The release that the commit is about, for its message.
+    pub(super) subject: Release,
+    pub(super) action: Action,
+    pub(super) summary: String,
+    pub(super) body: String,
+    pub(super) created: bool,
+    /// What is still to be done for the same intent, where something is.
+    pub(super) more: Option<String>,
+}
+
+/// Works out the next commit of a task.
+pub(super) fn propose(ground: &dyn Ground, task: &Task) -> Result<Proposal, GitError> {
+    let entry = ground.entry(&task.key);
+    if let Some(refusal) = forbidden(ground, task, entry.as_ref()) {
+        return Ok(Proposal::Refused(refusal));
+    }
+    let situation = match situation(ground, task, entry.as_ref())? {
+        Ok(situation) => situation,
+        Err(refusal) => return Ok(Proposal::Refused(refusal)),
+    };
+    let force = task.guard.force && entry.as_ref().is_some_and(|entry| !entry.drifted.is_empty() || entry.invalid.is_some());
+    match plan::plan(&task.intent, &situation) {
+        ReleasePlan::Create(change) => match ground.collision(&task.key, &change.release.spec.target) {
+            Some(refusal) => Ok(Proposal::Refused(refusal)),
+            None => write(ground, *change, None, situation.retracted.is_some().then(|| task.key.retracted_path())),
+        },
+        ReleasePlan::Update(change) => write(ground, *change, entry.as_ref(), None),
+        ReleasePlan::Delete(retracted) => Ok(entry.map_or_else(|| Proposal::Nothing("it is not deployed".to_owned()), |entry| delete(&entry, &retracted))),
+        ReleasePlan::Nothing(_) if force => match plan::plan(&Intent::Rerender, &situation) {
+            ReleasePlan::Update(change) => write(ground, *change, entry.as_ref(), None),
+            _ => Ok(Proposal::Nothing("it is already so".to_owned())),
+        },
+        ReleasePlan::Nothing(reason) => Ok(Proposal::Nothing(reason)),
+        ReleasePlan::Wait(reason) => Ok(Proposal::Wait(reason)),
+        ReleasePlan::Refused(refusal) => Ok(Proposal::Refused(refusal)),
+    }
+}
+
+/// What a task may not do whatever the plan would say.
+fn forbidden(ground: &dyn Ground, task: &Task, entry: Option<&Entry>) -> Option<Refusal> {
+    if let Err(refusal) = ground.shared().environment(&task.key.environment) {
+        return Some(refusal);
+    }
+    if entry.is_none() && !matches!(task.intent, Intent::Put(_) | Intent::Retract) {
+        return Some(not_deployed(&task.key));
+    }
+    if let Some(wanted) = &task.guard.if_match
+        && entry.map(|entry| &entry.tree) != Some(wanted)
+    {
+        return Some(Refusal {
+            kind: RefusalKind::Precondition,
+            reason: format!("release `{}` is not what `If-Match` names any more", task.key),
+            cure: Some("read it again and send the new `ETag`".to_owned()),
+            violations: Vec::new(),
+        });
+    }
+    let entry = entry.filter(|_| !task.guard.force)?;
+    let (what, cure) = match (&entry.invalid, entry.drifted.as_slice()) {
+        (Some(why), _) => {
+            (format!("the `release.yaml` in the repository cannot be used: {why}"), "correct it by a push, or write over it with `--force`")
+        }
+        (None, []) => return None,
+        (None, files) => (
+            format!("changed by hand: {}", files.join(", ")),
+            "take the change over with `--adopt`, or render over it with `--force`",
+        ),
+    };
+    Some(Refusal { kind: RefusalKind::Drifted, reason: what, cure: Some(cure.to_owned()), violations: Vec::new() })
+}
+
+/// Puts together what the plan is made from.
+pub(super) fn situation(ground: &dyn Ground, task: &Task, entry: Option<&Entry>) -> Result<Result<Situation, Refusal>, GitError> {
+    let shared = ground.shared();
+    let environment = match shared.environment(&task.key.environment) {
+        Ok(environment) => environment,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let target = match entry {
+        Some(entry) => entry.release.spec.target.clone(),
+        None => match plan::target(&task.key, &environment.target) {
+            Ok(target) => target,
+            Err(refusal) => return Ok(Err(refusal)),
+        },
+    };
+    let policies = ground.policies();
+    let wanted = if let Intent::Put(wanted) = &task.intent { Some(wanted.as_ref()) } else { None };
+    let model = wanted.map(|wanted| &wanted.model).or_else(|| entry.map(|entry| &entry.release.spec.model));
+    let defaults = model.and_then(|model| policies.policies.select(model)).map(|selection| selection.policy.spec.defaults.clone());
+    let default_images = match images(ground, wanted, defaults.as_ref()) {
+        Ok(images) => images,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let restores = match &task.intent {
+        Intent::Rollback { to } => Some(to.clone()),
+        _ => entry.and_then(|entry| entry.release.rollout.restores.clone()),
+    };
+    let restorable = match restores {
+        Some(commit) => restorable(shared, &task.key, &commit)?,
+        None => None,
+    };
+    let retracted = if entry.is_none() && wanted.is_some() { retracted(ground, &task.key)? } else { None };
+    let base = defaults.and_then(|defaults| defaults.serving).unwrap_or_default();
+    Ok(Ok(Situation {
+        key: task.key.clone(),
+        deployed: entry.map(Entry::deployed),
+        restorable,
+        retracted,
+        observed: Observed::Blind { delay: environment.blind_delay },
+        target,
+        serving: Serving::over(&base, &shared.settings.serving),
+        default_images,
+        origin: origin(ground, task, entry, model),
+        requested_by: task.requested_by.clone(),
+        now: ground.now(),
+    }))
+}
+
+/// The images of versions for which the request names none: the version's tag before the policy's default.
+fn images(ground: &dyn Ground, wanted: Option<&Wanted>, defaults: Option<&PolicyDefaults>) -> Result<IndexMap<Version, String>, Refusal> {
+    /// The tag by which a version names its image.
+    const IMAGE_TAG: &str = "serving_image";
+    let mut images = IndexMap::new();
+    let Some(wanted) = wanted else { return Ok(images) };
+    let state = ground.registry_of(&wanted.model);
+    for arm in wanted.arms.iter().chain(&wanted.stable) {
+        let tagged = state.as_ref().and_then(|state| state.tag(&arm.version, IMAGE_TAG)).filter(|image| !image.is_empty());
+        let image = match (tagged, defaults) {
+            (Some(image), _) => Some(image.to_owned()),
+            (None, Some(defaults)) => policy::image_for(defaults, &wanted.model, &arm.version)
+                .map_err(|error| Refusal::invalid(error.to_string(), "correct `defaults.image` of the policy, or name `image` in the request"))?,
+            (None, None) => None,
+        };
+        if let Some(image) = image {
+            images.insert(arm.version.clone(), image);
+        }
+    }
+    Ok(images)
+}
+
+/// Why the release will be as it will be: the task's own reason; a person's stands until the registry says something new.
+fn origin(ground: &dyn Ground, task: &Task, entry: Option<&Entry>, model: Option<&ModelName>) -> Origin {
+    match &task.origin {
+        Some(origin) => origin.clone(),
+        None if task.requested_by.is_some() => Origin {
+            policy: None,
+            registry: model.and_then(|model| view(ground, model)),
+            requested_by: task.requested_by.clone(),
+        },
+        None => entry.map(|entry| entry.release.origin.clone()).unwrap_or_default(),
+    }
+}
+
+/// What the policy of a model reads in the registry at present.
+fn view(ground: &dyn Ground, model: &ModelName) -> Option<RegistryView> {
+    let policies = ground.policies();
+    let selection = policies.policies.select(model)?;
+    let state = ground.registry_of(model)?;
+    Some(policy::desired(&state, selection.policy).view)
+}
+
+/// Reads the state of a commit that a rollback may go to.
+pub(super) fn restorable(shared: &Shared, key: &ReleaseKey, commit: &CommitId) -> Result<Option<Restorable>, GitError> {
+    let path = format!("{}/{RELEASE_FILE}", key.directory());
+    let text = match shared.repository.read(commit, &path) {
+        Ok(text) => text,
+        Err(GitError::UnknownCommit(_)) => None,
+        Err(error) => return Err(error),
+    };
+    let release = text.and_then(|text| Release::parse(&String::from_utf8_lossy(&text)).ok());
+    Ok(release.map(|release| Restorable { commit: commit.clone(), release }))
+}
+
+/// Reads what a retraction left; a file that does not parse counts as none, because it only holds things back.
+pub(super) fn retracted(ground: &dyn Ground, key: &ReleaseKey) -> Result<Option<Retracted>, GitError> {
+    let text = ground.read(&key.retracted_path())?;
+    Ok(text.map(|text| serde_yaml::from_slice(&text).unwrap_or_default()))
+}
+
+fn write(ground: &dyn Ground, change: Change, before: Option<&Entry>, retracted_path: Option<String>) -> Result<Proposal, GitError> {
+    let Change { mut release, action, summary, body, files, more } = change;
+    let subject = release.clone();
+    let key = release.key();
+    let files = match files {
+        Files::Render => {
+            let manifests = match render(ground.shared(), &release) {
+                Ok(manifests) => manifests,
+                Err(refusal) => return Ok(Proposal::Refused(refusal)),
+            };
+            if let Some(refusal) = before.and_then(|before| restarts(&before.release, &release, &manifests.pods, action)) {
+                return Ok(Proposal::Refused(refusal));
+            }
+            render::finish(&mut release, &manifests, &ground.shared().settings.templates);
+            manifests.files.into_iter().map(|(name, text)| (name, text.into_bytes())).collect()
+        }
+        Files::Restore(commit) => match restored(ground.shared(), &key, &commit, &mut release)? {
+            Some(files) => files,
+            None => return Ok(Proposal::Refused(Refusal::conflict(format!("the files of commit {commit} are gone"), "`kmlflow history NAME` shows the states"))),
+        },
+    };
+    let mut edits = edits(&key, &release, files, before.map(|before| before.release.as_ref()));
+    edits.extend(retracted_path.map(|path| Edit { path, content: None }));
+    Ok(Proposal::Write(Box::new(Write { edits, after: Some(release), subject, action, summary, body, created: before.is_none(), more })))
+}
+
+/// Renders, and counts how long that takes.
+pub(super) fn render(shared: &Shared, release: &Release) -> Result<render::Manifests, Refusal> {
+    let begin = std::time::Instant::now();
+    let manifests = render::render(release, &shared.settings.templates).map_err(|error| error.refusal());
+    shared.metrics.rendered(begin.elapsed());
+    manifests
+}
+
+/// The files of an older commit, byte for byte; `release` gets the digests that belong to them.
+fn restored(shared: &Shared, key: &ReleaseKey, commit: &CommitId, release: &mut Release) -> Result<Option<Vec<(String, Vec<u8>)>>, GitError> {
+    let Some(older) = restorable(shared, key, commit)? else { return Ok(None) };
+    release.rendered = older.release.rendered;
+    let mut files = Vec::new();
+    for name in release.rendered.files.keys() {
+        match shared.repository.read(commit, &format!("{}/{name}", key.directory()))? {
+            Some(bytes) => files.push((name.clone(), bytes)),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(files))
+}
+
+/// The document, its files, and the removal of those that are no longer rendered.
+pub(super) fn edits(key: &ReleaseKey, release: &Release, files: Vec<(String, Vec<u8>)>, before: Option<&Release>) -> Vec<Edit> {
+    let directory = key.directory();
+    let at = |name: &str| format!("{directory}/{name}");
+    let kept: HashSet<String> = files.iter().map(|(name, _)| name.clone()).collect();
+    let gone = before.into_iter().flat_map(|before| before.rendered.files.keys()).filter(|name| !kept.contains(*name));
+    let gone: Vec<Edit> = gone.map(|name| Edit { path: at(name), content: None }).collect();
+    let document = Edit { path: at(RELEASE_FILE), content: Some(release.to_yaml().into_bytes()) };
+    let files = files.into_iter().map(|(name, bytes)| Edit { path: at(&name), content: Some(bytes) });
+    std::iter::once(document).chain(files).chain(gone).collect()
+}
+
+/// Why the change must not be: newer templates would restart the pods of a predictor that only stays.
+fn restarts(before: &Release, after: &Release, pods: &IndexMap<PredictorName, crate::names::Digest>, action: Action) -> Option<Refusal> {
+    let may_restart =
+        matches!(action, Action::Create | Action::Update | Action::Render | Action::Adopt | Action::Rollback | Action::Abort | Action::Retract);
+    if may_restart {
+        return None;
+    }
+    let restarted = before.rendered.pods.iter().find(|(predictor, digest)| pods.get(*predictor).is_some_and(|new| new != *digest));
+    let (predictor, _) = restarted?;
+    let Release { metadata, .. } = after;
+    Some(Refusal {
+        kind: RefusalKind::TemplatesChanged,
+        reason: format!("the templates have changed, and {predictor}, which stays, would be restarted"),
+        cure: Some(format!(
+            "`kmlflow rerender {} -n {} -e {}` brings the release up to date and says who restarts",
+            metadata.name, metadata.namespace, metadata.environment
+        )),
+        violations: Vec::new(),
+    })
+}
+
+fn delete(entry: &Entry, retracted: &Retracted) -> Proposal {
+    let release = entry.release.as_ref();
+    let key = release.key();
+    let left = serde_yaml::to_string(retracted).unwrap_or_default();
+    let edits = vec![
+        Edit { path: key.directory(), content: None },
+        Edit { path: key.retracted_path(), content: Some(left.into_bytes()) },
+    ];
+    let version = release.stable().map_or_else(String::new, |variant| format!(" (version {})", variant.version));
+    Proposal::Write(Box::new(Write {
+        edits,
+        after: None,
+        subject: release.clone(),
+        action: Action::Retract,
+        summary: format!("retract{version}"),
+        body: format!("{} is no longer served here.", release.spec.model),
+        created: false,
+        more: None,
+    }))
+}

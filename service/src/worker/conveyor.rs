@@ -1,0 +1,355 @@
+//! What the one writer knows between its turns, and a turn itself: from what waits to a moved branch.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::agenda::Agenda;
+use super::apply::Task;
+use super::deliveries::{DoneBefore, settle};
+use super::foreign;
+use super::history;
+use super::policies::{self, POLICY_DIR};
+use super::settlement::{Keep, Settled, Settlement};
+use super::shared::{Shared, write};
+use super::turn::{Harvest, Turn};
+use crate::event::{Delivery, DeliveryState, Event};
+use crate::git::{GitError, Publish};
+use crate::names::{CommitId, EnvironmentName, PolicyName, ReleaseKey};
+use crate::release::Intent;
+use crate::rollout::Decision;
+
+/// The most that one push carries.
+pub(super) const TURN_MAX: usize = 256;
+
+/// How often a turn begins anew because somebody else pushed meanwhile: each time means a whole push of theirs within milliseconds.
+const MOVED_MAX: usize = 8;
+
+/// The storm guard counts within this.
+const STORM_WINDOW: SignedDuration = SignedDuration::from_secs(60);
+
+/// What the one writer knows between its turns.
+pub(super) struct Conveyor {
+    /// The commit up to which everything is taken in.
+    pub(super) known: CommitId,
+    /// Deliveries that wait for their release, one each.
+    pub(super) parked: HashMap<ReleaseKey, Delivery>,
+    pub(super) agenda: Agenda,
+    /// Releases whose time came while their environment was held.
+    pub(super) held_ticks: BTreeSet<ReleaseKey>,
+    /// Numbers of deliveries that stay in the store until a hold is lifted.
+    pub(super) held: BTreeSet<i64>,
+    /// Numbers of deliveries that stay in the store until the storm is over.
+    pub(super) storm: BTreeSet<i64>,
+    /// When events made new releases, by environment.
+    pub(super) made: HashMap<EnvironmentName, VecDeque<Timestamp>>,
+    /// Deliveries that failed and when they are tried again.
+    pub(super) retry: BTreeMap<(Timestamp, i64), Delivery>,
+    pub(super) done_before: DoneBefore,
+    /// The texts of policies that parsed.
+    pub(super) remembered: Vec<(PolicyName, String)>,
+    /// Set while the repository fails: nothing is tried before.
+    pub(super) not_before: Option<Timestamp>,
+    pub(super) failures: u32,
+}
+
+/// What a turn is to do.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Work {
+    pub(super) ticks: Vec<ReleaseKey>,
+    pub(super) deliveries: Vec<Delivery>,
+    pub(super) look_at_repository: bool,
+}
+
+/// What a turn has done; the branch is moved, the store does not know yet.
+pub(super) struct Done {
+    pub(super) harvest: Harvest,
+    pub(super) settlements: Vec<Settlement>,
+    pub(super) base: CommitId,
+    /// Policies to be remembered and forgotten, where they changed.
+    pub(super) policies: Option<policies::Read>,
+}
+
+impl Conveyor {
+    /// A conveyor that has taken in everything up to a commit.
+    pub(super) fn new(known: CommitId) -> Self {
+        Self {
+            known,
+            parked: HashMap::new(),
+            agenda: Agenda::default(),
+            held_ticks: BTreeSet::new(),
+            held: BTreeSet::new(),
+            storm: BTreeSet::new(),
+            made: HashMap::new(),
+            retry: BTreeMap::new(),
+            done_before: DoneBefore::new(),
+            remembered: Vec::new(),
+            not_before: None,
+            failures: 0,
+        }
+    }
+
+    /// Does one turn and publishes it.
+    pub(super) fn turn(&mut self, shared: &Shared, work: &Work) -> Result<Done, GitError> {
+        for _ in 0..MOVED_MAX {
+            let base = shared.repository.tip()?;
+            let begin = Instant::now();
+            let done = self.draft(shared, work, &base)?;
+            let Done { harvest, .. } = &done;
+            if harvest.tip == base {
+                return Ok(done);
+            }
+            let published = shared.repository.publish(&base, &harvest.tip)?;
+            let releases = harvest.fresh.len() + harvest.gone.len().saturating_sub(harvest.fresh.len());
+            match published {
+                Publish::Done => {
+                    shared.metrics.pushed("pushed", releases, begin.elapsed());
+                    return Ok(done);
+                }
+                Publish::Moved(tip) => {
+                    shared.metrics.pushed("rejected", releases, begin.elapsed());
+                    tracing::info!(commit.id = %tip, "Somebody else pushed `{tip}`; planning again on it");
+                }
+            }
+        }
+        Err(GitError::Locked)
+    }
+
+    /// Commits everything on a draft on `base`.
+    fn draft(&self, shared: &Shared, work: &Work, base: &CommitId) -> Result<Done, GitError> {
+        let foreign = if *base == self.known { Vec::new() } else { shared.repository.log(Some(&self.known), base)? };
+        let policies = self.policies(shared, base)?;
+        let set = policies.as_ref().map_or_else(|| shared.policy_set(), |read| read.set.clone());
+        let mut turn = Turn::begin(shared, base, set)?;
+        self.make_room(&turn);
+        if !foreign.is_empty() {
+            turn.rows = history::walk(&shared.repository, &foreign, &shared.settings.author)?.rows;
+            for (key, touched) in foreign::touched(shared, &self.known, &foreign) {
+                foreign::take_in(&mut turn, &key, &touched)?;
+            }
+        }
+        for key in &work.ticks {
+            Self::tick(&mut turn, key)?;
+        }
+        let mut settlements = Vec::new();
+        for delivery in self.awakened(&work.ticks).chain(work.deliveries.iter().cloned()) {
+            settlements.push(settle(&mut turn, delivery, &self.done_before)?);
+        }
+        Ok(Done { harvest: turn.finish()?, settlements, base: base.clone(), policies })
+    }
+
+    /// The deliveries that wait for releases whose time has come.
+    fn awakened<'a>(&'a self, ticks: &'a [ReleaseKey]) -> impl Iterator<Item = Delivery> + 'a {
+        ticks.iter().filter_map(|key| self.parked.get(key)).cloned()
+    }
+
+    fn policies(&self, shared: &Shared, base: &CommitId) -> Result<Option<policies::Read>, GitError> {
+        if *base == self.known {
+            return Ok(None);
+        }
+        let prefix = format!("{POLICY_DIR}/");
+        let changed = shared.repository.changed(&self.known, base)?.iter().any(|path| path.starts_with(&prefix));
+        if changed { policies::read(&shared.repository, base, &self.remembered).map(Some) } else { Ok(None) }
+    }
+
+    /// Does what comes next by itself for one release.
+    fn tick(turn: &mut Turn<'_>, key: &ReleaseKey) -> Result<(), GitError> {
+        if turn.shared.hold_of(&key.environment).is_some() {
+            return Ok(());
+        }
+        if let Some(Decision::Go(intent)) = turn.decide(key)? {
+            let task = Task::by_itself(key.clone(), intent.clone());
+            turn.step(&task, intent)?;
+        }
+        turn.look_at(key);
+        Ok(())
+    }
+
+    /// How many releases events may still make in each environment.
+    fn make_room(&self, turn: &Turn<'_>) {
+        let since = turn_start(turn).saturating_sub(STORM_WINDOW).unwrap_or(Timestamp::MIN);
+        let mut room = turn.room.borrow_mut();
+        for (name, environment) in &turn.shared.settings.environments {
+            let made = self.made.get(name).map_or(0, |times| times.iter().filter(|at| **at > since).count());
+            room.insert(name.clone(), (environment.new_releases_per_minute as usize).saturating_sub(made));
+        }
+    }
+
+    /// Takes over what a turn has done and gives back every delivery whose outcome is new, replaced ones included.
+    pub(super) fn take_over(&mut self, shared: &Shared, done: &mut Done, ticks: &[ReleaseKey], now: Timestamp) -> Vec<Settlement> {
+        self.known.clone_from(&done.harvest.tip);
+        self.failures = 0;
+        self.not_before = None;
+        if let Some(read) = &done.policies {
+            self.remembered.retain(|(name, _)| !read.gone.contains(name));
+            for (name, text) in &read.good {
+                self.remembered.retain(|(known, _)| known != name);
+                self.remembered.push((name.clone(), text.clone()));
+            }
+            *write(&shared.policies) = read.set.clone();
+        }
+        for key in &done.harvest.made {
+            self.made.entry(key.environment.clone()).or_default().push_back(now);
+        }
+        for times in self.made.values_mut() {
+            while times.front().is_some_and(|at| now.duration_since(*at) >= STORM_WINDOW) {
+                times.pop_front();
+            }
+        }
+        let settlements = std::mem::take(&mut done.settlements);
+        let mut out = Vec::with_capacity(settlements.len());
+        for settlement in settlements {
+            self.keep(shared, settlement, now, &mut out);
+        }
+        self.plan_ahead(shared, &done.harvest, ticks, now);
+        out
+    }
+
+    fn keep(&mut self, shared: &Shared, settlement: Settlement, now: Timestamp, out: &mut Vec<Settlement>) {
+        let Settlement { delivery, settled, keep } = &settlement;
+        let number = delivery.number;
+        self.held.remove(&number);
+        self.storm.remove(&number);
+        self.parked.retain(|_, parked| parked.number != number);
+        if let Some(key) = &settled.verdict.release
+            && replaces(delivery, settled)
+            && let Some(older) = self.parked.remove(key)
+        {
+            out.push(replaced(older, delivery));
+        }
+        let mut kept = delivery.clone();
+        kept.state = settled.state;
+        kept.verdict = settled.verdict.clone();
+        match keep {
+            Keep::No => {}
+            Keep::Parked(key) => {
+                if let Some(older) = self.parked.insert(key.clone(), kept) {
+                    out.push(replaced(older, delivery));
+                }
+                self.wake_parked(shared, key, now);
+            }
+            Keep::Held => {
+                self.held.insert(number);
+            }
+            Keep::Storm => {
+                self.storm.insert(number);
+            }
+            Keep::NextTurn => shared.inbox.push_front(kept),
+        }
+        out.push(settlement);
+    }
+
+    /// When a parked delivery is tried again by itself: once what is in Git counts as applied.
+    fn wake_parked(&mut self, shared: &Shared, key: &ReleaseKey, now: Timestamp) {
+        let (Some(entry), Ok(environment)) = (shared.entry(key), shared.environment(&key.environment)) else { return };
+        let at = entry.release.rollout.since.saturating_add(environment.blind_delay.as_signed()).unwrap_or(Timestamp::MAX);
+        if at > now {
+            self.agenda.at(at, key);
+        }
+    }
+
+    /// Writes down when what was changed is looked at again.
+    fn plan_ahead(&mut self, shared: &Shared, harvest: &Harvest, ticks: &[ReleaseKey], now: Timestamp) {
+        let mut waits = write(&shared.waits);
+        for (key, decision) in &harvest.decisions {
+            let reason = match decision {
+                Some(Decision::Go(_)) => {
+                    self.agenda.at(now, key);
+                    None
+                }
+                Some(Decision::Wait { until, reason }) => {
+                    if let Some(until) = until {
+                        self.agenda.at(*until, key);
+                    }
+                    Some((reason.clone(), *until))
+                }
+                Some(Decision::Done) | None => None,
+            };
+            match reason {
+                Some((reason, until)) => waits.insert(key.clone(), super::shared::Waits { reason: Some(reason), until }),
+                None => waits.remove(key),
+            };
+        }
+        drop(waits);
+        // A commit of a release may be what its parked delivery waited for.
+        for row in &harvest.rows {
+            if let Some(parked) = self.parked.get(&row.key)
+                && parked.verdict.commit.as_ref() != Some(&row.commit)
+            {
+                self.agenda.at(now, &row.key);
+            }
+        }
+        for key in ticks.iter().filter(|key| shared.hold_of(&key.environment).is_some()) {
+            self.held_ticks.insert(key.clone());
+        }
+    }
+
+    /// Brings back what was kept away by holds.
+    pub(super) fn lift_holds(&mut self, shared: &Shared, now: Timestamp) {
+        for key in std::mem::take(&mut self.held_ticks) {
+            self.agenda.at(now, &key);
+        }
+        shared.inbox.leave_out(std::mem::take(&mut self.held));
+    }
+
+    /// When the storm guard lets the next release through, where something waits for that.
+    pub(super) fn storm_ends(&self) -> Option<Timestamp> {
+        if self.storm.is_empty() {
+            return None;
+        }
+        let oldest = self.made.values().filter_map(VecDeque::front).min();
+        Some(oldest.map_or(Timestamp::MIN, |at| at.saturating_add(STORM_WINDOW).unwrap_or(Timestamp::MAX)))
+    }
+
+    /// The next moment at which something is due.
+    pub(super) fn next(&self) -> Option<Timestamp> {
+        let retry = self.retry.first_key_value().map(|((at, _), _)| *at);
+        let next = [self.agenda.next(), retry, self.storm_ends()].into_iter().flatten().min()?;
+        Some(self.not_before.map_or(next, |not_before| next.max(not_before)))
+    }
+}
+
+fn turn_start(turn: &Turn<'_>) -> Timestamp {
+    use super::apply::Ground;
+    turn.now()
+}
+
+/// Whether a delivery takes the place of an older one that waits for the same release.
+fn replaces(delivery: &Delivery, settled: &Settled) -> bool {
+    let asks_for_a_state = match &delivery.event {
+        Event::Requested(requested) => !matches!(requested.intent, Intent::Pause | Intent::Resume | Intent::Weights(_) | Intent::Rerender),
+        Event::RegistryChanged(_) => settled.state == DeliveryState::Applied,
+        Event::Ignored { .. } => false,
+    };
+    let is_carried_out = matches!(settled.state, DeliveryState::Applied | DeliveryState::Unchanged);
+    asks_for_a_state && is_carried_out
+}
+
+fn replaced(older: Delivery, newer: &Delivery) -> Settlement {
+    let reason = format!("replaced by the newer delivery {}", newer.id);
+    let settled = match (&older.verdict.release, &older.verdict.commit) {
+        (Some(key), Some(commit)) => Settled::applied(key.clone(), commit.clone(), false, Some(reason)),
+        (Some(key), None) => Settled::unchanged(key.clone(), reason),
+        (None, _) => Settled::ignored(reason),
+    };
+    Settlement { delivery: older, settled, keep: Keep::No }
+}
+
+/// Lets the readers see what a turn has done.
+pub(super) fn show(shared: &Shared, harvest: &Harvest) {
+    let Harvest { fresh, gone, registry, .. } = harvest;
+    {
+        let mut index = write(&shared.index);
+        for key in gone.iter().filter(|key| fresh.get(key).is_none()) {
+            index.remove(key);
+        }
+        for (key, entry) in fresh.iter() {
+            index.put(key.clone(), entry.clone());
+        }
+    }
+    let mut known = write(&shared.registry);
+    known.extend(registry.iter().map(|(model, state)| (model.clone(), Arc::clone(state))));
+}
+

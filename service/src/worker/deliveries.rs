@@ -1,0 +1,238 @@
+//! What a delivery comes to in a turn: a request is carried out, a change of the registry is first compared with what is there.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+
+use super::adopt;
+use super::apply::{Ground, Task, new_id, retracted};
+use super::registry::{Asked, Present, asked, origin};
+use super::settlement::{Keep, Settled, Settlement};
+use super::turn::{Carried, Turn};
+use crate::event::{Delivery, Event, Guard, RegistryChange, RegistryFact, Requested};
+use crate::git::GitError;
+use crate::names::{CommitId, ModelName, ReleaseKey};
+use crate::policy::{self, Desired, ReleasePolicy};
+use crate::registry::RegistryState;
+use crate::release::{Intent, Origin, Refusal};
+
+/// Deliveries that were carried out before a crash, before the store heard of it: found by their trailers.
+pub(super) type DoneBefore = HashMap<String, (ReleaseKey, CommitId)>;
+
+/// Carries one delivery out as far as it goes in this turn.
+///
+/// # Errors
+/// The repository fails in a way that may pass; what concerns this delivery alone is a refusal.
+pub(super) fn settle(turn: &mut Turn<'_>, delivery: Delivery, done_before: &DoneBefore) -> Result<Settlement, GitError> {
+    let done = done_before.get(delivery.id.as_str());
+    let settled = match &delivery.event {
+        Event::Ignored { reason } => Ok((Settled::ignored(reason.clone()), Keep::No)),
+        Event::Requested(requested) => match done {
+            Some((key, commit)) => Ok((Settled::applied(key.clone(), commit.clone(), false, None), Keep::No)),
+            None => request(turn, &delivery, requested),
+        },
+        Event::RegistryChanged(change) => registry_changed(turn, &delivery, change, done.map(|(_, commit)| commit.clone())),
+    };
+    let (settled, keep) = match settled {
+        Ok(settled) => settled,
+        Err(error @ (GitError::UnknownCommit(_) | GitError::InvalidPath(_))) => {
+            (Settled::refused(None, Refusal::invalid(error.to_string(), "correct the request and send it again")), Keep::No)
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Settlement { delivery, settled, keep })
+}
+
+fn request(turn: &mut Turn<'_>, delivery: &Delivery, requested: &Requested) -> Result<(Settled, Keep), GitError> {
+    let Requested { key, intent, guard, requested_by } = requested;
+    if let Some(held) = held(turn, key) {
+        return Ok(held);
+    }
+    let sender = if delivery.source == crate::event::Source::Api { None } else { Some(delivery.source.to_string()) };
+    let mut task = Task {
+        key: key.clone(),
+        intent: intent.clone(),
+        guard: guard.clone(),
+        requested_by: requested_by.clone().or(sender).or_else(|| Some("somebody".to_owned())),
+        origin: None,
+        delivery: Some(delivery.id.clone()),
+        id: new_id(),
+        by_event: delivery.source != crate::event::Source::Api,
+    };
+    let mut adopted = None;
+    if guard.adopt {
+        match adopt::adopt(turn, &task)? {
+            Ok(None) => {}
+            Ok(Some(commit)) => {
+                adopted = Some(commit);
+                task.guard = Guard::default();
+            }
+            Err(refusal) => return Ok((Settled::refused(Some(key.clone()), refusal), Keep::No)),
+        }
+    }
+    let carried = turn.carry_out(&task)?;
+    let carried = match (carried, adopted) {
+        (Carried::Unchanged(_), Some(commit)) => Carried::Changed { commit, created: false },
+        (carried, _) => carried,
+    };
+    Ok(conclude(delivery, key, carried, delivery.verdict.commit.clone()))
+}
+
+/// What carrying a task out means for its delivery; `before` is a part that was done in an earlier turn.
+fn conclude(delivery: &Delivery, key: &ReleaseKey, carried: Carried, before: Option<CommitId>) -> (Settled, Keep) {
+    let key = key.clone();
+    match carried {
+        Carried::Changed { commit, created } => (Settled::applied(key, commit, created, None), Keep::No),
+        Carried::Unchanged(reason) => match before {
+            Some(commit) => (Settled::applied(key, commit, false, None), Keep::No),
+            None => (Settled::unchanged(key, reason), Keep::No),
+        },
+        Carried::Refused(refusal) => (Settled::refused(Some(key), refusal), Keep::No),
+        Carried::Waits { reason, commit } => (Settled::waits(Some(key.clone()), reason, commit.or(before)), Keep::Parked(key)),
+        Carried::NextTurn { commit } => {
+            let waits_for = delivery.verdict.waits_for.clone().unwrap_or_else(|| "the push of the phase before".to_owned());
+            (Settled::waits(Some(key), waits_for, commit.or(before)), Keep::NextTurn)
+        }
+        Carried::Storm => {
+            let reason = format!("as many releases as allowed were newly made in `{}` within a minute", key.environment);
+            (Settled::waits(Some(key), reason, before), Keep::Storm)
+        }
+    }
+}
+
+fn held(turn: &Turn<'_>, key: &ReleaseKey) -> Option<(Settled, Keep)> {
+    let hold = turn.shared.hold_of(&key.environment)?;
+    let what = hold.environment.as_ref().map_or_else(|| "everything".to_owned(), |environment| format!("environment `{environment}`"));
+    Some((Settled::waits(Some(key.clone()), format!("{what} is held: {}", hold.reason), None), Keep::Held))
+}
+
+fn registry_changed(
+    turn: &mut Turn<'_>,
+    delivery: &Delivery,
+    change: &RegistryChange,
+    done: Option<CommitId>,
+) -> Result<(Settled, Keep), GitError> {
+    let before = turn.registry_of(&change.model);
+    let mut state = before.as_deref().cloned().unwrap_or_else(|| RegistryState::new(change.model.clone()));
+    state.apply(change);
+    let policies = turn.policies();
+    let Some(selection) = policies.policies.select(&change.model) else {
+        remember(turn, before, state);
+        return Ok((Settled::ignored(format!("no policy speaks for the model `{}`", change.model)), Keep::No));
+    };
+    let wanted = policy::desired(&state, selection.policy);
+    if let Some(held) = held(turn, &wanted.key) {
+        return Ok(held);
+    }
+    remember(turn, before, state);
+    let event = RegistryEvent { delivery, model: &change.model, policy: selection.policy, done: done.or_else(|| delivery.verdict.commit.clone()) };
+    event.carry_out(turn, &wanted)
+}
+
+/// Keeps what the registry says, where it says something new.
+fn remember(turn: &mut Turn<'_>, before: Option<Arc<RegistryState>>, state: RegistryState) {
+    if before.as_deref() != Some(&state) {
+        turn.registry.insert(state.model.clone(), Arc::new(state));
+    }
+}
+
+struct RegistryEvent<'a> {
+    delivery: &'a Delivery,
+    model: &'a ModelName,
+    policy: &'a ReleasePolicy,
+    /// The commit of the part that was done before.
+    done: Option<CommitId>,
+}
+
+impl RegistryEvent<'_> {
+    fn carry_out(&self, turn: &mut Turn<'_>, desired: &Desired) -> Result<(Settled, Keep), GitError> {
+        let key = &desired.key;
+        let entry = turn.entry(key);
+        let left = if entry.is_none() { retracted(turn, key)? } else { None };
+        let present = Present {
+            model: self.model,
+            release: entry.as_ref().map(|entry| entry.release.as_ref()),
+            retracted: left.as_ref(),
+            is_midway: self.done.is_some(),
+        };
+        match asked(desired, present) {
+            Asked::Intents(intents) => self.one_after_the_other(turn, desired, intents),
+            Asked::Wish(intent) => {
+                let (settled, keep) = self.one_after_the_other(turn, desired, vec![intent])?;
+                if keep == Keep::No {
+                    self.answer_wish(turn, desired);
+                }
+                Ok((settled, keep))
+            }
+            Asked::Stands(reason) => Ok((self.unchanged(key, reason), Keep::No)),
+            Asked::Nothing(reason) => Ok((Settled::ignored(format!("policy `{}`: {reason}", self.policy.metadata.name)), Keep::No)),
+        }
+    }
+
+    fn one_after_the_other(&self, turn: &mut Turn<'_>, desired: &Desired, intents: Vec<Intent>) -> Result<(Settled, Keep), GitError> {
+        let key = &desired.key;
+        let id = new_id();
+        let mut done = self.done.clone();
+        let mut was_created = false;
+        let mut said = "it is already so".to_owned();
+        for intent in intents {
+            let wants_beside = matches!(&intent, Intent::Put(wanted) if wanted.baseline.is_some());
+            if wants_beside && !self.stable_is_deployed(turn, desired) {
+                break;
+            }
+            let task = Task {
+                key: key.clone(),
+                intent,
+                guard: Guard::default(),
+                requested_by: None,
+                origin: Some(Origin { requested_by: None, ..origin(desired) }),
+                delivery: Some(self.delivery.id.clone()),
+                id: id.clone(),
+                by_event: true,
+            };
+            match turn.carry_out(&task)? {
+                Carried::Changed { commit, created } => {
+                    done = Some(commit);
+                    was_created |= created;
+                }
+                Carried::Unchanged(reason) => said = reason,
+                // What was done stands; the rest is for a person.
+                Carried::Refused(refusal) => return Ok((Settled { created: was_created, ..Settled::refused(Some(key.clone()), refusal) }, Keep::No)),
+                other => return Ok(conclude(self.delivery, key, other, done)),
+            }
+        }
+        let because = (!desired.because.is_empty()).then(|| desired.because.join("; "));
+        Ok((
+            match done {
+                Some(commit) => Settled::applied(key.clone(), commit, was_created, because),
+                None => self.unchanged(key, said),
+            },
+            Keep::No,
+        ))
+    }
+
+    /// Whether the version to compare with serves; a rejected one does not come back for it.
+    fn stable_is_deployed(&self, turn: &Turn<'_>, desired: &Desired) -> bool {
+        let entry = turn.entry(&desired.key);
+        let deployed = entry.as_ref().and_then(|entry| entry.release.stable()).map(|variant| &variant.version);
+        deployed == desired.stable.as_ref()
+    }
+
+    fn unchanged(&self, key: &ReleaseKey, reason: String) -> Settled {
+        match &self.done {
+            Some(commit) => Settled::applied(key.clone(), commit.clone(), false, None),
+            None => Settled::unchanged(key.clone(), format!("policy `{}`: {reason}", self.policy.metadata.name)),
+        }
+    }
+
+    /// A wish is answered once: from now on its tag counts as deleted, and so does a repeat of the event that set it.
+    fn answer_wish(&self, turn: &mut Turn<'_>, desired: &Desired) {
+        let (Some(wish), Some(state)) = (&desired.request, turn.registry_of(self.model)) else { return };
+        let just_after = wish.at.saturating_add(SignedDuration::from_micros(1)).unwrap_or(wish.at);
+        let mut next = RegistryState::clone(&state);
+        let fact = RegistryFact::TagDeleted { version: wish.version.clone(), key: wish.tag.clone() };
+        next.apply(&RegistryChange { model: self.model.clone(), at: just_after, fact });
+        remember(turn, Some(state), next);
+    }
+}

@@ -1,0 +1,108 @@
+//! The history index: which commits changed which release, extended from the repository, and the states a rollback can go to.
+
+use std::collections::HashMap;
+
+use super::apply::restorable;
+use super::deliveries::DoneBefore;
+use super::shared::Shared;
+use crate::git::{Author, GitError, LogEntry, Repository};
+use crate::names::{CommitId, ReleaseKey};
+use crate::plan::Settled;
+use crate::release::{Action, Phase, RELEASE_FILE, Release};
+use crate::store::IndexedCommit;
+
+/// The most settled states that a rollback looks at; older ones can be named.
+pub(super) const CANDIDATES_MAX: u32 = 200;
+
+/// What a walk of the history found.
+#[derive(Default)]
+pub(super) struct Walked {
+    pub(super) rows: Vec<IndexedCommit>,
+    /// The last commit of each delivery.
+    pub(super) done: DoneBefore,
+}
+
+/// Whether the service made the commit: it is the author and says which intent it carries out.
+pub(super) fn is_ours(entry: &LogEntry, author: &Author) -> bool {
+    entry.author == *author && trailer(entry, "Release-Id").is_some()
+}
+
+/// The value of a trailer.
+pub(super) fn trailer<'a>(entry: &'a LogEntry, name: &str) -> Option<&'a str> {
+    entry.trailers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
+
+/// The release of a directory.
+pub(super) fn key_of(directory: &str) -> Option<ReleaseKey> {
+    ReleaseKey::parse(directory.strip_prefix("releases/")?).ok()
+}
+
+/// Makes the index rows of some commits, oldest first.
+pub(super) fn walk(repository: &Repository, entries: &[LogEntry], author: &Author) -> Result<Walked, GitError> {
+    let mut walked = Walked::default();
+    let mut last: HashMap<ReleaseKey, Release> = HashMap::new();
+    for entry in entries {
+        for key in entry.changed.iter().filter_map(|directory| key_of(directory)) {
+            let text = repository.read(&entry.commit, &format!("{}/{RELEASE_FILE}", key.directory()))?;
+            let release = text.and_then(|text| Release::parse(&String::from_utf8_lossy(&text)).ok());
+            let phase = release.as_ref().map(|release| release.rollout.phase);
+            let known = release.as_ref().or_else(|| last.get(&key));
+            if let Some(row) = known.and_then(|known| row(entry, &key, known, phase, author)) {
+                if let Some(id) = &row.delivery_id {
+                    walked.done.insert(id.clone(), (key.clone(), entry.commit.clone()));
+                }
+                walked.rows.push(row);
+            }
+            if let Some(release) = release {
+                last.insert(key, release);
+            }
+        }
+    }
+    Ok(walked)
+}
+
+/// The row of one commit. A commit of somebody else has no release id, which marks the release as one to be looked at.
+fn row(entry: &LogEntry, key: &ReleaseKey, release: &Release, phase: Option<Phase>, author: &Author) -> Option<IndexedCommit> {
+    let ours = is_ours(entry, author);
+    let action = trailer(entry, "Action").filter(|_| ours).and_then(|text| serde_json::from_value(text.into()).ok());
+    let subject = entry.message.lines().next().unwrap_or_default();
+    Some(IndexedCommit {
+        key: key.clone(),
+        commit: entry.commit.clone(),
+        action: action.unwrap_or(if phase.is_none() { Action::Retract } else { Action::Update }),
+        version: release.staying().last().or_else(|| release.stable())?.version.clone(),
+        strategy: release.spec.strategy,
+        phase,
+        at: entry.at,
+        release_id: trailer(entry, "Release-Id").filter(|_| ours).unwrap_or_default().to_owned(),
+        requested_by: if ours { trailer(entry, "Requested-By").map(str::to_owned) } else { Some(crate::names::shown(&entry.author.name)) },
+        delivery_id: trailer(entry, "Delivery-Id").filter(|_| ours).map(str::to_owned),
+        subject: crate::names::shown(subject.split_once("): ").filter(|_| ours).map_or(subject, |(_, what)| what)),
+    })
+}
+
+/// Reads the settled states among some commits.
+pub(super) fn settled(shared: &Shared, key: &ReleaseKey, rows: &[IndexedCommit]) -> Result<Vec<Settled>, GitError> {
+    let mut states = Vec::new();
+    for row in rows.iter().filter(|row| row.phase == Some(Phase::Settled)) {
+        if let Some(found) = restorable(shared, key, &row.commit)? {
+            states.push(Settled { commit: found.commit, release: found.release });
+        }
+    }
+    Ok(states)
+}
+
+/// The newest document of a release that could be read, where the one at the tip cannot.
+pub(super) fn last_valid(repository: &Repository, key: &ReleaseKey, commits: &[CommitId]) -> Result<Option<(CommitId, Release)>, GitError> {
+    let path = format!("{}/{RELEASE_FILE}", key.directory());
+    for commit in commits {
+        let text = match repository.read(commit, &path) {
+            Err(GitError::UnknownCommit(_)) => None,
+            other => other?,
+        };
+        if let Some(release) = text.and_then(|text| Release::parse(&String::from_utf8_lossy(&text)).ok()) {
+            return Ok(Some((commit.clone(), release)));
+        }
+    }
+    Ok(None)
+}

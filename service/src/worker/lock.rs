@@ -1,0 +1,41 @@
+//! One service per data directory: a lock on a file that ends with the process, however that ends.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::Path;
+
+/// The file that is locked; its content means nothing.
+const LOCK_FILE: &str = "kmlflow.lock";
+
+/// The data directory, for this process alone as long as the value lives.
+#[derive(Debug)]
+pub struct DataDirLock {
+    _file: File,
+}
+
+/// Why a data directory could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process has it.
+    #[error("another kmlflow uses the data directory; stop it, or start this one with another `--data-dir`")]
+    Taken,
+    /// It cannot be made or written to.
+    #[error("the data directory cannot be used: {0}")]
+    Unusable(std::io::ErrorKind),
+}
+
+impl DataDirLock {
+    /// Takes a data directory, and makes it where there is none.
+    ///
+    /// # Errors
+    /// Another process has it, or it cannot be written to.
+    pub fn take(data_dir: &Path) -> Result<Self, LockError> {
+        let unusable = |error: std::io::Error| LockError::Unusable(error.kind());
+        std::fs::create_dir_all(data_dir).map_err(unusable)?;
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(data_dir.join(LOCK_FILE)).map_err(unusable)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(LockError::Taken),
+            Err(TryLockError::Error(error)) => Err(unusable(error)),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What is counted, under the names of INTERFACE §8. Labels hold validated names and fixed words only.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use std::sync::atomic::AtomicU64;
+
+use crate::event::Source;
+use crate::release::Action;
+
+type Labels = Vec<(&'static str, String)>;
+
+/// Everything that is counted.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    registry: Registry,
+    deliveries: Family<Labels, Counter>,
+    delivery_duration: Histogram,
+    inbox_depth: Family<Labels, Gauge>,
+    releases: Family<Labels, Gauge>,
+    weight: Family<Labels, Gauge<f64, AtomicU64>>,
+    changed: Family<Labels, Gauge>,
+    commits: Family<Labels, Counter>,
+    push_duration: Histogram,
+    pushes: Family<Labels, Counter>,
+    pushed_releases: Histogram,
+    render_duration: Histogram,
+    sync_duration: Histogram,
+    decisions: Family<Labels, Counter>,
+    sweep_differences: Family<Labels, Counter>,
+}
+
+impl Metrics {
+    /// All at zero.
+    pub(super) fn new() -> Self {
+        // From a tenth of a millisecond to about seven minutes: an idle commit takes a few, a stuck disk minutes.
+        let seconds = || Histogram::new(exponential_buckets(0.000_1, 2.0, 22));
+        let mut metrics = Self {
+            registry: Registry::with_prefix("kmlflow"),
+            deliveries: Family::default(),
+            delivery_duration: seconds(),
+            inbox_depth: Family::default(),
+            releases: Family::default(),
+            weight: Family::default(),
+            changed: Family::default(),
+            commits: Family::default(),
+            push_duration: seconds(),
+            pushes: Family::default(),
+            // Up to the 256 that go into one push.
+            pushed_releases: Histogram::new(exponential_buckets(1.0, 2.0, 9)),
+            render_duration: seconds(),
+            sync_duration: seconds(),
+            decisions: Family::default(),
+            sweep_differences: Family::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("deliveries", "Deliveries by door and outcome", self.deliveries.clone());
+        registry.register_with_unit("delivery_duration", "From arrival to outcome", Unit::Seconds, self.delivery_duration.clone());
+        registry.register("inbox_depth", "Deliveries in the inbox by state", self.inbox_depth.clone());
+        registry.register("releases", "Releases that are deployed", self.releases.clone());
+        registry.register("release_weight_ratio", "Share of the answers that a predictor gives", self.weight.clone());
+        registry.register("release_changed_timestamp_seconds", "When a release was last changed", self.changed.clone());
+        registry.register("commits", "Commits by what they do", self.commits.clone());
+        registry.register_with_unit("push_duration", "From the first object to the moved branch", Unit::Seconds, self.push_duration.clone());
+        registry.register("push", "Pushes by outcome", self.pushes.clone());
+        registry.register("pushed_releases_per_push", "Releases that one push changed", self.pushed_releases.clone());
+        registry.register_with_unit("render_duration", "Rendering and checking one release", Unit::Seconds, self.render_duration.clone());
+        registry.register_with_unit("sync_duration", "From commit to live", Unit::Seconds, self.sync_duration.clone());
+        registry.register("rollout_decisions", "Steps that were decided without a person", self.decisions.clone());
+        registry.register("sweep_differences", "Differences that a sweep found", self.sweep_differences.clone());
+    }
+
+    /// Counts the end of a delivery.
+    pub(super) fn settled(&self, source: Source, outcome: &'static str, took: Option<Duration>) {
+        self.deliveries.get_or_create(&vec![("source", source.as_str().to_owned()), ("outcome", outcome.to_owned())]).inc();
+        if let Some(took) = took {
+            self.delivery_duration.observe(took.as_secs_f64());
+        }
+    }
+
+    /// Counts a commit.
+    pub(super) fn committed(&self, action: Action) {
+        self.commits.get_or_create(&vec![("action", action.as_str().to_owned())]).inc();
+    }
+
+    /// Counts a push.
+    pub(super) fn pushed(&self, outcome: &'static str, releases: usize, took: Duration) {
+        self.pushes.get_or_create(&vec![("outcome", outcome.to_owned())]).inc();
+        self.push_duration.observe(took.as_secs_f64());
+        #[expect(clippy::cast_precision_loss, reason = "at most a few hundred")]
+        self.pushed_releases.observe(releases as f64);
+    }
+
+    /// Counts a render.
+    pub(super) fn rendered(&self, took: Duration) {
+        self.render_duration.observe(took.as_secs_f64());
+    }
+
+    /// Counts an automatic step.
+    pub(super) fn decided(&self, action: Action) {
+        self.decisions.get_or_create(&vec![("decision", action.as_str().to_owned())]).inc();
+    }
+
+    /// Sets what is read off the present state.
+    pub(super) fn set(&self, state: Present) {
+        let Present { inbox, releases } = state;
+        for (state, count) in inbox {
+            self.inbox_depth.get_or_create(&vec![("state", state.to_owned())]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        self.releases.clear();
+        self.weight.clear();
+        self.changed.clear();
+        for release in releases {
+            self.releases.get_or_create(&release.kind).inc();
+            for (labels, weight) in release.weights {
+                self.weight.get_or_create(&labels).set(f64::from(weight) / 100.0);
+            }
+            self.changed.get_or_create(&release.place).set(release.changed_at);
+        }
+    }
+
+    /// All of it in the OpenMetrics text format.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        match encode(&mut text, &self.registry) {
+            Ok(()) => text,
+            Err(error) => {
+                tracing::error!(error = %error, "The metrics could not be written: {error}");
+                String::new()
+            }
+        }
+    }
+}
+
+/// The present state in numbers.
+pub(super) struct Present {
+    pub(super) inbox: Vec<(&'static str, u64)>,
+    pub(super) releases: Vec<ReleaseNumbers>,
+}
+
+/// One release in numbers.
+pub(super) struct ReleaseNumbers {
+    /// Environment, strategy, phase, status.
+    pub(super) kind: Labels,
+    /// Environment, namespace, release.
+    pub(super) place: Labels,
+    pub(super) weights: Vec<(Labels, u8)>,
+    /// In seconds since 1970.
+    pub(super) changed_at: i64,
+}

@@ -1,0 +1,153 @@
+//! What would become of a request or of a registry state; touches nothing.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use jiff::Timestamp;
+use similar::TextDiff;
+
+use super::apply::{Ground, Proposal, Task, Write, new_id, propose};
+use super::index::Entry;
+use super::shared::{PolicySet, Shared, git_fault, read};
+use super::{Fault, PolicyVerdict, Preview, SecondView};
+use crate::event::{RegistryChange, RegistryFact, Requested};
+use crate::git::{Edit, GitError};
+use crate::names::{AliasName, CommitId, ModelName, ReleaseKey, Version};
+use crate::policy::{self, Desired};
+use crate::registry::RegistryState;
+use crate::release::{Refusal, Target};
+
+/// What is deployed now, as the readers see it.
+struct Now<'a> {
+    shared: &'a Shared,
+    tip: CommitId,
+}
+
+impl Ground for Now<'_> {
+    fn shared(&self) -> &Shared {
+        self.shared
+    }
+
+    fn entry(&self, key: &ReleaseKey) -> Option<Entry> {
+        self.shared.entry(key)
+    }
+
+    fn registry_of(&self, model: &ModelName) -> Option<Arc<RegistryState>> {
+        self.shared.registry_of(model)
+    }
+
+    fn tip(&self) -> CommitId {
+        self.tip.clone()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    fn collision(&self, key: &ReleaseKey, target: &Target) -> Option<Refusal> {
+        read(&self.shared.index).collision(key, target, &HashSet::new())
+    }
+
+    fn policies(&self) -> Arc<PolicySet> {
+        self.shared.policy_set()
+    }
+}
+
+/// Says what a request would do.
+pub(super) fn preview(shared: &Shared, requested: &Requested) -> Result<Preview, Fault> {
+    let Requested { key, intent, guard, requested_by } = requested.clone();
+    let ground = Now { shared, tip: shared.repository.tip().map_err(git_fault)? };
+    let who = requested_by.or_else(|| Some("somebody".to_owned()));
+    let task = Task { key, intent, guard, requested_by: who, origin: None, delivery: None, id: new_id(), by_event: false };
+    match propose(&ground, &task).map_err(git_fault)? {
+        Proposal::Write(write) => shown(&ground, &task.key, *write).map_err(git_fault),
+        Proposal::Nothing(summary) => Ok(unchanged(summary)),
+        Proposal::Wait(reason) => Ok(unchanged(format!("it would wait: {reason}"))),
+        Proposal::Refused(refusal) => Err(refusal.into()),
+    }
+}
+
+fn unchanged(summary: String) -> Preview {
+    Preview { changed: false, action: None, summary, manifests: IndexMap::new(), diff: String::new() }
+}
+
+fn shown(ground: &Now<'_>, key: &ReleaseKey, write: Write) -> Result<Preview, GitError> {
+    let Write { edits, after: _, subject: _, action, summary, body: _, created: _, more: _ } = write;
+    let directory = format!("{}/", key.directory());
+    let mut diff = String::new();
+    let mut manifests = IndexMap::new();
+    for Edit { path, content } in edits {
+        let after = content.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        for (path, before) in before(ground, &path)? {
+            diff.push_str(&unified(&path, before.as_deref(), after.as_deref()));
+        }
+        if let (Some(name), Some(after)) = (path.strip_prefix(&directory), after) {
+            manifests.insert(name.to_owned(), after);
+        }
+    }
+    Ok(Preview { changed: true, action: Some(action), summary, manifests, diff })
+}
+
+/// The files that an edit of a path changes: the file itself, or those of a directory that goes.
+fn before(ground: &Now<'_>, path: &str) -> Result<Vec<(String, Option<String>)>, GitError> {
+    let repository = &ground.shared.repository;
+    let files = repository.list(&ground.tip, path).unwrap_or_default();
+    let paths = if files.is_empty() { vec![path.to_owned()] } else { files.iter().map(|(name, _)| format!("{path}/{name}")).collect() };
+    let text = |path: String| {
+        let bytes = repository.read(&ground.tip, &path)?;
+        Ok((path, bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())))
+    };
+    paths.into_iter().map(text).collect()
+}
+
+/// A unified diff of one file as Git writes it.
+fn unified(path: &str, before: Option<&str>, after: Option<&str>) -> String {
+    let (old, new) = (before.unwrap_or_default(), after.unwrap_or_default());
+    if old == new {
+        return String::new();
+    }
+    let name = |side: &str, text: Option<&str>| if text.is_some() { format!("{side}/{path}") } else { "/dev/null".to_owned() };
+    TextDiff::from_lines(old, new).unified_diff().header(&name("a", before), &name("b", after)).to_string()
+}
+
+/// Says what the policies make of a registry state.
+pub(super) fn policy_test(
+    shared: &Shared,
+    model: ModelName,
+    aliases: BTreeMap<AliasName, Version>,
+    tags: BTreeMap<String, String>,
+) -> PolicyVerdict {
+    let state = state(&model, &aliases, &tags, shared.clock.now());
+    let set = shared.policy_set();
+    let mut warnings = set.problems.clone();
+    let Some(selection) = set.policies.select(&model) else {
+        let because = vec![format!("no policy speaks for the model `{model}`")];
+        return PolicyVerdict { model, policy: None, release: None, stable: None, second: None, request: None, because, warnings };
+    };
+    warnings.extend(selection.warning);
+    let Desired { key, policy, stable, second, request, because, .. } = policy::desired(&state, selection.policy);
+    PolicyVerdict {
+        model,
+        policy: Some(policy),
+        release: Some(key.to_string()),
+        stable,
+        second: second.map(|second| SecondView { version: second.version, strategy: second.strategy, rule: second.rule }),
+        request: request.map(|wish| SecondView { version: wish.version, strategy: wish.strategy, rule: 0 }),
+        because,
+        warnings,
+    }
+}
+
+fn state(model: &ModelName, aliases: &BTreeMap<AliasName, Version>, tags: &BTreeMap<String, String>, at: Timestamp) -> RegistryState {
+    let mut state = RegistryState::new(model.clone());
+    let mut apply = |fact: RegistryFact| state.apply(&RegistryChange { model: model.clone(), at, fact });
+    for (alias, version) in aliases {
+        apply(RegistryFact::AliasSet { alias: alias.clone(), version: version.clone() });
+        for (key, value) in tags {
+            apply(RegistryFact::TagSet { version: version.clone(), key: key.clone(), value: value.clone() });
+        }
+    }
+    state
+}
+

@@ -1,0 +1,144 @@
+//! What waits to be carried out, in memory: a bounded copy of the front of the inbox, and who waits for an outcome.
+//!
+//! The store is the queue; this only saves reading from it. What does not fit here is read from the store later.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, oneshot};
+
+use super::settlement::Settled;
+use crate::event::Delivery;
+
+/// The most deliveries kept in memory: some batches ahead of the writer, and few enough that even large ones are a few MiB.
+const QUEUE_MAX: usize = 4_096;
+
+/// The front of the inbox.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    state: Mutex<State>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<Delivery>,
+    /// The numbers that were not kept here and are to be read from the store; at most as many as the inbox may hold.
+    left_out: BTreeSet<i64>,
+    waiters: HashMap<i64, oneshot::Sender<Settled>>,
+    /// Somebody pushed into the repository.
+    pushed: bool,
+    /// A hold was set or lifted.
+    holds_changed: bool,
+}
+
+/// What the writer takes at once.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    pub(super) deliveries: Vec<Delivery>,
+    pub(super) pushed: bool,
+    pub(super) holds_changed: bool,
+}
+
+impl Inbox {
+    /// Adds a delivery that the store has. Its body is dropped: the event says all that is needed.
+    pub(super) fn push(&self, mut delivery: Delivery) {
+        delivery.body = String::new();
+        {
+            let mut state = self.state();
+            if state.queue.len() >= QUEUE_MAX || !state.left_out.is_empty() {
+                state.left_out.insert(delivery.number);
+            } else {
+                state.queue.push_back(delivery);
+            }
+        }
+        self.wake.notify_one();
+    }
+
+    /// Puts a delivery before the others.
+    pub(super) fn push_front(&self, delivery: Delivery) {
+        self.state().queue.push_front(delivery);
+        self.wake.notify_one();
+    }
+
+    /// Says that these are to be read from the store.
+    pub(super) fn leave_out(&self, numbers: impl IntoIterator<Item = i64>) {
+        self.state().left_out.extend(numbers);
+        self.wake.notify_one();
+    }
+
+    /// Registers somebody who waits for the outcome of a delivery. Before the delivery is pushed.
+    pub(super) fn wait_for(&self, number: i64) -> oneshot::Receiver<Settled> {
+        let (sender, receiver) = oneshot::channel();
+        self.state().waiters.insert(number, sender);
+        receiver
+    }
+
+    /// Forgets who waited.
+    pub(super) fn stop_waiting(&self, number: i64) {
+        self.state().waiters.remove(&number);
+    }
+
+    /// Tells whoever waits for it what became of a delivery.
+    pub(super) fn answer(&self, number: i64, settled: Settled) {
+        let waiter = self.state().waiters.remove(&number);
+        if let Some(waiter) = waiter {
+            // Whoever waited may have gone; the outcome is in the store.
+            drop(waiter.send(settled));
+        }
+    }
+
+    /// Says that somebody pushed into the repository.
+    pub(super) fn note_push(&self) {
+        self.state().pushed = true;
+        self.wake.notify_one();
+    }
+
+    /// Says that a hold was set or lifted.
+    pub(super) fn note_holds(&self) {
+        self.state().holds_changed = true;
+        self.wake.notify_one();
+    }
+
+    /// Takes what waits, at most `max` deliveries.
+    pub(super) fn take(&self, max: usize) -> Taken {
+        let mut state = self.state();
+        let count = state.queue.len().min(max);
+        Taken {
+            deliveries: state.queue.drain(..count).collect(),
+            pushed: std::mem::take(&mut state.pushed),
+            holds_changed: std::mem::take(&mut state.holds_changed),
+        }
+    }
+
+    /// Which numbers are to be read from the store now, in order: some, once the queue is empty.
+    pub(super) fn take_left_out(&self) -> Vec<i64> {
+        let mut state = self.state();
+        if !state.queue.is_empty() {
+            return Vec::new();
+        }
+        let numbers: Vec<i64> = state.left_out.iter().take(QUEUE_MAX).copied().collect();
+        for number in &numbers {
+            state.left_out.remove(number);
+        }
+        numbers
+    }
+
+    /// Puts what was read from the store before everything else.
+    pub(super) fn refill(&self, deliveries: Vec<Delivery>) {
+        let mut state = self.state();
+        for mut delivery in deliveries.into_iter().rev() {
+            delivery.body = String::new();
+            state.queue.push_front(delivery);
+        }
+    }
+
+    /// Waits until something was added. May wake without need.
+    pub(super) async fn changed(&self) {
+        self.wake.notified().await;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,302 @@
+//! What is asked of the worker without changing anything: views of releases, their history, the inbox, numbers.
+
+use indexmap::IndexMap;
+use jiff::Timestamp;
+
+use super::handle::not_found;
+use super::history::{self, CANDIDATES_MAX};
+use super::index::Entry;
+use super::metrics::{Present, ReleaseNumbers};
+use super::shared::{Shared, git_fault, not_deployed, read, store_fault};
+use super::{
+    DeliveryFilter, DeliveryView, EnvironmentView, Fault, HistoryEntry, HoldView, Page, ReleaseFilter, ReleaseView, Share, Status,
+    StatusState, TimelineEntry,
+};
+use crate::event::Delivery;
+use crate::names::{CommitId, ReleaseKey};
+use crate::plan;
+use crate::release::{Act, Intent, MainRule, RELEASE_FILE, Refusal, Release};
+use crate::store::DeliveryQuery;
+use std::sync::Arc;
+
+/// Why the live status is not known.
+pub(super) const NO_CLUSTER: &str = "no cluster configured";
+
+/// The most items of a page.
+const PAGE_MAX: u32 = 100;
+
+/// One release as the API answers it.
+pub(super) fn view(shared: &Shared, key: &ReleaseKey) -> Option<ReleaseView> {
+    shared.entry(key).map(|entry| view_of(shared, key, &entry))
+}
+
+fn view_of(shared: &Shared, key: &ReleaseKey, entry: &Entry) -> ReleaseView {
+    let waits = read(&shared.waits).get(key).cloned().unwrap_or_default();
+    let Entry { release, commit, tree, changed_at, drifted, invalid, notes } = entry;
+    let mut notes = notes.clone();
+    notes.extend(drifted.iter().map(|file| format!("`{file}` was changed by hand")));
+    notes.extend(invalid.iter().map(|why| format!("the `release.yaml` in the repository cannot be used: {why}")));
+    ReleaseView {
+        deployed: true,
+        commit: commit.clone(),
+        etag: tree.clone(),
+        changed_at: *changed_at,
+        status: unknown(),
+        files: entry.files(shared.settings.templates.digest()),
+        notes,
+        endpoint: endpoint(release),
+        split: split(release),
+        waits_for: waits.reason,
+        next_at: waits.until,
+        release: Release::clone(release),
+    }
+}
+
+fn unknown() -> Status {
+    Status { state: StatusState::Unknown, reason: NO_CLUSTER.to_owned(), since: None }
+}
+
+/// The address that a caller posts to.
+fn endpoint(release: &Release) -> String {
+    let host = &release.spec.target.host;
+    let protocol = release.stable().map(|stable| release.serving_of(stable).protocol()).unwrap_or_default();
+    match protocol {
+        crate::release::Protocol::V2 => format!("http://{host}/v2/models/{}/infer", release.metadata.name),
+        crate::release::Protocol::Seldon => format!("http://{host}/api/v1.0/predictions"),
+    }
+}
+
+/// Who gets how much of the traffic.
+pub(super) fn split(release: &Release) -> Vec<Share> {
+    let Some(traffic) = release.traffic() else { return Vec::new() };
+    release
+        .spec
+        .variants
+        .iter()
+        .enumerate()
+        .map(|(position, variant)| Share {
+            role: variant.role,
+            version: variant.version.clone(),
+            predictor: variant.predictor.clone(),
+            weight: match &traffic.main {
+                MainRule::Own if position == 0 => 100,
+                MainRule::Own => 0,
+                MainRule::Split(split) => split.iter().find(|(p, _)| *p == variant.predictor).map_or(0, |(_, weight)| *weight),
+            },
+            mirror: traffic.mirror.as_ref().filter(|(p, _)| *p == variant.predictor).map_or(0, |(_, percent)| *percent),
+        })
+        .collect()
+}
+
+/// The releases that a filter lets through, by key.
+pub(super) fn releases(shared: &Shared, filter: &ReleaseFilter) -> Page<ReleaseView> {
+    let limit = filter.limit.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX) as usize;
+    let digest = shared.settings.templates.digest();
+    let mut found: Vec<(ReleaseKey, Entry)> = {
+        let index = read(&shared.index);
+        let from = filter.cursor.as_deref().and_then(|cursor| ReleaseKey::parse(cursor).ok());
+        let all: Box<dyn Iterator<Item = (&ReleaseKey, &Entry)>> = match &from {
+            Some(key) => Box::new(index.after(key)),
+            None => Box::new(index.iter()),
+        };
+        let matching = all.filter(|(key, entry)| passes(filter, key, entry, digest));
+        matching.take(limit + 1).map(|(key, entry)| (key.clone(), entry.clone())).collect()
+    };
+    let next = if found.len() > limit {
+        found.truncate(limit);
+        found.last().map(|(key, _)| key.to_string())
+    } else {
+        None
+    };
+    Page { items: found.iter().map(|(key, entry)| view_of(shared, key, entry)).collect(), next }
+}
+
+fn passes(filter: &ReleaseFilter, key: &ReleaseKey, entry: &Entry, templates: &crate::names::Digest) -> bool {
+    let ReleaseFilter { environment, namespace, model, strategy, phase, status, q, limit: _, cursor: _ } = filter;
+    let spec = &entry.release.spec;
+    let has_status = |status: &str| {
+        let files = || entry.files(templates).into_iter().any(|state| serde_json::to_value(state).is_ok_and(|word| word == status));
+        status == "unknown" || files()
+    };
+    environment.as_ref().is_none_or(|wanted| *wanted == key.environment)
+        && namespace.as_ref().is_none_or(|wanted| *wanted == key.namespace)
+        && model.as_ref().is_none_or(|wanted| *wanted == spec.model)
+        && strategy.is_none_or(|wanted| wanted == spec.strategy)
+        && phase.is_none_or(|wanted| wanted == entry.release.rollout.phase)
+        && status.as_deref().is_none_or(has_status)
+        && q.as_deref().is_none_or(|part| key.name.as_str().contains(part) || spec.model.as_str().contains(part))
+}
+
+/// Makes an act absolute against what is deployed now.
+pub(super) async fn absolute(shared: &Arc<Shared>, key: &ReleaseKey, act: Act) -> Result<Intent, Fault> {
+    shared.environment(&key.environment)?;
+    let entry = shared.entry(key).ok_or_else(|| not_deployed(key))?;
+    let deployed = entry.deployed();
+    if !matches!(act, Act::Rollback { .. }) {
+        return plan::absolute(&act, &deployed, &[]).map_err(Fault::Refused);
+    }
+    let rows = shared.store.history(key, None, CANDIDATES_MAX).await.map_err(store_fault)?;
+    let key = key.clone();
+    let settled = shared.blocking(move |shared| history::settled(shared, &key, &rows).map_err(git_fault)).await?;
+    plan::absolute(&act, &deployed, &settled).map_err(Fault::Refused)
+}
+
+/// The commits of a release, newest first; `next` is the commit that the next page begins after.
+pub(super) async fn history(
+    shared: &Shared,
+    key: &ReleaseKey,
+    before: Option<CommitId>,
+    limit: Option<u32>,
+) -> Result<Page<HistoryEntry>, Fault> {
+    shared.environment(&key.environment)?;
+    let limit = limit.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
+    let mut rows = shared.store.history(key, before.as_ref(), limit + 1).await.map_err(store_fault)?;
+    if rows.is_empty() && before.is_none() {
+        return Err(not_deployed(key).into());
+    }
+    let next = if rows.len() > limit as usize {
+        rows.truncate(limit as usize);
+        rows.last().map(|row| row.commit.to_string())
+    } else {
+        None
+    };
+    Ok(Page { items: rows.into_iter().map(HistoryEntry::from).collect(), next })
+}
+
+/// The files of a release, `release.yaml` first.
+pub(super) fn manifests(shared: &Shared, key: &ReleaseKey, commit: Option<CommitId>) -> Result<IndexMap<String, String>, Fault> {
+    shared.environment(&key.environment)?;
+    let directory = key.directory();
+    let at = match commit {
+        Some(commit) => commit,
+        None => shared.repository.tip().map_err(git_fault)?,
+    };
+    let mut files = IndexMap::new();
+    let names = shared.repository.list(&at, &directory).map_err(git_fault)?;
+    let first = names.iter().filter(|(name, _)| name == RELEASE_FILE);
+    let rest = names.iter().filter(|(name, _)| name != RELEASE_FILE);
+    for (name, _) in first.chain(rest) {
+        if let Some(bytes) = shared.repository.read(&at, &format!("{directory}/{name}")).map_err(git_fault)? {
+            files.insert(name.clone(), String::from_utf8_lossy(&bytes).into_owned());
+        }
+    }
+    if files.is_empty() { Err(not_deployed(key).into()) } else { Ok(files) }
+}
+
+/// What happened to a release, newest first.
+pub(super) async fn timeline(shared: &Shared, key: &ReleaseKey) -> Result<Page<TimelineEntry>, Fault> {
+    let commits = history(shared, key, None, None).await?;
+    let query = DeliveryQuery { release: Some(key.clone()), limit: PAGE_MAX, ..DeliveryQuery::default() };
+    let deliveries = shared.store.deliveries(query).await.map_err(store_fault)?;
+    let commits = commits.items.into_iter().map(|entry| TimelineEntry {
+        at: entry.at,
+        kind: "commit".to_owned(),
+        summary: entry.summary,
+        commit: Some(entry.commit),
+        delivery: entry.delivery_id,
+    });
+    let deliveries = deliveries.into_iter().map(|delivery| TimelineEntry {
+        at: delivery.received_at,
+        kind: "delivery".to_owned(),
+        summary: delivery.verdict.waits_for.or(delivery.verdict.reason).map_or_else(
+            || delivery.state.to_string(),
+            |why| format!("{}: {why}", delivery.state),
+        ),
+        commit: delivery.verdict.commit,
+        delivery: Some(delivery.id.to_string()),
+    });
+    let mut items: Vec<TimelineEntry> = commits.chain(deliveries).collect();
+    items.sort_by_key(|entry| std::cmp::Reverse(entry.at));
+    items.truncate(PAGE_MAX as usize);
+    Ok(Page { items, next: None })
+}
+
+/// Deliveries of the inbox, newest first.
+pub(super) async fn deliveries(shared: &Shared, filter: DeliveryFilter) -> Result<Page<DeliveryView>, Fault> {
+    let DeliveryFilter { source, state, release, before, limit } = filter;
+    let limit = limit.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
+    let query = DeliveryQuery { source, state, release, before, limit: limit + 1 };
+    let mut found = shared.store.deliveries(query).await.map_err(store_fault)?;
+    let next = if found.len() > limit as usize {
+        found.truncate(limit as usize);
+        found.last().map(|delivery| delivery.number.to_string())
+    } else {
+        None
+    };
+    Ok(Page { items: found.into_iter().map(DeliveryView::from).collect(), next })
+}
+
+/// One delivery, by its sender's id or its number.
+pub(super) async fn delivery(shared: &Shared, id: &str) -> Result<Delivery, Fault> {
+    if let Some(delivery) = shared.store.delivery(None, id).await.map_err(store_fault)? {
+        return Ok(delivery);
+    }
+    let number = id.parse::<i64>().ok().filter(|number| *number > 0);
+    let Some(number) = number else { return Err(no_delivery(id).into()) };
+    let query = DeliveryQuery { before: Some(number.saturating_add(1)), limit: 1, ..DeliveryQuery::default() };
+    let found = shared.store.deliveries(query).await.map_err(store_fault)?;
+    found.into_iter().find(|delivery| delivery.number == number).ok_or_else(|| no_delivery(id).into())
+}
+
+/// The refusal of a delivery that is not in the inbox.
+pub(super) fn no_delivery(id: &str) -> Refusal {
+    not_found(format!("delivery `{}` is not in the inbox", crate::names::shown(id)), "`kmlflow deliveries list` shows what is")
+}
+
+/// The environments of the configuration.
+pub(super) fn environments(shared: &Shared) -> Vec<EnvironmentView> {
+    let index = read(&shared.index);
+    shared
+        .settings
+        .environments
+        .iter()
+        .map(|(name, environment)| EnvironmentView {
+            name: name.clone(),
+            cluster: environment.target.cluster.clone(),
+            namespace_prefix: environment.target.namespace_prefix.clone(),
+            host_suffix: environment.target.host_suffix.clone(),
+            blind_delay: environment.blind_delay,
+            new_releases_per_minute: environment.new_releases_per_minute,
+            releases: index.iter().filter(|(key, _)| key.environment == *name).count(),
+            hold: shared.hold_of(name).map(HoldView::from),
+        })
+        .collect()
+}
+
+/// The metrics in OpenMetrics text.
+pub(super) async fn metrics(shared: &Shared) -> String {
+    let inbox = match shared.store.inbox_depth().await {
+        Ok(depth) => depth.into_iter().map(|(state, count)| (state.as_str(), count)).collect(),
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "The inbox could not be counted: {error}");
+            Vec::new()
+        }
+    };
+    let releases = read(&shared.index).iter().map(|(key, entry)| numbers(key, &entry.release, entry.changed_at)).collect();
+    shared.metrics.set(Present { inbox, releases });
+    shared.metrics.text()
+}
+
+fn numbers(key: &ReleaseKey, release: &Release, changed_at: Timestamp) -> ReleaseNumbers {
+    let place = vec![
+        ("environment", key.environment.to_string()),
+        ("namespace", key.namespace.to_string()),
+        ("release", key.name.to_string()),
+    ];
+    let weights = split(release).into_iter().map(|share| {
+        let mut labels = place.clone();
+        labels.push(("predictor", share.predictor.to_string()));
+        (labels, share.weight)
+    });
+    ReleaseNumbers {
+        kind: vec![
+            ("environment", key.environment.to_string()),
+            ("strategy", release.spec.strategy.as_str().to_owned()),
+            ("phase", release.rollout.phase.as_str().to_owned()),
+            ("status", "unknown".to_owned()),
+        ],
+        weights: weights.collect(),
+        changed_at: changed_at.as_second(),
+        place,
+    }
+}

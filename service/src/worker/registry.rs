@@ -1,0 +1,123 @@
+//! From a change of the registry to what is asked of a release: the policy's wish compared with what is deployed.
+//!
+//! Level-triggered: the whole state is compared, so it does not matter which event came, or how often.
+
+use crate::names::{ModelName, Version};
+use crate::policy::{Desired, WhenStableGoes};
+use crate::release::{Artifact, Intent, Origin, Rejected, Release, Retracted, Step, Strategy, Wanted, WantedArm};
+
+/// What the registry asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Asked {
+    /// These, one after the other; all the same once they are so.
+    Intents(Vec<Intent>),
+    /// The tag's wish, answered once.
+    Wish(Intent),
+    /// Nothing, because the release was made after this very state of the registry.
+    Stands(String),
+    /// Nothing, because the registry names no version to serve.
+    Nothing(String),
+}
+
+/// What is there of the release.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Present<'a> {
+    pub(super) model: &'a ModelName,
+    pub(super) release: Option<&'a Release>,
+    pub(super) retracted: Option<&'a Retracted>,
+    /// A delivery that has carried out a part of what this state asks for goes on with the rest.
+    pub(super) is_midway: bool,
+}
+
+/// Compares what a policy wants with what is there.
+pub(super) fn asked(desired: &Desired, present: Present<'_>) -> Asked {
+    if let Some(wish) = &desired.request {
+        return Asked::Wish(put(present.model, &wish.version, wish.strategy, false, None));
+    }
+    if let Some(reason) = stands(desired, present) {
+        return Asked::Stands(reason);
+    }
+    let because = || if desired.because.is_empty() { "the registry names no version to serve".to_owned() } else { desired.because.join("; ") };
+    match (&desired.stable, present.release) {
+        (None, Some(_)) if desired.stable_gone && desired.when_stable_goes == WhenStableGoes::Retract => Asked::Intents(vec![Intent::Retract]),
+        (None, _) => Asked::Nothing(because()),
+        (Some(stable), _) => Asked::Intents(towards(desired, stable, present)),
+    }
+}
+
+/// Why `origin` is the registry's state, for the commits that carry this out.
+pub(super) fn origin(desired: &Desired) -> Origin {
+    Origin { policy: Some(desired.policy.clone()), registry: Some(desired.view.clone()), requested_by: None }
+}
+
+/// Why nothing is to be done although something else may be deployed: the state has been acted on, by the policy or by a person who knew it.
+fn stands(desired: &Desired, present: Present<'_>) -> Option<String> {
+    let acted_on = match (present.release, present.retracted) {
+        (Some(release), _) => &release.origin,
+        (None, Some(retracted)) => &retracted.origin,
+        (None, None) => return None,
+    };
+    let wanted = desired.stable.iter().chain(desired.second.as_ref().map(|second| &second.version));
+    let anew = wanted.into_iter().any(|version| is_anew(desired, version, rejected(present)) == Some(true));
+    if present.is_midway || anew || acted_on.registry.as_ref() != Some(&desired.view) {
+        return None;
+    }
+    Some(match (&acted_on.requested_by, present.release) {
+        (_, None) => "it was retracted, and the registry has not changed since".to_owned(),
+        (Some(who), _) => format!("{who} decided otherwise, and the registry has not changed since"),
+        (None, _) => "this state of the registry has been acted on".to_owned(),
+    })
+}
+
+/// First the stable version, then the one beside it.
+fn towards(desired: &Desired, stable: &Version, present: Present<'_>) -> Vec<Intent> {
+    let deployed = present.release.and_then(Release::stable).map(|variant| &variant.version);
+    let by_registry = |version: &Version| is_anew(desired, version, rejected(present)) != Some(true);
+    let mut intents = Vec::new();
+    if deployed != Some(stable) || desired.second.is_none() {
+        intents.push(put(present.model, stable, Strategy::Single, by_registry(stable), None));
+    }
+    if let Some(second) = &desired.second {
+        let Intent::Put(mut wanted) = put(present.model, &second.version, second.strategy, by_registry(&second.version), second.steps.clone()) else {
+            return intents;
+        };
+        wanted.percent = second.percent;
+        wanted.weights.clone_from(&second.weights);
+        wanted.baseline = Some(stable.clone());
+        intents.push(Intent::Put(wanted));
+    }
+    intents
+}
+
+/// Whether a rejected version's alias was set anew since; none where it is not rejected.
+fn is_anew(desired: &Desired, version: &Version, rejected: &[Rejected]) -> Option<bool> {
+    let rejected = rejected.iter().find(|rejected| rejected.version == *version)?;
+    Some(desired.set_at.get(version).is_some_and(|at| *at > rejected.at))
+}
+
+fn rejected<'a>(present: Present<'a>) -> &'a [Rejected] {
+    match (present.release, present.retracted) {
+        (Some(release), _) => &release.rollout.rejected,
+        (None, Some(retracted)) => &retracted.rejected,
+        (None, None) => &[],
+    }
+}
+
+fn put(model: &ModelName, version: &Version, strategy: Strategy, by_registry: bool, steps: Option<Vec<Step>>) -> Intent {
+    Intent::Put(Box::new(Wanted {
+        model: model.clone(),
+        strategy,
+        baseline: None,
+        arms: vec![WantedArm { version: version.clone(), artifact: Artifact::default(), serving: None }],
+        stable: None,
+        steps,
+        weights: None,
+        matches: Vec::new(),
+        percent: None,
+        scale_down_delay: None,
+        auto_promote_after: None,
+        serving: None,
+        deadline: None,
+        by_registry,
+    }))
+}

@@ -1,0 +1,152 @@
+//! What the writer and the readers share: only the writer changes it, and only once Git and store have it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use jiff::Timestamp;
+
+use super::events::Ring;
+use super::index::{Entry, Index};
+use super::metrics::Metrics;
+use super::queue::Inbox;
+use super::{EnvironmentSettings, Fault, Settings};
+use crate::clock::Clock;
+use crate::git::{GitError, Repository};
+use crate::names::{EnvironmentName, ModelName, ReleaseKey};
+use crate::policy::Policies;
+use crate::registry::RegistryState;
+use crate::release::{Refusal, RefusalKind};
+use crate::store::{Hold, Store, StoreError};
+
+/// What the writer and the readers share.
+pub(super) struct Shared {
+    pub(super) settings: Settings,
+    pub(super) clock: Clock,
+    pub(super) store: Store,
+    pub(super) repository: Repository,
+    pub(super) index: RwLock<Index>,
+    /// What the registry is known to say, by model.
+    pub(super) registry: RwLock<HashMap<ModelName, Arc<RegistryState>>>,
+    pub(super) policies: RwLock<Arc<PolicySet>>,
+    pub(super) holds: RwLock<Vec<Hold>>,
+    /// Why a release does not go on and when it will, where something is known.
+    pub(super) waits: RwLock<HashMap<ReleaseKey, Waits>>,
+    pub(super) inbox: Inbox,
+    pub(super) ring: Ring,
+    pub(super) metrics: Metrics,
+    /// Holds the data directory until the last user is gone.
+    pub(super) _lock: super::lock::DataDirLock,
+}
+
+/// The policies in force, and what is wrong with those that are not.
+#[derive(Debug, Default)]
+pub(super) struct PolicySet {
+    pub(super) policies: Policies,
+    /// One sentence each.
+    pub(super) problems: Vec<String>,
+}
+
+/// What a release waits for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Waits {
+    pub(super) reason: Option<String>,
+    pub(super) until: Option<Timestamp>,
+}
+
+impl Shared {
+    /// A release as the readers see it.
+    pub(super) fn entry(&self, key: &ReleaseKey) -> Option<Entry> {
+        read(&self.index).get(key).cloned()
+    }
+
+    /// The settings of an environment.
+    ///
+    /// # Errors
+    /// A refusal that names the known ones.
+    pub(super) fn environment(&self, name: &EnvironmentName) -> Result<&EnvironmentSettings, Refusal> {
+        self.settings.environments.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.settings.environments.keys().map(EnvironmentName::as_str).collect();
+            Refusal {
+                kind: RefusalKind::NotFound,
+                reason: format!("environment `{name}` is not configured"),
+                cure: Some(format!("the known environments are: {}", known.join(", "))),
+                violations: Vec::new(),
+            }
+        })
+    }
+
+    /// The hold that keeps an environment from changing, where there is one.
+    pub(super) fn hold_of(&self, environment: &EnvironmentName) -> Option<Hold> {
+        let holds = read(&self.holds);
+        holds.iter().find(|hold| hold.environment.as_ref().is_none_or(|held| held == environment)).cloned()
+    }
+
+    /// The registry's state of a model as far as it is known.
+    pub(super) fn registry_of(&self, model: &ModelName) -> Option<Arc<RegistryState>> {
+        read(&self.registry).get(model).cloned()
+    }
+
+    /// The policies in force.
+    pub(super) fn policy_set(&self) -> Arc<PolicySet> {
+        Arc::clone(&read(&self.policies))
+    }
+
+    /// Runs something that reads or writes the repository off the threads that answer.
+    pub(super) async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let shared = Arc::clone(self);
+        match tokio::task::spawn_blocking(move || work(&shared)).await {
+            Ok(result) => result,
+            Err(error) => {
+                tracing::error!(error = %error, "Work on the repository ended early: {error}");
+                Err(Fault::Internal)
+            }
+        }
+    }
+}
+
+/// Reads under a lock. A writer that panicked left nothing half done: every change under these locks is one assignment.
+pub(super) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes under a lock.
+pub(super) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How long a caller should wait before it asks a failing disk again.
+const RETRY_AFTER_SECONDS: u32 = 5;
+
+/// A failing repository as callers see it; the details go to the log.
+pub(super) fn git_fault(error: GitError) -> Fault {
+    tracing::error!(error = &error as &dyn std::error::Error, "The repository failed: {error}");
+    match error {
+        GitError::UnknownCommit(commit) => Refusal {
+            kind: RefusalKind::NotFound,
+            reason: format!("commit `{commit}` is not in the repository"),
+            cure: Some("`kmlflow history NAME` shows the commits".to_owned()),
+            violations: Vec::new(),
+        }
+        .into(),
+        other => Fault::Unavailable { sentence: other.to_string(), retry_after_seconds: RETRY_AFTER_SECONDS },
+    }
+}
+
+/// A failing store as callers see it; the details go to the log.
+pub(super) fn store_fault(error: StoreError) -> Fault {
+    tracing::error!(error = &error as &dyn std::error::Error, "The store failed: {error}");
+    Fault::Unavailable { sentence: error.to_string(), retry_after_seconds: RETRY_AFTER_SECONDS }
+}
+
+/// The answer where nothing of that name is deployed.
+pub(super) fn not_deployed(key: &ReleaseKey) -> Refusal {
+    Refusal {
+        kind: RefusalKind::NotFound,
+        reason: format!("release `{key}` is not deployed"),
+        cure: Some("`kmlflow list` shows what is".to_owned()),
+        violations: Vec::new(),
+    }
+}

@@ -1,0 +1,225 @@
+//! The start: data directory, store and repository are opened, and what happened while nobody looked is taken in.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+
+use jiff::Timestamp;
+
+use super::adopt::drifted;
+use super::conveyor::Conveyor;
+use super::events::Ring;
+use super::handle::Handle;
+use super::history;
+use super::index::{Entry, Index};
+use super::lock::{DataDirLock, LockError};
+use super::metrics::Metrics;
+use super::policies;
+use super::queue::Inbox;
+use super::shared::Shared;
+use super::writer::Worker;
+use super::Settings;
+use crate::clock::Clock;
+use crate::git::{Author, GitError, Repository};
+use crate::names::{CommitId, ReleaseKey, TreeId};
+use crate::release::{Phase, RELEASE_FILE, Release};
+use crate::store::{Batch, IndexedCommit, Store, StoreError};
+
+/// Where the embedded repository lies in the data directory.
+pub(super) const REPOSITORY_DIR: &str = "gitops.git";
+
+/// Why the worker could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Git(#[from] GitError),
+    #[error("the start ended early by a mistake in the service")]
+    Interrupted,
+}
+
+/// What the repository and the index say at the start.
+struct Loaded {
+    repository: Repository,
+    index: Index,
+    policies: policies::Read,
+    walked: history::Walked,
+    /// The commit up to which the index reaches, where that commit is in the branch.
+    known: CommitId,
+    tip: CommitId,
+    /// The index did not belong to this branch.
+    is_anew: bool,
+}
+
+/// Opens data directory, store and repository, takes in what happened while nobody looked, and hands out both ends.
+///
+/// # Errors
+/// The data directory is in use, or one of its parts cannot be opened.
+pub async fn open(settings: Settings, clock: Clock) -> Result<(Handle, Worker), OpenError> {
+    let lock = DataDirLock::take(&settings.data_dir)?;
+    let store = Store::open(&settings.store_url, &settings.data_dir).await?;
+    let remembered = store.policies().await?;
+    let source = Source {
+        path: settings.data_dir.join(REPOSITORY_DIR),
+        seed: settings.seed.clone(),
+        author: settings.author.clone(),
+        now: clock.now(),
+        indexed: store.indexed_tip().await?,
+        newest: store.newest_commits().await?,
+        remembered: remembered.clone(),
+    };
+    let loaded = tokio::task::spawn_blocking(move || load(source)).await.map_err(|_| OpenError::Interrupted)??;
+    let Loaded { repository, index, policies, walked, known, tip, is_anew } = loaded;
+    if is_anew {
+        store.forget_index().await?;
+    }
+    let ours = walked.done.clone();
+    store.commit(Batch { commits: walked.rows, indexed_tip: Some(tip.clone()), ..Batch::default() }).await?;
+    for (name, text) in &policies.good {
+        if !remembered.contains(&(name.clone(), text.clone())) {
+            store.remember_policy(name, text, clock.now()).await?;
+        }
+    }
+    let registry = store.registry().await?.into_iter().map(|state| (state.model.clone(), Arc::new(state))).collect();
+    let mut conveyor = Conveyor::new(known);
+    conveyor.done_before = ours;
+    conveyor.remembered = policies.good.clone();
+    conveyor.remembered.extend(remembered.into_iter().filter(|(name, _)| policies.good.iter().all(|(good, _)| good != name)));
+    let now = clock.now();
+    for (key, entry) in index.iter() {
+        // Whatever is under way is looked at once; most that is settled has nothing to come.
+        if entry.release.rollout.phase != Phase::Settled || !is_at_rest(&entry.release) {
+            conveyor.agenda.at(now, key);
+        }
+    }
+    let inbox = Inbox::default();
+    read_inbox(&store, &inbox, &mut conveyor, now).await?;
+    if conveyor.known != tip {
+        inbox.note_push();
+    }
+    let holds = store.holds().await?;
+    let shared = Arc::new(Shared {
+        ring: Ring::new(clock.now_exact()),
+        metrics: Metrics::new(),
+        settings,
+        clock,
+        store,
+        repository,
+        index: RwLock::new(index),
+        registry: RwLock::new(registry),
+        policies: RwLock::new(policies.set),
+        holds: RwLock::new(holds),
+        waits: RwLock::new(HashMap::new()),
+        inbox,
+        _lock: lock,
+    });
+    Ok((Handle::new(Arc::clone(&shared)), Worker::new(shared, conveyor)))
+}
+
+/// Whether a settled release has nothing to come by itself.
+fn is_at_rest(release: &Release) -> bool {
+    release.rollout.restores.is_none() && release.spec.serving.docs_path.is_none()
+}
+
+/// Takes every waiting delivery: what failed at its time, the rest at once.
+async fn read_inbox(store: &Store, inbox: &Inbox, conveyor: &mut Conveyor, now: Timestamp) -> Result<(), StoreError> {
+    let mut after = 0;
+    loop {
+        let page = store.waiting(after, crate::store::PAGE_ROWS_MAX).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.number;
+        for delivery in page {
+            match delivery.next_attempt_at {
+                Some(at) if at > now => {
+                    conveyor.retry.insert((at, delivery.number), delivery);
+                }
+                _ => inbox.push(delivery),
+            }
+        }
+    }
+}
+
+struct Source {
+    path: PathBuf,
+    seed: Vec<(String, Vec<u8>)>,
+    author: Author,
+    now: Timestamp,
+    indexed: Option<CommitId>,
+    newest: Vec<IndexedCommit>,
+    remembered: Vec<(crate::names::PolicyName, String)>,
+}
+
+fn load(source: Source) -> Result<Loaded, GitError> {
+    let Source { path, seed, author, now, indexed, mut newest, remembered } = source;
+    let (repository, _) = Repository::open_or_seed(&path, &seed, &author, now)?;
+    let tip = repository.tip()?;
+    let is_ours = |commit: &CommitId| match repository.is_ancestor(commit, &tip) {
+        Ok(is_ours) => Ok(is_ours),
+        Err(GitError::UnknownCommit(_)) => Ok(false),
+        Err(error) => Err(error),
+    };
+    let from = match indexed {
+        Some(commit) if is_ours(&commit)? => Some(commit),
+        _ => None,
+    };
+    let is_anew = from.is_none();
+    if is_anew {
+        newest.clear();
+    }
+    let entries = if from.as_ref() == Some(&tip) { Vec::new() } else { repository.log(from.as_ref(), &tip)? };
+    let walked = history::walk(&repository, &entries, &author)?;
+    let index = read_index(&repository, &tip, newest, &walked.rows)?;
+    let policies = policies::read(&repository, &tip, &remembered)?;
+    // Without an index nobody can say what is new; then every release is looked at as it is.
+    let known = from.unwrap_or_else(|| tip.clone());
+    Ok(Loaded { repository, index, policies, walked, known, tip, is_anew })
+}
+
+fn read_index(repository: &Repository, tip: &CommitId, newest: Vec<IndexedCommit>, rows: &[IndexedCommit]) -> Result<Index, GitError> {
+    let mut newest: BTreeMap<ReleaseKey, IndexedCommit> = newest.into_iter().map(|row| (row.key.clone(), row)).collect();
+    let mut commits: HashMap<ReleaseKey, Vec<CommitId>> = HashMap::new();
+    for row in rows {
+        newest.insert(row.key.clone(), row.clone());
+        commits.entry(row.key.clone()).or_default().insert(0, row.commit.clone());
+    }
+    let mut index = Index::default();
+    for (key, tree) in repository.release_keys(tip)? {
+        let commits = commits.remove(&key).unwrap_or_default();
+        if let Some(entry) = read_entry(repository, tip, &key, tree, newest.get(&key), &commits)? {
+            index.put(key, entry);
+        }
+    }
+    Ok(index)
+}
+
+fn read_entry(
+    repository: &Repository,
+    tip: &CommitId,
+    key: &ReleaseKey,
+    tree: TreeId,
+    row: Option<&IndexedCommit>,
+    commits: &[CommitId],
+) -> Result<Option<Entry>, GitError> {
+    let Some(text) = repository.read(tip, &format!("{}/{RELEASE_FILE}", key.directory()))? else { return Ok(None) };
+    let parsed = Release::parse(&String::from_utf8_lossy(&text)).and_then(|release| {
+        if release.key() == *key { Ok(release) } else { Err(format!("its metadata name the release `{}`", release.key())) }
+    });
+    let (release, invalid) = match parsed {
+        Ok(release) => (release, None),
+        Err(why) => match history::last_valid(repository, key, commits)? {
+            Some((_, release)) => (release, Some(crate::names::shown(&why))),
+            None => {
+                tracing::warn!(release.key = %key, "The `release.yaml` of `{key}` cannot be used and never could: {}", crate::names::shown(&why));
+                return Ok(None);
+            }
+        },
+    };
+    // Only a person's commit can have left a file that is not as it was rendered.
+    let by_hand = row.is_none_or(|row| row.release_id.is_empty());
+    let drifted = if by_hand && invalid.is_none() { drifted(repository, tip, key, &release)? } else { Vec::new() };
+    let (commit, changed_at) = row.map_or_else(|| (tip.clone(), release.rollout.since), |row| (row.commit.clone(), row.at));
+    Ok(Some(Entry { release: Arc::new(release), commit, tree, changed_at, drifted, invalid, notes: Vec::new() }))
+}

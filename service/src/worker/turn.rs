@@ -1,0 +1,332 @@
+//! One turn of the conveyor: a row of commits on a draft, with the state that they lead to, seen by nobody until it is published.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::apply::{Ground, Proposal, Task, Write, propose, restorable};
+use super::index::{Entry, Index};
+use super::shared::{PolicySet, Shared, read};
+use crate::git::{Draft, GitError, Message};
+use crate::names::{CommitId, EnvironmentName, ModelName, ReleaseKey};
+use crate::registry::RegistryState;
+use crate::release::{Intent, Observed, Period, Phase, Refusal, Target};
+use crate::rollout::{self, Decision};
+use crate::store::IndexedCommit;
+
+/// How many commits one request may lead to where phases follow at once: a run from its start to its end has far fewer.
+const FOLLOWING_MAX: usize = 32;
+
+/// One turn of the conveyor.
+pub(super) struct Turn<'r> {
+    pub(super) shared: &'r Shared,
+    draft: Draft<'r>,
+    now: Timestamp,
+    policies: Arc<PolicySet>,
+    fresh: Index,
+    gone: HashSet<ReleaseKey>,
+    pub(super) registry: HashMap<ModelName, Arc<RegistryState>>,
+    /// The releases that this turn committed, with the phase they had before.
+    touched: HashMap<ReleaseKey, Option<Phase>>,
+    /// The releases whose time came.
+    looked_at: HashSet<ReleaseKey>,
+    pub(super) rows: Vec<IndexedCommit>,
+    /// Releases made by events in this turn.
+    pub(super) made: Vec<ReleaseKey>,
+    /// New releases that events may still make, by environment, as far as looked up.
+    pub(super) room: RefCell<HashMap<EnvironmentName, usize>>,
+}
+
+/// What carrying out a task came to.
+#[derive(Debug, PartialEq)]
+pub(super) enum Carried {
+    Changed { commit: CommitId, created: bool },
+    Unchanged(String),
+    Refused(Refusal),
+    /// It goes on later; `commit` is the part that is done.
+    Waits { reason: String, commit: Option<CommitId> },
+    /// It belongs into the next turn, because two phases of a release are never published at once.
+    NextTurn { commit: Option<CommitId> },
+    /// Too many new releases in a minute.
+    Storm,
+}
+
+/// What a finished turn leaves behind.
+pub(super) struct Harvest {
+    pub(super) tip: CommitId,
+    pub(super) fresh: Index,
+    pub(super) gone: HashSet<ReleaseKey>,
+    pub(super) registry: HashMap<ModelName, Arc<RegistryState>>,
+    pub(super) rows: Vec<IndexedCommit>,
+    pub(super) made: Vec<ReleaseKey>,
+    /// What comes next by itself for each release that was committed.
+    pub(super) decisions: Vec<(ReleaseKey, Option<Decision>)>,
+}
+
+impl Ground for Turn<'_> {
+    fn shared(&self) -> &Shared {
+        self.shared
+    }
+
+    fn entry(&self, key: &ReleaseKey) -> Option<Entry> {
+        match self.fresh.get(key) {
+            Some(entry) => Some(entry.clone()),
+            None if self.gone.contains(key) => None,
+            None => self.shared.entry(key),
+        }
+    }
+
+    fn registry_of(&self, model: &ModelName) -> Option<Arc<RegistryState>> {
+        self.registry.get(model).cloned().or_else(|| self.shared.registry_of(model))
+    }
+
+    fn tip(&self) -> CommitId {
+        Turn::tip(self).clone()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    fn collision(&self, key: &ReleaseKey, target: &Target) -> Option<Refusal> {
+        let fresh = self.fresh.collision(key, target, &HashSet::new());
+        fresh.or_else(|| read(&self.shared.index).collision(key, target, &self.gone))
+    }
+
+    fn policies(&self) -> Arc<PolicySet> {
+        Arc::clone(&self.policies)
+    }
+
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, GitError> {
+        self.draft.read(path)
+    }
+}
+
+impl<'r> Turn<'r> {
+    /// Begins a turn on a commit.
+    pub(super) fn begin(shared: &'r Shared, base: &CommitId, policies: Arc<PolicySet>) -> Result<Self, GitError> {
+        Ok(Self {
+            shared,
+            draft: shared.repository.draft(base)?,
+            now: shared.clock.now(),
+            policies,
+            fresh: Index::default(),
+            gone: HashSet::new(),
+            registry: HashMap::new(),
+            touched: HashMap::new(),
+            looked_at: HashSet::new(),
+            rows: Vec::new(),
+            made: Vec::new(),
+            room: RefCell::new(HashMap::new()),
+        })
+    }
+
+    /// Ends the turn.
+    pub(super) fn finish(self) -> Result<Harvest, GitError> {
+        let mut touched: HashSet<ReleaseKey> = self.touched.keys().cloned().collect();
+        touched.extend(self.looked_at.iter().cloned());
+        let decide = |key: ReleaseKey| self.decide(&key).map(|decision| (key, decision));
+        let decisions = touched.into_iter().map(decide).collect::<Result<_, _>>()?;
+        let Self { draft, fresh, gone, registry, rows, made, .. } = self;
+        Ok(Harvest { tip: draft.tip().clone(), fresh, gone, registry, rows, made, decisions })
+    }
+
+    /// The commit that the turn has come to.
+    pub(super) fn tip(&self) -> &CommitId {
+        self.draft.tip()
+    }
+
+    /// Carries a task out as far as it goes now.
+    pub(super) fn carry_out(&mut self, task: &Task) -> Result<Carried, GitError> {
+        let immediate = self.immediate(&task.key);
+        let mut last = None;
+        let mut created = false;
+        let mut task = task.clone();
+        for _ in 0..FOLLOWING_MAX {
+            match propose(self, &task)? {
+                Proposal::Write(write) => {
+                    if self.is_storm(&task, &write) {
+                        return Ok(Carried::Storm);
+                    }
+                    if !immediate && self.would_skip(&task.key, &write) {
+                        return Ok(Carried::NextTurn { commit: last });
+                    }
+                    created |= write.created;
+                    let more = write.more.clone();
+                    let Some(commit) = self.commit(*write, &task)? else {
+                        return Ok(last.map_or_else(|| unchanged("it is already so"), |commit| Carried::Changed { commit, created }));
+                    };
+                    last = Some(if immediate { self.follow(&task)?.unwrap_or(commit) } else { commit });
+                    // What a guard asked for is so from here on.
+                    task.guard = crate::event::Guard::default();
+                    match more {
+                        None => break,
+                        Some(reason) if !immediate => return Ok(Carried::Waits { reason, commit: last }),
+                        Some(_) => {}
+                    }
+                }
+                Proposal::Nothing(reason) => {
+                    return Ok(last.map_or_else(|| Carried::Unchanged(reason), |commit| Carried::Changed { commit, created }));
+                }
+                Proposal::Wait(reason) => return Ok(Carried::Waits { reason, commit: last }),
+                Proposal::Refused(refusal) => return Ok(Carried::Refused(refusal)),
+            }
+        }
+        Ok(last.map_or_else(|| unchanged("it is already so"), |commit| Carried::Changed { commit, created }))
+    }
+
+    /// Does what comes next by itself, as long as something does. Answers the last commit.
+    pub(super) fn follow(&mut self, cause: &Task) -> Result<Option<CommitId>, GitError> {
+        let mut last = None;
+        for _ in 0..FOLLOWING_MAX {
+            let Some(Decision::Go(intent)) = self.decide(&cause.key)? else { break };
+            let Some(commit) = self.step(cause, intent)? else { break };
+            last = Some(commit);
+        }
+        Ok(last)
+    }
+
+    /// What comes next by itself for a release; nothing where it is not there, or a person's change of its files comes first.
+    pub(super) fn decide(&self, key: &ReleaseKey) -> Result<Option<Decision>, GitError> {
+        let Some(entry) = self.entry(key) else { return Ok(None) };
+        let Ok(environment) = self.shared.environment(&key.environment) else { return Ok(None) };
+        if !entry.drifted.is_empty() || entry.invalid.is_some() {
+            return Ok(None);
+        }
+        let restorable = match &entry.release.rollout.restores {
+            Some(commit) => restorable(self.shared, key, commit)?,
+            None => None,
+        };
+        let observed = Observed::Blind { delay: environment.blind_delay };
+        Ok(Some(rollout::decide(&entry.release, restorable.as_ref(), &observed, self.now)))
+    }
+
+    /// Commits one automatic step; none where it comes to nothing.
+    pub(super) fn step(&mut self, cause: &Task, intent: Intent) -> Result<Option<CommitId>, GitError> {
+        let task = Task { intent, guard: crate::event::Guard::default(), origin: None, requested_by: None, ..cause.clone() };
+        match propose(self, &task)? {
+            Proposal::Write(write) => {
+                self.shared.metrics.decided(write.action);
+                self.commit(*write, &task)
+            }
+            Proposal::Nothing(_) | Proposal::Wait(_) => Ok(None),
+            Proposal::Refused(refusal) => {
+                tracing::warn!(release.key = %task.key, "Release `{}` does not go on by itself: {refusal}", task.key);
+                self.note(&task.key, format!("does not go on by itself: {refusal}"));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Makes the commit and takes its state over.
+    pub(super) fn commit(&mut self, write: Write, task: &Task) -> Result<Option<CommitId>, GitError> {
+        let Write { edits, after, subject, action, summary, body, created, more: _ } = write;
+        let Some(version) = subject.stable().map(|variant| variant.version.clone()) else { return Ok(None) };
+        let version = subject.staying().last().map_or(version, |variant| variant.version.clone());
+        let message = Message {
+            key: task.key.clone(),
+            subject_what: summary.clone(),
+            body,
+            release_id: task.id.clone(),
+            delivery_id: task.delivery.clone(),
+            requested_by: task.requested_by.clone(),
+            strategy: subject.spec.strategy,
+            model: subject.spec.model.clone(),
+            version: version.clone(),
+            action,
+        };
+        let Some(commit) = self.draft.commit(edits, &message.to_text(), &self.shared.settings.author, self.now)? else { return Ok(None) };
+        self.rows.push(IndexedCommit {
+            key: task.key.clone(),
+            commit: commit.clone(),
+            action,
+            version,
+            strategy: subject.spec.strategy,
+            phase: after.as_ref().map(|release| release.rollout.phase),
+            at: self.now,
+            release_id: task.id.to_string(),
+            requested_by: task.requested_by.clone(),
+            delivery_id: task.delivery.as_ref().map(ToString::to_string),
+            subject: summary,
+        });
+        let before = self.entry(&task.key).map(|entry| entry.release.rollout.phase);
+        self.touched.entry(task.key.clone()).or_insert(before);
+        match after {
+            Some(release) => self.put(&task.key, release, &commit)?,
+            None => self.remove(&task.key),
+        }
+        if created && task.by_event {
+            self.made.push(task.key.clone());
+            if let Some(room) = self.room.borrow_mut().get_mut(&task.key.environment) {
+                *room = room.saturating_sub(1);
+            }
+        }
+        Ok(Some(commit))
+    }
+
+    fn put(&mut self, key: &ReleaseKey, release: crate::release::Release, commit: &CommitId) -> Result<(), GitError> {
+        let tree = self.shared.repository.tree_id(commit, &key.directory())?;
+        let Some(tree) = tree else { return Ok(()) };
+        self.set_entry(
+            key,
+            Entry {
+                release: Arc::new(release),
+                commit: commit.clone(),
+                tree,
+                changed_at: self.now,
+                drifted: Vec::new(),
+                invalid: None,
+                notes: Vec::new(),
+            },
+        );
+        Ok(())
+    }
+
+    /// Takes over what is known of a release.
+    pub(super) fn set_entry(&mut self, key: &ReleaseKey, entry: Entry) {
+        // What is fresh covers what was; both sides forget the name so that a collision is looked for once.
+        self.gone.insert(key.clone());
+        self.fresh.put(key.clone(), entry);
+    }
+
+    /// Forgets a release.
+    pub(super) fn remove(&mut self, key: &ReleaseKey) {
+        self.fresh.remove(key);
+        self.gone.insert(key.clone());
+    }
+
+    /// Has it decided anew what comes next for a release.
+    pub(super) fn look_at(&mut self, key: &ReleaseKey) {
+        self.looked_at.insert(key.clone());
+    }
+
+    fn note(&mut self, key: &ReleaseKey, note: String) {
+        if let Some(mut entry) = self.entry(key)
+            && !entry.notes.contains(&note)
+        {
+            entry.notes.push(note);
+            self.set_entry(key, entry);
+        }
+    }
+
+    fn immediate(&self, key: &ReleaseKey) -> bool {
+        self.shared.environment(&key.environment).is_ok_and(|environment| environment.blind_delay == Period::ZERO)
+    }
+
+    /// Whether whoever reads the repository would miss a phase, because this turn committed another one of the release already.
+    fn would_skip(&self, key: &ReleaseKey, write: &Write) -> bool {
+        let Some(present) = self.touched.get(key).and_then(|_| self.entry(key)) else { return false };
+        write.after.as_ref().is_some_and(|after| after.rollout.phase != present.release.rollout.phase)
+    }
+
+    fn is_storm(&self, task: &Task, write: &Write) -> bool {
+        let room = self.room.borrow();
+        task.by_event && write.created && room.get(&task.key.environment) == Some(&0)
+    }
+}
+
+fn unchanged(reason: &str) -> Carried {
+    Carried::Unchanged(reason.to_owned())
+}

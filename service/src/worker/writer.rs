@@ -1,0 +1,338 @@
+//! The loop around the conveyor: waits for work, has a turn done, tells the store, answers those who wait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::conveyor::{Conveyor, Done, TURN_MAX, Work, show};
+use super::settlement::{Keep, Settled, Settlement};
+use super::shared::Shared;
+use crate::event::{Delivery, DeliveryState};
+use crate::git::GitError;
+use crate::names::ReleaseKey;
+use crate::registry::RegistryState;
+use crate::store::{AuditEntry, Batch, IndexedCommit, Outcome};
+
+/// The longest wait between two attempts: long enough to spare a sick disk, short enough that nobody waits for long once it is well.
+const RETRY_SECONDS_MAX: u64 = 300;
+
+/// How long the store is left alone after it refused what Git has already.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// Says that its holder is the only writer: there is one per opened worker, and it is not handed out twice.
+#[derive(Debug)]
+pub(super) struct WriterLock(());
+
+/// The part that does the work; it does nothing until it runs.
+pub struct Worker {
+    shared: Arc<Shared>,
+    /// Away only while a turn is done on another thread.
+    conveyor: Option<Conveyor>,
+    lock: WriterLock,
+}
+
+/// The conveyor was lost with a turn that ended by a panic: what it knew of the present is gone, and only a start restores it.
+#[derive(Debug)]
+struct Lost;
+
+impl Worker {
+    pub(super) fn new(shared: Arc<Shared>, conveyor: Conveyor) -> Self {
+        Self { shared, conveyor: Some(conveyor), lock: WriterLock(()) }
+    }
+
+    /// Carries out what waits, until `stop` is there; then ends what it is at.
+    pub async fn run(mut self, stop: impl Future<Output = ()> + Send) {
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let mut is_stopped = false;
+            let next = match self.work().await {
+                Ok(next) => next,
+                Err(Lost) => return,
+            };
+            tokio::select! {
+                biased;
+                () = &mut stop => is_stopped = true,
+                () = self.shared.inbox.changed() => {}
+                () = until(&self.shared, next) => {}
+            }
+            if is_stopped {
+                return;
+            }
+        }
+    }
+
+    /// Does everything that can be done now, then returns.
+    pub async fn run_until_idle(&mut self) {
+        // A lost conveyor is in the log; there is nothing more to do without one.
+        drop(self.work().await);
+    }
+
+    /// Does turns as long as there is work; answers when there will be more.
+    async fn work(&mut self) -> Result<Option<Timestamp>, Lost> {
+        loop {
+            let mut conveyor = self.conveyor.take().ok_or(Lost)?;
+            let Some(work) = collect(&self.shared, &mut conveyor).await else {
+                let next = conveyor.next();
+                self.conveyor = Some(conveyor);
+                return Ok(next);
+            };
+            self.conveyor = Some(turn(&self.shared, conveyor, work, &self.lock).await?);
+        }
+    }
+}
+
+/// Waits until a moment of the service's clock; for ever where there is none.
+async fn until(shared: &Shared, moment: Option<Timestamp>) {
+    match moment {
+        Some(moment) => shared.clock.sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Gathers what can be done now.
+async fn collect(shared: &Arc<Shared>, conveyor: &mut Conveyor) -> Option<Work> {
+    let now = shared.clock.now_exact();
+    if conveyor.not_before.is_some_and(|moment| now < moment) {
+        return None;
+    }
+    if conveyor.storm_ends().is_some_and(|moment| moment <= now) {
+        shared.inbox.leave_out(std::mem::take(&mut conveyor.storm));
+    }
+    refill(shared, conveyor).await;
+    let mut work = Work::default();
+    while conveyor.retry.first_key_value().is_some_and(|((at, _), _)| *at <= now) {
+        let Some((_, delivery)) = conveyor.retry.pop_first() else { break };
+        work.deliveries.push(delivery);
+        if work.deliveries.len() >= TURN_MAX {
+            break;
+        }
+    }
+    let taken = shared.inbox.take(TURN_MAX - work.deliveries.len().min(TURN_MAX));
+    if taken.holds_changed {
+        conveyor.lift_holds(shared, now);
+    }
+    for delivery in &taken.deliveries {
+        // One that is given in again is not also tried later.
+        conveyor.retry.retain(|(_, number), _| *number != delivery.number);
+    }
+    work.deliveries.extend(taken.deliveries);
+    work.look_at_repository = taken.pushed;
+    work.ticks = conveyor.agenda.take_due(now, TURN_MAX);
+    let idle = work.deliveries.is_empty() && work.ticks.is_empty() && !work.look_at_repository && !taken.holds_changed;
+    (!idle).then_some(work)
+}
+
+/// Reads from the store what was not kept in memory.
+async fn refill(shared: &Shared, conveyor: &Conveyor) {
+    let numbers = shared.inbox.take_left_out();
+    let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else { return };
+    let mut after = first - 1;
+    let mut found: Vec<Delivery> = Vec::new();
+    while after < *last {
+        match shared.store.waiting(after, crate::store::PAGE_ROWS_MAX).await {
+            Ok(page) => {
+                let Some(end) = page.last().map(|delivery| delivery.number) else { break };
+                after = end;
+                let parked = |number: i64| conveyor.parked.values().any(|parked| parked.number == number);
+                found.extend(page.into_iter().filter(|delivery| numbers.binary_search(&delivery.number).is_ok() && !parked(delivery.number)));
+            }
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "The inbox could not be read: {error}");
+                shared.inbox.leave_out(numbers);
+                return;
+            }
+        }
+    }
+    shared.inbox.refill(found);
+}
+
+/// Has one turn done and tells everybody.
+async fn turn(shared: &Arc<Shared>, conveyor: Conveyor, work: Work, _lock: &WriterLock) -> Result<Conveyor, Lost> {
+    let on_thread = Arc::clone(shared);
+    let done = tokio::task::spawn_blocking(move || {
+        let mut conveyor = conveyor;
+        let done = conveyor.turn(&on_thread, &work);
+        (conveyor, work, done)
+    });
+    let (mut conveyor, work, done) = match done.await {
+        Ok(done) => done,
+        Err(error) => {
+            tracing::error!(error = %error, "The writer ended by a mistake; nothing is released until the service is started again");
+            return Err(Lost);
+        }
+    };
+    match done {
+        Ok(done) => finish(shared, &mut conveyor, done, &work.ticks).await,
+        Err(error) => fail(shared, &mut conveyor, work, &error).await,
+    }
+    Ok(conveyor)
+}
+
+/// Tells the store, then the readers, then those who wait.
+async fn finish(shared: &Shared, conveyor: &mut Conveyor, mut done: Done, ticks: &[ReleaseKey]) {
+    let now = shared.clock.now_exact();
+    let is_new_tip = done.harvest.tip != done.base || conveyor.known != done.harvest.tip;
+    let registry = done.harvest.registry.values().map(|state| RegistryState::clone(state)).collect();
+    show(shared, &done.harvest);
+    let settlements = conveyor.take_over(shared, &mut done, ticks, now);
+    let rows = done.harvest.rows;
+    let batch = Batch {
+        outcomes: settlements.iter().filter_map(outcome).collect(),
+        commits: rows.clone(),
+        indexed_tip: is_new_tip.then_some(done.harvest.tip),
+        registry,
+        audit: settlements.iter().filter_map(|settlement| audit(settlement, now)).collect(),
+    };
+    store(shared, batch).await;
+    if let Some(read) = done.policies {
+        remember(shared, read, now).await;
+    }
+    announce(shared, &rows);
+    for settlement in settlements {
+        conclude(shared, settlement, now);
+    }
+}
+
+/// Stores a batch, however long it takes: Git has it already, and the next turn must not begin before the store knows.
+async fn store(shared: &Shared, batch: Batch) {
+    let is_empty = batch == Batch::default();
+    while !is_empty {
+        match shared.store.commit(batch.clone()).await {
+            Ok(()) | Err(crate::store::StoreError::Closed) => return,
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "The store did not take a batch: {error}; it is tried again");
+                tokio::time::sleep(STORE_RETRY).await;
+            }
+        }
+    }
+}
+
+async fn remember(shared: &Shared, read: super::policies::Read, now: Timestamp) {
+    for (name, text) in read.good {
+        if let Err(error) = shared.store.remember_policy(&name, &text, now).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "Policy `{name}` could not be remembered: {error}");
+        }
+    }
+    for name in read.gone {
+        if let Err(error) = shared.store.forget_policy(&name).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "Policy `{name}` could not be forgotten: {error}");
+        }
+    }
+}
+
+/// What the store is to write about a delivery; nothing where it knows.
+fn outcome(settlement: &Settlement) -> Option<Outcome> {
+    let Settlement { delivery, settled, keep } = settlement;
+    let is_known = delivery.state == settled.state && delivery.verdict == settled.verdict;
+    if is_known || (*keep == Keep::NextTurn && settled.verdict.commit.is_none()) {
+        return None;
+    }
+    Some(Outcome {
+        number: delivery.number,
+        state: settled.state,
+        verdict: settled.verdict.clone(),
+        attempt: delivery.attempt + u32::from(!settled.state.is_waiting()),
+        next_attempt_at: None,
+    })
+}
+
+fn audit(settlement: &Settlement, now: Timestamp) -> Option<AuditEntry> {
+    let Settlement { delivery, settled, .. } = settlement;
+    (settled.state == DeliveryState::Refused).then(|| AuditEntry {
+        at: now,
+        actor: match &delivery.event {
+            crate::event::Event::Requested(requested) => requested.requested_by.clone(),
+            _ => Some(delivery.source.to_string()),
+        },
+        action: "release".to_owned(),
+        release: settled.verdict.release.clone(),
+        outcome: "refused".to_owned(),
+        reason: settled.verdict.reason.clone(),
+    })
+}
+
+/// Tells the readers of events about commits.
+fn announce(shared: &Shared, rows: &[IndexedCommit]) {
+    for row in rows {
+        shared.metrics.committed(row.action);
+        let data = json!({
+            "release": row.key.to_string(), "environment": row.key.environment, "namespace": row.key.namespace, "name": row.key.name,
+            "commit": row.commit, "action": row.action, "version": row.version, "strategy": row.strategy, "phase": row.phase,
+            "summary": row.subject, "at": row.at,
+        });
+        tracing::info!(release.id = %row.release_id, release.key = %row.key, commit.id = %row.commit, "Committed `{}`: {}", row.key, row.subject);
+        if row.delivery_id.is_none() && row.requested_by.is_none() && row.phase.is_some() {
+            shared.ring.push("rollout", data.clone());
+        }
+        shared.ring.push("release", data);
+    }
+}
+
+/// Tells whoever waits, and the readers of events, what became of a delivery.
+fn conclude(shared: &Shared, settlement: Settlement, now: Timestamp) {
+    let Settlement { delivery, settled, keep } = settlement;
+    if keep == Keep::NextTurn {
+        return;
+    }
+    let took = Duration::try_from(now.duration_since(delivery.received_at)).ok().filter(|_| !settled.state.is_waiting());
+    if delivery.state != settled.state || delivery.verdict != settled.verdict {
+        shared.metrics.settled(delivery.source, settled.state.as_str(), took);
+        shared.ring.push(
+            "delivery",
+            json!({
+                "id": delivery.id, "number": delivery.number, "source": delivery.source, "state": settled.state,
+                "release": settled.verdict.release.as_ref().map(ToString::to_string), "commit": settled.verdict.commit,
+                "reason": settled.verdict.reason, "waitsFor": settled.verdict.waits_for,
+            }),
+        );
+    }
+    shared.inbox.answer(delivery.number, settled);
+}
+
+/// Has everything of a failed turn tried again later.
+async fn fail(shared: &Shared, conveyor: &mut Conveyor, work: Work, error: &GitError) {
+    tracing::error!(error = error as &dyn std::error::Error, "A turn failed: {error}; it is tried again");
+    let now = shared.clock.now_exact();
+    conveyor.failures = conveyor.failures.saturating_add(1);
+    let at = now.saturating_add(jiff::SignedDuration::from_millis(backoff_millis(conveyor.failures))).unwrap_or(Timestamp::MAX);
+    conveyor.not_before = Some(at);
+    for key in &work.ticks {
+        conveyor.agenda.at(at, key);
+    }
+    if work.look_at_repository {
+        shared.inbox.note_push();
+    }
+    let mut batch = Batch::default();
+    for mut delivery in work.deliveries {
+        let settled = Settled::failed(delivery.verdict.release.clone(), error.to_string());
+        delivery.attempt += 1;
+        delivery.state = settled.state;
+        delivery.verdict = crate::event::Verdict { commit: delivery.verdict.commit.clone(), ..settled.verdict.clone() };
+        batch.outcomes.push(Outcome {
+            number: delivery.number,
+            state: delivery.state,
+            verdict: delivery.verdict.clone(),
+            attempt: delivery.attempt,
+            next_attempt_at: Some(at),
+        });
+        shared.metrics.settled(delivery.source, settled.state.as_str(), None);
+        shared.inbox.answer(delivery.number, settled);
+        conveyor.retry.insert((at, delivery.number), delivery);
+    }
+    // A disk that is full for the repository is full for the store; the rows are waiting there as they are.
+    if let Err(error) = shared.store.commit(batch).await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "The failure could not be stored: {error}");
+    }
+    shared.metrics.pushed("failed", 0, Duration::ZERO);
+}
+
+/// Full jitter over a range that doubles: those who failed together do not all come back together.
+fn backoff_millis(failures: u32) -> i64 {
+    let range = 1_000_u64.saturating_mul(1 << failures.min(16)).min(RETRY_SECONDS_MAX * 1_000);
+    let mut bytes = [0; 8];
+    // Without randomness everybody waits for the whole range.
+    let random = getrandom::fill(&mut bytes).map_or(range, |()| u64::from_le_bytes(bytes) % range.max(1));
+    i64::try_from(random.max(100)).unwrap_or(i64::MAX)
+}
