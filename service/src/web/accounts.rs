@@ -1,8 +1,10 @@
 //! Tokens and the audit, for administrators.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -12,7 +14,7 @@ use utoipa_axum::routes;
 use super::Web;
 use super::auth::{Admin, Caller};
 use super::body::{InPath, InQuery, Json as JsonBody};
-use super::error::{Answer, Problem};
+use super::error::{Answer, Problem, RefusedTo};
 use super::releases::List;
 use crate::access::{Scope, Token, TokenRole};
 use crate::worker::{AuditEntry, Audited, Page, WantedToken};
@@ -133,6 +135,20 @@ fn expiry(text: &str, now: Timestamp) -> Answer<Timestamp> {
     };
     let end = length.and_then(|length| now.checked_add(length).ok());
     end.ok_or_else(|| Problem::invalid("expires", "`expires` must be a length of time such as `30d` or `12h`, at most ten years"))
+}
+
+/// Notes in the audit what a known caller was refused.
+pub(super) async fn audit_refusals(State(web): State<Web>, request: Request, next: Next) -> Response {
+    let action = format!("{} {}", request.method(), request.uri().path());
+    let response = next.run(request).await;
+    if let Some(RefusedTo { actor, reason }) = response.extensions().get::<RefusedTo>().cloned() {
+        let (at, outcome) = (web.clock().now(), "refused".to_owned());
+        let entry = AuditEntry { at, actor: Some(actor), action, release: None, outcome, reason: Some(reason) };
+        if let Err(fault) = web.accounts().record(entry).await {
+            tracing::error!(error = &fault as &dyn std::error::Error, "A refusal was not noted in the audit: {fault}");
+        }
+    }
+    response
 }
 
 /// Notes what an administrator did.

@@ -41,7 +41,7 @@ impl Caller {
         }
         let about = model.map_or_else(String::new, |model| format!(" and the model `{model}`"));
         let detail = format!("the token is not good for {} at `{key}`{about}", role_for(role));
-        Err(Problem::forbidden(detail).cure(format!(
+        Err(Problem::forbidden(detail).to(self.name()).cure(format!(
             "ask an administrator for a token: `kmlflow token create --role {role} --scope {}/{}/MODEL`",
             key.environment, key.namespace
         )))
@@ -63,7 +63,7 @@ impl Caller {
             return Ok(());
         }
         let detail = "this concerns all releases, and the token is good for some only";
-        Err(Problem::forbidden(detail).cure("use a token without a scope"))
+        Err(Problem::forbidden(detail).to(self.name()).cure("use a token without a scope"))
     }
 
     fn with_role(self, role: TokenRole) -> Answer<Self> {
@@ -71,7 +71,8 @@ impl Caller {
             return Ok(self);
         }
         let detail = format!("the token has the role {}, and this is {}", self.0.role, role_for(role));
-        Err(Problem::forbidden(detail).cure(format!("ask an administrator: `kmlflow token create --role {role}`")))
+        let problem = Problem::forbidden(detail).to(self.name());
+        Err(problem.cure(format!("ask an administrator: `kmlflow token create --role {role}`")))
     }
 }
 

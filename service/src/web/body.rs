@@ -6,7 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 
 use super::error::{Answer, Problem};
@@ -18,21 +18,32 @@ pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// How long a body may take to arrive: 1 MiB at 100 KiB/s, which any link in use has.
 pub(crate) const BODY_SECONDS_MAX: u64 = 10;
 
+/// How much of a body that is too long is still taken in, in bytes: a client that is cut off while it sends never reads the answer.
+const DISCARDED_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// Reads a body within its bounds of size and time.
 pub(crate) async fn read(body: Body) -> Answer<Bytes> {
-    let read = Limited::new(body, BODY_BYTES_MAX).collect();
-    match tokio::time::timeout(Duration::from_secs(BODY_SECONDS_MAX), read).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(Problem::malformed("the body ended too early")),
+    match tokio::time::timeout(Duration::from_secs(BODY_SECONDS_MAX), collect(body)).await {
+        Ok(read) => read,
         Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not arrive within 10 s")),
     }
 }
 
-/// Refuses a body that says itself that it is too long, before a byte of it is read.
-pub(crate) fn check_announced_length(headers: &HeaderMap) -> Answer<()> {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > BODY_BYTES_MAX as u64) { Err(too_large()) } else { Ok(()) }
+async fn collect(mut body: Body) -> Answer<Bytes> {
+    let mut read = Vec::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::malformed("the body ended too early"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len();
+        if length <= BODY_BYTES_MAX {
+            read.extend_from_slice(&data);
+        }
+        if length > DISCARDED_BYTES_MAX {
+            break;
+        }
+    }
+    if length <= BODY_BYTES_MAX { Ok(read.into()) } else { Err(too_large()) }
 }
 
 fn too_large() -> Problem {
@@ -62,7 +73,6 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _state: &S) -> Answer<Self> {
-        check_announced_length(request.headers())?;
         check_content_type(request.headers())?;
         parse(&read(request.into_body()).await?).map(Self)
     }
@@ -72,7 +82,6 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for MaybeJson<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _state: &S) -> Answer<Self> {
-        check_announced_length(request.headers())?;
         let (parts, body) = request.into_parts();
         let body = read(body).await?;
         if body.is_empty() {

@@ -1,8 +1,12 @@
 //! Problems as callers read them: RFC 9457 `application/problem+json`, made in one place from faults and refusals.
 
+use std::borrow::Cow;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
 use utoipa::ToSchema;
 
 use crate::names::InvalidName;
@@ -10,8 +14,12 @@ use crate::release::{Refusal, RefusalKind, Violation};
 use crate::worker::Fault;
 
 /// What went wrong and what helps: one plain sentence, never a cause chain, a path of the host or a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Problem(Box<Details>);
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Problem {
+struct Details {
     /// Identifies the sort of problem; the last part of it is a word that programs can hold on to.
     #[serde(rename = "type")]
     kind: String,
@@ -29,6 +37,16 @@ pub struct Problem {
     violations: Vec<Violation>,
     #[serde(skip)]
     retry_after_seconds: Option<u64>,
+    /// The caller to whom it was refused, for the audit.
+    #[serde(skip)]
+    refused_to: Option<String>,
+}
+
+/// Put on an answer that refuses something to a caller who is known.
+#[derive(Debug, Clone)]
+pub(crate) struct RefusedTo {
+    pub actor: String,
+    pub reason: String,
 }
 
 /// The result of a handler.
@@ -40,7 +58,7 @@ const KIND_BASE: &str = "https://kmlflow.dev/problems/";
 impl Problem {
     /// A problem of a sort, with its sentence.
     pub(crate) fn new(status: StatusCode, word: &str, detail: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Details {
             kind: format!("{KIND_BASE}{word}"),
             title: status.canonical_reason().unwrap_or("Problem"),
             status: status.as_u16(),
@@ -48,7 +66,8 @@ impl Problem {
             cure: None,
             violations: Vec::new(),
             retry_after_seconds: None,
-        }
+            refused_to: None,
+        }))
     }
 
     /// Something in the request that cannot be read (400).
@@ -76,7 +95,7 @@ impl Problem {
     pub(crate) fn invalid(field: &str, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail.clone());
-        problem.violations = vec![Violation { field: field.to_owned(), detail }];
+        problem.0.violations = vec![Violation { field: field.to_owned(), detail }];
         problem
     }
 
@@ -97,24 +116,46 @@ impl Problem {
 
     /// Its HTTP status.
     pub(crate) fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// The same problem with what helps.
     pub(crate) fn cure(mut self, cure: impl Into<String>) -> Self {
-        self.cure = Some(cure.into());
+        self.0.cure = Some(cure.into());
         self
     }
 
     /// The same problem with the offending fields.
     pub(crate) fn with_violations(mut self, violations: Vec<Violation>) -> Self {
-        self.violations = violations;
+        self.0.violations = violations;
+        self
+    }
+
+    /// The same problem with the caller to whom it was refused.
+    pub(crate) fn to(mut self, caller: &str) -> Self {
+        self.0.refused_to = Some(caller.to_owned());
         self
     }
 
     fn retry_after(mut self, seconds: u64) -> Self {
-        self.retry_after_seconds = Some(seconds);
+        self.0.retry_after_seconds = Some(seconds);
         self
+    }
+}
+
+impl utoipa::PartialSchema for Problem {
+    fn schema() -> RefOr<Schema> {
+        Details::schema()
+    }
+}
+
+impl ToSchema for Problem {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("Problem")
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Details::schemas(schemas);
     }
 }
 
@@ -142,7 +183,7 @@ impl From<Refusal> for Problem {
             RefusalKind::Frozen => (StatusCode::LOCKED, "frozen"),
         };
         let mut problem = Self::new(status, word, refusal.reason).with_violations(refusal.violations);
-        problem.cure = refusal.cure;
+        problem.0.cure = refusal.cure;
         problem
     }
 }
@@ -159,9 +200,13 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
         let headers = response.headers_mut();
-        if let Some(seconds) = self.retry_after_seconds {
+        if let Some(seconds) = self.0.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if let Some(actor) = self.0.refused_to {
+            response.extensions_mut().insert(RefusedTo { actor, reason: self.0.detail });
+        }
+        let headers = response.headers_mut();
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

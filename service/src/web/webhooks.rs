@@ -56,11 +56,7 @@ impl FromRequest<Web> for Proven {
         let source = source(&request);
         let address = client::address(request.extensions(), request.headers(), &web.settings().trusted_proxies);
         let (parts, body) = request.into_parts();
-        let read = async {
-            body::check_announced_length(&parts.headers)?;
-            body::read(body).await
-        };
-        let body = read.await.inspect_err(|_| turned_away(web, source, "unreadable"))?;
+        let body = body::read(body).await.inspect_err(|_| turned_away(web, source, "unreadable"))?;
         let allowed = &web.settings().allow_from;
         if !allowed.is_empty() && !allowed.iter().any(|net| net.contains(&address)) {
             return Err(unproven(web, source, &format!("{address} may not deliver")));
@@ -101,6 +97,7 @@ fn read_event(source: Source, proof: Proof, body: Bytes, now: Timestamp) -> Answ
     let event = match parsed {
         Ok(event) => event,
         Err(ParseError::Refused(refusal)) => return Err(refusal.into()),
+        Err(ParseError::Fields(refusal)) => return Err(Problem::malformed(refusal.reason).with_violations(refusal.violations)),
         Err(error) => return Err(Problem::malformed(error.to_string())),
     };
     let body = String::from_utf8(body.into()).map_err(|_| Problem::malformed("the body is not UTF-8"))?;

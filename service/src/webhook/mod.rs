@@ -21,7 +21,10 @@ pub enum ParseError {
     /// The JSON is a list, a number or the like (400).
     #[error("the body is not a JSON object")]
     NotAnObject,
-    /// A readable request that cannot be carried out; the inbox keeps it as refused.
+    /// A field is missing, unknown or of another type (400).
+    #[error("{0}")]
+    Fields(Refusal),
+    /// A readable request that cannot be carried out (422).
     #[error("{0}")]
     Refused(Refusal),
 }

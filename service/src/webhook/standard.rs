@@ -12,18 +12,18 @@ use crate::release::{Intent, Refusal, ReleaseRequest, Violation};
 /// Reads an authentic body: a release request with `namespace`, `environment` and, unless it is the model's, `name`.
 pub fn parse(body: &[u8]) -> Result<Event, ParseError> {
     let mut body = parse_object(body)?;
-    request(&mut body).map(|requested| Event::Requested(Box::new(requested))).map_err(ParseError::Refused)
+    request(&mut body).map(|requested| Event::Requested(Box::new(requested)))
 }
 
-fn request(body: &mut Map<String, Value>) -> Result<Requested, Refusal> {
+fn request(body: &mut Map<String, Value>) -> Result<Requested, ParseError> {
     let name = take(body, "name", ReleaseName::parse)?;
-    let namespace = take(body, "namespace", Namespace::parse)?.ok_or_else(|| missing("namespace"))?;
-    let environment = take(body, "environment", EnvironmentName::parse)?.ok_or_else(|| missing("environment"))?;
+    let namespace = take(body, "namespace", Namespace::parse)?.ok_or_else(|| ParseError::Fields(missing("namespace")))?;
+    let environment = take(body, "environment", EnvironmentName::parse)?.ok_or_else(|| ParseError::Fields(missing("environment")))?;
     let mut request: ReleaseRequest =
         serde_json::from_value(Value::Object(std::mem::take(body))).map_err(|e| unreadable(&e))?;
     let name = name.unwrap_or_else(|| ReleaseName::of_model(&request.model));
     let requested_by = request.requested_by.take();
-    let wanted = request.wanted()?;
+    let wanted = request.wanted().map_err(ParseError::Refused)?;
     let key = ReleaseKey { environment, namespace, name };
     Ok(Requested { key, intent: Intent::Put(Box::new(wanted)), guard: Guard::default(), requested_by })
 }
@@ -33,13 +33,14 @@ fn take<T>(
     body: &mut Map<String, Value>,
     field: &str,
     parse: impl Fn(&str) -> Result<T, InvalidName>,
-) -> Result<Option<T>, Refusal> {
+) -> Result<Option<T>, ParseError> {
     match body.shift_remove(field) {
         None => Ok(None),
         Some(Value::String(text)) => {
-            parse(&text).map(Some).map_err(|error| violation(field, format!("is no {}: it {}", error.what, error.rule)))
+            let named = |error: InvalidName| violation(field, format!("is no {}: it {}", error.what, error.rule));
+            parse(&text).map(Some).map_err(|error| ParseError::Refused(named(error)))
         }
-        Some(_) => Err(violation(field, "must be a text".to_owned())),
+        Some(_) => Err(ParseError::Fields(violation(field, "must be a text".to_owned()))),
     }
 }
 
@@ -52,14 +53,14 @@ fn violation(field: &str, detail: String) -> Refusal {
 }
 
 /// Says which field does not fit; serde names it in backticks at the start of the two commonest errors.
-fn unreadable(error: &serde_json::Error) -> Refusal {
+fn unreadable(error: &serde_json::Error) -> ParseError {
     let text = error.to_string();
     if let Some((field, rest)) = text.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')) {
-        return violation(&crate::names::shown(field), format!("is not a field of a request{rest}"));
+        return ParseError::Fields(violation(&crate::names::shown(field), format!("is not a field of a request{rest}")));
     }
     match text.strip_prefix("missing field `").and_then(|rest| rest.split_once('`')) {
-        Some((field, _)) => missing(field),
-        None => Refusal::invalid(text, "Send the fields of a release request with `namespace` and `environment`"),
+        Some((field, _)) => ParseError::Fields(missing(field)),
+        None => ParseError::Refused(Refusal::invalid(text, "Send the fields of a release request with `namespace` and `environment`")),
     }
 }
 
@@ -78,7 +79,7 @@ mod tests {
     #[track_caller]
     fn refused(body: &str, because: &str) {
         match parse(body.as_bytes()) {
-            Err(ParseError::Refused(refusal)) => {
+            Err(ParseError::Fields(refusal) | ParseError::Refused(refusal)) => {
                 assert!(refusal.reason.contains(because) && !refusal.reason.contains('\n'), "{}", refusal.reason);
             }
             other => panic!("{other:?}"),
