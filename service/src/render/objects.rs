@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
 use super::RenderError;
-use super::kinds::gateway::{GrpcRoute, HttpRoute};
-use super::kinds::monitoring::{PodMonitor, PrometheusRule};
-use super::kinds::seldon::SeldonDeployment;
+use super::kinds::{GrpcRoute, HttpRoute, PodMonitor, PrometheusRule, SeldonDeployment};
 
 /// A rendered object.
 #[derive(Debug)]

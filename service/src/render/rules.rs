@@ -7,9 +7,7 @@ use std::collections::BTreeSet;
 use indexmap::IndexMap;
 
 use super::RenderError;
-use super::kinds::ObjectMeta;
-use super::kinds::gateway::BackendRef;
-use super::kinds::seldon::{ComponentSpec, Container, Predictor, SeldonDeployment};
+use super::kinds::{BackendRef, ComponentSpec, Container, ObjectMeta, Predictor, SeldonDeployment};
 use super::objects::{Kustomization, Object, Parsed};
 use super::pods::POD_HASH;
 use crate::release::{ENV_NAMES_THAT_WIPE, EnvVar, Release, Serving};

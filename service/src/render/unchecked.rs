@@ -32,7 +32,8 @@ impl Unchecked {
         let context = Value::from(Serde(context::build(release, stable, &traffic, &stand_in)));
         let dashboard_json = dashboard::compact(&templates.render(dashboard::TEMPLATE, &context)?)?;
         let context = minijinja::context! { dashboard_json, ..context };
-        let mut names = vec!["seldon.yaml.j2", "route.yaml.j2", dashboard::TEMPLATE, "dashboard.yaml.j2", "kustomization.yaml.j2"];
+        let mut names =
+            vec!["seldon.yaml.j2", "route.yaml.j2", dashboard::TEMPLATE, "dashboard.yaml.j2", "kustomization.yaml.j2"];
         if release.spec.target.monitoring.mode == MonitoringMode::Operator {
             names.push("monitoring.yaml.j2");
         }

@@ -2,13 +2,19 @@
 //!
 //! Only what the templates use is here. Services and `ConfigMap`s are `k8s-openapi`'s.
 
-pub(super) mod gateway;
-pub(super) mod monitoring;
-pub(super) mod seldon;
+mod gateway;
+mod monitoring;
+mod seldon;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+#[cfg(test)]
+pub(super) use gateway::HttpRule;
+pub(super) use gateway::{BackendRef, GrpcRoute, HttpRoute};
+pub(super) use monitoring::{PodMonitor, PrometheusRule};
+pub(super) use seldon::{ComponentSpec, Container, Predictor, SeldonDeployment};
 
 /// Name, place and notes of an object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! What each state means for callers and for the cluster, field by field: predictors, own Service, routes.
 
 use super::samples::{STATES, release};
-use crate::render::kinds::gateway::{BackendRef, HttpRule};
+use crate::render::kinds::{BackendRef, HttpRule};
 use crate::render::objects::{Object, parse};
 use crate::render::{Templates, render};
 
