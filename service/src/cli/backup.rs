@@ -83,7 +83,7 @@ fn explain(error: &OfflineError) -> CliError {
         OfflineError::NotEmpty(_) => "bring it back into a new directory with --data-dir",
         OfflineError::NotABackup(_) => "give a file that `kmlflow backup` has written",
         OfflineError::StoreElsewhere => "set `store.url` to `sqlite:`",
-        OfflineError::Locked => "stop the service first",
+        OfflineError::Locked(_) => "stop the service first",
         OfflineError::Files(_) | OfflineError::Store(_) | OfflineError::Git(_) => {
             "check the disk, and who may read and write there"
         }

@@ -44,12 +44,13 @@ pub(super) struct Call<'a> {
     query: Vec<(&'static str, String)>,
     body: Option<Value>,
     idempotency_key: Option<String>,
+    patient: bool,
 }
 
 impl<'a> Call<'a> {
     /// A call of an address below `/api/v1`, by its parts.
     pub(super) fn new(method: Method, path: &'a [&'a str]) -> Self {
-        Self { method, path, query: Vec::new(), body: None, idempotency_key: None }
+        Self { method, path, query: Vec::new(), body: None, idempotency_key: None, patient: false }
     }
 
     /// The same with a parameter, where it has a value.
@@ -61,6 +62,12 @@ impl<'a> Call<'a> {
     /// The same with a parameter that says yes, where it does.
     pub(super) fn flag(self, name: &'static str, set: bool) -> Self {
         self.query(name, set.then_some("true"))
+    }
+
+    /// The same, waiting for its answer as long as it takes.
+    pub(super) fn patient(mut self) -> Self {
+        self.patient = true;
+        self
     }
 
     /// The same with a body.
@@ -107,12 +114,15 @@ impl Client {
     /// # Errors
     /// Nobody answers, or the answer is a problem.
     pub(super) async fn call(&self, call: Call<'_>) -> Result<Reply, CliError> {
-        let Call { method, path, query, body, idempotency_key } = call;
+        let Call { method, path, query, body, idempotency_key, patient } = call;
         let mut url = self.address(path);
         for (name, value) in query {
             url.query_pairs_mut().append_pair(name, &value);
         }
-        let mut request = self.request(method, url).timeout(ANSWER_TIMEOUT);
+        let mut request = self.request(method, url);
+        if !patient {
+            request = request.timeout(ANSWER_TIMEOUT);
+        }
         if let Some(key) = idempotency_key {
             request = request.header("idempotency-key", key);
         }

@@ -1,5 +1,6 @@
 //! `kmlflow demo`: a service on a free port in a temporary directory, and the story that is played to it through its doors.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -31,8 +32,6 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(60);
 const PLACE: [&str; 2] = ["production", "models"];
 
 /// See the five strategies, made by signed deliveries like MLflow's.
-///
-/// Starts a service on a free port in a temporary directory, posts the events of five models to it, and leaves it running.
 #[derive(Debug, Args)]
 #[command(after_help = usage::DEMO)]
 pub(super) struct DemoArgs {
@@ -51,8 +50,8 @@ pub(super) async fn run(
     program.log(LogFormat::Text, "error");
     let directory = tempfile::Builder::new().prefix("kmlflow-demo-").tempdir()?;
     let flags = Flags { config: None, data_dir: Some(directory.path().to_owned()), listen: None };
-    let config = Config::load(&flags, &settings(environment))?;
-    let listener = bind(config.listen).await?;
+    let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
+    let config = Config::load(&flags, &settings(environment, listener.local_addr()?))?;
     let (started, starting) = oneshot::channel();
     let (stop, stopped) = oneshot::channel::<()>();
     let ready = move |announced: &Started| {
@@ -73,9 +72,13 @@ pub(super) async fn run(
 }
 
 /// The demo's own settings: the user's do not count, but for where programs are found.
-fn settings(environment: &Environment) -> Environment {
-    let own = [("KMLFLOW__LISTEN", "127.0.0.1:0"), ("KMLFLOW__ENVIRONMENTS__PRODUCTION__BLIND_DELAY", "0s")];
-    let mut settings: Environment = own.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
+fn settings(environment: &Environment, address: SocketAddr) -> Environment {
+    let own = [
+        ("KMLFLOW__LISTEN", address.to_string()),
+        ("KMLFLOW__PUBLIC_URL", format!("http://{address}")),
+        ("KMLFLOW__ENVIRONMENTS__PRODUCTION__BLIND_DELAY", "0s".to_owned()),
+    ];
+    let mut settings: Environment = own.map(|(name, text)| (name.to_owned(), text)).into();
     settings.extend(
         environment
             .iter()
@@ -316,8 +319,8 @@ mod tests {
         let environment: Environment = [("KMLFLOW__LISTEN", "0.0.0.0:80"), ("KMLFLOW_TOKEN", "x"), ("PATH", "/bin")]
             .map(|(k, v)| (k.to_owned(), v.to_owned()))
             .into();
-        let settings = settings(&environment);
-        assert_eq!(settings["KMLFLOW__LISTEN"], "127.0.0.1:0");
+        let settings = settings(&environment, "127.0.0.1:4321".parse().unwrap());
+        assert_eq!(settings["KMLFLOW__LISTEN"], "127.0.0.1:4321");
         assert_eq!(settings["PATH"], "/bin");
         assert!(!settings.contains_key("KMLFLOW_TOKEN"));
     }

@@ -54,12 +54,15 @@ enum DoorName {
 pub(super) fn run(command: DoctorCommand, environment: &Environment, output: Output) -> Result<Exit, CliError> {
     let DoctorCommand::Webhook(WebhookArgs { headers, body, secret_file, door, at }) = command;
     let headers = parse_headers(&read(&headers)?)?;
+    let is_standard = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("webhook-signature"));
+    let by_header = if is_standard { DoorName::Generic } else { DoorName::Mlflow };
+    let may_sign = !secret_file.is_empty();
+    let secrets = secrets(secret_file, door.unwrap_or(by_header), environment)?;
+    let headers = Headers::from_pairs(headers);
     let door = door.map(|door| match door {
         DoorName::Mlflow => Door::Mlflow,
         DoorName::Generic => Door::Standard,
     });
-    let may_sign = !secret_file.is_empty();
-    let secrets = secrets(secret_file, environment)?;
     let body = read(&body)?;
     let exhibit = Exhibit {
         door,
@@ -90,33 +93,31 @@ fn report(diagnosis: &Diagnosis, color: bool) -> String {
     format!("{out}\n{curl}\n")
 }
 
-/// The secrets to try: those of the files, or those of this machine's data directory.
-fn secrets(files: Vec<PathBuf>, environment: &Environment) -> Result<Vec<Secret>, CliError> {
-    let given = !files.is_empty();
-    let here = || {
-        default_data_dir(environment)
-            .into_iter()
-            .flat_map(|dir| ["secrets/mlflow", "secrets/generic"].map(|name| dir.join(name)))
+/// The secrets to try: those of the files, or the door's own of this machine's data directory.
+fn secrets(files: Vec<PathBuf>, door: DoorName, environment: &Environment) -> Result<Vec<Secret>, CliError> {
+    let own = match door {
+        DoorName::Mlflow => "secrets/mlflow",
+        DoorName::Generic => "secrets/generic",
     };
-    let files: Vec<PathBuf> = if given { files } else { here().filter(|path| path.exists()).collect() };
+    let here = || default_data_dir(environment).map(|dir| dir.join(own)).filter(|path| path.exists());
+    let files = if files.is_empty() { here().into_iter().collect() } else { files };
     if files.is_empty() {
         return Err(CliError::usage("there is no secret to try on this machine").hint("name one with --secret-file"));
     }
     let mut secrets = Vec::new();
     for file in &files {
         let text = read_secret_file(file)?;
-        let secret = if text.expose().starts_with("whsec_") {
-            Secret::parse_standard(text.expose())
-        } else {
-            Secret::parse(text.expose())
+        let parsed = match door {
+            DoorName::Mlflow => Secret::parse(text.expose()),
+            DoorName::Generic => Secret::parse_standard(text.expose()),
         };
-        secrets.push(secret.map_err(|error| CliError::failed(format!("{}: {error}", file.display())))?);
+        secrets.push(parsed.map_err(|error| CliError::failed(format!("{}: {error}", file.display())))?);
     }
     Ok(secrets)
 }
 
 /// Reads headers as `curl -v`, a proxy's log or a browser shows them: marks at the beginning of a line and the request line do not count.
-fn parse_headers(bytes: &[u8]) -> Result<Headers, CliError> {
+fn parse_headers(bytes: &[u8]) -> Result<Vec<(String, Vec<u8>)>, CliError> {
     let text = String::from_utf8_lossy(bytes);
     let pair = |line: &str| {
         let line = line.trim_start_matches(['>', '<', ' ']).trim_end();
@@ -128,7 +129,7 @@ fn parse_headers(bytes: &[u8]) -> Result<Headers, CliError> {
     if pairs.is_empty() {
         return Err(CliError::usage("the file has no headers").hint("one `Name: value` per line, as they were sent"));
     }
-    Ok(Headers::from_pairs(pairs))
+    Ok(pairs)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CliError> {
@@ -153,14 +154,15 @@ mod tests {
     fn headers_are_read_as_tools_show_them() {
         let shown =
             "> POST /webhooks/mlflow HTTP/1.1\r\n> Content-Type: application/json\r\nX-MLflow-Delivery-Id: a:b\n\n";
-        let headers = format!("{:?}", parse_headers(shown.as_bytes()).unwrap());
-        assert!(headers.contains("content-type") && headers.contains("x-mlflow-delivery-id"), "{headers}");
+        let expected = [("Content-Type", "application/json"), ("X-MLflow-Delivery-Id", "a:b")];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
+        assert_eq!(parse_headers(shown.as_bytes()).unwrap(), expected);
         assert!(parse_headers(b"nothing\n").is_err());
     }
 
     #[test]
     fn without_any_secret_the_hint_is_to_name_one() {
-        let error = secrets(Vec::new(), &Environment::new()).unwrap_err();
+        let error = secrets(Vec::new(), DoorName::Mlflow, &Environment::new()).unwrap_err();
         assert_eq!(error.exit, Exit::Usage);
         assert!(error.hint.unwrap().contains("--secret-file"));
     }

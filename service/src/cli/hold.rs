@@ -30,7 +30,7 @@ pub(super) struct UnholdArgs {
     /// Only in this environment; everywhere unless given.
     #[arg(short, long, value_name = "ENVIRONMENT")]
     environment: Option<EnvironmentName>,
-    /// Why, for the audit.
+    /// Why, for the log.
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
@@ -47,8 +47,13 @@ pub(super) async fn hold(args: HoldArgs, ctx: &Context) -> Result<Exit, CliError
 
 /// Lifts a hold.
 pub(super) async fn unhold(args: UnholdArgs, ctx: &Context) -> Result<Exit, CliError> {
-    let UnholdArgs { environment, reason: _ } = args;
-    show(&ctx.client.call(Call::new(Method::DELETE, &["hold"]).query("environment", environment)).await?, ctx)
+    let UnholdArgs { environment, reason } = args;
+    show(
+        &ctx.client
+            .call(Call::new(Method::DELETE, &["hold"]).query("environment", environment).query("reason", reason))
+            .await?,
+        ctx,
+    )
 }
 
 fn show(reply: &Reply, ctx: &Context) -> Result<Exit, CliError> {

@@ -82,13 +82,8 @@ pub(super) fn write(dir: &Path, files: &[(String, String)]) -> Result<(), CliErr
 }
 
 fn files(body: &Value) -> Vec<(String, String)> {
-    let files = body.get("files").or_else(|| body.get("manifests")).or_else(|| body.get("items")).unwrap_or(body);
-    files
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter_map(|(name, text)| Some((name.clone(), text.as_str()?.to_owned())))
-        .collect()
+    let files = body.get("manifests").and_then(Value::as_object).into_iter().flatten();
+    files.filter_map(|(name, text)| Some((name.clone(), text.as_str()?.to_owned()))).collect()
 }
 
 #[cfg(test)]

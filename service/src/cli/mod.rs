@@ -75,19 +75,17 @@ pub struct Started {
     pub new_admin_token: Option<String>,
 }
 
-/// How logs are written.
+/// How logs are written: for a person, or one JSON object per line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum LogFormat {
-    /// For a person.
     #[default]
     Text,
-    /// One JSON object per line.
     Json,
 }
 
 /// GitOps release service: a model registered in MLflow becomes a live, watched endpoint because a commit says so.
 #[derive(Debug, Parser)]
-#[command(name = "kmlflow", version, arg_required_else_help = true, max_term_width = 110, after_help = usage::KMLFLOW)]
+#[command(name = "kmlflow", version, arg_required_else_help = true, max_term_width = 100, after_help = usage::KMLFLOW)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -8,15 +8,12 @@ use serde_json::Value;
 use super::error::CliError;
 use super::table::{Tone, plain};
 
-/// How data is printed.
+/// How data is printed: for a person, as the API's body unchanged, or the same as YAML.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(super) enum Format {
-    /// For a person.
     #[default]
     Text,
-    /// The API's body, unchanged.
     Json,
-    /// The same as YAML.
     Yaml,
 }
 
@@ -59,6 +56,8 @@ impl Output {
     pub(super) fn data(&self, raw: &str, body: &Value, text: impl FnOnce(bool) -> String) -> Result<(), CliError> {
         match self.format {
             Format::Text => self.write(&text(self.color)),
+            // An answer without a body has no form but itself.
+            _ if raw.is_empty() => Ok(()),
             Format::Json => self.write(&line(raw)),
             Format::Yaml => self.write(
                 &serde_yaml::to_string(body).map_err(|_| CliError::failed("the answer cannot be written as YAML"))?,

@@ -93,7 +93,11 @@ fn request(args: &ReleaseArgs) -> Result<Value, CliError> {
         Some(path) => read(path)?,
         None => Map::new(),
     };
-    let whole = body.contains_key("spec") || body.contains_key("variants");
+    // A bare `spec` is a whole release as well.
+    if body.contains_key("variants") {
+        body = Map::from_iter([("spec".to_owned(), Value::Object(body))]);
+    }
+    let whole = body.contains_key("spec");
     let options = options(args)?;
     if whole && !options.is_empty() {
         let names: Vec<&str> = options.keys().map(String::as_str).collect();
@@ -265,6 +269,8 @@ mod tests {
         let whole = file("whole.yaml", "spec: {model: m}\n");
         assert!(body(&["-f", &whole]).is_ok());
         assert!(body(&["-f", &whole, "--version", "8"]).unwrap_err().sentence.contains("`version`"));
+        let bare = file("bare.yaml", "model: m\nvariants: []\n");
+        assert_eq!(body(&["-f", &bare]).unwrap(), json!({"spec": {"model": "m", "variants": []}}));
         assert!(body(&["-f", &file("list.yaml", "[1]")]).is_err());
         assert!(body(&["-f", "/nowhere/at/all"]).is_err());
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::error::{CliError, Exit};
 use super::manifests::{stream, write};
@@ -52,11 +52,8 @@ pub(super) fn run(args: &RenderArgs, output: Output) -> Result<Exit, CliError> {
             output.progress(&format!("{} files in {}", files.len(), dir.display()));
         }
         None => {
-            let body: Value = files
-                .iter()
-                .map(|(name, text)| (name.clone(), Value::String(text.clone())))
-                .collect::<serde_json::Map<_, _>>()
-                .into();
+            let texts: Map<String, Value> = files.iter().map(|(name, text)| (name.clone(), json!(text))).collect();
+            let body = json!({ "manifests": texts });
             output.data(&body.to_string(), &body, |_| stream(&files))?;
         }
     }

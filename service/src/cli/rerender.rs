@@ -34,15 +34,15 @@ pub(super) struct RerenderArgs {
 
 /// Renders releases again.
 pub(super) async fn run(args: RerenderArgs, ctx: &Context) -> Result<Exit, CliError> {
-    let RerenderArgs { names, all: _, environment, rate, dry_run } = args;
-    let mut body = json!({ "names": names });
+    let RerenderArgs { names, all, environment, rate, dry_run } = args;
+    let mut body = json!({"names": names, "all": all, "dryRun": dry_run});
     if let Some(environment) = environment {
         body["environment"] = json!(environment);
     }
     if let Some(rate) = rate {
-        body["perMinute"] = json!(rate);
+        body["rate"] = json!(rate);
     }
-    let call = Call::new(Method::POST, &["rerender"]).body(body).flag("dryRun", dry_run);
+    let call = Call::new(Method::POST, &["rerender"]).body(body).patient();
     let reply = ctx.client.call(call).await?;
     let list = items(&reply.body);
     ctx.output.data(&reply.raw, &reply.body, |color| {

@@ -13,8 +13,6 @@ use super::{LogFormat, Program, Started, asked_to_stop, usage};
 use crate::config::{ADMIN_TOKEN_FILE, Config, DEFAULT_FILE, Environment, Flags};
 
 /// Run the service.
-///
-/// Without any configuration it keeps its own Git repository and store in the data directory and listens on this machine only.
 #[derive(Debug, Args)]
 #[command(after_help = usage::SERVE)]
 pub(super) struct ServeArgs {

@@ -10,7 +10,6 @@ use super::table::{Cell, Table, Tone};
 use super::views::{age, items, text, words};
 use super::{Context, usage};
 use crate::access::{Scope, TokenRole};
-use crate::release::Period;
 
 /// Make, list and revoke tokens.
 #[derive(Debug, Subcommand)]
@@ -35,7 +34,7 @@ pub(super) struct CreateArgs {
     name: Option<String>,
     /// How long it lives, such as 30d; for ever unless given.
     #[arg(long, value_name = "TIME")]
-    expires: Option<Period>,
+    expires: Option<String>,
 }
 
 /// List tokens.
@@ -79,18 +78,9 @@ async fn create(args: CreateArgs, ctx: &Context) -> Result<Exit, CliError> {
         body["expires"] = json!(expires);
     }
     let reply = ctx.client.call(Call::new(Method::POST, &["tokens"]).body(body)).await?;
-    ctx.output.data(&reply.raw, &reply.body, |_| format!("{}\n", clear(&reply.body)))?;
+    ctx.output.data(&reply.raw, &reply.body, |_| format!("{}\n", text(&reply.body, "/token")))?;
     ctx.output.progress("shown this once; it goes into KMLFLOW_TOKEN or a file for --token-file");
     Ok(Exit::Done)
-}
-
-/// The clear text of a new token.
-fn clear(body: &Value) -> String {
-    ["/token", "/secret", "/clear"]
-        .map(|field| text(body, field))
-        .into_iter()
-        .find(|text| !text.is_empty())
-        .unwrap_or_default()
 }
 
 fn table(list: &[Value], ctx: &Context) -> Table {

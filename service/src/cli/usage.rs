@@ -49,45 +49,51 @@ fn in_our_words(text: &str) -> CliError {
 /// After `kmlflow --help`.
 pub(super) const KMLFLOW: &str = "\
 Examples:
-  kmlflow demo                                        see the five strategies, made by signed deliveries
-  kmlflow serve                                       the service; prints its token and a first curl
-  kmlflow release fraud --model fraud-detector --version 7
-  kmlflow release fraud --model fraud-detector --version 8 --strategy canary --steps 5,25,50
+  kmlflow demo                           see the five strategies, made by signed deliveries
+  kmlflow serve                          the service; prints its token and a first curl
+  kmlflow release fraud --model fraud --version 7
+  kmlflow release fraud --model fraud --version 8 --strategy canary --steps 5,25,50
   kmlflow advance fraud · promote fraud · rollback fraud
   kmlflow list
 
-Exit codes: 0 done (also when nothing had to change), 1 failed, 2 wrong usage, 3 refused, 4 not found,
-5 conflict with what is deployed, 6 deadline passed or still queued at it.";
+Exit codes: 0 done (also when nothing had to change), 1 failed, 2 wrong usage, 3 refused,
+4 not found, 5 conflict with what is deployed, 6 deadline passed or still queued at it.";
 
 /// After `kmlflow serve --help`.
 pub(super) const SERVE: &str = "\
 Examples:
-  kmlflow serve                                       embedded repository and store in the XDG data directory
+  kmlflow serve                          repository and store in the XDG data directory
   kmlflow serve --data-dir ./data --listen 127.0.0.1:0
   KMLFLOW__ENVIRONMENTS__PRODUCTION__BLIND_DELAY=0s kmlflow serve
-  kmlflow serve --defaults > kmlflow.yaml             every key with its default and what it means
+  kmlflow serve --defaults   every key of the configuration, its default, what it means
 
-Any key can be set by the environment: KMLFLOW__GIT__BRANCH overrides `git.branch`. RUST_LOG sets what is logged.";
+Without any configuration it keeps its own Git repository and store in the data directory and
+listens on this machine only. Any key can be set by the environment: KMLFLOW__PUBLIC_URL overrides
+`public_url`. RUST_LOG sets what is logged.";
 
 /// After `kmlflow demo --help`.
 pub(super) const DEMO: &str = "\
 Examples:
-  kmlflow demo                                        stays up until Ctrl-C, so that you can look around
-  kmlflow demo --exit                                 ends after the story
-  kmlflow demo --exit -o json                         the five releases as JSON";
+  kmlflow demo                           stays up until Ctrl-C, so that you can look around
+  kmlflow demo --exit                    ends after the story
+  kmlflow demo --exit -o json            the five releases as JSON
+
+Starts a service on a free port in a temporary directory, posts the signed events of five models
+to it like MLflow, and leaves it running.";
 
 /// After `kmlflow release --help`.
 pub(super) const RELEASE: &str = "\
 Examples:
-  kmlflow release fraud --model fraud-detector --version 7
-  kmlflow release fraud --model fraud-detector --version 8 --strategy canary --steps 5,25,50
-  kmlflow release fraud --model fraud-detector --version 8 --strategy canary --steps 5:10m,25:30m,50
-  kmlflow release fraud --model fraud-detector --version 8 --strategy ab --weights a=70,b=30 --match x-group=beta:b
-  kmlflow release fraud --model fraud-detector --version 8 --strategy blue-green --scale-down-delay 30m
-  kmlflow release fraud --model fraud-detector --version 8 --strategy shadow --percent 20
-  kmlflow release fraud -f spec.yaml --dry-run        a request, a spec or a whole release.yaml; `-f -` reads stdin
+  kmlflow release fraud --model fraud --version 7
+  kmlflow release fraud --model fraud --version 8 --strategy canary --steps 5,25,50
+  kmlflow release fraud --model fraud --version 8 --strategy canary --steps 5:10m,25:30m,50
+  kmlflow release fraud --model fraud --version 8 --strategy ab --weights a=70,b=30
+  kmlflow release fraud --model fraud --version 8 --strategy ab --match x-group=beta:b
+  kmlflow release fraud --model fraud --version 8 --strategy blue-green --scale-down-delay 1h
+  kmlflow release fraud --model fraud --version 8 --strategy shadow --percent 20
+  kmlflow release fraud -f spec.yaml --dry-run
 
-A strategy with two variants compares with the version that is deployed.";
+A file is a request, a `spec`, or a whole release.yaml; `-f -` reads stdin. A strategy with two variants compares with the version that is deployed.";
 
 /// After `kmlflow list --help`.
 pub(super) const LIST: &str = "\
@@ -100,102 +106,103 @@ Examples:
 pub(super) const GET: &str = "\
 Examples:
   kmlflow get fraud
-  kmlflow get fraud -o yaml > fraud.yaml              can be given back with `kmlflow release fraud -f fraud.yaml`";
+  kmlflow get fraud -o yaml > fraud.yaml
+  kmlflow release fraud -f fraud.yaml    gives it back";
 
 /// After `kmlflow history --help`.
 pub(super) const HISTORY: &str = "\
 Examples:
   kmlflow history fraud
-  kmlflow rollback fraud --to 0123456                 a commit of the history, or a version";
+  kmlflow rollback fraud --to 0123456    a commit of the history, or a version";
 
 /// After `kmlflow manifests --help`.
 pub(super) const MANIFESTS: &str = "\
 Examples:
   kmlflow manifests fraud
   kmlflow manifests fraud --commit 0123456789abcdef0123456789abcdef01234567
-  kmlflow manifests fraud --output-dir ./fraud        one file each, byte for byte as in the repository";
+  kmlflow manifests fraud --output-dir ./fraud one file each, as they are in the repository";
 
 /// After `kmlflow diff --help`.
 pub(super) const DIFF: &str = "\
 Examples:
-  kmlflow diff fraud                                  what the repository says against what the cluster has";
+  kmlflow diff fraud                     what the repository says against what the cluster has";
 
 /// After `kmlflow watch --help`.
 pub(super) const WATCH: &str = "\
 Examples:
-  kmlflow watch                                       everything, until Ctrl-C
+  kmlflow watch                          everything, until Ctrl-C
   kmlflow watch fraud
-  kmlflow watch fraud -o json | jq .                  one JSON object per line";
+  kmlflow watch fraud -o json | jq .     one JSON object per line";
 
 /// After `kmlflow advance --help`.
 pub(super) const ADVANCE: &str = "\
 Examples:
-  kmlflow advance fraud                               canary: one step on; blue-green: flip to the other colour";
+  kmlflow advance fraud   canary: one step on; blue-green: flip to the other colour";
 
 /// After `kmlflow promote --help`.
 pub(super) const PROMOTE: &str = "\
 Examples:
-  kmlflow promote fraud                               canary, blue-green, shadow: the new version stays alone
-  kmlflow promote fraud --variant b                   ab: names the winner";
+  kmlflow promote fraud                  canary, blue-green, shadow: the new version stays alone
+  kmlflow promote fraud --variant b      ab: names the winner";
 
 /// After `kmlflow rollback --help`.
 pub(super) const ROLLBACK: &str = "\
 Examples:
-  kmlflow rollback fraud                              to the newest settled state before the present one
-  kmlflow rollback fraud --to 6                       to that version
+  kmlflow rollback fraud                 to the newest settled state before the present one
+  kmlflow rollback fraud --to 6          to that version
   kmlflow rollback fraud --to 0123456789abcdef0123456789abcdef01234567";
 
 /// After `kmlflow pause --help`.
 pub(super) const PAUSE: &str = "\
 Examples:
-  kmlflow pause fraud                                 nothing goes on by itself, but for a rollback
+  kmlflow pause fraud                    nothing goes on by itself, but for a rollback
   kmlflow resume fraud";
 
 /// After `kmlflow resume --help`.
 pub(super) const RESUME: &str = "\
 Examples:
-  kmlflow resume fraud                                goes on where `kmlflow pause fraud` stopped it";
+  kmlflow resume fraud                   goes on where `kmlflow pause fraud` stopped it";
 
 /// After `kmlflow abort --help`.
 pub(super) const ABORT: &str = "\
 Examples:
-  kmlflow abort fraud                                 ends the run; the version before it stays alone";
+  kmlflow abort fraud                    ends the run; the version before it stays alone";
 
 /// After `kmlflow weights --help`.
 pub(super) const WEIGHTS: &str = "\
 Examples:
-  kmlflow weights fraud a=70,b=30                     ab: percent per arm, together 100
-  kmlflow weights fraud 20                            shadow: the mirrored percentage";
+  kmlflow weights fraud a=70,b=30        ab: percent per arm, together 100
+  kmlflow weights fraud 20               shadow: the mirrored percentage";
 
 /// After `kmlflow retract --help`.
 pub(super) const RETRACT: &str = "\
 Examples:
-  kmlflow retract fraud                               removes it from the repository; nothing brings it back by itself";
+  kmlflow retract fraud   removes it from the repository; nothing brings it back by itself";
 
 /// After `kmlflow hold --help`.
 pub(super) const HOLD: &str = "\
 Examples:
-  kmlflow hold --reason 'incident 4711'               accept and keep everything, apply nothing
+  kmlflow hold --reason 'incident 4711'  accept and keep everything, apply nothing
   kmlflow hold -e production --reason 'quarter end'
   kmlflow unhold";
 
 /// After `kmlflow unhold --help`.
 pub(super) const UNHOLD: &str = "\
 Examples:
-  kmlflow unhold                                      applies what was kept, in order of arrival
+  kmlflow unhold                         applies what was kept, in order of arrival
   kmlflow unhold -e production";
 
 /// After `kmlflow render --help`.
 pub(super) const RENDER: &str = "\
 Examples:
-  kmlflow render -f release.yaml                      needs no service and no configuration
-  kmlflow render -f release.yaml --output-dir ./out   one file each
-  kmlflow render -f release.yaml --templates ./mine   with some templates replaced by name";
+  kmlflow render -f release.yaml         needs no service and no configuration
+  kmlflow render -f release.yaml --output-dir ./out one file each
+  kmlflow render -f release.yaml --templates ./mine with some templates replaced by name";
 
 /// After `kmlflow rerender --help`.
 pub(super) const RERENDER: &str = "\
 Examples:
-  kmlflow rerender --all --dry-run                    which releases would change, and who restarts
+  kmlflow rerender --all --dry-run       which releases would change, and who restarts
   kmlflow rerender fraud churn
   kmlflow rerender --all -e production --rate 10/min";
 
@@ -209,24 +216,24 @@ Examples:
 pub(super) const DELIVERIES_SHOW: &str = "\
 Examples:
   kmlflow deliveries show 38f1d5fc-1264-40fb-97c0-ea4a807537f0
-  kmlflow deliveries show 12                          by its number";
+  kmlflow deliveries show 12             by its number";
 
 /// After `kmlflow deliveries redeliver --help`.
 pub(super) const DELIVERIES_REDELIVER: &str = "\
 Examples:
-  kmlflow deliveries redeliver 12                     tries it once more, whatever became of it";
+  kmlflow deliveries redeliver 12        tries it once more, whatever became of it";
 
 /// After `kmlflow policy test --help`.
 pub(super) const POLICY_TEST: &str = "\
 Examples:
-  kmlflow policy test --model fraud-detector --alias champion=7
-  kmlflow policy test --model fraud-detector --alias champion=7 --alias challenger=8 --tag validation_status=approved";
+  kmlflow policy test --model fraud --alias champion=7
+  kmlflow policy test --model fraud --alias champion=7 --alias challenger=8 --tag stage=ok";
 
 /// After `kmlflow doctor webhook --help`.
 pub(super) const DOCTOR_WEBHOOK: &str = "\
 Examples:
   kmlflow doctor webhook --headers headers.txt --body body.json
-  kmlflow doctor webhook --headers headers.txt --body body.json --secret-file ./secret --at 2026-11-23T10:00:00Z
+  kmlflow doctor webhook --headers headers.txt --body body.json --secret-file ./secret
 
 The headers' file has one `Name: value` per line, as `curl -v` or a proxy's log shows them; the body must be byte for byte
 what was sent. Needs no service; the data directory's secrets are tried unless a file is named.";
@@ -234,13 +241,13 @@ what was sent. Needs no service; the data directory's secrets are tried unless a
 /// After `kmlflow backup --help`.
 pub(super) const BACKUP: &str = "\
 Examples:
-  kmlflow backup kmlflow.tar                          repository and store in one file; the service may go on meanwhile
+  kmlflow backup kmlflow.tar   repository and store in one file; the service may go on meanwhile
   kmlflow restore kmlflow.tar --data-dir ./new";
 
 /// After `kmlflow restore --help`.
 pub(super) const RESTORE: &str = "\
 Examples:
-  kmlflow restore kmlflow.tar --data-dir ./new        into an empty data directory, with no service running on it";
+  kmlflow restore kmlflow.tar --data-dir ./new     into an empty data directory";
 
 /// After `kmlflow token create --help`.
 pub(super) const TOKEN_CREATE: &str = "\
@@ -256,12 +263,12 @@ Examples:
 /// After `kmlflow token revoke --help`.
 pub(super) const TOKEN_REVOKE: &str = "\
 Examples:
-  kmlflow token revoke 0190b2c4                       by the id that `kmlflow token list` shows";
+  kmlflow token revoke 0190b2c4          by the id that `kmlflow token list` shows";
 
 /// After `kmlflow openapi --help`.
 pub(super) const OPENAPI: &str = "\
 Examples:
-  kmlflow openapi > openapi.json                      needs no service; equal to /api/openapi.json";
+  kmlflow openapi > openapi.json         needs no service; equal to /api/openapi.json";
 
 /// After `kmlflow completion --help`.
 pub(super) const COMPLETION: &str = "\

@@ -3,13 +3,14 @@
 //! The store is copied before the repository. So the copy of the repository may be ahead of the store's, never behind: what the store
 //! still has to do and the repository already has is found there by its `Release-Id` and not done twice.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use tar::{Archive, Builder, EntryType, Header};
 
+use super::lock::{DataDirLock, LockError};
 use crate::command::{CommandError, Git};
 use crate::git::{GitError, bundle, unbundle};
 use crate::store::{Store, StoreError};
@@ -39,8 +40,8 @@ pub enum OfflineError {
     StoreElsewhere,
     #[error("the backup could not be read or written: {0}")]
     Files(io::ErrorKind),
-    #[error("another kmlflow uses the data directory")]
-    Locked,
+    #[error(transparent)]
+    Locked(#[from] LockError),
     #[error(transparent)]
     Program(#[from] CommandError),
     #[error(transparent)]
@@ -118,7 +119,7 @@ pub async fn restore(premises: Premises<'_>, from: &Path) -> Result<(), OfflineE
     }
     let file = File::open(from)?;
     let git = Git::find(search_path).await?;
-    let lock = take(data_dir)?;
+    let lock = DataDirLock::take(data_dir)?;
     for name in [REPOSITORY, STORE, "admin-token", "secrets"] {
         if data_dir.join(name).exists() {
             return Err(OfflineError::NotEmpty(name.to_owned()));
@@ -137,17 +138,6 @@ pub async fn restore(premises: Premises<'_>, from: &Path) -> Result<(), OfflineE
     File::open(data_dir)?.sync_all()?;
     drop(lock);
     Ok(())
-}
-
-/// Takes the data directory for this process, as a service does.
-fn take(data_dir: &Path) -> Result<File, OfflineError> {
-    fs::create_dir_all(data_dir)?;
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(data_dir.join("kmlflow.lock"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OfflineError::Locked),
-        Err(TryLockError::Error(error)) => Err(error.into()),
-    }
 }
 
 fn append(archive: &mut Builder<&File>, name: &str, bytes: &[u8]) -> io::Result<()> {
@@ -256,8 +246,8 @@ mod tests {
         assert!(matches!(backup(premises(old.path()), &file).await, Err(OfflineError::Exists)));
 
         let busy = tempfile::tempdir().unwrap();
-        let _lock = take(busy.path()).unwrap();
-        assert!(matches!(restore(premises(busy.path()), &file).await, Err(OfflineError::Locked)));
+        let _lock = DataDirLock::take(busy.path()).unwrap();
+        assert!(matches!(restore(premises(busy.path()), &file).await, Err(OfflineError::Locked(_))));
     }
 
     #[tokio::test]
