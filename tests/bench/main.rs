@@ -37,6 +37,9 @@ const FULL: Sizes =
 /// That it runs at all.
 const SMOKE: Sizes = Sizes { rounds: 2, present: [2, 12], namespaces: 3, backlog: 12, deliveries: 64, renders: 2 };
 
+/// One part of the bench.
+type Part = fn(&Bench, &mut Report);
+
 /// Where things are.
 pub struct Bench {
     sizes: Sizes,
@@ -55,7 +58,7 @@ fn main() {
     let bench = Bench { sizes: if smoke { SMOKE } else { FULL }, python, folder };
 
     let mut report = Report::new(smoke);
-    let parts: [(&str, fn(&Bench, &mut Report)); 5] = [
+    let parts: [(&str, Part); 5] = [
         ("requests to commits", commits::measure),
         ("syncs", syncs::measure),
         ("receiver", receiver::measure),

@@ -20,11 +20,9 @@ fn scripts(document: &str) -> BTreeMap<String, String> {
             Some(_) if line.trim_start().starts_with("```") => open = None,
             Some(name) => scripts.entry(name.clone()).or_default().push_str(&format!("{line}\n")),
             None => {
-                open = line.trim_start().strip_prefix("```").and_then(|info| {
-                    let name = info.strip_prefix("sh test=").map(|name| name.trim().to_owned());
-                    // Any other block is skipped to its end under a name that is never run.
-                    Some(name.unwrap_or_default())
-                });
+                // Any other block is skipped to its end under a name that is never run.
+                let name = |info: &str| info.strip_prefix("sh test=").unwrap_or_default().trim().to_owned();
+                open = line.trim_start().strip_prefix("```").map(name);
             }
         }
     }
