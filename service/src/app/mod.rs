@@ -4,6 +4,7 @@
 
 mod first_start;
 mod git_door;
+mod seed;
 mod server;
 mod settings;
 

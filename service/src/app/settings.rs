@@ -8,7 +8,7 @@ use super::StartError;
 use super::first_start::Secrets;
 use crate::access::TokenHash;
 use crate::config::{Config, ConfigError, EnvironmentConfig, SecretText, SenderConfig};
-use crate::git::{self, Author};
+use crate::git::Author;
 use crate::plan::EnvironmentTarget;
 use crate::release::{Links, Serving};
 use crate::render::Templates;
@@ -41,7 +41,7 @@ pub(super) fn of_worker(config: &Config, data_dir: &Path) -> Result<worker::Sett
     Ok(worker::Settings {
         data_dir: data_dir.to_owned(),
         store_url: config.store.url.clone(),
-        seed: git::seed(),
+        seed: super::seed::seed(),
         author: Author { name: AUTHOR.0.to_owned(), email: AUTHOR.1.to_owned() },
         environments: environments.collect(),
         templates: templates(config.templates_dir.as_deref())?,

@@ -8,6 +8,9 @@ use super::table::{Cell, Table, Tone, facts, plain};
 /// How many digits of a commit are shown; Git's own short form.
 const COMMIT_DIGITS: usize = 7;
 
+/// How many characters of a delivery's id are shown beside others; enough to find it in the inbox.
+const DELIVERY_DIGITS: usize = 8;
+
 /// The text at a JSON pointer, empty where there is none; numbers and booleans as they are written.
 pub(super) fn text(value: &Value, pointer: &str) -> String {
     match value.pointer(pointer) {
@@ -51,7 +54,7 @@ pub(super) fn split(release: &Value) -> String {
     let share = |share: &Value| {
         let (predictor, weight, mirror) = (text(share, "/predictor"), text(share, "/weight"), text(share, "/mirror"));
         match (weight.as_str(), mirror.as_str()) {
-            ("0", "0" | "") => format!("{predictor} -"),
+            ("0", "0" | "") => format!("{predictor} idle"),
             ("0", mirror) => format!("{predictor} mirrors {mirror}%"),
             (weight, _) => format!("{predictor} {weight}%"),
         }
@@ -160,8 +163,11 @@ pub(super) fn history(list: &[Value], now: Timestamp) -> Table {
     let mut table = Table::new(&["COMMIT", "AGE", "ACTION", "WHAT", "STRATEGY", "PHASE", "BY"]);
     for entry in list {
         let by = Some(text(entry, "/requestedBy")).filter(|by| !by.is_empty());
-        let delivery =
-            || Some(text(entry, "/deliveryId")).filter(|id| !id.is_empty()).map(|id| format!("delivery {id}"));
+        let delivery = || {
+            Some(text(entry, "/deliveryId"))
+                .filter(|id| !id.is_empty())
+                .map(|id| format!("delivery {}", id.chars().take(DELIVERY_DIGITS).collect::<String>()))
+        };
         table.row([
             Cell::new(&commit(entry, "/commit"), Tone::Dim),
             age(entry, "/at", now).into(),
@@ -351,7 +357,7 @@ mod tests {
     #[test]
     fn mirrored_and_idle_variants_are_told_from_those_that_answer() {
         let shadow = json!({"split": [{"predictor": "v1", "weight": 100, "mirror": 0}, {"predictor": "v2", "weight": 0, "mirror": 20}, {"predictor": "v3", "weight": 0, "mirror": 0}]});
-        assert_eq!(split(&shadow), "v1 100% · v2 mirrors 20% · v3 -");
+        assert_eq!(split(&shadow), "v1 100% · v2 mirrors 20% · v3 idle");
     }
 
     #[test]
