@@ -1,8 +1,12 @@
-//! Commits that are made but not yet published: they lie in the repository, and no branch names them.
+//! Commits that are made but not yet published: they lie in memory, and no branch names them.
 
+use std::sync::Arc;
+
+use git2::{ObjectType, Oid};
 use jiff::Timestamp;
 
-use super::repository::{commit_id, find_commit, read_file};
+use super::objects::{Object, Objects};
+use super::repository::{commit_id, oid, root_of};
 use super::{Author, GitError, Repository, tree};
 use crate::names::CommitId;
 
@@ -41,23 +45,15 @@ impl Draft<'_> {
         author: &Author,
         at: Timestamp,
     ) -> Result<Option<CommitId>, GitError> {
-        let made = self.repository.handles().call(|repository| {
-            let parent = find_commit(repository, &self.tip)?;
-            let old = parent.tree()?;
-            let id = tree::rewrite(repository, &old, edits)?;
-            if id == old.id() {
-                return Ok(None);
-            }
-            let signature = author.signature(at)?;
-            let new = repository.find_tree(id)?;
-            let commit = repository.commit(None, &signature, &signature, message, &new, &[&parent])?;
-            commit_id(commit).map(Some)
-        })?;
-        if let Some(commit) = &made {
-            self.line.push(commit.clone());
-            self.tip = commit.clone();
-        }
-        Ok(made)
+        let made = self
+            .repository
+            .objects(|objects| make(objects, &self.tip, edits, |tree| text(tree, &self.tip, author, at, message)))?;
+        let Some((commit, new)) = made else { return Ok(None) };
+        let made = commit_id(commit)?;
+        self.repository.made().add(commit, oid(&self.tip)?, new);
+        self.line.push(made.clone());
+        self.tip = made.clone();
+        Ok(Some(made))
     }
 
     /// The last commit of the draft, the base where there is none yet.
@@ -67,7 +63,7 @@ impl Draft<'_> {
 
     /// Reads a file as the draft has it.
     pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>, GitError> {
-        self.repository.handles().call(|repository| read_file(repository, &self.tip, path))
+        self.repository.read(&self.tip, path)
     }
 
     /// Drops the commits after this one, which is the base or one that the draft made.
@@ -78,4 +74,57 @@ impl Draft<'_> {
         self.tip = commit.clone();
         Ok(())
     }
+}
+
+/// A commit with everything that is new in it.
+type New = (Oid, Vec<(Oid, Object)>);
+
+/// Makes the objects of a commit; nothing where the tree stays the same.
+fn make(
+    objects: &Objects<'_>,
+    parent: &CommitId,
+    edits: Vec<Edit>,
+    text: impl FnOnce(Oid) -> Result<String, GitError>,
+) -> Result<Option<New>, GitError> {
+    let old = root_of(objects, parent)?;
+    let (tree, mut new) = tree::rewrite(objects, Some(old), edits)?;
+    if tree == old {
+        return Ok(None);
+    }
+    let commit = object(text(tree)?)?;
+    let id = commit.0;
+    new.push(commit);
+    Ok(Some((id, new)))
+}
+
+/// The first commit of a repository.
+pub(super) fn make_first(
+    objects: &Objects<'_>,
+    edits: Vec<Edit>,
+    author: &Author,
+    at: Timestamp,
+    message: &str,
+) -> Result<New, GitError> {
+    let (tree, mut new) = tree::rewrite(objects, None, edits)?;
+    let signature = author.line(at)?;
+    let commit =
+        object(format!("tree {tree}\nauthor {signature}\ncommitter {signature}\n\n{}", message_lines(message)))?;
+    let id = commit.0;
+    new.push(commit);
+    Ok((id, new))
+}
+
+fn text(tree: Oid, parent: &CommitId, author: &Author, at: Timestamp, message: &str) -> Result<String, GitError> {
+    let signature = author.line(at)?;
+    Ok(format!("tree {tree}\nparent {parent}\nauthor {signature}\ncommitter {signature}\n\n{}", message_lines(message)))
+}
+
+/// A message as Git wants it: no NUL, one line break at the end.
+fn message_lines(message: &str) -> String {
+    format!("{}\n", message.replace('\0', "").trim_end())
+}
+
+fn object(text: String) -> Result<(Oid, Object), GitError> {
+    let id = Oid::hash_object(ObjectType::Commit, text.as_bytes())?;
+    Ok((id, Object { kind: ObjectType::Commit, data: Arc::from(text.into_bytes()) }))
 }

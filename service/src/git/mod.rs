@@ -9,6 +9,8 @@ mod handles;
 mod history;
 mod maintain;
 pub mod message;
+mod objects;
+mod pack;
 mod publish;
 mod repository;
 mod seed;

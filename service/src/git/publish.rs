@@ -1,8 +1,9 @@
 //! Moving the branch on: durably, and only from where it was believed to be.
 //!
-//! Two sync calls for a batch of any size. The new value is written aside, one `syncfs` makes it durable together with every object
-//! of the batch, and only then it takes the branch's place under Git's own lock, `refs/heads/main.lock`, which any `git push` respects.
-//! libgit2's own update would rename the file first and leave the sync to luck; a crash between could leave an empty branch.
+//! Three sync calls for a batch of any size. The batch's pack and the branch's new value are written aside, one `syncfs` makes both
+//! durable, and only then they get their names: the pack first (its directory is synced), then the branch (its directory is synced),
+//! under Git's own lock, `refs/heads/main.lock`, which any `git push` respects. So a crash leaves the old branch or the new one, and
+//! never a name without its content. libgit2's own update would rename first and leave the sync to luck.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::repository::{BRANCH, branch_tip, commit_id, find_commit, oid};
-use super::{GitError, Repository};
+use super::{GitError, Repository, pack};
 use crate::names::CommitId;
 
 /// What became of an attempt to move the branch.
@@ -33,14 +34,20 @@ const ASIDE: &str = "main.next";
 
 impl Repository {
     /// Moves the branch from `base` to `tip`, durably, if it is still at `base`. One call at a time, as there is one writer.
+    ///
+    /// Drafts end with it: commits that are not published by it are forgotten, unless it fails, for then it may be tried again.
     pub fn publish(&self, base: &CommitId, tip: &CommitId) -> Result<Publish, GitError> {
-        self.handles().call(|repository| {
-            find_commit(repository, tip)?;
+        let line = self.made().line_to(oid(tip)?);
+        let outcome = self.handles().call(|repository| {
+            if line.is_empty() {
+                find_commit(repository, tip)?;
+            }
             // Looking first spares a sync where it is already lost; it decides nothing.
             let now = branch_tip(repository)?;
             if now != oid(base)? {
                 return commit_id(now).map(Publish::Moved);
             }
+            let pack = if line.is_empty() { None } else { Some(pack::write(self.path(), &line)?) };
             let aside = write_aside(self.path(), tip)?;
             sync_file_system(&aside)?;
             let lock = Lock::take(&aside, lock_path(self.path()))?;
@@ -48,11 +55,14 @@ impl Repository {
             if now != oid(base)? {
                 return commit_id(now).map(Publish::Moved);
             }
+            pack.map(pack::WrittenPack::take_place).transpose()?;
             let branch = self.path().join(BRANCH);
             lock.become_file(&branch)?;
             sync_parent(&branch)?;
             Ok(Publish::Done)
-        })
+        })?;
+        self.made().clear();
+        Ok(outcome)
     }
 }
 
@@ -72,9 +82,14 @@ pub(super) fn sync_file_system(path: &Path) -> Result<(), GitError> {
 /// Makes durable which names are in the directory that a path is in.
 pub(super) fn sync_parent(path: &Path) -> Result<(), GitError> {
     match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => Ok(File::open(parent)?.sync_all()?),
-        _ => Ok(File::open(".")?.sync_all()?),
+        Some(parent) if !parent.as_os_str().is_empty() => sync_directory(parent),
+        _ => sync_directory(Path::new(".")),
     }
+}
+
+/// Makes durable which names are in a directory.
+pub(super) fn sync_directory(directory: &Path) -> Result<(), GitError> {
+    Ok(File::open(directory)?.sync_all()?)
 }
 
 /// Takes away a lock of the branch that this service left behind when it was killed. It is known by being the same file as the value

@@ -3,12 +3,14 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 
 use git2::{ObjectType, Oid, RepositoryInitOptions, Signature, Time};
 use jiff::Timestamp;
 
 use super::handles::Handles;
-use super::{Draft, Edit, GitError, publish, tree};
+use super::objects::{Made, Objects};
+use super::{Draft, Edit, GitError, draft, pack, publish, tree};
 use crate::names::{CommitId, EnvironmentName, Namespace, ReleaseKey, ReleaseName, TreeId};
 
 /// The branch that everything is on.
@@ -20,10 +22,15 @@ const FILE_BYTES_MAX: usize = 4 << 20;
 /// The most that one push may send, in bytes: a thousand times a large batch of the service's own, and little enough for any disk.
 pub(super) const PUSH_BYTES_MAX: u64 = 64 << 20;
 
+/// The most commits that are kept unpublished: several batches, of which a few were refused. At some 50 kB each they stay under 64 MB.
+const MADE_COMMITS_MAX: usize = 1_024;
+
 /// The GitOps repository. Shared between threads; each call takes a handle of its own.
 #[derive(Debug)]
 pub struct Repository {
     remote: Remote,
+    /// Drafts are read, by anyone who knows their commits, and written by one at a time.
+    made: RwLock<Made>,
 }
 
 /// Where the branch lives that everybody reads.
@@ -64,8 +71,6 @@ impl Repository {
         author: &Author,
         now: Timestamp,
     ) -> Result<(Self, Seeded), GitError> {
-        // Every object that a tree or commit names was written or read just before; looking for it again costs a third of a commit.
-        git2::opts::strict_object_creation(false);
         if !is_vacant(path)? {
             return Ok((Self::open(path)?, Seeded::Existing));
         }
@@ -76,7 +81,7 @@ impl Repository {
     fn open(path: &Path) -> Result<Self, GitError> {
         let handles = Handles::open(path)?;
         publish::remove_own_lock(path)?;
-        let repository = Self { remote: Remote::Embedded(handles) };
+        let repository = Self { remote: Remote::Embedded(handles), made: RwLock::default() };
         let tip = repository.tip()?;
         repository.list(&tip, "")?;
         Ok(repository)
@@ -97,29 +102,49 @@ impl Repository {
         self.handles().call(|repository| commit_id(branch_tip(repository)?))
     }
 
+    /// Calls a function with the objects of the repository and those that are not published yet. Not to be called within itself.
+    pub(super) fn objects<T>(&self, f: impl FnOnce(&Objects<'_>) -> Result<T, GitError>) -> Result<T, GitError> {
+        let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
+        self.handles().call(|repository| f(&Objects::new(repository.odb()?, &made)))
+    }
+
+    pub(super) fn made(&self) -> RwLockWriteGuard<'_, Made> {
+        self.made.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Reads a file; nothing where there is none.
     pub fn read(&self, at: &CommitId, path: &str) -> Result<Option<Vec<u8>>, GitError> {
-        self.handles().call(|repository| read_file(repository, at, path))
+        self.objects(|objects| {
+            let Some(id) = tree::find_file(objects, root_of(objects, at)?, path)? else { return Ok(None) };
+            if objects.size(id)? > FILE_BYTES_MAX {
+                return Err(GitError::TooLarge { path: path.to_owned(), max: FILE_BYTES_MAX });
+            }
+            Ok(Some(objects.read(id, ObjectType::Blob)?.to_vec()))
+        })
     }
 
     /// Lists a directory in Git's order; empty where there is none.
     pub fn list(&self, at: &CommitId, dir: &str) -> Result<Vec<(String, EntryKind)>, GitError> {
-        self.handles().call(|repository| {
-            let root = find_commit(repository, at)?.tree()?;
-            let Some(tree) = tree::find_directory(repository, root, dir)? else { return Ok(Vec::new()) };
-            Ok(tree.iter().filter_map(|entry| Some((entry.name().ok()?.to_owned(), entry_kind(&entry)?))).collect())
+        self.objects(|objects| {
+            let Some(id) = tree::find_directory(objects, root_of(objects, at)?, dir)? else { return Ok(Vec::new()) };
+            let tree = objects.read(id, ObjectType::Tree)?;
+            let entries = tree::entries(&tree)?.into_iter();
+            Ok(entries
+                .filter_map(|entry| Some((str::from_utf8(entry.name).ok()?.to_owned(), entry_kind(&entry)?)))
+                .collect())
         })
     }
 
     /// Every release of the commit with the tree of its directory; reads one tree for each namespace, none for a release.
     pub fn release_keys(&self, at: &CommitId) -> Result<Vec<(ReleaseKey, TreeId)>, GitError> {
-        self.handles().call(|repository| {
-            let root = find_commit(repository, at)?.tree()?;
-            let Some(releases) = tree::find_directory(repository, root, "releases")? else { return Ok(Vec::new()) };
+        self.objects(|objects| {
+            let Some(releases) = tree::find_directory(objects, root_of(objects, at)?, "releases")? else {
+                return Ok(Vec::new());
+            };
             let mut keys = Vec::new();
-            for (environment, id) in named_directories(&releases, EnvironmentName::parse) {
-                for (namespace, id) in named_directories(&repository.find_tree(id)?, Namespace::parse) {
-                    for (name, id) in named_directories(&repository.find_tree(id)?, ReleaseName::parse) {
+            for (environment, id) in named_directories(objects, releases, EnvironmentName::parse)? {
+                for (namespace, id) in named_directories(objects, id, Namespace::parse)? {
+                    for (name, id) in named_directories(objects, id, ReleaseName::parse)? {
                         let (environment, namespace) = (environment.clone(), namespace.clone());
                         keys.push((ReleaseKey { environment, namespace, name }, tree_id(id)?));
                     }
@@ -131,22 +156,27 @@ impl Repository {
 
     /// The tree of a directory; nothing where there is none.
     pub fn tree_id(&self, at: &CommitId, dir: &str) -> Result<Option<TreeId>, GitError> {
-        self.handles().call(|repository| {
-            let root = find_commit(repository, at)?.tree()?;
-            tree::find_directory(repository, root, dir)?.map(|tree| tree_id(tree.id())).transpose()
-        })
+        self.objects(|objects| tree::find_directory(objects, root_of(objects, at)?, dir)?.map(tree_id).transpose())
     }
 
     /// Begins a draft on a commit.
+    ///
+    /// There is one writer: what a draft made and did not publish is forgotten with the next [`Self::publish`].
     pub fn draft(&self, base: &CommitId) -> Result<Draft<'_>, GitError> {
-        self.handles().call(|repository| find_commit(repository, base).map(drop))?;
+        self.objects(|objects| root_of(objects, base).map(drop))?;
+        let mut made = self.made();
+        if made.len() > MADE_COMMITS_MAX {
+            made.clear();
+        }
         Ok(Draft::on(self, base.clone()))
     }
 }
 
 impl Author {
-    pub(super) fn signature(&self, at: Timestamp) -> Result<Signature<'static>, GitError> {
-        Ok(Signature::new(&self.name, &self.email, &Time::new(at.as_second(), 0))?)
+    /// The author and a time as a commit has them.
+    pub(super) fn line(&self, at: Timestamp) -> Result<String, GitError> {
+        let checked = Signature::new(&self.name, &self.email, &Time::new(at.as_second(), 0))?;
+        Ok(format!("{} <{}> {} +0000", checked.name()?, checked.email()?, at.as_second()))
     }
 }
 
@@ -175,10 +205,10 @@ fn make(path: &Path, seed: &[(String, Vec<u8>)], author: &Author, now: Timestamp
     harden(&repository)?;
     let edits =
         seed.iter().map(|(path, content)| Edit { path: path.clone(), content: Some(content.clone()) }).collect();
-    let empty = repository.find_tree(repository.treebuilder(None)?.write()?)?;
-    let root = repository.find_tree(tree::rewrite(&repository, &empty, edits)?)?;
-    let signature = author.signature(now)?;
-    repository.commit(Some(BRANCH), &signature, &signature, SEED_MESSAGE, &root, &[])?;
+    let (commit, new) =
+        draft::make_first(&Objects::new(repository.odb()?, &Made::default()), edits, author, now, SEED_MESSAGE)?;
+    pack::write(&beside, &new)?.take_place()?;
+    repository.reference(BRANCH, commit, false, "")?;
     publish::sync_file_system(&beside)?;
     fs::rename(&beside, path)?;
     publish::sync_parent(path)
@@ -226,26 +256,26 @@ pub(super) fn find_commit<'r>(repository: &'r git2::Repository, id: &CommitId) -
     })
 }
 
-pub(super) fn read_file(repository: &git2::Repository, at: &CommitId, path: &str) -> Result<Option<Vec<u8>>, GitError> {
-    let root = find_commit(repository, at)?.tree()?;
-    let Some(id) = tree::find_file(repository, root, path)? else { return Ok(None) };
-    let odb = repository.odb()?;
-    if odb.read_header(id)?.0 > FILE_BYTES_MAX {
-        return Err(GitError::TooLarge { path: path.to_owned(), max: FILE_BYTES_MAX });
-    }
-    Ok(Some(odb.read(id)?.data().to_vec()))
+/// The root tree of a commit, published or not.
+pub(super) fn root_of(objects: &Objects<'_>, commit: &CommitId) -> Result<Oid, GitError> {
+    objects.tree_of_commit(oid(commit)?)?.ok_or_else(|| GitError::UnknownCommit(commit.clone()))
 }
 
 /// The directories below a tree whose names are what they should be; others are not the service's.
-fn named_directories<T, E>(tree: &git2::Tree<'_>, parse: fn(&str) -> Result<T, E>) -> Vec<(T, Oid)> {
-    let directories = tree.iter().filter(|entry| entry.kind() == Some(ObjectType::Tree));
-    directories.filter_map(|entry| Some((parse(entry.name().ok()?).ok()?, entry.id()))).collect()
+fn named_directories<T, E>(
+    objects: &Objects<'_>,
+    tree: Oid,
+    parse: fn(&str) -> Result<T, E>,
+) -> Result<Vec<(T, Oid)>, GitError> {
+    let tree = objects.read(tree, ObjectType::Tree)?;
+    let directories = tree::entries(&tree)?.into_iter().filter(tree::Entry::is_directory);
+    Ok(directories.filter_map(|entry| Some((parse(str::from_utf8(entry.name).ok()?).ok()?, entry.id))).collect())
 }
 
-fn entry_kind(entry: &git2::TreeEntry<'_>) -> Option<EntryKind> {
-    match entry.kind()? {
-        ObjectType::Tree => Some(EntryKind::Directory),
-        ObjectType::Blob => Some(EntryKind::File),
+fn entry_kind(entry: &tree::Entry<'_>) -> Option<EntryKind> {
+    match (entry.is_directory(), entry.is_file()) {
+        (true, _) => Some(EntryKind::Directory),
+        (_, true) => Some(EntryKind::File),
         _ => None,
     }
 }

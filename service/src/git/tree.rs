@@ -1,9 +1,11 @@
 //! Trees: found by path, and rewritten along the paths of some edits. What is beside a path is neither read nor written.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use git2::{ObjectType, Oid, Repository, Tree};
+use git2::{ObjectType, Oid};
 
+use super::objects::{Object, Objects};
 use super::{Edit, GitError};
 use crate::names::shown;
 
@@ -11,44 +13,93 @@ use crate::names::shown;
 const PATH_BYTES_MAX: usize = 1_024;
 const PATH_PARTS_MAX: usize = 16;
 
-/// What Git calls the modes of a plain file and of a directory.
-const MODE_FILE: i32 = 0o100_644;
-const MODE_DIRECTORY: i32 = 0o040_000;
+/// What an entry of a tree says it is: a plain file or a directory. Others (links, submodules) are kept as they are and never read.
+const MODE_FILE: &[u8] = b"100644";
+const MODE_EXECUTABLE: &[u8] = b"100755";
+const MODE_DIRECTORY: &[u8] = b"40000";
+
+/// The bytes of an id.
+const ID_BYTES: usize = 20;
+
+/// One entry of a tree, in the tree's bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry<'t> {
+    mode: &'t [u8],
+    pub(super) name: &'t [u8],
+    pub(super) id: Oid,
+}
+
+impl Entry<'_> {
+    pub(super) fn is_directory(&self) -> bool {
+        self.mode == MODE_DIRECTORY
+    }
+
+    pub(super) fn is_file(&self) -> bool {
+        self.mode == MODE_FILE || self.mode == MODE_EXECUTABLE
+    }
+
+    /// Git sorts a directory as if its name ended in a slash.
+    fn sort_key(&self) -> impl Iterator<Item = u8> {
+        self.name.iter().copied().chain(self.is_directory().then_some(b'/'))
+    }
+}
+
+/// The entries of a tree in its order.
+pub(super) fn entries(tree: &[u8]) -> Result<Vec<Entry<'_>>, GitError> {
+    let mut entries = Vec::new();
+    let mut rest = tree;
+    while !rest.is_empty() {
+        let (entry, after) =
+            split_entry(rest).ok_or(GitError::Corrupt { what: "a tree cannot be read", source: None })?;
+        entries.push(entry);
+        rest = after;
+    }
+    Ok(entries)
+}
+
+/// One entry is `<mode> <name>\0<id>`.
+fn split_entry(tree: &[u8]) -> Option<(Entry<'_>, &[u8])> {
+    let space = tree.iter().take(8).position(|b| *b == b' ')?;
+    let (mode, rest) = (&tree[..space], &tree[space + 1..]);
+    let end = rest.iter().position(|b| *b == 0)?;
+    let (name, rest) = (&rest[..end], &rest[end + 1..]);
+    let (id, rest) = rest.split_at_checked(ID_BYTES)?;
+    Some((Entry { mode, name, id: Oid::from_bytes(id).ok()? }, rest))
+}
 
 /// Finds the tree of a directory; nothing where there is none. The empty path is the root.
-pub(super) fn find_directory<'r>(
-    repository: &'r Repository,
-    root: Tree<'r>,
-    dir: &str,
-) -> Result<Option<Tree<'r>>, GitError> {
-    let mut tree = root;
+pub(super) fn find_directory(objects: &Objects<'_>, root: Oid, dir: &str) -> Result<Option<Oid>, GitError> {
+    let mut id = root;
     for part in dir.split('/').filter(|part| !part.is_empty()) {
-        let id = match tree.get_name(part) {
-            Some(entry) if entry.kind() == Some(ObjectType::Tree) => entry.id(),
+        let tree = objects.read(id, ObjectType::Tree)?;
+        match entries(&tree)?.iter().find(|entry| entry.name == part.as_bytes()) {
+            Some(entry) if entry.is_directory() => id = entry.id,
             _ => return Ok(None),
-        };
-        tree = repository.find_tree(id)?;
+        }
     }
-    Ok(Some(tree))
+    Ok(Some(id))
 }
 
-/// Finds the blob of a plain file; nothing where there is none. A symbolic link is not followed: it is none.
-pub(super) fn find_file(repository: &Repository, root: Tree<'_>, path: &str) -> Result<Option<Oid>, GitError> {
+/// Finds the blob of a file; nothing where there is none. A symbolic link is not followed: it is none.
+pub(super) fn find_file(objects: &Objects<'_>, root: Oid, path: &str) -> Result<Option<Oid>, GitError> {
     let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let Some(tree) = find_directory(repository, root, dir)? else { return Ok(None) };
-    let file = tree
-        .get_name(name)
-        .filter(|entry| entry.kind() == Some(ObjectType::Blob) && entry.filemode() & 0o170_000 == 0o100_000);
-    Ok(file.map(|entry| entry.id()))
+    let Some(id) = find_directory(objects, root, dir)? else { return Ok(None) };
+    let tree = objects.read(id, ObjectType::Tree)?;
+    Ok(entries(&tree)?.iter().find(|entry| entry.name == name.as_bytes() && entry.is_file()).map(|entry| entry.id))
 }
 
-/// Writes the root tree that some edits make of another one, and everything new below it.
-pub(super) fn rewrite(repository: &Repository, root: &Tree<'_>, edits: Vec<Edit>) -> Result<Oid, GitError> {
-    let changes = Directory::of(edits)?;
-    match changes.write(repository, Some(root), "")? {
-        Some(id) => Ok(id),
-        None => Ok(repository.treebuilder(None)?.write()?),
-    }
+/// Makes the root tree that some edits make of another one, with everything new below it.
+pub(super) fn rewrite(
+    objects: &Objects<'_>,
+    root: Option<Oid>,
+    edits: Vec<Edit>,
+) -> Result<(Oid, Vec<(Oid, Object)>), GitError> {
+    let mut writer = Writer { objects, new: Vec::new() };
+    let id = match writer.directory(Directory::of(edits)?, root, "")? {
+        Some(id) => id,
+        None => writer.put(ObjectType::Tree, Vec::new())?,
+    };
+    Ok((id, writer.new))
 }
 
 /// The edits below one directory.
@@ -92,46 +143,75 @@ impl Directory {
             Change::Put(_) | Change::Remove => None,
         }
     }
+}
 
-    /// Writes the directory's new tree. Nothing where the directory ends empty, which Git cannot keep.
-    fn write(self, repository: &Repository, old: Option<&Tree<'_>>, at: &str) -> Result<Option<Oid>, GitError> {
-        let old = if self.replaced { None } else { old };
-        let mut builder = repository.treebuilder(old)?;
-        for (name, change) in self.entries {
-            let known = old.and_then(|tree| tree.get_name(&name));
-            let known_id = known.as_ref().map(|entry| entry.id());
-            let (id, mode) = match change {
-                Change::Put(content) => (Some(write_blob(repository, &content, known_id)?), MODE_FILE),
-                Change::Remove => (None, MODE_FILE),
-                Change::Below(directory) => {
+/// Makes objects, and remembers those that are new.
+struct Writer<'w> {
+    objects: &'w Objects<'w>,
+    new: Vec<(Oid, Object)>,
+}
+
+impl Writer<'_> {
+    /// Makes a directory's new tree. Nothing where the directory ends empty, which Git cannot keep.
+    fn directory(&mut self, directory: Directory, old: Option<Oid>, at: &str) -> Result<Option<Oid>, GitError> {
+        let old = old.filter(|_| !directory.replaced);
+        let tree = old.map(|id| self.objects.read(id, ObjectType::Tree)).transpose()?;
+        let known = entries(tree.as_deref().unwrap_or_default())?;
+        let mut made: Vec<(String, Oid, &[u8])> = Vec::new();
+        let mut touched = std::collections::HashSet::new();
+        for (name, change) in directory.entries {
+            let before = known.iter().find(|entry| entry.name == name.as_bytes());
+            match change {
+                Change::Put(content) => made.push((name.clone(), self.put(ObjectType::Blob, content)?, MODE_FILE)),
+                Change::Remove => {}
+                Change::Below(below) => {
                     let path = format!("{at}{name}/");
-                    let tree = match known.as_ref().map(git2::TreeEntry::kind) {
-                        None => None,
-                        Some(Some(ObjectType::Tree)) => known_id.map(|id| repository.find_tree(id)).transpose()?,
-                        Some(_) if directory.replaced => None,
-                        Some(_) => return Err(GitError::InvalidPath(shown(&path))),
-                    };
-                    (directory.write(repository, tree.as_ref(), &path)?, MODE_DIRECTORY)
+                    if before.is_some_and(|entry| !entry.is_directory()) && !below.replaced {
+                        return Err(GitError::InvalidPath(shown(&path)));
+                    }
+                    let tree = before.filter(|entry| entry.is_directory()).map(|entry| entry.id);
+                    if let Some(id) = self.directory(below, tree, &path)? {
+                        made.push((name.clone(), id, MODE_DIRECTORY));
+                    }
                 }
-            };
-            match id {
-                Some(id) => drop(builder.insert(&name, id, mode)?),
-                None if known.is_some() => builder.remove(&name)?,
-                None => {}
             }
+            touched.insert(name.into_bytes());
         }
-        if builder.is_empty() { Ok(None) } else { Ok(Some(builder.write()?)) }
+        let mut all: Vec<Entry<'_>> = known.into_iter().filter(|entry| !touched.contains(entry.name)).collect();
+        all.extend(made.iter().map(|(name, id, mode)| Entry { mode, name: name.as_bytes(), id: *id }));
+        if all.is_empty() {
+            return Ok(None);
+        }
+        all.sort_by(|a, b| a.sort_key().cmp(b.sort_key()));
+        let bytes = serialise(&all);
+        if let (Some(old), Some(tree)) = (old, &tree)
+            && **tree == *bytes
+        {
+            return Ok(Some(old));
+        }
+        self.put(ObjectType::Tree, bytes).map(Some)
+    }
+
+    fn put(&mut self, kind: ObjectType, data: Vec<u8>) -> Result<Oid, GitError> {
+        let id = Oid::hash_object(kind, &data)?;
+        if !self.objects.is_stored(id) {
+            self.new.push((id, Object { kind, data: Arc::from(data) }));
+        }
+        Ok(id)
     }
 }
 
-/// Writes a blob, but not the one that is in its place already: that would cost several system calls to find out.
-fn write_blob(repository: &Repository, content: &[u8], known: Option<Oid>) -> Result<Oid, GitError> {
-    if let Some(known) = known
-        && Oid::hash_object(ObjectType::Blob, content)? == known
-    {
-        return Ok(known);
+fn serialise(entries: &[Entry<'_>]) -> Vec<u8> {
+    let mut bytes =
+        Vec::with_capacity(entries.iter().map(|entry| entry.mode.len() + entry.name.len() + ID_BYTES + 2).sum());
+    for entry in entries {
+        bytes.extend_from_slice(entry.mode);
+        bytes.push(b' ');
+        bytes.extend_from_slice(entry.name);
+        bytes.push(0);
+        bytes.extend_from_slice(entry.id.as_bytes());
     }
-    Ok(repository.odb()?.write(ObjectType::Blob, content)?)
+    bytes
 }
 
 fn parts(path: &str) -> Result<Vec<&str>, GitError> {

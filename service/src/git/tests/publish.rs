@@ -66,6 +66,33 @@ fn an_unknown_commit_is_not_published() {
     assert_eq!(fixture.repository.tip().unwrap(), base);
 }
 
+#[test]
+fn what_a_draft_did_not_publish_is_forgotten() {
+    let fixture = Fixture::new();
+    let base = fixture.repository.tip().unwrap();
+    let repository = &fixture.repository;
+    let mut dropped = repository.draft(&base).unwrap();
+    let refused = dropped.commit(files("production/models/fraud", "a"), "x", &author(), now()).unwrap().unwrap();
+    assert!(repository.tree_id(&refused, "releases").unwrap().is_some());
+    fixture.release("production/models/churn", "b");
+    assert!(matches!(repository.tree_id(&refused, "releases"), Err(GitError::UnknownCommit(_))));
+    assert_eq!(fixture.git(&["count-objects"]).split(' ').next(), Some("0"), "objects come in packs");
+}
+
+#[test]
+fn a_publish_that_failed_can_be_tried_again() {
+    let fixture = Fixture::new();
+    let base = fixture.repository.tip().unwrap();
+    let mut draft = fixture.repository.draft(&base).unwrap();
+    let ours = draft.commit(files("production/models/fraud", "a"), "x", &author(), now()).unwrap().unwrap();
+    let lock = fixture.repository.path().join("refs/heads/main.lock");
+    fs::write(&lock, "").unwrap();
+    fixture.repository.publish(&base, &ours).unwrap_err();
+    fs::remove_file(&lock).unwrap();
+    assert_eq!(fixture.repository.publish(&base, &ours).unwrap(), Publish::Done);
+    assert_eq!(fixture.git(&["fsck", "--strict", "--no-dangling"]), "");
+}
+
 #[tokio::test]
 async fn maintenance_keeps_everything_even_what_nothing_names() {
     let fixture = Fixture::new();
@@ -73,16 +100,17 @@ async fn maintenance_keeps_everything_even_what_nothing_names() {
     let dropped = fixture.foreign_commit(&commit);
     let repository = &fixture.repository;
     let mut draft = repository.draft(&commit).unwrap();
-    let unpublished = draft.commit(files("production/models/fraud", "b"), "x", &author(), now()).unwrap().unwrap();
+    let first = draft.commit(files("production/models/fraud", "b"), "x", &author(), now()).unwrap().unwrap();
     let git = Git::find(None).await.unwrap();
     assert_eq!(repository.maintain(&git).await.unwrap(), Maintained::NotDue);
     repository.repack(&git).await.unwrap();
     let counted = fixture.git(&["count-objects", "-v"]);
     assert!(counted.starts_with("count: 0\n") && counted.contains("packs: 1\n"), "{counted}");
-    for commit in [&commit, &dropped, &unpublished] {
+    for commit in [&commit, &dropped] {
         assert_eq!(fixture.git(&["cat-file", "-t", commit.as_str()]).trim(), "commit");
     }
-    let next = draft.commit(files("production/models/fraud", "c"), "x", &author(), now()).unwrap().unwrap();
-    assert_eq!(repository.publish(&commit, &next).unwrap(), Publish::Done);
+    let second = draft.commit(files("production/models/fraud", "c"), "x", &author(), now()).unwrap().unwrap();
+    assert_eq!(repository.publish(&commit, &second).unwrap(), Publish::Done);
+    assert_eq!(fixture.git(&["rev-parse", "main~1"]).trim(), first.as_str());
     assert_eq!(fixture.git(&["fsck", "--strict", "--no-dangling"]), "");
 }

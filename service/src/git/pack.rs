@@ -1,0 +1,131 @@
+//! A pack of new objects with its index, as Git's `pack-format` describes them (version 2 of both).
+//!
+//! Written here because libgit2's pack builder looks for a delta between any two objects of a batch, which costs ten times as much as
+//! the whole commit, and its pack writer unpacks and hashes everything once more. Git's own repack makes the deltas later.
+
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use flate2::write::ZlibEncoder;
+use flate2::{Compression, Crc};
+use git2::{ObjectType, Oid};
+use sha1::{Digest as _, Sha1};
+
+use super::GitError;
+use super::objects::Object;
+use super::publish::sync_directory;
+
+/// Names under which the two files are written; Git takes names of this kind for garbage that may be removed.
+const PACK_ASIDE: &str = "tmp_pack_next";
+const INDEX_ASIDE: &str = "tmp_idx_next";
+
+/// A pack that is on the disk under a name that nobody reads.
+#[derive(Debug)]
+pub(super) struct WrittenPack {
+    directory: PathBuf,
+    name: String,
+}
+
+/// Writes a pack of some objects aside; not yet synced.
+pub(super) fn write(repository: &Path, objects: &[(Oid, Object)]) -> Result<WrittenPack, GitError> {
+    let directory = repository.join("objects/pack");
+    fs::create_dir_all(&directory)?;
+    let (pack, index, id) = encode(objects)?;
+    write_new(&directory.join(PACK_ASIDE), &pack)?;
+    write_new(&directory.join(INDEX_ASIDE), &index)?;
+    Ok(WrittenPack { directory, name: format!("pack-{id}") })
+}
+
+impl WrittenPack {
+    /// Gives a synced pack its name, durably. The index comes last: a pack without one is not looked at.
+    pub(super) fn take_place(self) -> Result<(), GitError> {
+        for (aside, suffix) in [(PACK_ASIDE, "pack"), (INDEX_ASIDE, "idx")] {
+            fs::rename(self.directory.join(aside), self.directory.join(format!("{}.{suffix}", self.name)))?;
+        }
+        sync_directory(&self.directory)
+    }
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), GitError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    // Git's packs are read-only.
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o444).open(path)?;
+    Ok(file.write_all(bytes)?)
+}
+
+/// Where an object is in the pack.
+struct Place {
+    id: Oid,
+    crc: u32,
+    offset: u32,
+}
+
+/// The bytes of pack and index, and the pack's name in hexadecimal.
+fn encode(objects: &[(Oid, Object)]) -> Result<(Vec<u8>, Vec<u8>, String), GitError> {
+    let too_many = || GitError::TooLarge { path: "the batch".to_owned(), max: u32::MAX as usize / 2 };
+    let count = u32::try_from(objects.len()).map_err(|_| too_many())?;
+    let mut pack = Vec::new();
+    pack.extend_from_slice(b"PACK\0\0\0\x02");
+    pack.extend_from_slice(&count.to_be_bytes());
+    let mut places = Vec::with_capacity(objects.len());
+    for (id, object) in objects {
+        let start = pack.len();
+        // The top bit of an offset is for files beyond 2 GiB, which a batch never is.
+        let offset = u32::try_from(start).ok().filter(|offset| offset >> 31 == 0).ok_or_else(too_many)?;
+        push_header(&mut pack, object);
+        let mut encoder = ZlibEncoder::new(pack, Compression::fast());
+        encoder.write_all(&object.data)?;
+        pack = encoder.finish()?;
+        let mut crc = Crc::new();
+        crc.update(&pack[start..]);
+        places.push(Place { id: *id, crc: crc.sum(), offset });
+    }
+    let checksum = Sha1::digest(&pack);
+    pack.extend_from_slice(&checksum);
+    Ok((pack, index(places, &checksum), hex::encode(checksum)))
+}
+
+/// Kind and size: three bits of kind and four of size, then seven of size for each further byte, the lowest first.
+fn push_header(pack: &mut Vec<u8>, object: &Object) {
+    let kind = match object.kind {
+        ObjectType::Commit => 1,
+        ObjectType::Tree => 2,
+        ObjectType::Blob => 3,
+        ObjectType::Tag | ObjectType::Any => 4,
+    };
+    let mut rest = object.data.len();
+    let mut byte = kind << 4 | low_bits(rest, 4);
+    rest >>= 4;
+    while rest > 0 {
+        pack.push(byte | 0x80);
+        byte = low_bits(rest, 7);
+        rest >>= 7;
+    }
+    pack.push(byte);
+}
+
+fn low_bits(number: usize, bits: u32) -> u8 {
+    u8::try_from(number & ((1 << bits) - 1)).unwrap_or_default()
+}
+
+fn index(mut places: Vec<Place>, pack_checksum: &[u8]) -> Vec<u8> {
+    places.sort_by_key(|place| place.id);
+    let mut index = b"\xfftOc\0\0\0\x02".to_vec();
+    let mut up_to = 0;
+    for first in 0..=u8::MAX {
+        up_to += places[up_to..].iter().take_while(|place| place.id.as_bytes()[0] == first).count();
+        index.extend_from_slice(&u32::try_from(up_to).unwrap_or(u32::MAX).to_be_bytes());
+    }
+    places.iter().for_each(|place| index.extend_from_slice(place.id.as_bytes()));
+    places.iter().for_each(|place| index.extend_from_slice(&place.crc.to_be_bytes()));
+    places.iter().for_each(|place| index.extend_from_slice(&place.offset.to_be_bytes()));
+    index.extend_from_slice(pack_checksum);
+    let checksum = Sha1::digest(&index);
+    index.extend_from_slice(&checksum);
+    index
+}
