@@ -51,7 +51,6 @@ struct Names<'a> {
 #[derive(Serialize)]
 struct Timeout {
     text: String,
-    milliseconds: String,
 }
 
 /// One predictor: everything here but `traffic` and `replicas` restarts its pods when it changes.
@@ -62,6 +61,7 @@ struct Predictor<'a> {
     replicas: Option<u16>,
     pod_hash: Digest,
     engine: bool,
+    timeout_milliseconds: String,
     image: Option<String>,
     model_uri: Option<&'a str>,
     storage_secret: Option<String>,
@@ -176,7 +176,7 @@ pub(super) fn build<'a>(
         monitored: release.spec.target.monitoring.mode == MonitoringMode::Operator,
         annotations: annotations(release, stable),
         protocol: serving.protocol(),
-        timeout: timeout(&serving),
+        timeout: timeout(release),
         predictors: release
             .spec
             .variants
@@ -194,9 +194,10 @@ fn service(release: &Release, predictor: &PredictorName) -> String {
     format!("{}-{predictor}", release.metadata.name)
 }
 
-fn timeout(serving: &Serving) -> Timeout {
-    let period = serving.timeout.unwrap_or_default();
-    Timeout { text: period.to_string(), milliseconds: (period.as_seconds() * 1000).to_string() }
+/// How long the gateway waits: as long as the slowest variant may take that it can send a request to.
+fn timeout(release: &Release) -> Timeout {
+    let longest = release.staying().filter_map(|variant| release.serving_of(variant).timeout).max();
+    Timeout { text: longest.unwrap_or_default().to_string() }
 }
 
 fn annotations(release: &Release, stable: &Variant) -> IndexMap<String, String> {
@@ -247,6 +248,7 @@ fn predictor<'a>(release: &Release, variant: &'a Variant, stable: &Variant, pod_
         replicas: serving.autoscaling.is_none().then(|| serving.replicas.unwrap_or(1)),
         pod_hash,
         engine,
+        timeout_milliseconds: (serving.timeout.unwrap_or_default().as_seconds() * 1000).to_string(),
         image: if from_image { artifact.image.clone() } else { serving.runtime.clone() },
         model_uri: artifact.model_uri.as_deref(),
         storage_secret: serving.storage_secret.clone().filter(|_| !from_image),

@@ -33,17 +33,14 @@ const ROUTE_RULES_MAX: usize = 16;
 pub(super) fn check_release(release: &Release) -> Checked {
     let spec = &release.spec;
     let serving = spec.serving.over(&Serving::defaults());
-    let (timeout, protocol) = (serving.timeout.unwrap_or_default(), serving.protocol());
-    demand(!timeout.is_zero(), "serving.timeout", || "must be at least 1s".to_owned())?;
+    let protocol = serving.protocol();
     for variant in &spec.variants {
         let own = release.serving_of(variant);
         demand(own.protocol() == protocol, "serving.protocol", || {
             "must be the same for all versions of a release".to_owned()
         })?;
-        // The engine reads it from an annotation of the whole SeldonDeployment.
-        demand(own.timeout.unwrap_or_default() == timeout, "serving.timeout", || {
-            "must be the same for all versions of a release; change it in a release of its own".to_owned()
-        })?;
+        let timeout = own.timeout.unwrap_or_default();
+        demand(!timeout.is_zero(), "serving.timeout", || "must be at least 1s".to_owned())?;
         let secret = own.env.iter().flatten().find(|variable| variable.is_literal_secret());
         demand(secret.is_none(), "serving.env", || {
             let name = crate::names::shown(secret.map_or("", |variable: &EnvVar| &variable.name));

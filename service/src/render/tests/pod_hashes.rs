@@ -75,3 +75,17 @@ fn reverse(value: &serde_yaml::Value) -> serde_yaml::Value {
         other => other.clone(),
     }
 }
+
+#[test]
+fn another_timeout_of_the_candidate_leaves_the_stable_pods_alone_and_the_gateway_waits_longer() {
+    let before = release("canary");
+    let mut after = before.clone();
+    after.spec.variants[1].serving =
+        Some(Serving { timeout: Some(crate::release::Period::from_seconds(9)), ..Default::default() });
+    let templates = Templates::built_in();
+    let (before, after) =
+        (render(&before, &templates).unwrap(), render(&after, &templates).unwrap());
+    assert_eq!(before.pods.get_index(0), after.pods.get_index(0));
+    assert_ne!(before.pods.get_index(1), after.pods.get_index(1));
+    assert!(after.files["route.yaml"].contains("timeouts: {request: \"9s\"}"));
+}
