@@ -37,9 +37,17 @@ pub(super) fn asked(desired: &Desired, present: Present<'_>) -> Asked {
     if let Some(reason) = stands(desired, present) {
         return Asked::Stands(reason);
     }
-    let because = || if desired.because.is_empty() { "the registry names no version to serve".to_owned() } else { desired.because.join("; ") };
+    let because = || {
+        if desired.because.is_empty() {
+            "the registry names no version to serve".to_owned()
+        } else {
+            desired.because.join("; ")
+        }
+    };
     match (&desired.stable, present.release) {
-        (None, Some(_)) if desired.stable_gone && desired.when_stable_goes == WhenStableGoes::Retract => Asked::Intents(vec![Intent::Retract]),
+        (None, Some(_)) if desired.stable_gone && desired.when_stable_goes == WhenStableGoes::Retract => {
+            Asked::Intents(vec![Intent::Retract])
+        }
         (None, _) => Asked::Nothing(because()),
         (Some(stable), _) => Asked::Intents(towards(desired, stable, present)),
     }
@@ -78,7 +86,9 @@ fn towards(desired: &Desired, stable: &Version, present: Present<'_>) -> Vec<Int
         intents.push(put(present.model, stable, Strategy::Single, by_registry(stable), None));
     }
     if let Some(second) = &desired.second {
-        let Intent::Put(mut wanted) = put(present.model, &second.version, second.strategy, by_registry(&second.version), second.steps.clone()) else {
+        let Intent::Put(mut wanted) =
+            put(present.model, &second.version, second.strategy, by_registry(&second.version), second.steps.clone())
+        else {
             return intents;
         };
         wanted.percent = second.percent;
@@ -90,9 +100,15 @@ fn towards(desired: &Desired, stable: &Version, present: Present<'_>) -> Vec<Int
 }
 
 /// Whether a rejected version's alias was set anew since; none where it is not rejected.
+///
+/// By whole seconds, because a rejection is written down in whole seconds: an alias of the same second was set before it.
 fn is_anew(desired: &Desired, version: &Version, rejected: &[Rejected]) -> Option<bool> {
-    let rejected = rejected.iter().find(|rejected| rejected.version == *version)?;
-    Some(desired.set_at.get(version).is_some_and(|at| *at > rejected.at))
+    let rejected_at = rejected
+        .iter()
+        .filter(|rejected| rejected.version == *version)
+        .map(|rejected| rejected.at.as_second())
+        .max()?;
+    Some(desired.set_at.get(version).is_some_and(|at| at.as_second() > rejected_at))
 }
 
 fn rejected<'a>(present: Present<'a>) -> &'a [Rejected] {
@@ -103,7 +119,13 @@ fn rejected<'a>(present: Present<'a>) -> &'a [Rejected] {
     }
 }
 
-fn put(model: &ModelName, version: &Version, strategy: Strategy, by_registry: bool, steps: Option<Vec<Step>>) -> Intent {
+fn put(
+    model: &ModelName,
+    version: &Version,
+    strategy: Strategy,
+    by_registry: bool,
+    steps: Option<Vec<Step>>,
+) -> Intent {
     Intent::Put(Box::new(Wanted {
         model: model.clone(),
         strategy,
@@ -120,4 +142,37 @@ fn put(model: &ModelName, version: &Version, strategy: Strategy, by_registry: bo
         deadline: None,
         by_registry,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Policies;
+    use crate::registry::RegistryState;
+
+    #[test]
+    fn an_alias_of_the_same_second_as_a_rejection_is_not_set_anew() {
+        let text = "apiVersion: kmlflow.dev/v1\nkind: ReleasePolicy\nmetadata: {name: p}\nspec: {models: [\"*\"], release: {environment: e, namespace: n}, stable: {alias: champion}}\n";
+        let (policies, problems) = Policies::parse(&[("p".parse().unwrap(), text.to_owned())]);
+        assert!(problems.is_empty(), "{problems:?}");
+        let model: ModelName = "m".parse().unwrap();
+        let version: Version = "2".parse().unwrap();
+        let anew = |set_at: &str| {
+            let mut state = RegistryState::new(model.clone());
+            let fact =
+                crate::event::RegistryFact::AliasSet { alias: "champion".parse().unwrap(), version: version.clone() };
+            state.apply(&crate::event::RegistryChange { model: model.clone(), at: set_at.parse().unwrap(), fact });
+            let desired = crate::policy::desired(&state, policies.select(&model).unwrap().policy);
+            let rejected = |at: &str| Rejected {
+                version: version.clone(),
+                commit: "0".repeat(40).parse().unwrap(),
+                reason: "rolled back".to_owned(),
+                at: at.parse().unwrap(),
+            };
+            is_anew(&desired, &version, &[rejected("2026-11-23T09:00:00Z"), rejected("2026-11-23T10:00:00Z")])
+        };
+        assert_eq!(anew("2026-11-23T10:00:00.9Z"), Some(false));
+        assert_eq!(anew("2026-11-23T09:30:00Z"), Some(false));
+        assert_eq!(anew("2026-11-23T10:00:01Z"), Some(true));
+    }
 }
