@@ -12,7 +12,12 @@ use crate::release::{Action, EnvVar, Refusal, RefusalKind, Release, Resources, R
 use crate::render;
 
 /// The files of a release that are not what `release.yaml` says was rendered.
-pub(super) fn drifted(repository: &Repository, at: &CommitId, key: &ReleaseKey, release: &Release) -> Result<Vec<String>, GitError> {
+pub(super) fn drifted(
+    repository: &Repository,
+    at: &CommitId,
+    key: &ReleaseKey,
+    release: &Release,
+) -> Result<Vec<String>, GitError> {
     let mut drifted = Vec::new();
     for (name, digest) in &release.rendered.files {
         let bytes = repository.read(at, &format!("{}/{name}", key.directory()))?;
@@ -91,10 +96,17 @@ struct Container {
 /// Reads image, replicas, resources and environment of each predictor back.
 fn read_back_seldon(release: &mut Release, text: &str) {
     let Ok(value) = serde_yaml::from_str::<Value>(text) else { return };
-    let predictors = value.get("spec").and_then(|spec| spec.get("predictors")).and_then(Value::as_sequence).cloned().unwrap_or_default();
+    let predictors = value
+        .get("spec")
+        .and_then(|spec| spec.get("predictors"))
+        .and_then(Value::as_sequence)
+        .cloned()
+        .unwrap_or_default();
     for predictor in predictors {
         let name = predictor.get("name").and_then(Value::as_str).unwrap_or_default();
-        let Some(position) = release.spec.variants.iter().position(|variant| variant.predictor.as_str() == name) else { continue };
+        let Some(position) = release.spec.variants.iter().position(|variant| variant.predictor.as_str() == name) else {
+            continue;
+        };
         let before = release.serving_of(&release.spec.variants[position]);
         let mut serving = before.clone();
         if let Some(replicas) = predictor.get("replicas").and_then(Value::as_u64).and_then(|n| u16::try_from(n).ok()) {
@@ -128,7 +140,8 @@ fn read_back_container(release: &mut Release, position: usize, container: Contai
     // The render adds variables of its own; only those that the release has, or that it could have, are read back.
     let env: Vec<EnvVar> = container.env.into_iter().filter_map(|value| serde_yaml::from_value(value).ok()).collect();
     let known = serving.env.clone().unwrap_or_default();
-    let changed: Vec<EnvVar> = known.iter().map(|one| env.iter().find(|other| other.name == one.name).unwrap_or(one).clone()).collect();
+    let changed: Vec<EnvVar> =
+        known.iter().map(|one| env.iter().find(|other| other.name == one.name).unwrap_or(one).clone()).collect();
     if !changed.is_empty() {
         serving.env = Some(changed);
     }
@@ -152,11 +165,10 @@ fn read_back_route(release: &mut Release, text: &str) {
     let prefix = format!("{}-", release.metadata.name);
     let documents = serde_yaml::Deserializer::from_str(text).filter_map(|document| Value::deserialize(document).ok());
     let routes = documents.filter(|document| document.get("kind").and_then(Value::as_str) == Some("HTTPRoute"));
-    let rules: Vec<Value> = routes
-        .filter_map(|route| route.get("spec")?.get("rules")?.as_sequence().cloned())
-        .flatten()
-        .collect();
-    let main = rules.iter().filter_map(|rule| rule.get("backendRefs")?.as_sequence()).max_by_key(|backends| backends.len());
+    let rules: Vec<Value> =
+        routes.filter_map(|route| route.get("spec")?.get("rules")?.as_sequence().cloned()).flatten().collect();
+    let main =
+        rules.iter().filter_map(|rule| rule.get("backendRefs")?.as_sequence()).max_by_key(|backends| backends.len());
     let Some(main) = main.filter(|main| main.len() > 1) else { return };
     let found: Vec<(Role, u8)> = main
         .iter()
@@ -174,4 +186,3 @@ fn read_back_route(release: &mut Release, text: &str) {
         }
     }
 }
-

@@ -15,8 +15,8 @@ use crate::plan;
 use crate::policy::{self, PolicyDefaults};
 use crate::registry::RegistryState;
 use crate::release::{
-    Action, Change, Files, Intent, Observed, Origin, RELEASE_FILE, Refusal, RefusalKind, RegistryView, Release, ReleasePlan, Restorable,
-    Retracted, Serving, Situation, Target, Wanted,
+    Action, Change, Files, Intent, Observed, Origin, RELEASE_FILE, Refusal, RefusalKind, RegistryView, Release,
+    ReleasePlan, Restorable, Retracted, Serving, Situation, Target, Wanted,
 };
 use crate::render;
 
@@ -40,7 +40,16 @@ pub(super) struct Task {
 impl Task {
     /// What happens to a release by itself.
     pub(super) fn by_itself(key: ReleaseKey, intent: Intent) -> Self {
-        Self { key, intent, guard: Guard::default(), requested_by: None, origin: None, delivery: None, id: new_id(), by_event: false }
+        Self {
+            key,
+            intent,
+            guard: Guard::default(),
+            requested_by: None,
+            origin: None,
+            delivery: None,
+            id: new_id(),
+            by_event: false,
+        }
     }
 }
 
@@ -101,14 +110,16 @@ pub(super) fn propose(ground: &dyn Ground, task: &Task) -> Result<Proposal, GitE
         Ok(situation) => situation,
         Err(refusal) => return Ok(Proposal::Refused(refusal)),
     };
-    let force = task.guard.force && entry.as_ref().is_some_and(|entry| !entry.drifted.is_empty() || entry.invalid.is_some());
+    let force =
+        task.guard.force && entry.as_ref().is_some_and(|entry| !entry.drifted.is_empty() || entry.invalid.is_some());
     match plan::plan(&task.intent, &situation) {
         ReleasePlan::Create(change) => match ground.collision(&task.key, &change.release.spec.target) {
             Some(refusal) => Ok(Proposal::Refused(refusal)),
             None => write(ground, *change, None, situation.retracted.is_some().then(|| task.key.retracted_path())),
         },
         ReleasePlan::Update(change) => write(ground, *change, entry.as_ref(), None),
-        ReleasePlan::Delete(retracted) => Ok(entry.map_or_else(|| Proposal::Nothing("it is not deployed".to_owned()), |entry| delete(&entry, &retracted))),
+        ReleasePlan::Delete(retracted) => Ok(entry
+            .map_or_else(|| Proposal::Nothing("it is not deployed".to_owned()), |entry| delete(&entry, &retracted))),
         ReleasePlan::Nothing(_) if force => match plan::plan(&Intent::Rerender, &situation) {
             ReleasePlan::Update(change) => write(ground, *change, entry.as_ref(), None),
             _ => Ok(Proposal::Nothing("it is already so".to_owned())),
@@ -139,9 +150,10 @@ fn forbidden(ground: &dyn Ground, task: &Task, entry: Option<&Entry>) -> Option<
     }
     let entry = entry.filter(|_| !task.guard.force)?;
     let (what, cure) = match (&entry.invalid, entry.drifted.as_slice()) {
-        (Some(why), _) => {
-            (format!("the `release.yaml` in the repository cannot be used: {why}"), "correct it by a push, or write over it with `--force`")
-        }
+        (Some(why), _) => (
+            format!("the `release.yaml` in the repository cannot be used: {why}"),
+            "correct it by a push, or write over it with `--force`",
+        ),
         (None, []) => return None,
         (None, files) => (
             format!("changed by hand: {}", files.join(", ")),
@@ -152,7 +164,11 @@ fn forbidden(ground: &dyn Ground, task: &Task, entry: Option<&Entry>) -> Option<
 }
 
 /// Puts together what the plan is made from.
-pub(super) fn situation(ground: &dyn Ground, task: &Task, entry: Option<&Entry>) -> Result<Result<Situation, Refusal>, GitError> {
+pub(super) fn situation(
+    ground: &dyn Ground,
+    task: &Task,
+    entry: Option<&Entry>,
+) -> Result<Result<Situation, Refusal>, GitError> {
     let shared = ground.shared();
     let environment = match shared.environment(&task.key.environment) {
         Ok(environment) => environment,
@@ -168,7 +184,8 @@ pub(super) fn situation(ground: &dyn Ground, task: &Task, entry: Option<&Entry>)
     let policies = ground.policies();
     let wanted = if let Intent::Put(wanted) = &task.intent { Some(wanted.as_ref()) } else { None };
     let model = wanted.map(|wanted| &wanted.model).or_else(|| entry.map(|entry| &entry.release.spec.model));
-    let defaults = model.and_then(|model| policies.policies.select(model)).map(|selection| selection.policy.spec.defaults.clone());
+    let defaults =
+        model.and_then(|model| policies.policies.select(model)).map(|selection| selection.policy.spec.defaults.clone());
     let default_images = match images(ground, wanted, defaults.as_ref()) {
         Ok(images) => images,
         Err(refusal) => return Ok(Err(refusal)),
@@ -199,18 +216,27 @@ pub(super) fn situation(ground: &dyn Ground, task: &Task, entry: Option<&Entry>)
 }
 
 /// The images of versions for which the request names none: the version's tag before the policy's default.
-fn images(ground: &dyn Ground, wanted: Option<&Wanted>, defaults: Option<&PolicyDefaults>) -> Result<IndexMap<Version, String>, Refusal> {
+fn images(
+    ground: &dyn Ground,
+    wanted: Option<&Wanted>,
+    defaults: Option<&PolicyDefaults>,
+) -> Result<IndexMap<Version, String>, Refusal> {
     /// The tag by which a version names its image.
     const IMAGE_TAG: &str = "serving_image";
     let mut images = IndexMap::new();
     let Some(wanted) = wanted else { return Ok(images) };
     let state = ground.registry_of(&wanted.model);
     for arm in wanted.arms.iter().chain(&wanted.stable) {
-        let tagged = state.as_ref().and_then(|state| state.tag(&arm.version, IMAGE_TAG)).filter(|image| !image.is_empty());
+        let tagged =
+            state.as_ref().and_then(|state| state.tag(&arm.version, IMAGE_TAG)).filter(|image| !image.is_empty());
         let image = match (tagged, defaults) {
             (Some(image), _) => Some(image.to_owned()),
-            (None, Some(defaults)) => policy::image_for(defaults, &wanted.model, &arm.version)
-                .map_err(|error| Refusal::invalid(error.to_string(), "correct `defaults.image` of the policy, or name `image` in the request"))?,
+            (None, Some(defaults)) => policy::image_for(defaults, &wanted.model, &arm.version).map_err(|error| {
+                Refusal::invalid(
+                    error.to_string(),
+                    "correct `defaults.image` of the policy, or name `image` in the request",
+                )
+            })?,
             (None, None) => None,
         };
         if let Some(image) = image {
@@ -259,7 +285,12 @@ pub(super) fn retracted(ground: &dyn Ground, key: &ReleaseKey) -> Result<Option<
     Ok(text.map(|text| serde_yaml::from_slice(&text).unwrap_or_default()))
 }
 
-fn write(ground: &dyn Ground, change: Change, before: Option<&Entry>, retracted_path: Option<String>) -> Result<Proposal, GitError> {
+fn write(
+    ground: &dyn Ground,
+    change: Change,
+    before: Option<&Entry>,
+    retracted_path: Option<String>,
+) -> Result<Proposal, GitError> {
     let Change { mut release, action, summary, body, files, more } = change;
     let subject = release.clone();
     let key = release.key();
@@ -269,7 +300,9 @@ fn write(ground: &dyn Ground, change: Change, before: Option<&Entry>, retracted_
                 Ok(manifests) => manifests,
                 Err(refusal) => return Ok(Proposal::Refused(refusal)),
             };
-            if let Some(refusal) = before.and_then(|before| restarts(&before.release, &release, &manifests.pods, action)) {
+            if let Some(refusal) =
+                before.and_then(|before| restarts(&before.release, &release, &manifests.pods, action))
+            {
                 return Ok(Proposal::Refused(refusal));
             }
             render::finish(&mut release, &manifests, &ground.shared().settings.templates);
@@ -277,12 +310,26 @@ fn write(ground: &dyn Ground, change: Change, before: Option<&Entry>, retracted_
         }
         Files::Restore(commit) => match restored(ground.shared(), &key, &commit, &mut release)? {
             Some(files) => files,
-            None => return Ok(Proposal::Refused(Refusal::conflict(format!("the files of commit {commit} are gone"), "`kmlflow history NAME` shows the states"))),
+            None => {
+                return Ok(Proposal::Refused(Refusal::conflict(
+                    format!("the files of commit {commit} are gone"),
+                    "`kmlflow history NAME` shows the states",
+                )));
+            }
         },
     };
     let mut edits = edits(&key, &release, files, before.map(|before| before.release.as_ref()));
     edits.extend(retracted_path.map(|path| Edit { path, content: None }));
-    Ok(Proposal::Write(Box::new(Write { edits, after: Some(release), subject, action, summary, body, created: before.is_none(), more })))
+    Ok(Proposal::Write(Box::new(Write {
+        edits,
+        after: Some(release),
+        subject,
+        action,
+        summary,
+        body,
+        created: before.is_none(),
+        more,
+    })))
 }
 
 /// Renders, and counts how long that takes.
@@ -294,7 +341,12 @@ pub(super) fn render(shared: &Shared, release: &Release) -> Result<render::Manif
 }
 
 /// The files of an older commit, byte for byte; `release` gets the digests that belong to them.
-fn restored(shared: &Shared, key: &ReleaseKey, commit: &CommitId, release: &mut Release) -> Result<Option<Vec<(String, Vec<u8>)>>, GitError> {
+fn restored(
+    shared: &Shared,
+    key: &ReleaseKey,
+    commit: &CommitId,
+    release: &mut Release,
+) -> Result<Option<Vec<(String, Vec<u8>)>>, GitError> {
     let Some(older) = restorable(shared, key, commit)? else { return Ok(None) };
     release.rendered = older.release.rendered;
     let mut files = Vec::new();
@@ -308,7 +360,12 @@ fn restored(shared: &Shared, key: &ReleaseKey, commit: &CommitId, release: &mut 
 }
 
 /// The document, its files, and the removal of those that are no longer rendered.
-pub(super) fn edits(key: &ReleaseKey, release: &Release, files: Vec<(String, Vec<u8>)>, before: Option<&Release>) -> Vec<Edit> {
+pub(super) fn edits(
+    key: &ReleaseKey,
+    release: &Release,
+    files: Vec<(String, Vec<u8>)>,
+    before: Option<&Release>,
+) -> Vec<Edit> {
     let directory = key.directory();
     let at = |name: &str| format!("{directory}/{name}");
     let kept: HashSet<String> = files.iter().map(|(name, _)| name.clone()).collect();
@@ -320,13 +377,27 @@ pub(super) fn edits(key: &ReleaseKey, release: &Release, files: Vec<(String, Vec
 }
 
 /// Why the change must not be: newer templates would restart the pods of a predictor that only stays.
-fn restarts(before: &Release, after: &Release, pods: &IndexMap<PredictorName, crate::names::Digest>, action: Action) -> Option<Refusal> {
-    let may_restart =
-        matches!(action, Action::Create | Action::Update | Action::Render | Action::Adopt | Action::Rollback | Action::Abort | Action::Retract);
+fn restarts(
+    before: &Release,
+    after: &Release,
+    pods: &IndexMap<PredictorName, crate::names::Digest>,
+    action: Action,
+) -> Option<Refusal> {
+    let may_restart = matches!(
+        action,
+        Action::Create
+            | Action::Update
+            | Action::Render
+            | Action::Adopt
+            | Action::Rollback
+            | Action::Abort
+            | Action::Retract
+    );
     if may_restart {
         return None;
     }
-    let restarted = before.rendered.pods.iter().find(|(predictor, digest)| pods.get(*predictor).is_some_and(|new| new != *digest));
+    let restarted =
+        before.rendered.pods.iter().find(|(predictor, digest)| pods.get(*predictor).is_some_and(|new| new != *digest));
     let (predictor, _) = restarted?;
     let Release { metadata, .. } = after;
     Some(Refusal {

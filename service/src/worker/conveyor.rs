@@ -178,7 +178,13 @@ impl Conveyor {
     }
 
     /// Takes over what a turn has done and gives back every delivery whose outcome is new, replaced ones included.
-    pub(super) fn take_over(&mut self, shared: &Shared, done: &mut Done, ticks: &[ReleaseKey], now: Timestamp) -> Vec<Settlement> {
+    pub(super) fn take_over(
+        &mut self,
+        shared: &Shared,
+        done: &mut Done,
+        ticks: &[ReleaseKey],
+        now: Timestamp,
+    ) -> Vec<Settlement> {
         self.known.clone_from(&done.harvest.tip);
         self.failures = 0;
         self.not_before = None;
@@ -244,7 +250,8 @@ impl Conveyor {
     /// When a parked delivery is tried again by itself: once what is in Git counts as applied.
     fn wake_parked(&mut self, shared: &Shared, key: &ReleaseKey, now: Timestamp) {
         let (Some(entry), Ok(environment)) = (shared.entry(key), shared.environment(&key.environment)) else { return };
-        let at = entry.release.rollout.since.saturating_add(environment.blind_delay.as_signed()).unwrap_or(Timestamp::MAX);
+        let at =
+            entry.release.rollout.since.saturating_add(environment.blind_delay.as_signed()).unwrap_or(Timestamp::MAX);
         if at > now {
             self.agenda.at(at, key);
         }
@@ -268,7 +275,9 @@ impl Conveyor {
                 Some(Decision::Done) | None => None,
             };
             match reason {
-                Some((reason, until)) => waits.insert(key.clone(), super::shared::Waits { reason: Some(reason), until }),
+                Some((reason, until)) => {
+                    waits.insert(key.clone(), super::shared::Waits { reason: Some(reason), until })
+                }
                 None => waits.remove(key),
             };
         }
@@ -319,7 +328,9 @@ fn turn_start(turn: &Turn<'_>) -> Timestamp {
 /// Whether a delivery takes the place of an older one that waits for the same release.
 fn replaces(delivery: &Delivery, settled: &Settled) -> bool {
     let asks_for_a_state = match &delivery.event {
-        Event::Requested(requested) => !matches!(requested.intent, Intent::Pause | Intent::Resume | Intent::Weights(_) | Intent::Rerender),
+        Event::Requested(requested) => {
+            !matches!(requested.intent, Intent::Pause | Intent::Resume | Intent::Weights(_) | Intent::Rerender)
+        }
         Event::RegistryChanged(_) => settled.state == DeliveryState::Applied,
         Event::Ignored { .. } => false,
     };
@@ -352,4 +363,3 @@ pub(super) fn show(shared: &Shared, harvest: &Harvest) {
     let mut known = write(&shared.registry);
     known.extend(registry.iter().map(|(model, state)| (model.clone(), Arc::clone(state))));
 }
-

@@ -24,7 +24,11 @@ pub(super) type DoneBefore = HashMap<String, (ReleaseKey, CommitId)>;
 ///
 /// # Errors
 /// The repository fails in a way that may pass; what concerns this delivery alone is a refusal.
-pub(super) fn settle(turn: &mut Turn<'_>, delivery: Delivery, done_before: &DoneBefore) -> Result<Settlement, GitError> {
+pub(super) fn settle(
+    turn: &mut Turn<'_>,
+    delivery: Delivery,
+    done_before: &DoneBefore,
+) -> Result<Settlement, GitError> {
     let done = done_before.get(delivery.id.as_str());
     let settled = match &delivery.event {
         Event::Ignored { reason } => Ok((Settled::ignored(reason.clone()), Keep::No)),
@@ -32,13 +36,16 @@ pub(super) fn settle(turn: &mut Turn<'_>, delivery: Delivery, done_before: &Done
             Some((key, commit)) => Ok((Settled::applied(key.clone(), commit.clone(), false, None), Keep::No)),
             None => request(turn, &delivery, requested),
         },
-        Event::RegistryChanged(change) => registry_changed(turn, &delivery, change, done.map(|(_, commit)| commit.clone())),
+        Event::RegistryChanged(change) => {
+            registry_changed(turn, &delivery, change, done.map(|(_, commit)| commit.clone()))
+        }
     };
     let (settled, keep) = match settled {
         Ok(settled) => settled,
-        Err(error @ (GitError::UnknownCommit(_) | GitError::InvalidPath(_))) => {
-            (Settled::refused(None, Refusal::invalid(error.to_string(), "correct the request and send it again")), Keep::No)
-        }
+        Err(error @ (GitError::UnknownCommit(_) | GitError::InvalidPath(_))) => (
+            Settled::refused(None, Refusal::invalid(error.to_string(), "correct the request and send it again")),
+            Keep::No,
+        ),
         Err(error) => return Err(error),
     };
     Ok(Settlement { delivery, settled, keep })
@@ -89,13 +96,17 @@ fn conclude(delivery: &Delivery, key: &ReleaseKey, carried: Carried, before: Opt
             None => (Settled::unchanged(key, reason), Keep::No),
         },
         Carried::Refused(refusal) => (Settled::refused(Some(key), refusal), Keep::No),
-        Carried::Waits { reason, commit } => (Settled::waits(Some(key.clone()), reason, commit.or(before)), Keep::Parked(key)),
+        Carried::Waits { reason, commit } => {
+            (Settled::waits(Some(key.clone()), reason, commit.or(before)), Keep::Parked(key))
+        }
         Carried::NextTurn { commit } => {
-            let waits_for = delivery.verdict.waits_for.clone().unwrap_or_else(|| "the push of the phase before".to_owned());
+            let waits_for =
+                delivery.verdict.waits_for.clone().unwrap_or_else(|| "the push of the phase before".to_owned());
             (Settled::waits(Some(key), waits_for, commit.or(before)), Keep::NextTurn)
         }
         Carried::Storm => {
-            let reason = format!("as many releases as allowed were newly made in `{}` within a minute", key.environment);
+            let reason =
+                format!("as many releases as allowed were newly made in `{}` within a minute", key.environment);
             (Settled::waits(Some(key), reason, before), Keep::Storm)
         }
     }
@@ -103,7 +114,10 @@ fn conclude(delivery: &Delivery, key: &ReleaseKey, carried: Carried, before: Opt
 
 fn held(turn: &Turn<'_>, key: &ReleaseKey) -> Option<(Settled, Keep)> {
     let hold = turn.shared.hold_of(&key.environment)?;
-    let what = hold.environment.as_ref().map_or_else(|| "everything".to_owned(), |environment| format!("environment `{environment}`"));
+    let what = hold
+        .environment
+        .as_ref()
+        .map_or_else(|| "everything".to_owned(), |environment| format!("environment `{environment}`"));
     Some((Settled::waits(Some(key.clone()), format!("{what} is held: {}", hold.reason), None), Keep::Held))
 }
 
@@ -126,7 +140,12 @@ fn registry_changed(
         return Ok(held);
     }
     remember(turn, before, state);
-    let event = RegistryEvent { delivery, model: &change.model, policy: selection.policy, done: done.or_else(|| delivery.verdict.commit.clone()) };
+    let event = RegistryEvent {
+        delivery,
+        model: &change.model,
+        policy: selection.policy,
+        done: done.or_else(|| delivery.verdict.commit.clone()),
+    };
     event.carry_out(turn, &wanted)
 }
 
@@ -166,11 +185,18 @@ impl RegistryEvent<'_> {
                 Ok((settled, keep))
             }
             Asked::Stands(reason) => Ok((self.unchanged(key, reason), Keep::No)),
-            Asked::Nothing(reason) => Ok((Settled::ignored(format!("policy `{}`: {reason}", self.policy.metadata.name)), Keep::No)),
+            Asked::Nothing(reason) => {
+                Ok((Settled::ignored(format!("policy `{}`: {reason}", self.policy.metadata.name)), Keep::No))
+            }
         }
     }
 
-    fn one_after_the_other(&self, turn: &mut Turn<'_>, desired: &Desired, intents: Vec<Intent>) -> Result<(Settled, Keep), GitError> {
+    fn one_after_the_other(
+        &self,
+        turn: &mut Turn<'_>,
+        desired: &Desired,
+        intents: Vec<Intent>,
+    ) -> Result<(Settled, Keep), GitError> {
         let key = &desired.key;
         let id = new_id();
         let mut done = self.done.clone();
@@ -198,7 +224,12 @@ impl RegistryEvent<'_> {
                 }
                 Carried::Unchanged(reason) => said = reason,
                 // What was done stands; the rest is for a person.
-                Carried::Refused(refusal) => return Ok((Settled { created: was_created, ..Settled::refused(Some(key.clone()), refusal) }, Keep::No)),
+                Carried::Refused(refusal) => {
+                    return Ok((
+                        Settled { created: was_created, ..Settled::refused(Some(key.clone()), refusal) },
+                        Keep::No,
+                    ));
+                }
                 other => return Ok(conclude(self.delivery, key, other, done)),
             }
         }

@@ -28,7 +28,10 @@ impl Ring {
     /// An empty ring. Ids begin at the present time in microseconds, so that they rise over a restart too.
     pub(super) fn new(now: jiff::Timestamp) -> Self {
         let newest = u64::try_from(now.as_microsecond()).unwrap_or(0);
-        Self { state: Arc::new(Mutex::new(State { notices: VecDeque::new(), newest })), newest: watch::Sender::new(newest) }
+        Self {
+            state: Arc::new(Mutex::new(State { notices: VecDeque::new(), newest })),
+            newest: watch::Sender::new(newest),
+        }
     }
 
     /// Adds a notice and wakes the readers.

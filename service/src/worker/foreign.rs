@@ -32,7 +32,9 @@ pub(super) fn touched(shared: &Shared, from: &CommitId, entries: &[LogEntry]) ->
             if ours {
                 found.remove(&key);
             } else {
-                found.entry(key).or_insert_with(|| Touched { base: before.clone(), by: crate::names::shown(&entry.author.name) });
+                found
+                    .entry(key)
+                    .or_insert_with(|| Touched { base: before.clone(), by: crate::names::shown(&entry.author.name) });
             }
         }
         before = entry.commit.clone();
@@ -48,7 +50,9 @@ pub(super) fn take_in(turn: &mut Turn<'_>, key: &ReleaseKey, touched: &Touched) 
         turn.remove(key);
         return Ok(());
     };
-    let before = known_before(turn.shared, key, touched)?;
+    // Where Git's own is not readable either, the last one that was counts.
+    let before = known_before(turn.shared, key, touched)?
+        .or_else(|| turn.entry(key).map(|entry| Release::clone(&entry.release)));
     match checked(key, &String::from_utf8_lossy(&text)) {
         Ok(release) => changed(turn, key, release, before, touched),
         Err(why) => invalid(turn, key, before, why),
@@ -60,7 +64,8 @@ fn known_before(shared: &Shared, key: &ReleaseKey, touched: &Touched) -> Result<
     Ok(apply::restorable(shared, key, &touched.base)?.map(|found| found.release))
 }
 
-fn checked(key: &ReleaseKey, text: &str) -> Result<Release, String> {
+/// Reads a document that lies where this release's does.
+pub(super) fn checked(key: &ReleaseKey, text: &str) -> Result<Release, String> {
     let release = Release::parse(text)?;
     if release.key() != *key {
         return Err(format!("its metadata name the release `{}`", release.key()));
@@ -68,7 +73,13 @@ fn checked(key: &ReleaseKey, text: &str) -> Result<Release, String> {
     Ok(release)
 }
 
-fn changed(turn: &mut Turn<'_>, key: &ReleaseKey, mut release: Release, before: Option<Release>, touched: &Touched) -> Result<(), GitError> {
+fn changed(
+    turn: &mut Turn<'_>,
+    key: &ReleaseKey,
+    mut release: Release,
+    before: Option<Release>,
+    touched: &Touched,
+) -> Result<(), GitError> {
     let mut notes = Vec::new();
     let mut is_overridden = false;
     if let Some(before) = &before {
@@ -131,8 +142,10 @@ fn changed(turn: &mut Turn<'_>, key: &ReleaseKey, mut release: Release, before: 
 fn invalid(turn: &mut Turn<'_>, key: &ReleaseKey, before: Option<Release>, why: String) -> Result<(), GitError> {
     let why = crate::names::shown(&why);
     tracing::warn!(release.key = %key, "The `release.yaml` of `{key}` cannot be used: {why}; its rendered files stay in force");
-    match before.or_else(|| turn.entry(key).map(|entry| Release::clone(&entry.release))) {
-        Some(release) => entry(turn, key, release, State { drifted: Vec::new(), notes: Vec::new(), invalid: Some(why) }),
+    match before {
+        Some(release) => {
+            entry(turn, key, release, State { drifted: Vec::new(), notes: Vec::new(), invalid: Some(why) })
+        }
         // Nothing is known that it could be shown as; the log says it.
         None => Ok(()),
     }

@@ -11,8 +11,8 @@ use super::read;
 use super::settlement::Settled;
 use super::shared::{Shared, not_deployed, read as locked, store_fault, write};
 use super::{
-    Accounts, Answer, ClusterDiff, DeliveryView, Done, EnvironmentView, Fault, HistoryEntry, HoldView, Page, PolicyVerdict, Preview,
-    ReleaseFilter, ReleaseView, RerenderSelection, Rerendered, Subscription, TimelineEntry,
+    Accounts, Answer, ClusterDiff, DeliveryView, Done, EnvironmentView, Fault, HistoryEntry, HoldView, Page,
+    PolicyVerdict, Preview, ReleaseFilter, ReleaseView, RerenderSelection, Rerendered, Subscription, TimelineEntry,
 };
 use super::{preview, rerender};
 use crate::event::{Delivery, DeliveryState, Event, NewDelivery, Requested, Source};
@@ -103,7 +103,13 @@ impl Handle {
         let body = serde_json::to_string(&request).map_err(|_| Fault::Internal)?;
         let received_at = self.shared.clock.now_exact();
         let event = Event::Requested(Box::new(request));
-        match self.shared.store.accept(NewDelivery { source: Source::Api, id, received_at, body, event }).await.map_err(store_fault)? {
+        match self
+            .shared
+            .store
+            .accept(NewDelivery { source: Source::Api, id, received_at, body, event })
+            .await
+            .map_err(store_fault)?
+        {
             Accepted::New(delivery) | Accepted::Again(delivery) => Ok(delivery),
             Accepted::Repeat { .. } => Err(Fault::Internal),
             Accepted::Full => Err(inbox_full()),
@@ -122,7 +128,14 @@ impl Handle {
                 let release = read::view(&self.shared, key);
                 let commit = verdict.commit.or_else(|| release.as_ref().map(|view| view.commit.clone()));
                 let changed = state == DeliveryState::Applied;
-                Ok(Answer::Done(Box::new(Done { release, key: key.clone(), commit, changed, created, reason: verdict.reason })))
+                Ok(Answer::Done(Box::new(Done {
+                    release,
+                    key: key.clone(),
+                    commit,
+                    changed,
+                    created,
+                    reason: verdict.reason,
+                })))
             }
         }
     }
@@ -161,7 +174,12 @@ impl Handle {
     ///
     /// # Errors
     /// There never was such a release, or the store fails.
-    pub async fn history(&self, key: &ReleaseKey, before: Option<CommitId>, limit: Option<u32>) -> Result<Page<HistoryEntry>, Fault> {
+    pub async fn history(
+        &self,
+        key: &ReleaseKey,
+        before: Option<CommitId>,
+        limit: Option<u32>,
+    ) -> Result<Page<HistoryEntry>, Fault> {
         read::history(&self.shared, key, before, limit).await
     }
 
@@ -169,7 +187,11 @@ impl Handle {
     ///
     /// # Errors
     /// It is not deployed, or was not at that commit.
-    pub async fn manifests(&self, key: &ReleaseKey, commit: Option<CommitId>) -> Result<IndexMap<String, String>, Fault> {
+    pub async fn manifests(
+        &self,
+        key: &ReleaseKey,
+        commit: Option<CommitId>,
+    ) -> Result<IndexMap<String, String>, Fault> {
         let key = key.clone();
         self.shared.blocking(move |shared| read::manifests(shared, &key, commit)).await
     }
@@ -213,7 +235,9 @@ impl Handle {
     /// There is none, or the store fails.
     pub async fn redeliver(&self, id: &str) -> Result<DeliveryView, Fault> {
         let number = read::delivery(&self.shared, id).await?.number;
-        let Some(delivery) = self.shared.store.redeliver(number).await.map_err(store_fault)? else { return Err(read::no_delivery(id).into()) };
+        let Some(delivery) = self.shared.store.redeliver(number).await.map_err(store_fault)? else {
+            return Err(read::no_delivery(id).into());
+        };
         self.shared.inbox.push(delivery.clone());
         Ok(delivery.into())
     }
@@ -222,11 +246,17 @@ impl Handle {
     ///
     /// # Errors
     /// The environment is not configured, or the store fails.
-    pub async fn hold(&self, environment: Option<EnvironmentName>, reason: &str, by: &str) -> Result<Vec<HoldView>, Fault> {
+    pub async fn hold(
+        &self,
+        environment: Option<EnvironmentName>,
+        reason: &str,
+        by: &str,
+    ) -> Result<Vec<HoldView>, Fault> {
         if let Some(name) = &environment {
             self.shared.environment(name)?;
         }
-        let hold = Hold { environment, reason: reason.to_owned(), by: Some(by.to_owned()), since: self.shared.clock.now() };
+        let hold =
+            Hold { environment, reason: reason.to_owned(), by: Some(by.to_owned()), since: self.shared.clock.now() };
         self.shared.store.hold(hold).await.map_err(store_fault)?;
         self.holds_changed().await
     }
@@ -238,7 +268,8 @@ impl Handle {
     pub async fn unhold(&self, environment: Option<EnvironmentName>, by: &str) -> Result<Vec<HoldView>, Fault> {
         let was_held = self.shared.store.unhold(environment.as_ref()).await.map_err(store_fault)?;
         if !was_held {
-            let reason = environment.map_or_else(|| "nothing is held".to_owned(), |name| format!("environment `{name}` is not held"));
+            let reason = environment
+                .map_or_else(|| "nothing is held".to_owned(), |name| format!("environment `{name}` is not held"));
             return Err(Refusal::conflict(reason, "`kmlflow get` shows what a release waits for").into());
         }
         tracing::info!("A hold was lifted by {by}");
@@ -264,7 +295,12 @@ impl Handle {
     ///
     /// # Errors
     /// A release that was named is not deployed.
-    pub async fn rerender(&self, selection: RerenderSelection, dry_run: bool, by: &str) -> Result<Vec<Rerendered>, Fault> {
+    pub async fn rerender(
+        &self,
+        selection: RerenderSelection,
+        dry_run: bool,
+        by: &str,
+    ) -> Result<Vec<Rerendered>, Fault> {
         rerender::rerender(self, &self.shared, selection, dry_run, by).await
     }
 

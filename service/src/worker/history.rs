@@ -62,7 +62,13 @@ pub(super) fn walk(repository: &Repository, entries: &[LogEntry], author: &Autho
 }
 
 /// The row of one commit. A commit of somebody else has no release id, which marks the release as one to be looked at.
-fn row(entry: &LogEntry, key: &ReleaseKey, release: &Release, phase: Option<Phase>, author: &Author) -> Option<IndexedCommit> {
+fn row(
+    entry: &LogEntry,
+    key: &ReleaseKey,
+    release: &Release,
+    phase: Option<Phase>,
+    author: &Author,
+) -> Option<IndexedCommit> {
     let ours = is_ours(entry, author);
     let action = trailer(entry, "Action").filter(|_| ours).and_then(|text| serde_json::from_value(text.into()).ok());
     let subject = entry.message.lines().next().unwrap_or_default();
@@ -75,7 +81,11 @@ fn row(entry: &LogEntry, key: &ReleaseKey, release: &Release, phase: Option<Phas
         phase,
         at: entry.at,
         release_id: trailer(entry, "Release-Id").filter(|_| ours).unwrap_or_default().to_owned(),
-        requested_by: if ours { trailer(entry, "Requested-By").map(str::to_owned) } else { Some(crate::names::shown(&entry.author.name)) },
+        requested_by: if ours {
+            trailer(entry, "Requested-By").map(str::to_owned)
+        } else {
+            Some(crate::names::shown(&entry.author.name))
+        },
         delivery_id: trailer(entry, "Delivery-Id").filter(|_| ours).map(str::to_owned),
         subject: crate::names::shown(subject.split_once("): ").filter(|_| ours).map_or(subject, |(_, what)| what)),
     })
@@ -93,7 +103,11 @@ pub(super) fn settled(shared: &Shared, key: &ReleaseKey, rows: &[IndexedCommit])
 }
 
 /// The newest document of a release that could be read, where the one at the tip cannot.
-pub(super) fn last_valid(repository: &Repository, key: &ReleaseKey, commits: &[CommitId]) -> Result<Option<(CommitId, Release)>, GitError> {
+pub(super) fn last_valid(
+    repository: &Repository,
+    key: &ReleaseKey,
+    commits: &[CommitId],
+) -> Result<Option<Release>, GitError> {
     let path = format!("{}/{RELEASE_FILE}", key.directory());
     for commit in commits {
         let text = match repository.read(commit, &path) {
@@ -101,7 +115,7 @@ pub(super) fn last_valid(repository: &Repository, key: &ReleaseKey, commits: &[C
             other => other?,
         };
         if let Some(release) = text.and_then(|text| Release::parse(&String::from_utf8_lossy(&text)).ok()) {
-            return Ok(Some((commit.clone(), release)));
+            return Ok(Some(release));
         }
     }
     Ok(None)

@@ -132,7 +132,9 @@ impl Index {
         }
         let longer = at(&format!("{name}-"));
         let begins = |place: &Place| place.0 == longer.0 && place.1 == longer.1 && place.2.starts_with(&longer.2);
-        found.extend(self.places.range(longer.clone()..).take_while(|(place, _)| begins(place)).flat_map(|(_, keys)| keys));
+        found.extend(
+            self.places.range(longer.clone()..).take_while(|(place, _)| begins(place)).flat_map(|(_, keys)| keys),
+        );
         found
     }
 

@@ -31,7 +31,12 @@ impl DataDirLock {
     pub fn take(data_dir: &Path) -> Result<Self, LockError> {
         let unusable = |error: std::io::Error| LockError::Unusable(error.kind());
         std::fs::create_dir_all(data_dir).map_err(unusable)?;
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(data_dir.join(LOCK_FILE)).map_err(unusable)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(data_dir.join(LOCK_FILE))
+            .map_err(unusable)?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(LockError::Taken),

@@ -65,16 +65,31 @@ impl Metrics {
     fn register(&mut self) {
         let registry = &mut self.registry;
         registry.register("deliveries", "Deliveries by door and outcome", self.deliveries.clone());
-        registry.register_with_unit("delivery_duration", "From arrival to outcome", Unit::Seconds, self.delivery_duration.clone());
+        registry.register_with_unit(
+            "delivery_duration",
+            "From arrival to outcome",
+            Unit::Seconds,
+            self.delivery_duration.clone(),
+        );
         registry.register("inbox_depth", "Deliveries in the inbox by state", self.inbox_depth.clone());
         registry.register("releases", "Releases that are deployed", self.releases.clone());
         registry.register("release_weight_ratio", "Share of the answers that a predictor gives", self.weight.clone());
         registry.register("release_changed_timestamp_seconds", "When a release was last changed", self.changed.clone());
         registry.register("commits", "Commits by what they do", self.commits.clone());
-        registry.register_with_unit("push_duration", "From the first object to the moved branch", Unit::Seconds, self.push_duration.clone());
+        registry.register_with_unit(
+            "push_duration",
+            "From the first object to the moved branch",
+            Unit::Seconds,
+            self.push_duration.clone(),
+        );
         registry.register("push", "Pushes by outcome", self.pushes.clone());
         registry.register("pushed_releases_per_push", "Releases that one push changed", self.pushed_releases.clone());
-        registry.register_with_unit("render_duration", "Rendering and checking one release", Unit::Seconds, self.render_duration.clone());
+        registry.register_with_unit(
+            "render_duration",
+            "Rendering and checking one release",
+            Unit::Seconds,
+            self.render_duration.clone(),
+        );
         registry.register_with_unit("sync_duration", "From commit to live", Unit::Seconds, self.sync_duration.clone());
         registry.register("rollout_decisions", "Steps that were decided without a person", self.decisions.clone());
         registry.register("sweep_differences", "Differences that a sweep found", self.sweep_differences.clone());
@@ -82,7 +97,9 @@ impl Metrics {
 
     /// Counts the end of a delivery.
     pub(super) fn settled(&self, source: Source, outcome: &'static str, took: Option<Duration>) {
-        self.deliveries.get_or_create(&vec![("source", source.as_str().to_owned()), ("outcome", outcome.to_owned())]).inc();
+        self.deliveries
+            .get_or_create(&vec![("source", source.as_str().to_owned()), ("outcome", outcome.to_owned())])
+            .inc();
         if let Some(took) = took {
             self.delivery_duration.observe(took.as_secs_f64());
         }
@@ -115,7 +132,9 @@ impl Metrics {
     pub(super) fn set(&self, state: Present) {
         let Present { inbox, releases } = state;
         for (state, count) in inbox {
-            self.inbox_depth.get_or_create(&vec![("state", state.to_owned())]).set(i64::try_from(count).unwrap_or(i64::MAX));
+            self.inbox_depth
+                .get_or_create(&vec![("state", state.to_owned())])
+                .set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         self.releases.clear();
         self.weight.clear();

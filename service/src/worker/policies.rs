@@ -20,7 +20,11 @@ pub(super) struct Read {
 }
 
 /// Reads the policies of a commit; `remembered` are the last texts that parsed.
-pub(super) fn read(repository: &Repository, at: &CommitId, remembered: &[(PolicyName, String)]) -> Result<Read, GitError> {
+pub(super) fn read(
+    repository: &Repository,
+    at: &CommitId,
+    remembered: &[(PolicyName, String)],
+) -> Result<Read, GitError> {
     let mut in_force = Vec::new();
     let mut good = Vec::new();
     let mut problems = Vec::new();

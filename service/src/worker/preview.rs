@@ -59,7 +59,8 @@ pub(super) fn preview(shared: &Shared, requested: &Requested) -> Result<Preview,
     let Requested { key, intent, guard, requested_by } = requested.clone();
     let ground = Now { shared, tip: shared.repository.tip().map_err(git_fault)? };
     let who = requested_by.or_else(|| Some("somebody".to_owned()));
-    let task = Task { key, intent, guard, requested_by: who, origin: None, delivery: None, id: new_id(), by_event: false };
+    let task =
+        Task { key, intent, guard, requested_by: who, origin: None, delivery: None, id: new_id(), by_event: false };
     match propose(&ground, &task).map_err(git_fault)? {
         Proposal::Write(write) => shown(&ground, &task.key, *write).map_err(git_fault),
         Proposal::Nothing(summary) => Ok(unchanged(summary)),
@@ -93,7 +94,11 @@ fn shown(ground: &Now<'_>, key: &ReleaseKey, write: Write) -> Result<Preview, Gi
 fn before(ground: &Now<'_>, path: &str) -> Result<Vec<(String, Option<String>)>, GitError> {
     let repository = &ground.shared.repository;
     let files = repository.list(&ground.tip, path).unwrap_or_default();
-    let paths = if files.is_empty() { vec![path.to_owned()] } else { files.iter().map(|(name, _)| format!("{path}/{name}")).collect() };
+    let paths = if files.is_empty() {
+        vec![path.to_owned()]
+    } else {
+        files.iter().map(|(name, _)| format!("{path}/{name}")).collect()
+    };
     let text = |path: String| {
         let bytes = repository.read(&ground.tip, &path)?;
         Ok((path, bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())))
@@ -107,7 +112,8 @@ fn unified(path: &str, before: Option<&str>, after: Option<&str>) -> String {
     if old == new {
         return String::new();
     }
-    let name = |side: &str, text: Option<&str>| if text.is_some() { format!("{side}/{path}") } else { "/dev/null".to_owned() };
+    let name =
+        |side: &str, text: Option<&str>| if text.is_some() { format!("{side}/{path}") } else { "/dev/null".to_owned() };
     TextDiff::from_lines(old, new).unified_diff().header(&name("a", before), &name("b", after)).to_string()
 }
 
@@ -123,7 +129,16 @@ pub(super) fn policy_test(
     let mut warnings = set.problems.clone();
     let Some(selection) = set.policies.select(&model) else {
         let because = vec![format!("no policy speaks for the model `{model}`")];
-        return PolicyVerdict { model, policy: None, release: None, stable: None, second: None, request: None, because, warnings };
+        return PolicyVerdict {
+            model,
+            policy: None,
+            release: None,
+            stable: None,
+            second: None,
+            request: None,
+            because,
+            warnings,
+        };
     };
     warnings.extend(selection.warning);
     let Desired { key, policy, stable, second, request, because, .. } = policy::desired(&state, selection.policy);
@@ -132,14 +147,23 @@ pub(super) fn policy_test(
         policy: Some(policy),
         release: Some(key.to_string()),
         stable,
-        second: second.map(|second| SecondView { version: second.version, strategy: second.strategy, rule: second.rule }),
+        second: second.map(|second| SecondView {
+            version: second.version,
+            strategy: second.strategy,
+            rule: second.rule,
+        }),
         request: request.map(|wish| SecondView { version: wish.version, strategy: wish.strategy, rule: 0 }),
         because,
         warnings,
     }
 }
 
-fn state(model: &ModelName, aliases: &BTreeMap<AliasName, Version>, tags: &BTreeMap<String, String>, at: Timestamp) -> RegistryState {
+fn state(
+    model: &ModelName,
+    aliases: &BTreeMap<AliasName, Version>,
+    tags: &BTreeMap<String, String>,
+    at: Timestamp,
+) -> RegistryState {
     let mut state = RegistryState::new(model.clone());
     let mut apply = |fact: RegistryFact| state.apply(&RegistryChange { model: model.clone(), at, fact });
     for (alias, version) in aliases {
@@ -150,4 +174,3 @@ fn state(model: &ModelName, aliases: &BTreeMap<AliasName, Version>, tags: &BTree
     }
     state
 }
-

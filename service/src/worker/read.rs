@@ -9,8 +9,8 @@ use super::index::Entry;
 use super::metrics::{Present, ReleaseNumbers};
 use super::shared::{Shared, git_fault, not_deployed, read, store_fault};
 use super::{
-    DeliveryFilter, DeliveryView, EnvironmentView, Fault, HistoryEntry, HoldView, Page, ReleaseFilter, ReleaseView, Share, Status,
-    StatusState, TimelineEntry,
+    DeliveryFilter, DeliveryView, EnvironmentView, Fault, HistoryEntry, HoldView, Page, ReleaseFilter, ReleaseView,
+    Share, Status, StatusState, TimelineEntry,
 };
 use crate::event::Delivery;
 use crate::names::{CommitId, ReleaseKey};
@@ -81,7 +81,9 @@ pub(super) fn split(release: &Release) -> Vec<Share> {
             weight: match &traffic.main {
                 MainRule::Own if position == 0 => 100,
                 MainRule::Own => 0,
-                MainRule::Split(split) => split.iter().find(|(p, _)| *p == variant.predictor).map_or(0, |(_, weight)| *weight),
+                MainRule::Split(split) => {
+                    split.iter().find(|(p, _)| *p == variant.predictor).map_or(0, |(_, weight)| *weight)
+                }
             },
             mirror: traffic.mirror.as_ref().filter(|(p, _)| *p == variant.predictor).map_or(0, |(_, percent)| *percent),
         })
@@ -115,7 +117,9 @@ fn passes(filter: &ReleaseFilter, key: &ReleaseKey, entry: &Entry, templates: &c
     let ReleaseFilter { environment, namespace, model, strategy, phase, status, q, limit: _, cursor: _ } = filter;
     let spec = &entry.release.spec;
     let has_status = |status: &str| {
-        let files = || entry.files(templates).into_iter().any(|state| serde_json::to_value(state).is_ok_and(|word| word == status));
+        let files = || {
+            entry.files(templates).into_iter().any(|state| serde_json::to_value(state).is_ok_and(|word| word == status))
+        };
         status == "unknown" || files()
     };
     environment.as_ref().is_none_or(|wanted| *wanted == key.environment)
@@ -164,7 +168,11 @@ pub(super) async fn history(
 }
 
 /// The files of a release, `release.yaml` first.
-pub(super) fn manifests(shared: &Shared, key: &ReleaseKey, commit: Option<CommitId>) -> Result<IndexMap<String, String>, Fault> {
+pub(super) fn manifests(
+    shared: &Shared,
+    key: &ReleaseKey,
+    commit: Option<CommitId>,
+) -> Result<IndexMap<String, String>, Fault> {
     shared.environment(&key.environment)?;
     let directory = key.directory();
     let at = match commit {
@@ -198,10 +206,11 @@ pub(super) async fn timeline(shared: &Shared, key: &ReleaseKey) -> Result<Page<T
     let deliveries = deliveries.into_iter().map(|delivery| TimelineEntry {
         at: delivery.received_at,
         kind: "delivery".to_owned(),
-        summary: delivery.verdict.waits_for.or(delivery.verdict.reason).map_or_else(
-            || delivery.state.to_string(),
-            |why| format!("{}: {why}", delivery.state),
-        ),
+        summary: delivery
+            .verdict
+            .waits_for
+            .or(delivery.verdict.reason)
+            .map_or_else(|| delivery.state.to_string(), |why| format!("{}: {why}", delivery.state)),
         commit: delivery.verdict.commit,
         delivery: Some(delivery.id.to_string()),
     });
@@ -240,7 +249,10 @@ pub(super) async fn delivery(shared: &Shared, id: &str) -> Result<Delivery, Faul
 
 /// The refusal of a delivery that is not in the inbox.
 pub(super) fn no_delivery(id: &str) -> Refusal {
-    not_found(format!("delivery `{}` is not in the inbox", crate::names::shown(id)), "`kmlflow deliveries list` shows what is")
+    not_found(
+        format!("delivery `{}` is not in the inbox", crate::names::shown(id)),
+        "`kmlflow deliveries list` shows what is",
+    )
 }
 
 /// The environments of the configuration.
@@ -272,7 +284,8 @@ pub(super) async fn metrics(shared: &Shared) -> String {
             Vec::new()
         }
     };
-    let releases = read(&shared.index).iter().map(|(key, entry)| numbers(key, &entry.release, entry.changed_at)).collect();
+    let releases =
+        read(&shared.index).iter().map(|(key, entry)| numbers(key, &entry.release, entry.changed_at)).collect();
     shared.metrics.set(Present { inbox, releases });
     shared.metrics.text()
 }

@@ -46,16 +46,24 @@ fn selected(shared: &Shared, selection: &RerenderSelection) -> Result<Vec<(Relea
     let index = read(&shared.index);
     let digest = shared.settings.templates.digest();
     for name in &selection.names {
-        if !index.iter().any(|(key, _)| key.name == *name && selection.environment.as_ref().is_none_or(|e| *e == key.environment)) {
+        if !index
+            .iter()
+            .any(|(key, _)| key.name == *name && selection.environment.as_ref().is_none_or(|e| *e == key.environment))
+        {
             let reason = format!("no release called `{name}` is deployed");
             return Err(super::handle::not_found(reason, "`kmlflow list` shows what is").into());
         }
     }
     let wanted = |key: &ReleaseKey, entry: &Entry| {
         selection.environment.as_ref().is_none_or(|environment| *environment == key.environment)
-            && (selection.names.contains(&key.name) || (selection.names.is_empty() && entry.files(digest).contains(&FileState::Outdated)))
+            && (selection.names.contains(&key.name)
+                || (selection.names.is_empty() && entry.files(digest).contains(&FileState::Outdated)))
     };
-    Ok(index.iter().filter(|(key, entry)| wanted(key, entry)).map(|(key, entry)| (key.clone(), entry.clone())).collect())
+    Ok(index
+        .iter()
+        .filter(|(key, entry)| wanted(key, entry))
+        .map(|(key, entry)| (key.clone(), entry.clone()))
+        .collect())
 }
 
 /// The predictors whose pods restart.
@@ -68,9 +76,16 @@ fn restarts(shared: &Shared, release: &crate::release::Release) -> Result<Vec<Pr
 }
 
 async fn carry_out(handle: &Handle, key: &ReleaseKey, restarts: Vec<PredictorName>, by: &str) -> Rerendered {
-    let request = Requested { key: key.clone(), intent: Intent::Rerender, guard: Guard::default(), requested_by: Some(by.to_owned()) };
+    let request = Requested {
+        key: key.clone(),
+        intent: Intent::Rerender,
+        guard: Guard::default(),
+        requested_by: Some(by.to_owned()),
+    };
     match handle.request(request, WAIT).await {
-        Ok(Answer::Done(done)) if done.changed => Rerendered { commit: done.commit, ..line(key, "rendered", restarts, None) },
+        Ok(Answer::Done(done)) if done.changed => {
+            Rerendered { commit: done.commit, ..line(key, "rendered", restarts, None) }
+        }
         Ok(Answer::Done(done)) => line(key, "unchanged", Vec::new(), done.reason),
         Ok(Answer::Queued { waits_for, .. }) => line(key, "queued", restarts, Some(waits_for)),
         Err(Fault::Refused(refusal)) => line(key, "refused", Vec::new(), Some(refusal.reason)),
@@ -81,4 +96,3 @@ async fn carry_out(handle: &Handle, key: &ReleaseKey, restarts: Vec<PredictorNam
 fn line(key: &ReleaseKey, outcome: &str, restarts: Vec<PredictorName>, reason: Option<String>) -> Rerendered {
     Rerendered { release: key.to_string(), outcome: outcome.to_owned(), restarts, reason, commit: None }
 }
-

@@ -49,7 +49,10 @@ impl Settled {
 
     /// It was already so.
     pub(super) fn unchanged(release: ReleaseKey, reason: String) -> Self {
-        Self::of(DeliveryState::Unchanged, Verdict { release: Some(release), reason: Some(reason), ..Verdict::default() })
+        Self::of(
+            DeliveryState::Unchanged,
+            Verdict { release: Some(release), reason: Some(reason), ..Verdict::default() },
+        )
     }
 
     /// It concerns nothing here.
@@ -59,7 +62,8 @@ impl Settled {
 
     /// A person must act.
     pub(super) fn refused(release: Option<ReleaseKey>, refusal: Refusal) -> Self {
-        let verdict = Verdict { release, reason: Some(refusal.reason.clone()), cure: refusal.cure.clone(), ..Verdict::default() };
+        let verdict =
+            Verdict { release, reason: Some(refusal.reason.clone()), cure: refusal.cure.clone(), ..Verdict::default() };
         Self { refusal: Some(refusal), ..Self::of(DeliveryState::Refused, verdict) }
     }
 

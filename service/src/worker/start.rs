@@ -1,11 +1,12 @@
 //! The start: data directory, store and repository are opened, and what happened while nobody looked is taken in.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
 use jiff::Timestamp;
 
+use super::Settings;
 use super::adopt::drifted;
 use super::conveyor::Conveyor;
 use super::events::Ring;
@@ -18,7 +19,6 @@ use super::policies;
 use super::queue::Inbox;
 use super::shared::Shared;
 use super::writer::Worker;
-use super::Settings;
 use crate::clock::Clock;
 use crate::git::{Author, GitError, Repository};
 use crate::names::{CommitId, ReleaseKey, TreeId};
@@ -50,6 +50,8 @@ struct Loaded {
     /// The commit up to which the index reaches, where that commit is in the branch.
     known: CommitId,
     tip: CommitId,
+    /// Releases whose document at the tip cannot be read, and why.
+    unreadable: Vec<Unreadable>,
     /// The index did not belong to this branch.
     is_anew: bool,
 }
@@ -72,12 +74,17 @@ pub async fn open(settings: Settings, clock: Clock) -> Result<(Handle, Worker), 
         remembered: remembered.clone(),
     };
     let loaded = tokio::task::spawn_blocking(move || load(source)).await.map_err(|_| OpenError::Interrupted)??;
-    let Loaded { repository, index, policies, walked, known, tip, is_anew } = loaded;
+    let Loaded { repository, mut index, policies, walked, known, tip, unreadable, is_anew } = loaded;
     if is_anew {
         store.forget_index().await?;
     }
     let ours = walked.done.clone();
     store.commit(Batch { commits: walked.rows, indexed_tip: Some(tip.clone()), ..Batch::default() }).await?;
+    for found in unreadable {
+        if let Some((key, entry)) = last_good(&store, &repository, found).await? {
+            index.put(key, entry);
+        }
+    }
     for (name, text) in &policies.good {
         if !remembered.contains(&(name.clone(), text.clone())) {
             store.remember_policy(name, text, clock.now()).await?;
@@ -87,7 +94,9 @@ pub async fn open(settings: Settings, clock: Clock) -> Result<(Handle, Worker), 
     let mut conveyor = Conveyor::new(known);
     conveyor.done_before = ours;
     conveyor.remembered = policies.good.clone();
-    conveyor.remembered.extend(remembered.into_iter().filter(|(name, _)| policies.good.iter().all(|(good, _)| good != name)));
+    conveyor
+        .remembered
+        .extend(remembered.into_iter().filter(|(name, _)| policies.good.iter().all(|(good, _)| good != name)));
     let now = clock.now();
     for (key, entry) in index.iter() {
         // Whatever is under way is looked at once; most that is settled has nothing to come.
@@ -171,55 +180,83 @@ fn load(source: Source) -> Result<Loaded, GitError> {
     }
     let entries = if from.as_ref() == Some(&tip) { Vec::new() } else { repository.log(from.as_ref(), &tip)? };
     let walked = history::walk(&repository, &entries, &author)?;
-    let index = read_index(&repository, &tip, newest, &walked.rows)?;
+    let (index, unreadable) = read_index(&repository, &tip, newest, &walked.rows)?;
     let policies = policies::read(&repository, &tip, &remembered)?;
     // Without an index nobody can say what is new; then every release is looked at as it is.
     let known = from.unwrap_or_else(|| tip.clone());
-    Ok(Loaded { repository, index, policies, walked, known, tip, is_anew })
+    Ok(Loaded { repository, index, policies, walked, known, tip, unreadable, is_anew })
 }
 
-fn read_index(repository: &Repository, tip: &CommitId, newest: Vec<IndexedCommit>, rows: &[IndexedCommit]) -> Result<Index, GitError> {
-    let mut newest: BTreeMap<ReleaseKey, IndexedCommit> = newest.into_iter().map(|row| (row.key.clone(), row)).collect();
-    let mut commits: HashMap<ReleaseKey, Vec<CommitId>> = HashMap::new();
-    for row in rows {
-        newest.insert(row.key.clone(), row.clone());
-        commits.entry(row.key.clone()).or_default().insert(0, row.commit.clone());
-    }
-    let mut index = Index::default();
-    for (key, tree) in repository.release_keys(tip)? {
-        let commits = commits.remove(&key).unwrap_or_default();
-        if let Some(entry) = read_entry(repository, tip, &key, tree, newest.get(&key), &commits)? {
-            index.put(key, entry);
-        }
-    }
-    Ok(index)
+/// A release whose document cannot be read.
+struct Unreadable {
+    key: ReleaseKey,
+    tree: TreeId,
+    tip: CommitId,
+    why: String,
 }
 
-fn read_entry(
+fn read_index(
     repository: &Repository,
     tip: &CommitId,
-    key: &ReleaseKey,
+    newest: Vec<IndexedCommit>,
+    rows: &[IndexedCommit],
+) -> Result<(Index, Vec<Unreadable>), GitError> {
+    let mut newest: HashMap<ReleaseKey, IndexedCommit> = newest.into_iter().map(|row| (row.key.clone(), row)).collect();
+    newest.extend(rows.iter().map(|row| (row.key.clone(), row.clone())));
+    let mut index = Index::default();
+    let mut unreadable = Vec::new();
+    for (key, tree) in repository.release_keys(tip)? {
+        let Some(text) = repository.read(tip, &format!("{}/{RELEASE_FILE}", key.directory()))? else { continue };
+        match super::foreign::checked(&key, &String::from_utf8_lossy(&text)) {
+            Ok(release) => {
+                let entry = entry(repository, tip, release, tree, newest.get(&key))?;
+                index.put(key, entry);
+            }
+            Err(why) => unreadable.push(Unreadable { key, tree, tip: tip.clone(), why: crate::names::shown(&why) }),
+        }
+    }
+    Ok((index, unreadable))
+}
+
+fn entry(
+    repository: &Repository,
+    tip: &CommitId,
+    release: Release,
     tree: TreeId,
     row: Option<&IndexedCommit>,
-    commits: &[CommitId],
-) -> Result<Option<Entry>, GitError> {
-    let Some(text) = repository.read(tip, &format!("{}/{RELEASE_FILE}", key.directory()))? else { return Ok(None) };
-    let parsed = Release::parse(&String::from_utf8_lossy(&text)).and_then(|release| {
-        if release.key() == *key { Ok(release) } else { Err(format!("its metadata name the release `{}`", release.key())) }
-    });
-    let (release, invalid) = match parsed {
-        Ok(release) => (release, None),
-        Err(why) => match history::last_valid(repository, key, commits)? {
-            Some((_, release)) => (release, Some(crate::names::shown(&why))),
-            None => {
-                tracing::warn!(release.key = %key, "The `release.yaml` of `{key}` cannot be used and never could: {}", crate::names::shown(&why));
-                return Ok(None);
-            }
-        },
-    };
+) -> Result<Entry, GitError> {
     // Only a person's commit can have left a file that is not as it was rendered.
     let by_hand = row.is_none_or(|row| row.release_id.is_empty());
-    let drifted = if by_hand && invalid.is_none() { drifted(repository, tip, key, &release)? } else { Vec::new() };
-    let (commit, changed_at) = row.map_or_else(|| (tip.clone(), release.rollout.since), |row| (row.commit.clone(), row.at));
-    Ok(Some(Entry { release: Arc::new(release), commit, tree, changed_at, drifted, invalid, notes: Vec::new() }))
+    let drifted = if by_hand { drifted(repository, tip, &release.key(), &release)? } else { Vec::new() };
+    let (commit, changed_at) =
+        row.map_or_else(|| (tip.clone(), release.rollout.since), |row| (row.commit.clone(), row.at));
+    Ok(Entry { release: Arc::new(release), commit, tree, changed_at, drifted, invalid: None, notes: Vec::new() })
+}
+
+/// The newest document of a release that can be read, for as long as the one at the tip cannot.
+async fn last_good(
+    store: &Store,
+    repository: &Repository,
+    found: Unreadable,
+) -> Result<Option<(ReleaseKey, Entry)>, OpenError> {
+    /// How far back it is looked for: more edits in a row that do not parse are nobody's mistake.
+    const COMMITS_MAX: u32 = 50;
+    let Unreadable { key, tree, tip, why } = found;
+    let commits: Vec<CommitId> =
+        store.history(&key, None, COMMITS_MAX).await?.into_iter().map(|row| row.commit).collect();
+    let Some(release) = history::last_valid(repository, &key, &commits)? else {
+        tracing::warn!(release.key = %key, "The `release.yaml` of `{key}` cannot be used and never could: {why}");
+        return Ok(None);
+    };
+    let changed_at = release.rollout.since;
+    let entry = Entry {
+        release: Arc::new(release),
+        commit: tip,
+        tree,
+        changed_at,
+        drifted: Vec::new(),
+        invalid: Some(why),
+        notes: Vec::new(),
+    };
+    Ok(Some((key, entry)))
 }

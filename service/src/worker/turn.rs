@@ -42,13 +42,21 @@ pub(super) struct Turn<'r> {
 /// What carrying out a task came to.
 #[derive(Debug, PartialEq)]
 pub(super) enum Carried {
-    Changed { commit: CommitId, created: bool },
+    Changed {
+        commit: CommitId,
+        created: bool,
+    },
     Unchanged(String),
     Refused(Refusal),
     /// It goes on later; `commit` is the part that is done.
-    Waits { reason: String, commit: Option<CommitId> },
+    Waits {
+        reason: String,
+        commit: Option<CommitId>,
+    },
     /// It belongs into the next turn, because two phases of a release are never published at once.
-    NextTurn { commit: Option<CommitId> },
+    NextTurn {
+        commit: Option<CommitId>,
+    },
     /// Too many new releases in a minute.
     Storm,
 }
@@ -156,7 +164,10 @@ impl<'r> Turn<'r> {
                     created |= write.created;
                     let more = write.more.clone();
                     let Some(commit) = self.commit(*write, &task)? else {
-                        return Ok(last.map_or_else(|| unchanged("it is already so"), |commit| Carried::Changed { commit, created }));
+                        return Ok(last.map_or_else(
+                            || unchanged("it is already so"),
+                            |commit| Carried::Changed { commit, created },
+                        ));
                     };
                     last = Some(if immediate { self.follow(&task)?.unwrap_or(commit) } else { commit });
                     // What a guard asked for is so from here on.
@@ -168,7 +179,9 @@ impl<'r> Turn<'r> {
                     }
                 }
                 Proposal::Nothing(reason) => {
-                    return Ok(last.map_or_else(|| Carried::Unchanged(reason), |commit| Carried::Changed { commit, created }));
+                    return Ok(
+                        last.map_or_else(|| Carried::Unchanged(reason), |commit| Carried::Changed { commit, created })
+                    );
                 }
                 Proposal::Wait(reason) => return Ok(Carried::Waits { reason, commit: last }),
                 Proposal::Refused(refusal) => return Ok(Carried::Refused(refusal)),
@@ -205,7 +218,8 @@ impl<'r> Turn<'r> {
 
     /// Commits one automatic step; none where it comes to nothing.
     pub(super) fn step(&mut self, cause: &Task, intent: Intent) -> Result<Option<CommitId>, GitError> {
-        let task = Task { intent, guard: crate::event::Guard::default(), origin: None, requested_by: None, ..cause.clone() };
+        let task =
+            Task { intent, guard: crate::event::Guard::default(), origin: None, requested_by: None, ..cause.clone() };
         match propose(self, &task)? {
             Proposal::Write(write) => {
                 self.shared.metrics.decided(write.action);
@@ -237,7 +251,9 @@ impl<'r> Turn<'r> {
             version: version.clone(),
             action,
         };
-        let Some(commit) = self.draft.commit(edits, &message.to_text(), &self.shared.settings.author, self.now)? else { return Ok(None) };
+        let Some(commit) = self.draft.commit(edits, &message.to_text(), &self.shared.settings.author, self.now)? else {
+            return Ok(None);
+        };
         self.rows.push(IndexedCommit {
             key: task.key.clone(),
             commit: commit.clone(),

@@ -278,7 +278,19 @@ impl From<Hold> for HoldView {
 
 impl From<IndexedCommit> for HistoryEntry {
     fn from(row: IndexedCommit) -> Self {
-        let IndexedCommit { key: _, commit, action, version, strategy, phase, at, release_id, requested_by, delivery_id, subject } = row;
+        let IndexedCommit {
+            key: _,
+            commit,
+            action,
+            version,
+            strategy,
+            phase,
+            at,
+            release_id,
+            requested_by,
+            delivery_id,
+            subject,
+        } = row;
         Self { commit, at, action, summary: subject, version, strategy, phase, release_id, requested_by, delivery_id }
     }
 }

@@ -136,7 +136,10 @@ async fn refill(shared: &Shared, conveyor: &Conveyor) {
                 let Some(end) = page.last().map(|delivery| delivery.number) else { break };
                 after = end;
                 let parked = |number: i64| conveyor.parked.values().any(|parked| parked.number == number);
-                found.extend(page.into_iter().filter(|delivery| numbers.binary_search(&delivery.number).is_ok() && !parked(delivery.number)));
+                found
+                    .extend(page.into_iter().filter(|delivery| {
+                        numbers.binary_search(&delivery.number).is_ok() && !parked(delivery.number)
+                    }));
             }
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "The inbox could not be read: {error}");
@@ -202,7 +205,10 @@ async fn store(shared: &Shared, batch: Batch) {
         match shared.store.commit(batch.clone()).await {
             Ok(()) | Err(crate::store::StoreError::Closed) => return,
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "The store did not take a batch: {error}; it is tried again");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "The store did not take a batch: {error}; it is tried again"
+                );
                 tokio::time::sleep(STORE_RETRY).await;
             }
         }
@@ -212,12 +218,18 @@ async fn store(shared: &Shared, batch: Batch) {
 async fn remember(shared: &Shared, read: super::policies::Read, now: Timestamp) {
     for (name, text) in read.good {
         if let Err(error) = shared.store.remember_policy(&name, &text, now).await {
-            tracing::error!(error = &error as &dyn std::error::Error, "Policy `{name}` could not be remembered: {error}");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "Policy `{name}` could not be remembered: {error}"
+            );
         }
     }
     for name in read.gone {
         if let Err(error) = shared.store.forget_policy(&name).await {
-            tracing::error!(error = &error as &dyn std::error::Error, "Policy `{name}` could not be forgotten: {error}");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "Policy `{name}` could not be forgotten: {error}"
+            );
         }
     }
 }
@@ -276,7 +288,8 @@ fn conclude(shared: &Shared, settlement: Settlement, now: Timestamp) {
     if keep == Keep::NextTurn {
         return;
     }
-    let took = Duration::try_from(now.duration_since(delivery.received_at)).ok().filter(|_| !settled.state.is_waiting());
+    let took =
+        Duration::try_from(now.duration_since(delivery.received_at)).ok().filter(|_| !settled.state.is_waiting());
     if delivery.state != settled.state || delivery.verdict != settled.verdict {
         shared.metrics.settled(delivery.source, settled.state.as_str(), took);
         shared.ring.push(
@@ -296,7 +309,9 @@ async fn fail(shared: &Shared, conveyor: &mut Conveyor, work: Work, error: &GitE
     tracing::error!(error = error as &dyn std::error::Error, "A turn failed: {error}; it is tried again");
     let now = shared.clock.now_exact();
     conveyor.failures = conveyor.failures.saturating_add(1);
-    let at = now.saturating_add(jiff::SignedDuration::from_millis(backoff_millis(conveyor.failures))).unwrap_or(Timestamp::MAX);
+    let at = now
+        .saturating_add(jiff::SignedDuration::from_millis(backoff_millis(conveyor.failures)))
+        .unwrap_or(Timestamp::MAX);
     conveyor.not_before = Some(at);
     for key in &work.ticks {
         conveyor.agenda.at(at, key);

@@ -1,1 +1,275 @@
-//! The conveyor from the outside.
+//! The conveyor from the outside: deliveries and requests go in, commits of a real repository come out.
+
+mod crash;
+mod foreign;
+mod policy;
+mod requests;
+mod waiting;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{
+    Answer, DeliveryView, Done, EnvironmentSettings, Fault, Handle, Received, ReleaseView, Settings, Worker, open,
+};
+use crate::clock::Clock;
+use crate::event::{Event, Guard, NewDelivery, RegistryChange, RegistryFact, Requested, Source};
+use crate::git::{Author, LogEntry, Repository, seed};
+use crate::names::{CommitId, DeliveryId, EnvironmentName, ReleaseKey};
+use crate::plan::EnvironmentTarget;
+use crate::policy::seeded_default_policy;
+use crate::release::{
+    Act, GatewayRef, Intent, Links, MonitoringMode, MonitoringTarget, Period, ReleaseRequest, Serving,
+};
+use crate::render::Templates;
+
+/// A service without doors over a temporary directory.
+struct World {
+    dir: TempDir,
+    clock: Clock,
+    delay: Period,
+    per_minute: u32,
+    templates: Templates,
+    parts: Option<(Handle, Worker)>,
+    events: u32,
+}
+
+const NOW: &str = "2026-11-23T10:00:00Z";
+
+fn author() -> Author {
+    Author { name: "Kmlflow".into(), email: "kmlflow@localhost".into() }
+}
+
+fn key(name: &str) -> ReleaseKey {
+    ReleaseKey::parse(&format!("production/models/{name}")).unwrap()
+}
+
+impl World {
+    /// A service whose phases follow at once.
+    async fn immediate() -> Self {
+        Self::with(Period::ZERO, 1_000).await
+    }
+
+    /// A service that waits five minutes after each phase.
+    async fn blind() -> Self {
+        Self::with(Period::from_minutes(5), 1_000).await
+    }
+
+    async fn with(delay: Period, per_minute: u32) -> Self {
+        let mut world = Self {
+            dir: tempfile::tempdir().unwrap(),
+            clock: Clock::manual(NOW.parse().unwrap()),
+            delay,
+            per_minute,
+            templates: Templates::built_in(),
+            parts: None,
+            events: 0,
+        };
+        world.start().await;
+        world
+    }
+
+    fn settings(&self) -> Settings {
+        let mut files = seed();
+        files.retain(|(path, _)| path != "policies/default.yaml");
+        files.push(("policies/default.yaml".into(), seeded_default_policy().into_bytes()));
+        let target = EnvironmentTarget {
+            cluster: "in-cluster".into(),
+            namespace_prefix: String::new(),
+            host_suffix: "k5w.localhost".into(),
+            gateway: GatewayRef { namespace: "gateway".into(), name: "gateway".into() },
+            monitoring: MonitoringTarget { mode: MonitoringMode::Operator, labels: BTreeMap::new() },
+            links: Links::default(),
+        };
+        let environment =
+            EnvironmentSettings { target, blind_delay: self.delay, new_releases_per_minute: self.per_minute };
+        Settings {
+            data_dir: self.dir.path().to_owned(),
+            store_url: "sqlite:".into(),
+            seed: files,
+            author: author(),
+            environments: BTreeMap::from([(EnvironmentName::parse("production").unwrap(), environment)]),
+            templates: self.templates.clone(),
+            serving: Serving::default(),
+        }
+    }
+
+    /// Starts the service, or starts it again.
+    async fn start(&mut self) {
+        self.parts = None;
+        self.parts = Some(open(self.settings(), self.clock.clone()).await.unwrap());
+    }
+
+    /// Ends the service as a power cut would: nothing that is under way is ended.
+    fn kill(&mut self) {
+        self.parts = None;
+    }
+
+    fn handle(&self) -> Handle {
+        self.parts.as_ref().unwrap().0.clone()
+    }
+
+    /// Lets the writer do all it can do now.
+    async fn run(&mut self) {
+        self.parts.as_mut().unwrap().1.run_until_idle().await;
+    }
+
+    async fn turn_clock(&mut self, minutes: u64) {
+        self.clock.advance(Duration::from_secs(minutes * 60));
+        self.run().await;
+    }
+
+    async fn ask(&mut self, requested: Requested) -> Result<Answer, Fault> {
+        let handle = self.handle();
+        let asked = tokio::spawn(async move { handle.request(requested, Duration::from_secs(60)).await });
+        while !asked.is_finished() {
+            self.run().await;
+            tokio::task::yield_now().await;
+        }
+        asked.await.unwrap()
+    }
+
+    async fn done(&mut self, requested: Requested) -> Done {
+        match self.ask(requested).await {
+            Ok(Answer::Done(done)) => *done,
+            other => panic!("not done: {other:?}"),
+        }
+    }
+
+    async fn put(&mut self, name: &str, body: Value) -> Done {
+        self.done(put(name, body)).await
+    }
+
+    async fn act(&mut self, name: &str, act: Act) -> Done {
+        let requested = self.absolute(name, act).await.unwrap();
+        self.done(requested).await
+    }
+
+    async fn absolute(&self, name: &str, act: Act) -> Result<Requested, Fault> {
+        let intent = self.handle().absolute(&key(name), act).await?;
+        Ok(request(name, intent))
+    }
+
+    /// Delivers an event of the registry and lets the writer work.
+    async fn event(&mut self, model: &str, fact: Value) -> DeliveryView {
+        self.events += 1;
+        let id = format!("event-{}", self.events);
+        let at =
+            self.clock.now_exact().saturating_add(jiff::SignedDuration::from_millis(i64::from(self.events))).unwrap();
+        self.deliver(&id, model, fact, at).await;
+        self.run().await;
+        self.handle().delivery(&id).await.unwrap()
+    }
+
+    async fn deliver(&self, id: &str, model: &str, fact: Value, at: Timestamp) -> Received {
+        let fact: RegistryFact = serde_json::from_value(fact).unwrap();
+        let event = Event::RegistryChanged(RegistryChange { model: model.parse().unwrap(), at, fact });
+        let id = DeliveryId::parse(id).unwrap();
+        let received_at = self.clock.now_exact();
+        self.handle()
+            .deliver(NewDelivery { source: Source::Mlflow, id, received_at, body: "{}".into(), event })
+            .await
+            .unwrap()
+    }
+
+    async fn view(&self, name: &str) -> ReleaseView {
+        self.handle().release(&key(name)).await.unwrap()
+    }
+
+    /// Strategy, phase and versions by role, for short comparisons.
+    async fn state(&self, name: &str) -> String {
+        let view = self.view(name).await;
+        let variants: Vec<String> =
+            view.release.spec.variants.iter().map(|v| format!("{}={}", v.role, v.version)).collect();
+        format!("{} {} {}", view.release.spec.strategy, view.release.rollout.phase.as_str(), variants.join(" "))
+    }
+
+    fn repository(&self) -> Repository {
+        open_repository(self.dir.path())
+    }
+
+    /// The commits after the seed, oldest first.
+    fn log(&self) -> Vec<LogEntry> {
+        let repository = self.repository();
+        let tip = repository.tip().unwrap();
+        repository.log(None, &tip).unwrap().into_iter().skip(1).collect()
+    }
+
+    /// The `Action` trailers of the commits after the seed.
+    fn actions(&self) -> Vec<String> {
+        self.log().iter().map(|entry| trailer(entry, "Action").unwrap_or_else(|| "by hand".to_owned())).collect()
+    }
+
+    fn read(&self, name: &str, file: &str) -> Option<String> {
+        let repository = self.repository();
+        let tip = repository.tip().unwrap();
+        let bytes = repository.read(&tip, &format!("releases/production/models/{name}/{file}")).unwrap();
+        bytes.map(|bytes| String::from_utf8(bytes).unwrap())
+    }
+
+    /// A person's commit, pushed.
+    async fn push(&mut self, edits: Vec<(String, Option<String>)>) -> CommitId {
+        let commit = commit_by_hand(&self.repository(), edits);
+        self.handle().pushed().await;
+        self.run().await;
+        commit
+    }
+}
+
+fn open_repository(data_dir: &Path) -> Repository {
+    Repository::open_or_seed(&data_dir.join("gitops.git"), &[], &author(), NOW.parse().unwrap()).unwrap().0
+}
+
+fn commit_by_hand(repository: &Repository, edits: Vec<(String, Option<String>)>) -> CommitId {
+    let base = repository.tip().unwrap();
+    let mut draft = repository.draft(&base).unwrap();
+    let edits = edits
+        .into_iter()
+        .map(|(path, text)| crate::git::Edit { path, content: text.map(String::into_bytes) })
+        .collect();
+    let person = Author { name: "Ada".into(), email: "ada@example.com".into() };
+    let commit = draft.commit(edits, "by hand\n", &person, NOW.parse().unwrap()).unwrap().unwrap();
+    assert_eq!(repository.publish(&base, &commit).unwrap(), crate::git::Publish::Done);
+    commit
+}
+
+fn trailer(entry: &LogEntry, name: &str) -> Option<String> {
+    entry.trailers.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+}
+
+fn request(name: &str, intent: Intent) -> Requested {
+    Requested { key: key(name), intent, guard: Guard::default(), requested_by: Some("ada".into()) }
+}
+
+fn put(name: &str, mut body: Value) -> Requested {
+    body["model"] = body.get("model").cloned().unwrap_or_else(|| json!("fraud"));
+    if body.get("image").is_none() {
+        body["image"] = json!(format!("registry.example/fraud:{}", body["version"].as_str().unwrap()));
+    }
+    let wanted = serde_json::from_value::<ReleaseRequest>(body).unwrap().wanted().unwrap();
+    request(name, Intent::Put(Box::new(wanted)))
+}
+
+fn single(version: &str) -> Value {
+    json!({"version": version})
+}
+
+fn canary(version: &str) -> Value {
+    json!({"version": version, "strategy": "canary", "steps": [5, 25, 50]})
+}
+
+fn alias(alias: &str, version: &str) -> Value {
+    json!({"kind": "aliasSet", "alias": alias, "version": version})
+}
+
+fn refusal(answer: Result<Answer, Fault>) -> crate::release::Refusal {
+    match answer {
+        Err(Fault::Refused(refusal)) => refusal,
+        other => panic!("not refused: {other:?}"),
+    }
+}

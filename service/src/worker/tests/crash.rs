@@ -1,0 +1,122 @@
+//! Ends at the worst moment: nothing accepted is lost, nothing is done twice.
+
+use super::*;
+use crate::event::DeliveryState;
+use crate::store::Store;
+
+#[tokio::test]
+async fn what_was_accepted_before_a_crash_is_done_after_it() {
+    let mut world = World::immediate().await;
+    world.deliver("one", "fraud", alias("champion", "7"), world.clock.now_exact()).await;
+    world.kill();
+    world.start().await;
+    world.run().await;
+    assert_eq!(world.actions(), ["create"]);
+    assert_eq!(world.handle().delivery("one").await.unwrap().state, DeliveryState::Applied);
+}
+
+/// Puts the store back to the moment before the writer told it what Git had already.
+async fn crash_between_git_and_store(world: &mut World, deliver: impl AsyncFnOnce(&World)) {
+    deliver(world).await;
+    let copy = world.dir.path().join("before.db");
+    let store = Store::open("sqlite:", world.dir.path()).await;
+    let store = store.unwrap();
+    store.checkpointed_copy(&copy).await.unwrap();
+    store.close().await;
+    world.run().await;
+    world.kill();
+    for file in ["kmlflow.db-wal", "kmlflow.db-shm"] {
+        drop(std::fs::remove_file(world.dir.path().join(file)));
+    }
+    std::fs::rename(copy, world.dir.path().join("kmlflow.db")).unwrap();
+    world.start().await;
+    world.run().await;
+}
+
+#[tokio::test]
+async fn an_event_that_git_has_already_is_not_done_again() {
+    let mut world = World::immediate().await;
+    crash_between_git_and_store(&mut world, async |world| {
+        world.deliver("one", "fraud", alias("champion", "7"), world.clock.now_exact()).await;
+    })
+    .await;
+    assert_eq!(world.actions(), ["create"]);
+    let delivery = world.handle().delivery("one").await.unwrap();
+    assert_eq!(delivery.state, DeliveryState::Applied, "{delivery:?}");
+    assert_eq!(delivery.commit.as_ref(), world.log().last().map(|entry| &entry.commit));
+    let event = world.event("fraud", alias("challenger", "8")).await;
+    assert_eq!(event.state, DeliveryState::Applied, "the registry's state was not lost: {event:?}");
+}
+
+#[tokio::test]
+async fn a_request_that_git_has_already_is_not_done_again() {
+    let mut world = World::immediate().await;
+    world.put("fraud", single("7")).await;
+    let requested = put("fraud", canary("8"));
+    crash_between_git_and_store(&mut world, async |world| {
+        let id = DeliveryId::parse("request-1").unwrap();
+        let event = Event::Requested(Box::new(requested));
+        let received_at = world.clock.now_exact();
+        world
+            .handle()
+            .deliver(NewDelivery { source: Source::Generic, id, received_at, body: String::new(), event })
+            .await
+            .unwrap();
+    })
+    .await;
+    let commits = world.log().len();
+    assert_eq!(world.handle().delivery("request-1").await.unwrap().state, DeliveryState::Applied);
+    let history = world.handle().history(&key("fraud"), None, None).await.unwrap();
+    assert_eq!(history.items.len(), commits, "each commit is in the index once");
+}
+
+#[tokio::test]
+async fn the_index_is_built_again_from_the_repository() {
+    let mut world = World::immediate().await;
+    world.put("fraud", single("7")).await;
+    world.put("fraud", canary("8")).await;
+    let before = world.handle().history(&key("fraud"), None, None).await.unwrap();
+    world.kill();
+    for file in ["kmlflow.db", "kmlflow.db-wal", "kmlflow.db-shm"] {
+        drop(std::fs::remove_file(world.dir.path().join(file)));
+    }
+    world.start().await;
+    let after = world.handle().history(&key("fraud"), None, None).await.unwrap();
+    assert_eq!(after, before);
+    assert_eq!(world.state("fraud").await, "canary running stable=7 candidate=8");
+}
+
+#[tokio::test]
+async fn a_second_service_on_the_same_directory_is_refused() {
+    let world = World::immediate().await;
+    let error = open(world.settings(), world.clock.clone()).await.map(drop).unwrap_err();
+    assert!(error.to_string().contains("another kmlflow uses the data directory"), "{error}");
+}
+
+#[tokio::test]
+async fn a_locked_repository_is_tried_again() {
+    let mut world = World::immediate().await;
+    let lock = world.dir.path().join("gitops.git/refs/heads/main.lock");
+    std::fs::write(&lock, "").unwrap();
+    let Ok(Answer::Queued { delivery, .. }) = world.ask(put("fraud", single("7"))).await else { panic!("not queued") };
+    let failed = world.handle().delivery(&delivery).await.unwrap();
+    assert_eq!((failed.state, failed.attempt), (DeliveryState::Failed, 1));
+    assert!(failed.next_attempt_at.is_some() && failed.reason.is_some());
+    std::fs::remove_file(&lock).unwrap();
+    world.turn_clock(10).await;
+    assert_eq!(world.handle().delivery(&delivery).await.unwrap().state, DeliveryState::Applied);
+    assert_eq!(world.actions(), ["create"]);
+}
+
+#[tokio::test]
+async fn a_refused_delivery_can_be_delivered_again() {
+    let mut world = World::immediate().await;
+    refusal(world.ask(put("fraud", canary("8"))).await);
+    let refused = world.handle().deliveries(Default::default()).await.unwrap().items.remove(0);
+    assert_eq!(refused.state, DeliveryState::Refused);
+    world.put("fraud", single("7")).await;
+    world.handle().redeliver(&refused.id).await.unwrap();
+    world.run().await;
+    assert_eq!(world.handle().delivery(&refused.id).await.unwrap().state, DeliveryState::Applied);
+    assert_eq!(world.state("fraud").await, "canary running stable=7 candidate=8");
+}

@@ -1,0 +1,157 @@
+//! What people push: never lost, never overwritten unasked.
+
+use super::*;
+use crate::release::RefusalKind;
+use crate::worker::FileState;
+
+fn path(file: &str) -> String {
+    format!("releases/production/models/fraud/{file}")
+}
+
+async fn with_fraud() -> World {
+    let mut world = World::immediate().await;
+    world.put("fraud", single("7")).await;
+    world
+}
+
+fn with_guard(requested: Requested, force: bool, adopt: bool) -> Requested {
+    Requested { guard: Guard { force, adopt, if_match: None }, ..requested }
+}
+
+#[tokio::test]
+async fn a_changed_release_file_is_rendered() {
+    let mut world = with_fraud().await;
+    let text = world.read("fraud", "release.yaml").unwrap().replace("replicas: 1", "replicas: 3");
+    let theirs = world.push(vec![(path("release.yaml"), Some(text))]).await;
+    assert_eq!(world.actions(), ["create", "by hand", "render"]);
+    assert!(world.read("fraud", "seldon.yaml").unwrap().contains("replicas: 3"));
+    assert_eq!(world.view("fraud").await.release.spec.serving.replicas, Some(3));
+    let history = world.handle().history(&key("fraud"), None, None).await.unwrap();
+    assert!(history.items.iter().any(|entry| entry.commit == theirs));
+    assert!(!world.put("fraud", single("7")).await.changed, "what a person set is kept");
+}
+
+#[tokio::test]
+async fn what_the_service_writes_is_not_a_persons_to_edit() {
+    let mut world = with_fraud().await;
+    let before = world.read("fraud", "release.yaml").unwrap();
+    world.push(vec![(path("release.yaml"), Some(before.replace("phase: settled", "phase: leaving")))]).await;
+    let view = world.view("fraud").await;
+    assert_eq!(view.release.rollout.phase.as_str(), "settled");
+    assert!(view.notes.iter().any(|note| note.contains("`rollout` was edited by Ada")), "{:?}", view.notes);
+    assert!(world.read("fraud", "release.yaml").unwrap().contains("phase: settled"));
+}
+
+#[tokio::test]
+async fn a_rendered_file_changed_by_hand_stays_until_somebody_decides() {
+    let mut world = with_fraud().await;
+    let mine = format!("{}# by hand\n", world.read("fraud", "route.yaml").unwrap());
+    world.push(vec![(path("route.yaml"), Some(mine.clone()))]).await;
+    assert_eq!(world.view("fraud").await.files, [FileState::Drifted]);
+    let refused = refusal(world.ask(put("fraud", single("8"))).await);
+    assert!(refused.kind == RefusalKind::Drifted && refused.cure.unwrap().contains("--adopt"));
+    assert_eq!(world.read("fraud", "route.yaml").as_deref(), Some(mine.as_str()));
+    world.kill();
+    world.start().await;
+    assert_eq!(world.view("fraud").await.files, [FileState::Drifted], "also after a restart");
+    let refused = refusal(world.ask(with_guard(put("fraud", single("8")), false, true)).await);
+    assert!(refused.kind == RefusalKind::Drifted && refused.reason.contains("by hand"), "{refused}");
+    world.done(with_guard(put("fraud", single("7")), true, false)).await;
+    assert!(!world.read("fraud", "route.yaml").unwrap().contains("# by hand"));
+    assert!(world.view("fraud").await.files.is_empty());
+}
+
+#[tokio::test]
+async fn what_release_yaml_has_a_field_for_can_be_adopted() {
+    let mut world = with_fraud().await;
+    let seldon = world.read("fraud", "seldon.yaml").unwrap();
+    let mine = seldon.replace("replicas: 1", "replicas: 4");
+    assert_ne!(mine, seldon);
+    world.push(vec![(path("seldon.yaml"), Some(mine.clone()))]).await;
+    world.done(with_guard(put("fraud", single("7")), false, true)).await;
+    assert_eq!(world.actions().last().map(String::as_str), Some("adopt"));
+    assert_eq!(world.read("fraud", "seldon.yaml").as_deref(), Some(mine.as_str()));
+    let view = world.view("fraud").await;
+    assert_eq!((view.release.spec.serving.replicas, view.files.len()), (Some(4), 0));
+}
+
+#[tokio::test]
+async fn an_invalid_release_file_leaves_the_rendered_files_in_force() {
+    let mut world = with_fraud().await;
+    let good = world.read("fraud", "release.yaml").unwrap();
+    let rendered = world.read("fraud", "seldon.yaml");
+    world.push(vec![(path("release.yaml"), Some("spec: nothing".into()))]).await;
+    assert_eq!(world.view("fraud").await.files, [FileState::Invalid]);
+    assert_eq!(refusal(world.ask(put("fraud", single("8"))).await).kind, RefusalKind::Drifted);
+    assert_eq!(world.read("fraud", "seldon.yaml"), rendered);
+    world.kill();
+    world.start().await;
+    assert_eq!(world.view("fraud").await.files, [FileState::Invalid], "also after a restart");
+    world.push(vec![(path("release.yaml"), Some(good))]).await;
+    assert!(world.view("fraud").await.files.is_empty());
+    assert!(world.put("fraud", single("8")).await.changed);
+}
+
+#[tokio::test]
+async fn a_release_made_and_one_removed_by_hand_are_taken_in() {
+    let mut world = with_fraud().await;
+    let text = world.read("fraud", "release.yaml").unwrap();
+    let text = text.replace("name: fraud\n", "name: spam\n").replace("fraud-models", "spam-models");
+    let text = text.split("rendered:").next().unwrap().to_owned();
+    world.push(vec![("releases/production/models/spam/release.yaml".into(), Some(text))]).await;
+    assert_eq!(world.state("spam").await, "single settled live=7");
+    assert!(world.read("spam", "seldon.yaml").is_some());
+    world.push(vec![("releases/production/models/fraud".into(), None)]).await;
+    assert!(world.handle().release(&key("fraud")).await.is_err());
+    assert!(world.put("fraud", single("8")).await.created);
+}
+
+#[tokio::test]
+async fn a_push_that_nobody_told_of_is_planned_on() {
+    let mut world = with_fraud().await;
+    let theirs = commit_by_hand(&world.repository(), vec![("README.md".into(), Some("mine\n".into()))]);
+    world.put("fraud", single("8")).await;
+    let log = world.log();
+    assert!(log.iter().any(|entry| entry.commit == theirs), "a commit that is not ours is never lost");
+    assert_eq!(world.actions(), ["create", "by hand", "update"]);
+}
+
+#[tokio::test]
+async fn a_push_while_nobody_ran_is_taken_in_at_the_start() {
+    let mut world = with_fraud().await;
+    world.kill();
+    let text = world.read("fraud", "release.yaml").unwrap().replace("replicas: 1", "replicas: 2");
+    commit_by_hand(&world.repository(), vec![(path("release.yaml"), Some(text))]);
+    world.start().await;
+    world.run().await;
+    assert_eq!(world.actions(), ["create", "by hand", "render"]);
+    assert_eq!(world.view("fraud").await.release.spec.serving.replicas, Some(2));
+}
+
+#[tokio::test]
+async fn newer_templates_change_nothing_by_themselves() {
+    let mut world = with_fraud().await;
+    world.put("fraud", canary("8")).await;
+    world.kill();
+    let overridden = BTreeMap::from([(
+        "route.yaml.j2".to_owned(),
+        include_str!("../../../../templates/seldon/route.yaml.j2").to_owned() + "\n",
+    )]);
+    world.templates = Templates::with_overrides(overridden).unwrap();
+    let commits = world.log().len();
+    world.start().await;
+    world.run().await;
+    assert_eq!(world.log().len(), commits);
+    assert_eq!(world.view("fraud").await.files, [FileState::Outdated]);
+    let selection = crate::worker::RerenderSelection::default();
+    let planned = world.handle().rerender(selection.clone(), true, "ada").await.unwrap();
+    assert_eq!((planned.len(), planned[0].outcome.as_str(), planned[0].restarts.len()), (1, "would-render", 0));
+    let handle = world.handle();
+    let asked = tokio::spawn(async move { handle.rerender(selection, false, "ada").await });
+    while !asked.is_finished() {
+        world.run().await;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(asked.await.unwrap().unwrap()[0].outcome, "rendered");
+    assert!(world.view("fraud").await.files.is_empty());
+}

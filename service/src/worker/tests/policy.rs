@@ -1,0 +1,171 @@
+//! Events of the registry: what the policy makes of them, and when a person's decision stands.
+
+use super::*;
+use crate::event::DeliveryState;
+
+fn tag(version: &str, key: &str, value: &str) -> Value {
+    json!({"kind": "tagSet", "version": version, "key": key, "value": value})
+}
+
+#[tokio::test]
+async fn each_alias_of_the_default_policy_leads_to_its_strategy() {
+    for (name, running) in [
+        ("challenger", "canary running stable=7 candidate=8"),
+        ("shadow", "shadow running live=7 shadow=8"),
+        ("green", "blue-green running blue=7 green=8"),
+        ("variant-b", "ab running a=7 b=8"),
+    ] {
+        let mut world = World::immediate().await;
+        let first = world.event("fraud", alias("champion", "7")).await;
+        assert_eq!(
+            (first.state, first.release.as_deref()),
+            (DeliveryState::Applied, Some("production/models/fraud")),
+            "{first:?}"
+        );
+        let second = world.event("fraud", alias(name, "8")).await;
+        assert_eq!(second.state, DeliveryState::Applied, "{second:?}");
+        assert_eq!(world.state("fraud").await, running);
+        let image = world.view("fraud").await.release.stable().unwrap().artifact.image.clone();
+        assert_eq!(image.as_deref(), Some("registry.example/fraud:7"));
+    }
+}
+
+#[tokio::test]
+async fn champion_moved_to_the_candidate_is_a_promotion_and_a_gone_challenger_an_abort() {
+    let mut world = World::immediate().await;
+    world.event("fraud", alias("champion", "7")).await;
+    world.event("fraud", alias("challenger", "8")).await;
+    world.event("fraud", alias("champion", "8")).await;
+    assert_eq!(world.state("fraud").await, "single settled live=8");
+    assert!(world.actions().contains(&"promote".to_owned()), "{:?}", world.actions());
+    world.event("fraud", alias("challenger", "9")).await;
+    assert_eq!(world.state("fraud").await, "canary running stable=8 candidate=9");
+    world.event("fraud", json!({"kind": "aliasDeleted", "alias": "challenger"})).await;
+    assert_eq!(world.state("fraud").await, "single settled live=8");
+    assert!(world.actions().contains(&"abort".to_owned()), "{:?}", world.actions());
+}
+
+#[tokio::test]
+async fn a_repeat_and_a_late_event_change_nothing() {
+    let mut world = World::immediate().await;
+    let at = world.clock.now_exact();
+    let later = at.saturating_add(jiff::SignedDuration::from_secs(1)).unwrap();
+    world.deliver("one", "fraud", alias("champion", "8"), later).await;
+    world.run().await;
+    assert_eq!(world.deliver("one", "fraud", alias("champion", "8"), later).await, Received::Repeat);
+    world.deliver("two", "fraud", alias("champion", "8"), later).await;
+    world.deliver("three", "fraud", alias("champion", "7"), at).await;
+    world.run().await;
+    assert_eq!(world.actions(), ["create"]);
+    assert_eq!(world.state("fraud").await, "single settled live=8");
+    assert_eq!(world.handle().delivery("three").await.unwrap().state, DeliveryState::Unchanged);
+}
+
+#[tokio::test]
+async fn order_does_not_matter() {
+    let mut world = World::immediate().await;
+    world.event("fraud", alias("challenger", "8")).await;
+    assert!(world.log().is_empty());
+    world.event("fraud", alias("champion", "7")).await;
+    assert_eq!(world.state("fraud").await, "canary running stable=7 candidate=8");
+}
+
+#[tokio::test]
+async fn two_steps_of_one_event_wait_for_each_other_also_over_a_restart() {
+    let mut world = World::blind().await;
+    world.event("fraud", alias("challenger", "8")).await;
+    let event = world.event("fraud", alias("champion", "7")).await;
+    assert_eq!((event.state, event.commit.is_some()), (DeliveryState::Accepted, true), "{event:?}");
+    assert_eq!(world.state("fraud").await, "single settled live=7");
+    world.kill();
+    world.start().await;
+    world.run().await;
+    assert_eq!(world.log().len(), 1);
+    world.turn_clock(5).await;
+    assert_eq!(world.state("fraud").await, "canary entering stable=7 candidate=8");
+    assert_eq!(world.handle().delivery("event-2").await.unwrap().state, DeliveryState::Applied);
+}
+
+#[tokio::test]
+async fn a_rollback_sticks_until_the_alias_is_set_anew() {
+    let mut world = World::immediate().await;
+    world.event("fraud", alias("champion", "7")).await;
+    world.event("fraud", alias("champion", "8")).await;
+    world.act("fraud", Act::Rollback { to: None }).await;
+    let repeat = world.event("fraud", tag("8", "note", "x")).await;
+    assert_eq!(repeat.state, DeliveryState::Unchanged, "{repeat:?}");
+    assert_eq!(world.state("fraud").await, "single settled live=7");
+    world.turn_clock(1).await;
+    world.event("fraud", alias("champion", "8")).await;
+    assert_eq!(world.state("fraud").await, "single settled live=8");
+}
+
+#[tokio::test]
+async fn a_person_decides_until_the_registry_changes() {
+    let mut world = World::immediate().await;
+    world.event("fraud", alias("champion", "7")).await;
+    world.put("fraud", single("9")).await;
+    let event = world.event("fraud", tag("7", "note", "x")).await;
+    assert!(event.reason.unwrap().contains("ada"));
+    assert_eq!(world.state("fraud").await, "single settled live=9");
+    world.event("fraud", alias("champion", "8")).await;
+    assert_eq!(world.state("fraud").await, "single settled live=8");
+}
+
+#[tokio::test]
+async fn a_retracted_release_does_not_return_by_itself() {
+    let mut world = World::immediate().await;
+    world.event("fraud", alias("champion", "7")).await;
+    world.act("fraud", Act::Retract).await;
+    let event = world.event("fraud", tag("7", "note", "x")).await;
+    assert_eq!(event.state, DeliveryState::Unchanged, "{event:?}");
+    world.event("fraud", alias("champion", "8")).await;
+    assert_eq!(world.state("fraud").await, "single settled live=8");
+}
+
+#[tokio::test]
+async fn a_wish_by_tag_is_answered_once() {
+    let mut world = World::immediate().await;
+    let at = world.clock.now_exact();
+    let wish = tag("7", "kmlflow.release", "single");
+    world.deliver("wish", "fraud", wish.clone(), at).await;
+    world.run().await;
+    assert_eq!(world.state("fraud").await, "single settled live=7");
+    world.act("fraud", Act::Retract).await;
+    world.deliver("again", "fraud", wish, at).await;
+    world.run().await;
+    assert_eq!(world.actions(), ["create", "retract"]);
+    world.kill();
+    world.start().await;
+    let event = world.event("fraud", tag("7", "note", "x")).await;
+    assert_ne!(event.state, DeliveryState::Applied, "{event:?}");
+}
+
+#[tokio::test]
+async fn what_concerns_no_release_is_ignored_with_the_reason() {
+    let mut world = World::immediate().await;
+    let event = world.event("fraud", json!({"kind": "modelCreated"})).await;
+    assert_eq!(event.state, DeliveryState::Ignored);
+    assert!(event.reason.unwrap().contains("default"));
+}
+
+#[tokio::test]
+async fn a_policy_that_does_not_parse_leaves_the_last_one_in_force() {
+    let mut world = World::immediate().await;
+    world.push(vec![("policies/default.yaml".into(), Some("spec: [".into()))]).await;
+    let verdict = world
+        .handle()
+        .policy_test(
+            "fraud".parse().unwrap(),
+            BTreeMap::from([("champion".parse().unwrap(), "7".parse().unwrap())]),
+            BTreeMap::new(),
+        )
+        .await
+        .unwrap();
+    assert_eq!(verdict.stable, Some("7".parse().unwrap()));
+    assert!(!verdict.warnings.is_empty());
+    world.kill();
+    world.start().await;
+    world.event("fraud", alias("champion", "7")).await;
+    assert_eq!(world.state("fraud").await, "single settled live=7");
+}

@@ -1,0 +1,138 @@
+//! What takes its time: phases, holds, storms, requests that wait.
+
+use super::*;
+
+fn queued(answer: Result<Answer, Fault>) -> (String, String) {
+    match answer {
+        Ok(Answer::Queued { delivery, waits_for }) => (delivery, waits_for),
+        other => panic!("not queued: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn phases_are_pushed_one_by_one_after_the_delay() {
+    let mut world = World::blind().await;
+    world.put("fraud", single("7")).await;
+    let (delivery, waits_for) = queued(world.ask(put("fraud", canary("8"))).await);
+    assert!(waits_for.contains("v7"), "{waits_for}");
+    assert_eq!(world.actions(), ["create"]);
+    world.turn_clock(4).await;
+    assert_eq!(world.actions(), ["create"]);
+    world.turn_clock(1).await;
+    assert_eq!(world.state("fraud").await, "canary entering stable=7 candidate=8");
+    let delivery = world.handle().delivery(&delivery).await.unwrap();
+    assert_eq!(delivery.state, crate::event::DeliveryState::Applied);
+    world.turn_clock(5).await;
+    assert_eq!(world.state("fraud").await, "canary running stable=7 candidate=8");
+    world.act("fraud", Act::Promote { variant: None }).await;
+    assert_eq!(world.state("fraud").await, "canary leaving stable=8 leaving=7");
+    world.turn_clock(5).await;
+    assert_eq!(world.state("fraud").await, "canary leaving stable=8");
+    world.turn_clock(5).await;
+    assert_eq!(world.state("fraud").await, "single settled live=8");
+    assert_eq!(world.actions(), ["create", "enter", "step", "promote", "leave", "settle"]);
+    world.turn_clock(60).await;
+    assert_eq!(world.log().len(), 6, "left alone it stays");
+}
+
+#[tokio::test]
+async fn steps_with_a_pause_go_on_by_themselves_and_a_pause_stops_them() {
+    let mut world = World::immediate().await;
+    world.put("fraud", single("7")).await;
+    let steps = json!([{"weight": 5, "pause": "10m"}, {"weight": 50, "pause": "10m"}]);
+    world.put("fraud", json!({"version": "8", "strategy": "canary", "steps": steps})).await;
+    world.turn_clock(10).await;
+    assert_eq!(world.view("fraud").await.release.rollout.step, Some(1));
+    world.act("fraud", Act::Pause).await;
+    world.turn_clock(60).await;
+    assert_eq!(world.view("fraud").await.release.rollout.step, Some(1));
+    world.act("fraud", Act::Resume).await;
+    world.turn_clock(10).await;
+    assert_eq!(world.state("fraud").await, "single settled live=8");
+}
+
+#[tokio::test]
+async fn a_newer_request_replaces_one_that_waits() {
+    let mut world = World::blind().await;
+    world.put("fraud", single("7")).await;
+    let (older, _) = queued(world.ask(put("fraud", canary("8"))).await);
+    let (newer, _) = queued(world.ask(put("fraud", canary("9"))).await);
+    let older = world.handle().delivery(&older).await.unwrap();
+    assert_eq!(older.state, crate::event::DeliveryState::Unchanged);
+    assert!(older.reason.unwrap().contains(&newer));
+    world.turn_clock(5).await;
+    assert_eq!(world.state("fraud").await, "canary entering stable=7 candidate=9");
+}
+
+#[tokio::test]
+async fn what_waits_survives_a_restart() {
+    let mut world = World::blind().await;
+    world.put("fraud", single("7")).await;
+    queued(world.ask(put("fraud", canary("8"))).await);
+    world.kill();
+    world.start().await;
+    world.run().await;
+    world.turn_clock(5).await;
+    assert_eq!(world.state("fraud").await, "canary entering stable=7 candidate=8");
+    world.kill();
+    world.start().await;
+    world.turn_clock(5).await;
+    assert_eq!(world.state("fraud").await, "canary running stable=7 candidate=8");
+}
+
+#[tokio::test]
+async fn while_held_everything_is_kept_and_nothing_applied() {
+    let mut world = World::immediate().await;
+    world.put("fraud", single("7")).await;
+    let holds = world.handle().hold(None, "incident 42", "ada").await.unwrap();
+    assert_eq!(holds.len(), 1);
+    let (_, waits_for) = queued(world.ask(put("fraud", single("8"))).await);
+    assert!(waits_for.contains("incident 42"), "{waits_for}");
+    let event = world.event("spam", alias("champion", "1")).await;
+    assert!(event.waits_for.unwrap().contains("held"));
+    world.kill();
+    world.start().await;
+    world.run().await;
+    assert_eq!(world.log().len(), 1);
+    world.handle().unhold(None, "ada").await.unwrap();
+    world.run().await;
+    assert_eq!(world.state("fraud").await, "single settled live=8");
+    assert_eq!(world.state("spam").await, "single settled live=1");
+    assert!(world.handle().unhold(None, "ada").await.is_err());
+}
+
+#[tokio::test]
+async fn a_storm_of_events_is_let_through_minute_by_minute() {
+    let mut world = World::with(Period::ZERO, 2).await;
+    for n in 1..=5 {
+        world.event(&format!("model-{n}"), alias("champion", "1")).await;
+    }
+    assert_eq!(world.log().len(), 2);
+    assert!(world.put("by-hand", single("1")).await.changed, "people are not held back");
+    world.turn_clock(1).await;
+    assert_eq!(world.log().len(), 5);
+    world.turn_clock(1).await;
+    assert_eq!(world.log().len(), 6);
+    let waiting =
+        crate::worker::DeliveryFilter { state: Some(crate::event::DeliveryState::Accepted), ..Default::default() };
+    assert!(world.handle().deliveries(waiting).await.unwrap().items.is_empty());
+}
+
+#[tokio::test]
+async fn a_request_does_not_push_two_phases_at_once() {
+    let mut world = World::blind().await;
+    world.put("fraud", single("7")).await;
+    world.turn_clock(5).await;
+    let (one, other) = (world.handle(), world.handle());
+    let first = tokio::spawn(async move { one.request(put("fraud", canary("8")), Duration::from_secs(60)).await });
+    let abort = Intent::Abort { keep: "v7".parse().unwrap(), reject: vec!["v8".parse().unwrap()] };
+    let second = tokio::spawn(async move { other.request(request("fraud", abort), Duration::from_secs(60)).await });
+    while !(first.is_finished() && second.is_finished()) {
+        world.run().await;
+        tokio::task::yield_now().await;
+    }
+    let metrics = world.handle().metrics().await;
+    let releases = world.log().len();
+    let pushes = metrics.lines().find_map(|line| line.strip_prefix("kmlflow_push_total{outcome=\"pushed\"} ")).unwrap();
+    assert_eq!(pushes.parse::<usize>().unwrap(), releases, "each phase in a push of its own");
+}
