@@ -45,7 +45,8 @@ impl Secrets {
     /// Reads the secrets, and makes those that are not there: also for doors that are not open yet, so that a sender can be set up early.
     pub(super) fn read_or_make(data_dir: &Path) -> Result<Self, StartError> {
         let dir = data_dir.join(SECRETS_DIR);
-        make_dir(&dir).map_err(|error| StartError::new(format!("{} cannot be made: {}", dir.display(), error.kind())))?;
+        make_dir(&dir)
+            .map_err(|error| StartError::new(format!("{} cannot be made: {}", dir.display(), error.kind())))?;
         for name in ["github", "argocd"] {
             read_or_make(&dir.join(name), || Ok(hex::encode(random()?)))?;
         }
@@ -65,9 +66,12 @@ pub(super) async fn admin_token(data_dir: &Path, accounts: &Accounts) -> Result<
     if accounts.authenticate(clear.reveal()).await.map_err(refused)?.is_some() {
         return Ok(None);
     }
-    let wanted = WantedToken { name: Some("admin".to_owned()), role: TokenRole::Admin, scopes: Vec::new(), expires_at: None };
+    let wanted =
+        WantedToken { name: Some("admin".to_owned()), role: TokenRole::Admin, scopes: Vec::new(), expires_at: None };
     if accounts.keep_token(wanted, &clear.hash()).await.map_err(refused)?.is_none() {
-        tracing::warn!("The token in `{ADMIN_TOKEN_FILE}` was revoked; remove the file, and the next start makes a new one");
+        tracing::warn!(
+            "The token in `{ADMIN_TOKEN_FILE}` was revoked; remove the file, and the next start makes a new one"
+        );
         return Ok(None);
     }
     Ok(is_new.then(|| clear.reveal().to_owned()))
@@ -75,7 +79,8 @@ pub(super) async fn admin_token(data_dir: &Path, accounts: &Accounts) -> Result<
 
 fn read_or_make(path: &Path, make: impl FnOnce() -> Result<String, StartError>) -> Result<SecretText, StartError> {
     if !path.exists() {
-        let fails = |error: std::io::Error| StartError::new(format!("{} cannot be written: {}", path.display(), error.kind()));
+        let fails =
+            |error: std::io::Error| StartError::new(format!("{} cannot be written: {}", path.display(), error.kind()));
         write_new(path, &make()?).map_err(fails)?;
     }
     read_secret_file(path).map_err(|error| StartError::new(error.sentence).cure(error.cure))

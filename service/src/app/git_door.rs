@@ -72,8 +72,10 @@ impl Door {
         if token.role >= role && token.is_unscoped() {
             return Ok(());
         }
-        let detail = format!("the repository holds every release: this needs a token with the role {role} and without a scope");
-        Err(web::forbidden(detail, format!("ask an administrator: `kmlflow token create --role {role}`")).into_response())
+        let detail =
+            format!("the repository holds every release: this needs a token with the role {role} and without a scope");
+        Err(web::forbidden(detail, format!("ask an administrator: `kmlflow token create --role {role}`"))
+            .into_response())
     }
 
     fn answer(&self, access: Access, answer: SmartResponse) -> Response {

@@ -81,7 +81,9 @@ pub async fn run(
 /// It could not start: the data directory, a secret, the store or the repository is not usable, or it would listen beyond loopback
 /// without secrets.
 pub async fn start(config: Config, listener: TcpListener) -> Result<Service, StartError> {
-    let address = listener.local_addr().map_err(|error| StartError::new(format!("the listener has no address: {}", error.kind())))?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| StartError::new(format!("the listener has no address: {}", error.kind())))?;
     settings::check_reach(&config, address)?;
     let clock = Clock::system();
     let data_dir = first_start::data_dir(config.data_dir())?;
@@ -128,8 +130,10 @@ impl Service {
         let Self { announcement: _, worker, doors, stop } = self;
         let drained = CancellationToken::new();
         let working = tokio::spawn(worker.run(drained.clone().cancelled_owned()));
-        let serving: Vec<_> =
-            doors.into_iter().map(|(listener, router)| tokio::spawn(server::serve(listener, router, stop.clone(), DRAIN))).collect();
+        let serving: Vec<_> = doors
+            .into_iter()
+            .map(|(listener, router)| tokio::spawn(server::serve(listener, router, stop.clone(), DRAIN)))
+            .collect();
         shutdown.await;
         tracing::info!("The service was told to stop and ends what is under way");
         stop.cancel();
@@ -166,6 +170,9 @@ impl From<worker::OpenError> for StartError {
 /// Neither the code that signs in nor the token ever shows.
 impl std::fmt::Debug for Announcement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Announcement").field("address", &self.address).field("data_dir", &self.data_dir).finish_non_exhaustive()
+        f.debug_struct("Announcement")
+            .field("address", &self.address)
+            .field("data_dir", &self.data_dir)
+            .finish_non_exhaustive()
     }
 }

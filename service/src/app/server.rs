@@ -69,7 +69,10 @@ async fn next(
             match listener.accept().await {
                 Ok((stream, peer)) => return Some((stream, peer, slot)),
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "A connection could not be accepted: {error}");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "A connection could not be accepted: {error}"
+                    );
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }

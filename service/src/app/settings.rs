@@ -24,19 +24,25 @@ const TEMPLATE_BYTES_MAX: u64 = 1 << 20;
 
 /// Refuses to be reached from elsewhere with nothing but the secrets that the first start made for this machine.
 pub(super) fn check_reach(config: &Config, address: SocketAddr) -> Result<(), StartError> {
-    let senders = [("webhooks.mlflow.secret_files", &config.webhooks.mlflow), ("webhooks.generic.secret_files", &config.webhooks.generic)];
-    let missing: Vec<&str> = senders.iter().filter(|(_, sender)| sender.secrets.is_empty()).map(|(key, _)| *key).collect();
+    let senders = [
+        ("webhooks.mlflow.secret_files", &config.webhooks.mlflow),
+        ("webhooks.generic.secret_files", &config.webhooks.generic),
+    ];
+    let missing: Vec<&str> =
+        senders.iter().filter(|(_, sender)| sender.secrets.is_empty()).map(|(key, _)| *key).collect();
     if address.ip().is_loopback() || missing.is_empty() {
         return Ok(());
     }
     let missing = missing.join("` and `");
-    let sentence = format!("listening on {address}, beyond this machine, needs webhook secrets, and `{missing}` are not set");
+    let sentence =
+        format!("listening on {address}, beyond this machine, needs webhook secrets, and `{missing}` are not set");
     Err(StartError::new(sentence).cure("name a file with a secret for each, or listen on 127.0.0.1"))
 }
 
 /// What the worker needs.
 pub(super) fn of_worker(config: &Config, data_dir: &Path) -> Result<worker::Settings, StartError> {
-    let environments = config.environments.iter().map(|(name, environment)| (name.clone(), of_environment(config, environment)));
+    let environments =
+        config.environments.iter().map(|(name, environment)| (name.clone(), of_environment(config, environment)));
     let runtime = config.default_runtime().map(|(image, _)| image.to_owned());
     Ok(worker::Settings {
         data_dir: data_dir.to_owned(),
@@ -69,7 +75,8 @@ pub(super) fn of_web(
 }
 
 fn of_environment(config: &Config, environment: &EnvironmentConfig) -> EnvironmentSettings {
-    let EnvironmentConfig { cluster, namespace_prefix, host_suffix, mode: _, blind_delay, new_releases_per_minute } = environment.clone();
+    let EnvironmentConfig { cluster, namespace_prefix, host_suffix, mode: _, blind_delay, new_releases_per_minute } =
+        environment.clone();
     // An address that was worked out changes with the port; a link that stays in Git needs one that was given.
     let links = Links { release: config.given_public_url().map(ToOwned::to_owned), ..config.links.clone() };
     let (gateway, monitoring) = (config.routing.gateway.clone(), config.monitoring.clone());
@@ -92,7 +99,8 @@ fn live(
 fn templates(dir: Option<&Path>) -> Result<Templates, StartError> {
     let Some(dir) = dir else { return Ok(Templates::built_in()) };
     let fails = |error: std::io::Error| {
-        StartError::new(format!("`templates_dir` {} cannot be read: {}", dir.display(), error.kind())).cure("check its path and owner")
+        StartError::new(format!("`templates_dir` {} cannot be read: {}", dir.display(), error.kind()))
+            .cure("check its path and owner")
     };
     let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(dir).map_err(fails)? {
@@ -103,7 +111,8 @@ fn templates(dir: Option<&Path>) -> Result<Templates, StartError> {
             files.insert(name, std::fs::read_to_string(entry.path()).map_err(fails)?);
         }
     }
-    Templates::with_overrides(files).map_err(|error| StartError::new(format!("a template in `templates_dir` cannot be used: {error}")))
+    Templates::with_overrides(files)
+        .map_err(|error| StartError::new(format!("a template in `templates_dir` cannot be used: {error}")))
 }
 
 impl From<ConfigError> for StartError {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -14,11 +14,14 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest request id of a caller that is taken over.
 const REQUEST_ID_BYTES_MAX: usize = 64;
 
+/// The most characters of a path that are logged; a release's longest one has some 200.
+const PATH_CHARS_MAX: usize = 300;
+
 /// Gives the request an id (the caller's where it has a plain one), and logs how it ended.
 pub(crate) async fn layer(State(web): State<Web>, request: Request, next: Next) -> Response {
     let id = request_id(&request);
     let method = request.method().clone();
-    let path = request.extensions().get::<MatchedPath>().map_or("(none)", MatchedPath::as_str).to_owned();
+    let path: String = request.uri().path().chars().take(PATH_CHARS_MAX).collect();
     let address = client::address(request.extensions(), request.headers(), &web.settings().trusted_proxies);
     let start = Instant::now();
     let mut response = next.run(request).await;
@@ -37,7 +40,8 @@ pub(crate) async fn layer(State(web): State<Web>, request: Request, next: Next) 
 fn request_id(request: &Request) -> String {
     let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
     let is_plain = |id: &&str| {
-        (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
     };
     given.filter(is_plain).map_or_else(|| uuid::Uuid::now_v7().to_string(), ToOwned::to_owned)
 }

@@ -68,14 +68,14 @@ struct AuditQuery {
 }
 
 /// Lists the tokens, without their clear text.
-#[utoipa::path(get, path = "/tokens", tag = "administration",
+#[utoipa::path(get, path = "/tokens", operation_id = "listTokens", tag = "administration",
     responses((status = 200, body = List<Token>), (status = "4XX", body = Problem)))]
 async fn list(State(web): State<Web>, Admin(_caller): Admin) -> Answer<Json<List<Token>>> {
     Ok(Json(List { items: web.accounts().tokens().await? }))
 }
 
 /// Makes a token.
-#[utoipa::path(post, path = "/tokens", tag = "administration", request_body = TokenRequest,
+#[utoipa::path(post, path = "/tokens", operation_id = "createToken", tag = "administration", request_body = TokenRequest,
     responses((status = 201, body = CreatedToken), (status = "4XX", body = Problem)))]
 async fn create(
     State(web): State<Web>,
@@ -90,20 +90,25 @@ async fn create(
 }
 
 /// Revokes a token.
-#[utoipa::path(delete, path = "/tokens/{id}", tag = "administration", params(("id" = String, Path)),
+#[utoipa::path(delete, path = "/tokens/{id}", operation_id = "revokeToken", tag = "administration", params(("id" = String, Path)),
     responses((status = 204), (status = "4XX", body = Problem)))]
 async fn revoke(State(web): State<Web>, Admin(caller): Admin, InPath(id): InPath<String>) -> Answer<StatusCode> {
     if !web.accounts().revoke_token(&id).await? {
-        return Err(Problem::not_found("there is no such token, or it is revoked already").cure("`kmlflow token list` shows them"));
+        return Err(Problem::not_found("there is no such token, or it is revoked already")
+            .cure("`kmlflow token list` shows them"));
     }
     audited(&web, &caller, "token revoke", format!("token {id}")).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Lists what was refused and what administrators did, newest first.
-#[utoipa::path(get, path = "/audit", tag = "administration", params(AuditQuery),
+#[utoipa::path(get, path = "/audit", operation_id = "listAudit", tag = "administration", params(AuditQuery),
     responses((status = 200, body = Page<Audited>), (status = "4XX", body = Problem)))]
-async fn audit(State(web): State<Web>, Admin(_caller): Admin, InQuery(query): InQuery<AuditQuery>) -> Answer<Json<Page<Audited>>> {
+async fn audit(
+    State(web): State<Web>,
+    Admin(_caller): Admin,
+    InQuery(query): InQuery<AuditQuery>,
+) -> Answer<Json<Page<Audited>>> {
     let limit = query.limit.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
     let items = web.accounts().audit(query.cursor, limit).await?;
     let is_full = u32::try_from(items.len()).is_ok_and(|len| len == limit);
@@ -114,9 +119,8 @@ async fn audit(State(web): State<Web>, Admin(_caller): Admin, InQuery(query): In
 impl TokenRequest {
     fn wanted(self, now: Timestamp) -> Answer<WantedToken> {
         let Self { role, scopes, name, expires } = self;
-        let is_name = |name: &String| {
-            (1..=NAME_CHARS_MAX).contains(&name.chars().count()) && !name.chars().any(char::is_control)
-        };
+        let is_name =
+            |name: &String| (1..=NAME_CHARS_MAX).contains(&name.chars().count()) && !name.chars().any(char::is_control);
         if !name.as_ref().is_none_or(is_name) {
             return Err(Problem::invalid("name", "`name` must be 1 to 100 characters without control characters"));
         }
@@ -131,10 +135,16 @@ fn expiry(text: &str, now: Timestamp) -> Answer<Timestamp> {
     let length = match days {
         Some(days @ 1..=EXPIRY_DAYS_MAX) => Some(SignedDuration::from_hours(days * 24)),
         Some(_) => None,
-        None => text.parse::<crate::release::Period>().ok().filter(|period| !period.is_zero()).map(|period| period.as_signed()),
+        None => text
+            .parse::<crate::release::Period>()
+            .ok()
+            .filter(|period| !period.is_zero())
+            .map(|period| period.as_signed()),
     };
     let end = length.and_then(|length| now.checked_add(length).ok());
-    end.ok_or_else(|| Problem::invalid("expires", "`expires` must be a length of time such as `30d` or `12h`, at most ten years"))
+    end.ok_or_else(|| {
+        Problem::invalid("expires", "`expires` must be a length of time such as `30d` or `12h`, at most ten years")
+    })
 }
 
 /// Notes in the audit what a known caller was refused.

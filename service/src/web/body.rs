@@ -117,13 +117,18 @@ pub(crate) fn parse_value<T: DeserializeOwned>(value: serde_json::Value) -> Answ
 fn of_json(error: serde_json::Error, field: &str) -> Problem {
     let sentence = without_position(&error);
     if !error.is_data() {
-        return Problem::malformed(format!("the body is not JSON: {sentence} at line {} column {}", error.line(), error.column()));
+        return Problem::malformed(format!(
+            "the body is not JSON: {sentence} at line {} column {}",
+            error.line(),
+            error.column()
+        ));
     }
     let shape = ["unknown field", "missing field", "duplicate field", "invalid type", "data did not match"];
     let is_shape = shape.iter().any(|start| sentence.starts_with(start));
     let detail = if field == "." { sentence.clone() } else { format!("`{field}`: {sentence}") };
     if is_shape {
-        return Problem::malformed(detail).with_violations(vec![Violation { field: field.to_owned(), detail: sentence }]);
+        return Problem::malformed(detail)
+            .with_violations(vec![Violation { field: field.to_owned(), detail: sentence }]);
     }
     let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail);
     problem.with_violations(vec![Violation { field: field.to_owned(), detail: sentence }])
@@ -161,7 +166,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for InQuery<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Answer<Self> {
         match Query::<T>::from_request_parts(parts, state).await {
             Ok(Query(value)) => Ok(Self(value)),
-            Err(rejection) => Err(Problem::malformed(format!("the query cannot be read: {}", plain(&rejection.body_text())))),
+            Err(rejection) => {
+                Err(Problem::malformed(format!("the query cannot be read: {}", plain(&rejection.body_text()))))
+            }
         }
     }
 }

@@ -35,7 +35,7 @@ struct ListQuery {
 }
 
 /// Lists deliveries, newest first.
-#[utoipa::path(get, path = "/deliveries", tag = "deliveries", params(ListQuery),
+#[utoipa::path(get, path = "/deliveries", operation_id = "listDeliveries", tag = "deliveries", params(ListQuery),
     responses((status = 200, body = Page<DeliveryView>), (status = "4XX", body = Problem)))]
 async fn list(
     State(web): State<Web>,
@@ -55,14 +55,14 @@ pub(super) async fn visible(web: &Web, caller: &Caller, filter: DeliveryFilter) 
 }
 
 /// Reads a delivery by its sender's id or its number.
-#[utoipa::path(get, path = "/deliveries/{id}", tag = "deliveries", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/deliveries/{id}", operation_id = "getDelivery", tag = "deliveries", params(("id" = String, Path)),
     responses((status = 200, body = DeliveryView), (status = "4XX", body = Problem)))]
 async fn get(State(web): State<Web>, Viewer(caller): Viewer, InPath(id): InPath<String>) -> Answer<Json<DeliveryView>> {
     Ok(Json(read(&web, &caller, &id).await?))
 }
 
 /// Carries a delivery out once more, whatever became of it.
-#[utoipa::path(post, path = "/deliveries/{id}/redeliver", tag = "deliveries", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/deliveries/{id}/redeliver", operation_id = "redeliver", tag = "deliveries", params(("id" = String, Path)),
     responses((status = 202, body = DeliveryView), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 async fn redeliver(
     State(web): State<Web>,

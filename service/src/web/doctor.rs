@@ -44,7 +44,7 @@ enum VisitSource {
 }
 
 /// Says why a delivery is not believed, and how to send it so that it is.
-#[utoipa::path(post, path = "/doctor/webhook", tag = "operation", request_body = Visit,
+#[utoipa::path(post, path = "/doctor/webhook", operation_id = "diagnoseDelivery", tag = "operation", request_body = Visit,
     responses((status = 200, body = Diagnosis), (status = "4XX", body = Problem)))]
 async fn webhook(
     State(web): State<Web>,

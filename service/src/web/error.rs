@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
-use utoipa::ToSchema;
 
 use crate::names::InvalidName;
 use crate::release::{Refusal, RefusalKind, Violation};
@@ -163,7 +163,9 @@ impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Refused(refusal) => refusal.into(),
-            Fault::Unavailable { sentence, retry_after_seconds } => Self::unavailable(sentence, retry_after_seconds.into()),
+            Fault::Unavailable { sentence, retry_after_seconds } => {
+                Self::unavailable(sentence, retry_after_seconds.into())
+            }
             Fault::Internal => Self::internal(),
         }
     }

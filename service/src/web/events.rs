@@ -26,7 +26,7 @@ pub(super) fn router() -> OpenApiRouter<Web> {
 }
 
 /// Streams `release`, `delivery`, `rollout` and `sync` events; `Last-Event-ID` resumes, and `reset` says that too much was missed.
-#[utoipa::path(get, path = "/events", tag = "operation",
+#[utoipa::path(get, path = "/events", operation_id = "streamEvents", tag = "operation",
     params(("Last-Event-ID" = Option<u64>, Header, description = "Goes on after this event")),
     responses((status = 200, content_type = "text/event-stream", body = String), (status = "4XX", body = Problem)))]
 async fn stream(
@@ -39,7 +39,11 @@ async fn stream(
     Sse::new(notices).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("still there"))
 }
 
-fn visible(mut subscription: Subscription, caller: Caller, stop: CancellationToken) -> impl Stream<Item = Result<Event, Infallible>> {
+fn visible(
+    mut subscription: Subscription,
+    caller: Caller,
+    stop: CancellationToken,
+) -> impl Stream<Item = Result<Event, Infallible>> {
     async_stream::stream! {
         while let Some(Some(notice)) = stop.run_until_cancelled(subscription.next()).await {
             if sees(&caller, &notice) {

@@ -64,16 +64,20 @@ struct RerenderRequest {
 }
 
 /// Lists the holds in force.
-#[utoipa::path(get, path = "/hold", tag = "operation",
+#[utoipa::path(get, path = "/hold", operation_id = "listHolds", tag = "operation",
     responses((status = 200, body = List<HoldView>), (status = "4XX", body = Problem)))]
 async fn list(State(web): State<Web>, Viewer(_caller): Viewer) -> Answer<Json<List<HoldView>>> {
     Ok(Json(List { items: web.handle().holds().await? }))
 }
 
 /// Accepts and keeps everything from now on, and applies nothing.
-#[utoipa::path(post, path = "/hold", tag = "operation", request_body = HoldRequest,
+#[utoipa::path(post, path = "/hold", operation_id = "hold", tag = "operation", request_body = HoldRequest,
     responses((status = 200, body = List<HoldView>), (status = "4XX", body = Problem)))]
-async fn hold(State(web): State<Web>, Admin(caller): Admin, JsonBody(request): JsonBody<HoldRequest>) -> Answer<Json<List<HoldView>>> {
+async fn hold(
+    State(web): State<Web>,
+    Admin(caller): Admin,
+    JsonBody(request): JsonBody<HoldRequest>,
+) -> Answer<Json<List<HoldView>>> {
     let HoldRequest { environment, reason } = request;
     check_environment(&web, environment.as_ref())?;
     check_reason(&reason)?;
@@ -81,7 +85,7 @@ async fn hold(State(web): State<Web>, Admin(caller): Admin, JsonBody(request): J
 }
 
 /// Applies again, beginning with what was kept.
-#[utoipa::path(delete, path = "/hold", tag = "operation", params(UnholdRequest), request_body = Option<UnholdRequest>,
+#[utoipa::path(delete, path = "/hold", operation_id = "unhold", tag = "operation", params(UnholdRequest), request_body = Option<UnholdRequest>,
     responses((status = 200, body = List<HoldView>), (status = "4XX", body = Problem)))]
 async fn unhold(
     State(web): State<Web>,
@@ -100,7 +104,7 @@ async fn unhold(
 }
 
 /// Renders outdated releases with the present templates.
-#[utoipa::path(post, path = "/rerender", tag = "operation", request_body = RerenderRequest,
+#[utoipa::path(post, path = "/rerender", operation_id = "rerender", tag = "operation", request_body = RerenderRequest,
     responses((status = 200, body = List<Rerendered>), (status = "4XX", body = Problem)))]
 async fn rerender(
     State(web): State<Web>,
@@ -131,6 +135,11 @@ pub(super) fn check_environment(web: &Web, environment: Option<&EnvironmentName>
 }
 
 fn check_reason(reason: &str) -> Answer<()> {
-    let is_plain = (1..=REASON_CHARS_MAX).contains(&reason.trim().chars().count()) && !reason.chars().any(char::is_control);
-    if is_plain { Ok(()) } else { Err(Problem::invalid("reason", "`reason` must be 1 to 500 characters without control characters")) }
+    let is_plain =
+        (1..=REASON_CHARS_MAX).contains(&reason.trim().chars().count()) && !reason.chars().any(char::is_control);
+    if is_plain {
+        Ok(())
+    } else {
+        Err(Problem::invalid("reason", "`reason` must be 1 to 500 characters without control characters"))
+    }
 }

@@ -56,9 +56,15 @@ async fn once(web: Web, request: Request, next: Next) -> Answer<Response> {
     match web.accounts().claim(key.clone(), hash).await? {
         Claim::New => {}
         Claim::Same(status, kept) => return replay(status, &kept),
-        Claim::Other => return Err(Problem::invalid("Idempotency-Key", "another request was sent under this `Idempotency-Key`")),
+        Claim::Other => {
+            return Err(Problem::invalid("Idempotency-Key", "another request was sent under this `Idempotency-Key`"));
+        }
         Claim::InFlight => {
-            let problem = Problem::new(StatusCode::CONFLICT, "in-flight", "the first request under this `Idempotency-Key` is under way");
+            let problem = Problem::new(
+                StatusCode::CONFLICT,
+                "in-flight",
+                "the first request under this `Idempotency-Key` is under way",
+            );
             return Err(problem.cure(format!("ask again after {RETRY_AFTER_SECONDS} s")));
         }
     }
@@ -79,7 +85,10 @@ async fn keep(web: &Web, key: ClaimKey, response: Response) -> Response {
     let is_final = (status.is_success() || status.is_client_error()) && !passes;
     let kept = is_final.then(|| (status.as_u16(), kept(&parts.headers, &body)));
     if let Err(fault) = web.accounts().settle_claim(key, kept).await {
-        tracing::error!(error = &fault as &dyn std::error::Error, "An answer was not kept under its Idempotency-Key: {fault}");
+        tracing::error!(
+            error = &fault as &dyn std::error::Error,
+            "An answer was not kept under its Idempotency-Key: {fault}"
+        );
     }
     Response::from_parts(parts, Body::from(body))
 }
@@ -87,7 +96,8 @@ async fn keep(web: &Web, key: ClaimKey, response: Response) -> Response {
 fn kept(headers: &HeaderMap, body: &Bytes) -> String {
     let wanted = [header::CONTENT_TYPE, header::ETAG, header::LOCATION];
     let pair = |name: &HeaderName| Some((name.to_string(), headers.get(name)?.to_str().ok()?.to_owned()));
-    let kept = Kept { headers: wanted.iter().filter_map(pair).collect(), body: String::from_utf8_lossy(body).into_owned() };
+    let kept =
+        Kept { headers: wanted.iter().filter_map(pair).collect(), body: String::from_utf8_lossy(body).into_owned() };
     serde_json::to_string(&kept).unwrap_or_default()
 }
 
@@ -108,7 +118,11 @@ fn replay(status: u16, kept: &str) -> Answer<Response> {
 fn read_key(headers: &HeaderMap) -> Answer<String> {
     let key = headers.get(KEY).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let is_plain = (1..=KEY_BYTES_MAX).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
-    if is_plain { Ok(key.to_owned()) } else { Err(Problem::malformed("`Idempotency-Key` must be 1 to 255 printable characters")) }
+    if is_plain {
+        Ok(key.to_owned())
+    } else {
+        Err(Problem::malformed("`Idempotency-Key` must be 1 to 255 printable characters"))
+    }
 }
 
 fn hash(query: &str, body: &[u8]) -> String {

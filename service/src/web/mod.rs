@@ -149,7 +149,9 @@ fn api() -> OpenApiRouter<Web> {
 /// What every answer has in common, also those to a path or method that is not there.
 fn finish(router: Router, web: &Web) -> Router {
     router
-        .fallback(|| async { Problem::not_found("there is nothing at this path").cure("`/api/docs` lists what there is") })
+        .fallback(|| async {
+            Problem::not_found("there is nothing at this path").cure("`/api/docs` lists what there is")
+        })
         .method_not_allowed_fallback(|| async {
             let detail = "this path does not take this method";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)

@@ -46,5 +46,7 @@ pub(super) fn docs_router(document: OpenApi) -> Router<Web> {
     let document = Arc::new(document);
     let pages: Router<Web> = SwaggerUi::new("/api/docs").config(Config::from("/api/openapi.json")).into();
     let policy = SetResponseHeaderLayer::overriding(header::CONTENT_SECURITY_POLICY, DOCS_POLICY);
-    Router::new().route("/api/openapi.json", routing::get(move || async move { Json(document) })).merge(pages.layer(policy))
+    Router::new()
+        .route("/api/openapi.json", routing::get(move || async move { Json(document) }))
+        .merge(pages.layer(policy))
 }

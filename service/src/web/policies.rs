@@ -36,9 +36,13 @@ struct PolicyTest {
 }
 
 /// Says what the policies make of a registry state, and touches nothing.
-#[utoipa::path(post, path = "/policies/test", tag = "operation", request_body = PolicyTest,
+#[utoipa::path(post, path = "/policies/test", operation_id = "testPolicies", tag = "operation", request_body = PolicyTest,
     responses((status = 200, body = PolicyVerdict), (status = "4XX", body = Problem)))]
-async fn test(State(web): State<Web>, Viewer(_caller): Viewer, JsonBody(body): JsonBody<PolicyTest>) -> Answer<Json<PolicyVerdict>> {
+async fn test(
+    State(web): State<Web>,
+    Viewer(_caller): Viewer,
+    JsonBody(body): JsonBody<PolicyTest>,
+) -> Answer<Json<PolicyVerdict>> {
     let PolicyTest { model, aliases, tags } = body;
     Ok(Json(web.handle().policy_test(model, aliases, tags).await?))
 }

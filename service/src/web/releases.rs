@@ -107,9 +107,13 @@ struct Manifests {
 }
 
 /// Lists releases.
-#[utoipa::path(get, path = "/releases", tag = "releases", params(ListQuery),
+#[utoipa::path(get, path = "/releases", operation_id = "listReleases", tag = "releases", params(ListQuery),
     responses((status = 200, body = Page<ReleaseView>), (status = "4XX", body = Problem)))]
-async fn list(State(web): State<Web>, Viewer(caller): Viewer, InQuery(query): InQuery<ListQuery>) -> Json<Page<ReleaseView>> {
+async fn list(
+    State(web): State<Web>,
+    Viewer(caller): Viewer,
+    InQuery(query): InQuery<ListQuery>,
+) -> Json<Page<ReleaseView>> {
     let ListQuery { environment, namespace, model, strategy, phase, status, q, limit, cursor } = query;
     let filter = ReleaseFilter { environment, namespace, model, strategy, phase, status, q, limit, cursor };
     Json(visible(&web, &caller, &filter))
@@ -123,9 +127,14 @@ pub(super) fn visible(web: &Web, caller: &Caller, filter: &ReleaseFilter) -> Pag
 }
 
 /// Reads a release. Its entity tag is the tree of its directory.
-#[utoipa::path(get, path = "/releases/{environment}/{namespace}/{name}", tag = "releases", params(PathParams),
+#[utoipa::path(get, path = "/releases/{environment}/{namespace}/{name}", operation_id = "getRelease", tag = "releases", params(PathParams),
     responses((status = 200, body = ReleaseView), (status = 304), (status = "4XX", body = Problem)))]
-async fn get(State(web): State<Web>, Viewer(caller): Viewer, ReleaseAt(key): ReleaseAt, headers: HeaderMap) -> Answer<Response> {
+async fn get(
+    State(web): State<Web>,
+    Viewer(caller): Viewer,
+    ReleaseAt(key): ReleaseAt,
+    headers: HeaderMap,
+) -> Answer<Response> {
     let view = read(&web, &caller, &key).await?;
     let tag = etag(&view.etag);
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
@@ -136,7 +145,7 @@ async fn get(State(web): State<Web>, Viewer(caller): Viewer, ReleaseAt(key): Rel
 }
 
 /// Lists the commits of a release, newest first.
-#[utoipa::path(get, path = "/releases/{environment}/{namespace}/{name}/history", tag = "releases", params(PathParams, HistoryQuery),
+#[utoipa::path(get, path = "/releases/{environment}/{namespace}/{name}/history", operation_id = "getReleaseHistory", tag = "releases", params(PathParams, HistoryQuery),
     responses((status = 200, body = Page<HistoryEntry>), (status = "4XX", body = Problem)))]
 async fn history(
     State(web): State<Web>,
@@ -149,7 +158,7 @@ async fn history(
 }
 
 /// Reads the files of a release, now or as of a commit.
-#[utoipa::path(get, path = "/releases/{environment}/{namespace}/{name}/manifests", tag = "releases", params(PathParams, ManifestsQuery),
+#[utoipa::path(get, path = "/releases/{environment}/{namespace}/{name}/manifests", operation_id = "getReleaseManifests", tag = "releases", params(PathParams, ManifestsQuery),
     responses((status = 200, body = Manifests), (status = "4XX", body = Problem)))]
 async fn manifests(
     State(web): State<Web>,
@@ -162,7 +171,7 @@ async fn manifests(
 }
 
 /// Compares Git with the cluster.
-#[utoipa::path(get, path = "/releases/{environment}/{namespace}/{name}/diff", tag = "releases", params(PathParams),
+#[utoipa::path(get, path = "/releases/{environment}/{namespace}/{name}/diff", operation_id = "getReleaseDiff", tag = "releases", params(PathParams),
     responses((status = 200, body = ClusterDiff), (status = "4XX", body = Problem)))]
 async fn diff(State(web): State<Web>, Viewer(caller): Viewer, ReleaseAt(key): ReleaseAt) -> Answer<Json<ClusterDiff>> {
     check_reader(&web, &caller, &key).await?;
@@ -170,15 +179,19 @@ async fn diff(State(web): State<Web>, Viewer(caller): Viewer, ReleaseAt(key): Re
 }
 
 /// Lists what happened to a release, newest first.
-#[utoipa::path(get, path = "/releases/{environment}/{namespace}/{name}/events", tag = "releases", params(PathParams),
+#[utoipa::path(get, path = "/releases/{environment}/{namespace}/{name}/events", operation_id = "getReleaseEvents", tag = "releases", params(PathParams),
     responses((status = 200, body = Page<TimelineEntry>), (status = "4XX", body = Problem)))]
-async fn timeline(State(web): State<Web>, Viewer(caller): Viewer, ReleaseAt(key): ReleaseAt) -> Answer<Json<Page<TimelineEntry>>> {
+async fn timeline(
+    State(web): State<Web>,
+    Viewer(caller): Viewer,
+    ReleaseAt(key): ReleaseAt,
+) -> Answer<Json<Page<TimelineEntry>>> {
     check_reader(&web, &caller, &key).await?;
     Ok(Json(web.handle().timeline(&key).await?))
 }
 
 /// Lists the environments.
-#[utoipa::path(get, path = "/environments", tag = "releases",
+#[utoipa::path(get, path = "/environments", operation_id = "listEnvironments", tag = "releases",
     responses((status = 200, body = List<EnvironmentView>), (status = "4XX", body = Problem)))]
 async fn environments(State(web): State<Web>, Viewer(_caller): Viewer) -> Json<List<EnvironmentView>> {
     Json(List { items: web.handle().environments() })

@@ -34,7 +34,7 @@ pub(super) fn router() -> OpenApiRouter<Web> {
 
 /// Takes a delivery. 202 once it is durable, 200 for a repeat of one that was carried out.
 #[utoipa::path(
-    post, path = "/webhooks/{source}", tag = "doors", security(()),
+    post, path = "/webhooks/{source}", operation_id = "deliver", tag = "doors", security(()),
     params(("source" = String, Path, description = "`mlflow` or `generic`")),
     request_body(content = Object, description = "As the sender signs it", content_type = "application/json"),
     responses((status = 202, body = Kept), (status = 200, body = Kept, description = "A repeat"),
@@ -97,7 +97,9 @@ fn read_event(source: Source, proof: Proof, body: Bytes, now: Timestamp) -> Answ
     let event = match parsed {
         Ok(event) => event,
         Err(ParseError::Refused(refusal)) => return Err(refusal.into()),
-        Err(ParseError::Fields(refusal)) => return Err(Problem::malformed(refusal.reason).with_violations(refusal.violations)),
+        Err(ParseError::Fields(refusal)) => {
+            return Err(Problem::malformed(refusal.reason).with_violations(refusal.violations));
+        }
         Err(error) => return Err(Problem::malformed(error.to_string())),
     };
     let body = String::from_utf8(body.into()).map_err(|_| Problem::malformed("the body is not UTF-8"))?;

@@ -57,7 +57,7 @@ pub(super) struct WeightsBody {
 }
 
 /// Goes one step on, or flips.
-#[utoipa::path(post, path = "/releases/{environment}/{namespace}/{name}/advance", tag = "changes", params(PathParams, ChangeQuery),
+#[utoipa::path(post, path = "/releases/{environment}/{namespace}/{name}/advance", operation_id = "advanceRelease", tag = "changes", params(PathParams, ChangeQuery),
     request_body = Option<ActBody>,
     responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn advance(
@@ -72,7 +72,7 @@ pub(super) async fn advance(
 }
 
 /// Goes to the end; of an A/B release `variant` names the winner.
-#[utoipa::path(post, path = "/releases/{environment}/{namespace}/{name}/promote", tag = "changes", params(PathParams, ChangeQuery),
+#[utoipa::path(post, path = "/releases/{environment}/{namespace}/{name}/promote", operation_id = "promoteRelease", tag = "changes", params(PathParams, ChangeQuery),
     request_body = Option<PromoteBody>,
     responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn promote(
@@ -88,7 +88,7 @@ pub(super) async fn promote(
 }
 
 /// Goes back to the stable variant.
-#[utoipa::path(post, path = "/releases/{environment}/{namespace}/{name}/abort", tag = "changes", params(PathParams, ChangeQuery),
+#[utoipa::path(post, path = "/releases/{environment}/{namespace}/{name}/abort", operation_id = "abortRelease", tag = "changes", params(PathParams, ChangeQuery),
     request_body = Option<ActBody>,
     responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn abort(
@@ -103,7 +103,7 @@ pub(super) async fn abort(
 }
 
 /// Goes back to a settled state of before.
-#[utoipa::path(post, path = "/releases/{environment}/{namespace}/{name}/rollback", tag = "changes", params(PathParams, ChangeQuery),
+#[utoipa::path(post, path = "/releases/{environment}/{namespace}/{name}/rollback", operation_id = "rollBackRelease", tag = "changes", params(PathParams, ChangeQuery),
     request_body = Option<RollbackBody>,
     responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn rollback(
@@ -118,7 +118,7 @@ pub(super) async fn rollback(
 }
 
 /// Stops every automatic change but a rollback.
-#[utoipa::path(post, path = "/releases/{environment}/{namespace}/{name}/pause", tag = "changes", params(PathParams, ChangeQuery),
+#[utoipa::path(post, path = "/releases/{environment}/{namespace}/{name}/pause", operation_id = "pauseRelease", tag = "changes", params(PathParams, ChangeQuery),
     request_body = Option<ActBody>,
     responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn pause(
@@ -133,7 +133,7 @@ pub(super) async fn pause(
 }
 
 /// Goes on after a pause.
-#[utoipa::path(post, path = "/releases/{environment}/{namespace}/{name}/resume", tag = "changes", params(PathParams, ChangeQuery),
+#[utoipa::path(post, path = "/releases/{environment}/{namespace}/{name}/resume", operation_id = "resumeRelease", tag = "changes", params(PathParams, ChangeQuery),
     request_body = Option<ActBody>,
     responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn resume(
@@ -148,7 +148,7 @@ pub(super) async fn resume(
 }
 
 /// Changes the shares of an A/B release or of a shadow.
-#[utoipa::path(post, path = "/releases/{environment}/{namespace}/{name}/weights", tag = "changes", params(PathParams, ChangeQuery),
+#[utoipa::path(post, path = "/releases/{environment}/{namespace}/{name}/weights", operation_id = "setReleaseWeights", tag = "changes", params(PathParams, ChangeQuery),
     request_body = WeightsBody,
     responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn weights(

@@ -8,10 +8,10 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::super::Web;
 use super::super::auth::Caller;
 use super::super::error::{Answer, Problem};
 use super::super::releases::etag;
-use super::super::Web;
 use crate::access::TokenRole;
 use crate::event::{Guard, Requested};
 use crate::names::{CommitId, ReleaseKey, TreeId};
@@ -31,7 +31,7 @@ pub(super) struct ChangeQuery {
     #[param(value_type = Option<bool>)]
     pub dry_run: bool,
     /// Until when to wait: `committed` or `live`.
-    #[param(value_type = Option<Wait>)]
+    #[param(inline, value_type = Option<Wait>)]
     pub wait: Wait,
     /// Renders over files that were changed by hand.
     #[serde(deserialize_with = "flag")]
@@ -149,7 +149,8 @@ impl ChangeQuery {
 async fn if_match(web: &Web, key: &ReleaseKey, headers: &HeaderMap) -> Answer<Option<TreeId>> {
     let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
     let tags: Vec<&str> = value.to_str().unwrap_or_default().split(',').map(str::trim).collect();
-    let trees: Vec<TreeId> = tags.iter().filter_map(|tag| TreeId::parse(tag.strip_prefix('"')?.strip_suffix('"')?).ok()).collect();
+    let trees: Vec<TreeId> =
+        tags.iter().filter_map(|tag| TreeId::parse(tag.strip_prefix('"')?.strip_suffix('"')?).ok()).collect();
     if let ([_], [tree]) = (tags.as_slice(), trees.as_slice()) {
         return Ok(Some(tree.clone()));
     }

@@ -9,6 +9,9 @@ use utoipa_axum::routes;
 
 use super::Web;
 
+#[cfg(test)]
+pub(super) use put::WRITTEN_BY_THE_SERVICE;
+
 pub(super) fn router() -> OpenApiRouter<Web> {
     OpenApiRouter::new()
         .routes(routes!(put::put, put::retract))

@@ -20,9 +20,21 @@ use crate::names::ReleaseKey;
 use crate::release::{ApiVersion, Intent, Metadata, ReleaseKind, ReleaseRequest, ReleaseSpec, Wanted};
 
 /// What the service writes beside a release's `spec`: it may stand in the body of a PUT, where it is not read.
-pub(crate) const WRITTEN_BY_THE_SERVICE: [&str; 14] = [
-    "origin", "rollout", "rendered", "deployed", "commit", "etag", "changedAt", "status", "files", "notes", "endpoint", "split",
-    "waitsFor", "nextAt",
+pub(in crate::web) const WRITTEN_BY_THE_SERVICE: [&str; 14] = [
+    "origin",
+    "rollout",
+    "rendered",
+    "deployed",
+    "commit",
+    "etag",
+    "changedAt",
+    "status",
+    "files",
+    "notes",
+    "endpoint",
+    "split",
+    "waitsFor",
+    "nextAt",
 ];
 
 /// A whole release, without what the service writes.
@@ -45,7 +57,8 @@ pub(super) struct PutBody;
 impl utoipa::PartialSchema for PutBody {
     fn schema() -> RefOr<Schema> {
         let forms = ["ReleaseRequest", "WholeRelease"];
-        let either = forms.into_iter().fold(OneOfBuilder::new(), |either, form| either.item(Ref::from_schema_name(form)));
+        let either =
+            forms.into_iter().fold(OneOfBuilder::new(), |either, form| either.item(Ref::from_schema_name(form)));
         RefOr::T(Schema::OneOf(either.build()))
     }
 }
@@ -60,7 +73,7 @@ impl ToSchema for PutBody {
 }
 
 /// Creates or changes a release. Answers once it is committed; 202 where it must wait.
-#[utoipa::path(put, path = "/releases/{environment}/{namespace}/{name}", tag = "changes", params(PathParams, ChangeQuery),
+#[utoipa::path(put, path = "/releases/{environment}/{namespace}/{name}", operation_id = "putRelease", tag = "changes", params(PathParams, ChangeQuery),
     request_body = PutBody,
     responses((status = 201, body = Changed), (status = 200, body = Changed, description = "Also with `dryRun`, then a preview"),
         (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
@@ -81,7 +94,7 @@ pub(super) async fn put(
 }
 
 /// Retracts a release: one commit that removes it.
-#[utoipa::path(delete, path = "/releases/{environment}/{namespace}/{name}", tag = "changes", params(PathParams, ChangeQuery),
+#[utoipa::path(delete, path = "/releases/{environment}/{namespace}/{name}", operation_id = "retractRelease", tag = "changes", params(PathParams, ChangeQuery),
     responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn retract(
     State(web): State<Web>,
@@ -109,7 +122,10 @@ fn read(body: Map<String, Value>, key: &ReleaseKey) -> Answer<(Wanted, Option<St
     if let Some(Metadata { name, namespace, environment }) = metadata {
         let named = ReleaseKey { environment, namespace, name };
         if named != *key {
-            return Err(Problem::invalid("metadata", format!("`metadata` names `{named}`, and the path names `{key}`")));
+            return Err(Problem::invalid(
+                "metadata",
+                format!("`metadata` names `{named}`, and the path names `{key}`"),
+            ));
         }
     }
     Ok((spec.wanted()?, requested_by))

@@ -122,7 +122,18 @@ impl DeliveryRow {
 
 impl CommitRow {
     pub(super) fn of(entry: HistoryEntry, now: Timestamp) -> Self {
-        let HistoryEntry { commit, at, action, summary, version, strategy: _, phase, release_id: _, requested_by, delivery_id: _ } = entry;
+        let HistoryEntry {
+            commit,
+            at,
+            action,
+            summary,
+            version,
+            strategy: _,
+            phase,
+            release_id: _,
+            requested_by,
+            delivery_id: _,
+        } = entry;
         let (commit, at, action) = (short(&commit), Moment::of(at, now), action.as_str());
         Self { commit, at, action, summary, version, phase, requested_by }
     }

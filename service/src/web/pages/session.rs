@@ -1,8 +1,8 @@
 //! Signing in to the page and out of it.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use serde::Deserialize;
 
 use super::super::auth::check_same_origin;
@@ -21,7 +21,11 @@ pub(super) enum SignIn {
 }
 
 /// Begins a session.
-pub(super) async fn begin(State(web): State<Web>, parts: Parts, Json(sign_in): Json<SignIn>) -> Answer<(StatusCode, [(HeaderName, String); 1])> {
+pub(super) async fn begin(
+    State(web): State<Web>,
+    parts: Parts,
+    Json(sign_in): Json<SignIn>,
+) -> Answer<(StatusCode, [(HeaderName, String); 1])> {
     // A program sends neither header; a browser always says for whose page it asks.
     if ["sec-fetch-site", "origin"].iter().any(|name| parts.headers.contains_key(*name)) {
         check_same_origin(&parts.headers)?;
@@ -31,7 +35,8 @@ pub(super) async fn begin(State(web): State<Web>, parts: Parts, Json(sign_in): J
         let address = client::address(&parts.extensions, &parts.headers, &web.settings().trusted_proxies);
         let waited = web.0.failed_sign_ins.count(address, now);
         waited.map_err(|seconds| Problem::too_many("too many failed sign-ins from this address", seconds))?;
-        return Err(Problem::unauthenticated("this is not what signs in").cure("use the link that the start printed, or a token"));
+        return Err(Problem::unauthenticated("this is not what signs in")
+            .cure("use the link that the start printed, or a token"));
     };
     let is_https = web.settings().public_url.starts_with("https://");
     let cookie = web.sessions().begin(signed_in, now, is_https).ok_or_else(Problem::internal)?;

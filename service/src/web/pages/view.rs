@@ -35,7 +35,10 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     for (name, text) in templates {
         if let Err(error) = environment.add_template(name, text) {
             // Compiled in and rendered by tests; a page that is missing answers 500.
-            tracing::error!(error = &error as &dyn std::error::Error, "The page template {name} cannot be read: {error}");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "The page template {name} cannot be read: {error}"
+            );
         }
     }
     environment
@@ -80,7 +83,11 @@ async fn release_for(web: &Web, parts: &mut Parts) -> Answer<Response> {
     let history = web.handle().history(&key, None, Some(COMMITS_SHOWN)).await?;
     let history: Vec<CommitRow> = history.items.into_iter().map(|entry| CommitRow::of(entry, now)).collect();
     let manifests = web.handle().manifests(&key, None).await?;
-    Ok(rendered(StatusCode::OK, "release.html", context! { release => value(&row), history => value(&history), manifests => value(&manifests) }))
+    Ok(rendered(
+        StatusCode::OK,
+        "release.html",
+        context! { release => value(&row), history => value(&history), manifests => value(&manifests) },
+    ))
 }
 
 fn sign_in(problem: &Problem) -> Response {

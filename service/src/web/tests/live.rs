@@ -1,0 +1,65 @@
+//! Server-sent events.
+
+use axum::body::{Body, BodyDataStream};
+use axum::http::Request;
+use futures_util::StreamExt as _;
+use tower::ServiceExt as _;
+
+use super::{FRAUD, Service};
+use crate::access::TokenRole;
+
+async fn open(service: &Service, token: &str, last: Option<&str>) -> BodyDataStream {
+    let request = Request::get("/api/v1/events").header("authorization", format!("Bearer {token}"));
+    let request = last.into_iter().fold(request, |request, id| request.header("last-event-id", id));
+    let response = service.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    response.into_body().into_data_stream()
+}
+
+/// Reads on until a kind of event about a text comes, and gives its id.
+async fn until(stream: &mut BodyDataStream, kind: &str, about: &str) -> String {
+    loop {
+        let text = String::from_utf8(stream.next().await.unwrap().unwrap().to_vec()).unwrap();
+        if text.contains(&format!("event: {kind}\n")) && text.contains(about) {
+            return text.lines().find_map(|line| line.strip_prefix("id: ")).unwrap().to_owned();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reader_takes_up_where_it_left() {
+    let service = Service::start().await;
+    let mut stream = open(&service, &service.admin, None).await;
+    service.released(FRAUD, "fraud", "7").await;
+    let last = until(&mut stream, "release", "fraud").await;
+    drop(stream);
+    service.released("/api/v1/releases/production/models/other", "other", "1").await;
+    let mut stream = open(&service, &service.admin, Some(&last)).await;
+    until(&mut stream, "release", "other").await;
+}
+
+#[tokio::test]
+async fn who_missed_too_much_is_told_so() {
+    let service = Service::start().await;
+    let mut stream = open(&service, &service.admin, Some("1")).await;
+    until(&mut stream, "reset", "").await;
+}
+
+#[tokio::test]
+async fn a_scope_hides_what_happens_elsewhere() {
+    let service = Service::start().await;
+    let scoped = service.token(TokenRole::Viewer, &["production/mine/*"]).await;
+    let mut stream = open(&service, &scoped, None).await;
+    service.released(FRAUD, "fraud", "7").await;
+    service.released("/api/v1/releases/production/mine/seen", "seen", "1").await;
+    let text = String::from_utf8(stream.next().await.unwrap().unwrap().to_vec()).unwrap();
+    assert!(text.contains("production/mine/seen"), "{text}");
+}
+
+#[tokio::test]
+async fn the_stream_ends_when_the_service_stops() {
+    let service = Service::start().await;
+    let mut stream = open(&service, &service.admin, None).await;
+    service.stop.cancel();
+    assert!(stream.next().await.is_none());
+}
