@@ -249,7 +249,7 @@ fn outcome(body: &Value) -> String {
             format!("{name}: {}\ncommit {commit}, {}\n", standing(release), text(release, "/endpoint"))
         }
         (Some(release), false) => format!("{name}: nothing had to change; {}\n", standing(release)),
-        (None, true) => format!("done, commit {commit}\n"),
+        (None, true) => format!("retracted, commit {commit}\n"),
         (None, false) => "nothing had to change\n".to_owned(),
     }
 }
@@ -299,7 +299,7 @@ mod tests {
         assert_eq!(shares("a=70,b=30").unwrap(), json!({"weights": {"a": 70, "b": 30}}));
         assert_eq!(shares("20").unwrap(), json!({"percent": 20}));
         assert_eq!(shares("20%").unwrap(), json!({"percent": 20}));
-        for bad in ["", "a", "a=x", "a=101,b=0", "a=50,a=50", "NaN", "300"] {
+        for bad in ["", "a", "a=x", "a=-1,b=101", "a=50,a=50", "NaN", "300"] {
             assert_eq!(shares(bad).unwrap_err().exit, Exit::Usage, "{bad}");
         }
     }
@@ -324,7 +324,7 @@ mod tests {
         assert_eq!(outcome(&json!({"state": "queued", "waitsFor": "v7 is not ready"})), "queued: v7 is not ready\n");
         assert_eq!(
             outcome(&json!({"release": null, "commit": "0123456789", "changed": true})),
-            "done, commit 0123456\n"
+            "retracted, commit 0123456\n"
         );
     }
 }

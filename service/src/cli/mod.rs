@@ -23,16 +23,19 @@ mod rerender;
 mod serve;
 mod story;
 mod table;
+#[cfg(test)]
+mod tests;
 mod token;
 mod usage;
 mod views;
 mod watch;
 
+use std::ffi::OsString;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 
@@ -153,14 +156,15 @@ struct Context {
 
 /// Reads the command line, does what it says and prints what came of it.
 pub async fn run(
-    arguments: impl IntoIterator<Item = std::ffi::OsString>,
+    arguments: impl IntoIterator<Item = OsString>,
     environment: &Environment,
     program: &impl Program,
 ) -> Exit {
     let color = color_allowed(environment);
-    let Cli { command, common } = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let Cli { command, common } = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return usage::explain(&error, &Output::new(Format::Text, color)),
+        Err(error) => return usage::explain(&error, &arguments, &Cli::command(), &Output::new(Format::Text, color)),
     };
     let output = Output::new(common.output, color);
     match dispatch(command, &common, environment, output, program).await {

@@ -73,3 +73,70 @@ fn read_templates(dir: &Path) -> Result<BTreeMap<String, String>, CliError> {
     }
     Ok(files)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::output::Format;
+
+    const RELEASE: &str = "\
+apiVersion: kmlflow.dev/v1
+kind: Release
+metadata: {name: fraud, namespace: models, environment: production}
+spec:
+  model: fraud
+  strategy: single
+  variants: [{role: live, version: '7', predictor: v7, image: 'registry.example/fraud:7', unpinned: true}]
+  serving: {protocol: v2, engine: true, port: 9000, replicas: 1}
+  target:
+    cluster: in-cluster
+    namespace: models
+    gateway: {namespace: gateway, name: models}
+    host: fraud-models.k5w.localhost
+    previewHost: fraud-models-preview.k5w.localhost
+    grpcHost: fraud-models-grpc.k5w.localhost
+    monitoring: {mode: operator}
+    links: {}
+rollout: {phase: settled, since: 2026-11-23T10:00:00Z}
+";
+
+    fn args(dir: &Path, text: &str) -> RenderArgs {
+        let file = dir.join("release.yaml");
+        std::fs::write(&file, text).unwrap();
+        RenderArgs { file, templates: None, output_dir: Some(dir.join("out")) }
+    }
+
+    fn output() -> Output {
+        Output::new(Format::Text, false)
+    }
+
+    #[test]
+    fn a_document_alone_gives_byte_for_byte_what_the_service_renders() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = RELEASE;
+        assert_eq!(run(&args(dir.path(), text), output()).unwrap(), Exit::Done);
+        let rendered = render(&Release::parse(text).unwrap(), &Templates::built_in()).unwrap();
+        assert!(rendered.files.contains_key("seldon.yaml") && rendered.files.contains_key("kustomization.yaml"));
+        for (name, text) in &rendered.files {
+            assert_eq!(&std::fs::read_to_string(dir.path().join("out").join(name)).unwrap(), text, "{name}");
+        }
+        assert_eq!(std::fs::read_dir(dir.path().join("out")).unwrap().count(), rendered.files.len());
+    }
+
+    #[test]
+    fn what_is_no_release_is_refused_with_a_hint() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = run(&args(dir.path(), "kind: Release\n"), output()).unwrap_err();
+        assert_eq!(error.exit, Exit::Refused);
+        assert!(error.sentence.contains("is not a release") && error.hint.is_some(), "{error:?}");
+        assert!(!dir.path().join("out").exists());
+    }
+
+    #[test]
+    fn only_templates_are_read_from_a_directory_of_templates() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("seldon.yaml.j2"), "x").unwrap();
+        std::fs::write(dir.path().join("notes.md"), "x").unwrap();
+        assert_eq!(read_templates(dir.path()).unwrap().into_keys().collect::<Vec<_>>(), ["seldon.yaml.j2"]);
+    }
+}

@@ -1,12 +1,15 @@
 //! Help that teaches: examples for every command, and errors of usage in the words of all other errors.
 
+use std::ffi::OsString;
+
+use clap::Command;
 use clap::error::ErrorKind;
 
 use super::error::{CliError, Exit};
 use super::output::Output;
 
 /// Explains why a command line was not understood, or shows the help or version that it asked for.
-pub(super) fn explain(error: &clap::Error, output: &Output) -> Exit {
+pub(super) fn explain(error: &clap::Error, arguments: &[OsString], root: &Command, output: &Output) -> Exit {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let text = if output.color() { error.render().ansi().to_string() } else { error.render().to_string() };
@@ -17,33 +20,33 @@ pub(super) fn explain(error: &clap::Error, output: &Output) -> Exit {
             Exit::Usage
         }
         _ => {
-            output.error(&in_our_words(&error.render().to_string()));
+            output.error(&in_our_words(&error.render().to_string(), &command_of(arguments, root)));
             Exit::Usage
         }
     }
 }
 
+/// The command that was meant, as far as it was written: `kmlflow token create`.
+fn command_of(arguments: &[OsString], root: &Command) -> String {
+    let mut names = vec!["kmlflow"];
+    let mut at = root;
+    for argument in arguments.iter().skip(1).filter_map(|argument| argument.to_str()) {
+        if let Some(command) = at.find_subcommand(argument) {
+            names.push(command.get_name());
+            at = command;
+        }
+    }
+    names.join(" ")
+}
+
 /// Turns clap's `error: …`, its tips and its usage into one sentence and one hint.
-fn in_our_words(text: &str) -> CliError {
+fn in_our_words(text: &str, command: &str) -> CliError {
     let mut paragraphs = text.split("\n\n");
     let first = paragraphs.next().unwrap_or_default();
     let sentence = first.strip_prefix("error: ").unwrap_or(first).split_whitespace().collect::<Vec<_>>().join(" ");
-    let rest: Vec<&str> = paragraphs.collect();
-    let tip = rest.iter().find_map(|paragraph| paragraph.trim().strip_prefix("tip: "));
-    let usage = rest.iter().find_map(|paragraph| paragraph.trim().strip_prefix("Usage: "));
-    let command = usage.map(|usage| {
-        usage
-            .split_whitespace()
-            .take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase()))
-            .collect::<Vec<_>>()
-            .join(" ")
-    });
-    let help = format!(
-        "`{} --help` shows examples",
-        command.filter(|command| !command.is_empty()).unwrap_or_else(|| "kmlflow".to_owned())
-    );
-    CliError::usage(sentence)
-        .hint(tip.map_or_else(|| help.clone(), |tip| tip.lines().next().unwrap_or_default().to_owned()))
+    let tip = paragraphs.find_map(|paragraph| paragraph.trim().strip_prefix("tip: ")?.lines().next());
+    let hint = tip.map_or_else(|| format!("`{command} --help` shows examples"), str::to_owned);
+    CliError::usage(sentence).hint(hint)
 }
 
 /// After `kmlflow --help`.
@@ -93,7 +96,8 @@ Examples:
   kmlflow release fraud --model fraud --version 8 --strategy shadow --percent 20
   kmlflow release fraud -f spec.yaml --dry-run
 
-A file is a request, a `spec`, or a whole release.yaml; `-f -` reads stdin. A strategy with two variants compares with the version that is deployed.";
+A file is a request, a `spec`, or a whole release.yaml; `-f -` reads stdin. A strategy
+with two variants compares with the version that is deployed.";
 
 /// After `kmlflow list --help`.
 pub(super) const LIST: &str = "\
@@ -120,7 +124,7 @@ pub(super) const MANIFESTS: &str = "\
 Examples:
   kmlflow manifests fraud
   kmlflow manifests fraud --commit 0123456789abcdef0123456789abcdef01234567
-  kmlflow manifests fraud --output-dir ./fraud one file each, as they are in the repository";
+  kmlflow manifests fraud --output-dir ./fraud   one file each, as they are in the repository";
 
 /// After `kmlflow diff --help`.
 pub(super) const DIFF: &str = "\
@@ -196,8 +200,8 @@ Examples:
 pub(super) const RENDER: &str = "\
 Examples:
   kmlflow render -f release.yaml         needs no service and no configuration
-  kmlflow render -f release.yaml --output-dir ./out one file each
-  kmlflow render -f release.yaml --templates ./mine with some templates replaced by name";
+  kmlflow render -f release.yaml --output-dir ./out   one file each
+  kmlflow render -f release.yaml --templates ./mine   with some templates replaced by name";
 
 /// After `kmlflow rerender --help`.
 pub(super) const RERENDER: &str = "\
@@ -242,12 +246,12 @@ what was sent. Needs no service; the data directory's secrets are tried unless a
 pub(super) const BACKUP: &str = "\
 Examples:
   kmlflow backup kmlflow.tar   repository and store in one file; the service may go on meanwhile
-  kmlflow restore kmlflow.tar --data-dir ./new";
+  kmlflow restore kmlflow.tar --data-dir ./new   into an empty data directory";
 
 /// After `kmlflow restore --help`.
 pub(super) const RESTORE: &str = "\
 Examples:
-  kmlflow restore kmlflow.tar --data-dir ./new     into an empty data directory";
+  kmlflow restore kmlflow.tar --data-dir ./new   into an empty data directory";
 
 /// After `kmlflow token create --help`.
 pub(super) const TOKEN_CREATE: &str = "\
@@ -281,19 +285,31 @@ Examples:
 mod tests {
     use super::*;
 
+    fn root() -> Command {
+        Command::new("kmlflow")
+            .subcommand(Command::new("release"))
+            .subcommand(Command::new("token").subcommand(Command::new("create")))
+    }
+
     #[test]
     fn an_error_of_usage_is_one_sentence_and_one_hint() {
-        let error = in_our_words(
-            "error: unexpected argument '--versoin' found\n\n  tip: a similar argument exists: '--version'\n\nUsage: kmlflow release --version <V>\n",
-        );
+        let text = "error: unexpected argument '--versoin' found\n\n  tip: a similar argument exists: '--version'\n\nUsage: kmlflow release\n";
+        let error = in_our_words(text, "kmlflow release");
         assert_eq!(
             error,
             CliError::usage("unexpected argument '--versoin' found").hint("a similar argument exists: '--version'")
         );
-        let error = in_our_words(
-            "error: the following required arguments were not provided:\n  --model <MODEL>\n\nUsage: kmlflow release --model <M> <NAME>\n",
-        );
+        let text = "error: the following required arguments were not provided:\n  --model <MODEL>\n\nUsage: kmlflow release <NAME>\n";
+        let error = in_our_words(text, "kmlflow release");
         assert_eq!(error.sentence, "the following required arguments were not provided: --model <MODEL>");
         assert_eq!(error.hint.as_deref(), Some("`kmlflow release --help` shows examples"));
+    }
+
+    #[test]
+    fn the_hint_names_the_command_that_was_meant() {
+        let of = |line: &str| command_of(&line.split(' ').map(OsString::from).collect::<Vec<_>>(), &root());
+        assert_eq!(of("kmlflow -o json token create --role x"), "kmlflow token create");
+        assert_eq!(of("kmlflow release --version 0"), "kmlflow release");
+        assert_eq!(of("kmlflow relaese"), "kmlflow");
     }
 }

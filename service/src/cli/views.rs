@@ -288,14 +288,15 @@ fn variants(release: &Value) -> Table {
         let percent = |field: &str| {
             share.map(|share| text(share, field)).filter(|n| n != "0" && !n.is_empty()).map(|n| format!("{n}%"))
         };
-        let (image, uri) = (text(variant, "/image"), text(variant, "/modelUri"));
+        let serves = ["/image", "/modelUri"].map(|field| text(variant, field)).concat();
+        let serves = if text(variant, "/unpinned") == "true" { format!("{serves} (unpinned)") } else { serves };
         table.row([
             text(variant, "/role").into(),
             text(variant, "/version").into(),
             predictor.as_str().into(),
             percent("/weight").unwrap_or_default().into(),
             percent("/mirror").unwrap_or_default().into(),
-            if image.is_empty() { uri.into() } else { image.into() },
+            serves.into(),
         ]);
     }
     table

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::error::{CliError, Exit};
 use super::output::{Format, Output};
 use super::table::{Tone, plain};
-use super::views::{commit, key, standing, text};
+use super::views::{commit, key, text};
 use super::{Context, asked_to_stop, usage};
 use crate::names::{EnvironmentName, Namespace, ReleaseName};
 
@@ -156,23 +156,24 @@ pub(super) fn line(happening: &Happening, now: Timestamp, color: bool) -> String
 }
 
 fn what(kind: &str, data: &Value) -> String {
-    let name = name(data);
-    let commit = Some(commit(data, "/commit"))
-        .filter(|commit| !commit.is_empty())
-        .map(|commit| format!(" (commit {commit})"))
-        .unwrap_or_default();
+    if kind == "reset" {
+        return "more happened than is remembered; what was missed shows in `kmlflow list`".to_owned();
+    }
     let said = ["/summary", "/reason", "/waitsFor"]
         .map(|field| text(data, field))
         .into_iter()
         .find(|text| !text.is_empty())
         .unwrap_or_default();
-    match kind {
-        "release" | "rollout" if data.get("split").is_some() => format!("{name} {}{commit}", standing(data)),
-        "delivery" => format!("{} {} {name} {said}{commit}", text(data, "/source"), text(data, "/state")),
-        "reset" => "more happened than is remembered; what was missed shows in `kmlflow list`".to_owned(),
-        _ if said.is_empty() => format!("{name} {} {}{commit}", text(data, "/action"), text(data, "/phase")),
-        _ => format!("{name} {said}{commit}"),
-    }
+    let commit = Some(commit(data, "/commit"))
+        .filter(|commit| !commit.is_empty())
+        .map(|commit| format!("(commit {commit})"))
+        .unwrap_or_default();
+    let words = match kind {
+        "delivery" => vec![text(data, "/source"), text(data, "/state"), name(data), said, commit],
+        _ if said.is_empty() => vec![name(data), text(data, "/action"), text(data, "/phase"), commit],
+        _ => vec![name(data), said, commit],
+    };
+    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// `environment/namespace/name` of what it is about, where it is about a release.
@@ -226,6 +227,16 @@ mod tests {
     fn a_line_without_an_end_is_given_up() {
         let mut reader = Reader::default();
         assert!(reader.push(&vec![b'x'; LINE_BYTES_MAX + 1]).is_err());
+    }
+
+    #[test]
+    fn what_happened_is_one_line_without_gaps() {
+        let delivery =
+            json!({"source": "api", "state": "applied", "release": "production/models/fraud", "commit": "0123456789"});
+        assert_eq!(what("delivery", &delivery), "api applied production/models/fraud (commit 0123456)");
+        let release =
+            json!({"release": "production/models/fraud", "summary": "25 % to version 3", "commit": "0123456789"});
+        assert_eq!(what("release", &release), "production/models/fraud 25 % to version 3 (commit 0123456)");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use tar::{Archive, Builder, EntryType, Header};
@@ -129,6 +129,9 @@ pub async fn restore(premises: Premises<'_>, from: &Path) -> Result<(), OfflineE
     unpack(file, scratch.path())?;
     unbundle(&git, &scratch.path().join(BUNDLE), &data_dir.join(REPOSITORY)).await?;
     fs::create_dir_all(data_dir.join("secrets"))?;
+    for dir in [data_dir, &data_dir.join("secrets"), &data_dir.join(REPOSITORY)] {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
+    }
     for name in SECRETS.into_iter().chain([STORE]) {
         let unpacked = scratch.path().join(name);
         if unpacked.exists() {
@@ -181,8 +184,6 @@ fn known(path: &PathBuf) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use jiff::Timestamp;
 
     use super::*;
