@@ -91,6 +91,7 @@ pub async fn start(config: Config, listener: TcpListener) -> Result<Service, Sta
     let git = Git::find(crate::config::environment().get("PATH").map(String::as_str)).await;
     let git = git.map_err(|error| StartError::new(error.to_string()))?;
     let (handle, worker) = worker::open(settings::of_worker(&config, &data_dir)?, clock.clone()).await?;
+    let worker = worker.with_git(git.clone());
     let new_admin_token = first_start::admin_token(&data_dir, &handle.accounts()).await?;
     let code = first_start::fresh_token()?;
     let stop = CancellationToken::new();

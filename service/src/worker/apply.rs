@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::index::Entry;
 use super::shared::{PolicySet, Shared, not_deployed};
-use crate::event::Guard;
+use crate::event::{Guard, Requested};
 use crate::git::{Edit, GitError};
 use crate::names::{CommitId, DeliveryId, ModelName, PredictorName, ReleaseId, ReleaseKey, Version};
 use crate::plan;
@@ -69,6 +69,11 @@ pub(super) trait Ground {
     fn collision(&self, key: &ReleaseKey, target: &Target) -> Option<Refusal>;
     fn policies(&self) -> Arc<PolicySet>;
 
+    /// Takes the manifests that were rendered ahead for a release, where they are for this very document.
+    fn rendered_ahead(&self, _release: &Release) -> Option<render::Manifests> {
+        None
+    }
+
     /// Reads a file of the commit that is built on.
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>, GitError> {
         self.shared().repository.read(&self.tip(), path)
@@ -127,6 +132,21 @@ pub(super) fn propose(ground: &dyn Ground, task: &Task) -> Result<Proposal, GitE
         ReleasePlan::Nothing(reason) => Ok(Proposal::Nothing(reason)),
         ReleasePlan::Wait(reason) => Ok(Proposal::Wait(reason)),
         ReleasePlan::Refused(refusal) => Ok(Proposal::Refused(refusal)),
+    }
+}
+
+/// The document that a request most likely leads to, where it is carried out on what is deployed now.
+pub(super) fn guess(ground: &dyn Ground, requested: &Requested) -> Option<Release> {
+    let Requested { key, intent, guard, requested_by } = requested.clone();
+    let requested_by = requested_by.or_else(|| Some("somebody".to_owned()));
+    let task = Task { key, intent, guard, requested_by, origin: None, delivery: None, id: new_id(), by_event: false };
+    let entry = ground.entry(&task.key);
+    let situation = situation(ground, &task, entry.as_ref()).ok()?.ok()?;
+    match plan::plan(&task.intent, &situation) {
+        ReleasePlan::Create(change) | ReleasePlan::Update(change) if change.files == Files::Render => {
+            Some(change.release)
+        }
+        _ => None,
     }
 }
 
@@ -296,7 +316,8 @@ fn write(
     let key = release.key();
     let files = match files {
         Files::Render => {
-            let manifests = match render(ground.shared(), &release) {
+            let manifests = match ground.rendered_ahead(&release).map_or_else(|| render(ground.shared(), &release), Ok)
+            {
                 Ok(manifests) => manifests,
                 Err(refusal) => return Ok(Proposal::Refused(refusal)),
             };

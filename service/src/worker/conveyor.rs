@@ -7,11 +7,13 @@ use std::time::Instant;
 use jiff::{SignedDuration, Timestamp};
 
 use super::agenda::Agenda;
+use super::ahead::render_ahead;
 use super::apply::Task;
 use super::deliveries::{DoneBefore, settle};
 use super::foreign;
 use super::history;
 use super::policies::{self, POLICY_DIR};
+use super::preview::Now;
 use super::settlement::{Keep, Settled, Settlement};
 use super::shared::{Shared, write};
 use super::turn::{Harvest, Turn};
@@ -133,6 +135,8 @@ impl Conveyor {
         for key in &work.ticks {
             Self::tick(&mut turn, key)?;
         }
+        let now = Now { shared, tip: base.clone(), now: turn_start(&turn) };
+        turn.prepare(render_ahead(shared, &now, &work.deliveries));
         let mut settlements = Vec::new();
         for delivery in self.awakened(&work.ticks).chain(work.deliveries.iter().cloned()) {
             settlements.push(settle(&mut turn, delivery, &self.done_before)?);
@@ -216,6 +220,10 @@ impl Conveyor {
     fn keep(&mut self, shared: &Shared, settlement: Settlement, now: Timestamp, out: &mut Vec<Settlement>) {
         let Settlement { delivery, settled, keep } = &settlement;
         let number = delivery.number;
+        // What was found done after a crash is told once; given in again, it is a new wish.
+        if !settled.state.is_waiting() {
+            self.done_before.remove(delivery.id.as_str());
+        }
         self.held.remove(&number);
         self.storm.remove(&number);
         self.parked.retain(|_, parked| parked.number != number);

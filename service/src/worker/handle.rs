@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
+use serde_json::json;
 
 use super::read;
 use super::settlement::Settled;
@@ -72,6 +73,8 @@ impl Handle {
     pub async fn deliver(&self, delivery: NewDelivery) -> Result<Received, Fault> {
         match self.shared.store.accept(delivery).await.map_err(store_fault)? {
             Accepted::New(delivery) | Accepted::Again(delivery) => {
+                let arrived = json!({"id": delivery.id, "number": delivery.number, "source": delivery.source, "state": delivery.state});
+                self.shared.ring.push("delivery", arrived);
                 self.shared.inbox.push(delivery);
                 Ok(Received::Accepted)
             }

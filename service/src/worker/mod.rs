@@ -5,6 +5,7 @@
 mod accounts;
 mod adopt;
 mod agenda;
+mod ahead;
 mod apply;
 mod conveyor;
 mod deliveries;
@@ -13,6 +14,7 @@ mod fault;
 mod foreign;
 mod handle;
 mod history;
+mod housekeeping;
 mod index;
 mod lock;
 mod metrics;

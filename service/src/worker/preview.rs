@@ -19,9 +19,10 @@ use crate::registry::RegistryState;
 use crate::release::{Refusal, Target};
 
 /// What is deployed now, as the readers see it.
-struct Now<'a> {
-    shared: &'a Shared,
-    tip: CommitId,
+pub(super) struct Now<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) tip: CommitId,
+    pub(super) now: Timestamp,
 }
 
 impl Ground for Now<'_> {
@@ -42,7 +43,7 @@ impl Ground for Now<'_> {
     }
 
     fn now(&self) -> Timestamp {
-        self.shared.clock.now()
+        self.now
     }
 
     fn collision(&self, key: &ReleaseKey, target: &Target) -> Option<Refusal> {
@@ -57,7 +58,7 @@ impl Ground for Now<'_> {
 /// Says what a request would do.
 pub(super) fn preview(shared: &Shared, requested: &Requested) -> Result<Preview, Fault> {
     let Requested { key, intent, guard, requested_by } = requested.clone();
-    let ground = Now { shared, tip: shared.repository.tip().map_err(git_fault)? };
+    let ground = Now { shared, tip: shared.repository.tip().map_err(git_fault)?, now: shared.clock.now() };
     let who = requested_by.or_else(|| Some("somebody".to_owned()));
     let task =
         Task { key, intent, guard, requested_by: who, origin: None, delivery: None, id: new_id(), by_event: false };

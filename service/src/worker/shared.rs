@@ -32,6 +32,8 @@ pub(super) struct Shared {
     /// Why a release does not go on and when it will, where something is known.
     pub(super) waits: RwLock<HashMap<ReleaseKey, Waits>>,
     pub(super) inbox: Inbox,
+    /// Wakes whoever keeps the repository small.
+    pub(super) many_pushes: tokio::sync::Notify,
     pub(super) ring: Ring,
     pub(super) metrics: Metrics,
     /// Holds the data directory until the last user is gone.

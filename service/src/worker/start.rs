@@ -123,6 +123,7 @@ pub async fn open(settings: Settings, clock: Clock) -> Result<(Handle, Worker), 
         holds: RwLock::new(holds),
         waits: RwLock::new(HashMap::new()),
         inbox,
+        many_pushes: tokio::sync::Notify::new(),
         _lock: lock,
     });
     Ok((Handle::new(Arc::clone(&shared)), Worker::new(shared, conveyor)))

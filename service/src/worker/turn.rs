@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::ahead::Ahead;
 use super::apply::{Ground, Proposal, Task, Write, propose, restorable};
 use super::index::{Entry, Index};
 use super::shared::{PolicySet, Shared, read};
 use crate::git::{Draft, GitError, Message};
 use crate::names::{CommitId, EnvironmentName, ModelName, ReleaseKey};
 use crate::registry::RegistryState;
-use crate::release::{Intent, Observed, Period, Phase, Refusal, Target};
+use crate::release::{Intent, Observed, Period, Phase, Refusal, Release, Target};
+use crate::render::Manifests;
 use crate::rollout::{self, Decision};
 use crate::store::IndexedCommit;
 
@@ -37,6 +39,8 @@ pub(super) struct Turn<'r> {
     pub(super) made: Vec<ReleaseKey>,
     /// New releases that events may still make, by environment, as far as looked up.
     pub(super) room: RefCell<HashMap<EnvironmentName, usize>>,
+    /// What was rendered ahead; each is taken once.
+    ahead: RefCell<Ahead>,
 }
 
 /// What carrying out a task came to.
@@ -107,6 +111,11 @@ impl Ground for Turn<'_> {
         Arc::clone(&self.policies)
     }
 
+    fn rendered_ahead(&self, release: &Release) -> Option<Manifests> {
+        let (document, manifests) = self.ahead.borrow_mut().remove(&release.key())?;
+        (document == *release).then_some(manifests)
+    }
+
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>, GitError> {
         self.draft.read(path)
     }
@@ -128,7 +137,13 @@ impl<'r> Turn<'r> {
             rows: Vec::new(),
             made: Vec::new(),
             room: RefCell::new(HashMap::new()),
+            ahead: RefCell::new(Ahead::new()),
         })
+    }
+
+    /// Takes renders that were made ahead.
+    pub(super) fn prepare(&mut self, ahead: Ahead) {
+        self.ahead = RefCell::new(ahead);
     }
 
     /// Ends the turn.
@@ -282,7 +297,7 @@ impl<'r> Turn<'r> {
         Ok(Some(commit))
     }
 
-    fn put(&mut self, key: &ReleaseKey, release: crate::release::Release, commit: &CommitId) -> Result<(), GitError> {
+    fn put(&mut self, key: &ReleaseKey, release: Release, commit: &CommitId) -> Result<(), GitError> {
         let tree = self.shared.repository.tree_id(commit, &key.directory())?;
         let Some(tree) = tree else { return Ok(()) };
         self.set_entry(

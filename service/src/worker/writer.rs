@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::conveyor::{Conveyor, Done, TURN_MAX, Work, show};
+use super::housekeeping::{PUSHES_PER_LOOK, keep_house};
 use super::settlement::{Keep, Settled, Settlement};
 use super::shared::Shared;
+use crate::command::Git;
 use crate::event::{Delivery, DeliveryState};
 use crate::git::GitError;
 use crate::names::ReleaseKey;
@@ -31,55 +34,78 @@ pub struct Worker {
     /// Away only while a turn is done on another thread.
     conveyor: Option<Conveyor>,
     lock: WriterLock,
+    git: Option<Git>,
+    /// Turns done, most of which pushed.
+    pushes: u32,
 }
 
 /// The conveyor was lost with a turn that ended by a panic: what it knew of the present is gone, and only a start restores it.
 #[derive(Debug)]
 struct Lost;
 
+/// What a step came to.
+enum Step {
+    /// A turn was done, and there may be more to do.
+    Turn,
+    /// There is nothing to do before this moment, or before something arrives.
+    Idle(Option<Timestamp>),
+}
+
 impl Worker {
     pub(super) fn new(shared: Arc<Shared>, conveyor: Conveyor) -> Self {
-        Self { shared, conveyor: Some(conveyor), lock: WriterLock(()) }
+        Self { shared, conveyor: Some(conveyor), lock: WriterLock(()), git: None, pushes: 0 }
+    }
+
+    /// Has the repository packed by this Git now and then.
+    pub fn with_git(self, git: Git) -> Self {
+        Self { git: Some(git), ..self }
     }
 
     /// Carries out what waits, until `stop` is there; then ends what it is at.
     pub async fn run(mut self, stop: impl Future<Output = ()> + Send) {
+        let house = tokio::spawn(keep_house(Arc::clone(&self.shared), self.git.take()));
+        self.work(stop).await;
+        house.abort();
+    }
+
+    async fn work(&mut self, stop: impl Future<Output = ()> + Send) {
         let mut stop = std::pin::pin!(stop);
         loop {
-            let mut is_stopped = false;
-            let next = match self.work().await {
-                Ok(next) => next,
+            match self.step().await {
                 Err(Lost) => return,
-            };
-            tokio::select! {
-                biased;
-                () = &mut stop => is_stopped = true,
-                () = self.shared.inbox.changed() => {}
-                () = until(&self.shared, next) => {}
-            }
-            if is_stopped {
-                return;
+                Ok(Step::Turn) => {
+                    if stop.as_mut().now_or_never().is_some() {
+                        return;
+                    }
+                }
+                Ok(Step::Idle(next)) => tokio::select! {
+                    biased;
+                    () = &mut stop => return,
+                    () = self.shared.inbox.changed() => {}
+                    () = until(&self.shared, next) => {}
+                },
             }
         }
     }
 
     /// Does everything that can be done now, then returns.
     pub async fn run_until_idle(&mut self) {
-        // A lost conveyor is in the log; there is nothing more to do without one.
-        drop(self.work().await);
+        while let Ok(Step::Turn) = self.step().await {}
     }
 
-    /// Does turns as long as there is work; answers when there will be more.
-    async fn work(&mut self) -> Result<Option<Timestamp>, Lost> {
-        loop {
-            let mut conveyor = self.conveyor.take().ok_or(Lost)?;
-            let Some(work) = collect(&self.shared, &mut conveyor).await else {
-                let next = conveyor.next();
-                self.conveyor = Some(conveyor);
-                return Ok(next);
-            };
-            self.conveyor = Some(turn(&self.shared, conveyor, work, &self.lock).await?);
+    async fn step(&mut self) -> Result<Step, Lost> {
+        let mut conveyor = self.conveyor.take().ok_or(Lost)?;
+        let Some(work) = collect(&self.shared, &mut conveyor).await else {
+            let next = conveyor.next();
+            self.conveyor = Some(conveyor);
+            return Ok(Step::Idle(next));
+        };
+        self.conveyor = Some(turn(&self.shared, conveyor, work, &self.lock).await?);
+        self.pushes = self.pushes.wrapping_add(1);
+        if self.pushes.is_multiple_of(PUSHES_PER_LOOK) {
+            self.shared.many_pushes.notify_one();
         }
+        Ok(Step::Turn)
     }
 }
 
@@ -268,7 +294,9 @@ fn audit(settlement: &Settlement, now: Timestamp) -> Option<AuditEntry> {
 /// Tells the readers of events about commits.
 fn announce(shared: &Shared, rows: &[IndexedCommit]) {
     for row in rows {
-        shared.metrics.committed(row.action);
+        if !row.release_id.is_empty() {
+            shared.metrics.committed(row.action);
+        }
         let data = json!({
             "release": row.key.to_string(), "environment": row.key.environment, "namespace": row.key.namespace, "name": row.key.name,
             "commit": row.commit, "action": row.action, "version": row.version, "strategy": row.strategy, "phase": row.phase,
