@@ -1,18 +1,16 @@
 //! Acts on a release that is there.
 
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::response::Response;
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
 use super::super::Web;
-use super::super::auth::Releaser;
-use super::super::body::{InQuery, MaybeJson};
+use super::super::body::MaybeJson;
 use super::super::error::{Answer, Problem};
-use super::super::releases::{PathParams, ReleaseAt};
-use super::answer::{ChangeQuery, Changed, Queued, act};
+use super::super::releases::PathParams;
+use super::answer::{Asked, ChangeQuery, Changed, Queued, act};
 use crate::names::{CommitId, Version};
 use crate::release::{Act, Role, RollbackTo, WeightsRequest};
 
@@ -62,13 +60,10 @@ pub(super) struct WeightsBody {
     responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn advance(
     State(web): State<Web>,
-    Releaser(caller): Releaser,
-    ReleaseAt(key): ReleaseAt,
-    InQuery(query): InQuery<ChangeQuery>,
-    headers: HeaderMap,
+    asked: Asked,
     MaybeJson(body): MaybeJson<ActBody>,
 ) -> Answer<Response> {
-    act(&web, &caller, key, (query, headers), (Act::Advance, body.requested_by)).await
+    act(&web, asked, Act::Advance, body.requested_by).await
 }
 
 /// Goes to the end; of an A/B release `variant` names the winner.
@@ -77,14 +72,10 @@ pub(super) async fn advance(
     responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn promote(
     State(web): State<Web>,
-    Releaser(caller): Releaser,
-    ReleaseAt(key): ReleaseAt,
-    InQuery(query): InQuery<ChangeQuery>,
-    headers: HeaderMap,
+    asked: Asked,
     MaybeJson(body): MaybeJson<PromoteBody>,
 ) -> Answer<Response> {
-    let asked = (Act::Promote { variant: body.variant }, body.requested_by);
-    act(&web, &caller, key, (query, headers), asked).await
+    act(&web, asked, Act::Promote { variant: body.variant }, body.requested_by).await
 }
 
 /// Goes back to the stable variant.
@@ -93,13 +84,10 @@ pub(super) async fn promote(
     responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn abort(
     State(web): State<Web>,
-    Releaser(caller): Releaser,
-    ReleaseAt(key): ReleaseAt,
-    InQuery(query): InQuery<ChangeQuery>,
-    headers: HeaderMap,
+    asked: Asked,
     MaybeJson(body): MaybeJson<ActBody>,
 ) -> Answer<Response> {
-    act(&web, &caller, key, (query, headers), (Act::Abort, body.requested_by)).await
+    act(&web, asked, Act::Abort, body.requested_by).await
 }
 
 /// Goes back to a settled state of before.
@@ -108,13 +96,10 @@ pub(super) async fn abort(
     responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn rollback(
     State(web): State<Web>,
-    Releaser(caller): Releaser,
-    ReleaseAt(key): ReleaseAt,
-    InQuery(query): InQuery<ChangeQuery>,
-    headers: HeaderMap,
+    asked: Asked,
     MaybeJson(body): MaybeJson<RollbackBody>,
 ) -> Answer<Response> {
-    act(&web, &caller, key, (query, headers), (Act::Rollback { to: body.to }, body.requested_by)).await
+    act(&web, asked, Act::Rollback { to: body.to }, body.requested_by).await
 }
 
 /// Stops every automatic change but a rollback.
@@ -123,13 +108,10 @@ pub(super) async fn rollback(
     responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn pause(
     State(web): State<Web>,
-    Releaser(caller): Releaser,
-    ReleaseAt(key): ReleaseAt,
-    InQuery(query): InQuery<ChangeQuery>,
-    headers: HeaderMap,
+    asked: Asked,
     MaybeJson(body): MaybeJson<ActBody>,
 ) -> Answer<Response> {
-    act(&web, &caller, key, (query, headers), (Act::Pause, body.requested_by)).await
+    act(&web, asked, Act::Pause, body.requested_by).await
 }
 
 /// Goes on after a pause.
@@ -138,13 +120,10 @@ pub(super) async fn pause(
     responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn resume(
     State(web): State<Web>,
-    Releaser(caller): Releaser,
-    ReleaseAt(key): ReleaseAt,
-    InQuery(query): InQuery<ChangeQuery>,
-    headers: HeaderMap,
+    asked: Asked,
     MaybeJson(body): MaybeJson<ActBody>,
 ) -> Answer<Response> {
-    act(&web, &caller, key, (query, headers), (Act::Resume, body.requested_by)).await
+    act(&web, asked, Act::Resume, body.requested_by).await
 }
 
 /// Changes the shares of an A/B release or of a shadow.
@@ -153,15 +132,12 @@ pub(super) async fn resume(
     responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn weights(
     State(web): State<Web>,
-    Releaser(caller): Releaser,
-    ReleaseAt(key): ReleaseAt,
-    InQuery(query): InQuery<ChangeQuery>,
-    headers: HeaderMap,
+    asked: Asked,
     MaybeJson(body): MaybeJson<WeightsBody>,
 ) -> Answer<Response> {
     let WeightsBody { weights, percent, requested_by } = body;
     let shares = Act::Weights(WeightsRequest { weights, percent });
-    act(&web, &caller, key, (query, headers), (shares, requested_by)).await
+    act(&web, asked, shares, requested_by).await
 }
 
 /// Reads where a rollback goes: a commit's 40 digits, a version as text or number, or either under its name.

@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use axum::Json;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::super::Web;
-use super::super::auth::Caller;
+use super::super::auth::{Caller, Releaser};
+use super::super::body::InQuery;
 use super::super::error::{Answer, Problem};
-use super::super::releases::etag;
+use super::super::releases::{ReleaseAt, etag};
 use crate::access::TokenRole;
 use crate::event::{Guard, Requested};
 use crate::names::{CommitId, ReleaseKey, TreeId};
@@ -80,18 +83,23 @@ pub(super) struct Queued {
     waits_for: String,
 }
 
-/// A change, as its handler understood it.
-pub(super) struct Change {
+/// Who asks for a change of which release, and how. The caller has the role for it; `check` is the rest.
+pub(super) struct Asked {
+    pub caller: Caller,
     pub key: ReleaseKey,
-    pub intent: Intent,
-    pub guard: Guard,
-    /// Whom the caller speaks for, where it is somebody else.
-    pub requested_by: Option<String>,
+    query: ChangeQuery,
+    headers: HeaderMap,
 }
 
-/// Carries a change out, or says what it would do, and answers.
-pub(super) async fn carry_out(web: &Web, caller: &Caller, query: ChangeQuery, change: Change) -> Answer<Response> {
-    let Change { key, intent, guard, requested_by } = change;
+/// Carries a change out, or says what it would do, and answers. `requested_by` is whom the caller speaks for, where it is somebody else.
+pub(super) async fn carry_out(
+    web: &Web,
+    asked: Asked,
+    guard: Guard,
+    intent: Intent,
+    requested_by: Option<String>,
+) -> Answer<Response> {
+    let Asked { caller, key, query, headers: _ } = asked;
     let requested_by = Some(requested_by.unwrap_or_else(|| caller.name().to_owned()));
     let request = Requested { key, intent, guard, requested_by };
     if query.dry_run {
@@ -104,22 +112,33 @@ pub(super) async fn carry_out(web: &Web, caller: &Caller, query: ChangeQuery, ch
 }
 
 /// Makes an act absolute and carries it out.
-pub(super) async fn act(
-    web: &Web,
-    caller: &Caller,
-    key: ReleaseKey,
-    asked: (ChangeQuery, HeaderMap),
-    (act, requested_by): (Act, Option<String>),
-) -> Answer<Response> {
-    let (query, headers) = asked;
-    check_releaser(web, caller, &key).await?;
-    let guard = query.guard(web, &key, &headers).await?;
-    let intent = web.handle().absolute(&key, act).await?;
-    carry_out(web, caller, query, Change { key, intent, guard, requested_by }).await
+pub(super) async fn act(web: &Web, asked: Asked, act: Act, requested_by: Option<String>) -> Answer<Response> {
+    let guard = asked.check(web).await?;
+    let intent = web.handle().absolute(&asked.key, act).await?;
+    carry_out(web, asked, guard, intent, requested_by).await
+}
+
+impl Asked {
+    /// Refuses what the caller may not change, and says under which conditions the change may be carried out.
+    pub(super) async fn check(&self, web: &Web) -> Answer<Guard> {
+        check_releaser(web, &self.caller, &self.key).await?;
+        self.query.guard(web, &self.key, &self.headers).await
+    }
+}
+
+impl FromRequestParts<Web> for Asked {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Answer<Self> {
+        let Releaser(caller) = Releaser::from_request_parts(parts, web).await?;
+        let ReleaseAt(key) = ReleaseAt::from_request_parts(parts, web).await?;
+        let InQuery(query) = InQuery::from_request_parts(parts, web).await?;
+        Ok(Self { caller, key, query, headers: parts.headers.clone() })
+    }
 }
 
 /// Refuses a caller who may not change the release that is there.
-pub(super) async fn check_releaser(web: &Web, caller: &Caller, key: &ReleaseKey) -> Answer<()> {
+async fn check_releaser(web: &Web, caller: &Caller, key: &ReleaseKey) -> Answer<()> {
     caller.check(TokenRole::Releaser, key, None)?;
     if !caller.is_scoped() {
         return Ok(());
@@ -132,7 +151,7 @@ pub(super) async fn check_releaser(web: &Web, caller: &Caller, key: &ReleaseKey)
 
 impl ChangeQuery {
     /// Under which conditions the change may be carried out.
-    pub(super) async fn guard(self, web: &Web, key: &ReleaseKey, headers: &HeaderMap) -> Answer<Guard> {
+    async fn guard(self, web: &Web, key: &ReleaseKey, headers: &HeaderMap) -> Answer<Guard> {
         if self.wait == Wait::Live {
             let problem = Problem::invalid("wait", "`wait=live` needs a cluster, and no cluster is configured");
             return Err(problem.cure("use `wait=committed`, or leave it out"));

@@ -1,7 +1,6 @@
 //! Creating, changing and retracting.
 
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -10,11 +9,10 @@ use utoipa::openapi::schema::{OneOfBuilder, Schema};
 use utoipa::openapi::{Ref, RefOr};
 
 use super::super::Web;
-use super::super::auth::Releaser;
-use super::super::body::{self, InQuery, Json};
+use super::super::body::{self, Json};
 use super::super::error::{Answer, Problem};
-use super::super::releases::{PathParams, ReleaseAt};
-use super::answer::{Change, ChangeQuery, Changed, Queued, carry_out, check_releaser};
+use super::super::releases::PathParams;
+use super::answer::{Asked, ChangeQuery, Changed, Queued, carry_out};
 use crate::access::TokenRole;
 use crate::names::ReleaseKey;
 use crate::release::{ApiVersion, Intent, Metadata, ReleaseKind, ReleaseRequest, ReleaseSpec, Wanted};
@@ -79,33 +77,21 @@ impl ToSchema for PutBody {
         (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn put(
     State(web): State<Web>,
-    Releaser(caller): Releaser,
-    ReleaseAt(key): ReleaseAt,
-    InQuery(query): InQuery<ChangeQuery>,
-    headers: HeaderMap,
+    asked: Asked,
     Json(body): Json<Map<String, Value>>,
 ) -> Answer<Response> {
-    let (wanted, requested_by) = read(body, &key)?;
-    caller.check(TokenRole::Releaser, &key, Some(&wanted.model))?;
-    check_releaser(&web, &caller, &key).await?;
-    let guard = query.guard(&web, &key, &headers).await?;
-    let intent = Intent::Put(Box::new(wanted));
-    carry_out(&web, &caller, query, Change { key, intent, guard, requested_by }).await
+    let (wanted, requested_by) = read(body, &asked.key)?;
+    asked.caller.check(TokenRole::Releaser, &asked.key, Some(&wanted.model))?;
+    let guard = asked.check(&web).await?;
+    carry_out(&web, asked, guard, Intent::Put(Box::new(wanted)), requested_by).await
 }
 
 /// Retracts a release: one commit that removes it.
 #[utoipa::path(delete, path = "/releases/{environment}/{namespace}/{name}", operation_id = "retractRelease", tag = "changes", params(PathParams, ChangeQuery),
     responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
-pub(super) async fn retract(
-    State(web): State<Web>,
-    Releaser(caller): Releaser,
-    ReleaseAt(key): ReleaseAt,
-    InQuery(query): InQuery<ChangeQuery>,
-    headers: HeaderMap,
-) -> Answer<Response> {
-    check_releaser(&web, &caller, &key).await?;
-    let guard = query.guard(&web, &key, &headers).await?;
-    carry_out(&web, &caller, query, Change { key, intent: Intent::Retract, guard, requested_by: None }).await
+pub(super) async fn retract(State(web): State<Web>, asked: Asked) -> Answer<Response> {
+    let guard = asked.check(&web).await?;
+    carry_out(&web, asked, guard, Intent::Retract, None).await
 }
 
 /// Reads either form of the body, and who asks.
