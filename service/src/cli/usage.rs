@@ -239,8 +239,9 @@ Examples:
   kmlflow doctor webhook --headers headers.txt --body body.json
   kmlflow doctor webhook --headers headers.txt --body body.json --secret-file ./secret
 
-The headers' file has one `Name: value` per line, as `curl -v` or a proxy's log shows them; the body must be byte for byte
-what was sent. Needs no service; the data directory's secrets are tried unless a file is named.";
+The headers' file has one `Name: value` per line, as `curl -v` or a proxy's log shows them. The
+body must be byte for byte what was sent. Needs no service; the data directory's secret is tried
+unless a file is named.";
 
 /// After `kmlflow backup --help`.
 pub(super) const BACKUP: &str = "\
