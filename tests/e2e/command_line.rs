@@ -62,7 +62,10 @@ fn the_exit_code_says_what_kind_of_answer_it_was() {
         ("list --nonsense", 2),
         ("get nobody -n models", 4),
         ("release fraud --model fraud --version 8 --strategy canary -n models --image registry.example/fraud:8", 5),
-        ("release fraud --model fraud --version 0 -n models --image registry.example/fraud:0", 3),
+        (
+            "release fraud --model fraud --version 8 --strategy canary --steps 25,5 -n models --image registry.example/fraud:8",
+            3,
+        ),
     ];
     for (line, code) in table {
         let ran = kmlflow(&server, line);

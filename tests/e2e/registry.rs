@@ -56,8 +56,8 @@ fn a_rejected_version_does_not_return_by_itself() {
     let other = server.deliver_and_settle(&Delivery::tag("d-3", "fraud", "8", "note", "again"));
     assert_ne!(other["state"], "applied", "{other}");
     assert_eq!(release(&server, "fraud")["spec"]["strategy"], "single");
-    // Set anew, it is a new wish.
-    server.deliver_and_settle(&Delivery::alias("d-4", "fraud", "challenger", "8"));
+    // Set anew, it is a new wish. Rejections are written down in whole seconds, so anew is a second later.
+    server.deliver_and_settle(&Delivery::alias("d-4", "fraud", "challenger", "8").happened(2));
     assert_eq!(release(&server, "fraud")["spec"]["strategy"], "canary");
 }
 

@@ -78,7 +78,7 @@ fn render_in_another_clone_and_without_configuration_gives_the_bytes_of_the_repo
         let printed =
             succeed(elsewhere.kmlflow(["render", "-f"]).arg(directory.join("release.yaml")).args(["-o", "json"]));
         let printed: serde_json::Value = serde_json::from_str(&printed).unwrap();
-        let files = printed.as_object().unwrap();
+        let files = printed["manifests"].as_object().unwrap();
         let mut names: Vec<&str> = files.keys().map(String::as_str).filter(|name| *name != "release.yaml").collect();
         names.sort_unstable();
         assert_eq!(
@@ -235,11 +235,11 @@ fn backup_and_restore_bring_everything_back() {
     let tip = server.clone_repository().ask(&["rev-parse", "HEAD"]);
     let file = environment.path("backup.tar");
     let data = environment.data_dir();
-    succeed(environment.kmlflow(["--data-dir"]).arg(&data).arg("backup").arg(&file));
+    succeed(environment.kmlflow(["backup", "--data-dir"]).arg(&data).arg(&file));
     drop(server);
 
     let elsewhere = TestEnvironment::new();
-    let restored = run(elsewhere.kmlflow(["--data-dir"]).arg(elsewhere.data_dir()).arg("restore").arg(&file));
+    let restored = run(elsewhere.kmlflow(["restore", "--data-dir"]).arg(elsewhere.data_dir()).arg(&file));
     assert_eq!(restored.code, 0, "{}", restored.stderr);
     let server = elsewhere.server().start();
     assert_eq!(server.clone_repository().ask(&["rev-parse", "HEAD"]), tip);

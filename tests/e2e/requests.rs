@@ -157,11 +157,12 @@ fn what_does_not_fit_what_is_deployed_is_409_with_the_cure() {
 }
 
 #[test]
-fn a_baseline_equal_to_the_candidate_with_the_same_pods_changes_nothing() {
+fn a_baseline_equal_to_the_candidate_with_the_same_pods_is_refused_and_without_one_nothing_changes() {
     let environment = TestEnvironment::new();
     let server = with_fraud(&environment);
     let before = commits(&server);
-    let answer = server.put(FRAUD, &by("canary", "fraud", "7", json!({"baseline": "7"}))).expect(200).json();
+    drop(server.put(FRAUD, &by("canary", "fraud", "7", json!({"baseline": "7"}))).expect_problem(422));
+    let answer = server.put(FRAUD, &by("canary", "fraud", "7", json!({}))).expect(200).json();
     assert_eq!(answer["changed"], false, "{answer}");
     assert_eq!(commits(&server), before);
 }

@@ -183,13 +183,9 @@ fn a_hand_over_never_routes_to_a_predictor_the_commit_before_did_not_have() {
     for commit in checkout.log("releases/production/models/fraud").iter().rev() {
         let seldon = read(&checkout, &commit.id, "seldon.yaml");
         for predictor in routed(&read(&checkout, &commit.id, "route.yaml")) {
-            let had = before.as_ref().is_none_or(|before| before.contains(&format!("name: {predictor}\n")));
+            let had = before.as_ref().is_none_or(|before| holds(before, &predictor));
             assert!(had, "{}: routes to {predictor}, which the commit before did not have", commit.subject);
-            assert!(
-                seldon.contains(&format!("name: {predictor}\n")),
-                "{}: routes to {predictor}, which is not there",
-                commit.subject
-            );
+            assert!(holds(&seldon, &predictor), "{}: routes to {predictor}, which is not there", commit.subject);
         }
         before = Some(seldon);
     }
@@ -197,6 +193,11 @@ fn a_hand_over_never_routes_to_a_predictor_the_commit_before_did_not_have() {
 
 fn read(checkout: &Checkout<'_>, commit: &str, file: &str) -> String {
     checkout.read_at(commit, &format!("releases/production/models/fraud/{file}"))
+}
+
+/// Whether a SeldonDeployment has a predictor.
+fn holds(seldon: &str, predictor: &str) -> bool {
+    seldon.contains(&format!("- name: \"{predictor}\"\n"))
 }
 
 /// The predictors whose Services a route names.

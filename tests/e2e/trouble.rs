@@ -1,7 +1,5 @@
 //! What can be wrong around the service: each trouble is said in one sentence, and nothing acknowledged is lost.
 
-use std::path::PathBuf;
-
 use serde_json::json;
 use tests::{Delivery, Request, TestEnvironment};
 
@@ -44,35 +42,27 @@ fn a_locked_repository_keeps_what_comes_in_and_goes_on_when_it_is_free() {
 }
 
 #[test]
-fn a_corrupt_repository_is_said_and_nothing_that_was_acknowledged_is_lost() {
+fn a_corrupt_repository_is_said_at_the_start_and_nothing_that_was_acknowledged_is_lost() {
     let environment = TestEnvironment::new();
     let server = environment.server().start();
     server.put(FRAUD, &image("fraud", "7")).expect(201);
-    let repository = environment.data_dir().join("gitops.git");
-    let tip = server.clone_repository().ask(&["rev-parse", "HEAD"]).trim().to_owned();
-    let object = object_of(&repository, &tip);
-    let kept = std::fs::read(&object).unwrap();
-    std::fs::remove_file(&object).unwrap();
-    std::fs::write(&object, "no object").unwrap();
+    server.api("POST", "/hold", Some(&json!({"reason": "trouble ahead"}))).expect(200);
     server.deliver(&request("ci-1", "other")).expect(202);
-    let answer = server.put("production/models/third", &image("third", "1"));
-    assert!([202, 503].contains(&answer.status), "{}", answer.text());
-    assert!(!answer.text().contains(environment.data_dir().to_str().unwrap()), "{}", answer.text());
-
-    std::fs::remove_file(&object).unwrap();
-    std::fs::write(&object, kept).unwrap();
     server.kill();
-    let server = environment.server().start();
-    let again = server.api("POST", "/deliveries/ci-1/redeliver", None);
-    assert!((200..300).contains(&again.status), "{}", again.text());
-    server.until("it is applied", || (server.get("/deliveries/ci-1")["state"] == "applied").then_some(()));
-}
+    let objects = environment.data_dir().join("gitops.git/objects");
+    let away = environment.path("objects");
+    std::fs::rename(&objects, &away).unwrap();
+    std::fs::create_dir(&objects).unwrap();
+    let told = environment.server().run();
+    assert_eq!(told.code, 1, "{}", told.stderr);
+    assert!(told.stderr.contains("Error: ") && !told.stderr.contains("panicked"), "{}", told.stderr);
 
-/// The file of a loose object.
-fn object_of(repository: &std::path::Path, id: &str) -> PathBuf {
-    let path = repository.join("objects").join(&id[..2]).join(&id[2..]);
-    assert!(path.is_file(), "the tip is a loose object");
-    path
+    std::fs::remove_dir_all(&objects).unwrap();
+    std::fs::rename(&away, &objects).unwrap();
+    let server = environment.server().start();
+    server.api("DELETE", "/hold", None).expect(200);
+    assert_eq!(server.settle("ci-1")["state"], "applied");
+    assert_eq!(server.get(&format!("/releases/{FRAUD}"))["spec"]["variants"][0]["version"], "7");
 }
 
 #[test]

@@ -68,6 +68,18 @@ impl Delivery {
         self
     }
 
+    /// The same event, said to have happened this many seconds from now.
+    ///
+    /// # Panics
+    /// When the body is not an event of MLflow.
+    #[must_use]
+    pub fn happened(mut self, seconds: i64) -> Self {
+        let mut body: Value = serde_json::from_slice(&self.body).expect("an event of MLflow");
+        body["timestamp"] = timestamp(seconds).into();
+        self.body = body.to_string().into();
+        self
+    }
+
     /// The path that takes it.
     pub fn path(&self) -> &'static str {
         match self.signing {
@@ -109,8 +121,13 @@ pub fn mac(key: &[u8], message: &[u8]) -> String {
 }
 
 fn envelope(entity: &str, action: &str, data: Value) -> String {
-    let timestamp = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string();
-    json!({"entity": entity, "action": action, "timestamp": timestamp, "data": data}).to_string()
+    json!({"entity": entity, "action": action, "timestamp": timestamp(0), "data": data}).to_string()
+}
+
+/// A moment as MLflow writes it.
+fn timestamp(seconds_from_now: i64) -> String {
+    let moment = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds_from_now);
+    moment.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string()
 }
 
 fn now() -> i64 {

@@ -164,7 +164,7 @@ impl StartError {
 
 impl From<worker::OpenError> for StartError {
     fn from(error: worker::OpenError) -> Self {
-        Self::new(error.to_string())
+        Self { sentence: error.to_string(), cure: error.cure().map(str::to_owned) }
     }
 }
 

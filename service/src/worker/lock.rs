@@ -16,7 +16,7 @@ pub struct DataDirLock {
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another process has it.
-    #[error("another kmlflow uses the data directory; stop it, or start this one with another `--data-dir`")]
+    #[error("another kmlflow uses the data directory")]
     Taken,
     /// It cannot be made or written to.
     #[error("the data directory cannot be used: {0}")]

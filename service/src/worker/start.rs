@@ -41,6 +41,16 @@ pub enum OpenError {
     Interrupted,
 }
 
+impl OpenError {
+    /// What helps, where a person can do something.
+    pub fn cure(&self) -> Option<&'static str> {
+        match self {
+            Self::Lock(LockError::Taken) => Some("stop it, or start this one with another `--data-dir`"),
+            _ => None,
+        }
+    }
+}
+
 /// What the repository and the index say at the start.
 struct Loaded {
     repository: Repository,

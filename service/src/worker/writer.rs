@@ -143,7 +143,10 @@ async fn collect(shared: &Arc<Shared>, conveyor: &mut Conveyor) -> Option<Work> 
         // One that is given in again is not also tried later.
         conveyor.retry.retain(|(_, number), _| *number != delivery.number);
     }
-    work.deliveries.extend(taken.deliveries);
+    // One whose time had come when it was given in again is here already.
+    let is_new = |delivery: &Delivery| !work.deliveries.iter().any(|due| due.number == delivery.number);
+    let taken_anew: Vec<Delivery> = taken.deliveries.into_iter().filter(is_new).collect();
+    work.deliveries.extend(taken_anew);
     work.look_at_repository = taken.pushed;
     work.ticks = conveyor.agenda.take_due(now, TURN_MAX);
     let idle = work.deliveries.is_empty() && work.ticks.is_empty() && !work.look_at_repository && !taken.holds_changed;
