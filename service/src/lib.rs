@@ -1,36 +1,15 @@
 //! Kmlflow's release service, in the order in which a delivery passes through it.
 //!
-//! delivery → event → plan → manifests → commit → push.
+//! delivery → event → plan → manifests → commit → push. Steps 2 to 5 are pure and live in `kmlflow_core`.
 
-/// Identifiers, parsed once and valid ever after.
-pub mod names;
+/// 2 to 5: event → request → plan → manifests, and the words they are made of.
+pub use kmlflow_core::{event, names, plan, policy, registry, release, render, rollout};
 
 /// 1: bytes → event.
 pub mod webhook;
 
-/// 2: what happened.
-pub mod event;
-
-/// What is known of a model in the registry.
-pub mod registry;
-
-/// The words of the domain as types.
-pub mod release;
-
-/// 3: registry state → request.
-pub mod policy;
-
-/// 4: request + deployed + observed → plan.
-pub mod plan;
-
-/// 5: `release.yaml` → manifests.
-pub mod render;
-
 /// 6: manifests → commit → push.
 pub mod git;
-
-/// What comes next by itself: a release, what is observed, the time → the next step.
-pub mod rollout;
 
 /// Inbox, tokens, index, audit: the SQL store.
 pub mod store;

@@ -1,6 +1,6 @@
 //! The import map: who may know whom. The direction of the flow is kept by this table.
 
-use super::{SourceFile, none, rust_files};
+use super::{SourceFile, none, service_files};
 
 /// A module of the service and the modules that it may name.
 const MAP: &[(&str, &[&str])] = &[
@@ -69,7 +69,7 @@ const IMPURE: [&str; 12] = [
 #[test]
 fn every_module_names_only_what_the_import_map_allows() {
     let mut faults = Vec::new();
-    for file in rust_files("service/src") {
+    for file in service_files() {
         let module = module_of(&file);
         if module == "lib" {
             continue;
@@ -100,7 +100,7 @@ fn every_module_names_only_what_the_import_map_allows() {
 #[test]
 fn the_pure_modules_do_no_io_and_read_no_clock() {
     let mut faults = Vec::new();
-    for file in rust_files("service/src").into_iter().filter(|file| PURE.contains(&module_of(file).as_str())) {
+    for file in service_files().into_iter().filter(|file| PURE.contains(&module_of(file).as_str())) {
         for word in IMPURE {
             faults.extend(file.code().filter(|line| line.contains(word)).map(|line| format!("{}: {line}", file.path)));
         }
@@ -112,7 +112,7 @@ fn the_pure_modules_do_no_io_and_read_no_clock() {
 fn only_one_file_reads_the_environment_and_one_starts_programs() {
     let homes = [("std::env::var", "service/src/config"), ("Command::new", "service/src/command.rs")];
     let mut faults = Vec::new();
-    for file in rust_files("service/src") {
+    for file in service_files() {
         for (word, home) in homes {
             let uses = file.code().filter(|line| line.contains(word) && !line.contains("clap::"));
             faults.extend(uses.filter(|_| !file.path.starts_with(home)).map(|line| format!("{}: {line}", file.path)));
@@ -124,7 +124,7 @@ fn only_one_file_reads_the_environment_and_one_starts_programs() {
 #[test]
 fn groups_of_imports_are_read_in_full() {
     let text = "use crate::{git, names::{Version, ReleaseKey}, event::Event};\nuse crate::store::Store;\n// use crate::web;\nfn f(x: crate::plan::Plan) {}\n";
-    let file = SourceFile { path: "service/src/render/mod.rs".into(), text: text.into() };
+    let file = SourceFile { path: "service/core/src/render/mod.rs".into(), text: text.into() };
     let named = named_by(&file);
     for expected in ["crate::git", "crate::names", "crate::event::Event", "crate::store::Store", "crate::plan::Plan"] {
         assert!(named.iter().any(|name| name.starts_with(expected)), "{expected}: {named:?}");
@@ -134,7 +134,8 @@ fn groups_of_imports_are_read_in_full() {
 
 /// The module that a file belongs to: the first part of its path below `src`.
 fn module_of(file: &SourceFile) -> String {
-    let below = file.path.strip_prefix("service/src/").unwrap_or(&file.path);
+    let core = file.path.strip_prefix("service/core/src/");
+    let below = core.or_else(|| file.path.strip_prefix("service/src/")).unwrap_or(&file.path);
     below.split('/').next().unwrap_or_default().trim_end_matches(".rs").to_owned()
 }
 

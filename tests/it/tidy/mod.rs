@@ -31,6 +31,11 @@ impl SourceFile {
     }
 }
 
+/// The Rust files of the service: the crate around the flow and its pure core.
+fn service_files() -> Vec<SourceFile> {
+    rust_files("service/src").into_iter().chain(rust_files("service/core/src")).collect()
+}
+
 /// Every Rust file below a folder.
 fn rust_files(folder: &str) -> Vec<SourceFile> {
     let mut files = Vec::new();

@@ -115,13 +115,15 @@ fn world(state: &State, never_ready: NeverReady) -> Vec<(String, State)> {
     for predictor in &state.cluster.predictors {
         if !state.cluster.pods.contains_key(predictor) {
             with(format!("the operator makes {predictor}"), &|cluster| {
-                drop(cluster.pods.insert(predictor.clone(), false))
+                *cluster.pods.entry(predictor.clone()).or_default() = false;
             });
         }
     }
     for (predictor, ready) in &state.cluster.pods {
         if !ready && never_ready != Some(predictor.as_str()) {
-            with(format!("{predictor} becomes ready"), &|cluster| drop(cluster.pods.insert(predictor.clone(), true)));
+            with(format!("{predictor} becomes ready"), &|cluster| {
+                *cluster.pods.entry(predictor.clone()).or_default() = true
+            });
         }
     }
     let all_ready = state.cluster.predictors.iter().all(|predictor| state.cluster.pods.get(predictor) == Some(&true));

@@ -10,7 +10,7 @@ use serde_yaml::Value;
 /// The field paths of the SeldonDeployment CRD that renders use, sorted. `[]` is any item of a list, `*` any key of a map.
 pub fn seldon_field_paths() -> &'static [&'static str] {
     static PATHS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
-        let text = include_str!("../../../templates/seldon/crd-fields.txt");
+        let text = include_str!("../../../../templates/seldon/crd-fields.txt");
         text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
     });
     &PATHS

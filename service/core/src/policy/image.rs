@@ -9,7 +9,7 @@ use crate::names::{ModelName, ReleaseName, Version};
 pub const SEED_IMAGE: &str = "registry.example/{{ model }}:{{ version }}";
 
 /// The seed's default policy.
-const DEFAULT_POLICY: &str = include_str!("../../../gitops-repo/policies/default.yaml");
+const DEFAULT_POLICY: &str = include_str!("../../../../gitops-repo/policies/default.yaml");
 
 /// The part of the default policy that names no image.
 const NO_DEFAULTS: &str = "\n  defaults: {}\n";

@@ -18,7 +18,7 @@ fn text_of(name: &str) -> &'static str {
 
 #[test]
 fn every_template_file_is_part_of_the_set() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates/seldon");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../templates/seldon");
     let mut found = Vec::new();
     for dir in ["", "route", "dashboard"] {
         for entry in fs::read_dir(root.join(dir)).unwrap() {
@@ -113,7 +113,7 @@ fn what_was_rendered_is_written_into_the_release() {
 
 #[test]
 fn the_documentation_names_every_panel_and_every_metric() {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/dashboard.md")).unwrap();
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/dashboard.md")).unwrap();
     for state in super::samples::STATES {
         let files = render(&release(state), &Templates::built_in()).unwrap().files;
         let document: serde_yaml::Value = serde_yaml::from_str(&files["dashboard.yaml"]).unwrap();

@@ -14,7 +14,7 @@ use crate::names::Digest;
 macro_rules! template_set {
     ($($name:literal),* $(,)?) => {
         /// Name and text of every template of the program.
-        pub(super) const BUILT_IN: &[(&str, &str)] = &[$(($name, include_str!(concat!("../../../templates/seldon/", $name)))),*];
+        pub(super) const BUILT_IN: &[(&str, &str)] = &[$(($name, include_str!(concat!("../../../../templates/seldon/", $name)))),*];
     };
 }
 

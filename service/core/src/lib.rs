@@ -1,0 +1,27 @@
+//! The pure part of Kmlflow, in the order in which a delivery passes through it: no I/O, no clock, no runtime.
+//!
+//! The service takes these modules over under their own names; what surrounds them (doors, Git, the store, the worker) is there.
+
+/// Identifiers, parsed once and valid ever after.
+pub mod names;
+
+/// 2: what happened.
+pub mod event;
+
+/// What is known of a model in the registry.
+pub mod registry;
+
+/// The words of the domain as types.
+pub mod release;
+
+/// 3: registry state → request.
+pub mod policy;
+
+/// 4: request + deployed + observed → plan.
+pub mod plan;
+
+/// 5: `release.yaml` → manifests.
+pub mod render;
+
+/// What comes next by itself: a release, what is observed, the time → the next step.
+pub mod rollout;
