@@ -361,13 +361,16 @@ pub(super) fn render(shared: &Shared, release: &Release) -> Result<render::Manif
     manifests
 }
 
+/// File names in a release's directory, and the files' contents.
+type NamedFiles = Vec<(String, Vec<u8>)>;
+
 /// The files of an older commit, byte for byte; `release` gets the digests that belong to them.
 fn restored(
     shared: &Shared,
     key: &ReleaseKey,
     commit: &CommitId,
     release: &mut Release,
-) -> Result<Option<Vec<(String, Vec<u8>)>>, GitError> {
+) -> Result<Option<NamedFiles>, GitError> {
     let Some(older) = restorable(shared, key, commit)? else { return Ok(None) };
     release.rendered = older.release.rendered;
     let mut files = Vec::new();
@@ -381,12 +384,7 @@ fn restored(
 }
 
 /// The document, its files, and the removal of those that are no longer rendered.
-pub(super) fn edits(
-    key: &ReleaseKey,
-    release: &Release,
-    files: Vec<(String, Vec<u8>)>,
-    before: Option<&Release>,
-) -> Vec<Edit> {
+pub(super) fn edits(key: &ReleaseKey, release: &Release, files: NamedFiles, before: Option<&Release>) -> Vec<Edit> {
     let directory = key.directory();
     let at = |name: &str| format!("{directory}/{name}");
     let kept: HashSet<String> = files.iter().map(|(name, _)| name.clone()).collect();

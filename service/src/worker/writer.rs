@@ -229,8 +229,10 @@ async fn finish(shared: &Shared, conveyor: &mut Conveyor, mut done: Done, ticks:
 
 /// Stores a batch, however long it takes: Git has it already, and the next turn must not begin before the store knows.
 async fn store(shared: &Shared, batch: Batch) {
-    let is_empty = batch == Batch::default();
-    while !is_empty {
+    if batch == Batch::default() {
+        return;
+    }
+    loop {
         match shared.store.commit(batch.clone()).await {
             Ok(()) | Err(crate::store::StoreError::Closed) => return,
             Err(error) => {

@@ -155,3 +155,43 @@ async fn newer_templates_change_nothing_by_themselves() {
     assert_eq!(asked.await.unwrap().unwrap()[0].outcome, "rendered");
     assert!(world.view("fraud").await.files.is_empty());
 }
+
+#[tokio::test]
+async fn pushes_in_between_are_planned_on_and_nobody_loses_a_commit() {
+    /// Enough that some of them fall between the writer's look at the branch and its push.
+    const PUSHES: usize = 30;
+    let mut world = World::immediate().await;
+    let directory = world.dir.path().to_owned();
+    let person = std::thread::spawn(move || {
+        let repository = git2::Repository::open_bare(directory.join("gitops.git")).unwrap();
+        (0..PUSHES).map(|n| push_by_hand(&repository, &format!("note-{n}.md"))).collect::<Vec<CommitId>>()
+    });
+    let mut releases = 0;
+    while !person.is_finished() || releases < 5 {
+        releases += 1;
+        assert!(world.put(&format!("fraud-{releases}x"), single("7")).await.changed);
+    }
+    let theirs = person.join().unwrap();
+    // What was pushed last may still be ahead of what the writer has seen.
+    world.put("last", single("7")).await;
+    let log = world.log();
+    assert!(theirs.iter().all(|commit| log.iter().any(|entry| entry.commit == *commit)));
+    assert_eq!(log.iter().filter(|entry| trailer(entry, "Action").is_some()).count(), releases + 1);
+}
+
+/// Commits one file at the top as another program would, with Git's own lock, as often as it takes.
+fn push_by_hand(repository: &git2::Repository, name: &str) -> CommitId {
+    loop {
+        let tip = repository.find_reference("refs/heads/main").unwrap().peel_to_commit().unwrap();
+        let mut tree = repository.treebuilder(Some(&tip.tree().unwrap())).unwrap();
+        tree.insert(name, repository.blob(b"x\n").unwrap(), 0o100_644).unwrap();
+        let tree = repository.find_tree(tree.write().unwrap()).unwrap();
+        let person = git2::Signature::now("Ada", "ada@example.com").unwrap();
+        let commit = repository.commit(None, &person, &person, "by hand\n", &tree, &[&tip]).unwrap();
+        match repository.reference_matching("refs/heads/main", commit, true, tip.id(), "push") {
+            Ok(_) => return CommitId::parse(&commit.to_string()).unwrap(),
+            // The writer was faster, or is at it.
+            Err(_) => std::thread::yield_now(),
+        }
+    }
+}
