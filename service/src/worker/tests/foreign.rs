@@ -157,6 +157,24 @@ async fn newer_templates_change_nothing_by_themselves() {
 }
 
 #[tokio::test]
+async fn templates_that_would_restart_what_stays_are_refused_until_somebody_says_so() {
+    let mut world = with_fraud().await;
+    world.put("fraud", canary("8")).await;
+    world.kill();
+    let template = include_str!("../../../../templates/seldon/seldon.yaml.j2").replace("cpu: 50m", "cpu: 60m");
+    world.templates = Templates::with_overrides(BTreeMap::from([("seldon.yaml.j2".to_owned(), template)])).unwrap();
+    world.start().await;
+    let advance = world.absolute("fraud", Act::Advance).await.unwrap();
+    let refused = refusal(world.ask(advance.clone()).await);
+    assert_eq!(refused.kind, RefusalKind::TemplatesChanged);
+    assert!(refused.cure.unwrap().contains("kmlflow rerender fraud -n models -e production"));
+    let planned = world.handle().rerender(crate::worker::RerenderSelection::default(), true, "ada").await.unwrap();
+    assert_eq!(planned[0].restarts.len(), 2, "it says who restarts");
+    world.done(request("fraud", Intent::Rerender)).await;
+    assert!(world.done(advance).await.changed);
+}
+
+#[tokio::test]
 async fn pushes_in_between_are_planned_on_and_nobody_loses_a_commit() {
     /// Enough that some of them fall between the writer's look at the branch and its push.
     const PUSHES: usize = 30;
