@@ -102,10 +102,10 @@ struct Common {
     /// How data is printed.
     #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
-    /// Address of the service; KMLFLOW_URL, or the local service, unless given.
+    /// Address of the service; `KMLFLOW_URL`, or the local service, unless given.
     #[arg(long, global = true, value_name = "URL")]
     url: Option<String>,
-    /// File with the token; KMLFLOW_TOKEN, or the local service's own, unless given.
+    /// File with the token; `KMLFLOW_TOKEN`, or the local service's own, unless given.
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }
@@ -114,6 +114,20 @@ struct Common {
 enum Command {
     Serve(serve::ServeArgs),
     Demo(demo::DemoArgs),
+    #[command(flatten)]
+    Ask(Ask),
+    Render(render::RenderArgs),
+    #[command(subcommand)]
+    Doctor(doctor::DoctorCommand),
+    Backup(backup::BackupArgs),
+    Restore(backup::RestoreArgs),
+    Openapi(completion::OpenapiArgs),
+    Completion(completion::CompletionArgs),
+}
+
+/// What is asked of a service.
+#[derive(Debug, Subcommand)]
+enum Ask {
     Release(release::ReleaseArgs),
     List(list::ListArgs),
     Get(list::GetArgs),
@@ -131,20 +145,13 @@ enum Command {
     Retract(act::RetractArgs),
     Hold(hold::HoldArgs),
     Unhold(hold::UnholdArgs),
-    Render(render::RenderArgs),
     Rerender(rerender::RerenderArgs),
     #[command(subcommand)]
     Deliveries(deliveries::DeliveriesCommand),
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     #[command(subcommand)]
-    Doctor(doctor::DoctorCommand),
-    Backup(backup::BackupArgs),
-    Restore(backup::RestoreArgs),
-    #[command(subcommand)]
     Token(token::TokenCommand),
-    Openapi(completion::OpenapiArgs),
-    Completion(completion::CompletionArgs),
 }
 
 /// What every command has at hand.
@@ -176,7 +183,7 @@ pub async fn run(
     }
 }
 
-/// Commands that need no service first, then those that are clients of one.
+/// Does what needs no running service, and asks one for the rest.
 async fn dispatch(
     command: Command,
     common: &Common,
@@ -185,47 +192,44 @@ async fn dispatch(
     program: &impl Program,
 ) -> Result<Exit, CliError> {
     match command {
-        Command::Serve(args) => return serve::run(args, environment, output, program).await,
-        Command::Demo(args) => return demo::run(args, environment, output, program).await,
-        Command::Render(args) => return render::run(&args, output),
-        Command::Doctor(command) => return doctor::run(command, environment, output),
-        Command::Backup(args) => return backup::backup(args, environment, output).await,
-        Command::Restore(args) => return backup::restore(args, environment, output).await,
-        Command::Openapi(args) => return completion::openapi(args, output, &program.openapi()),
-        Command::Completion(args) => return completion::run(args, output),
-        command => {
+        Command::Serve(args) => serve::run(args, environment, output, program).await,
+        Command::Demo(args) => demo::run(args, environment, output, program).await,
+        Command::Ask(command) => {
             let settings = ClientSettings::find(common.url.as_deref(), common.token_file.as_deref(), environment)?;
-            let ctx = Context { client: Client::new(&settings)?, output, now: Timestamp::now() };
-            ask(command, &ctx).await
+            ask(command, &Context { client: Client::new(&settings)?, output, now: Timestamp::now() }).await
         }
+        Command::Render(args) => render::run(&args, output),
+        Command::Doctor(command) => doctor::run(command, environment, output),
+        Command::Backup(args) => backup::backup(args, environment, output).await,
+        Command::Restore(args) => backup::restore(args, environment, output).await,
+        Command::Openapi(args) => completion::openapi(args, output, &program.openapi()),
+        Command::Completion(args) => completion::run(args, output),
     }
 }
 
-async fn ask(command: Command, ctx: &Context) -> Result<Exit, CliError> {
+async fn ask(command: Ask, ctx: &Context) -> Result<Exit, CliError> {
     match command {
-        Command::Release(args) => release::run(args, ctx).await,
-        Command::List(args) => list::list(args, ctx).await,
-        Command::Get(args) => list::get(args, ctx).await,
-        Command::History(args) => history::run(args, ctx).await,
-        Command::Manifests(args) => manifests::manifests(args, ctx).await,
-        Command::Diff(args) => manifests::diff(args, ctx).await,
-        Command::Watch(args) => watch::run(args, ctx).await,
-        Command::Advance(args) => act::run(args.into(), ctx).await,
-        Command::Promote(args) => act::run(args.into(), ctx).await,
-        Command::Rollback(args) => act::run(args.into(), ctx).await,
-        Command::Pause(args) => act::run(args.into(), ctx).await,
-        Command::Resume(args) => act::run(args.into(), ctx).await,
-        Command::Abort(args) => act::run(args.into(), ctx).await,
-        Command::Weights(args) => act::run(args.try_into()?, ctx).await,
-        Command::Retract(args) => act::run(args.into(), ctx).await,
-        Command::Hold(args) => hold::hold(args, ctx).await,
-        Command::Unhold(args) => hold::unhold(args, ctx).await,
-        Command::Rerender(args) => rerender::run(args, ctx).await,
-        Command::Deliveries(command) => deliveries::run(command, ctx).await,
-        Command::Policy(command) => policy::run(command, ctx).await,
-        Command::Token(command) => token::run(command, ctx).await,
-        // The others need no service and are done with.
-        _ => Ok(Exit::Done),
+        Ask::Release(args) => release::run(args, ctx).await,
+        Ask::List(args) => list::list(args, ctx).await,
+        Ask::Get(args) => list::get(args, ctx).await,
+        Ask::History(args) => history::run(args, ctx).await,
+        Ask::Manifests(args) => manifests::manifests(args, ctx).await,
+        Ask::Diff(args) => manifests::diff(args, ctx).await,
+        Ask::Watch(args) => watch::run(args, ctx).await,
+        Ask::Advance(args) => act::run(args.into(), ctx).await,
+        Ask::Promote(args) => act::run(args.into(), ctx).await,
+        Ask::Rollback(args) => act::run(args.into(), ctx).await,
+        Ask::Pause(args) => act::run(args.into(), ctx).await,
+        Ask::Resume(args) => act::run(args.into(), ctx).await,
+        Ask::Abort(args) => act::run(args.into(), ctx).await,
+        Ask::Weights(args) => act::run(args.try_into()?, ctx).await,
+        Ask::Retract(args) => act::run(args.into(), ctx).await,
+        Ask::Hold(args) => hold::hold(args, ctx).await,
+        Ask::Unhold(args) => hold::unhold(args, ctx).await,
+        Ask::Rerender(args) => rerender::run(args, ctx).await,
+        Ask::Deliveries(command) => deliveries::run(command, ctx).await,
+        Ask::Policy(command) => policy::run(command, ctx).await,
+        Ask::Token(command) => token::run(command, ctx).await,
     }
 }
 

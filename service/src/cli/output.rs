@@ -85,12 +85,12 @@ impl Output {
 
     /// Prints one line about what is going on.
     pub(super) fn progress(&self, text: &str) {
-        self.to_stderr(&Tone::Dim.paint(&plain(text), self.error_color));
+        self.write_stderr(&Tone::Dim.paint(&plain(text), self.error_color));
     }
 
     /// Prints a text on stderr as it is.
     pub(super) fn progress_raw(&self, text: &str) {
-        self.to_stderr(text.trim_end());
+        self.write_stderr(text.trim_end());
     }
 
     /// Prints why the command ends without having done it, and what cures it.
@@ -98,13 +98,13 @@ impl Output {
         if error.sentence.is_empty() {
             return;
         }
-        self.to_stderr(&format!("{} {}", Tone::Bad.paint("Error:", self.error_color), plain(&error.sentence)));
+        self.write_stderr(&format!("{} {}", Tone::Bad.paint("Error:", self.error_color), plain(&error.sentence)));
         if let Some(hint) = &error.hint {
-            self.to_stderr(&format!("{} {}", Tone::Strong.paint("Hint:", self.error_color), plain(hint)));
+            self.write_stderr(&format!("{} {}", Tone::Strong.paint("Hint:", self.error_color), plain(hint)));
         }
     }
 
-    fn to_stderr(&self, text: &str) {
+    fn write_stderr(&self, text: &str) {
         // Where even stderr is gone there is nobody left to tell.
         drop(writeln!(std::io::stderr().lock(), "{text}"));
     }

@@ -40,9 +40,9 @@ fn the_commands_of_the_interface_are_there_and_no_other() {
         commands().into_iter().map(|(name, _)| name.trim_start_matches("kmlflow ").to_owned()).collect();
     assert_eq!(
         names.join(", "),
-        "serve, demo, release, list, get, history, manifests, diff, watch, advance, promote, rollback, pause, resume, abort, weights, retract, hold, \
-         unhold, render, rerender, deliveries list, deliveries show, deliveries redeliver, policy test, doctor webhook, backup, restore, token create, \
-         token list, token revoke, openapi, completion"
+        "serve, demo, release, list, get, history, manifests, diff, watch, advance, promote, rollback, pause, resume, abort, weights, \
+         retract, hold, unhold, rerender, deliveries list, deliveries show, deliveries redeliver, policy test, token create, token list, \
+         token revoke, render, doctor webhook, backup, restore, openapi, completion"
     );
 }
 
