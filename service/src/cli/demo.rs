@@ -176,11 +176,10 @@ impl Stage {
             self.last = Some((id.clone(), body));
             ids.push(id);
         }
-        let mut applied = 0;
         for id in &ids {
-            applied += usize::from(self.until_done(id).await? == "applied");
+            self.until_done(id).await?;
         }
-        Ok(format!("{} deliveries, {applied} of them commits", ids.len()))
+        Ok(format!("{} deliveries", ids.len()))
     }
 
     async fn deliver_again(&self) -> Result<String, CliError> {
@@ -197,8 +196,8 @@ impl Stage {
         Ok(self.ctx.client.deliver("/webhooks/mlflow", &headers, body.to_owned()).await?.status)
     }
 
-    /// Waits until a delivery is carried out, and gives its state.
-    async fn until_done(&mut self, id: &DeliveryId) -> Result<String, CliError> {
+    /// Waits until a delivery is carried out.
+    async fn until_done(&self, id: &DeliveryId) -> Result<(), CliError> {
         let deadline = Instant::now() + STEP_TIMEOUT;
         loop {
             let delivery = self.ctx.client.get(&["deliveries", id.as_str()]).await?.body;
@@ -207,7 +206,7 @@ impl Stage {
                 "accepted" if Instant::now() < deadline => sleep(LOOK_EVERY).await,
                 "accepted" => return Err(CliError::new(Exit::Deadline, "a delivery was not carried out in time")),
                 "refused" | "failed" => return Err(CliError::failed(format!("a delivery was {state}: {reason}"))),
-                _ => return Ok(state),
+                _ => return Ok(()),
             }
         }
     }
