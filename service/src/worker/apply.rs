@@ -16,7 +16,7 @@ use crate::policy::{self, PolicyDefaults};
 use crate::registry::RegistryState;
 use crate::release::{
     Action, Change, Files, Intent, Observed, Origin, RELEASE_FILE, Refusal, RefusalKind, RegistryView, Release,
-    ReleasePlan, Restorable, Retracted, Serving, Situation, Target, Wanted,
+    ReleasePlan, Restorable, Retracted, Serving, Situation, Target, Wanted, WantedArm,
 };
 use crate::render;
 
@@ -246,7 +246,8 @@ fn images(
     let mut images = IndexMap::new();
     let Some(wanted) = wanted else { return Ok(images) };
     let state = ground.registry_of(&wanted.model);
-    for arm in wanted.arms.iter().chain(&wanted.stable) {
+    let is_silent = |arm: &&WantedArm| arm.artifact.image.is_none() && arm.artifact.model_uri.is_none();
+    for arm in wanted.arms.iter().chain(&wanted.stable).filter(is_silent) {
         let tagged =
             state.as_ref().and_then(|state| state.tag(&arm.version, IMAGE_TAG)).filter(|image| !image.is_empty());
         let image = match (tagged, defaults) {
