@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import pathlib
+import urllib.parse
 
 import yaml
 
 from gallery import GALLERY, SERVING, Asked, make
 from service import Checks, Service
+
+# Where the links of the manifests lead.
+PUBLIC_URL, GRAFANA, MLFLOW = "https://kmlflow.example", "https://grafana.example", "https://mlflow.example"
+VARIABLES = {"KMLFLOW__PUBLIC_URL": PUBLIC_URL, "KMLFLOW__LINKS__GRAFANA": GRAFANA, "KMLFLOW__LINKS__MLFLOW": MLFLOW}
+LINK = "link.argocd.argoproj.io/"
 
 # First and second role of each strategy.
 ROLES = {"single": ("live",), "canary": ("stable", "candidate"), "ab": ("a", "b"), "blue-green": ("blue", "green"), "shadow": ("live", "shadow")}
@@ -152,13 +158,18 @@ def check_rest(checks: Checks, asked: Asked, directory: pathlib.Path) -> None:
     for file in beside:
         for document in documents(directory / file):
             checks.equal(f"{name}: namespace in {file}", document["metadata"]["namespace"], "models")
-            links = [key for key in document["metadata"].get("annotations", {}) if key.startswith("link.argocd.argoproj.io/")]
-            checks.holds(f"{name}: links in {file} {document['kind']}", bool(links))
+            annotations = document["metadata"].get("annotations", {})
+            links = {key.removeprefix(LINK): value for key, value in annotations.items() if key.startswith(LINK)}
+            what = f"{name}: links in {file} {document['kind']}"
+            checks.equal(f"{what}: release", links.get("release"), f"{PUBLIC_URL}/releases/{asked.path}")
+            checks.holds(f"{what}: dashboard", links.get("dashboard", "").startswith(f"{GRAFANA}/d/"), str(links))
+            page = f"{MLFLOW}/#/models/{urllib.parse.quote(asked.model, safe='-_.~')}/versions/{asked.stable}"
+            checks.equal(f"{what}: version", links.get(f"mlflow-version-{asked.stable}"), page)
 
 
 def main() -> None:
     checks = Checks()
-    with Service() as service:
+    with Service(variables=VARIABLES) as service:
         make(service)
         repository = service.clone()
         for asked in GALLERY:
