@@ -88,7 +88,7 @@ pub async fn start(config: Config, listener: TcpListener) -> Result<Service, Sta
     let clock = Clock::system();
     let data_dir = first_start::data_dir(config.data_dir())?;
     let secrets = first_start::Secrets::read_or_make(&data_dir)?;
-    let git = Git::find(crate::config::environment().get("PATH").map(String::as_str)).await;
+    let git = Git::find(config.search_path.as_deref()).await;
     let git = git.map_err(|error| StartError::new(error.to_string()))?;
     let (handle, worker) = worker::open(settings::of_worker(&config, &data_dir)?, clock.clone()).await?;
     let worker = worker.with_git(git.clone());
