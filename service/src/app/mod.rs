@@ -7,6 +7,8 @@ mod git_door;
 mod seed;
 mod server;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -163,8 +165,14 @@ impl StartError {
 }
 
 impl From<worker::OpenError> for StartError {
+    /// Where the part that failed has one text for both, what helps stands behind the semicolon.
     fn from(error: worker::OpenError) -> Self {
-        Self { sentence: error.to_string(), cure: error.cure().map(str::to_owned) }
+        let text = error.to_string();
+        match (error.cure(), text.split_once("; ")) {
+            (Some(cure), _) => Self::new(text).cure(cure),
+            (None, Some((sentence, cure))) => Self::new(sentence).cure(cure),
+            (None, None) => Self::new(text),
+        }
     }
 }
 

@@ -1,0 +1,108 @@
+//! Starting and stopping, over real connections.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::config::{Environment, Flags};
+
+/// The configuration of a service in a directory of its own, with one more setting.
+fn config(dir: &Path, more: &[(&str, &str)]) -> Config {
+    let flags = Flags { data_dir: Some(dir.to_owned()), ..Flags::default() };
+    let environment: Environment = more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    Config::load(&flags, &environment).unwrap()
+}
+
+async fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.unwrap()
+}
+
+/// Sends bytes and reads until the other end closes.
+async fn converse(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+async fn get(address: SocketAddr, path: &str) -> String {
+    converse(address, format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").as_bytes()).await
+}
+
+#[tokio::test]
+async fn a_second_start_keeps_the_token_and_its_secrets_and_tells_it_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = start(config(dir.path(), &[]), listener().await).await.unwrap();
+    let token = first.announcement().new_admin_token.clone().unwrap();
+    let shown = format!("{:?}", first.announcement());
+    assert!(!shown.contains(&token) && !shown.contains('#'), "{shown}");
+    let second = start(config(dir.path(), &[]), listener().await).await.err().unwrap();
+    assert!(second.sentence.contains("another") && second.cure.is_some(), "{second:?}");
+    drop(first);
+    let again = start(config(dir.path(), &[]), listener().await).await.unwrap();
+    assert_eq!(again.announcement().new_admin_token, None);
+    assert_eq!(std::fs::read_to_string(dir.path().join("admin-token")).unwrap().trim(), token);
+}
+
+#[tokio::test]
+async fn it_serves_until_it_is_told_to_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (tell, told) = oneshot::channel();
+    let ready = move |announcement: &Announcement| tell.send(announcement.address).unwrap();
+    let config = config(dir.path(), &[]);
+    let listener = listener().await;
+    let running = tokio::spawn(async move {
+        let shutdown = async move { stopped.await.unwrap_or(()) };
+        run(config, listener, ready, shutdown).await
+    });
+    let address = told.await.unwrap();
+    assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200"));
+    assert!(get(address, "/git/gitops.git/info/refs?service=git-upload-pack").await.contains("refs/heads/main"));
+    // A connection that nothing is asked on does not hold the service back.
+    let idle = TcpStream::connect(address).await.unwrap();
+    stop.send(()).unwrap();
+    running.await.unwrap().unwrap();
+    drop(idle);
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn health_moves_to_its_own_address_where_one_is_set() {
+    let dir = tempfile::tempdir().unwrap();
+    let free = listener().await.local_addr().unwrap().to_string();
+    let service = start(config(dir.path(), &[("KMLFLOW__INTERNAL_LISTEN", &free)]), listener().await).await.unwrap();
+    let address = service.announcement().address;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = tokio::spawn(service.run_until(async move { stopped.await.unwrap_or(()) }));
+    let internal = free.parse().unwrap();
+    assert!(get(internal, "/readyz").await.starts_with("HTTP/1.1 200"));
+    assert!(get(internal, "/api/v1/releases").await.starts_with("HTTP/1.1 404"));
+    assert!(get(address, "/metrics").await.starts_with("HTTP/1.1 404"));
+    stop.send(()).unwrap();
+    running.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_repository_page_that_is_none_is_404_and_a_push_needs_an_administrator() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = start(config(dir.path(), &[]), listener().await).await.unwrap();
+    let address = service.announcement().address;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = tokio::spawn(service.run_until(async move { stopped.await.unwrap_or(()) }));
+    assert!(get(address, "/git/gitops.git/config").await.starts_with("HTTP/1.1 404"));
+    let push = get(address, "/git/gitops.git/info/refs?service=git-receive-pack").await;
+    assert!(push.starts_with("HTTP/1.1 401") && push.contains("Basic realm="), "{push}");
+    // A page of somebody else whose name leads to this machine is not this machine.
+    let rebound = "GET /git/gitops.git/info/refs?service=git-upload-pack HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n";
+    assert!(converse(address, rebound.as_bytes()).await.starts_with("HTTP/1.1 401"));
+    let forwarded = rebound.replace("evil.example", "localhost\r\nx-forwarded-for: 192.0.2.1");
+    assert!(converse(address, forwarded.as_bytes()).await.starts_with("HTTP/1.1 401"));
+    stop.send(()).unwrap();
+    running.await.unwrap();
+}
