@@ -1,0 +1,104 @@
+"""A real browser, spoken to over its debugging pipe: no driver program and no package beside the standard library."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pathlib
+import select
+import subprocess
+import time
+
+# Longer than any page here needs, so that only a fault reaches it.
+PATIENCE_SECONDS = 60
+
+
+class Browser:
+    """Chromium without a window and with a profile of its own; ends with the `with` block."""
+
+    def __init__(self, profile: str):
+        self.profile = profile
+        self.number = 0
+        self.pending = b""
+
+    def __enter__(self) -> Browser:
+        to_read, self.to_write = os.pipe()
+        self.to_read, from_write = os.pipe()
+
+        def pipes() -> None:
+            # Chromium reads its commands from 3 and writes its answers to 4.
+            kept = os.dup(to_read), os.dup(from_write)
+            os.dup2(kept[0], 3)
+            os.dup2(kept[1], 4)
+
+        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
+        command += ["--disable-background-networking", "--disable-component-update", "--window-size=1280,1000", "--hide-scrollbars"]
+        command += [f"--user-data-dir={self.profile}", "--remote-debugging-pipe", "about:blank"]
+        self.process = subprocess.Popen(command, preexec_fn=pipes, close_fds=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        os.close(to_read)
+        os.close(from_write)
+        target = self.call("Target.createTarget", {"url": "about:blank"})["targetId"]
+        self.session = self.call("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def call(self, method: str, parameters: dict, session: str | None = None) -> dict:
+        """One command of the protocol and its answer; events in between are of no interest."""
+        self.number += 1
+        message = {"id": self.number, "method": method, "params": parameters} | ({"sessionId": session} if session else {})
+        os.write(self.to_write, json.dumps(message).encode() + b"\0")
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            answer = self._message(deadline)
+            if answer.get("id") == self.number:
+                if "error" in answer:
+                    raise SystemExit(f"{method}: {answer['error']}")
+                return answer["result"]
+        raise SystemExit(f"{method}: no answer from the browser")
+
+    def _message(self, deadline: float) -> dict:
+        while b"\0" not in self.pending:
+            ready, _, _ = select.select([self.to_read], [], [], max(0, deadline - time.monotonic()))
+            if not ready:
+                return {}
+            chunk = os.read(self.to_read, 1 << 16)
+            if not chunk:
+                raise SystemExit("the browser ended")
+            self.pending += chunk
+        message, _, self.pending = self.pending.partition(b"\0")
+        return json.loads(message)
+
+    def open(self, url: str) -> None:
+        """Goes to an address; only the part after `#` may differ, so it always loads anew."""
+        self.call("Page.navigate", {"url": "about:blank"}, self.session)
+        self.call("Page.navigate", {"url": url}, self.session)
+
+    def evaluate(self, expression: str) -> object:
+        """The value of an expression in the page."""
+        return self.call("Runtime.evaluate", {"expression": expression, "returnByValue": True}, self.session)["result"].get("value")
+
+    def text(self) -> str:
+        """What a reader sees."""
+        return str(self.evaluate("document.body ? document.body.innerText : ''"))
+
+    def source(self) -> str:
+        """The page as it is now, with everything that scripts have put in."""
+        return str(self.evaluate("document.documentElement.outerHTML"))
+
+    def until(self, wanted: str) -> bool:
+        """Looks until a reader sees a text; whether that came about."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            if wanted in self.text():
+                return True
+            select.select([], [], [], 0.05)
+        return False
+
+    def screenshot(self, path: pathlib.Path) -> None:
+        """A picture of the whole page."""
+        shot = self.call("Page.captureScreenshot", {"format": "png", "captureBeyondViewport": True}, self.session)
+        path.write_bytes(base64.b64decode(shot["data"]))
