@@ -115,7 +115,7 @@ enum Command {
     Serve(serve::ServeArgs),
     Demo(demo::DemoArgs),
     #[command(flatten)]
-    Ask(Ask),
+    Ask(Box<Ask>),
     Render(render::RenderArgs),
     #[command(subcommand)]
     Doctor(doctor::DoctorCommand),
@@ -128,7 +128,7 @@ enum Command {
 /// What is asked of a service.
 #[derive(Debug, Subcommand)]
 enum Ask {
-    Release(release::ReleaseArgs),
+    Release(Box<release::ReleaseArgs>),
     List(list::ListArgs),
     Get(list::GetArgs),
     History(history::HistoryArgs),
@@ -196,7 +196,7 @@ async fn dispatch(
         Command::Demo(args) => demo::run(args, environment, output, program).await,
         Command::Ask(command) => {
             let settings = ClientSettings::find(common.url.as_deref(), common.token_file.as_deref(), environment)?;
-            ask(command, &Context { client: Client::new(&settings)?, output, now: Timestamp::now() }).await
+            ask(*command, &Context { client: Client::new(&settings)?, output, now: Timestamp::now() }).await
         }
         Command::Render(args) => render::run(&args, output),
         Command::Doctor(command) => doctor::run(command, environment, output),
@@ -209,7 +209,7 @@ async fn dispatch(
 
 async fn ask(command: Ask, ctx: &Context) -> Result<Exit, CliError> {
     match command {
-        Ask::Release(args) => release::run(args, ctx).await,
+        Ask::Release(args) => release::run(*args, ctx).await,
         Ask::List(args) => list::list(args, ctx).await,
         Ask::Get(args) => list::get(args, ctx).await,
         Ask::History(args) => history::run(args, ctx).await,
