@@ -141,7 +141,8 @@ fn module_of(file: &SourceFile) -> String {
 
 /// Every path into this crate that the production code names, groups taken apart one level deep.
 fn named_by(file: &SourceFile) -> Vec<String> {
-    let code: String = file.code().collect::<Vec<_>>().join("\n").replace("kmlflow::", "crate::");
+    let code: String =
+        file.code().collect::<Vec<_>>().join("\n").replace("kmlflow_core::", "crate::").replace("kmlflow::", "crate::");
     let mut named = Vec::new();
     for (at, _) in code.match_indices("crate::") {
         let before = code[..at].chars().next_back();
