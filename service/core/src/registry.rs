@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{RegistryChange, RegistryFact};
 use crate::names::{AliasName, ModelName, Version};
+use crate::release::RegistryView;
 
 /// The registry's state of one model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +18,9 @@ pub struct RegistryState {
     /// Aliases, deleted ones too (they have no version).
     pub aliases: BTreeMap<AliasName, Stamped<Option<Version>>>,
     pub versions: BTreeMap<Version, VersionState>,
+    /// What the model's policy read when this state was last answered, whether or not that took a commit; none before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acted_on: Option<RegistryView>,
 }
 
 /// What is known of one version.
@@ -41,7 +45,7 @@ const TAGS_MAX: usize = 1_000;
 impl RegistryState {
     /// A model of which nothing is known yet.
     pub fn new(model: ModelName) -> Self {
-        Self { model, aliases: BTreeMap::new(), versions: BTreeMap::new() }
+        Self { model, aliases: BTreeMap::new(), versions: BTreeMap::new(), acted_on: None }
     }
 
     /// Takes in one change. A change older than what is known of the same thing is without effect.

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::adopt;
 use super::apply::{Ground, Task, new_id, retracted};
 use super::registry::{Asked, Present, asked, origin};
 use super::settlement::{Keep, Settled, Settlement};
 use super::turn::{Carried, Turn};
-use crate::event::{Delivery, Event, Guard, RegistryChange, RegistryFact, Requested};
+use crate::event::{Delivery, DeliveryState, Event, Guard, RegistryChange, RegistryFact, Requested};
 use crate::git::GitError;
 use crate::names::{CommitId, ModelName, ReleaseKey};
 use crate::policy::{self, Desired, ReleasePolicy};
@@ -129,7 +129,7 @@ fn registry_changed(
 ) -> Result<(Settled, Keep), GitError> {
     let before = turn.registry_of(&change.model);
     let mut state = before.as_deref().cloned().unwrap_or_else(|| RegistryState::new(change.model.clone()));
-    state.apply(change);
+    state.apply(&RegistryChange { at: change.at.min(latest(delivery.received_at)), ..change.clone() });
     let policies = turn.policies();
     let Some(selection) = policies.policies.select(&change.model) else {
         remember(turn, before, state);
@@ -147,6 +147,13 @@ fn registry_changed(
         done: done.or_else(|| delivery.verdict.commit.clone()),
     };
     event.carry_out(turn, &wanted)
+}
+
+/// The latest moment that an event may claim: a clock that runs further ahead would let one event win over all that follow.
+fn latest(received_at: Timestamp) -> Timestamp {
+    /// As far ahead as the doors let a signed time be.
+    const AHEAD: SignedDuration = SignedDuration::from_secs(300);
+    received_at.saturating_add(AHEAD).unwrap_or(Timestamp::MAX)
 }
 
 /// Keeps what the registry says, where it says something new.
@@ -169,26 +176,41 @@ impl RegistryEvent<'_> {
         let key = &desired.key;
         let entry = turn.entry(key);
         let left = if entry.is_none() { retracted(turn, key)? } else { None };
+        let known = turn.registry_of(self.model);
         let present = Present {
+            acted_on: known.as_ref().and_then(|state| state.acted_on.as_ref()),
             model: self.model,
+            stable_alias: self.policy.spec.stable.alias.as_str(),
             release: entry.as_ref().map(|entry| entry.release.as_ref()),
             retracted: left.as_ref(),
             is_midway: self.done.is_some(),
         };
-        match asked(desired, present) {
-            Asked::Intents(intents) => self.one_after_the_other(turn, desired, intents),
+        let (settled, keep) = match asked(desired, present) {
+            Asked::Intents(intents) => self.one_after_the_other(turn, desired, intents)?,
             Asked::Wish(intent) => {
                 let (settled, keep) = self.one_after_the_other(turn, desired, vec![intent])?;
                 if keep == Keep::No {
                     self.answer_wish(turn, desired);
                 }
-                Ok((settled, keep))
+                return Ok((settled, keep));
             }
-            Asked::Stands(reason) => Ok((self.unchanged(key, reason), Keep::No)),
+            Asked::Stands(reason) => (self.unchanged(key, reason), Keep::No),
             Asked::Nothing(reason) => {
-                Ok((Settled::ignored(format!("policy `{}`: {reason}", self.policy.metadata.name)), Keep::No))
+                (Settled::ignored(format!("policy `{}`: {reason}", self.policy.metadata.name)), Keep::No)
             }
+        };
+        if keep == Keep::No && settled.state != DeliveryState::Refused {
+            self.answered(turn, desired);
         }
+        Ok((settled, keep))
+    }
+
+    /// Remembers that this state of the registry has been answered, so that only another one is acted on.
+    fn answered(&self, turn: &mut Turn<'_>, desired: &Desired) {
+        let before = turn.registry_of(self.model);
+        let Some(mut state) = before.as_deref().cloned() else { return };
+        state.acted_on = Some(desired.view.clone());
+        remember(turn, before, state);
     }
 
     fn one_after_the_other(

@@ -4,7 +4,7 @@
 
 use crate::names::{ModelName, Version};
 use crate::policy::{Desired, WhenStableGoes};
-use crate::release::{Artifact, Intent, Origin, Rejected, Release, Retracted, Step, Strategy, Wanted, WantedArm};
+use crate::release::{Artifact, Intent, Origin, RegistryView, Rejected, Release, Retracted, Step, Strategy, Wanted, WantedArm};
 
 /// What the registry asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,8 +23,12 @@ pub(super) enum Asked {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Present<'a> {
     pub(super) model: &'a ModelName,
+    /// The alias that the policy takes the stable version from.
+    pub(super) stable_alias: &'a str,
     pub(super) release: Option<&'a Release>,
     pub(super) retracted: Option<&'a Retracted>,
+    /// What the policy read when the registry's state was last answered, with or without a commit.
+    pub(super) acted_on: Option<&'a RegistryView>,
     /// A delivery that has carried out a part of what this state asks for goes on with the rest.
     pub(super) is_midway: bool,
 }
@@ -45,8 +49,13 @@ pub(super) fn asked(desired: &Desired, present: Present<'_>) -> Asked {
         }
     };
     match (&desired.stable, present.release) {
-        (None, Some(_)) if desired.stable_gone && desired.when_stable_goes == WhenStableGoes::Retract => {
-            Asked::Intents(vec![Intent::Retract])
+        (None, Some(release)) if desired.stable_gone && desired.when_stable_goes == WhenStableGoes::Retract => {
+            if acted_on(present, &release.origin).is_some_and(|view| view.aliases.contains_key(present.stable_alias)) {
+                Asked::Intents(vec![Intent::Retract])
+            } else {
+                // An alias that never was cannot go: somebody released this without one.
+                Asked::Nothing(because())
+            }
         }
         (None, _) => Asked::Nothing(because()),
         (Some(stable), _) => Asked::Intents(towards(desired, stable, present)),
@@ -60,21 +69,28 @@ pub(super) fn origin(desired: &Desired) -> Origin {
 
 /// Why nothing is to be done although something else may be deployed: the state has been acted on, by the policy or by a person who knew it.
 fn stands(desired: &Desired, present: Present<'_>) -> Option<String> {
-    let acted_on = match (present.release, present.retracted) {
+    let origin = match (present.release, present.retracted) {
         (Some(release), _) => &release.origin,
         (None, Some(retracted)) => &retracted.origin,
         (None, None) => return None,
     };
+    let acted_on = acted_on(present, origin);
     let wanted = desired.stable.iter().chain(desired.second.as_ref().map(|second| &second.version));
     let anew = wanted.into_iter().any(|version| is_anew(desired, version, rejected(present)) == Some(true));
-    if present.is_midway || anew || acted_on.registry.as_ref() != Some(&desired.view) {
+    if present.is_midway || anew || acted_on != Some(&desired.view) {
         return None;
     }
-    Some(match (&acted_on.requested_by, present.release) {
+    Some(match (&origin.requested_by, present.release) {
         (_, None) => "it was retracted, and the registry has not changed since".to_owned(),
         (Some(who), _) => format!("{who} decided otherwise, and the registry has not changed since"),
         (None, _) => "this state of the registry has been acted on".to_owned(),
     })
+}
+
+/// What the policy read when it last answered. A state that was so already made no commit, so Git does not know of it; without the
+/// store, Git's word is the last one.
+fn acted_on<'a>(present: Present<'a>, origin: &'a Origin) -> Option<&'a RegistryView> {
+    present.acted_on.or(origin.registry.as_ref())
 }
 
 /// First the stable version, then the one beside it.

@@ -11,7 +11,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("access", &["names"]),
     ("release", &["names"]),
     ("event", &["names", "release"]),
-    ("registry", &["names", "event"]),
+    ("registry", &["names", "release", "event"]),
     // The way in.
     ("webhook", &["names", "release", "event"]),
     // The pure middle.

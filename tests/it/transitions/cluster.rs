@@ -5,6 +5,7 @@
 //! sync Argo CD applies Services before custom resources and those in any order; the operator keeps old predictors until every new one
 //! is ready; the gateway follows the applied route at once.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use kmlflow::names::PredictorName;
@@ -247,8 +248,8 @@ fn explore(never_ready: NeverReady, acts: usize) -> usize {
         }
         for (label, after) in next {
             let there = key(&after);
-            if !from.contains_key(&there) {
-                from.insert(there, Some((here.clone(), label)));
+            if let Entry::Vacant(vacant) = from.entry(there) {
+                vacant.insert(Some((here.clone(), label)));
                 queue.push_back(after);
             }
         }

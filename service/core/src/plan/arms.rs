@@ -1,7 +1,7 @@
 //! The versions of a request, matched with what is deployed: which pods are there already, and what new ones are called.
 
 use crate::names::{PredictorName, Version};
-use crate::release::{Artifact, Refusal, Release, Role, Serving, Situation, Variant, Wanted, WantedArm};
+use crate::release::{Artifact, Refusal, Release, Role, Serving, Situation, Variant, Violations, Wanted, WantedArm};
 
 /// A version of a request with everything resolved that makes its pods.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,6 +78,13 @@ fn complete(arm: &WantedArm, wanted: &Wanted, artifact: Artifact, base: &Serving
             format!("port {} belongs to the engine", serving.port()),
             "let the model listen on another port, such as 9000",
         ));
+    }
+    // What a tag of the registry or a policy names is checked like what a request names.
+    let mut found = Violations::default();
+    artifact.check("", &mut found);
+    let found = found.into_vec();
+    if !found.is_empty() {
+        return Err(Refusal::violations(found));
     }
     if artifact.model_uri.is_some() && serving.runtime.is_none() {
         return Err(Refusal::invalid(

@@ -169,3 +169,34 @@ async fn a_policy_that_does_not_parse_leaves_the_last_one_in_force() {
     world.event("fraud", alias("champion", "7")).await;
     assert_eq!(world.state("fraud").await, "single settled live=7");
 }
+
+#[tokio::test]
+async fn the_registry_going_back_is_a_change_also_after_a_person_was_ahead_of_it() {
+    let mut world = World::immediate().await;
+    world.event("fraud", alias("champion", "7")).await;
+    world.put("fraud", json!({"model": "fraud", "version": "8"})).await;
+    let caught_up = world.event("fraud", alias("champion", "8")).await;
+    assert_eq!(caught_up.state, DeliveryState::Unchanged, "{caught_up:?}");
+    world.event("fraud", alias("champion", "7")).await;
+    assert_eq!(world.state("fraud").await, "single settled live=7");
+}
+
+#[tokio::test]
+async fn a_clock_far_ahead_does_not_win_for_ever() {
+    let mut world = World::immediate().await;
+    let far = world.clock.now_exact().saturating_add(jiff::SignedDuration::from_hours(24 * 365)).unwrap();
+    world.deliver("far", "fraud", alias("champion", "8"), far).await;
+    world.run().await;
+    world.turn_clock(10).await;
+    world.event("fraud", alias("champion", "7")).await;
+    assert_eq!(world.state("fraud").await, "single settled live=7");
+}
+
+#[tokio::test]
+async fn an_image_tag_that_is_no_image_is_refused() {
+    let mut world = World::immediate().await;
+    world.event("fraud", tag("7", "serving_image", "evil {{ image }}\n")).await;
+    let event = world.event("fraud", alias("champion", "7")).await;
+    assert_eq!(event.state, DeliveryState::Refused, "{event:?}");
+    assert!(world.log().is_empty());
+}
