@@ -17,8 +17,10 @@ pub fn parse(body: &[u8]) -> Result<Event, ParseError> {
 
 fn request(body: &mut Map<String, Value>) -> Result<Requested, ParseError> {
     let name = take(body, "name", ReleaseName::parse)?;
-    let namespace = take(body, "namespace", Namespace::parse)?.ok_or_else(|| ParseError::Fields(missing("namespace")))?;
-    let environment = take(body, "environment", EnvironmentName::parse)?.ok_or_else(|| ParseError::Fields(missing("environment")))?;
+    let namespace =
+        take(body, "namespace", Namespace::parse)?.ok_or_else(|| ParseError::Fields(missing("namespace")))?;
+    let environment =
+        take(body, "environment", EnvironmentName::parse)?.ok_or_else(|| ParseError::Fields(missing("environment")))?;
     let mut request: ReleaseRequest =
         serde_json::from_value(Value::Object(std::mem::take(body))).map_err(|e| unreadable(&e))?;
     let name = name.unwrap_or_else(|| ReleaseName::of_model(&request.model));
@@ -56,11 +58,17 @@ fn violation(field: &str, detail: String) -> Refusal {
 fn unreadable(error: &serde_json::Error) -> ParseError {
     let text = error.to_string();
     if let Some((field, rest)) = text.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')) {
-        return ParseError::Fields(violation(&crate::names::shown(field), format!("is not a field of a request{rest}")));
+        return ParseError::Fields(violation(
+            &crate::names::shown(field),
+            format!("is not a field of a request{rest}"),
+        ));
     }
     match text.strip_prefix("missing field `").and_then(|rest| rest.split_once('`')) {
         Some((field, _)) => ParseError::Fields(missing(field)),
-        None => ParseError::Refused(Refusal::invalid(text, "Send the fields of a release request with `namespace` and `environment`")),
+        None => ParseError::Refused(Refusal::invalid(
+            text,
+            "Send the fields of a release request with `namespace` and `environment`",
+        )),
     }
 }
 

@@ -4,7 +4,9 @@
 
 use crate::names::{ModelName, Version};
 use crate::policy::{Desired, WhenStableGoes};
-use crate::release::{Artifact, Intent, Origin, RegistryView, Rejected, Release, Retracted, Step, Strategy, Wanted, WantedArm};
+use crate::release::{
+    Artifact, Intent, Origin, RegistryView, Rejected, Release, Retracted, Step, Strategy, Wanted, WantedArm,
+};
 
 /// What the registry asks for.
 #[derive(Debug, Clone, PartialEq)]

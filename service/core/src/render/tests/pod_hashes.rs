@@ -83,8 +83,7 @@ fn another_timeout_of_the_candidate_leaves_the_stable_pods_alone_and_the_gateway
     after.spec.variants[1].serving =
         Some(Serving { timeout: Some(crate::release::Period::from_seconds(9)), ..Default::default() });
     let templates = Templates::built_in();
-    let (before, after) =
-        (render(&before, &templates).unwrap(), render(&after, &templates).unwrap());
+    let (before, after) = (render(&before, &templates).unwrap(), render(&after, &templates).unwrap());
     assert_eq!(before.pods.get_index(0), after.pods.get_index(0));
     assert_ne!(before.pods.get_index(1), after.pods.get_index(1));
     assert!(after.files["route.yaml"].contains("timeouts: {request: \"9s\"}"));
