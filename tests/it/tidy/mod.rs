@@ -36,17 +36,6 @@ fn service_files() -> Vec<SourceFile> {
     rust_files("service/src").into_iter().chain(rust_files("service/core/src")).collect()
 }
 
-/// Where the service's code is: the pure part is a crate of its own.
-const SERVICE: [&str; 2] = ["service/src", "service/core/src"];
-
-/// Where code is that is shipped.
-const SHIPPED: [&str; 3] = ["service/src", "service/core/src", "bootstrap/src"];
-
-/// Every Rust file below some folders.
-fn rust_files_of(folders: &[&str]) -> Vec<SourceFile> {
-    folders.iter().flat_map(|folder| rust_files(folder)).collect()
-}
-
 /// Every Rust file below a folder.
 fn rust_files(folder: &str) -> Vec<SourceFile> {
     let mut files = Vec::new();

@@ -1,6 +1,6 @@
 //! Rules for the tests: every file is wired in, none is switched off, none sleeps.
 
-use super::{SHIPPED, none, rust_files, rust_files_of};
+use super::{none, rust_files};
 
 #[test]
 fn no_rust_file_is_forgotten() {
