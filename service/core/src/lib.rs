@@ -20,8 +20,8 @@ pub mod policy;
 /// 4: request + deployed + observed → plan.
 pub mod plan;
 
-// 5: `release.yaml` → manifests.
+/// 5: `release.yaml` → manifests.
 pub mod render;
 
-/// What comes next by itself: a release, what is observed, the time → the next step.
+/// What comes next by itself.
 pub mod rollout;

@@ -52,7 +52,7 @@ pub(super) enum Layer {
     Environment,
 }
 
-/// The variables that override keys, as dotted paths; those with secrets are left to [`Config::read_secrets`].
+/// The variables that override keys, as dotted paths; those with secrets are left to `Config::read_secrets`.
 pub(super) fn overlay(environment: &Environment) -> Result<Vec<(String, String)>, ConfigError> {
     let mut found = Vec::new();
     for (variable, text) in environment {

@@ -4,7 +4,7 @@
 //!
 //! The templates lie in `templates/seldon/`. What differs between strategies is one file each in `route/` (the rules of the
 //! HTTPRoute) and in `dashboard/` (two panels); so a new strategy is one file here and there, and its tests. They decide nothing:
-//! who gets which traffic comes from [`Release::traffic`], names and ports from `context`.
+//! who gets which traffic comes from `Release::traffic`, names and ports from `context`.
 //!
 //! Every rendered document is read back (`objects`) and held against the operator's rules (`rules`) before anybody sees it.
 
