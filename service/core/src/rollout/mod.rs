@@ -1,4 +1,4 @@
-//! What comes next by itself: entering → running → leaving → settled, the steps of a canary, the delays of a blue-green release.
+//! What comes next by itself: the phases, the steps of a canary, the delays of a blue-green release.
 //!
 //! `decide` is pure: a release, what is observed of it and the time. It says *what* as an intent; how that looks is `plan`'s.
 
