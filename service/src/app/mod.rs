@@ -73,8 +73,7 @@ pub async fn run(
 ) -> Result<(), StartError> {
     let service = start(config, listener).await?;
     ready(service.announcement());
-    service.run_until(shutdown).await;
-    Ok(())
+    service.run_until(shutdown).await
 }
 
 /// Starts the service on a listener.
@@ -129,27 +128,39 @@ impl Service {
     }
 
     /// Serves until `shutdown` is done, then ends what is under way.
-    pub async fn run_until(self, shutdown: impl Future<Output = ()> + Send + 'static) {
+    ///
+    /// # Errors
+    /// The worker ended before it was told to. A service that accepts and releases nothing helps nobody; whoever watches over it starts it again.
+    pub async fn run_until(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), StartError> {
         let Self { announcement: _, worker, doors, stop } = self;
         let drained = CancellationToken::new();
-        let working = tokio::spawn(worker.run(drained.clone().cancelled_owned()));
+        let mut working = tokio::spawn(worker.run(drained.clone().cancelled_owned()));
         let serving: Vec<_> = doors
             .into_iter()
             .map(|(listener, router)| tokio::spawn(server::serve(listener, router, stop.clone(), DRAIN)))
             .collect();
-        shutdown.await;
-        tracing::info!("The service was told to stop and ends what is under way");
+        let worker_is_gone = tokio::select! {
+            () = shutdown => false,
+            _ = &mut working => true,
+        };
+        tracing::info!("The service stops and ends what is under way");
         stop.cancel();
         for door in serving {
             if door.await.is_err() {
                 tracing::error!("A door did not end by itself");
             }
         }
+        if worker_is_gone {
+            return Err(
+                StartError::new("the worker ended by a mistake; the log says more").cure("start the service again")
+            );
+        }
         // The worker ends last: requests under way wait for it.
         drained.cancel();
         if working.await.is_err() {
             tracing::error!("The worker did not end by itself");
         }
+        Ok(())
     }
 }
 

@@ -85,7 +85,7 @@ async fn health_moves_to_its_own_address_where_one_is_set() {
     assert!(get(internal, "/api/v1/releases").await.starts_with("HTTP/1.1 404"));
     assert!(get(address, "/metrics").await.starts_with("HTTP/1.1 404"));
     stop.send(()).unwrap();
-    running.await.unwrap();
+    running.await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -104,5 +104,5 @@ async fn a_repository_page_that_is_none_is_404_and_a_push_needs_an_administrator
     let forwarded = rebound.replace("evil.example", "localhost\r\nx-forwarded-for: 192.0.2.1");
     assert!(converse(address, forwarded.as_bytes()).await.starts_with("HTTP/1.1 401"));
     stop.send(()).unwrap();
-    running.await.unwrap();
+    running.await.unwrap().unwrap();
 }

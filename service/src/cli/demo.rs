@@ -13,12 +13,12 @@ use tokio::time::sleep;
 use super::client::{Call, Client};
 use super::error::{CliError, Exit};
 use super::output::{Format, Output};
-use super::serve::bind;
+use super::serve::{bind, curl};
 use super::story::{Act, Step, Story, Told};
 use super::table::{Cell, Table, Tone, facts};
 use super::views::{commit, history, items, phase, split, text};
 use super::{Context, LogFormat, Program, Started, asked_to_stop, usage, watch};
-use crate::config::{ClientSettings, Config, Environment, Flags, SecretText, read_secret_file};
+use crate::config::{ADMIN_TOKEN_FILE, ClientSettings, Config, Environment, Flags, SecretText, read_secret_file};
 use crate::names::DeliveryId;
 use crate::webhook::signature::{Secret, sign_mlflow};
 
@@ -110,7 +110,6 @@ async fn play(args: DemoArgs, starting: oneshot::Receiver<Started>, output: Outp
 struct Stage {
     ctx: Context,
     secret: Secret,
-    token: String,
     /// The last delivery, for delivering it once more.
     last: Option<(DeliveryId, String)>,
     /// How many lines the table has that is on the screen now.
@@ -126,7 +125,7 @@ impl Stage {
         let secret = read_secret_file(&started.data_dir.join("secrets/mlflow"))?;
         let secret = Secret::parse(secret.expose()).map_err(|error| CliError::failed(error.to_string()))?;
         let ctx = Context { client: Client::new(&settings)?, output, now: Timestamp::now() };
-        Ok(Self { ctx, secret, token, last: None, table_lines: 0 })
+        Ok(Self { ctx, secret, last: None, table_lines: 0 })
     }
 
     fn open(&mut self, started: &Started) -> Result<(), CliError> {
@@ -241,7 +240,7 @@ impl Stage {
             self.show(&format!("\n{}\n\n{}", self.title("Releases"), table(items(&reply.body)).to_text(color)))?;
         }
         let address = format!("http://{}", started.address);
-        let token = &self.token;
+        let token_file = started.data_dir.join(ADMIN_TOKEN_FILE);
         let [environment, namespace] = PLACE;
         let release = format!("{address}/api/v1/releases/{environment}/{namespace}/churn-predictor");
         self.show(&format!(
@@ -251,11 +250,8 @@ impl Stage {
                 &[
                     ("page", started.sign_in_url.as_str().into()),
                     ("repository", format!("git clone {}", started.repository_url).into()),
-                    (
-                        "one step on",
-                        format!("curl -X POST -H 'Authorization: Bearer {token}' {release}/advance").into()
-                    ),
-                    ("command", format!("KMLFLOW_URL={address} KMLFLOW_TOKEN={token} kmlflow list").into()),
+                    ("one step on", format!("{} -X POST {release}/advance", curl(&token_file)).into()),
+                    ("command", format!("kmlflow --url {address} --token-file {} list", token_file.display()).into()),
                 ],
                 color,
             ),

@@ -1,7 +1,7 @@
 //! `kmlflow serve`: the service, and what a start has to say to the person who started it.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tokio::net::TcpListener;
@@ -77,9 +77,10 @@ fn announcement(started: &Started, color: bool) -> String {
     let token = new_admin_token.as_ref().map_or_else(String::new, |token| {
         format!(
             "admin token    {} (shown this once, kept in {})\n\
-             try            curl -H 'Authorization: Bearer {token}' {here}/api/v1/releases\n",
+             try            {} {here}/api/v1/releases\n",
             Tone::Strong.paint(token, color),
-            file.display()
+            file.display(),
+            curl(&file),
         )
     });
     format!(
@@ -87,6 +88,11 @@ fn announcement(started: &Started, color: bool) -> String {
          sign in        {sign_in_url}\n\
          listening on {here}\n"
     )
+}
+
+/// The beginning of a curl, for bash, that reads the token from its file: as an argument every process of the machine could read it.
+pub(super) fn curl(token_file: &Path) -> String {
+    format!(r#"curl -H @<(printf 'Authorization: Bearer %s' "$(cat '{}')")"#, token_file.display())
 }
 
 #[cfg(test)]
@@ -109,7 +115,8 @@ mod tests {
         let text = announcement(&started(Some("kmlflow_x")), false);
         assert!(
             text.contains("/data/admin-token")
-                && text.contains("curl -H 'Authorization: Bearer kmlflow_x' http://127.0.0.1:4321/api/v1/releases")
+                && text.contains(r#""$(cat '/data/admin-token')") http://127.0.0.1:4321/api/v1/releases"#)
+                && text.matches("kmlflow_x").count() == 1
         );
         assert!(text.lines().any(|line| line == "listening on http://127.0.0.1:4321"), "{text}");
     }
