@@ -38,6 +38,8 @@ async def receive(request: Request) -> Response:
 def main() -> None:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    # Whoever reads the port may connect at once, however long the rest takes to start.
+    listener.listen(2048)
     print(listener.getsockname()[1], flush=True)
     config = uvicorn.Config(app, loop="uvloop", http="httptools", access_log=False, log_level="warning")
     uvicorn.Server(config).run(sockets=[listener])

@@ -8,16 +8,23 @@ use std::time::{Duration, Instant};
 /// What a page of a journal has.
 const BLOCK: usize = 4096;
 
-/// A file that is written block by block, each with one sync: the cheapest durable write there is.
+/// A file that is written block by block, each with one `fdatasync`.
 pub struct Journal {
     file: File,
     at: u64,
 }
 
 impl Journal {
-    /// Makes one with its blocks allocated.
-    pub fn new(folder: &Path, blocks: usize) -> Self {
-        let file = File::create(folder.join("journal")).expect("a file");
+    /// Makes an empty one, which grows with each block as a database's log does.
+    pub fn growing(folder: &Path) -> Self {
+        let file = File::create(folder.join("growing")).expect("a file");
+        file.sync_all().expect("a sync");
+        Self { file, at: 0 }
+    }
+
+    /// Makes one with its blocks allocated and written before: the cheapest durable write there is.
+    pub fn allocated(folder: &Path, blocks: usize) -> Self {
+        let file = File::create(folder.join("allocated")).expect("a file");
         file.write_all_at(&vec![0; BLOCK * blocks], 0).expect("blocks");
         file.sync_all().expect("a sync");
         Self { file, at: 0 }

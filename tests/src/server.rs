@@ -18,6 +18,9 @@ use crate::http::{Request, Response};
 /// A debug build on a busy machine starts in well under a second; this only ends a hanging test.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
+/// So much of what a service printed explains a failure.
+const PRINTED_MAX: usize = 200;
+
 /// How to start the service.
 pub struct ServerBuilder<'a> {
     environment: &'a TestEnvironment,
@@ -265,7 +268,10 @@ impl Drop for Server<'_> {
         drop(self.child.kill());
         drop(self.child.wait());
         if std::thread::panicking() {
-            eprintln!("--- what the service printed\n{}", self.printed());
+            let printed = self.printed();
+            let skipped = printed.lines().count().saturating_sub(PRINTED_MAX);
+            let last: Vec<&str> = printed.lines().skip(skipped).collect();
+            eprintln!("--- what the service printed ({skipped} lines before)\n{}", last.join("\n"));
         }
     }
 }
