@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::StartError;
 use crate::access::{ClearToken, TokenRole};
-use crate::config::{ADMIN_TOKEN_FILE, SecretText, read_secret_file};
+use crate::config::{ADDRESS_FILE, ADMIN_TOKEN_FILE, SecretText, read_secret_file};
 use crate::worker::{Accounts, WantedToken};
 
 /// Where the webhook secrets lie in the data directory.
@@ -24,6 +25,37 @@ const SECRET_BYTES: usize = 32;
 pub(super) struct Secrets {
     pub mlflow: SecretText,
     pub generic: SecretText,
+}
+
+/// The file that says where the service listens; gone when it is dropped.
+#[derive(Debug)]
+pub(super) struct PublishedAddress(PathBuf);
+
+impl PublishedAddress {
+    /// Writes the address as a client of this machine reaches it, over what a start before has left.
+    pub(super) fn publish(data_dir: &Path, address: SocketAddr) -> Result<Self, StartError> {
+        let ip = match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        let path = data_dir.join(ADDRESS_FILE);
+        let written = tempfile::NamedTempFile::new_in(data_dir).and_then(|mut file| {
+            writeln!(file, "http://{}", SocketAddr::new(ip, address.port()))?;
+            file.persist(&path).map_err(|error| error.error)
+        });
+        match written {
+            Ok(_) => Ok(Self(path)),
+            Err(error) => Err(StartError::new(format!("{} cannot be written: {}", path.display(), error.kind()))),
+        }
+    }
+}
+
+impl Drop for PublishedAddress {
+    fn drop(&mut self) {
+        // Where it stays, it leads to nobody, and the next start overwrites it.
+        drop(fs::remove_file(&self.0));
+    }
 }
 
 /// Makes the data directory where there is none, and gives its full path.
@@ -132,6 +164,20 @@ mod tests {
         assert_eq!(first.mlflow.expose(), second.mlflow.expose());
         assert!(first.generic.expose().starts_with("whsec_"));
         assert_ne!(first.mlflow.expose(), first.generic.expose());
+    }
+
+    #[test]
+    fn the_address_is_there_as_long_as_the_service() {
+        let dir = tempfile::tempdir().unwrap();
+        let written = || fs::read_to_string(dir.path().join(ADDRESS_FILE)).ok();
+        for (listened, reached) in
+            [("127.0.0.1:4321", "127.0.0.1:4321"), ("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80")]
+        {
+            let published = PublishedAddress::publish(dir.path(), listened.parse().unwrap()).unwrap();
+            assert_eq!(written(), Some(format!("http://{reached}\n")));
+            drop(published);
+            assert_eq!(written(), None);
+        }
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct Service {
     worker: Worker,
     doors: Vec<(TcpListener, Router)>,
     stop: CancellationToken,
+    /// Lets the command line find this service for as long as it is there.
+    _published: first_start::PublishedAddress,
 }
 
 /// What a start has to say to the person who started it.
@@ -105,6 +107,7 @@ pub async fn start(config: Config, listener: TcpListener) -> Result<Service, Sta
     if let Some(internal) = config.internal_listen {
         doors.push((server::bind(internal).await?, web::internal_router(web)));
     }
+    let published = first_start::PublishedAddress::publish(&data_dir, address)?;
     let announcement = Announcement {
         address,
         sign_in_url: format!("{url}/#{}", code.reveal()),
@@ -113,7 +116,7 @@ pub async fn start(config: Config, listener: TcpListener) -> Result<Service, Sta
         data_dir,
         new_admin_token,
     };
-    Ok(Service { announcement, worker, doors, stop })
+    Ok(Service { announcement, worker, doors, stop, _published: published })
 }
 
 /// The OpenAPI document of what is served, as JSON.
@@ -132,7 +135,7 @@ impl Service {
     /// # Errors
     /// The worker ended before it was told to. A service that accepts and releases nothing helps nobody; whoever watches over it starts it again.
     pub async fn run_until(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), StartError> {
-        let Self { announcement: _, worker, doors, stop } = self;
+        let Self { announcement: _, worker, doors, stop, _published } = self;
         let drained = CancellationToken::new();
         let mut working = tokio::spawn(worker.run(drained.clone().cancelled_owned()));
         let serving: Vec<_> = doors

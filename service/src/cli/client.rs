@@ -173,7 +173,7 @@ impl Client {
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         match response.status().as_u16() {
             200 => Ok(response.bytes_stream()),
-            status => Err(problem(status, &response.text().await.unwrap_or_default())),
+            status => Err(self.problem(status, &response.text().await.unwrap_or_default())),
         }
     }
 
@@ -199,10 +199,19 @@ impl Client {
         let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let raw = response.text().await.map_err(|error| self.unreachable(&error))?;
         if !(200..300).contains(&status) {
-            return Err(problem(status, &raw));
+            return Err(self.problem(status, &raw));
         }
         let body = serde_json::from_str(&raw).unwrap_or(Value::Null);
         Ok(Reply { status, raw, body, location })
+    }
+
+    /// A problem of the API as an error; without a token the reason for a 401 is known here.
+    fn problem(&self, status: u16, raw: &str) -> CliError {
+        let error = problem(status, raw);
+        match (status, &self.authorization) {
+            (401, None) => CliError { sentence: "no token was given".to_owned(), ..error },
+            _ => error,
+        }
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> CliError {
@@ -233,7 +242,7 @@ fn problem(status: u16, raw: &str) -> CliError {
     let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
     let sentence = text("detail").or_else(|| text("title")).unwrap_or_else(|| format!("the service answered {status}"));
     let own = match status {
-        401 => Some("give a token with --token-file or KMLFLOW_TOKEN; `kmlflow token create` makes one".to_owned()),
+        401 => Some("name its file with --token-file, or set KMLFLOW_TOKEN; the first start of a service keeps one in `admin-token` of its data directory".to_owned()),
         404 => Some("see what there is with `kmlflow list`".to_owned()),
         _ => None,
     };
@@ -253,6 +262,13 @@ mod tests {
     fn a_name_cannot_leave_its_place_in_the_address() {
         let address = client("http://127.0.0.1:1/base/").address(&["releases", "a/../b?c", "ö"]);
         assert_eq!(address.as_str(), "http://127.0.0.1:1/base/api/v1/releases/a%2F..%2Fb%3Fc/%C3%B6");
+    }
+
+    #[test]
+    fn without_a_token_a_refusal_says_that_none_was_given() {
+        let error = client("http://127.0.0.1:1").problem(401, r#"{"detail": "the token is not valid"}"#);
+        assert_eq!((error.sentence.as_str(), error.exit), ("no token was given", Exit::Refused));
+        assert!(error.hint.unwrap().contains("--token-file"));
     }
 
     #[test]

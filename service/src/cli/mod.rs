@@ -102,10 +102,10 @@ struct Common {
     /// How data is printed.
     #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
-    /// Address of the service; `KMLFLOW_URL`, or the local service, unless given.
+    /// Address of the service; `KMLFLOW_URL`, or the service of the data directory, unless given.
     #[arg(long, global = true, value_name = "URL")]
     url: Option<String>,
-    /// File with the token; `KMLFLOW_TOKEN`, or the local service's own, unless given.
+    /// File with the token; `KMLFLOW_TOKEN`, or for the service of the data directory its own, unless given.
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }

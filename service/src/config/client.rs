@@ -4,11 +4,14 @@ use std::path::Path;
 
 use super::{ConfigError, Environment, SecretText, default_data_dir, read_secret_file};
 
-/// Where a client finds the service unless told: the address that `config.default.yaml` listens on.
+/// Where a client looks for a service that has left no address: where `config.default.yaml` listens.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 
 /// The file in the data directory that holds the first start's administrator token.
 pub const ADMIN_TOKEN_FILE: &str = "admin-token";
+
+/// The file in the data directory that says where the service listens, while it does.
+pub const ADDRESS_FILE: &str = "address";
 
 /// How the command line reaches a service.
 #[derive(Debug, Clone)]
@@ -25,7 +28,10 @@ impl ClientSettings {
     /// The token's file cannot be read, or everybody can read it; the address is none.
     pub fn find(url: Option<&str>, token_file: Option<&Path>, environment: &Environment) -> Result<Self, ConfigError> {
         let of = |name: &str| environment.get(name).map(String::as_str).filter(|text| !text.trim().is_empty());
-        let url = url.or_else(|| of("KMLFLOW_URL")).unwrap_or(DEFAULT_URL).trim_end_matches('/').to_owned();
+        let data_dir = default_data_dir(environment);
+        let here = data_dir.as_deref().and_then(address_of);
+        let url = url.or_else(|| of("KMLFLOW_URL")).or(here.as_deref()).unwrap_or(DEFAULT_URL);
+        let url = url.trim_end_matches('/').to_owned();
         if !url.starts_with("http://") && !url.starts_with("https://") {
             return Err(ConfigError::new(
                 format!("`{}` is not the address of a service", crate::names::shown(&url)),
@@ -35,9 +41,9 @@ impl ClientSettings {
         let token = match (token_file, of("KMLFLOW_TOKEN")) {
             (Some(path), _) => Some(read_secret_file(path)?),
             (None, Some(text)) => Some(SecretText::new(text)),
-            // The administrator's token never goes to another machine by itself.
-            (None, None) if is_this_machine(&url) => {
-                default_data_dir(environment).and_then(|dir| read_secret_file(&dir.join(ADMIN_TOKEN_FILE)).ok())
+            // The administrator's token goes by itself to the service that made it and to nobody else, also not to another port of this machine.
+            (None, None) if here.as_ref() == Some(&url) => {
+                data_dir.and_then(|dir| read_secret_file(&dir.join(ADMIN_TOKEN_FILE)).ok())
             }
             (None, None) => None,
         };
@@ -45,10 +51,8 @@ impl ClientSettings {
     }
 }
 
-fn is_this_machine(url: &str) -> bool {
-    let host = url.split("://").nth(1).unwrap_or_default().split('/').next().unwrap_or_default();
-    let name = host
-        .rsplit_once(':')
-        .map_or(host, |(name, port)| if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host });
-    name == "localhost" || name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+/// Where the service of a data directory says that it listens.
+fn address_of(data_dir: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(data_dir.join(ADDRESS_FILE)).ok()?;
+    Some(text.trim().to_owned()).filter(|url| !url.is_empty())
 }

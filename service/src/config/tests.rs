@@ -244,25 +244,36 @@ fn the_flag_for_the_address_wins() {
 }
 
 #[test]
-fn the_administrators_token_is_found_on_this_machine_and_never_sent_to_another() {
-    let scene = Scene::new("").secret(ADMIN_TOKEN_FILE, "kml_local\n", 0o600);
+fn the_local_service_is_found_and_its_token_goes_to_nobody_else() {
+    let scene = Scene::new("")
+        .secret(ADMIN_TOKEN_FILE, "kml_local\n", 0o600)
+        .secret(ADDRESS_FILE, "http://127.0.0.1:4321\n", 0o600);
     let here = scene.dir.path().display().to_string();
     let scene = scene.var("KMLFLOW__DATA_DIR", &here);
-    let token = |url: Option<&str>| {
-        ClientSettings::find(url, None, &scene.environment).unwrap().token.map(|token| token.expose().to_owned())
-    };
+    let find = |url: Option<&str>| ClientSettings::find(url, None, &scene.environment).unwrap();
+    let token = |url: Option<&str>| find(url).token.map(|token| token.expose().to_owned());
+    assert_eq!(find(None).url, "http://127.0.0.1:4321");
     assert_eq!(token(None).as_deref(), Some("kml_local"));
-    assert_eq!(token(Some("http://localhost:9/")).as_deref(), Some("kml_local"));
-    assert_eq!(token(Some("http://[::1]:9")).as_deref(), Some("kml_local"));
+    assert_eq!(token(Some("http://127.0.0.1:4321/")).as_deref(), Some("kml_local"));
     for elsewhere in [
+        "http://127.0.0.1:9",
+        "http://localhost:4321",
         "https://kmlflow.example",
-        "http://localhost.example:80",
-        "http://127.0.0.1.example",
-        "http://localhost@evil.example",
+        "http://127.0.0.1:4321.example",
+        "http://127.0.0.1:4321@evil.example",
     ] {
         assert_eq!(token(Some(elsewhere)), None, "{elsewhere}");
     }
     assert!(ClientSettings::find(Some("kmlflow.example"), None, &scene.environment).is_err());
+}
+
+#[test]
+fn without_a_local_service_the_default_address_gets_no_token() {
+    let scene = Scene::new("").secret(ADMIN_TOKEN_FILE, "kml_local\n", 0o600);
+    let here = scene.dir.path().display().to_string();
+    let scene = scene.var("KMLFLOW__DATA_DIR", &here);
+    let ClientSettings { url, token } = ClientSettings::find(None, None, &scene.environment).unwrap();
+    assert_eq!((url.as_str(), token), (DEFAULT_URL, None));
 }
 
 #[test]
