@@ -71,10 +71,12 @@ pub(super) fn origin(desired: &Desired) -> Origin {
 
 /// Why nothing is to be done although something else may be deployed: the state has been acted on, by the policy or by a person who knew it.
 fn stands(desired: &Desired, present: Present<'_>) -> Option<String> {
+    // A directory that somebody removed by a push leaves no note: what the registry was answered last is all that is known of it.
+    let unknown = Origin::default();
     let origin = match (present.release, present.retracted) {
         (Some(release), _) => &release.origin,
         (None, Some(retracted)) => &retracted.origin,
-        (None, None) => return None,
+        (None, None) => &unknown,
     };
     let acted_on = acted_on(present, origin);
     let wanted = desired.stable.iter().chain(desired.second.as_ref().map(|second| &second.version));
@@ -83,7 +85,8 @@ fn stands(desired: &Desired, present: Present<'_>) -> Option<String> {
         return None;
     }
     Some(match (&origin.requested_by, present.release) {
-        (_, None) => "it was retracted, and the registry has not changed since".to_owned(),
+        (_, None) if desired.stable.is_none() => return None,
+        (_, None) => "it was removed, and the registry has not changed since".to_owned(),
         (Some(who), _) => format!("{who} decided otherwise, and the registry has not changed since"),
         (None, _) => "this state of the registry has been acted on".to_owned(),
     })

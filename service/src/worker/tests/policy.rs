@@ -200,3 +200,15 @@ async fn an_image_tag_that_is_no_image_is_refused() {
     assert_eq!(event.state, DeliveryState::Refused, "{event:?}");
     assert!(world.log().is_empty());
 }
+
+#[tokio::test]
+async fn a_directory_removed_by_a_push_does_not_return_at_an_event_that_changes_nothing() {
+    let mut world = World::immediate().await;
+    world.event("fraud", alias("champion", "7")).await;
+    world.push(vec![("releases/production/models/fraud".to_owned(), None)]).await;
+    let other = world.event("fraud", alias("tryout", "8")).await;
+    assert_eq!(other.state, DeliveryState::Unchanged, "{other:?}");
+    assert!(world.handle().release(&key("fraud")).await.is_err());
+    world.event("fraud", alias("champion", "8")).await;
+    assert_eq!(world.state("fraud").await, "single settled live=8");
+}
