@@ -107,8 +107,12 @@ impl From<InvalidName> for CliError {
 }
 
 impl From<Refusal> for CliError {
+    /// Names every offending field, not the first alone, so that a file is corrected in one go.
     fn from(refusal: Refusal) -> Self {
-        Self { sentence: refusal.reason, hint: refusal.cure, exit: Exit::Refused }
+        let Refusal { reason, cure, violations, .. } = refusal;
+        let fields: Vec<String> = violations.iter().map(|one| format!("`{}` {}", one.field, one.detail)).collect();
+        let sentence = if fields.len() > 1 { fields.join("; ") } else { reason };
+        Self { sentence, hint: cure, exit: Exit::Refused }
     }
 }
 

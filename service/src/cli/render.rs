@@ -133,6 +133,18 @@ rollout: {phase: settled, since: 2026-11-23T10:00:00Z}
     }
 
     #[test]
+    fn what_no_release_can_be_is_refused_with_every_field() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = RELEASE.replace("predictor: v7", "predictor: v9").replace("replicas: 1", "replicas: 0");
+        let error = run(&args(dir.path(), &text), output()).unwrap_err();
+        assert_eq!(error.exit, Exit::Refused);
+        for field in ["`spec.variants[0].predictor` ", "`spec.serving.replicas` "] {
+            assert!(error.sentence.contains(field), "{error:?}");
+        }
+        assert!(!dir.path().join("out").exists());
+    }
+
+    #[test]
     fn only_templates_are_read_from_a_directory_of_templates() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("seldon.yaml.j2"), "x").unwrap();

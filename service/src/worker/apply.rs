@@ -6,6 +6,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use jiff::Timestamp;
 
+use super::foreign::checked;
 use super::index::Entry;
 use super::shared::{PolicySet, Shared, not_deployed};
 use crate::event::{Guard, Requested};
@@ -296,7 +297,7 @@ pub(super) fn restorable(shared: &Shared, key: &ReleaseKey, commit: &CommitId) -
         Err(GitError::UnknownCommit(_)) => None,
         Err(error) => return Err(error),
     };
-    let release = text.and_then(|text| Release::parse(&String::from_utf8_lossy(&text)).ok());
+    let release = text.and_then(|text| checked(key, &String::from_utf8_lossy(&text)).ok());
     Ok(release.map(|release| Restorable { commit: commit.clone(), release }))
 }
 

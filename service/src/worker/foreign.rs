@@ -11,7 +11,7 @@ use super::shared::Shared;
 use super::turn::Turn;
 use crate::git::{GitError, LogEntry};
 use crate::names::{CommitId, ReleaseKey};
-use crate::release::{Action, Intent, RELEASE_FILE, Release};
+use crate::release::{Action, Intent, RELEASE_FILE, Refusal, Release};
 use crate::render;
 
 /// A release that a person changed: on what, and who.
@@ -64,13 +64,14 @@ fn known_before(shared: &Shared, key: &ReleaseKey, touched: &Touched) -> Result<
     Ok(apply::restorable(shared, key, &touched.base)?.map(|found| found.release))
 }
 
-/// Reads a document that lies where this release's does.
+/// Reads a document that lies where this release's does, and refuses what the service would not have written.
 pub(super) fn checked(key: &ReleaseKey, text: &str) -> Result<Release, String> {
     let release = Release::parse(text)?;
     if release.key() != *key {
         return Err(format!("its metadata name the release `{}`", release.key()));
     }
-    Ok(release)
+    let found = release.violations();
+    if found.is_empty() { Ok(release) } else { Err(Refusal::violations(found).reason) }
 }
 
 fn changed(

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::apply::restorable;
 use super::deliveries::DoneBefore;
+use super::foreign::checked;
 use super::shared::Shared;
 use crate::git::{Author, GitError, LogEntry, Repository};
 use crate::names::{CommitId, ReleaseKey};
@@ -114,7 +115,7 @@ pub(super) fn last_valid(
             Err(GitError::UnknownCommit(_)) => None,
             other => other?,
         };
-        if let Some(release) = text.and_then(|text| Release::parse(&String::from_utf8_lossy(&text)).ok()) {
+        if let Some(release) = text.and_then(|text| checked(key, &String::from_utf8_lossy(&text)).ok()) {
             return Ok(Some(release));
         }
     }

@@ -157,7 +157,7 @@ impl EnvVar {
         found.require(
             !wipes,
             &format!("{at}.name"),
-            "is set by Seldon itself; set here, the container would lose all its other variables",
+            &format!("is `{}`, which Seldon sets: the container would lose all its other variables", self.name),
         );
         found.require(
             self.value.is_some() != self.value_from.is_some(),

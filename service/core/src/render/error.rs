@@ -14,18 +14,16 @@ pub enum RenderError {
     /// A rendered file that is not what it should be.
     #[error("`{file}` is not valid: {detail}")]
     Manifest { file: String, detail: String },
-    /// A setting of the release that the cluster would refuse or misunderstand.
-    #[error("`{field}` {detail}")]
-    Rule { field: String, detail: String },
+    /// Settings of the release that the cluster would refuse or misunderstand.
+    #[error("{}", Refusal::violations(.0.clone()).reason)]
+    Settings(Vec<Violation>),
 }
 
 impl RenderError {
     /// It as an answer to whoever asked for the release.
     pub fn refusal(&self) -> Refusal {
         match self {
-            Self::Rule { field, detail } => {
-                Refusal::violations(vec![Violation { field: field.clone(), detail: detail.clone() }])
-            }
+            Self::Settings(found) => Refusal::violations(found.clone()),
             Self::UnknownTemplate { .. } | Self::Template { .. } | Self::Manifest { .. } => Refusal::invalid(
                 self.to_string(),
                 "correct the template in `templates_dir`, or take it away to use the built-in one",
@@ -48,6 +46,6 @@ impl RenderError {
     }
 
     pub(super) fn rule(field: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self::Rule { field: field.into(), detail: detail.into() }
+        Self::Settings(vec![Violation { field: field.into(), detail: detail.into() }])
     }
 }

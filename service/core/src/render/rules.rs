@@ -31,6 +31,10 @@ const ROUTE_RULES_MAX: usize = 16;
 /// # Errors
 /// The first setting that cannot be.
 pub(super) fn check_release(release: &Release) -> Checked {
+    let found = release.violations();
+    if !found.is_empty() {
+        return Err(RenderError::Settings(found));
+    }
     let spec = &release.spec;
     let serving = spec.serving.over(&Serving::defaults());
     let protocol = serving.protocol();

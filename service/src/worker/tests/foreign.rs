@@ -93,6 +93,30 @@ async fn an_invalid_release_file_leaves_the_rendered_files_in_force() {
 }
 
 #[tokio::test]
+async fn a_release_file_that_reads_well_but_cannot_be_is_invalid() {
+    let mut world = with_fraud().await;
+    world.put("fraud", json!({"version": "8", "strategy": "ab", "weights": {"a": 30, "b": 70}})).await;
+    let (good, rendered) = (world.read("fraud", "release.yaml").unwrap(), world.read("fraud", "route.yaml"));
+    for (from, to, field) in
+        [("a: 30", "a: 70", "weights"), ("predictor: v8", "predictor: v9", "spec.variants[1].predictor")]
+    {
+        assert!(good.contains(from), "{good}");
+        let commits = world.log().len();
+        world.push(vec![(path("release.yaml"), Some(good.replace(from, to)))]).await;
+        world.kill();
+        world.start().await;
+        let view = world.view("fraud").await;
+        assert_eq!(view.files, [FileState::Invalid], "{to}");
+        assert!(view.release.to_yaml().contains(from), "the last document that can be is shown");
+        let refused = refusal(world.ask(put("fraud", single("9"))).await);
+        assert!(refused.kind == RefusalKind::Drifted && refused.to_string().contains(field), "{refused}");
+        assert_eq!((world.read("fraud", "route.yaml"), world.log().len()), (rendered.clone(), commits + 1));
+    }
+    world.push(vec![(path("release.yaml"), Some(good))]).await;
+    assert!(world.view("fraud").await.files.is_empty());
+}
+
+#[tokio::test]
 async fn a_release_made_and_one_removed_by_hand_are_taken_in() {
     let mut world = with_fraud().await;
     let text = world.read("fraud", "release.yaml").unwrap();

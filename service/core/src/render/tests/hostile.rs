@@ -38,7 +38,7 @@ proptest! {
     #[test]
     fn any_text_of_a_request_comes_out_as_it_went_in(value in text(), secret in text()) {
         let mut release = release("ab");
-        let source = EnvSource { secret_key_ref: SecretKeyRef { name: secret.clone(), key: value.clone() } };
+        let source = EnvSource { secret_key_ref: SecretKeyRef { name: "fraud".to_owned(), key: secret.clone() } };
         release.spec.serving.env = Some(vec![
             EnvVar { name: "A".to_owned(), value: Some(value.clone()), value_from: None },
             EnvVar { name: "B".to_owned(), value: None, value_from: Some(source) },
@@ -50,7 +50,7 @@ proptest! {
         let Object::Seldon(deployment) = &seldon[0].object else { panic!("no SeldonDeployment") };
         let env = deployment.spec.predictors[0].component_specs[0].spec.containers[0].env.as_ref().unwrap();
         prop_assert_eq!(env[0].value.as_ref(), Some(&value));
-        prop_assert_eq!(&env[1].value_from.as_ref().unwrap().secret_key_ref.name, &secret);
+        prop_assert_eq!(&env[1].value_from.as_ref().unwrap().secret_key_ref.key, &secret);
         let links = deployment.metadata.annotations.as_ref().unwrap();
         prop_assert_eq!(links.get("link.argocd.argoproj.io/release"), Some(&secret));
     }

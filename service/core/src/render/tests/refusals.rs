@@ -8,7 +8,7 @@ fn refused(state: &str, change: impl FnOnce(&mut Release)) -> String {
     let mut release = release(state);
     change(&mut release);
     match render(&release, &Templates::built_in()) {
-        Err(error @ RenderError::Rule { .. }) => error.refusal().reason,
+        Err(error @ RenderError::Settings(_)) => error.refusal().reason,
         other => panic!("not refused by a rule: {other:?}"),
     }
 }
