@@ -1,6 +1,7 @@
 //! The history in one walk, with the releases that each commit changed.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use git2::{ObjectType, Oid, Sort, Tree};
 use jiff::Timestamp;
@@ -8,7 +9,7 @@ use jiff::Timestamp;
 use super::message::parse_trailers;
 use super::repository::{commit_id, find_commit, oid};
 use super::{Author, GitError, Repository};
-use crate::names::CommitId;
+use crate::names::{CommitId, TreeId};
 
 /// One commit of the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +58,33 @@ impl Repository {
             walk.hide(oid(from)?)?;
         }
         walk.map(|commit| Ok(commit?)).collect()
+    }
+
+    /// The commit that last brought a directory to this tree, at or before `from` along the first parents; none where no commit of
+    /// the newest `commits_max` had it.
+    pub fn origin_of(
+        &self,
+        from: &CommitId,
+        directory: &str,
+        tree: &TreeId,
+        commits_max: usize,
+    ) -> Result<Option<LogEntry>, GitError> {
+        let wanted = Oid::from_str(tree.as_str())?;
+        let repository = self.handles().fresh()?;
+        let mut walk = repository.revwalk()?;
+        walk.simplify_first_parent()?;
+        walk.push(oid(from)?)?;
+        let mut found = None;
+        for id in walk.take(commits_max) {
+            let id = id?;
+            let root = repository.find_commit(id)?.tree()?;
+            let has = root.get_path(Path::new(directory)).is_ok_and(|entry| entry.id() == wanted);
+            if !has && found.is_some() {
+                break;
+            }
+            found = if has { Some(id) } else { found };
+        }
+        found.map(|id| entry(&repository, id)).transpose()
     }
 
     /// The paths of files that differ between two commits.

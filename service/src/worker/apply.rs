@@ -269,7 +269,7 @@ fn images(
 }
 
 /// Why the release will be as it will be: the task's own reason; a person's stands until the registry says something new.
-fn origin(ground: &dyn Ground, task: &Task, entry: Option<&Entry>, model: Option<&ModelName>) -> Origin {
+pub(super) fn origin(ground: &dyn Ground, task: &Task, entry: Option<&Entry>, model: Option<&ModelName>) -> Origin {
     match &task.origin {
         Some(origin) => origin.clone(),
         None if task.requested_by.is_some() => Origin {

@@ -1,12 +1,15 @@
-//! What a person pushed: a changed `release.yaml` is rendered, a rendered file changed by hand is seen and left alone.
+//! What a person pushed: a changed `release.yaml` is rendered, a rendered file changed by hand is seen and left alone, an older
+//! state put back is taken over.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::adopt::drifted;
 use super::apply::{self, Ground, Task, Write};
 use super::history::{is_ours, key_of};
 use super::index::Entry;
+use super::restored;
 use super::shared::Shared;
 use super::turn::Turn;
 use crate::git::{GitError, LogEntry};
@@ -54,7 +57,10 @@ pub(super) fn take_in(turn: &mut Turn<'_>, key: &ReleaseKey, touched: &Touched) 
     let before = known_before(turn.shared, key, touched)?
         .or_else(|| turn.entry(key).map(|entry| Release::clone(&entry.release)));
     match checked(key, &String::from_utf8_lossy(&text)) {
-        Ok(release) => changed(turn, key, release, before, touched),
+        Ok(release) => match restored::take_over(turn, key, release, before.as_ref(), touched)? {
+            ControlFlow::Break(()) => Ok(()),
+            ControlFlow::Continue(release) => changed(turn, key, release, before, touched),
+        },
         Err(why) => invalid(turn, key, before, why),
     }
 }

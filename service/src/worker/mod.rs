@@ -25,6 +25,7 @@ mod queue;
 mod read;
 mod registry;
 mod rerender;
+mod restored;
 mod settings;
 mod settlement;
 mod shared;

@@ -15,15 +15,15 @@ fn the_change_log_begins_with_what_is_not_released_yet() {
 }
 
 #[test]
-fn every_shell_block_of_the_readme_is_run_or_says_why_not() {
-    let opens = document("README.md")
-        .lines()
-        .filter(|line| line.starts_with("```sh") || line.starts_with("```bash"))
-        .map(str::to_owned)
-        .collect::<Vec<_>>();
-    assert!(!opens.is_empty(), "the README shows no command");
-    let marked = |line: &&String| line.starts_with("```sh test=") || line.starts_with("```sh by-hand=");
-    let unmarked: Vec<String> = opens.iter().filter(|line| !marked(line)).cloned().collect();
+fn every_shell_block_of_the_readmes_is_run_or_says_why_not() {
+    let marked = |line: &str| line.starts_with("```sh test=") || line.starts_with("```sh by-hand=");
+    let mut unmarked = Vec::new();
+    for path in ["README.md", "gitops-repo/README.md"] {
+        let text = document(path);
+        let opens = text.lines().filter(|line| line.starts_with("```sh") || line.starts_with("```bash"));
+        assert!(opens.clone().next().is_some(), "{path} shows no command");
+        unmarked.extend(opens.filter(|line| !marked(line)).map(|line| format!("{path}: {line}")));
+    }
     none("mark them `sh test=<group>` (tests/e2e/readme.rs runs it) or `sh by-hand=<why>`", &unmarked);
 }
 

@@ -75,6 +75,69 @@ async fn what_release_yaml_has_a_field_for_can_be_adopted() {
     assert_eq!((view.release.spec.serving.replicas, view.files.len()), (Some(4), 0));
 }
 
+/// What a directory holds, as a push that puts it there.
+fn all_of(world: &World, commit: &CommitId) -> Vec<(String, Option<String>)> {
+    let repository = world.repository();
+    let directory = key("fraud").directory();
+    let files = repository.list(commit, &directory).unwrap().into_iter();
+    files
+        .map(|(name, _)| {
+            let bytes = repository.read(commit, &format!("{directory}/{name}")).unwrap().unwrap();
+            (path(&name), Some(String::from_utf8(bytes).unwrap()))
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn an_older_state_put_back_by_hand_is_taken_over_as_a_rollback_would() {
+    let mut world = with_fraud().await;
+    let first = world.log().last().unwrap().commit.clone();
+    let then = world.view("fraud").await.release;
+    world.put("fraud", single("8")).await;
+    world.act("fraud", Act::Rollback { to: None }).await;
+    world.put("fraud", single("9")).await;
+    let restored = all_of(&world, &first);
+    world.push(restored.clone()).await;
+    assert_eq!(world.actions().last().map(String::as_str), Some("adopt"));
+    let view = world.view("fraud").await;
+    assert_eq!((view.files.len(), view.notes.len()), (0, 0), "{:?}", view.notes);
+    assert_eq!((&view.release.spec, &view.release.rendered), (&then.spec, &then.rendered));
+    let rejected: Vec<&str> = view.release.rollout.rejected.iter().map(|one| one.version.as_str()).collect();
+    assert_eq!(rejected, ["8"], "what was rejected meanwhile stays so");
+    for (path, text) in restored.into_iter().filter(|(path, _)| !path.ends_with("release.yaml")) {
+        assert_eq!(world.read("fraud", path.rsplit('/').next().unwrap()), text, "{path}");
+    }
+    assert!(world.put("fraud", single("8")).await.changed, "the next request needs no consent");
+}
+
+#[tokio::test]
+async fn a_retracted_release_put_back_by_hand_is_there_again_without_its_note() {
+    let mut world = with_fraud().await;
+    let first = world.log().last().unwrap().commit.clone();
+    world.done(request("fraud", Intent::Retract)).await;
+    world.push(all_of(&world, &first)).await;
+    assert_eq!(world.state("fraud").await, "single settled live=7");
+    assert_eq!(world.actions(), ["create", "retract", "by hand", "adopt"]);
+    let repository = world.repository();
+    assert_eq!(repository.read(&repository.tip().unwrap(), &key("fraud").retracted_path()).unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_older_state_with_one_word_changed_is_rendered_or_drifted_not_taken_for_the_services() {
+    let mut world = with_fraud().await;
+    let first = world.log().last().unwrap().commit.clone();
+    world.put("fraud", single("8")).await;
+    let mut edited = all_of(&world, &first);
+    for (path, text) in &mut edited {
+        if path.ends_with("release.yaml") {
+            *text = text.take().map(|text| text.replace("replicas: 1", "replicas: 3"));
+        }
+    }
+    world.push(edited).await;
+    assert_ne!(world.actions().last().map(String::as_str), Some("adopt"));
+    assert_eq!(world.view("fraud").await.files, [FileState::Drifted]);
+}
+
 #[tokio::test]
 async fn an_invalid_release_file_leaves_the_rendered_files_in_force() {
     let mut world = with_fraud().await;
