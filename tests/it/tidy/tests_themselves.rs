@@ -1,6 +1,6 @@
 //! Rules for the tests: every file is wired in, none is switched off, none sleeps.
 
-use super::{none, rust_files};
+use super::{SourceFile, none, rust_files};
 
 #[test]
 fn no_rust_file_is_forgotten() {
@@ -33,27 +33,32 @@ fn no_rust_file_is_forgotten() {
     none("compiled by nobody", &faults);
 }
 
+/// What a test must not do; put together so that this file does not find itself.
+const FORBIDDEN: [&str; 3] = [concat!("#[ign", "ore"), concat!("sl", "eep("), concat!("assert!(tr", "ue")];
+
+/// The lines of a file's tests that do what a test must not.
+fn forbidden(file: &SourceFile) -> Vec<String> {
+    let lines = file.test_code().filter(|(_, line)| FORBIDDEN.iter().any(|word| line.contains(word)));
+    lines.map(|(number, line)| format!("{}:{number}: {}", file.path, line.trim())).collect()
+}
+
 #[test]
 fn no_test_is_switched_off_sleeps_or_cannot_fail() {
-    // Put together so that this file does not find itself.
-    let words = [
-        concat!("#[ign", "ore"),
-        concat!("thread::sl", "eep"),
-        concat!("time::sl", "eep("),
-        concat!("assert!(tr", "ue"),
-    ];
-    let mut faults = Vec::new();
-    for file in
-        ["service/src", "service/core/src", "bootstrap/src", "tests"].iter().flat_map(|folder| rust_files(folder))
-    {
-        let produces = if file.path.starts_with("tests/") { 0 } else { file.production().count() };
-        for (number, line) in file.text.lines().enumerate().skip(produces) {
-            if words.iter().any(|word| line.contains(word)) {
-                faults.push(format!("{}:{}: {}", file.path, number + 1, line.trim()));
-            }
-        }
+    let folders = ["service/src", "service/core/src", "bootstrap/src", "tests"];
+    let faults = folders.iter().flat_map(|folder| rust_files(folder)).flat_map(|file| forbidden(&file));
+    none("tests that do not test", &faults.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_pause_in_a_test_is_found_whatever_it_is_called_by() {
+    let pause = concat!("sl", "eep(MOMENT)");
+    let production = format!("fn f() {{\n    {pause};\n}}\n");
+    for called in ["", "thread::", "tokio::time::", "super::"] {
+        let text =
+            format!("{production}#[cfg(test)]\nmod tests {{\n    fn g() {{\n        {called}{pause};\n    }}\n}}\n");
+        let found = forbidden(&SourceFile { path: "service/src/x.rs".into(), text });
+        assert_eq!(found, [format!("service/src/x.rs:7: {called}{pause};")]);
     }
-    none("tests that do not test", &faults);
 }
 
 #[test]
