@@ -1,6 +1,7 @@
 //! The fields that renders use exist in the real SeldonDeployment CRD, which prunes what it does not know without a word.
 //!
-//! `KMLFLOW_TEST_SELDON_CRD` names the file of the CRD. Without it, only the list itself is checked, and the test says so.
+//! `KMLFLOW_TEST_SELDON_CRD` names the file of the CRD. Without it, only the list itself is checked: `tests/run`
+//! says that this was left out, and `.ci/run` fails.
 
 use std::{env, fs};
 
