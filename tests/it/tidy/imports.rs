@@ -1,43 +1,44 @@
 //! The import map: who may know whom. The direction of the flow is kept by this table.
 
 use super::{SourceFile, none, service_files};
+use tests::environment::repository_root;
 
 /// A module of the service and the modules that it may name.
 const MAP: &[(&str, &[&str])] = &[
     // The words.
     ("names", &[]),
-    ("clock", &[]),
-    ("command", &["names"]),
-    ("access", &["names"]),
     ("release", &["names"]),
     ("event", &["names", "release"]),
     ("registry", &["names", "release", "event"]),
+    // The pure middle.
+    ("policy", &["names", "release", "registry"]),
+    ("plan", &["names", "release"]),
+    ("rollout", &["names", "release"]),
+    ("render", &["names", "release"]),
+    // What is beside the flow.
+    ("access", &["names"]),
+    ("clock", &[]),
+    ("command", &["names"]),
     // The way in.
     ("webhook", &["names", "release", "event"]),
-    // The pure middle.
-    ("policy", &["names", "release", "event", "registry"]),
-    ("plan", &["names", "release", "event", "registry"]),
-    ("render", &["names", "release", "event", "registry"]),
-    ("rollout", &["names", "release", "event", "registry"]),
     // What is kept.
-    ("git", &["names", "release", "event", "registry", "command"]),
-    ("store", &["names", "release", "event", "registry", "access", "clock"]),
+    ("git", &["names", "release", "command"]),
+    ("store", &["names", "release", "event", "registry", "access"]),
     // The only orchestrator.
     (
         "worker",
         &[
-            "names", "release", "event", "registry", "access", "clock", "command", "webhook", "policy", "plan",
-            "render", "rollout", "git", "store",
+            "names", "release", "event", "registry", "policy", "plan", "rollout", "render", "access", "clock",
+            "command", "git", "store",
         ],
     ),
     // Around the flow.
     ("web", &["names", "release", "event", "access", "clock", "webhook", "worker"]),
     ("config", &["names", "release"]),
-    ("telemetry", &["config"]),
-    // Its settings are the service's; only `config` reads the environment.
-    ("cli", &["names", "release", "event", "access", "render", "webhook", "worker", "clock", "config"]),
+    ("telemetry", &[]),
+    ("cli", &["names", "release", "render", "access", "webhook", "worker", "config"]),
     ("app", &["*"]),
-    ("main", &["cli", "app", "config", "telemetry"]),
+    ("main", &["config", "telemetry", "cli", "app"]),
 ];
 
 /// Modules of which only a part may be named by some module.
@@ -119,6 +120,47 @@ fn only_one_file_reads_the_environment_and_one_starts_programs() {
         }
     }
     none("outside its one file", &faults);
+}
+
+#[test]
+fn the_import_map_allows_nothing_that_nobody_names() {
+    let mut unused = Vec::new();
+    for (module, allowed) in MAP {
+        let files: Vec<SourceFile> = service_files().into_iter().filter(|file| module_of(file) == *module).collect();
+        assert!(!files.is_empty(), "no file of `{module}`");
+        let named: Vec<String> = files.iter().flat_map(named_by).collect();
+        let is_named = |target: &str| named.iter().any(|name| name.split("::").nth(1) == Some(target));
+        unused.extend(
+            allowed.iter().filter(|target| **target != "*" && !is_named(target)).map(|t| format!("{module}: {t}")),
+        );
+    }
+    none("allowed and not used", &unused);
+}
+
+#[test]
+fn the_table_in_the_architecture_is_the_import_map() {
+    let page = std::fs::read_to_string(repository_root().join("ARCHITECTURE.md")).unwrap();
+    let rows = page.lines().skip_while(|line| !line.starts_with("| Module |")).skip(2);
+    let told: Vec<(String, String)> = rows
+        .take_while(|line| line.starts_with('|'))
+        .map(|row| {
+            let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+            (cells[0].to_owned(), cells[cells.len() - 1].to_owned())
+        })
+        .collect();
+    let quoted = |name: &&str| format!("`{name}`");
+    let map: Vec<(String, String)> = MAP
+        .iter()
+        .map(|(module, allowed)| {
+            let sees = match allowed {
+                [] => "nothing".to_owned(),
+                ["*"] => "everybody; only `main` sees it".to_owned(),
+                names => names.iter().map(quoted).collect::<Vec<_>>().join(", "),
+            };
+            (format!("`{module}`"), sees)
+        })
+        .collect();
+    assert_eq!(told, map);
 }
 
 #[test]
