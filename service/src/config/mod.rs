@@ -170,7 +170,7 @@ impl Config {
             let reason = error.into_inner().to_string();
             ConfigError::new(
                 format!("`{key}` in the configuration is not right: {reason}"),
-                "see `kmlflow serve --help` for the default of every key",
+                "`kmlflow serve --defaults` prints every key with its default",
             )
         })?;
         config.listen = flags.listen.unwrap_or(config.listen);

@@ -1,6 +1,6 @@
 //! Proof that a delivery comes from somebody who knows a secret, and is fresh.
 //!
-//! Two schemes sign the same message, `<id>.<timestamp>.<body>`, under different header scheme: MLflow's own, whose key is the secret's
+//! Two schemes sign the same message, `<id>.<timestamp>.<body>`, under different headers: MLflow's own, whose key is the secret's
 //! text as it is, and Standard Webhooks 1.0, whose key is the base64 part of `whsec_…`. Everything here works on the raw bytes, before
 //! anything reads the body.
 

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::Notice;
 
-/// How many notices are kept: what INTERFACE promises to a reader that comes back.
+/// How many notices are kept for a reader that comes back: hours of a busy service, in a few megabytes.
 const NOTICES_MAX: usize = 10_000;
 
 /// The last notices.

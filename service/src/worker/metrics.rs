@@ -1,4 +1,4 @@
-//! What is counted, under the names of INTERFACE §8. Labels hold validated names and fixed words only.
+//! What is counted. The names are part of what users rely on: alerts and dashboards are written against them. Labels hold validated names and fixed words only.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! When the order of DESIGN's strategies lets something go on: what counts as live, and what may be removed.
+//! When the order add, wait, move the traffic, remove lets something go on: what counts as live, and what may be removed.
 
 use crate::names::PredictorName;
 use crate::release::{Observed, Period, Readiness, Release, Seen, Situation};

@@ -26,8 +26,8 @@ mistakes! {
     HEADER_MISSING, "header-missing", "the header `{}` is missing", "Send it, and let no proxy on the way drop it";
     HEADER_REPEATED, "header-repeated", "the header `{}` is there more than once", "Send it once, and let no proxy on the way add it again";
     HEADER_UNREADABLE, "header-unreadable", "the header `{}` is empty or not printable ASCII", "Send plain ASCII";
-    UNSIGNED, "unsigned", "MLflow sent no signature, which it does for a webhook without a secret", "Set the secret of the webhook in MLflow, for example by `kmlflow mlflow connect`";
-    GITHUB_SCHEME, "github-scheme", "the delivery is signed the way GitHub signs (`X-Hub-Signature-256: sha256=…`)", "Send it to /webhooks/github, or sign it the way this door asks for";
+    UNSIGNED, "unsigned", "MLflow sent no signature, which it does for a webhook without a secret", "Set the same secret at the webhook in MLflow";
+    GITHUB_SCHEME, "github-scheme", "the delivery is signed the way GitHub signs (`X-Hub-Signature-256: sha256=…`)", "Sign it the way this door asks for; there is no door for GitHub's deliveries yet";
     STANDARD_SCHEME, "standard-scheme", "the delivery has the headers of Standard Webhooks, which are not MLflow's", "Send it to /webhooks/generic";
     MLFLOW_SCHEME, "mlflow-scheme", "the delivery has MLflow's headers, which are not those of Standard Webhooks", "Send it to /webhooks/mlflow";
 
