@@ -3,6 +3,7 @@
 //! An event is a hint, never the truth: the truth is what the registry, Git or the cluster says once all events are in.
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,9 @@ pub struct Guard {
     /// Only if the release's directory is this tree.
     #[serde(default)]
     pub if_match: Option<TreeId>,
+    /// One after the other with others of its kind, at most so many a minute.
+    #[serde(default)]
+    pub per_minute: Option<NonZeroU32>,
 }
 
 /// One change of the registry, as MLflow's event tells it.

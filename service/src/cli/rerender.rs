@@ -24,7 +24,7 @@ pub(super) struct RerenderArgs {
     /// Only of this environment.
     #[arg(short, long, value_name = "ENVIRONMENT")]
     environment: Option<EnvironmentName>,
-    /// At most so many a minute, such as 10/min.
+    /// At most so many a minute, such as 10/min; they are accepted at once and rendered in turn.
     #[arg(long, value_name = "N/min", value_parser = rate)]
     rate: Option<u32>,
     /// Show what would change and who would restart, and change nothing.

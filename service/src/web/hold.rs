@@ -1,7 +1,10 @@
 //! Holding everything, and rendering again: what concerns many releases at once.
 
+use std::num::NonZeroU32;
+
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -57,8 +60,9 @@ struct RerenderRequest {
     names: Vec<ReleaseName>,
     /// Every outdated release; needed where `names` is empty.
     all: bool,
-    /// At most so many a minute.
-    rate: Option<u32>,
+    /// At most so many a minute; then the answer does not wait for them.
+    #[schema(value_type = Option<u32>, minimum = 1)]
+    rate: Option<NonZeroU32>,
     /// Says what would be done, and touches nothing.
     dry_run: bool,
 }
@@ -103,14 +107,14 @@ async fn unhold(
     Ok(Json(List { items: web.handle().unhold(environment, caller.name()).await? }))
 }
 
-/// Renders outdated releases with the present templates.
+/// Renders outdated releases with the present templates. At a rate each is accepted (202) and has its turn.
 #[utoipa::path(post, path = "/rerender", operation_id = "rerender", tag = "operation", request_body = RerenderRequest,
-    responses((status = 200, body = List<Rerendered>), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = List<Rerendered>), (status = 202, body = List<Rerendered>), (status = "4XX", body = Problem)))]
 async fn rerender(
     State(web): State<Web>,
     Releaser(caller): Releaser,
     MaybeJson(request): MaybeJson<RerenderRequest>,
-) -> Answer<Json<List<Rerendered>>> {
+) -> Answer<(StatusCode, Json<List<Rerendered>>)> {
     caller.check_unscoped()?;
     let RerenderRequest { environment, names, all, rate, dry_run } = request;
     check_environment(&web, environment.as_ref())?;
@@ -118,7 +122,10 @@ async fn rerender(
         return Err(Problem::invalid("names", "either `names` or `\"all\": true` must say which releases"));
     }
     let selection = RerenderSelection { environment, names, per_minute: rate };
-    Ok(Json(List { items: web.handle().rerender(selection, dry_run, caller.name()).await? }))
+    let items = web.handle().rerender(selection, dry_run, caller.name()).await?;
+    let is_later = items.iter().any(|line| line.delivery.is_some());
+    let status = if is_later { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok((status, Json(List { items })))
 }
 
 /// Refuses an environment that is not there, naming those that are.

@@ -12,6 +12,7 @@ use super::apply::Task;
 use super::deliveries::{DoneBefore, settle};
 use super::foreign;
 use super::history;
+use super::pace::Pace;
 use super::policies::{self, POLICY_DIR};
 use super::preview::Now;
 use super::settlement::{Keep, Settled, Settlement};
@@ -49,6 +50,7 @@ pub(super) struct Conveyor {
     pub(super) made: HashMap<EnvironmentName, VecDeque<Timestamp>>,
     /// Deliveries that failed and when they are tried again.
     pub(super) retry: BTreeMap<(Timestamp, i64), Delivery>,
+    pub(super) pace: Pace,
     pub(super) done_before: DoneBefore,
     /// The texts of policies that parsed.
     pub(super) remembered: Vec<(PolicyName, String)>,
@@ -86,6 +88,7 @@ impl Conveyor {
             storm: BTreeSet::new(),
             made: HashMap::new(),
             retry: BTreeMap::new(),
+            pace: Pace::new(),
             done_before: DoneBefore::new(),
             remembered: Vec::new(),
             not_before: None,
@@ -323,7 +326,7 @@ impl Conveyor {
     /// The next moment at which something is due.
     pub(super) fn next(&self) -> Option<Timestamp> {
         let retry = self.retry.first_key_value().map(|((at, _), _)| *at);
-        let next = [self.agenda.next(), retry, self.storm_ends()].into_iter().flatten().min()?;
+        let next = [self.agenda.next(), retry, self.pace.next(), self.storm_ends()].into_iter().flatten().min()?;
         Some(self.not_before.map_or(next, |not_before| next.max(not_before)))
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::json;
+use tokio::sync::oneshot;
 
 use super::read;
 use super::settlement::Settled;
@@ -53,6 +54,13 @@ pub struct DeliveryFilter {
     pub limit: Option<u32>,
 }
 
+/// A request that is durable and with the writer.
+struct HandedIn {
+    number: i64,
+    id: String,
+    outcome: oneshot::Receiver<Settled>,
+}
+
 /// How long a caller should wait before it asks a full inbox again.
 const INBOX_FULL_SECONDS: u32 = 10;
 
@@ -71,17 +79,21 @@ impl Handle {
     /// # Errors
     /// The inbox is full or the store fails; then nothing is stored.
     pub async fn deliver(&self, delivery: NewDelivery) -> Result<Received, Fault> {
-        match self.shared.store.accept(delivery).await.map_err(store_fault)? {
-            Accepted::New(delivery) | Accepted::Again(delivery) => {
-                let arrived = json!({"id": delivery.id, "number": delivery.number, "source": delivery.source, "state": delivery.state});
-                self.shared.ring.push("delivery", arrived);
-                self.shared.inbox.push(delivery);
-                Ok(Received::Accepted)
+        let shared = Arc::clone(&self.shared);
+        to_its_end(async move {
+            match shared.store.accept(delivery).await.map_err(store_fault)? {
+                Accepted::New(delivery) | Accepted::Again(delivery) => {
+                    let arrived = json!({"id": delivery.id, "number": delivery.number, "source": delivery.source, "state": delivery.state});
+                    shared.ring.push("delivery", arrived);
+                    shared.inbox.push(delivery);
+                    Ok(Received::Accepted)
+                }
+                Accepted::Repeat { state, .. } if state.is_waiting() => Ok(Received::Accepted),
+                Accepted::Repeat { .. } => Ok(Received::Repeat),
+                Accepted::Full => Err(inbox_full()),
             }
-            Accepted::Repeat { state, .. } if state.is_waiting() => Ok(Received::Accepted),
-            Accepted::Repeat { .. } => Ok(Received::Repeat),
-            Accepted::Full => Err(inbox_full()),
-        }
+        })
+        .await
     }
 
     /// Carries out a request and waits at most `wait` for its end.
@@ -90,15 +102,32 @@ impl Handle {
     /// It is refused, or could not be stored.
     pub async fn request(&self, request: Requested, wait: Duration) -> Result<Answer, Fault> {
         self.shared.environment(&request.key.environment)?;
-        let delivery = self.accept(request.clone()).await?;
-        let (number, id) = (delivery.number, delivery.id.to_string());
-        let receiver = self.shared.inbox.wait_for(number);
-        self.shared.inbox.push(delivery);
-        if let Ok(Ok(settled)) = tokio::time::timeout(wait, receiver).await {
-            return self.answer(&request.key, id, settled);
+        let key = request.key.clone();
+        let HandedIn { number, id, outcome } = self.hand_in(request).await?;
+        if let Ok(Ok(settled)) = tokio::time::timeout(wait, outcome).await {
+            return self.answer(&key, id, settled);
         }
         self.shared.inbox.stop_waiting(number);
         Ok(Answer::Queued { delivery: id, waits_for: "the requests before it".to_owned() })
+    }
+
+    /// Stores a request durably and does not wait for its end. Answers the delivery's id.
+    pub(super) async fn submit(&self, request: Requested) -> Result<String, Fault> {
+        let HandedIn { number, id, outcome: _ } = self.hand_in(request).await?;
+        self.shared.inbox.stop_waiting(number);
+        Ok(id)
+    }
+
+    async fn hand_in(&self, request: Requested) -> Result<HandedIn, Fault> {
+        let handle = self.clone();
+        to_its_end(async move {
+            let delivery = handle.accept(request).await?;
+            let (number, id) = (delivery.number, delivery.id.to_string());
+            let outcome = handle.shared.inbox.wait_for(number);
+            handle.shared.inbox.push(delivery);
+            Ok(HandedIn { number, id, outcome })
+        })
+        .await
     }
 
     async fn accept(&self, request: Requested) -> Result<Delivery, Fault> {
@@ -294,7 +323,7 @@ impl Handle {
         Ok(locked(&self.shared.holds).iter().cloned().map(HoldView::from).collect())
     }
 
-    /// Renders outdated releases with the present templates.
+    /// Renders outdated releases with the present templates; where the selection names a rate, later and one after the other.
     ///
     /// # Errors
     /// A release that was named is not deployed.
@@ -359,6 +388,13 @@ impl Handle {
     pub fn repository_path(&self) -> PathBuf {
         self.shared.settings.data_dir.join(super::start::REPOSITORY_DIR)
     }
+}
+
+/// Does something to its end in a task of its own: where a caller hangs up, nothing stays stored that the writer has not heard of.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Fault>> + Send + 'static,
+) -> Result<T, Fault> {
+    tokio::spawn(work).await.unwrap_or(Err(Fault::Internal))
 }
 
 fn inbox_full() -> Fault {

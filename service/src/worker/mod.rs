@@ -19,6 +19,7 @@ mod index;
 mod lock;
 mod metrics;
 pub mod offline;
+mod pace;
 mod policies;
 mod preview;
 mod queue;

@@ -1,6 +1,10 @@
 //! Rendering releases again with the present templates, on purpose, one commit each.
 
+use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::future::join_all;
 
 use super::apply::render;
 use super::handle::Handle;
@@ -10,12 +14,11 @@ use super::{Answer, Fault, FileState, RerenderSelection, Rerendered};
 use crate::event::{Guard, Requested};
 use crate::names::{PredictorName, ReleaseKey};
 use crate::release::Intent;
-use std::sync::Arc;
 
-/// How long one release may take; like any request.
+/// How long all of them may take; like any request. They share pushes, and what takes longer is carried out all the same.
 const WAIT: Duration = Duration::from_secs(10);
 
-/// Renders the selected releases again, or says what that would do.
+/// Renders the selected releases again, or says what that would do. At a rate they are only accepted, each as a delivery of its own.
 pub(super) async fn rerender(
     handle: &Handle,
     shared: &Arc<Shared>,
@@ -23,23 +26,26 @@ pub(super) async fn rerender(
     dry_run: bool,
     by: &str,
 ) -> Result<Vec<Rerendered>, Fault> {
-    let pause = selection.per_minute.filter(|_| !dry_run).map(|n| Duration::from_secs(60) / n.max(1));
-    let mut report = Vec::new();
-    for (key, entry) in selected(shared, &selection)? {
-        if let (Some(pause), false) = (pause, report.is_empty()) {
-            tokio::time::sleep(pause).await;
-        }
-        let restarts = {
-            let release = Arc::clone(&entry.release);
-            shared.blocking(move |shared| Ok(restarts(shared, &release))).await?
+    let releases = selected(shared, &selection)?;
+    let checked = shared
+        .blocking(move |shared| {
+            let check = |(key, entry): (ReleaseKey, Entry)| (key, restarts(shared, &entry.release));
+            Ok(releases.into_iter().map(check).collect::<Vec<_>>())
+        })
+        .await?;
+    let per_minute = selection.per_minute;
+    let lines = checked.into_iter().map(|(key, restarts)| async move {
+        let restarts = match restarts {
+            Err(refusal) => return line(&key, "refused", Vec::new(), Some(refusal.reason)),
+            Ok(restarts) if dry_run => return line(&key, "would-render", restarts, None),
+            Ok(restarts) => restarts,
         };
-        report.push(match restarts {
-            Err(refusal) => line(&key, "refused", Vec::new(), Some(refusal.reason)),
-            Ok(restarts) if dry_run => line(&key, "would-render", restarts, None),
-            Ok(restarts) => carry_out(handle, &key, restarts, by).await,
-        });
-    }
-    Ok(report)
+        match per_minute {
+            Some(rate) => submit(handle, &key, restarts, by, rate).await,
+            None => carry_out(handle, &key, restarts, by).await,
+        }
+    });
+    Ok(join_all(lines).await)
 }
 
 fn selected(shared: &Shared, selection: &RerenderSelection) -> Result<Vec<(ReleaseKey, Entry)>, Fault> {
@@ -76,23 +82,52 @@ fn restarts(shared: &Shared, release: &crate::release::Release) -> Result<Vec<Pr
 }
 
 async fn carry_out(handle: &Handle, key: &ReleaseKey, restarts: Vec<PredictorName>, by: &str) -> Rerendered {
-    let request = Requested {
-        key: key.clone(),
-        intent: Intent::Rerender,
-        guard: Guard::default(),
-        requested_by: Some(by.to_owned()),
-    };
-    match handle.request(request, WAIT).await {
+    match handle.request(request(key, by, None), WAIT).await {
         Ok(Answer::Done(done)) if done.changed => {
             Rerendered { commit: done.commit, ..line(key, "rendered", restarts, None) }
         }
         Ok(Answer::Done(done)) => line(key, "unchanged", Vec::new(), done.reason),
-        Ok(Answer::Queued { waits_for, .. }) => line(key, "queued", restarts, Some(waits_for)),
-        Err(Fault::Refused(refusal)) => line(key, "refused", Vec::new(), Some(refusal.reason)),
-        Err(other) => line(key, "refused", Vec::new(), Some(other.to_string())),
+        Ok(Answer::Queued { waits_for, delivery }) => {
+            Rerendered { delivery: Some(delivery), ..line(key, "queued", restarts, Some(waits_for)) }
+        }
+        Err(fault) => refused(key, &fault),
     }
 }
 
+/// Has a release rendered when its turn comes.
+async fn submit(
+    handle: &Handle,
+    key: &ReleaseKey,
+    restarts: Vec<PredictorName>,
+    by: &str,
+    rate: NonZeroU32,
+) -> Rerendered {
+    match handle.submit(request(key, by, Some(rate))).await {
+        Ok(delivery) => {
+            let waits_for = format!("its turn, of which there are {rate} a minute");
+            Rerendered { delivery: Some(delivery), ..line(key, "queued", restarts, Some(waits_for)) }
+        }
+        Err(fault) => refused(key, &fault),
+    }
+}
+
+fn request(key: &ReleaseKey, by: &str, per_minute: Option<NonZeroU32>) -> Requested {
+    Requested {
+        key: key.clone(),
+        intent: Intent::Rerender,
+        guard: Guard { per_minute, ..Guard::default() },
+        requested_by: Some(by.to_owned()),
+    }
+}
+
+fn refused(key: &ReleaseKey, fault: &Fault) -> Rerendered {
+    let reason = match fault {
+        Fault::Refused(refusal) => refusal.reason.clone(),
+        other => other.to_string(),
+    };
+    line(key, "refused", Vec::new(), Some(reason))
+}
+
 fn line(key: &ReleaseKey, outcome: &str, restarts: Vec<PredictorName>, reason: Option<String>) -> Rerendered {
-    Rerendered { release: key.to_string(), outcome: outcome.to_owned(), restarts, reason, commit: None }
+    Rerendered { release: key.to_string(), outcome: outcome.to_owned(), restarts, reason, commit: None, delivery: None }
 }

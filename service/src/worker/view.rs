@@ -1,5 +1,7 @@
 //! What the worker shows of its state: the bodies of the API's answers.
 
+use std::num::NonZeroU32;
+
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -301,8 +303,8 @@ pub struct RerenderSelection {
     pub environment: Option<EnvironmentName>,
     /// These; every outdated one where it is empty.
     pub names: Vec<ReleaseName>,
-    /// Waits this long between two releases.
-    pub per_minute: Option<u32>,
+    /// One after the other, at most so many a minute, instead of all at once.
+    pub per_minute: Option<NonZeroU32>,
 }
 
 /// What rendering again did to one release.
@@ -316,6 +318,8 @@ pub struct Rerendered {
     pub restarts: Vec<PredictorName>,
     pub reason: Option<String>,
     pub commit: Option<CommitId>,
+    /// The delivery that carries it out later, where it is `queued`.
+    pub delivery: Option<String>,
 }
 
 /// What a policy makes of a registry state.

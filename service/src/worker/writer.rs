@@ -146,11 +146,16 @@ async fn collect(shared: &Arc<Shared>, conveyor: &mut Conveyor) -> Option<Work> 
     // One whose time had come when it was given in again is here already.
     let is_new = |delivery: &Delivery| !work.deliveries.iter().any(|due| due.number == delivery.number);
     let taken_anew: Vec<Delivery> = taken.deliveries.into_iter().filter(is_new).collect();
-    work.deliveries.extend(taken_anew);
+    let count = taken_anew.len();
+    let at_once = conveyor.pace.keep_back(taken_anew);
+    // More may wait behind those that were kept back.
+    let kept_back = at_once.len() < count;
+    work.deliveries.extend(at_once);
+    work.deliveries.extend(conveyor.pace.take_due(now));
     work.look_at_repository = taken.pushed;
     work.ticks = conveyor.agenda.take_due(now, TURN_MAX);
-    let idle = work.deliveries.is_empty() && work.ticks.is_empty() && !work.look_at_repository && !taken.holds_changed;
-    (!idle).then_some(work)
+    let has_work = !work.deliveries.is_empty() || !work.ticks.is_empty() || work.look_at_repository;
+    (has_work || taken.holds_changed || kept_back).then_some(work)
 }
 
 /// Reads from the store what was not kept in memory.

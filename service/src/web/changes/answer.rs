@@ -160,7 +160,7 @@ impl ChangeQuery {
             return Err(Problem::invalid("force", "`force` and `adopt` exclude each other"));
         }
         let if_match = if_match(web, key, headers).await?;
-        Ok(Guard { force: self.force, adopt: self.adopt, if_match })
+        Ok(Guard { force: self.force, adopt: self.adopt, if_match, per_minute: None })
     }
 }
 

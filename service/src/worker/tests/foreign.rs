@@ -15,7 +15,7 @@ async fn with_fraud() -> World {
 }
 
 fn with_guard(requested: Requested, force: bool, adopt: bool) -> Requested {
-    Requested { guard: Guard { force, adopt, if_match: None }, ..requested }
+    Requested { guard: Guard { force, adopt, ..Guard::default() }, ..requested }
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! What takes its time: phases, holds, storms, requests that wait.
 
+use std::num::NonZeroU32;
+
 use super::*;
 
 fn queued(answer: Result<Answer, Fault>) -> (String, String) {
@@ -135,4 +137,63 @@ async fn a_request_does_not_push_two_phases_at_once() {
     let releases = world.log().len();
     let pushes = metrics.lines().find_map(|line| line.strip_prefix("kmlflow_push_total{outcome=\"pushed\"} ")).unwrap();
     assert_eq!(pushes.parse::<usize>().unwrap(), releases, "each phase in a push of its own");
+}
+
+/// A service with newer templates than its two releases.
+async fn with_outdated() -> World {
+    let mut world = World::immediate().await;
+    world.put("churn", single("7")).await;
+    world.put("fraud", single("7")).await;
+    world.kill();
+    let template = include_str!("../../../../templates/seldon/route.yaml.j2").to_owned() + "\n";
+    world.templates = Templates::with_overrides(BTreeMap::from([("route.yaml.j2".to_owned(), template)])).unwrap();
+    world.start().await;
+    world.run().await;
+    world
+}
+
+#[tokio::test]
+async fn at_a_rate_each_release_is_rendered_in_its_turn() {
+    let mut world = with_outdated().await;
+    let selection = crate::worker::RerenderSelection { per_minute: NonZeroU32::new(1), ..Default::default() };
+    let lines = world.handle().rerender(selection, false, "ada").await.unwrap();
+    assert_eq!(lines.iter().map(|line| line.outcome.as_str()).collect::<Vec<_>>(), ["queued", "queued"]);
+    world.run().await;
+    assert_eq!(world.actions(), ["create", "create", "render"], "the first goes at once");
+    world.clock.advance(Duration::from_secs(59));
+    world.run().await;
+    assert_eq!(world.log().len(), 3, "the second waits for its turn");
+    world.clock.advance(Duration::from_secs(1));
+    world.run().await;
+    assert_eq!(world.log().len(), 4);
+    for line in lines {
+        let delivery = world.handle().delivery(&line.delivery.unwrap()).await.unwrap();
+        assert_eq!(delivery.state, crate::event::DeliveryState::Applied);
+    }
+}
+
+#[tokio::test]
+async fn what_waits_for_its_turn_survives_a_restart() {
+    let mut world = with_outdated().await;
+    let selection = crate::worker::RerenderSelection { per_minute: NonZeroU32::new(1), ..Default::default() };
+    world.handle().rerender(selection, false, "ada").await.unwrap();
+    world.run().await;
+    world.kill();
+    world.start().await;
+    world.run().await;
+    assert_eq!(world.actions(), ["create", "create", "render", "render"]);
+}
+
+#[tokio::test]
+async fn without_a_rate_all_are_rendered_at_once() {
+    let mut world = with_outdated().await;
+    let handle = world.handle();
+    let asked = tokio::spawn(async move { handle.rerender(Default::default(), false, "ada").await });
+    while !asked.is_finished() {
+        world.run().await;
+        tokio::task::yield_now().await;
+    }
+    let lines = asked.await.unwrap().unwrap();
+    assert!(lines.iter().all(|line| line.outcome == "rendered" && line.commit.is_some()), "{lines:?}");
+    assert_eq!(world.log().len(), 4);
 }
