@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_yaml::Value;
 use similar::TextDiff;
 
-use super::apply::{self, Ground, Task, Write};
+use super::apply::{self, Ground, Hindrance, Task, Write};
 use super::turn::Turn;
 use crate::git::{GitError, Repository};
 use crate::names::{CommitId, ReleaseKey};
@@ -29,8 +29,8 @@ pub(super) fn drifted(
 }
 
 /// Takes over what was changed by hand: one commit, or none where nothing was.
-pub(super) fn adopt(turn: &mut Turn<'_>, task: &Task) -> Result<Result<Option<CommitId>, Refusal>, GitError> {
-    let Some(entry) = turn.entry(&task.key).filter(|entry| !entry.drifted.is_empty()) else { return Ok(Ok(None)) };
+pub(super) fn adopt(turn: &mut Turn<'_>, task: &Task) -> Result<Option<CommitId>, Hindrance> {
+    let Some(entry) = turn.entry(&task.key).filter(|entry| !entry.drifted.is_empty()) else { return Ok(None) };
     let mut release = Release::clone(&entry.release);
     let directory = task.key.directory();
     if let Some(text) = turn.read(&format!("{directory}/seldon.yaml"))? {
@@ -40,15 +40,12 @@ pub(super) fn adopt(turn: &mut Turn<'_>, task: &Task) -> Result<Result<Option<Co
         read_back_route(&mut release, &String::from_utf8_lossy(&text));
     }
     let templates = &turn.shared.settings.templates;
-    let manifests = match apply::render(turn.shared, &release) {
-        Ok(manifests) => manifests,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
+    let manifests = apply::render(turn.shared, &release)?;
     for (name, text) in &manifests.files {
         let there = turn.read(&format!("{directory}/{name}"))?.unwrap_or_default();
         let there = String::from_utf8_lossy(&there).into_owned();
         if there != *text {
-            return Ok(Err(not_reproduced(name, text, &there)));
+            return Err(not_reproduced(name, text, &there).into());
         }
     }
     render::finish(&mut release, &manifests, templates);
@@ -64,7 +61,7 @@ pub(super) fn adopt(turn: &mut Turn<'_>, task: &Task) -> Result<Result<Option<Co
         created: false,
         more: None,
     };
-    turn.commit(write, task).map(Ok)
+    Ok(turn.commit(write, task)?)
 }
 
 fn not_reproduced(name: &str, rendered: &str, there: &str) -> Refusal {

@@ -81,6 +81,21 @@ pub(super) trait Ground {
     }
 }
 
+/// Why something did not come about: a person must act, or the repository fails.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Hindrance {
+    #[error("{0}")]
+    Refused(Refusal),
+    #[error(transparent)]
+    Failed(#[from] GitError),
+}
+
+impl From<Refusal> for Hindrance {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 /// What a task comes to.
 #[derive(Debug)]
 pub(super) enum Proposal {
@@ -112,9 +127,10 @@ pub(super) fn propose(ground: &dyn Ground, task: &Task) -> Result<Proposal, GitE
     if let Some(refusal) = forbidden(ground, task, entry.as_ref()) {
         return Ok(Proposal::Refused(refusal));
     }
-    let situation = match situation(ground, task, entry.as_ref())? {
+    let situation = match situation(ground, task, entry.as_ref()) {
         Ok(situation) => situation,
-        Err(refusal) => return Ok(Proposal::Refused(refusal)),
+        Err(Hindrance::Refused(refusal)) => return Ok(Proposal::Refused(refusal)),
+        Err(Hindrance::Failed(error)) => return Err(error),
     };
     let force =
         task.guard.force && entry.as_ref().is_some_and(|entry| !entry.drifted.is_empty() || entry.invalid.is_some());
@@ -142,7 +158,7 @@ pub(super) fn guess(ground: &dyn Ground, requested: &Requested) -> Option<Releas
     let requested_by = requested_by.or_else(|| Some("somebody".to_owned()));
     let task = Task { key, intent, guard, requested_by, origin: None, delivery: None, id: new_id(), by_event: false };
     let entry = ground.entry(&task.key);
-    let situation = situation(ground, &task, entry.as_ref()).ok()?.ok()?;
+    let situation = situation(ground, &task, entry.as_ref()).ok()?;
     match plan::plan(&task.intent, &situation) {
         ReleasePlan::Create(change) | ReleasePlan::Update(change) if change.files == Files::Render => {
             Some(change.release)
@@ -185,32 +201,19 @@ fn forbidden(ground: &dyn Ground, task: &Task, entry: Option<&Entry>) -> Option<
 }
 
 /// Puts together what the plan is made from.
-pub(super) fn situation(
-    ground: &dyn Ground,
-    task: &Task,
-    entry: Option<&Entry>,
-) -> Result<Result<Situation, Refusal>, GitError> {
+pub(super) fn situation(ground: &dyn Ground, task: &Task, entry: Option<&Entry>) -> Result<Situation, Hindrance> {
     let shared = ground.shared();
-    let environment = match shared.environment(&task.key.environment) {
-        Ok(environment) => environment,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
+    let environment = shared.environment(&task.key.environment)?;
     let target = match entry {
         Some(entry) => entry.release.spec.target.clone(),
-        None => match plan::target(&task.key, &environment.target) {
-            Ok(target) => target,
-            Err(refusal) => return Ok(Err(refusal)),
-        },
+        None => plan::target(&task.key, &environment.target)?,
     };
     let policies = ground.policies();
     let wanted = if let Intent::Put(wanted) = &task.intent { Some(wanted.as_ref()) } else { None };
     let model = wanted.map(|wanted| &wanted.model).or_else(|| entry.map(|entry| &entry.release.spec.model));
     let defaults =
         model.and_then(|model| policies.policies.select(model)).map(|selection| selection.policy.spec.defaults.clone());
-    let default_images = match images(ground, wanted, defaults.as_ref()) {
-        Ok(images) => images,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
+    let default_images = images(ground, wanted, defaults.as_ref())?;
     let restores = match &task.intent {
         Intent::Rollback { to } => Some(to.clone()),
         _ => entry.and_then(|entry| entry.release.rollout.restores.clone()),
@@ -221,7 +224,7 @@ pub(super) fn situation(
     };
     let retracted = if entry.is_none() && wanted.is_some() { retracted(ground, &task.key)? } else { None };
     let base = defaults.and_then(|defaults| defaults.serving).unwrap_or_default();
-    Ok(Ok(Situation {
+    Ok(Situation {
         key: task.key.clone(),
         deployed: entry.map(Entry::deployed),
         restorable,
@@ -233,7 +236,7 @@ pub(super) fn situation(
         origin: origin(ground, task, entry, model),
         requested_by: task.requested_by.clone(),
         now: ground.now(),
-    }))
+    })
 }
 
 /// The images of versions for which the request names none: the version's tag before the policy's default.

@@ -293,12 +293,11 @@ impl Conveyor {
             };
         }
         drop(waits);
-        // A commit of a release may be what its parked delivery waited for.
-        for row in &harvest.rows {
-            if let Some(parked) = self.parked.get(&row.key)
-                && parked.verdict.commit.as_ref() != Some(&row.commit)
-            {
-                self.agenda.at(now, &row.key);
+        // A commit of a release may be what its parked delivery waited for, unless the delivery itself led to it.
+        let newest: HashMap<&ReleaseKey, &CommitId> = harvest.rows.iter().map(|row| (&row.key, &row.commit)).collect();
+        for (key, commit) in newest {
+            if self.parked.get(key).is_some_and(|parked| parked.verdict.commit.as_ref() != Some(commit)) {
+                self.agenda.at(now, key);
             }
         }
         for key in ticks.iter().filter(|key| shared.hold_of(&key.environment).is_some()) {

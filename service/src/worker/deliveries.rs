@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::adopt;
-use super::apply::{Ground, Task, new_id, retracted};
+use super::apply::{Ground, Hindrance, Task, new_id, retracted};
 use super::registry::{Asked, Present, asked, origin};
 use super::settlement::{Keep, Settled, Settlement};
 use super::turn::{Carried, Turn};
@@ -69,13 +69,14 @@ fn request(turn: &mut Turn<'_>, delivery: &Delivery, requested: &Requested) -> R
     };
     let mut adopted = None;
     if guard.adopt {
-        match adopt::adopt(turn, &task)? {
+        match adopt::adopt(turn, &task) {
             Ok(None) => {}
             Ok(Some(commit)) => {
                 adopted = Some(commit);
                 task.guard = Guard::default();
             }
-            Err(refusal) => return Ok((Settled::refused(Some(key.clone()), refusal), Keep::No)),
+            Err(Hindrance::Refused(refusal)) => return Ok((Settled::refused(Some(key.clone()), refusal), Keep::No)),
+            Err(Hindrance::Failed(error)) => return Err(error),
         }
     }
     let carried = turn.carry_out(&task)?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -11,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::read;
 use super::settlement::Settled;
-use super::shared::{Shared, not_deployed, read as locked, store_fault, write};
+use super::shared::{Shared, WorkerState, not_deployed, read as locked, store_fault, write};
 use super::{
     Accounts, Answer, ClusterDiff, DeliveryView, Done, EnvironmentView, Fault, HistoryEntry, HoldView, Page,
     PolicyVerdict, Preview, ReleaseFilter, ReleaseView, RerenderSelection, Rerendered, Subscription, TimelineEntry,
@@ -374,11 +375,18 @@ impl Handle {
         self.shared.metrics.settled(source, outcome, None);
     }
 
-    /// Whether the service can accept: the store answers and the repository opens.
+    /// Whether the service can accept and release: the worker runs, the store answers and takes what is released, the repository opens.
     ///
     /// # Errors
     /// One sentence that says what does not.
     pub async fn ready(&self) -> Result<(), String> {
+        let WorkerState { stopping: _, is_store_behind, has_ended } = &self.shared.state;
+        if has_ended.load(Ordering::Relaxed) {
+            return Err("the worker has ended and nothing is released; start the service again".to_owned());
+        }
+        if is_store_behind.load(Ordering::Relaxed) {
+            return Err("the store refuses what was released; check its disk and permissions".to_owned());
+        }
         self.shared.store.indexed_tip().await.map_err(|error| error.to_string())?;
         let tip = self.shared.blocking(|shared| shared.repository.tip().map_err(super::shared::git_fault)).await;
         tip.map(drop).map_err(|fault| fault.to_string())

@@ -10,12 +10,11 @@ use tokio::sync::{Notify, oneshot};
 use super::settlement::Settled;
 use crate::event::Delivery;
 
-/// The most deliveries kept in memory: some batches ahead of the writer, and few enough that even large ones are a few MiB.
-const QUEUE_MAX: usize = 4_096;
-
 /// The front of the inbox.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Inbox {
+    /// The most deliveries kept here.
+    queue_max: usize,
     state: Mutex<State>,
     wake: Notify,
 }
@@ -41,12 +40,17 @@ pub(super) struct Taken {
 }
 
 impl Inbox {
+    /// An empty one that keeps so many deliveries at most.
+    pub(super) fn new(queue_max: usize) -> Self {
+        Self { queue_max, state: Mutex::default(), wake: Notify::new() }
+    }
+
     /// Adds a delivery that the store has. Its body is dropped: the event says all that is needed.
     pub(super) fn push(&self, mut delivery: Delivery) {
         delivery.body = String::new();
         {
             let mut state = self.state();
-            if state.queue.len() >= QUEUE_MAX || !state.left_out.is_empty() {
+            if state.queue.len() >= self.queue_max || !state.left_out.is_empty() {
                 state.left_out.insert(delivery.number);
             } else {
                 state.queue.push_back(delivery);
@@ -117,7 +121,7 @@ impl Inbox {
         if !state.queue.is_empty() {
             return Vec::new();
         }
-        let numbers: Vec<i64> = state.left_out.iter().take(QUEUE_MAX).copied().collect();
+        let numbers: Vec<i64> = state.left_out.iter().take(self.queue_max).copied().collect();
         for number in &numbers {
             state.left_out.remove(number);
         }

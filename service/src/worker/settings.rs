@@ -35,3 +35,18 @@ pub struct EnvironmentSettings {
     /// The storm guard: releases that events may newly make in a minute.
     pub new_releases_per_minute: u32,
 }
+
+/// Bounds that nobody sets; tests make them small.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// The most deliveries kept in memory: some batches ahead of the writer, and few enough that even large ones are a few MiB.
+    pub(super) queued: usize,
+    /// How many commits one request may lead to where phases follow at once: a run from its start to its end has far fewer.
+    pub(super) following: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { queued: 4_096, following: 32 }
+    }
+}

@@ -1,14 +1,17 @@
 //! What the writer and the readers share: only the writer changes it, and only once Git and store have it.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use super::events::Ring;
 use super::index::{Entry, Index};
 use super::metrics::Metrics;
 use super::queue::Inbox;
+use super::settings::Limits;
 use super::{EnvironmentSettings, Fault, Settings};
 use crate::clock::Clock;
 use crate::git::{GitError, Repository};
@@ -21,6 +24,7 @@ use crate::store::{Hold, Store, StoreError};
 /// What the writer and the readers share.
 pub(super) struct Shared {
     pub(super) settings: Settings,
+    pub(super) limits: Limits,
     pub(super) clock: Clock,
     pub(super) store: Store,
     pub(super) repository: Repository,
@@ -36,8 +40,20 @@ pub(super) struct Shared {
     pub(super) many_pushes: tokio::sync::Notify,
     pub(super) ring: Ring,
     pub(super) metrics: Metrics,
+    pub(super) state: WorkerState,
     /// Holds the data directory until the last user is gone.
     pub(super) _lock: super::lock::DataDirLock,
+}
+
+/// How the worker is doing, for those who ask whether the service is ready.
+#[derive(Debug, Default)]
+pub(super) struct WorkerState {
+    /// It is to end.
+    pub(super) stopping: CancellationToken,
+    /// The store refuses what Git has already; nothing is released until it takes it.
+    pub(super) is_store_behind: AtomicBool,
+    /// It ended, as it was told to or by a mistake.
+    pub(super) has_ended: AtomicBool,
 }
 
 /// The policies in force, and what is wrong with those that are not.

@@ -6,7 +6,6 @@ use std::sync::{Arc, RwLock};
 
 use jiff::Timestamp;
 
-use super::Settings;
 use super::adopt::drifted;
 use super::conveyor::Conveyor;
 use super::events::Ring;
@@ -17,11 +16,12 @@ use super::lock::{DataDirLock, LockError};
 use super::metrics::Metrics;
 use super::policies;
 use super::queue::Inbox;
-use super::shared::Shared;
+use super::settings::{Limits, Settings};
+use super::shared::{Shared, WorkerState};
 use super::writer::Worker;
 use crate::clock::Clock;
 use crate::git::{Author, GitError, Repository};
-use crate::names::{CommitId, ReleaseKey, TreeId};
+use crate::names::{CommitId, PolicyName, ReleaseKey, TreeId};
 use crate::release::{Phase, RELEASE_FILE, Release};
 use crate::store::{Batch, IndexedCommit, Store, StoreError};
 
@@ -71,52 +71,25 @@ struct Loaded {
 /// # Errors
 /// The data directory is in use, or one of its parts cannot be opened.
 pub async fn open(settings: Settings, clock: Clock) -> Result<(Handle, Worker), OpenError> {
+    open_with(settings, clock, Limits::default()).await
+}
+
+/// Opens with bounds of the caller's choice.
+pub(super) async fn open_with(settings: Settings, clock: Clock, limits: Limits) -> Result<(Handle, Worker), OpenError> {
     let lock = DataDirLock::take(&settings.data_dir)?;
     let store = Store::open(&settings.store_url, &settings.data_dir).await?;
     let remembered = store.policies().await?;
-    let source = Source {
-        path: settings.data_dir.join(REPOSITORY_DIR),
-        seed: settings.seed.clone(),
-        author: settings.author.clone(),
-        now: clock.now(),
-        indexed: store.indexed_tip().await?,
-        newest: store.newest_commits().await?,
-        remembered: remembered.clone(),
-    };
-    let loaded = tokio::task::spawn_blocking(move || load(source)).await.map_err(|_| OpenError::Interrupted)??;
-    let Loaded { repository, mut index, policies, walked, known, tip, unreadable, is_anew } = loaded;
-    if is_anew {
-        store.forget_index().await?;
-    }
-    let ours = walked.done.clone();
-    store.commit(Batch { commits: walked.rows, indexed_tip: Some(tip.clone()), ..Batch::default() }).await?;
-    for found in unreadable {
-        if let Some((key, entry)) = last_good(&store, &repository, found).await? {
-            index.put(key, entry);
-        }
-    }
-    for (name, text) in &policies.good {
-        if !remembered.contains(&(name.clone(), text.clone())) {
-            store.remember_policy(name, text, clock.now()).await?;
-        }
-    }
-    let registry = store.registry().await?.into_iter().map(|state| (state.model.clone(), Arc::new(state))).collect();
-    let mut conveyor = Conveyor::new(known);
-    conveyor.done_before = ours;
-    conveyor.remembered = policies.good.clone();
-    conveyor
-        .remembered
-        .extend(remembered.into_iter().filter(|(name, _)| policies.good.iter().all(|(good, _)| good != name)));
     let now = clock.now();
-    for (key, entry) in index.iter() {
-        // Whatever is under way is looked at once; most that is settled has nothing to come.
-        if entry.release.rollout.phase != Phase::Settled || !is_at_rest(&entry.release) {
-            conveyor.agenda.at(now, key);
-        }
-    }
-    let inbox = Inbox::default();
+    let mut loaded = load_beside(&store, &settings, now, &remembered).await?;
+    tell_store(&store, &mut loaded, &remembered, now).await?;
+    let Loaded { repository, index, policies, walked, known, tip, unreadable: _, is_anew: _ } = loaded;
+    let registry = store.registry().await?.into_iter().map(|state| (state.model.clone(), Arc::new(state))).collect();
+    let is_behind = known != tip;
+    let mut conveyor = conveyor(known, &policies, remembered, &index, now);
+    conveyor.done_before = walked.done;
+    let inbox = Inbox::new(limits.queued);
     read_inbox(&store, &inbox, &mut conveyor, now).await?;
-    if conveyor.known != tip {
+    if is_behind {
         inbox.note_push();
     }
     let holds = store.holds().await?;
@@ -124,6 +97,7 @@ pub async fn open(settings: Settings, clock: Clock) -> Result<(Handle, Worker), 
         ring: Ring::new(clock.now_exact()),
         metrics: Metrics::new(),
         settings,
+        limits,
         clock,
         store,
         repository,
@@ -134,9 +108,76 @@ pub async fn open(settings: Settings, clock: Clock) -> Result<(Handle, Worker), 
         waits: RwLock::new(HashMap::new()),
         inbox,
         many_pushes: tokio::sync::Notify::new(),
+        state: WorkerState::default(),
         _lock: lock,
     });
     Ok((Handle::new(Arc::clone(&shared)), Worker::new(shared, conveyor)))
+}
+
+/// Reads the repository, and what the store says about it.
+async fn load_beside(
+    store: &Store,
+    settings: &Settings,
+    now: Timestamp,
+    remembered: &[(PolicyName, String)],
+) -> Result<Loaded, OpenError> {
+    let source = Source {
+        path: settings.data_dir.join(REPOSITORY_DIR),
+        seed: settings.seed.clone(),
+        author: settings.author.clone(),
+        now,
+        indexed: store.indexed_tip().await?,
+        newest: store.newest_commits().await?,
+        remembered: remembered.to_vec(),
+    };
+    let loaded = tokio::task::spawn_blocking(move || load(source)).await.map_err(|_| OpenError::Interrupted)??;
+    Ok(loaded)
+}
+
+/// Tells the store what it did not know about the repository, and takes from its history what the tip does not say.
+async fn tell_store(
+    store: &Store,
+    loaded: &mut Loaded,
+    remembered: &[(PolicyName, String)],
+    now: Timestamp,
+) -> Result<(), OpenError> {
+    if loaded.is_anew {
+        store.forget_index().await?;
+    }
+    let commits = std::mem::take(&mut loaded.walked.rows);
+    store.commit(Batch { commits, indexed_tip: Some(loaded.tip.clone()), ..Batch::default() }).await?;
+    for found in std::mem::take(&mut loaded.unreadable) {
+        if let Some((key, entry)) = last_good(store, &loaded.repository, found).await? {
+            loaded.index.put(key, entry);
+        }
+    }
+    for (name, text) in &loaded.policies.good {
+        if !remembered.contains(&(name.clone(), text.clone())) {
+            store.remember_policy(name, text, now).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What the writer knows at the start.
+fn conveyor(
+    known: CommitId,
+    policies: &policies::Read,
+    remembered: Vec<(PolicyName, String)>,
+    index: &Index,
+    now: Timestamp,
+) -> Conveyor {
+    let mut conveyor = Conveyor::new(known);
+    let is_older = |name: &PolicyName| policies.good.iter().all(|(good, _)| good != name);
+    conveyor.remembered = policies.good.clone();
+    conveyor.remembered.extend(remembered.into_iter().filter(|(name, _)| is_older(name)));
+    for (key, entry) in index.iter() {
+        // Whatever is under way is looked at once; most that is settled has nothing to come.
+        if entry.release.rollout.phase != Phase::Settled || !is_at_rest(&entry.release) {
+            conveyor.agenda.at(now, key);
+        }
+    }
+    conveyor
 }
 
 /// Whether a settled release has nothing to come by itself.
@@ -169,7 +210,7 @@ struct Source {
     now: Timestamp,
     indexed: Option<CommitId>,
     newest: Vec<IndexedCommit>,
-    remembered: Vec<(crate::names::PolicyName, String)>,
+    remembered: Vec<(PolicyName, String)>,
 }
 
 fn load(source: Source) -> Result<Loaded, GitError> {

@@ -10,6 +10,7 @@ use super::ahead::Ahead;
 use super::apply::{Ground, Proposal, Task, Write, propose, restorable};
 use super::index::{Entry, Index};
 use super::shared::{PolicySet, Shared, read};
+use crate::event::Guard;
 use crate::git::{Draft, GitError, Message};
 use crate::names::{CommitId, EnvironmentName, ModelName, ReleaseKey};
 use crate::registry::RegistryState;
@@ -17,9 +18,6 @@ use crate::release::{Intent, Observed, Period, Phase, Refusal, Release, Target};
 use crate::render::Manifests;
 use crate::rollout::{self, Decision};
 use crate::store::IndexedCommit;
-
-/// How many commits one request may lead to where phases follow at once: a run from its start to its end has far fewer.
-const FOLLOWING_MAX: usize = 32;
 
 /// One turn of the conveyor.
 pub(super) struct Turn<'r> {
@@ -63,6 +61,26 @@ pub(super) enum Carried {
     },
     /// Too many new releases in a minute.
     Storm,
+}
+
+/// What of a task is done.
+#[derive(Default)]
+struct SoFar {
+    /// The last commit.
+    commit: Option<CommitId>,
+    created: bool,
+}
+
+impl SoFar {
+    /// The end: there is nothing more to do, for this reason where nothing was done at all.
+    fn or_unchanged(self, reason: String) -> Carried {
+        let Self { commit, created } = self;
+        commit.map_or(Carried::Unchanged(reason), |commit| Carried::Changed { commit, created })
+    }
+
+    fn and_waits(self, reason: String) -> Carried {
+        Carried::Waits { reason, commit: self.commit }
+    }
 }
 
 /// What a finished turn leaves behind.
@@ -164,56 +182,49 @@ impl<'r> Turn<'r> {
     /// Carries a task out as far as it goes now.
     pub(super) fn carry_out(&mut self, task: &Task) -> Result<Carried, GitError> {
         let immediate = self.immediate(&task.key);
-        let mut last = None;
-        let mut created = false;
         let mut task = task.clone();
-        for _ in 0..FOLLOWING_MAX {
-            match propose(self, &task)? {
-                Proposal::Write(write) => {
-                    if self.is_storm(&task, &write) {
-                        return Ok(Carried::Storm);
-                    }
-                    if !immediate && self.would_skip(&task.key, &write) {
-                        return Ok(Carried::NextTurn { commit: last });
-                    }
-                    created |= write.created;
-                    let more = write.more.clone();
-                    let Some(commit) = self.commit(*write, &task)? else {
-                        return Ok(last.map_or_else(
-                            || unchanged("it is already so"),
-                            |commit| Carried::Changed { commit, created },
-                        ));
-                    };
-                    last = Some(if immediate { self.follow(&task)?.unwrap_or(commit) } else { commit });
-                    // What a guard asked for is so from here on.
-                    task.guard = crate::event::Guard::default();
-                    match more {
-                        None => break,
-                        Some(reason) if !immediate => return Ok(Carried::Waits { reason, commit: last }),
-                        Some(_) => {}
-                    }
-                }
-                Proposal::Nothing(reason) => {
-                    return Ok(
-                        last.map_or_else(|| Carried::Unchanged(reason), |commit| Carried::Changed { commit, created })
-                    );
-                }
-                Proposal::Wait(reason) => return Ok(Carried::Waits { reason, commit: last }),
+        let mut done = SoFar::default();
+        for _ in 0..self.shared.limits.following {
+            let write = match propose(self, &task)? {
+                Proposal::Write(write) => write,
+                Proposal::Nothing(reason) => return Ok(done.or_unchanged(reason)),
+                Proposal::Wait(reason) => return Ok(done.and_waits(reason)),
                 Proposal::Refused(refusal) => return Ok(Carried::Refused(refusal)),
+            };
+            if self.is_storm(&task, &write) {
+                return Ok(Carried::Storm);
+            }
+            if !immediate && self.would_skip(&task.key, &write) {
+                return Ok(Carried::NextTurn { commit: done.commit });
+            }
+            done.created |= write.created;
+            let more = write.more.clone();
+            let Some(commit) = self.commit(*write, &task)? else { return Ok(done.or_unchanged(already_so())) };
+            done.commit = Some(commit);
+            if immediate && !self.follow(&task, &mut done)? {
+                break;
+            }
+            // What a guard asked for is so from here on.
+            task.guard = Guard::default();
+            match more {
+                None => return Ok(done.or_unchanged(already_so())),
+                Some(reason) if !immediate => return Ok(done.and_waits(reason)),
+                Some(_) => {}
             }
         }
-        Ok(last.map_or_else(|| unchanged("it is already so"), |commit| Carried::Changed { commit, created }))
+        let most = self.shared.limits.following;
+        tracing::warn!(release.key = %task.key, "A request for `{}` led to {most} commits and is not at its end; it waits", task.key);
+        Ok(done.and_waits(format!("what follows the {most} commits of one turn")))
     }
 
-    /// Does what comes next by itself, as long as something does. Answers the last commit.
-    pub(super) fn follow(&mut self, cause: &Task) -> Result<Option<CommitId>, GitError> {
-        let mut last = None;
-        for _ in 0..FOLLOWING_MAX {
-            let Some(Decision::Go(intent)) = self.decide(&cause.key)? else { break };
-            let Some(commit) = self.step(cause, intent)? else { break };
-            last = Some(commit);
+    /// Does what comes next by itself, as long as something does. Answers whether it came to the end of that.
+    fn follow(&mut self, cause: &Task, done: &mut SoFar) -> Result<bool, GitError> {
+        for _ in 0..self.shared.limits.following {
+            let Some(Decision::Go(intent)) = self.decide(&cause.key)? else { return Ok(true) };
+            let Some(commit) = self.step(cause, intent)? else { return Ok(true) };
+            done.commit = Some(commit);
         }
-        Ok(last)
+        Ok(!matches!(self.decide(&cause.key)?, Some(Decision::Go(_))))
     }
 
     /// What comes next by itself for a release; nothing where it is not there, or a person's change of its files comes first.
@@ -233,8 +244,7 @@ impl<'r> Turn<'r> {
 
     /// Commits one automatic step; none where it comes to nothing.
     pub(super) fn step(&mut self, cause: &Task, intent: Intent) -> Result<Option<CommitId>, GitError> {
-        let task =
-            Task { intent, guard: crate::event::Guard::default(), origin: None, requested_by: None, ..cause.clone() };
+        let task = Task { intent, guard: Guard::default(), origin: None, requested_by: None, ..cause.clone() };
         match propose(self, &task)? {
             Proposal::Write(write) => {
                 self.shared.metrics.decided(write.action);
@@ -358,6 +368,6 @@ impl<'r> Turn<'r> {
     }
 }
 
-fn unchanged(reason: &str) -> Carried {
-    Carried::Unchanged(reason.to_owned())
+fn already_so() -> String {
+    "it is already so".to_owned()
 }

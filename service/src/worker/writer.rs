@@ -1,16 +1,16 @@
 //! The loop around the conveyor: waits for work, has a turn done, tells the store, answers those who wait.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::conveyor::{Conveyor, Done, TURN_MAX, Work, show};
 use super::housekeeping::{PUSHES_PER_LOOK, keep_house};
 use super::settlement::{Keep, Settled, Settlement};
-use super::shared::Shared;
+use super::shared::{Shared, WorkerState};
 use crate::command::Git;
 use crate::event::{Delivery, DeliveryState};
 use crate::git::GitError;
@@ -57,32 +57,39 @@ impl Worker {
     }
 
     /// Has the repository packed by this Git now and then.
-    pub fn with_git(self, git: Git) -> Self {
-        Self { git: Some(git), ..self }
+    pub fn with_git(mut self, git: Git) -> Self {
+        self.git = Some(git);
+        self
     }
 
     /// Carries out what waits, until `stop` is there; then ends what it is at.
     pub async fn run(mut self, stop: impl Future<Output = ()> + Send) {
         let house = tokio::spawn(keep_house(Arc::clone(&self.shared), self.git.take()));
-        self.work(stop).await;
+        let stopping = self.shared.state.stopping.clone();
+        {
+            let mut working = std::pin::pin!(self.work());
+            tokio::select! {
+                () = &mut working => {}
+                () = stop => {
+                    stopping.cancel();
+                    working.await;
+                }
+            }
+        }
         house.abort();
     }
 
-    async fn work(&mut self, stop: impl Future<Output = ()> + Send) {
-        let mut stop = std::pin::pin!(stop);
-        loop {
+    async fn work(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        while !shared.state.stopping.is_cancelled() {
             match self.step().await {
                 Err(Lost) => return,
-                Ok(Step::Turn) => {
-                    if stop.as_mut().now_or_never().is_some() {
-                        return;
-                    }
-                }
+                Ok(Step::Turn) => {}
                 Ok(Step::Idle(next)) => tokio::select! {
                     biased;
-                    () = &mut stop => return,
-                    () = self.shared.inbox.changed() => {}
-                    () = until(&self.shared, next) => {}
+                    () = shared.state.stopping.cancelled() => return,
+                    () = shared.inbox.changed() => {}
+                    () = until(&shared, next) => {}
                 },
             }
         }
@@ -106,6 +113,13 @@ impl Worker {
             self.shared.many_pushes.notify_one();
         }
         Ok(Step::Turn)
+    }
+}
+
+impl Drop for Worker {
+    /// However it ends, nothing is released any more.
+    fn drop(&mut self) {
+        self.shared.state.has_ended.store(true, Ordering::Relaxed);
     }
 }
 
@@ -232,23 +246,25 @@ async fn finish(shared: &Shared, conveyor: &mut Conveyor, mut done: Done, ticks:
     }
 }
 
-/// Stores a batch, however long it takes: Git has it already, and the next turn must not begin before the store knows.
+/// Stores a batch, however long it takes: Git has it already, and the next turn must not begin before the store knows. Where the worker
+/// is to end meanwhile, the next start reads in Git what the store does not know.
 async fn store(shared: &Shared, batch: Batch) {
     if batch == Batch::default() {
         return;
     }
-    loop {
-        match shared.store.commit(batch.clone()).await {
-            Ok(()) | Err(crate::store::StoreError::Closed) => return,
-            Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "The store did not take a batch: {error}; it is tried again"
-                );
-                tokio::time::sleep(STORE_RETRY).await;
-            }
+    let WorkerState { stopping, is_store_behind, .. } = &shared.state;
+    while let Err(error) = shared.store.commit(batch.clone()).await {
+        is_store_behind.store(true, Ordering::Relaxed);
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "The store did not take a batch: {error}; it is tried again"
+        );
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = tokio::time::sleep(STORE_RETRY) => {}
         }
     }
+    is_store_behind.store(false, Ordering::Relaxed);
 }
 
 async fn remember(shared: &Shared, read: super::policies::Read, now: Timestamp) {

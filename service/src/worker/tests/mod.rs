@@ -1,5 +1,6 @@
 //! The conveyor from the outside: deliveries and requests go in, commits of a real repository come out.
 
+mod bounds;
 mod crash;
 mod foreign;
 mod policy;
@@ -14,6 +15,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::settings::Limits;
+use super::start::open_with;
 use super::{
     Answer, DeliveryView, Done, EnvironmentSettings, Fault, Handle, Received, ReleaseView, Settings, Worker, open,
 };
@@ -35,6 +38,7 @@ struct World {
     delay: Period,
     per_minute: u32,
     templates: Templates,
+    limits: Limits,
     parts: Option<(Handle, Worker)>,
     events: u32,
 }
@@ -67,6 +71,7 @@ impl World {
             delay,
             per_minute,
             templates: Templates::built_in(),
+            limits: Limits::default(),
             parts: None,
             events: 0,
         };
@@ -102,7 +107,7 @@ impl World {
     /// Starts the service, or starts it again.
     async fn start(&mut self) {
         self.parts = None;
-        self.parts = Some(open(self.settings(), self.clock.clone()).await.unwrap());
+        self.parts = Some(open_with(self.settings(), self.clock.clone(), self.limits).await.unwrap());
     }
 
     /// Ends the service as a power cut would: nothing that is under way is ended.

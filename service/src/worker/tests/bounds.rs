@@ -1,0 +1,92 @@
+//! Bounds that are reached, and a store that stays behind.
+
+use tokio::sync::oneshot;
+
+use super::*;
+
+async fn with_limits(limits: impl Fn(&mut Limits)) -> World {
+    let mut world = World::immediate().await;
+    world.kill();
+    limits(&mut world.limits);
+    world.start().await;
+    world
+}
+
+/// Runs a statement on the store as somebody with `sqlite3` would.
+async fn sql(world: &World, statement: &'static str) {
+    use sqlx::{ConnectOptions as _, Connection as _};
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(world.dir.path().join("kmlflow.db"));
+    let mut db = options.connect().await.unwrap();
+    sqlx::query(statement).execute(&mut db).await.unwrap();
+    db.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_does_not_fit_into_memory_is_read_from_the_store_in_its_order() {
+    let mut world = with_limits(|limits| limits.queued = 2).await;
+    for n in 1..=7 {
+        let at = world.clock.now_exact();
+        world.deliver(&format!("event-{n}"), &format!("model-{n}"), alias("champion", "1"), at).await;
+    }
+    world.run().await;
+    let done: Vec<String> = world.log().iter().filter_map(|entry| trailer(entry, "Delivery-Id")).collect();
+    assert_eq!(done, (1..=7).map(|n| format!("event-{n}")).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_did_not_fit_into_memory_survives_a_restart() {
+    let mut world = with_limits(|limits| limits.queued = 2).await;
+    for n in 1..=5 {
+        let at = world.clock.now_exact();
+        world.deliver(&format!("event-{n}"), &format!("model-{n}"), alias("champion", "1"), at).await;
+    }
+    world.kill();
+    world.start().await;
+    world.run().await;
+    assert_eq!(world.log().len(), 5);
+}
+
+#[tokio::test]
+async fn a_request_that_leads_to_too_many_commits_waits_and_goes_on_in_another_turn() {
+    let mut world = with_limits(|limits| limits.following = 1).await;
+    world.put("fraud", single("7")).await;
+    world.put("fraud", canary("8")).await;
+    let promote = world.absolute("fraud", Act::Promote { variant: None }).await.unwrap();
+    let (delivery, waits_for) = match world.ask(promote).await {
+        Ok(Answer::Queued { delivery, waits_for }) => (delivery, waits_for),
+        other => panic!("not queued: {other:?}"),
+    };
+    assert!(waits_for.contains("of one turn"), "{waits_for}");
+    world.run().await;
+    assert_eq!(world.state("fraud").await, "single settled live=8");
+    let delivery = world.handle().delivery(&delivery).await.unwrap();
+    assert_eq!(delivery.state, crate::event::DeliveryState::Applied);
+}
+
+#[tokio::test]
+async fn while_the_store_stays_behind_the_service_is_not_ready_and_still_ends_when_told_to() {
+    let mut world = World::immediate().await;
+    assert_eq!(world.handle().ready().await, Ok(()));
+    sql(&world, "CREATE TRIGGER broken BEFORE UPDATE ON deliveries BEGIN SELECT RAISE(ABORT, 'broken'); END").await;
+    let (handle, worker) = world.parts.take().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = tokio::spawn(worker.run(async move { drop(stopped.await) }));
+    let asking = handle.clone();
+    let asked = tokio::spawn(async move { asking.request(put("fraud", single("7")), Duration::from_secs(60)).await });
+    while handle.ready().await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(handle.ready().await.unwrap_err().contains("store refuses"));
+    stop.send(()).unwrap();
+    running.await.unwrap();
+    assert!(handle.ready().await.unwrap_err().contains("worker has ended"));
+    assert!(matches!(asked.await.unwrap(), Ok(Answer::Done(_))), "Git has it");
+    drop(handle);
+    sql(&world, "DROP TRIGGER broken").await;
+    world.start().await;
+    world.run().await;
+    assert_eq!(world.log().len(), 1, "the next start finds in Git what the store does not know");
+    let filter =
+        crate::worker::DeliveryFilter { state: Some(crate::event::DeliveryState::Accepted), ..Default::default() };
+    assert!(world.handle().deliveries(filter).await.unwrap().items.is_empty());
+}
