@@ -185,6 +185,13 @@ impl Token {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
     }
 
+    /// Whether the token is good for this role at a place whatever model is there; for what is left of a release that is gone.
+    pub fn allows_any_model(&self, role: TokenRole, key: &ReleaseKey) -> bool {
+        let covers =
+            |scope: &Scope| scope.model == "*" && scope.covers(Some(&key.environment), Some(&key.namespace), None);
+        self.role >= role && (self.scopes.is_empty() || self.scopes.iter().any(covers))
+    }
+
     /// Whether it allows what a role allows, for a release and its model; without a model (not known yet) only the place counts.
     pub fn allows(&self, role: TokenRole, key: &ReleaseKey, model: Option<&ModelName>) -> bool {
         let covers = |scope: &Scope| scope.covers(Some(&key.environment), Some(&key.namespace), model);

@@ -245,9 +245,11 @@ fn the_flag_for_the_address_wins() {
 
 #[test]
 fn the_local_service_is_found_and_its_token_goes_to_nobody_else() {
-    let scene = Scene::new("")
-        .secret(ADMIN_TOKEN_FILE, "kml_local\n", 0o600)
-        .secret(ADDRESS_FILE, "http://127.0.0.1:4321\n", 0o600);
+    let scene = Scene::new("").secret(ADMIN_TOKEN_FILE, "kml_local\n", 0o600).secret(
+        ADDRESS_FILE,
+        "http://127.0.0.1:4321\n",
+        0o600,
+    );
     let here = scene.dir.path().display().to_string();
     let scene = scene.var("KMLFLOW__DATA_DIR", &here);
     let find = |url: Option<&str>| ClientSettings::find(url, None, &scene.environment).unwrap();

@@ -52,6 +52,18 @@ impl Caller {
         self.0.allows(TokenRole::Viewer, key, model)
     }
 
+    /// Whether the token may read about what happened to a release: by its model while it is there, and once it is gone only if the token
+    /// is good for every model of its place.
+    pub(crate) async fn sees_release(&self, web: &Web, key: &ReleaseKey) -> bool {
+        if !self.is_scoped() {
+            return true;
+        }
+        match web.handle().release(key).await {
+            Ok(view) => self.sees(key, Some(&view.release.spec.model)),
+            Err(_) => self.0.allows_any_model(TokenRole::Viewer, key),
+        }
+    }
+
     /// Whether the token is restricted to some releases.
     pub(crate) fn is_scoped(&self) -> bool {
         !self.0.is_unscoped()

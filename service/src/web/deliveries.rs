@@ -50,7 +50,13 @@ async fn list(
 /// One page of the deliveries that a caller may see.
 pub(super) async fn visible(web: &Web, caller: &Caller, filter: DeliveryFilter) -> Answer<Page<DeliveryView>> {
     let mut page = web.handle().deliveries(filter).await?;
-    page.items.retain(|view| sees(caller, view));
+    let mut items = Vec::with_capacity(page.items.len());
+    for view in page.items {
+        if sees(web, caller, &view).await {
+            items.push(view);
+        }
+    }
+    page.items = items;
     Ok(page)
 }
 
@@ -75,11 +81,19 @@ async fn redeliver(
 
 async fn read(web: &Web, caller: &Caller, id: &str) -> Answer<DeliveryView> {
     let view = web.handle().delivery(id).await?;
-    if sees(caller, &view) { Ok(view) } else { Err(Problem::forbidden("the token is not good for this delivery")) }
+    if sees(web, caller, &view).await {
+        Ok(view)
+    } else {
+        Err(Problem::forbidden("the token is not good for this delivery"))
+    }
 }
 
 /// Whether a caller may see a delivery; one that led to no release only concerns who may see all of them.
-fn sees(caller: &Caller, view: &DeliveryView) -> bool {
+async fn sees(web: &Web, caller: &Caller, view: &DeliveryView) -> bool {
     let key = view.release.as_deref().and_then(|key| ReleaseKey::parse(key).ok());
-    !caller.is_scoped() || key.is_some_and(|key| caller.sees(&key, None))
+    match key {
+        _ if !caller.is_scoped() => true,
+        Some(key) => caller.sees_release(web, &key).await,
+        None => false,
+    }
 }

@@ -8,7 +8,6 @@ use axum::http::HeaderMap;
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use futures_util::Stream;
-use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -35,18 +34,14 @@ async fn stream(
     headers: HeaderMap,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
-    let notices = visible(web.handle().subscribe(last), caller, web.0.stop.clone());
+    let notices = visible(web.clone(), web.handle().subscribe(last), caller);
     Sse::new(notices).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("still there"))
 }
 
-fn visible(
-    mut subscription: Subscription,
-    caller: Caller,
-    stop: CancellationToken,
-) -> impl Stream<Item = Result<Event, Infallible>> {
+fn visible(web: Web, mut subscription: Subscription, caller: Caller) -> impl Stream<Item = Result<Event, Infallible>> {
     async_stream::stream! {
-        while let Some(Some(notice)) = stop.run_until_cancelled(subscription.next()).await {
-            if sees(&caller, &notice) {
+        while let Some(Some(notice)) = web.0.stop.run_until_cancelled(subscription.next()).await {
+            if sees(&web, &caller, &notice).await {
                 yield Ok(Event::default().id(notice.id.to_string()).event(notice.kind).data(notice.data.to_string()));
             }
         }
@@ -54,8 +49,12 @@ fn visible(
 }
 
 /// Whether a caller may see a notice; one that names no release concerns only who may see all of them.
-fn sees(caller: &Caller, notice: &Notice) -> bool {
+async fn sees(web: &Web, caller: &Caller, notice: &Notice) -> bool {
     let text = |pointer: &str| notice.data.pointer(pointer).and_then(serde_json::Value::as_str);
     let key = text("/release").or_else(|| text("/key")).and_then(|key| ReleaseKey::parse(key).ok());
-    notice.kind == "reset" || !caller.is_scoped() || key.is_some_and(|key| caller.sees(&key, None))
+    match key {
+        _ if notice.kind == "reset" || !caller.is_scoped() => true,
+        Some(key) => caller.sees_release(web, &key).await,
+        None => false,
+    }
 }

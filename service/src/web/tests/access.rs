@@ -62,6 +62,14 @@ async fn a_scope_filters_lists_and_refuses_the_rest() {
     service.ask_as(&scoped, "POST", "/api/v1/rerender", Some(json!({"all": true}))).await.problem(403);
     let seen = service.ask_as(&scoped, "GET", "/api/v1/releases", None).await.json();
     assert_eq!(seen["items"].as_array().unwrap().len(), 1, "{seen}");
+    let deliveries = service.ask_as(&scoped, "GET", "/api/v1/deliveries", None).await;
+    assert!(!deliveries.text.contains("credit") && deliveries.text.contains("fraud"), "{}", deliveries.text);
+    // What is left of a release that is gone is for who may see every model of its place.
+    service.ask("DELETE", credit, None).await;
+    service.ask_as(&scoped, "GET", &format!("{credit}/history"), None).await.problem(403);
+    service.ask_as(&scoped, "GET", &format!("{credit}/events"), None).await.problem(403);
+    let every_model = service.token(TokenRole::Viewer, &["production/models/*"]).await;
+    assert_eq!(service.ask_as(&every_model, "GET", &format!("{credit}/history"), None).await.status.as_u16(), 200);
     let scoped_admin = service.token(TokenRole::Admin, &["production/models/*"]).await;
     let wanted = json!({"role": "admin"});
     service.ask_as(&scoped_admin, "POST", "/api/v1/tokens", Some(wanted)).await.problem(403);

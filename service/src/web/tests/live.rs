@@ -48,9 +48,10 @@ async fn who_missed_too_much_is_told_so() {
 #[tokio::test]
 async fn a_scope_hides_what_happens_elsewhere() {
     let service = Service::start().await;
-    let scoped = service.token(TokenRole::Viewer, &["production/mine/*"]).await;
+    let scoped = service.token(TokenRole::Viewer, &["production/mine/se*"]).await;
     let mut stream = open(&service, &scoped, None).await;
     service.released(FRAUD, "fraud", "7").await;
+    service.released("/api/v1/releases/production/mine/other", "hidden", "1").await;
     service.released("/api/v1/releases/production/mine/seen", "seen", "1").await;
     let text = String::from_utf8(stream.next().await.unwrap().unwrap().to_vec()).unwrap();
     assert!(text.contains("production/mine/seen"), "{text}");
