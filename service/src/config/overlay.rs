@@ -122,7 +122,10 @@ pub(super) fn lay_over(settings: &mut Value, layer: &Value, at: &str, from: Laye
         return if layer.is_null() {
             Ok(())
         } else {
-            Err(ConfigError::new(format!("`{at}` must be a mapping of keys"), "`kmlflow serve --defaults` prints every key with its default"))
+            Err(ConfigError::new(
+                format!("`{at}` must be a mapping of keys"),
+                "`kmlflow serve --defaults` prints every key with its default",
+            ))
         };
     };
     for (key, value) in layer {
