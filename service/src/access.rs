@@ -97,6 +97,11 @@ impl Scope {
         (plain && glob(model).is_some()).then(|| Self { environment, namespace, model: model.to_owned() })
     }
 
+    /// The one environment it is good for; none where it is good for any.
+    pub fn environment(&self) -> Option<&EnvironmentName> {
+        self.environment.as_ref()
+    }
+
     /// Whether something lies inside. What is not given counts as inside: a list is asked for without a model.
     pub fn covers(
         &self,

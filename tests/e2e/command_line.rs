@@ -61,6 +61,12 @@ fn the_exit_code_says_what_kind_of_answer_it_was() {
     let table = [
         ("list --nonsense", 2),
         ("get nobody -n models", 4),
+        ("list -e staging", 4),
+        ("list --status foo", 2),
+        ("list --limit 0", 2),
+        ("watch nobody", 4),
+        ("watch -e staging", 4),
+        ("token create --role viewer --scope staging/models/*", 4),
         ("release fraud --model fraud --version 8 --strategy canary -n models --image registry.example/fraud:8", 5),
         (
             "release fraud --model fraud --version 8 --strategy canary --steps 25,5 -n models --image registry.example/fraud:8",

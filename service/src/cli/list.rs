@@ -30,7 +30,7 @@ pub(super) struct ListArgs {
     /// Only in this phase: entering, running, leaving or settled.
     #[arg(long, value_name = "PHASE")]
     phase: Option<String>,
-    /// Only with this status: live, syncing, degraded, stalled or unknown.
+    /// Only with this status: live, syncing, degraded, stalled, retracting, unknown, outdated, drifted or invalid.
     #[arg(long, value_name = "STATUS")]
     status: Option<String>,
     /// Only with this in the name of the release or model.

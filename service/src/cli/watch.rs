@@ -6,12 +6,14 @@ use clap::Args;
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::client::Call;
 use super::error::{CliError, Exit};
 use super::output::{Format, Output};
 use super::table::{Tone, plain};
-use super::views::{commit, key, text};
+use super::views::{commit, items, key, text};
 use super::{Context, asked_to_stop, usage};
 use crate::names::{EnvironmentName, Namespace, ReleaseName};
 
@@ -50,6 +52,7 @@ pub(super) struct Happening {
 /// Watches until it is asked to stop.
 pub(super) async fn run(args: WatchArgs, ctx: &Context) -> Result<Exit, CliError> {
     let output = ctx.output;
+    check(&args, ctx).await?;
     output.progress("watching; Ctrl-C ends it");
     let each = |happening: &Happening| if concerns(&args, happening) { print(happening, &output) } else { Ok(()) };
     tokio::select! {
@@ -88,6 +91,29 @@ pub(super) async fn follow(
             Err(_) => failures += 1,
         }
         tokio::time::sleep(RECONNECT_AFTER).await;
+    }
+}
+
+/// Refuses to watch what is not there: nothing would ever show.
+async fn check(args: &WatchArgs, ctx: &Context) -> Result<(), CliError> {
+    let WatchArgs { name, namespace, environment } = args;
+    let mut cursor = String::new();
+    loop {
+        let call = Call::new(Method::GET, &["releases"])
+            .query("environment", environment.as_ref())
+            .query("namespace", namespace.as_ref())
+            .query("q", name.as_ref())
+            .query("cursor", Some(&cursor).filter(|cursor| !cursor.is_empty()));
+        let page = ctx.client.call(call).await?.body;
+        let Some(name) = name else { return Ok(()) };
+        if items(&page).iter().any(|release| text(release, "/metadata/name") == name.as_str()) {
+            return Ok(());
+        }
+        cursor = text(&page, "/next");
+        if cursor.is_empty() {
+            return Err(CliError::new(Exit::NotFound, format!("there is no release called `{name}` to watch"))
+                .hint("`kmlflow list` shows what there is; `kmlflow watch` without a name shows everything"));
+        }
     }
 }
 

@@ -13,8 +13,9 @@ use utoipa_axum::routes;
 
 use super::Web;
 use super::auth::{Admin, Caller};
-use super::body::{InPath, InQuery, Json as JsonBody};
+use super::body::{InPath, InQuery, Json as JsonBody, check_limit};
 use super::error::{Answer, Problem, RefusedTo};
+use super::hold::check_environment;
 use super::releases::List;
 use crate::access::{Scope, Token, TokenRole};
 use crate::worker::{AuditEntry, Audited, Page, WantedToken};
@@ -84,6 +85,9 @@ async fn create(
 ) -> Answer<(StatusCode, Json<CreatedToken>)> {
     let now = web.clock().now();
     let wanted = request.wanted(now)?;
+    for scope in &wanted.scopes {
+        check_environment(&web, scope.environment())?;
+    }
     let (details, clear) = web.accounts().create_token(wanted).await?;
     audited(&web, &caller, "token create", format!("token {} with the role {}", details.id, details.role)).await?;
     Ok((StatusCode::CREATED, Json(CreatedToken { token: clear.reveal().to_owned(), details })))
@@ -109,7 +113,8 @@ async fn audit(
     Admin(_caller): Admin,
     InQuery(query): InQuery<AuditQuery>,
 ) -> Answer<Json<Page<Audited>>> {
-    let limit = query.limit.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
+    check_limit(query.limit)?;
+    let limit = query.limit.unwrap_or(PAGE_MAX);
     let items = web.accounts().audit(query.cursor, limit).await?;
     let is_full = u32::try_from(items.len()).is_ok_and(|len| len == limit);
     let next = items.last().filter(|_| is_full).map(|last| last.number.to_string());

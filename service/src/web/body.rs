@@ -10,6 +10,7 @@ use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 
 use super::error::{Answer, Problem};
+use super::words::{Said, said};
 use crate::release::Violation;
 
 /// The longest body in bytes: MLflow and GitHub send a few kilobytes; a release with every setting has some tens.
@@ -17,6 +18,9 @@ pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// How long a body may take to arrive: 1 MiB at 100 KiB/s, which any link in use has.
 pub(crate) const BODY_SECONDS_MAX: u64 = 10;
+
+/// The most entries of a page, as everywhere in the API.
+const PAGE_MAX: u32 = 100;
 
 /// How much of a body that is too long is still taken in, in bytes: a client that is cut off while it sends never reads the answer.
 const DISCARDED_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -125,13 +129,18 @@ fn of_json(error: serde_json::Error, field: &str) -> Problem {
     }
     let shape = ["unknown field", "missing field", "duplicate field", "invalid type", "data did not match"];
     let is_shape = shape.iter().any(|start| sentence.starts_with(start));
-    let detail = if field == "." { sentence.clone() } else { format!("`{field}`: {sentence}") };
-    if is_shape {
-        return Problem::malformed(detail)
-            .with_violations(vec![Violation { field: field.to_owned(), detail: sentence }]);
+    let Said { sentence: detail, cure } = said(if field == "." { "" } else { field }, &sentence);
+    let violations = vec![Violation { field: field.to_owned(), detail: detail.clone() }];
+    let problem = if is_shape {
+        Problem::malformed(detail)
+    } else {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
+    };
+    let problem = problem.with_violations(violations);
+    match cure {
+        Some(cure) => problem.cure(cure),
+        None => problem,
     }
-    let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail);
-    problem.with_violations(vec![Violation { field: field.to_owned(), detail: sentence }])
 }
 
 /// The error's text without `at line … column …`, shortened and without control characters: it repeats what the caller sent.
@@ -166,11 +175,37 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for InQuery<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Answer<Self> {
         match Query::<T>::from_request_parts(parts, state).await {
             Ok(Query(value)) => Ok(Self(value)),
-            Err(rejection) => {
-                Err(Problem::malformed(format!("the query cannot be read: {}", plain(&rejection.body_text()))))
-            }
+            Err(rejection) => Err(of_query(&plain(&rejection.body_text()))),
         }
     }
+}
+
+/// The problem of a parameter; the text begins with its name where that is known.
+fn of_query(text: &str) -> Problem {
+    let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric());
+    let (name, text) = text.split_once(": ").filter(|(name, _)| is_name(name)).unwrap_or(("", text));
+    // `unknown field` is about the query, whatever stands before it.
+    let Said { sentence, cure } = said(if text.starts_with("unknown field") { "" } else { name }, text);
+    let problem = Problem::malformed(sentence.replace("there is no field", "there is no parameter"));
+    match cure {
+        Some(cure) => problem.cure(cure),
+        None => problem,
+    }
+}
+
+/// The most entries of a page, 100 unless told; a number beyond the bounds is refused rather than changed.
+pub(crate) fn check_limit(limit: Option<u32>) -> Answer<()> {
+    match limit {
+        Some(limit) if !(1..=PAGE_MAX).contains(&limit) => {
+            Err(Problem::malformed(format!("`limit` must be from 1 to {PAGE_MAX}, not {limit}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The refusal of a cursor that no page gave.
+pub(crate) fn damaged_cursor() -> Problem {
+    Problem::malformed("`cursor` is not one that a page has given").cure("give back `next` of the page before, whole")
 }
 
 /// The end of a rejection's text, which is what it is about; what stands before is for programmers.

@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 
 use super::Web;
 use super::auth::{Caller, Releaser, Viewer};
-use super::body::{InPath, InQuery};
+use super::body::{InPath, InQuery, check_limit};
 use super::error::{Answer, Problem};
 use crate::event::{DeliveryState, Source};
 use crate::names::ReleaseKey;
@@ -43,6 +43,7 @@ async fn list(
     InQuery(query): InQuery<ListQuery>,
 ) -> Answer<Json<Page<DeliveryView>>> {
     let ListQuery { source, state, release, limit, cursor } = query;
+    check_limit(limit)?;
     let release = release.map(|text| ReleaseKey::parse(&text)).transpose()?;
     Ok(Json(visible(&web, &caller, DeliveryFilter { source, state, release, before: cursor, limit }).await?))
 }

@@ -24,6 +24,7 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 mod webhooks;
+mod words;
 
 use std::sync::Arc;
 

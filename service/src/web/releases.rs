@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use super::Web;
 use super::auth::{Caller, Viewer};
-use super::body::{InPath, InQuery};
+use super::body::{InPath, InQuery, check_limit, damaged_cursor};
 use super::error::{Answer, Problem};
 use super::hold::check_environment;
 use crate::access::TokenRole;
@@ -31,6 +31,10 @@ pub(super) fn router() -> OpenApiRouter<Web> {
         .routes(routes!(timeline))
         .routes(routes!(environments))
 }
+
+/// The words of the `status` filter: what the cluster makes of a release, and what is to be said about its files.
+const STATUS_WORDS: [&str; 9] =
+    ["syncing", "live", "degraded", "stalled", "retracting", "unknown", "outdated", "drifted", "invalid"];
 
 /// The release that a path names, in an environment that there is.
 #[derive(Debug, Clone)]
@@ -113,10 +117,30 @@ async fn list(
     State(web): State<Web>,
     Viewer(caller): Viewer,
     InQuery(query): InQuery<ListQuery>,
-) -> Json<Page<ReleaseView>> {
+) -> Answer<Json<Page<ReleaseView>>> {
+    query.check(&web)?;
     let ListQuery { environment, namespace, model, strategy, phase, status, q, limit, cursor } = query;
     let filter = ReleaseFilter { environment, namespace, model, strategy, phase, status, q, limit, cursor };
-    Json(visible(&web, &caller, &filter))
+    Ok(Json(visible(&web, &caller, &filter)))
+}
+
+impl ListQuery {
+    /// Refuses what would silently find nothing, or begin at another place.
+    fn check(&self, web: &Web) -> Answer<()> {
+        check_environment(web, self.environment.as_ref())?;
+        check_limit(self.limit)?;
+        if let Some(status) = self.status.as_deref().filter(|status| !STATUS_WORDS.contains(status)) {
+            let shown = crate::names::shown(status);
+            return Err(Problem::malformed(format!(
+                "`status` must be one of {}, not `{shown}`",
+                STATUS_WORDS.join(", ")
+            )));
+        }
+        match self.cursor.as_deref().map(ReleaseKey::parse) {
+            Some(Err(_)) => Err(damaged_cursor()),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// One page of the releases that a caller may see.
@@ -154,7 +178,11 @@ async fn history(
     InQuery(query): InQuery<HistoryQuery>,
 ) -> Answer<Json<Page<HistoryEntry>>> {
     check_reader(&web, &caller, &key).await?;
-    Ok(Json(web.handle().history(&key, query.cursor, query.limit).await?))
+    check_limit(query.limit)?;
+    let goes_on = query.cursor.is_some();
+    let page = web.handle().history(&key, query.cursor, query.limit).await?;
+    // A page names the next one only where there is one.
+    if goes_on && page.items.is_empty() { Err(damaged_cursor()) } else { Ok(Json(page)) }
 }
 
 /// Reads the files of a release, now or as of a commit.

@@ -18,7 +18,7 @@ use crate::names::ReleaseKey;
 use crate::release::{ApiVersion, Intent, Metadata, ReleaseKind, ReleaseRequest, ReleaseSpec, Wanted};
 
 /// What the service writes beside a release's `spec`: it may stand in the body of a PUT, where it is not read.
-pub(in crate::web) const WRITTEN_BY_THE_SERVICE: [&str; 14] = [
+pub(in crate::web) const WRITTEN_BY_THE_SERVICE: [&str; 15] = [
     "origin",
     "rollout",
     "rendered",
@@ -32,6 +32,7 @@ pub(in crate::web) const WRITTEN_BY_THE_SERVICE: [&str; 14] = [
     "endpoint",
     "split",
     "waitsFor",
+    "waiting",
     "nextAt",
 ];
 

@@ -4,6 +4,7 @@ mod access;
 mod changes;
 mod description;
 mod doors;
+mod filters;
 mod live;
 mod pages;
 
