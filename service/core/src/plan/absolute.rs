@@ -75,13 +75,18 @@ fn back(release: &Release, history: &[Settled]) -> Result<Intent, Refusal> {
         release.rollout.rejected.iter().any(|rejected| Some(&rejected.version) == version)
     };
     let target = states.iter().skip(start).find(|state| !rejected(state) && state.newest.release.spec != release.spec);
-    let target = target.ok_or_else(|| {
-        Refusal::conflict(
-            "there is no older settled state to go back to",
-            "`kmlflow history NAME` shows the states; `rollback --to` names one",
-        )
-    })?;
+    let target = target.ok_or_else(|| nowhere(states.iter().skip(start).any(rejected)))?;
     Ok(Intent::Rollback { to: target.newest.commit.clone() })
+}
+
+/// The refusal of a rollback without an aim.
+fn nowhere(passed_rejected: bool) -> Refusal {
+    let reason = if passed_rejected {
+        "every older settled state has a version that was rejected, and a rollback skips those"
+    } else {
+        "there is no older settled state to go back to"
+    };
+    Refusal::conflict(reason, "`kmlflow history NAME` shows the states; `rollback --to` names one, also a rejected one")
 }
 
 /// The settled state of a commit, or the newest one of a version.

@@ -196,7 +196,7 @@ pub(super) fn running(release: &Release) -> Result<(), Refusal> {
     match release.rollout.phase {
         Phase::Running => Ok(()),
         Phase::Entering => Err(entering(release)),
-        Phase::Leaving | Phase::Settled => Err(nothing_runs("this")),
+        Phase::Leaving | Phase::Settled => Err(nothing_runs("advance")),
     }
 }
 
@@ -211,7 +211,7 @@ pub(super) fn entering(release: &Release) -> Refusal {
 pub(super) fn nothing_runs(act: &str) -> Refusal {
     Refusal::conflict(
         format!("nothing runs that `{act}` could act on: the release has one serving version"),
-        "`kmlflow release` starts a run",
+        "`kmlflow release` starts a run, and replaces a request that is still queued",
     )
 }
 
