@@ -72,6 +72,21 @@ fn a_retraction_removes_the_directory_and_leaves_a_note() {
 }
 
 #[test]
+fn a_retraction_of_a_run_names_the_version_that_served() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    server.put(FRAUD, &image("fraud", "7")).expect(201);
+    let mut canary = image("fraud", "8");
+    canary["strategy"] = "canary".into();
+    server.put(FRAUD, &canary).expect(200);
+    server.api("DELETE", &format!("/releases/{FRAUD}"), None).expect(200);
+    let checkout = server.clone_repository();
+    let commit = &checkout.log("retracted/production/models/fraud.yaml")[0];
+    assert!(commit.message.contains("retract (version 7)"), "{}", commit.message);
+    assert_eq!(commit.trailer("Version"), Some("7"), "{}", commit.message);
+}
+
+#[test]
 fn a_paused_release_makes_no_step_by_itself_until_it_is_resumed() {
     let environment = TestEnvironment::new();
     let server = environment.server().start();

@@ -14,7 +14,7 @@ use crate::event::Guard;
 use crate::git::{Draft, GitError, Message};
 use crate::names::{CommitId, EnvironmentName, ModelName, ReleaseKey};
 use crate::registry::RegistryState;
-use crate::release::{Intent, Observed, Period, Phase, Refusal, Release, Target};
+use crate::release::{Action, Intent, Observed, Period, Phase, Refusal, Release, Target};
 use crate::render::Manifests;
 use crate::rollout::{self, Decision};
 use crate::store::IndexedCommit;
@@ -263,7 +263,11 @@ impl<'r> Turn<'r> {
     pub(super) fn commit(&mut self, write: Write, task: &Task) -> Result<Option<CommitId>, GitError> {
         let Write { edits, after, subject, action, summary, body, created, more: _ } = write;
         let Some(version) = subject.stable().map(|variant| variant.version.clone()) else { return Ok(None) };
-        let version = subject.staying().last().map_or(version, |variant| variant.version.clone());
+        let version = match action {
+            // What is retracted is what served, whatever ran beside it.
+            Action::Retract => version,
+            _ => subject.staying().last().map_or(version, |variant| variant.version.clone()),
+        };
         let message = Message {
             key: task.key.clone(),
             subject_what: summary.clone(),
