@@ -93,6 +93,64 @@ fn the_exit_code_says_what_kind_of_answer_it_was() {
 }
 
 #[test]
+fn a_queued_request_shows_where_one_looks_for_it() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    let release = |version: &str| {
+        kmlflow(
+            &server,
+            &format!(
+                "release fraud --model fraud -n models --image registry.example/fraud:{version} --version {version}"
+            ),
+        )
+    };
+    let first = release("7");
+    assert!(first.stdout.contains("serves v7 registry.example/fraud:7"), "{}", first.stdout);
+    assert_eq!(kmlflow(&server, "hold --reason maintenance").code, 0);
+    let queued = release("8");
+    assert!(queued.code == 6 && queued.stderr.contains("kmlflow deliveries list"), "{}", queued.stderr);
+    let shown = kmlflow(&server, "get fraud").stdout;
+    assert!(shown.contains("delivery #") && shown.contains("maintenance"), "{shown}");
+    let new = kmlflow(&server, "release wine --model wine --version 1 --image registry.example/wine:1");
+    assert_eq!(new.code, 6, "{}", new.stderr);
+    let missing = kmlflow(&server, "get wine");
+    assert!(missing.code == 4 && missing.stderr.contains("maintenance"), "{}", missing.stderr);
+}
+
+#[test]
+fn what_a_table_shows_is_understood_where_it_is_asked_for() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    for version in ["7", "8"] {
+        let line = format!("release fraud --model fraud --image registry.example/fraud:{version} --version {version}");
+        assert_eq!(kmlflow(&server, &line).code, 0);
+    }
+    let history = kmlflow(&server, "history fraud").stdout;
+    let oldest = history.lines().last().unwrap().split_whitespace().next().unwrap().to_owned();
+    let then = kmlflow(&server, &format!("manifests fraud --commit {oldest}"));
+    assert!(then.stdout.contains("registry.example/fraud:7"), "{}{}", then.stdout, then.stderr);
+    assert_eq!(kmlflow(&server, "manifests fraud --commit 0000000").code, 4);
+    let back = kmlflow(&server, &format!("rollback fraud --to {oldest}"));
+    assert!(back.stdout.contains("v7"), "{}{}", back.stdout, back.stderr);
+}
+
+#[test]
+fn the_token_of_the_data_directory_goes_to_its_own_service_alone() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    let client = |arguments: &[&str]| {
+        let mut command = environment.kmlflow(arguments);
+        run(command.env("KMLFLOW__DATA_DIR", environment.data_dir()))
+    };
+    assert_eq!(client(&["list"]).code, 0, "{}", client(&["list"]).stderr);
+    let other_name = format!("http://localhost:{}", server.address().port());
+    let refused = client(&["list", "--url", &other_name]);
+    assert!(refused.code == 3 && refused.stderr.contains("no token was given"), "{}", refused.stderr);
+    assert_eq!(server.stop(), Some(0));
+    assert!(!environment.data_dir().join("address").exists());
+}
+
+#[test]
 fn the_doctor_tells_the_known_mistakes_apart() {
     let environment = TestEnvironment::new();
     let server = environment.server().start();

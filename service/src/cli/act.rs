@@ -10,16 +10,15 @@ use tokio::time::{Instant, sleep};
 use super::args::{Place, WaitFor, Waiting, pair};
 use super::client::{Call, Reply};
 use super::error::{CliError, Exit};
+use super::history::{is_short_commit, whole_commit};
 use super::release::percentages;
-use super::views::{commit, diff, items, key, standing, text};
+use super::table::plain;
+use super::views::{commit, diff, key, standing, text};
 use super::{Context, usage};
 use crate::names::{CommitId, Version};
 
 /// How often a queued change is looked at: a person does not notice it, and a service does not either.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-
-/// The fewest digits that a commit may be named by: what `kmlflow history` shows.
-const DIGITS_MIN: usize = 7;
 
 macro_rules! simple_act {
     ($(#[$doc:meta])* $name:ident, $verb:literal, $help:ident) => {
@@ -137,6 +136,11 @@ pub(super) async fn run(order: Order, ctx: &Context) -> Result<Exit, CliError> {
     let Order { place, verb, mut body, waiting } = order;
     if let Some(digits) = body.pointer("/to/digits").and_then(Value::as_str) {
         body = json!({ "to": { "commit": whole_commit(&place, digits, ctx).await? } });
+    } else if let Some(digits) = body.pointer("/to/version").and_then(Value::as_str).filter(|v| is_short_commit(v)) {
+        // Digits of a commit may all be decimal; a version of so many digits is not seen in a registry.
+        if let Ok(commit) = whole_commit(&place, digits, ctx).await {
+            body = json!({ "to": { "commit": commit } });
+        }
     }
     let path = place.path(&[verb]);
     let call = match verb {
@@ -144,25 +148,6 @@ pub(super) async fn run(order: Order, ctx: &Context) -> Result<Exit, CliError> {
         _ => Call::new(Method::POST, &path).body(body),
     };
     change(call, &waiting, ctx).await
-}
-
-/// Finds the one commit of the release's history that begins with some digits.
-async fn whole_commit(place: &Place, digits: &str, ctx: &Context) -> Result<String, CliError> {
-    let path = place.path(&["history"]);
-    let reply = ctx.client.call(Call::new(Method::GET, &path).query("limit", Some(100))).await?;
-    let mut found =
-        items(&reply.body).iter().map(|entry| text(entry, "/commit")).filter(|commit| commit.starts_with(digits));
-    match (found.next(), found.next()) {
-        (Some(commit), None) => Ok(commit),
-        (Some(_), Some(_)) => {
-            Err(CliError::usage(format!("`{digits}` is the beginning of more than one commit"))
-                .hint("give more digits"))
-        }
-        (None, _) => {
-            Err(CliError::new(Exit::NotFound, format!("`{digits}` is no commit of the newest 100 of this release"))
-                .hint("see `kmlflow history NAME`, or give all 40 digits"))
-        }
-    }
 }
 
 /// Makes a call that changes a release, waits for its end where that was asked for, and prints what came of it.
@@ -178,7 +163,7 @@ pub(super) async fn change(call: Call<'_>, waiting: &Waiting, ctx: &Context) -> 
         (Some(_), Some(location)) => until_done(location, timeout.as_duration(), ctx).await,
         _ => {
             ctx.output.data(&reply.raw, &reply.body, |_| outcome(&reply.body))?;
-            ctx.output.progress("it is done later, also after a restart; `--wait committed` waits for it");
+            ctx.output.progress("it is done later, also after a restart; `kmlflow deliveries list` shows it, `--wait committed` waits for it");
             Ok(Exit::Deadline)
         }
     }
@@ -246,12 +231,26 @@ fn outcome(body: &Value) -> String {
     let changed = body.get("changed").and_then(Value::as_bool).unwrap_or(true);
     match (release, changed) {
         (Some(release), true) => {
-            format!("{name}: {}\ncommit {commit}, {}\n", standing(release), text(release, "/endpoint"))
+            let (standing, endpoint) = (standing(release), text(release, "/endpoint"));
+            format!("{name}: {standing}\ncommit {commit}, {endpoint}\n{}", serves(release))
         }
         (Some(release), false) => format!("{name}: nothing had to change; {}\n", standing(release)),
         (None, true) => format!("retracted, commit {commit}\n"),
         (None, false) => "nothing had to change\n".to_owned(),
     }
+}
+
+/// What serves each variant, in one line: an image that nobody named shows here.
+fn serves(release: &Value) -> String {
+    let variants = release.pointer("/spec/variants").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let each: Vec<String> = variants
+        .iter()
+        .map(|variant| {
+            let artifact = ["/image", "/modelUri"].map(|field| text(variant, field)).concat();
+            plain(&format!("{} {artifact}", text(variant, "/predictor")))
+        })
+        .collect();
+    if each.is_empty() { String::new() } else { format!("serves {}\n", each.join(", ")) }
 }
 
 /// What would come of a request: a sentence, then the difference.
@@ -281,9 +280,7 @@ fn rollback_to(given: &str) -> Result<Value, String> {
     if let Ok(commit) = CommitId::parse(given) {
         return Ok(json!({ "commit": commit }));
     }
-    let digits =
-        (DIGITS_MIN..40).contains(&given.len()) && given.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    if digits {
+    if is_short_commit(given) {
         Ok(json!({ "digits": given }))
     } else {
         Err("must be a version, or a commit of `kmlflow history`".to_owned())
@@ -319,6 +316,10 @@ mod tests {
             "rollout": {"phase": "running"}, "split": [{"predictor": "v8", "weight": 5, "mirror": 0}], "endpoint": "http://fraud"});
         let body = json!({"release": release, "commit": "0123456789", "changed": true});
         assert_eq!(outcome(&body), "production/models/fraud: canary, running: v8 5%\ncommit 0123456, http://fraud\n");
+        let mut served = release.clone();
+        served["spec"]["variants"] = json!([{"predictor": "v7", "image": "registry.example/fraud:7"}, {"predictor": "v8", "modelUri": "s3://m/8"}]);
+        let said = outcome(&json!({"release": served, "commit": "0123456789", "changed": true}));
+        assert!(said.ends_with("\nserves v7 registry.example/fraud:7, v8 s3://m/8\n"), "{said}");
         let body = json!({"release": release, "commit": "0123456789", "changed": false});
         assert!(outcome(&body).contains("nothing had to change"));
         assert_eq!(outcome(&json!({"state": "queued", "waitsFor": "v7 is not ready"})), "queued: v7 is not ready\n");

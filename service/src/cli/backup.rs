@@ -58,6 +58,7 @@ pub(super) async fn backup(args: BackupArgs, environment: &Environment, output: 
 /// Brings a backup back.
 pub(super) async fn restore(args: RestoreArgs, environment: &Environment, output: Output) -> Result<Exit, CliError> {
     let RestoreArgs { file, premises } = args;
+    std::fs::metadata(&file).map_err(|error| CliError::file(&file, &error))?;
     let config = premises.load(environment)?;
     offline::restore(of(&config), &file).await.map_err(|error| explain(&error))?;
     let dir = config.data_dir().display();

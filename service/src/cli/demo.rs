@@ -94,7 +94,7 @@ async fn play(args: DemoArgs, starting: oneshot::Receiver<Started>, output: Outp
         let mut stage = Stage::new(&started, output)?;
         stage.open(&started)?;
         stage.tell(&Story::read()?).await?;
-        stage.close(&started).await?;
+        stage.close(&started, args.exit).await?;
         if args.exit {
             return Ok(());
         }
@@ -228,8 +228,8 @@ impl Stage {
         self.show(&format!("{up}{line}{table}"))
     }
 
-    /// Shows where to look and what to try.
-    async fn close(&mut self, started: &Started) -> Result<(), CliError> {
+    /// Shows the releases, and unless the service ends where to look and what to try.
+    async fn close(&mut self, started: &Started, ends: bool) -> Result<(), CliError> {
         let reply = self.ctx.client.get(&["releases"]).await?;
         let output = self.ctx.output;
         if output.format() != Format::Text {
@@ -239,6 +239,11 @@ impl Stage {
         if !output.is_terminal() {
             self.show(&format!("\n{}\n\n{}", self.title("Releases"), table(items(&reply.body)).to_text(color)))?;
         }
+        if ends { Ok(()) } else { self.show_addresses(started) }
+    }
+
+    fn show_addresses(&self, started: &Started) -> Result<(), CliError> {
+        let color = self.ctx.output.color();
         let address = format!("http://{}", started.address);
         let token_file = started.data_dir.join(ADMIN_TOKEN_FILE);
         let [environment, namespace] = PLACE;

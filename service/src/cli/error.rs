@@ -81,6 +81,9 @@ impl CliError {
 
     /// A file that cannot be read or written.
     pub fn file(path: &std::path::Path, error: &std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            return Self::failed(format!("there is no file `{}`", path.display())).hint("check the path");
+        }
         Self::failed(format!("{}: {}", path.display(), error.kind()))
             .hint("check the path and who may read and write it")
     }
@@ -152,6 +155,12 @@ mod tests {
         ] {
             assert_eq!(Exit::of_status(status) as u8, code, "{status}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_said_so() {
+        let error = CliError::file(std::path::Path::new("nope.tar"), &std::io::ErrorKind::NotFound.into());
+        assert_eq!(error.sentence, "there is no file `nope.tar`");
     }
 
     #[test]

@@ -9,9 +9,9 @@ use serde_json::Value;
 use super::args::Place;
 use super::client::Call;
 use super::error::{CliError, Exit};
+use super::history::{commit_digits, whole_commit};
 use super::views::{diff as colored, text};
 use super::{Context, usage};
-use crate::names::CommitId;
 
 /// Print the files of a release as they stand in the repository.
 #[derive(Debug, Args)]
@@ -20,8 +20,8 @@ pub(super) struct ManifestsArgs {
     #[command(flatten)]
     place: Place,
     /// As they were at this commit of its history.
-    #[arg(long, value_name = "COMMIT")]
-    commit: Option<CommitId>,
+    #[arg(long, value_name = "COMMIT", value_parser = commit_digits)]
+    commit: Option<String>,
     /// Write one file each into this directory instead.
     #[arg(long, value_name = "DIR")]
     output_dir: Option<PathBuf>,
@@ -38,6 +38,10 @@ pub(super) struct DiffArgs {
 /// Prints or writes the files of a release.
 pub(super) async fn manifests(args: ManifestsArgs, ctx: &Context) -> Result<Exit, CliError> {
     let ManifestsArgs { place, commit, output_dir } = args;
+    let commit = match commit {
+        Some(digits) => Some(whole_commit(&place, &digits, ctx).await?),
+        None => None,
+    };
     let path = place.path(&["manifests"]);
     let reply = ctx.client.call(Call::new(Method::GET, &path).query("commit", commit)).await?;
     let files = files(&reply.body);

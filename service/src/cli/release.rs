@@ -50,7 +50,7 @@ pub(super) struct ReleaseArgs {
     /// blue-green: how long the colour left behind is kept.
     #[arg(long, value_name = "D")]
     scale_down_delay: Option<Period>,
-    /// The container image that serves the version.
+    /// The container image that serves the version; its tag `serving_image`, else the policy's `defaults.image`, unless given.
     #[arg(long, value_name = "REF", conflicts_with = "model_uri")]
     image: Option<String>,
     /// The artifact, for a runtime to load.

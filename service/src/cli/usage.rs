@@ -123,7 +123,7 @@ Examples:
 pub(super) const MANIFESTS: &str = "\
 Examples:
   kmlflow manifests fraud
-  kmlflow manifests fraud --commit 0123456789abcdef0123456789abcdef01234567
+  kmlflow manifests fraud --commit 0123456   as they were then; 7 digits of the history are enough
   kmlflow manifests fraud --output-dir ./fraud   one file each, as they are in the repository";
 
 /// After `kmlflow diff --help`.
@@ -141,7 +141,9 @@ Examples:
 /// After `kmlflow advance --help`.
 pub(super) const ADVANCE: &str = "\
 Examples:
-  kmlflow advance fraud   canary: one step on; blue-green: flip to the other colour";
+  kmlflow advance fraud   canary: one step on; blue-green: flip to the other colour
+
+At the last step of a canary it promotes: the new version stays alone.";
 
 /// After `kmlflow promote --help`.
 pub(super) const PROMOTE: &str = "\
@@ -154,7 +156,9 @@ pub(super) const ROLLBACK: &str = "\
 Examples:
   kmlflow rollback fraud                 to the newest settled state before the present one
   kmlflow rollback fraud --to 6          to that version
-  kmlflow rollback fraud --to 0123456789abcdef0123456789abcdef01234567";
+  kmlflow rollback fraud --to 0123456    to a commit of `kmlflow history fraud`
+
+States with a version that was rejected (rolled back or aborted) are skipped; --to goes to any.";
 
 /// After `kmlflow pause --help`.
 pub(super) const PAUSE: &str = "\
@@ -225,7 +229,9 @@ Examples:
 /// After `kmlflow deliveries redeliver --help`.
 pub(super) const DELIVERIES_REDELIVER: &str = "\
 Examples:
-  kmlflow deliveries redeliver 12        tries it once more, whatever became of it";
+  kmlflow deliveries redeliver 12        tries it once more, whatever became of it
+
+An old request replaces what is there now: the release becomes what it asked for then.";
 
 /// After `kmlflow policy test --help`.
 pub(super) const POLICY_TEST: &str = "\

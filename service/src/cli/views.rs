@@ -8,9 +8,6 @@ use super::table::{Cell, Table, Tone, facts, plain};
 /// How many digits of a commit are shown; Git's own short form.
 const COMMIT_DIGITS: usize = 7;
 
-/// How many characters of a delivery's id are shown beside others; enough to find it in the inbox.
-const DELIVERY_DIGITS: usize = 8;
-
 /// The text at a JSON pointer, empty where there is none; numbers and booleans as they are written.
 pub(super) fn text(value: &Value, pointer: &str) -> String {
     match value.pointer(pointer) {
@@ -130,6 +127,7 @@ pub(super) fn release(release: &Value, now: Timestamp, color: bool) -> String {
             ("phase", phase(release)),
             ("paused by", paused_by.into()),
             ("waits for", Cell::new(&text(release, "/waitsFor"), Tone::Warn)),
+            ("queued", Cell::new(&queued(release), Tone::Warn)),
             ("next step", text(release, "/nextAt").into()),
             ("last run", text(release, "/rollout/outcome").into()),
             ("status", status(release)),
@@ -150,6 +148,14 @@ pub(super) fn release(release: &Value, now: Timestamp, color: bool) -> String {
     out
 }
 
+/// The request that is queued for a release.
+fn queued(release: &Value) -> String {
+    match text(release, "/waiting/number") {
+        number if number.is_empty() => String::new(),
+        number => format!("delivery #{number} waits for: {}", text(release, "/waiting/waitsFor")),
+    }
+}
+
 /// One line that says where a release stands.
 pub(super) fn standing(release: &Value) -> String {
     let (strategy, split) = (text(release, "/spec/strategy"), split(release));
@@ -163,10 +169,9 @@ pub(super) fn history(list: &[Value], now: Timestamp) -> Table {
     let mut table = Table::new(&["COMMIT", "AGE", "ACTION", "WHAT", "STRATEGY", "PHASE", "BY"]);
     for entry in list {
         let by = Some(text(entry, "/requestedBy")).filter(|by| !by.is_empty());
-        let delivery = || {
-            Some(text(entry, "/deliveryId"))
-                .filter(|id| !id.is_empty())
-                .map(|id| format!("delivery {}", id.chars().take(DELIVERY_DIGITS).collect::<String>()))
+        let delivery = || match (text(entry, "/deliveryNumber"), text(entry, "/deliveryId")) {
+            (number, _) if !number.is_empty() => Some(format!("delivery #{number}")),
+            (_, id) => Some(format!("delivery {id}")).filter(|_| !id.is_empty()),
         };
         table.row([
             Cell::new(&commit(entry, "/commit"), Tone::Dim),
@@ -353,6 +358,28 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
+    }
+
+    #[test]
+    fn a_queued_request_and_what_it_waits_for_show() {
+        let mut queued = canary();
+        queued["waiting"] = json!({"delivery": "0190", "number": 12, "waitsFor": "v7 is not ready"});
+        let text = release(&queued, now(), false);
+        assert!(text.contains("delivery #12 waits for: v7 is not ready"), "{text}");
+        assert!(!release(&canary(), now(), false).contains("queued"));
+    }
+
+    #[test]
+    fn who_caused_a_commit_is_a_person_or_a_delivery_by_its_number() {
+        let entry = |by: Value| {
+            let mut entry = json!({"commit": "0123456789", "at": "2026-11-23T09:58:30Z", "action": "create", "deliveryId": "0190aaaa-1"});
+            entry["requestedBy"] = by["by"].clone();
+            entry["deliveryNumber"] = by["number"].clone();
+            history(&[entry], now()).to_text(false)
+        };
+        assert!(entry(json!({"by": "ada"})).contains("ada"));
+        assert!(entry(json!({"number": 12})).contains("delivery #12"));
+        assert!(entry(json!({})).contains("delivery 0190aaaa-1"), "one that the inbox forgot keeps its id");
     }
 
     #[test]

@@ -35,6 +35,9 @@ impl fmt::Debug for SecretText {
 pub fn read_secret_file(path: &Path) -> Result<SecretText, ConfigError> {
     let shown = path.display();
     let unreadable = |error: std::io::Error| {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            return ConfigError::new(format!("there is no file `{shown}`"), "check the path");
+        }
         ConfigError::new(
             format!("the secret file {shown} cannot be read: {}", error.kind()),
             "check its path and owner",

@@ -17,6 +17,7 @@ pub(super) fn said(field: &str, text: &str) -> Said {
     if let Some((name, rest)) = named_in(&text, "unknown field `") {
         let known = alternatives(rest);
         let cure = if known.is_empty() { "leave it out".to_owned() } else { format!("use {}", known.join(", ")) };
+        let name = if field.ends_with(name) { field } else { name };
         return Said { sentence: format!("there is no field `{name}`"), cure: Some(cure) };
     }
     if let Some((given, rest)) = named_in(&text, "unknown variant `") {
@@ -25,7 +26,8 @@ pub(super) fn said(field: &str, text: &str) -> Said {
     }
     if let Some((name, _)) = named_in(&text, "missing field `") {
         let example = if name == "version" { ", such as \"version\": \"7\"" } else { "" };
-        return Said { sentence: format!("`{name}` is missing"), cure: Some(format!("add `{name}`{example}")) };
+        let whole = if field.is_empty() { name.to_owned() } else { format!("{field}.{name}") };
+        return Said { sentence: format!("`{whole}` is missing"), cure: Some(format!("add `{name}`{example}")) };
     }
     if let Some((name, _)) = named_in(&text, "duplicate field `") {
         return Said { sentence: format!("`{name}` is there twice"), cure: Some("give it once".to_owned()) };
@@ -67,6 +69,8 @@ mod tests {
     fn each_mistake_is_one_sentence_without_a_programmers_words() {
         for (field, text, sentence, cure) in [
             ("", "unknown field `foo`, expected one of `a`, `b`", "there is no field `foo`", Some("use a, b")),
+            ("in.foo", "unknown field `foo`, expected `a`", "there is no field `in.foo`", Some("use a")),
+            ("in", "missing field `b`", "`in.b` is missing", Some("add `b`")),
             ("phase", "unknown variant `x`, expected one of `a`, `b`, `c`", "`phase` must be a, b or c, not `x`", None),
             ("", "missing field `version`", "`version` is missing", Some("add `version`, such as \"version\": \"7\"")),
             ("limit", "invalid digit found in string", "`limit` must be a whole number", None),

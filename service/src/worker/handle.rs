@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::read;
 use super::settlement::Settled;
-use super::shared::{Shared, WorkerState, not_deployed, read as locked, store_fault, write};
+use super::shared::{Shared, WorkerState, read as locked, store_fault, write};
 use super::{
     Accounts, Answer, ClusterDiff, DeliveryView, Done, EnvironmentView, Fault, HistoryEntry, HoldView, Page,
     PolicyVerdict, Preview, ReleaseFilter, ReleaseView, RerenderSelection, Rerendered, Subscription, TimelineEntry,
@@ -200,7 +200,11 @@ impl Handle {
     /// It is not deployed.
     pub async fn release(&self, key: &ReleaseKey) -> Result<ReleaseView, Fault> {
         self.shared.environment(&key.environment)?;
-        read::view(&self.shared, key).ok_or_else(|| not_deployed(key).into())
+        let waiting = read::waiting(&self.shared, key).await;
+        match read::view(&self.shared, key) {
+            Some(view) => Ok(ReleaseView { waiting, ..view }),
+            None => Err(read::not_yet(key, waiting).into()),
+        }
     }
 
     /// The commits of a release, newest first.

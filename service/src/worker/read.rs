@@ -1,5 +1,7 @@
 //! What is asked of the worker without changing anything: views of releases, their history, the inbox, numbers.
 
+use std::collections::HashMap;
+
 use indexmap::IndexMap;
 use jiff::Timestamp;
 
@@ -10,9 +12,9 @@ use super::metrics::{Present, ReleaseNumbers};
 use super::shared::{Shared, git_fault, not_deployed, read, store_fault};
 use super::{
     DeliveryFilter, DeliveryView, EnvironmentView, Fault, HistoryEntry, HoldView, Page, ReleaseFilter, ReleaseView,
-    Share, Status, StatusState, TimelineEntry,
+    Share, Status, StatusState, TimelineEntry, Waiting,
 };
-use crate::event::Delivery;
+use crate::event::{Delivery, DeliveryState};
 use crate::names::{CommitId, ReleaseKey};
 use crate::plan;
 use crate::release::{Act, Intent, MainRule, RELEASE_FILE, Refusal, Release};
@@ -47,8 +49,33 @@ fn view_of(shared: &Shared, key: &ReleaseKey, entry: &Entry) -> ReleaseView {
         endpoint: endpoint(release),
         split: split(release),
         waits_for: waits.reason,
+        waiting: None,
         next_at: waits.until,
         release: Release::clone(release),
+    }
+}
+
+/// The newest request that is queued for a release; none where the store does not say.
+pub(super) async fn waiting(shared: &Shared, key: &ReleaseKey) -> Option<Waiting> {
+    let query = DeliveryQuery {
+        release: Some(key.clone()),
+        state: Some(DeliveryState::Accepted),
+        limit: 1,
+        ..DeliveryQuery::default()
+    };
+    let delivery = shared.store.deliveries(query).await.ok()?.into_iter().next()?;
+    let waits_for = delivery.verdict.waits_for?;
+    Some(Waiting { delivery: delivery.id.to_string(), number: delivery.number, waits_for })
+}
+
+/// The refusal of a release that is not deployed; where its first request is queued, it says so.
+pub(super) fn not_yet(key: &ReleaseKey, waiting: Option<Waiting>) -> Refusal {
+    match waiting {
+        Some(Waiting { number, waits_for, .. }) => not_found(
+            format!("release `{key}` is not deployed yet: delivery {number} waits for: {waits_for}"),
+            "`kmlflow deliveries list` shows what is queued",
+        ),
+        None => not_deployed(key),
     }
 }
 
@@ -164,7 +191,21 @@ pub(super) async fn history(
     } else {
         None
     };
-    Ok(Page { items: rows.into_iter().map(HistoryEntry::from).collect(), next })
+    let mut items: Vec<HistoryEntry> = rows.into_iter().map(HistoryEntry::from).collect();
+    number_deliveries(shared, key, &mut items).await?;
+    Ok(Page { items, next })
+}
+
+/// Adds the numbers of the deliveries that the inbox still has.
+async fn number_deliveries(shared: &Shared, key: &ReleaseKey, items: &mut [HistoryEntry]) -> Result<(), Fault> {
+    let query = DeliveryQuery { release: Some(key.clone()), limit: PAGE_MAX, ..DeliveryQuery::default() };
+    let found = shared.store.deliveries(query).await.map_err(store_fault)?;
+    let numbers: HashMap<String, i64> =
+        found.into_iter().map(|delivery| (delivery.id.to_string(), delivery.number)).collect();
+    for item in items {
+        item.delivery_number = item.delivery_id.as_ref().and_then(|id| numbers.get(id).copied());
+    }
+    Ok(())
 }
 
 /// The files of a release, `release.yaml` first.

@@ -41,9 +41,21 @@ pub struct ReleaseView {
     pub split: Vec<Share>,
     /// What is waited for, where something is.
     pub waits_for: Option<String>,
+    /// A request that is queued for it; said where one release is asked for.
+    pub waiting: Option<Waiting>,
     /// When the next step is due by itself, where one is.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub next_at: Option<Timestamp>,
+}
+
+/// A request that is durable and not yet carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Waiting {
+    /// The id of its delivery.
+    pub delivery: String,
+    pub number: i64,
+    pub waits_for: String,
 }
 
 /// What the cluster makes of a release.
@@ -174,6 +186,8 @@ pub struct HistoryEntry {
     pub release_id: String,
     pub requested_by: Option<String>,
     pub delivery_id: Option<String>,
+    /// The number of that delivery, as long as the inbox has it.
+    pub delivery_number: Option<i64>,
 }
 
 /// Something that happened to a release: a commit, or a delivery that named it.
@@ -293,7 +307,19 @@ impl From<IndexedCommit> for HistoryEntry {
             delivery_id,
             subject,
         } = row;
-        Self { commit, at, action, summary: subject, version, strategy, phase, release_id, requested_by, delivery_id }
+        Self {
+            commit,
+            at,
+            action,
+            summary: subject,
+            version,
+            strategy,
+            phase,
+            release_id,
+            requested_by,
+            delivery_id,
+            delivery_number: None,
+        }
     }
 }
 

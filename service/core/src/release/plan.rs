@@ -210,7 +210,21 @@ impl Refusal {
         let reason = violations
             .first()
             .map_or_else(|| "the request is invalid".to_owned(), |v| format!("`{}` {}", v.field, v.detail));
-        Self { kind: RefusalKind::Invalid, reason, cure: None, violations }
+        let cure = violations.first().and_then(cure_of).map(str::to_owned);
+        Self { kind: RefusalKind::Invalid, reason, cure, violations }
+    }
+}
+
+/// What cures a field that would not work, where one sentence fits every mistake in it.
+fn cure_of(violation: &Violation) -> Option<&'static str> {
+    let field = violation.field.rsplit('.').next().unwrap_or_default();
+    match field {
+        _ if violation.detail.starts_with("is for the strategy") => Some("leave it out, or name that strategy"),
+        "steps" => Some("give rising percentages from 1 to 99, such as 5,25,50"),
+        "weights" => Some("give every arm its percentage, together 100, such as a=70,b=30"),
+        "percent" => Some("give a percentage from 1 to 100, such as 20"),
+        "version" => Some("give the number that MLflow shows, such as 7"),
+        _ => None,
     }
 }
 

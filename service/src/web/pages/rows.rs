@@ -133,6 +133,7 @@ impl CommitRow {
             release_id: _,
             requested_by,
             delivery_id: _,
+            delivery_number: _,
         } = entry;
         let (commit, at, action) = (short(&commit), Moment::of(at, now), action.as_str());
         Self { commit, at, action, summary, version, phase, requested_by }

@@ -57,7 +57,7 @@ impl Rules for Ab {
         let (Some(weights), None) = (&request.weights, request.percent) else {
             return Err(Refusal::invalid(
                 "an A/B release takes `weights`, one per arm",
-                "for example `kmlflow weights a=70,b=30 NAME`",
+                "for example `kmlflow weights NAME a=70,b=30`",
             ));
         };
         let mut found = Violations::default();
