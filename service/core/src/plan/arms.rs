@@ -72,16 +72,10 @@ pub(super) fn resolve_new(arm: &WantedArm, wanted: &Wanted, situation: &Situatio
 fn complete(arm: &WantedArm, wanted: &Wanted, artifact: Artifact, base: &Serving) -> Result<Arm, Refusal> {
     let for_all = wanted.serving.as_ref().map_or_else(|| base.clone(), |serving| serving.over(base));
     let serving = arm.serving.as_ref().map_or_else(|| for_all.clone(), |serving| serving.over(&for_all));
-    let port_taken = serving.engine() && matches!(serving.port(), 8000 | 5001);
-    if port_taken {
-        return Err(Refusal::invalid(
-            format!("port {} belongs to the engine", serving.port()),
-            "let the model listen on another port, such as 9000",
-        ));
-    }
-    // What a tag of the registry or a policy names is checked like what a request names.
+    // What a tag of the registry, a policy or the configuration says is checked like what a request says, and now as a whole.
     let mut found = Violations::default();
     artifact.check("", &mut found);
+    serving.check_whole("serving", &mut found);
     let found = found.into_vec();
     if !found.is_empty() {
         return Err(Refusal::violations(found));

@@ -7,6 +7,21 @@ use utoipa::ToSchema;
 
 use super::Period;
 
+/// The model's HTTP port unless another one is given; Seldon's own wrappers use it.
+pub const MODEL_PORT: u16 = 9000;
+
+/// The port that every model container listens on for gRPC; Seldon's own wrappers use it.
+pub const GRPC_PORT: u16 = 9500;
+
+/// The port that a model container serves its own metrics on.
+pub const METRICS_PORT: u16 = 6000;
+
+/// The engine's HTTP port, in the same pod as the model.
+pub const ENGINE_PORT: u16 = 8000;
+
+/// The engine's gRPC port, which the predictor's Service has too.
+pub const ENGINE_GRPC_PORT: u16 = 5001;
+
 /// How a version is served. In a request and on a variant every field is an override; in a release every default is filled in.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -158,14 +173,13 @@ impl Serving {
     /// What a release has where nobody says otherwise.
     ///
     /// The requests are small enough for a laptop and there is no CPU limit, because a throttled model answers late.
-    /// 9000 is the port that Seldon's own wrappers use; 8000 and 5001 belong to the engine.
     pub fn defaults() -> Self {
         let quantities =
             |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         Self {
             protocol: Some(Protocol::V2),
             engine: Some(true),
-            port: Some(9000),
+            port: Some(MODEL_PORT),
             replicas: Some(1),
             resources: Some(Resources {
                 requests: quantities(&[("cpu", "100m"), ("memory", "256Mi")]),
@@ -245,11 +259,11 @@ impl Serving {
 
     /// The model's HTTP port, or its default.
     pub fn port(&self) -> u16 {
-        self.port.unwrap_or(9000)
+        self.port.unwrap_or(MODEL_PORT)
     }
 
     /// The port that callers reach on the predictor's Service: the engine's, or without it the model's.
     pub fn service_port(&self) -> u16 {
-        if self.engine() { 8000 } else { self.port() }
+        if self.engine() { ENGINE_PORT } else { self.port() }
     }
 }

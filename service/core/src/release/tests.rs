@@ -69,13 +69,57 @@ fn a_document_that_cannot_be_names_the_field() {
         ("predictor: v8", "predictor: v7", "spec.variants[1].predictor"),
         ("canary: {steps", "shadow: {percent: 5}\n  canary: {steps", "spec.shadow"),
         ("port: 9000", "port: 8000", "spec.serving.port"),
+        ("resources: {requests", "port: 5001, resources: {requests", "spec.variants[1].serving.port"),
         ("replicas: 1", "replicas: 0", "spec.serving.replicas"),
+        ("replicas: 1", "docsPath: /a//b", "spec.serving.docsPath"),
+        ("replicas: 1", "docsPath: /a/../b", "spec.serving.docsPath"),
+        ("replicas: 1", "env: [{name: A, value: x}, {name: A, value: y}]", "spec.serving.env[1].name"),
+        ("replicas: 1", "autoscaling: {min: 1, max: 2, cpu: 50}, resources: {}", "spec.serving.autoscaling"),
+        ("deadline: 10m", "deadline: 0s", "spec.deadline"),
+        ("host: fraud-models.", "host: Fraud_models.", "spec.target.host"),
         ("cpu: 200m", "cpu: lots", "spec.variants[1].serving.resources.requests"),
         ("image: \"registry.example/fraud:7\"", "image: \"a b\"", "spec.variants[0].image"),
         ("modelUri: \"s3://models/8\"", "modelUri: \"file:///models\"", "spec.variants[1].modelUri"),
     ] {
         let found = Release::parse(&with(from, to)).unwrap().violations();
         assert!(found.iter().any(|violation| violation.field == field), "{to}: {found:?}");
+    }
+}
+
+#[test]
+fn a_quantity_is_what_kubernetes_takes_for_one() {
+    let found =
+        |quantity: &str| Release::parse(&with("cpu: 200m", &format!("cpu: '{quantity}'"))).unwrap().violations().len();
+    for quantity in ["1", "0.5", "100m", "5u", "7n", "2k", "1e3", "1E3", "1e-3", "3E", "1Ei", "512Mi", ".5"] {
+        assert_eq!(found(quantity), 0, "{quantity}");
+    }
+    for quantity in ["", "lots", "1GB", "1 Gi", "-1", "1e", "1.2.3", "Mi", ".", "1mi", "NaN", "inf"] {
+        assert_eq!(found(quantity), 1, "{quantity}");
+    }
+}
+
+#[test]
+fn the_render_and_the_request_refuse_the_same_header_match() {
+    let request = |rule: &str| {
+        let text = format!(r#"{{"model":"m","version":"8","strategy":"ab","match":[{rule}]}}"#);
+        serde_json::from_str::<ReleaseRequest>(&text).unwrap().wanted().is_ok()
+    };
+    let document = |rule: &str| {
+        let text = with("strategy: canary", "strategy: ab").replace("role: stable", "role: a");
+        let text = text.replace("role: candidate", "role: b");
+        let text = text.replace(
+            "canary: {steps: [{weight: 5, pause: 10m}, {weight: 25}]}",
+            "ab: {weights: {a: 1, b: 99}, match: [RULE]}",
+        );
+        let release = Release::parse(&text.replace("RULE", rule)).unwrap();
+        crate::render::render(&release, &crate::render::Templates::built_in()).is_ok()
+    };
+    let long = "x".repeat(65);
+    for (header, value, ok) in
+        [("x-group", "beta", true), ("X-Group", "beta", false), (long.as_str(), "beta", false), ("x", "bêta", false)]
+    {
+        let rule = format!(r#"{{"header":"{header}","value":"{value}","variant":"b"}}"#);
+        assert_eq!((request(&rule), document(&rule)), (ok, ok), "{rule}");
     }
 }
 

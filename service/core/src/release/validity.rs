@@ -1,8 +1,14 @@
 //! What a request's and a document's fields may be: each offending field is named with the rule it breaks.
+//!
+//! The one home of these rules: a request, a plan, a pushed document and the render ask here, so that none lets through what
+//! another refuses. What only a template can get wrong is the render's.
 
 use indexmap::IndexMap;
 
-use super::{Artifact, Autoscaling, EnvVar, HeaderMatch, Release, Resources, Role, Serving, Step, Strategy, Violation};
+use super::{
+    Artifact, Autoscaling, ENGINE_GRPC_PORT, ENGINE_PORT, EnvVar, GRPC_PORT, HeaderMatch, METRICS_PORT, Release,
+    Resources, Role, Serving, Step, Strategy, Target, Violation,
+};
 
 /// The most steps of a canary; more than anyone watches.
 const STEPS_MAX: usize = 20;
@@ -54,15 +60,30 @@ impl Violations {
 }
 
 impl Serving {
+    /// Notes each setting that cannot work, and what does not go together once no setting is left to a default.
+    pub fn check_whole(&self, at: &str, found: &mut Violations) {
+        self.check(at, found);
+        let taken = self.engine() && [ENGINE_PORT, ENGINE_GRPC_PORT].contains(&self.port());
+        found.require(
+            !taken,
+            &format!("{at}.port"),
+            "must not be 8000 or 5001, which the engine listens on; a model may listen on 9000",
+        );
+        let has_cpu = self.resources.as_ref().is_some_and(|resources| resources.requests.contains_key("cpu"));
+        found.require(
+            self.autoscaling.is_none() || has_cpu,
+            &format!("{at}.autoscaling"),
+            "needs a CPU request: its percentage is one of that",
+        );
+    }
+
     /// Notes each setting that cannot work; `at` is the path of this object in the request.
     pub fn check(&self, at: &str, found: &mut Violations) {
         let field = |name: &str| format!("{at}.{name}");
         if let Some(port) = self.port {
             found.require(port != 0, &field("port"), "must be a port from 1 to 65535");
-            let taken = self.engine() && matches!(port, 8000 | 5001);
-            found.require(!taken, &field("port"), "must not be 8000 or 5001, which the engine listens on");
             found.require(
-                !matches!(port, 6000 | 9500),
+                port != METRICS_PORT && port != GRPC_PORT,
                 &field("port"),
                 "must not be 6000 or 9500, which are for metrics and gRPC",
             );
@@ -81,6 +102,8 @@ impl Serving {
         }
         for (i, variable) in self.env.iter().flatten().enumerate() {
             variable.check(&format!("{at}.env[{i}]"), found);
+            let doubled = self.env.iter().flatten().take(i).any(|other| other.name == variable.name);
+            found.require(!doubled, &format!("{at}.env[{i}].name"), "is there twice");
         }
         found.require(
             self.env.as_ref().is_none_or(|env| env.len() <= ENV_MAX),
@@ -94,7 +117,7 @@ impl Serving {
             found.require(
                 path.is_none_or(|p| is_url_path(p)),
                 &field(name),
-                "must begin with `/` and hold only letters, digits and -._~/",
+                "must begin with `/`, hold only letters, digits and -._~/, and have no `//` and no part `.` or `..`",
             );
         }
         found.require(
@@ -125,6 +148,18 @@ impl Serving {
     }
 }
 
+impl Target {
+    fn check(&self, at: &str, found: &mut Violations) {
+        for (name, host) in [("host", &self.host), ("previewHost", &self.preview_host), ("grpcHost", &self.grpc_host)] {
+            found.require(
+                is_host(host),
+                &format!("{at}.{name}"),
+                "must be a host name, whose parts have at most 63 characters",
+            );
+        }
+    }
+}
+
 impl Resources {
     fn check(&self, at: &str, found: &mut Violations) {
         for (side, quantities) in [("requests", &self.requests), ("limits", &self.limits)] {
@@ -148,11 +183,7 @@ impl EnvVar {
     }
 
     fn check(&self, at: &str, found: &mut Violations) {
-        let name_ok = !self.name.is_empty()
-            && self.name.len() <= 253
-            && self.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
-            && !self.name.starts_with(|c: char| c.is_ascii_digit());
-        found.require(name_ok, &format!("{at}.name"), "is not the name of an environment variable");
+        found.require(is_env_name(&self.name), &format!("{at}.name"), "is not the name of an environment variable");
         let wipes = ENV_NAMES_THAT_WIPE.contains(&self.name.as_str());
         found.require(
             !wipes,
@@ -261,7 +292,10 @@ impl Release {
             "spec.variants",
             "must be 1 to 16 variants",
         );
-        spec.serving.check("spec.serving", &mut found);
+        let base = spec.serving.over(&Serving::defaults());
+        base.check_whole("spec.serving", &mut found);
+        spec.target.check("spec.target", &mut found);
+        found.require(!spec.deadline.is_zero(), "spec.deadline", "must be at least 1s");
         for (i, variant) in spec.variants.iter().enumerate() {
             let at = format!("spec.variants[{i}]");
             variant.artifact.check(&format!("{at}."), &mut found);
@@ -271,12 +305,12 @@ impl Release {
             found.require(names_version, &format!("{at}.predictor"), "must be named after its version");
             let doubled = spec.variants[..i].iter().any(|other| other.predictor == variant.predictor);
             found.require(!doubled, &format!("{at}.predictor"), "is there twice");
-            if let Some(serving) = &variant.serving {
-                serving.check(&format!("{at}.serving"), &mut found);
+            let serving = self.serving_of(variant);
+            if serving != base {
+                serving.check_whole(&format!("{at}.serving"), &mut found);
             }
-            let protocol = self.serving_of(variant).protocol();
             found.require(
-                protocol == spec.serving.protocol(),
+                serving.protocol() == base.protocol(),
                 &format!("{at}.serving.protocol"),
                 "must be the release's: one release has one protocol",
             );
@@ -358,6 +392,8 @@ fn is_url_path(text: &str) -> bool {
     (1..=256).contains(&text.len())
         && text.starts_with('/')
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~/".contains(&b))
+        && !text.contains("//")
+        && !text.split('/').any(|part| part == "." || part == "..")
 }
 
 fn is_object_name(text: &str) -> bool {
@@ -367,15 +403,35 @@ fn is_object_name(text: &str) -> bool {
         && text.ends_with(|c: char| c.is_ascii_alphanumeric())
 }
 
+/// Whether Kubernetes takes it as the name of an environment variable.
+pub(crate) fn is_env_name(text: &str) -> bool {
+    (1..=253).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+        && !text.starts_with(|c: char| c.is_ascii_digit())
+}
+
 fn is_resource_name(text: &str) -> bool {
     (1..=253).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-./_".contains(&b))
 }
 
-/// Kubernetes' quantity: a decimal number with an optional suffix (`apimachinery/pkg/api/resource/quantity.go`), here without a sign or exponent.
-fn is_quantity(text: &str) -> bool {
+/// A host name or one label of it (RFC 1123).
+pub(crate) fn is_host(host: &str) -> bool {
+    let label = |part: &str| {
+        (1..=63).contains(&part.len())
+            && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && !part.starts_with('-')
+            && !part.ends_with('-')
+    };
+    host.len() <= 253 && host.split('.').all(label)
+}
+
+/// Kubernetes' quantity (`apimachinery/pkg/api/resource/quantity.go`): a decimal number with a suffix or an exponent; no sign,
+/// because no resource can be negative.
+pub(crate) fn is_quantity(text: &str) -> bool {
+    const SUFFIXES: [&str; 16] = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
     let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, suffix) = text.split_at(digits_end);
-    let number_ok =
-        number.starts_with(|c: char| c.is_ascii_digit()) && number.matches('.').count() <= 1 && number.len() <= 20;
-    number_ok && ["", "m", "k", "M", "G", "T", "P", "Ki", "Mi", "Gi", "Ti", "Pi"].contains(&suffix)
+    let number_ok = number.len() <= 20 && number.parse::<f64>().is_ok();
+    let exponent_ok = suffix.strip_prefix(['e', 'E']).is_some_and(|exponent| exponent.parse::<i8>().is_ok());
+    number_ok && (exponent_ok || SUFFIXES.contains(&suffix))
 }

@@ -121,6 +121,7 @@ impl ReleaseSpec {
         }
         let percent = self.shadow.as_ref().map_or(1, |shadow| shadow.percent);
         found.require((1..=100).contains(&percent), "spec.shadow.percent", "must be from 1 to 100");
+        found.require(!self.deadline.is_zero(), "spec.deadline", "must be at least 1s");
         let found = found.into_vec();
         if !found.is_empty() {
             return Err(Refusal::violations(found));

@@ -8,18 +8,9 @@ use serde::Serialize;
 
 use crate::names::{Digest, PredictorName};
 use crate::release::{
-    EnvVar, HeaderMatch, MainRule, MonitoringMode, OwnSelector, PodSettings, Protocol, Release, Resources, Role,
-    Serving, Target, Traffic, Variant,
+    ENGINE_GRPC_PORT, EnvVar, GRPC_PORT, HeaderMatch, METRICS_PORT, MainRule, MonitoringMode, OwnSelector, PodSettings,
+    Protocol, Release, Resources, Role, Serving, Target, Traffic, Variant,
 };
-
-/// The port that every model container listens on for gRPC; Seldon's own wrappers use it.
-pub(super) const GRPC_PORT: u16 = 9500;
-
-/// The port that a model container serves its own metrics on.
-pub(super) const METRICS_PORT: u16 = 6000;
-
-/// The engine's gRPC port, which the predictor's Service has too.
-const ENGINE_GRPC_PORT: u16 = 5001;
 
 /// The slowest p95 in seconds that the engine's histogram can tell; its last bucket ends there.
 const SLOWEST_MEASURED_SECONDS: f64 = 10.0;

@@ -10,7 +10,7 @@ use super::RenderError;
 use super::kinds::{BackendRef, ComponentSpec, Container, ObjectMeta, Predictor, SeldonDeployment};
 use super::objects::{Kustomization, Object, Parsed};
 use super::pods::POD_HASH;
-use crate::release::{ENV_NAMES_THAT_WIPE, EnvVar, Release, Serving};
+use crate::release::{ENGINE_GRPC_PORT, ENGINE_PORT, ENV_NAMES_THAT_WIPE, Release, is_env_name, is_host, is_quantity};
 
 type Checked = Result<(), RenderError>;
 
@@ -18,7 +18,7 @@ type Checked = Result<(), RenderError>;
 const CONTAINER: &str = "model";
 
 /// The engine's ports, in the same pod as the model.
-const ENGINE_PORTS: [u16; 2] = [8000, 5001];
+const ENGINE_PORTS: [u16; 2] = [ENGINE_PORT, ENGINE_GRPC_PORT];
 
 /// Longer names are replaced by a hash (`<release>-<predictor>-0-model` is the longest that is made of them).
 const NAME_CHARS_MAX: usize = 63;
@@ -26,51 +26,13 @@ const NAME_CHARS_MAX: usize = 63;
 /// The most rules of a route in the Gateway API.
 const ROUTE_RULES_MAX: usize = 16;
 
-/// Checks the settings of a release that no object shows any more.
+/// Checks the release itself, before anything is made of it.
 ///
 /// # Errors
-/// The first setting that cannot be.
+/// Every setting that cannot be.
 pub(super) fn check_release(release: &Release) -> Checked {
     let found = release.violations();
-    if !found.is_empty() {
-        return Err(RenderError::Settings(found));
-    }
-    let spec = &release.spec;
-    let serving = spec.serving.over(&Serving::defaults());
-    let protocol = serving.protocol();
-    for variant in &spec.variants {
-        let own = release.serving_of(variant);
-        demand(own.protocol() == protocol, "serving.protocol", || {
-            "must be the same for all versions of a release".to_owned()
-        })?;
-        let timeout = own.timeout.unwrap_or_default();
-        demand(!timeout.is_zero(), "serving.timeout", || "must be at least 1s".to_owned())?;
-        let secret = own.env.iter().flatten().find(|variable| variable.is_literal_secret());
-        demand(secret.is_none(), "serving.env", || {
-            let name = crate::names::shown(secret.map_or("", |variable: &EnvVar| &variable.name));
-            format!("must not give `{name}` a literal value, which would end up in Git: use `valueFrom.secretKeyRef`")
-        })?;
-        let one = variant.artifact.image.is_some() != variant.artifact.model_uri.is_some();
-        demand(one, "spec.variants", || format!("version {} needs either `image` or `modelUri`", variant.version))?;
-        for (field, path) in
-            [("serving.docsPath", own.docs_path.as_ref()), ("serving.probe.path", own.probe.as_ref().map(|p| &p.path))]
-        {
-            demand(path.is_none_or(|path| is_path(path)), field, || {
-                "must begin with `/` and have no `//`, `..`, `?` or `#`".to_owned()
-            })?;
-        }
-    }
-    for host in [&spec.target.host, &spec.target.preview_host, &spec.target.grpc_host] {
-        demand(is_host(host), "spec.target", || {
-            format!("`{}` is not a host name: its parts have at most 63 characters", crate::names::shown(host))
-        })?;
-    }
-    for rule in spec.ab.iter().flat_map(|ab| &ab.matches) {
-        demand(is_header(&rule.header), "match.header", || "must be the name of a header".to_owned())?;
-        let value_ok = !rule.value.is_empty() && rule.value.len() <= 4096 && !rule.value.chars().any(char::is_control);
-        demand(value_ok, "match.value", || "must be 1 to 4096 characters without control characters".to_owned())?;
-    }
-    Ok(())
+    if found.is_empty() { Ok(()) } else { Err(RenderError::Settings(found)) }
 }
 
 /// Checks all objects of a release together.
@@ -286,7 +248,7 @@ fn check_container(file: &str, container: &Container, engine: bool) -> Checked {
         demand(!ENV_NAMES_THAT_WIPE.contains(&name), "serving.env", || {
             format!("must not set `{name}`: the operator sets it, and the container would lose all other variables")
         })?;
-        demand(is_env(name), "serving.env", || format!("`{shown}` is not the name of an environment variable"))?;
+        demand(is_env_name(name), "serving.env", || format!("`{shown}` is not the name of an environment variable"))?;
         demand(seen.insert(name), "serving.env", || format!("names `{shown}` twice"))?;
         let one = variable.value.is_some() != variable.value_from.is_some();
         demand(one, "serving.env", || format!("`{shown}` needs either `value` or `valueFrom`"))?;
@@ -307,37 +269,6 @@ fn intact(file: &str, holds: bool, detail: impl FnOnce() -> String) -> Checked {
     if holds { Ok(()) } else { Err(RenderError::manifest(file, detail())) }
 }
 
-/// A path as the Gateway API takes it for a prefix.
-fn is_path(path: &str) -> bool {
-    let chars = |b: u8| b.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&b);
-    path.starts_with('/')
-        && path.len() <= 1024
-        && path.bytes().all(chars)
-        && !path.contains("//")
-        && !path.split('/').any(|part| part == "." || part == "..")
-}
-
-fn is_host(host: &str) -> bool {
-    let label = |part: &str| {
-        (1..=63).contains(&part.len())
-            && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            && !part.starts_with('-')
-            && !part.ends_with('-')
-    };
-    host.len() <= 253 && host.split('.').all(label)
-}
-
-fn is_header(name: &str) -> bool {
-    (1..=256).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
-}
-
-fn is_env(name: &str) -> bool {
-    !name.starts_with(|c: char| c.is_ascii_digit())
-        && !name.is_empty()
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
-}
-
 fn is_label(key: &str, value: &str) -> bool {
     let word = |text: &str| {
         text.len() <= 63
@@ -347,14 +278,4 @@ fn is_label(key: &str, value: &str) -> bool {
     };
     let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
     prefix.is_none_or(is_host) && !name.is_empty() && word(name) && word(value)
-}
-
-/// A number with Kubernetes' suffixes.
-fn is_quantity(text: &str) -> bool {
-    let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, suffix) = text.split_at(digits_end);
-    let exponent = suffix.strip_prefix(['e', 'E']).is_some_and(|e| e.parse::<i8>().is_ok());
-    number.parse::<f64>().is_ok()
-        && (exponent
-            || ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"].contains(&suffix))
 }
