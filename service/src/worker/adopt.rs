@@ -8,7 +8,7 @@ use super::apply::{self, Ground, Hindrance, Task, Write};
 use super::turn::Turn;
 use crate::git::{GitError, Repository};
 use crate::names::{CommitId, ReleaseKey};
-use crate::release::{Action, EnvVar, Refusal, RefusalKind, Release, Resources, Role, Serving, Strategy};
+use crate::release::{Action, Artifact, EnvVar, Refusal, RefusalKind, Release, Resources, Role, Serving, Strategy};
 use crate::render;
 
 /// The files of a release that are not what `release.yaml` says was rendered.
@@ -127,11 +127,8 @@ fn read_back_seldon(release: &mut Release, text: &str) {
 
 fn read_back_container(release: &mut Release, position: usize, container: Container, serving: &mut Serving) {
     let variant = &mut release.spec.variants[position];
-    if let (Some(image), Some(own)) = (container.image, variant.artifact.image.as_mut())
-        && *own != image
-    {
-        variant.artifact.unpinned = !image.contains("@sha256:");
-        *own = image;
+    if let Some(image) = container.image.filter(|_| variant.artifact.image.is_some()) {
+        variant.artifact = Artifact::of_image(image);
     }
     serving.resources = container.resources.or(serving.resources.take());
     // The render adds variables of its own; only those that the release has, or that it could have, are read back.

@@ -96,7 +96,7 @@ fn default_artifact(version: &Version, situation: &Situation) -> Result<Artifact
             "name `image` or `modelUri` in the request, or `defaults.image` in the policy",
         )
     })?;
-    Ok(Artifact { unpinned: !image.contains("@sha256:"), image: Some(image.clone()), model_uri: None })
+    Ok(Artifact::of_image(image.clone()))
 }
 
 /// The next free predictor name of a version: `v7`, then `v7r2`, one above the highest that is deployed.

@@ -94,7 +94,7 @@ pub struct Variant {
 
 /// What is served: exactly one of a container image and a model artifact.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", from = "WrittenArtifact")]
 pub struct Artifact {
     /// The container image that serves the version.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -102,9 +102,19 @@ pub struct Artifact {
     /// The directory that holds the `MLmodel` file, for a runtime to load.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub model_uri: Option<String>,
-    /// True where the image is a tag that was not resolved to a digest: what it names may change.
+    /// True where the image is a tag that was not resolved to a digest: what it names may change. Ignored on input.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
-    pub unpinned: bool,
+    unpinned: bool,
+}
+
+/// An artifact as it is read; whoever wrote it does not say what follows from it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenArtifact {
+    image: Option<String>,
+    model_uri: Option<String>,
+    #[serde(default, rename = "unpinned")]
+    _unpinned: serde::de::IgnoredAny,
 }
 
 /// Settings of the route.
@@ -315,6 +325,25 @@ pub struct Rendered {
 
 /// The name of the document's file in the release's directory.
 pub const RELEASE_FILE: &str = "release.yaml";
+
+impl Artifact {
+    /// What somebody names; a name without a digest is unpinned.
+    pub fn new(image: Option<String>, model_uri: Option<String>) -> Self {
+        let unpinned = image.as_ref().is_some_and(|image| !image.contains("@sha256:"));
+        Self { image, model_uri, unpinned }
+    }
+
+    /// A container image.
+    pub fn of_image(image: String) -> Self {
+        Self::new(Some(image), None)
+    }
+}
+
+impl From<WrittenArtifact> for Artifact {
+    fn from(WrittenArtifact { image, model_uri, .. }: WrittenArtifact) -> Self {
+        Self::new(image, model_uri)
+    }
+}
 
 impl ReleaseSpec {
     /// Ten minutes: an image pull, a model download and a start, with room to spare.

@@ -123,6 +123,19 @@ fn the_render_and_the_request_refuse_the_same_header_match() {
     }
 }
 
+#[test]
+fn whether_an_image_is_pinned_follows_from_its_name_whatever_is_written() {
+    let digest = format!("registry.example/fraud@sha256:{}", "0".repeat(64));
+    for (image, unpinned) in [("registry.example/fraud:7", true), (digest.as_str(), false)] {
+        for written in ["", ", unpinned: true", ", unpinned: false"] {
+            let text = with("\"registry.example/fraud:7\"", &format!("\"{image}\"{written}"));
+            let release = Release::parse(&text).unwrap();
+            assert_eq!(release.spec.variants[0].artifact, Artifact::of_image(image.to_owned()));
+            assert_eq!(release.to_yaml().contains("unpinned: true"), unpinned, "{image}{written}");
+        }
+    }
+}
+
 fn refused(request: &str) -> Vec<String> {
     let request: ReleaseRequest = serde_json::from_str(request).unwrap();
     request.wanted().unwrap_err().violations.into_iter().map(|violation| violation.field).collect()

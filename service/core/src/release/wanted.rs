@@ -18,8 +18,7 @@ impl ReleaseRequest {
             return Err(Refusal::violations(found));
         }
         let steps = self.steps.map(|steps| steps.into_iter().map(StepRequest::step).collect());
-        let unpinned = self.image.as_ref().is_some_and(|image| !image.contains("@sha256:"));
-        let artifact = Artifact { image: self.image, model_uri: self.model_uri, unpinned };
+        let artifact = Artifact::new(self.image, self.model_uri);
         Ok(Wanted {
             model: self.model,
             strategy: self.strategy,
@@ -39,8 +38,7 @@ impl ReleaseRequest {
     }
 
     fn check(&self, found: &mut Violations) {
-        let artifact = Artifact { image: self.image.clone(), model_uri: self.model_uri.clone(), unpinned: false };
-        artifact.check("", found);
+        Artifact::new(self.image.clone(), self.model_uri.clone()).check("", found);
         if let Some(serving) = &self.serving {
             serving.check("serving", found);
         }
