@@ -83,7 +83,8 @@ pub(super) fn promote(
         Phase::Entering => Err(entering(release)),
         Phase::Running => {
             // A run that ends with the stable variant promoted nothing, but for an A/B release, which `a` may win.
-            let went_back = winner.role == Role::Blue || winner.role == Role::Stable || winner.role == Role::Live;
+            let strategy = release.spec.strategy;
+            let went_back = winner.role == strategy.stable_role() && strategy != Strategy::Ab;
             let (outcome, action) =
                 if went_back { (Outcome::Aborted, Action::Abort) } else { (Outcome::Promoted, Action::Promote) };
             let verb = if went_back { "keep" } else { "promote" };

@@ -192,8 +192,19 @@ fn docs(release: &Release) -> Option<PredictorName> {
 }
 
 fn clear_settings(spec: &mut ReleaseSpec) {
-    spec.canary = None;
-    spec.ab = None;
-    spec.blue_green = None;
-    spec.shadow = None;
+    // Named one by one, so that a new strategy's settings cannot be forgotten here.
+    let ReleaseSpec {
+        canary,
+        ab,
+        blue_green,
+        shadow,
+        model: _,
+        strategy: _,
+        variants: _,
+        serving: _,
+        route: _,
+        deadline: _,
+        target: _,
+    } = spec;
+    (*canary, *ab, *blue_green, *shadow) = (None, None, None, None);
 }

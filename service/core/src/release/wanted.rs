@@ -91,67 +91,67 @@ impl ReleaseSpec {
     /// A refusal with every offending field.
     pub fn wanted(self) -> Result<Wanted, Refusal> {
         let mut found = Violations::default();
-        let staying: Vec<&Variant> = self.variants.iter().filter(|variant| variant.role != Role::Leaving).collect();
-        let wanted_count = match self.strategy {
-            // A single release has two only on its way to another engine or port, a state that nobody asks for.
-            Strategy::Single => 1..=2,
-            Strategy::Ab => 1..=8,
-            _ => 1..=2,
-        };
-        found.require(
-            wanted_count.contains(&staying.len()),
-            "spec.variants",
-            "has too few or too many variants for the strategy",
-        );
-        self.serving.check("spec.serving", &mut found);
-        for (i, variant) in staying.iter().enumerate() {
-            variant.artifact.check(&format!("spec.variants[{i}]."), &mut found);
-            if let Some(serving) = &variant.serving {
-                serving.check(&format!("spec.variants[{i}].serving"), &mut found);
-            }
-        }
-        if let Some(canary) = &self.canary {
-            check_steps(&canary.steps, &mut found);
-        }
-        if let Some(ab) = self.ab.as_ref().filter(|_| staying.len() > 1) {
-            check_weights(&ab.weights, staying.len(), &mut found);
-            check_matches(&ab.matches, staying.len(), &mut found);
-        }
-        let percent = self.shadow.as_ref().map_or(1, |shadow| shadow.percent);
-        found.require((1..=100).contains(&percent), "spec.shadow.percent", "must be from 1 to 100");
-        found.require(!self.deadline.is_zero(), "spec.deadline", "must be at least 1s");
+        self.check(&mut found);
         let found = found.into_vec();
         if !found.is_empty() {
             return Err(Refusal::violations(found));
         }
-        let mut arms: Vec<WantedArm> = staying.into_iter().map(WantedArm::of).collect();
+        let mut arms: Vec<WantedArm> = self.staying().map(WantedArm::of).collect();
         let stable = if arms.len() > 1 { Some(arms.remove(0)) } else { None };
         // A run on its way out wants what it keeps, whatever strategy brought it there.
         let strategy = if stable.is_some() { self.strategy } else { Strategy::Single };
+        let canary = self.canary.filter(|_| strategy == Strategy::Canary);
         let ab = self.ab.filter(|_| strategy == Strategy::Ab);
+        let blue_green = self.blue_green.filter(|_| strategy == Strategy::BlueGreen);
+        let shadow = self.shadow.filter(|_| strategy == Strategy::Shadow);
         Ok(Wanted {
             model: self.model,
             strategy,
             baseline: stable.as_ref().map(|arm| arm.version.clone()),
             arms,
             stable,
-            steps: self.canary.filter(|_| strategy == Strategy::Canary).map(|canary| canary.steps),
+            steps: canary.map(|canary| canary.steps),
             weights: ab.as_ref().map(|ab| ab.weights.clone()),
             matches: ab.map(|ab| ab.matches).unwrap_or_default(),
-            percent: self.shadow.filter(|_| strategy == Strategy::Shadow).map(|shadow| shadow.percent),
-            scale_down_delay: self
-                .blue_green
-                .as_ref()
-                .map(|bg| bg.scale_down_delay)
-                .filter(|_| strategy == Strategy::BlueGreen),
-            auto_promote_after: self
-                .blue_green
-                .and_then(|bg| bg.auto_promote_after)
-                .filter(|_| strategy == Strategy::BlueGreen),
+            percent: shadow.map(|shadow| shadow.percent),
+            scale_down_delay: blue_green.as_ref().map(|settings| settings.scale_down_delay),
+            auto_promote_after: blue_green.and_then(|settings| settings.auto_promote_after),
             serving: Some(self.serving),
             deadline: Some(self.deadline),
             by_registry: false,
         })
+    }
+
+    fn staying(&self) -> impl Iterator<Item = &Variant> {
+        self.variants.iter().filter(|variant| variant.role != Role::Leaving)
+    }
+
+    fn check(&self, found: &mut Violations) {
+        let count = self.staying().count();
+        // A single release has two only on its way to another engine or port.
+        let most = if self.strategy == Strategy::Ab { Role::ARMS.len() } else { 2 };
+        found.require(
+            (1..=most).contains(&count),
+            "spec.variants",
+            "has too few or too many variants for the strategy",
+        );
+        self.serving.check("spec.serving", found);
+        for (i, variant) in self.staying().enumerate() {
+            variant.artifact.check(&format!("spec.variants[{i}]."), found);
+            if let Some(serving) = &variant.serving {
+                serving.check(&format!("spec.variants[{i}].serving"), found);
+            }
+        }
+        if let Some(canary) = &self.canary {
+            check_steps(&canary.steps, found);
+        }
+        if let Some(ab) = self.ab.as_ref().filter(|_| count > 1) {
+            check_weights(&ab.weights, count, found);
+            check_matches(&ab.matches, count, found);
+        }
+        let percent = self.shadow.as_ref().map_or(1, |shadow| shadow.percent);
+        found.require((1..=100).contains(&percent), "spec.shadow.percent", "must be from 1 to 100");
+        found.require(!self.deadline.is_zero(), "spec.deadline", "must be at least 1s");
     }
 }
 
