@@ -261,8 +261,7 @@ impl Conveyor {
     /// When a parked delivery is tried again by itself: once what is in Git counts as applied.
     fn wake_parked(&mut self, shared: &Shared, key: &ReleaseKey, now: Timestamp) {
         let (Some(entry), Ok(environment)) = (shared.entry(key), shared.environment(&key.environment)) else { return };
-        let at =
-            entry.release.rollout.since.saturating_add(environment.blind_delay.as_signed()).unwrap_or(Timestamp::MAX);
+        let at = entry.release.rollout.counts_as_live_at(environment.blind_delay);
         if at > now {
             self.agenda.at(at, key);
         }

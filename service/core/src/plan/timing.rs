@@ -35,6 +35,6 @@ fn still_routed(seen: &Seen, predictor: &PredictorName) -> Option<String> {
 }
 
 fn blind(release: &Release, delay: Period, situation: &Situation) -> Option<jiff::Timestamp> {
-    let at = release.rollout.since.saturating_add(delay.as_signed()).unwrap_or(jiff::Timestamp::MAX);
+    let at = release.rollout.counts_as_live_at(delay);
     (situation.now < at).then_some(at)
 }

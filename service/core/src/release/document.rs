@@ -352,6 +352,13 @@ impl ReleaseSpec {
     }
 }
 
+impl Rollout {
+    /// When what was decided last counts as applied and ready, where no cluster is watched.
+    pub fn counts_as_live_at(&self, delay: Period) -> Timestamp {
+        delay.after(self.since)
+    }
+}
+
 impl Release {
     /// Where the release lives.
     pub fn key(&self) -> ReleaseKey {

@@ -5,8 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use jiff::fmt::friendly::{Designator, Spacing, SpanParser, SpanPrinter};
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// A length of time, whole seconds, from zero to 366 days. Written like `30s`, `10m` or `1h30m`.
@@ -44,6 +44,11 @@ impl Period {
     /// It as the standard library's type.
     pub const fn as_duration(self) -> Duration {
         Duration::from_secs(self.0)
+    }
+
+    /// The moment this long after another one; the end of time where there is none.
+    pub fn after(self, moment: Timestamp) -> Timestamp {
+        moment.saturating_add(self.as_signed()).unwrap_or(Timestamp::MAX)
     }
 
     /// It as a signed duration, for adding to a point in time.
@@ -102,6 +107,13 @@ impl utoipa::ToSchema for Period {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_beyond_the_end_of_time_is_the_end() {
+        let moment: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
+        assert_eq!(Period::from_minutes(10).after(moment), "2026-11-23T10:10:00Z".parse().unwrap());
+        assert_eq!(Period::from_minutes(10).after(Timestamp::MAX), Timestamp::MAX);
+    }
 
     #[test]
     fn a_period_reads_back_as_it_is_written() {

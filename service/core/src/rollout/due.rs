@@ -21,10 +21,10 @@ pub(super) fn running(release: &Release, observed: &Observed, now: Timestamp) ->
     };
     // What was committed must be applied before the next commit, however short the pause is.
     let applied_at = match observed {
-        Observed::Blind { delay } => after_since(release.rollout.since, *delay),
+        Observed::Blind { delay } => release.rollout.counts_as_live_at(*delay),
         Observed::Seen(_) => begin,
     };
-    let at = after_since(begin, after).max(applied_at);
+    let at = after.after(begin).max(applied_at);
     if now >= at {
         Decision::Go(intent)
     } else {
@@ -74,8 +74,4 @@ fn begin(release: &Release, observed: &Observed) -> Option<Timestamp> {
         Observed::Blind { .. } => Some(release.rollout.since),
         Observed::Seen(seen) => seen.live_since.map(|live| live.max(release.rollout.since)),
     }
-}
-
-fn after_since(since: Timestamp, period: Period) -> Timestamp {
-    since.saturating_add(period.as_signed()).unwrap_or(Timestamp::MAX)
 }

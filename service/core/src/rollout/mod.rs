@@ -7,7 +7,7 @@ mod due;
 use jiff::Timestamp;
 
 use crate::names::PredictorName;
-use crate::release::{Intent, Observed, Phase, Readiness, Release, Restorable, Seen};
+use crate::release::{Intent, Observed, Period, Phase, Readiness, Release, Restorable, Seen};
 
 /// What comes next by itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,7 +94,7 @@ impl View<'_> {
     /// Open once everything of the present commit is live.
     fn live(&self) -> Gate {
         match self.observed {
-            Observed::Blind { delay } => blind(self.release, delay.as_signed(), self.now),
+            Observed::Blind { delay } => blind(self.release, *delay, self.now),
             Observed::Seen(seen) if seen.live_since.is_some() => Gate::Open,
             Observed::Seen(seen) => Gate::Closed { until: None, reason: not_live(self.release, seen) },
         }
@@ -103,7 +103,7 @@ impl View<'_> {
     /// Open once the applied route and own Service name none of these, whatever Git says meanwhile.
     fn unrouted(&self, gone: &[PredictorName]) -> Gate {
         match self.observed {
-            Observed::Blind { delay } => blind(self.release, delay.as_signed(), self.now),
+            Observed::Blind { delay } => blind(self.release, *delay, self.now),
             Observed::Seen(seen) => match gone.iter().find(|predictor| seen.routed.contains(predictor)) {
                 Some(named) => Gate::Closed { until: None, reason: format!("the applied route still names {named}") },
                 None if !seen.applied => {
@@ -116,8 +116,8 @@ impl View<'_> {
 }
 
 /// Without a cluster a commit counts as applied and ready once the delay is over.
-fn blind(release: &Release, delay: jiff::SignedDuration, now: Timestamp) -> Gate {
-    let at = release.rollout.since.saturating_add(delay).unwrap_or(Timestamp::MAX);
+fn blind(release: &Release, delay: Period, now: Timestamp) -> Gate {
+    let at = release.rollout.counts_as_live_at(delay);
     if now >= at {
         Gate::Open
     } else {
