@@ -39,6 +39,7 @@ const ROUTE: &str = "route.yaml";
 const MONITORING: &str = "monitoring.yaml";
 const DASHBOARD: &str = "dashboard.yaml";
 const KUSTOMIZATION: &str = "kustomization.yaml";
+const KUSTOMIZATION_TEMPLATE: &str = "kustomization.yaml.j2";
 
 /// The rendered files of a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,39 +55,51 @@ pub struct Manifests {
 /// # Errors
 /// A setting that the cluster would refuse or misunderstand, a template that fails, or a file that is not what it should be.
 pub fn render(release: &Release, templates: &Templates) -> Result<Manifests, RenderError> {
-    let (Some(traffic), Some(stable)) = (release.traffic(), release.stable()) else {
-        return Err(RenderError::rule("spec.variants", "must name at least one version"));
-    };
     rules::check_release(release)?;
     let stand_in = stand_in(release);
-    let context = Value::from(Serde(context::build(release, stable, &traffic, &stand_in)));
-    let mut files = IndexMap::new();
-    let mut objects = Vec::new();
-
-    let text = templates.render("seldon.yaml.j2", &context)?;
-    let seldon = objects::parse(SELDON, &text)?;
-    let pods = pod_hashes(&seldon)?;
-    files.insert(SELDON.to_owned(), with_pod_hashes(text, &pods, &stand_in)?);
-    objects.extend(seldon.into_iter().map(|parsed| (SELDON, parsed)));
-
-    let mut add = |name: &'static str, text: String| -> Result<(), RenderError> {
-        objects.extend(objects::parse(name, &text)?.into_iter().map(|parsed| (name, parsed)));
-        files.insert(name.to_owned(), text);
-        Ok(())
-    };
-    add(ROUTE, templates.render("route.yaml.j2", &context)?)?;
-    if release.spec.target.monitoring.mode == MonitoringMode::Operator {
-        add(MONITORING, templates.render("monitoring.yaml.j2", &context)?)?;
+    let Prepared { context, documents } = prepare(release, templates, &stand_in)?;
+    let (mut files, mut objects, mut pods) = (IndexMap::new(), Vec::new(), IndexMap::new());
+    for (file, template) in documents {
+        let mut text = templates.render(template, &context)?;
+        let parsed = objects::parse(file, &text)?;
+        if file == SELDON {
+            pods = pod_hashes(&parsed)?;
+            text = with_pod_hashes(text, &pods, &stand_in)?;
+        }
+        objects.extend(parsed.into_iter().map(|parsed| (file, parsed)));
+        files.insert(file.to_owned(), text);
     }
-    let dashboard_json = dashboard::compact(&templates.render(dashboard::TEMPLATE, &context)?)?;
-    let with_dashboard = minijinja::context! { dashboard_json, ..context.clone() };
-    add(DASHBOARD, templates.render("dashboard.yaml.j2", &with_dashboard)?)?;
     rules::check_objects(release, &objects)?;
 
-    let text = templates.render("kustomization.yaml.j2", &context)?;
+    let text = templates.render(KUSTOMIZATION_TEMPLATE, &context)?;
     rules::check_kustomization(KUSTOMIZATION, &objects::parse_kustomization(KUSTOMIZATION, &text)?, &files)?;
     files.insert(KUSTOMIZATION.to_owned(), text);
     Ok(Manifests { files, pods })
+}
+
+/// What the templates of one release see, and which of them make its files.
+struct Prepared {
+    context: Value,
+    /// File and template of each document, in the order of `kustomization.yaml`.
+    documents: Vec<(&'static str, &'static str)>,
+}
+
+/// Builds what the templates see, the dashboard included, which is a document of its own inside another one.
+fn prepare(
+    release: &Release,
+    templates: &Templates,
+    stand_in: &dyn Fn(&PredictorName) -> Digest,
+) -> Result<Prepared, RenderError> {
+    let (Some(traffic), Some(stable)) = (release.traffic(), release.stable()) else {
+        return Err(RenderError::rule("spec.variants", "must name at least one version"));
+    };
+    let context = Value::from(Serde(context::build(release, stable, &traffic, stand_in)));
+    let dashboard_json = dashboard::compact(&templates.render(dashboard::TEMPLATE, &context)?)?;
+    let context = minijinja::context! { dashboard_json, ..context };
+    let is_monitored = release.spec.target.monitoring.mode == MonitoringMode::Operator;
+    let monitoring = is_monitored.then_some((MONITORING, "monitoring.yaml.j2"));
+    let documents = [(SELDON, "seldon.yaml.j2"), (ROUTE, "route.yaml.j2")].into_iter().chain(monitoring);
+    Ok(Prepared { context, documents: documents.chain([(DASHBOARD, "dashboard.yaml.j2")]).collect() })
 }
 
 /// Writes down in the release what was rendered.

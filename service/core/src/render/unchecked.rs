@@ -1,10 +1,10 @@
 //! The templates alone, without reading back what they made: for measuring them apart from the checks. Nobody applies this.
 
-use minijinja::value::{Serde, Value};
+use minijinja::value::Value;
 
 use super::templates::{BUILT_IN, Templates};
-use super::{RenderError, context, dashboard, stand_in};
-use crate::release::{MonitoringMode, Release};
+use super::{KUSTOMIZATION_TEMPLATE, Prepared, RenderError, dashboard, prepare, stand_in};
+use crate::release::Release;
 
 /// What the templates of one release see, and which of them make its files.
 #[derive(Debug)]
@@ -25,18 +25,9 @@ impl Unchecked {
     /// # Errors
     /// A release without variants, or a dashboard that does not render.
     pub fn new(release: &Release, templates: &Templates) -> Result<Self, RenderError> {
-        let (Some(traffic), Some(stable)) = (release.traffic(), release.stable()) else {
-            return Err(RenderError::rule("spec.variants", "must name at least one version"));
-        };
-        let stand_in = stand_in(release);
-        let context = Value::from(Serde(context::build(release, stable, &traffic, &stand_in)));
-        let dashboard_json = dashboard::compact(&templates.render(dashboard::TEMPLATE, &context)?)?;
-        let context = minijinja::context! { dashboard_json, ..context };
-        let mut names =
-            vec!["seldon.yaml.j2", "route.yaml.j2", dashboard::TEMPLATE, "dashboard.yaml.j2", "kustomization.yaml.j2"];
-        if release.spec.target.monitoring.mode == MonitoringMode::Operator {
-            names.push("monitoring.yaml.j2");
-        }
+        let Prepared { context, documents } = prepare(release, templates, &stand_in(release))?;
+        let files = documents.into_iter().map(|(_, template)| template);
+        let names = [dashboard::TEMPLATE].into_iter().chain(files).chain([KUSTOMIZATION_TEMPLATE]).collect();
         Ok(Self { context, names })
     }
 
