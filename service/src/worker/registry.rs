@@ -5,7 +5,7 @@
 use crate::names::{ModelName, Version};
 use crate::policy::{Desired, WhenStableGoes};
 use crate::release::{
-    Artifact, Intent, Origin, RegistryView, Rejected, Release, Retracted, Step, Strategy, Wanted, WantedArm,
+    Artifact, Intent, Origin, RegistryView, Rejected, Release, Retracted, Strategy, Wanted, WantedArm,
 };
 
 /// What the registry asks for.
@@ -38,7 +38,7 @@ pub(super) struct Present<'a> {
 /// Compares what a policy wants with what is there.
 pub(super) fn asked(desired: &Desired, present: Present<'_>) -> Asked {
     if let Some(wish) = &desired.request {
-        return Asked::Wish(put(present.model, &wish.version, wish.strategy, false, None));
+        return Asked::Wish(put(present.model, &wish.version, wish.strategy, false));
     }
     if let Some(reason) = stands(desired, present) {
         return Asked::Stands(reason);
@@ -104,18 +104,16 @@ fn towards(desired: &Desired, stable: &Version, present: Present<'_>) -> Vec<Int
     let by_registry = |version: &Version| is_anew(desired, version, rejected(present)) != Some(true);
     let mut intents = Vec::new();
     if deployed != Some(stable) || desired.second.is_none() {
-        intents.push(put(present.model, stable, Strategy::Single, by_registry(stable), None));
+        intents.push(put(present.model, stable, Strategy::Single, by_registry(stable)));
     }
     if let Some(second) = &desired.second {
-        let Intent::Put(mut wanted) =
-            put(present.model, &second.version, second.strategy, by_registry(&second.version), second.steps.clone())
-        else {
-            return intents;
-        };
-        wanted.percent = second.percent;
-        wanted.weights.clone_from(&second.weights);
-        wanted.baseline = Some(stable.clone());
-        intents.push(Intent::Put(wanted));
+        intents.push(Intent::Put(Box::new(Wanted {
+            baseline: Some(stable.clone()),
+            steps: second.steps.clone(),
+            weights: second.weights.clone(),
+            percent: second.percent,
+            ..wanted(present.model, &second.version, second.strategy, by_registry(&second.version))
+        })));
     }
     intents
 }
@@ -140,20 +138,19 @@ fn rejected<'a>(present: Present<'a>) -> &'a [Rejected] {
     }
 }
 
-fn put(
-    model: &ModelName,
-    version: &Version,
-    strategy: Strategy,
-    by_registry: bool,
-    steps: Option<Vec<Step>>,
-) -> Intent {
-    Intent::Put(Box::new(Wanted {
+fn put(model: &ModelName, version: &Version, strategy: Strategy, by_registry: bool) -> Intent {
+    Intent::Put(Box::new(wanted(model, version, strategy, by_registry)))
+}
+
+/// One version, everything else left as it is deployed or to its default.
+fn wanted(model: &ModelName, version: &Version, strategy: Strategy, by_registry: bool) -> Wanted {
+    Wanted {
         model: model.clone(),
         strategy,
         baseline: None,
         arms: vec![WantedArm { version: version.clone(), artifact: Artifact::default(), serving: None }],
         stable: None,
-        steps,
+        steps: None,
         weights: None,
         matches: Vec::new(),
         percent: None,
@@ -162,7 +159,7 @@ fn put(
         serving: None,
         deadline: None,
         by_registry,
-    }))
+    }
 }
 
 #[cfg(test)]
