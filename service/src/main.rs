@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::process::ExitCode;
 
-use kmlflow::app::{self, Announcement, StartError};
+use kmlflow::app::{self, StartError};
 use kmlflow::cli::{self, CliError, Exit, LogFormat, Started};
 use kmlflow::config::{self, Config, Environment};
 use kmlflow::telemetry;
@@ -20,12 +20,7 @@ impl cli::Program for Program<'_> {
         ready: impl FnOnce(&Started) + Send,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), CliError> {
-        let announce = |announcement: &Announcement| {
-            let Announcement { address, url, sign_in_url, repository_url, data_dir, new_admin_token } =
-                announcement.clone();
-            ready(&Started { address, url, sign_in_url, repository_url, data_dir, new_admin_token });
-        };
-        app::run(config, listener, announce, shutdown).await.map_err(|StartError { sentence, cure }| CliError {
+        app::run(config, listener, ready, shutdown).await.map_err(|StartError { sentence, cure }| CliError {
             sentence,
             hint: cure,
             exit: Exit::Failed,

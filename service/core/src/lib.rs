@@ -5,6 +5,9 @@
 /// Identifiers, parsed once and valid ever after.
 pub mod names;
 
+/// Bounds that several sides share.
+pub mod bounds;
+
 /// 2: what happened.
 pub mod event;
 

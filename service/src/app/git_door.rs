@@ -85,7 +85,7 @@ impl Door {
             tokio::spawn(async move {
                 // An error means that Git has ended as well.
                 let _ended = ended.await;
-                handle.pushed().await;
+                handle.pushed();
             });
         }
         let mut response = Response::new(Body::from_stream(ReaderStream::new(body)));

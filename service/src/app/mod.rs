@@ -11,14 +11,13 @@ mod settings;
 mod tests;
 
 use std::future::Future;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::Started;
 use crate::clock::Clock;
 use crate::command::Git;
 use crate::config::Config;
@@ -31,28 +30,12 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// A service that is ready and answers.
 pub struct Service {
-    announcement: Announcement,
+    announcement: Started,
     worker: Worker,
     doors: Vec<(TcpListener, Router)>,
     stop: CancellationToken,
     /// Lets the command line find this service for as long as it is there.
     _published: first_start::PublishedAddress,
-}
-
-/// What a start has to say to the person who started it.
-#[derive(Clone)]
-pub struct Announcement {
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// The address as others reach it, without a slash at the end.
-    pub url: String,
-    /// The page, with the code that signs in; not for logs.
-    pub sign_in_url: String,
-    /// The embedded repository's clone address.
-    pub repository_url: String,
-    pub data_dir: PathBuf,
-    /// The admin token, if this start made it; not for logs.
-    pub new_admin_token: Option<String>,
 }
 
 /// Why a start came to nothing: one sentence for the person who started it, and what cures it.
@@ -70,7 +53,7 @@ pub struct StartError {
 pub async fn run(
     config: Config,
     listener: TcpListener,
-    ready: impl FnOnce(&Announcement),
+    ready: impl FnOnce(&Started),
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), StartError> {
     let service = start(config, listener).await?;
@@ -108,7 +91,7 @@ pub async fn start(config: Config, listener: TcpListener) -> Result<Service, Sta
         doors.push((server::bind(internal).await?, web::internal_router(web)));
     }
     let published = first_start::PublishedAddress::publish(&data_dir, address)?;
-    let announcement = Announcement {
+    let announcement = Started {
         address,
         sign_in_url: format!("{url}/#{}", code.reveal()),
         repository_url: format!("{url}{}", git_door::MOUNT),
@@ -126,7 +109,7 @@ pub fn openapi() -> String {
 
 impl Service {
     /// What there is to say about the start.
-    pub fn announcement(&self) -> &Announcement {
+    pub fn announcement(&self) -> &Started {
         &self.announcement
     }
 
@@ -187,15 +170,5 @@ impl From<worker::OpenError> for StartError {
             (None, Some((sentence, cure))) => Self::new(sentence).cure(cure),
             (None, None) => Self::new(text),
         }
-    }
-}
-
-/// Neither the code that signs in nor the token ever shows.
-impl std::fmt::Debug for Announcement {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Announcement")
-            .field("address", &self.address)
-            .field("data_dir", &self.data_dir)
-            .finish_non_exhaustive()
     }
 }

@@ -54,7 +54,7 @@ async fn it_serves_until_it_is_told_to_stop() {
     let dir = tempfile::tempdir().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let (tell, told) = oneshot::channel();
-    let ready = move |announcement: &Announcement| tell.send(announcement.address).unwrap();
+    let ready = move |announcement: &Started| tell.send(announcement.address).unwrap();
     let config = config(dir.path(), &[]);
     let listener = listener().await;
     let running = tokio::spawn(async move {

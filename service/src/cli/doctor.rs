@@ -14,7 +14,7 @@ use crate::webhook::doctor::{Diagnosis, Door, Exhibit, diagnose};
 use crate::webhook::signature::{Headers, Secret};
 
 /// The most bytes of a body that is looked at: what the doors take.
-const BODY_BYTES_MAX: u64 = 1024 * 1024;
+const BODY_BYTES_MAX: u64 = crate::bounds::BODY_BYTES_MAX as u64;
 
 /// Find out what is wrong.
 #[derive(Debug, Subcommand)]

@@ -9,10 +9,8 @@ use super::error::{CliError, Exit};
 use super::list::say_more;
 use super::views::{history, items, text};
 use super::{Context, usage};
+use crate::bounds::SHORT_COMMIT_DIGITS;
 use crate::names::CommitId;
-
-/// The fewest digits that a commit may be named by: what `kmlflow history` shows.
-const DIGITS_MIN: usize = 7;
 
 /// The digits of a whole commit.
 const DIGITS: usize = 40;
@@ -43,7 +41,7 @@ pub(super) async fn run(args: HistoryArgs, ctx: &Context) -> Result<Exit, CliErr
 
 /// Whether a text can be the beginning of a commit, as the history shows it.
 pub(super) fn is_short_commit(text: &str) -> bool {
-    (DIGITS_MIN..DIGITS).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    (SHORT_COMMIT_DIGITS..DIGITS).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Reads a commit, whole or by its first digits, which are looked up later.

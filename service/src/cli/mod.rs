@@ -63,19 +63,30 @@ pub trait Program {
     fn log(&self, format: LogFormat, level: &str);
 }
 
-/// What there is to say about a start.
-#[derive(Debug, Clone)]
+/// What a start has to say to the person who started it.
+#[derive(Clone)]
 pub struct Started {
+    /// Where it listens.
     pub address: SocketAddr,
-    /// The address as others reach it.
+    /// The address as others reach it, without a slash at the end.
     pub url: String,
-    /// The page, with the code that signs in.
+    /// The page, with the code that signs in; not for logs.
     pub sign_in_url: String,
     /// The embedded repository's clone address.
     pub repository_url: String,
     pub data_dir: PathBuf,
-    /// The admin token, if this start made it.
+    /// The admin token, if this start made it; not for logs.
     pub new_admin_token: Option<String>,
+}
+
+/// Neither the code that signs in nor the token ever shows.
+impl std::fmt::Debug for Started {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Started")
+            .field("address", &self.address)
+            .field("data_dir", &self.data_dir)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How logs are written: for a person, or one JSON object per line.

@@ -15,7 +15,7 @@ use super::{Context, act, usage};
 use crate::release::{Period, Strategy};
 
 /// The most bytes of a file that is sent: the API's own bound.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
+const FILE_BYTES_MAX: u64 = crate::bounds::BODY_BYTES_MAX as u64;
 
 /// Create or change a release.
 #[derive(Debug, Args)]

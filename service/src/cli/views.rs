@@ -4,9 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::table::{Cell, Table, Tone, facts, plain};
-
-/// How many digits of a commit are shown; Git's own short form.
-const COMMIT_DIGITS: usize = 7;
+use crate::bounds::SHORT_COMMIT_DIGITS;
 
 /// The text at a JSON pointer, empty where there is none; numbers and booleans as they are written.
 pub(super) fn text(value: &Value, pointer: &str) -> String {
@@ -31,7 +29,7 @@ pub(super) fn key(release: &Value) -> String {
 
 /// The first digits of the commit at a pointer.
 pub(super) fn commit(value: &Value, pointer: &str) -> String {
-    text(value, pointer).chars().take(COMMIT_DIGITS).collect()
+    text(value, pointer).chars().take(SHORT_COMMIT_DIGITS).collect()
 }
 
 /// How long ago something was, in its largest unit.

@@ -13,14 +13,13 @@ use tokio::process::ChildStdin;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::repository::{HARDENED, PUSH_BYTES_MAX};
+use crate::bounds::RETRY_AFTER_SECONDS;
 use crate::command::{Call, CommandError, Git, Running};
 
 /// How many Gits run at once: each takes some 10 MB and, when it packs, a core.
 const CHILDREN_MAX: usize = 16;
 /// How long a request waits for its turn before it is told to come back.
 const TURN_WAIT: Duration = Duration::from_secs(10);
-const RETRY_AFTER_SECONDS: &str = "5";
-
 /// How long one exchange may take: a first clone of a large repository over a slow line.
 const EXCHANGE_LIMIT: Duration = Duration::from_secs(600);
 /// How long listing the branches may take, and how long the list may be: some 100,000 of them.
@@ -117,7 +116,7 @@ impl SmartServer {
         };
         let Ok(Ok(turn)) = tokio::time::timeout(TURN_WAIT, Arc::clone(&self.turns).acquire_owned()).await else {
             let mut busy = refused(503, "Too many clients read the repository at once; try again in a few seconds.");
-            busy.headers.push(("retry-after", RETRY_AFTER_SECONDS.to_owned()));
+            busy.headers.push(("retry-after", RETRY_AFTER_SECONDS.to_string()));
             return busy;
         };
         let protocol = request.git_protocol.as_deref().filter(|text| is_protocol(text)).map(ToOwned::to_owned);

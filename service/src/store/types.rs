@@ -41,7 +41,7 @@ pub struct DeliveryQuery {
 
 /// What became of one delivery.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
+pub struct DeliveryOutcome {
     pub number: i64,
     pub state: DeliveryState,
     pub verdict: Verdict,
@@ -70,7 +70,7 @@ pub struct IndexedCommit {
 /// Everything that one turn of the conveyor leaves behind; stored as a whole or not at all.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Batch {
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<DeliveryOutcome>,
     /// Oldest first.
     pub commits: Vec<IndexedCommit>,
     /// Up to where the history index reaches now.

@@ -1,7 +1,7 @@
 //! The one writer: takes everything that is queued and writes it in one transaction, so one sync serves all who wait.
 //!
 //! Callers get their answer after the commit. When a transaction fails, everybody in it is told so, nothing of it is kept, the
-//! connection is dropped, and the next turn opens a new one: a disk that works again is used again.
+//! connection is dropped, and the next round opens a new one: a disk that works again is used again.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::event::NewDelivery;
 const QUEUE_MAX: usize = 256;
 
 /// Writes of one transaction.
-const TURN_WRITES_MAX: usize = 256;
+const ROUND_WRITES_MAX: usize = 256;
 
 /// Bodies of one transaction in bytes: a flood of the largest bodies must not be in memory twice.
-const TURN_BYTES_MAX: usize = 4 * 1024 * 1024;
+const ROUND_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// What the writer knows without asking the database.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +49,7 @@ impl Ledger {
     }
 }
 
-/// One write, made of a few statements. Its error fails the whole turn, so a "no" that concerns only this write belongs into the answer.
+/// One write, made of a few statements. Its error fails the whole round, so a "no" that concerns only this write belongs into the answer.
 pub(super) trait Write: Send + 'static {
     type Answer: Send + 'static;
 
@@ -134,14 +134,14 @@ impl Writer {
 
 /// Everything that goes into one transaction.
 #[derive(Default)]
-struct Turn {
+struct Round {
     arrivals: Vec<Arrival>,
     tasks: Vec<Box<dyn Task>>,
     body_bytes: usize,
     close: Option<oneshot::Sender<()>>,
 }
 
-impl Turn {
+impl Round {
     fn add(&mut self, message: Message) {
         match message {
             Message::Accept(arrival) => {
@@ -158,7 +158,7 @@ impl Turn {
     }
 
     fn is_full(&self) -> bool {
-        self.close.is_some() || self.writes() >= TURN_WRITES_MAX || self.body_bytes >= TURN_BYTES_MAX
+        self.close.is_some() || self.writes() >= ROUND_WRITES_MAX || self.body_bytes >= ROUND_BYTES_MAX
     }
 }
 
@@ -166,7 +166,7 @@ impl Turn {
 struct Desk {
     path: PathBuf,
     limits: Limits,
-    /// None after a failure, until the next turn opens it again.
+    /// None after a failure, until the next round opens it again.
     open: Option<(SqliteConnection, Ledger)>,
     counts: Arc<Counts>,
 }
@@ -174,15 +174,15 @@ struct Desk {
 impl Desk {
     async fn consume_writes(mut self, mut messages: mpsc::Receiver<Message>) {
         while let Some(first) = messages.recv().await {
-            // Callers that were answered a moment ago get to queue their next write, so that it is part of this turn.
+            // Callers that were answered a moment ago get to queue their next write, so that it is part of this round.
             tokio::task::yield_now().await;
-            let mut turn = Turn::default();
-            turn.add(first);
-            while !turn.is_full() {
+            let mut round = Round::default();
+            round.add(first);
+            while !round.is_full() {
                 let Ok(message) = messages.try_recv() else { break };
-                turn.add(message);
+                round.add(message);
             }
-            if let Some(reply) = self.take_turn(turn).await {
+            if let Some(reply) = self.take_round(round).await {
                 messages.close();
                 self.close().await;
                 // Whoever closed the store may have gone.
@@ -192,25 +192,25 @@ impl Desk {
         self.close().await;
     }
 
-    /// Writes one turn, answers everybody in it, and returns whom to tell that the store is closed, where somebody closed it.
-    async fn take_turn(&mut self, mut turn: Turn) -> Option<oneshot::Sender<()>> {
-        if turn.writes() > 0 {
-            match self.transact(&mut turn).await {
-                Ok(()) => self.count(turn.writes()),
+    /// Writes one round, answers everybody in it, and returns whom to tell that the store is closed, where somebody closed it.
+    async fn take_round(&mut self, mut round: Round) -> Option<oneshot::Sender<()>> {
+        if round.writes() > 0 {
+            match self.transact(&mut round).await {
+                Ok(()) => self.count(round.writes()),
                 Err(error) => {
-                    tracing::error!(error = %error, cause = ?error, "the store failed, {} writes are lost to their callers", turn.writes());
-                    turn.arrivals.iter_mut().for_each(|arrival| arrival.fail(&error));
-                    turn.tasks.iter_mut().for_each(|task| task.fail(&error));
+                    tracing::error!(error = %error, cause = ?error, "the store failed, {} writes are lost to their callers", round.writes());
+                    round.arrivals.iter_mut().for_each(|arrival| arrival.fail(&error));
+                    round.tasks.iter_mut().for_each(|task| task.fail(&error));
                     self.close().await;
                 }
             }
         }
-        turn.arrivals.into_iter().for_each(Arrival::settle);
-        turn.tasks.into_iter().for_each(Task::settle);
-        turn.close
+        round.arrivals.into_iter().for_each(Arrival::settle);
+        round.tasks.into_iter().for_each(Task::settle);
+        round.close
     }
 
-    async fn transact(&mut self, turn: &mut Turn) -> Result<(), StoreError> {
+    async fn transact(&mut self, round: &mut Round) -> Result<(), StoreError> {
         let (db, known) = match &mut self.open {
             Some(open) => open,
             closed => {
@@ -219,11 +219,11 @@ impl Desk {
                 closed.insert((db, ledger))
             }
         };
-        // Only a committed turn may change what the writer believes.
+        // Only a committed round may change what the writer believes.
         let mut ledger = *known;
         sqlx::query("BEGIN IMMEDIATE").execute(&mut *db).await?;
-        inbox::accept(db, &mut ledger, &mut turn.arrivals).await?;
-        for task in &mut turn.tasks {
+        inbox::accept(db, &mut ledger, &mut round.arrivals).await?;
+        for task in &mut round.tasks {
             task.run(db, &mut ledger).await?;
         }
         sqlx::query("COMMIT").execute(&mut *db).await?;

@@ -15,13 +15,10 @@ use super::Web;
 use super::auth::{Admin, Caller};
 use super::body::{InPath, InQuery, Json as JsonBody, check_limit};
 use super::error::{Answer, Problem, RefusedTo};
-use super::hold::check_environment;
 use super::releases::List;
 use crate::access::{Scope, Token, TokenRole};
+use crate::bounds::PAGE_MAX;
 use crate::worker::{AuditEntry, Audited, Page, WantedToken};
-
-/// The most entries on a page, as everywhere in the API.
-const PAGE_MAX: u32 = 100;
 
 /// The longest a token may be good for in days: ten years, beyond which none is meant to end.
 const EXPIRY_DAYS_MAX: i64 = 3660;
@@ -86,7 +83,7 @@ async fn create(
     let now = web.clock().now();
     let wanted = request.wanted(now)?;
     for scope in &wanted.scopes {
-        check_environment(&web, scope.environment())?;
+        web.handle().check_environment(scope.environment())?;
     }
     let (details, clear) = web.accounts().create_token(wanted).await?;
     audited(&web, &caller, "token create", format!("token {} with the role {}", details.id, details.role)).await?;

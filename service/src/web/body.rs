@@ -11,16 +11,11 @@ use serde::de::DeserializeOwned;
 
 use super::error::{Answer, Problem};
 use super::words::{Said, said};
+use crate::bounds::{BODY_BYTES_MAX, PAGE_MAX};
 use crate::release::Violation;
-
-/// The longest body in bytes: MLflow and GitHub send a few kilobytes; a release with every setting has some tens.
-pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// How long a body may take to arrive: 1 MiB at 100 KiB/s, which any link in use has.
 pub(crate) const BODY_SECONDS_MAX: u64 = 10;
-
-/// The most entries of a page, as everywhere in the API.
-const PAGE_MAX: u32 = 100;
 
 /// How much of a body that is too long is still taken in, in bytes: a client that is cut off while it sends never reads the answer.
 const DISCARDED_BYTES_MAX: usize = 8 * 1024 * 1024;

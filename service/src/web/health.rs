@@ -8,9 +8,7 @@ use axum::routing::get;
 
 use super::Web;
 use super::error::{Answer, Problem};
-
-/// How long a caller should wait before it asks again whether the service is ready.
-const RETRY_AFTER_SECONDS: u64 = 5;
+use crate::bounds::RETRY_AFTER_SECONDS;
 
 /// OpenMetrics 1.0 text.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -25,7 +23,7 @@ pub(super) fn router() -> Router<Web> {
 async fn ready(State(web): State<Web>) -> Answer<&'static str> {
     match web.handle().ready().await {
         Ok(()) => Ok("ready\n"),
-        Err(sentence) => Err(Problem::unavailable(sentence, RETRY_AFTER_SECONDS)),
+        Err(sentence) => Err(Problem::unavailable(sentence, RETRY_AFTER_SECONDS.into())),
     }
 }
 

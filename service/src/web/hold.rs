@@ -71,7 +71,7 @@ struct RerenderRequest {
 #[utoipa::path(get, path = "/hold", operation_id = "listHolds", tag = "operation",
     responses((status = 200, body = List<HoldView>), (status = "4XX", body = Problem)))]
 async fn list(State(web): State<Web>, Viewer(_caller): Viewer) -> Answer<Json<List<HoldView>>> {
-    Ok(Json(List { items: web.handle().holds().await? }))
+    Ok(Json(List { items: web.handle().holds() }))
 }
 
 /// Accepts and keeps everything from now on, and applies nothing.
@@ -83,7 +83,6 @@ async fn hold(
     JsonBody(request): JsonBody<HoldRequest>,
 ) -> Answer<Json<List<HoldView>>> {
     let HoldRequest { environment, reason } = request;
-    check_environment(&web, environment.as_ref())?;
     check_reason(&reason)?;
     Ok(Json(List { items: web.handle().hold(environment, &reason, caller.name()).await? }))
 }
@@ -98,13 +97,11 @@ async fn unhold(
     MaybeJson(body): MaybeJson<UnholdRequest>,
 ) -> Answer<Json<List<HoldView>>> {
     let environment = body.environment.or(query.environment);
-    check_environment(&web, environment.as_ref())?;
     let reason = body.reason.or(query.reason).unwrap_or_default();
     if !reason.is_empty() {
         check_reason(&reason)?;
-        tracing::info!(reason, "A hold is lifted: {reason}");
     }
-    Ok(Json(List { items: web.handle().unhold(environment, caller.name()).await? }))
+    Ok(Json(List { items: web.handle().unhold(environment, &reason, caller.name()).await? }))
 }
 
 /// Renders outdated releases with the present templates. At a rate each is accepted (202) and has its turn.
@@ -117,7 +114,6 @@ async fn rerender(
 ) -> Answer<(StatusCode, Json<List<Rerendered>>)> {
     caller.check_unscoped()?;
     let RerenderRequest { environment, names, all, rate, dry_run } = request;
-    check_environment(&web, environment.as_ref())?;
     if names.is_empty() != all {
         return Err(Problem::invalid("names", "either `names` or `\"all\": true` must say which releases"));
     }
@@ -126,19 +122,6 @@ async fn rerender(
     let is_later = items.iter().any(|line| line.delivery.is_some());
     let status = if is_later { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, Json(List { items })))
-}
-
-/// Refuses an environment that is not there, naming those that are.
-pub(super) fn check_environment(web: &Web, environment: Option<&EnvironmentName>) -> Answer<()> {
-    let known: Vec<EnvironmentName> = web.handle().environments().into_iter().map(|known| known.name).collect();
-    match environment.filter(|wanted| !known.contains(wanted)) {
-        None => Ok(()),
-        Some(wanted) => {
-            let names: Vec<&str> = known.iter().map(EnvironmentName::as_str).collect();
-            let problem = Problem::not_found(format!("environment `{wanted}` does not exist"));
-            Err(problem.cure(format!("use one of: {}", names.join(", "))))
-        }
-    }
 }
 
 fn check_reason(reason: &str) -> Answer<()> {

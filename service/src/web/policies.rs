@@ -44,5 +44,5 @@ async fn test(
     JsonBody(body): JsonBody<PolicyTest>,
 ) -> Answer<Json<PolicyVerdict>> {
     let PolicyTest { model, aliases, tags } = body;
-    Ok(Json(web.handle().policy_test(model, aliases, tags).await?))
+    Ok(Json(web.handle().policy_test(model, aliases, tags)))
 }

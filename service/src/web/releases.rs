@@ -15,7 +15,6 @@ use super::Web;
 use super::auth::{Caller, Viewer};
 use super::body::{InPath, InQuery, check_limit, damaged_cursor};
 use super::error::{Answer, Problem};
-use super::hold::check_environment;
 use crate::access::TokenRole;
 use crate::names::{CommitId, EnvironmentName, ModelName, Namespace, ReleaseKey, ReleaseName, TreeId};
 use crate::release::{Phase, Strategy};
@@ -127,7 +126,7 @@ async fn list(
 impl ListQuery {
     /// Refuses what would silently find nothing, or begin at another place.
     fn check(&self, web: &Web) -> Answer<()> {
-        check_environment(web, self.environment.as_ref())?;
+        web.handle().check_environment(self.environment.as_ref())?;
         check_limit(self.limit)?;
         if let Some(status) = self.status.as_deref().filter(|status| !STATUS_WORDS.contains(status)) {
             let shown = crate::names::shown(status);
@@ -254,7 +253,7 @@ impl FromRequestParts<Web> for ReleaseAt {
         let InPath(PathParams { environment, namespace, name }) = InPath::from_request_parts(parts, web).await?;
         let environment = EnvironmentName::parse(&environment)?;
         let (namespace, name) = (Namespace::parse(&namespace)?, ReleaseName::parse(&name)?);
-        check_environment(web, Some(&environment))?;
+        web.handle().check_environment(Some(&environment))?;
         Ok(Self(ReleaseKey { environment, namespace, name }))
     }
 }

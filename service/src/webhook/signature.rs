@@ -12,10 +12,8 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
 use sha2::Sha256;
 
+use crate::bounds::SIGNED_WINDOW_SECONDS;
 use crate::names::DeliveryId;
-
-/// How far a signed time may lie from the present, in seconds either way: the window of MLflow's own sample and of Standard Webhooks.
-pub const WINDOW_SECONDS: i64 = 300;
 
 /// The headers of MLflow's scheme.
 pub const MLFLOW: Scheme = Scheme {
@@ -231,8 +229,8 @@ fn verify(
         return Err(ProofError::Mismatch);
     }
     match now.as_second() - signed_at.as_second() {
-        age if age > WINDOW_SECONDS => Err(ProofError::Stale(age)),
-        age if age < -WINDOW_SECONDS => Err(ProofError::Future(-age)),
+        age if age > SIGNED_WINDOW_SECONDS => Err(ProofError::Stale(age)),
+        age if age < -SIGNED_WINDOW_SECONDS => Err(ProofError::Future(-age)),
         _ => Ok(Proof { delivery_id, signed_at }),
     }
 }

@@ -1,9 +1,10 @@
 //! Who may call: tokens and what is remembered of their requests. Kept by the store, and no business of the conveyor.
 
 use super::Fault;
+use super::shared::store_fault;
 use crate::access::{ClearToken, NewToken, Scope, Token, TokenHash, TokenRole};
 use crate::clock::Clock;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 pub use crate::store::{AuditEntry, Audited, Claim, ClaimKey};
 
@@ -35,7 +36,7 @@ impl Accounts {
     /// # Errors
     /// The store does not answer.
     pub async fn authenticate(&self, clear: &str) -> Result<Option<Token>, Fault> {
-        let token = self.store.token_by_hash(&TokenHash::of(clear)).await.map_err(fault)?;
+        let token = self.store.token_by_hash(&TokenHash::of(clear)).await.map_err(store_fault)?;
         Ok(token.filter(|token| token.is_live(self.clock.now())))
     }
 
@@ -44,7 +45,7 @@ impl Accounts {
     /// # Errors
     /// The store does not answer.
     pub async fn tokens(&self) -> Result<Vec<Token>, Fault> {
-        self.store.tokens().await.map_err(fault)
+        self.store.tokens().await.map_err(store_fault)
     }
 
     /// Makes a token; its clear text is kept nowhere.
@@ -66,7 +67,7 @@ impl Accounts {
         let id = uuid::Uuid::now_v7().to_string();
         let token = Token { id, name, role, scopes, created_at: self.clock.now(), expires_at, revoked_at: None };
         let new = NewToken { token: token.clone(), hash: hash.clone() };
-        Ok(self.store.create_token(new).await.map_err(fault)?.then_some(token))
+        Ok(self.store.create_token(new).await.map_err(store_fault)?.then_some(token))
     }
 
     /// Revokes a token. Says whether there was one that was not revoked yet.
@@ -74,7 +75,7 @@ impl Accounts {
     /// # Errors
     /// The store does not answer.
     pub async fn revoke_token(&self, id: &str) -> Result<bool, Fault> {
-        self.store.revoke_token(id, self.clock.now()).await.map_err(fault)
+        self.store.revoke_token(id, self.clock.now()).await.map_err(store_fault)
     }
 
     /// Claims an idempotency key for a request with this body.
@@ -82,7 +83,7 @@ impl Accounts {
     /// # Errors
     /// The store does not answer.
     pub async fn claim(&self, key: ClaimKey, body_hash: String) -> Result<Claim, Fault> {
-        self.store.claim(key, body_hash, self.clock.now()).await.map_err(fault)
+        self.store.claim(key, body_hash, self.clock.now()).await.map_err(store_fault)
     }
 
     /// Keeps the answer to a claimed request, or, without one, gives the claim back.
@@ -91,8 +92,8 @@ impl Accounts {
     /// The store does not answer.
     pub async fn settle_claim(&self, key: ClaimKey, answer: Option<(u16, String)>) -> Result<(), Fault> {
         match answer {
-            Some((status, body)) => self.store.answer(key, status, body).await.map_err(fault),
-            None => self.store.give_back(key).await.map_err(fault),
+            Some((status, body)) => self.store.answer(key, status, body).await.map_err(store_fault),
+            None => self.store.give_back(key).await.map_err(store_fault),
         }
     }
 
@@ -101,7 +102,7 @@ impl Accounts {
     /// # Errors
     /// The store does not answer.
     pub async fn record(&self, entry: AuditEntry) -> Result<(), Fault> {
-        self.store.record(entry).await.map_err(fault)
+        self.store.record(entry).await.map_err(store_fault)
     }
 
     /// Lists the audit before a number, newest first.
@@ -109,14 +110,6 @@ impl Accounts {
     /// # Errors
     /// The store does not answer.
     pub async fn audit(&self, before: Option<i64>, limit: u32) -> Result<Vec<Audited>, Fault> {
-        self.store.audit(before, limit).await.map_err(fault)
+        self.store.audit(before, limit).await.map_err(store_fault)
     }
-}
-
-/// How long a caller should wait before it asks a failing store again.
-const RETRY_AFTER_SECONDS: u32 = 5;
-
-fn fault(error: StoreError) -> Fault {
-    tracing::error!(error = &error as &dyn std::error::Error, "The store failed: {error}");
-    Fault::Unavailable { sentence: error.to_string(), retry_after_seconds: RETRY_AFTER_SECONDS }
 }

@@ -9,13 +9,13 @@ use jiff::{SignedDuration, Timestamp};
 use super::agenda::Agenda;
 use super::ahead::render_ahead;
 use super::apply::Task;
-use super::deliveries::{DoneBefore, settle};
+use super::conclusion::{Concluded, Conclusion, Keep};
+use super::deliveries::{DoneBefore, carry_out};
 use super::foreign;
 use super::history;
 use super::pace::Pace;
 use super::policies::{self, POLICY_DIR};
 use super::preview::Now;
-use super::settlement::{Keep, Settled, Settlement};
 use super::shared::{Shared, write};
 use super::turn::{Harvest, Turn};
 use crate::event::{Delivery, DeliveryState, Event};
@@ -70,7 +70,7 @@ pub(super) struct Work {
 /// What a turn has done; the branch is moved, the store does not know yet.
 pub(super) struct Done {
     pub(super) harvest: Harvest,
-    pub(super) settlements: Vec<Settlement>,
+    pub(super) conclusions: Vec<Conclusion>,
     pub(super) base: CommitId,
     /// Policies to be remembered and forgotten, where they changed.
     pub(super) policies: Option<policies::Read>,
@@ -140,11 +140,11 @@ impl Conveyor {
         }
         let now = Now { shared, tip: base.clone(), now: turn_start(&turn) };
         turn.prepare(render_ahead(shared, &now, &work.deliveries));
-        let mut settlements = Vec::new();
+        let mut conclusions = Vec::new();
         for delivery in self.awakened(&work.ticks).chain(work.deliveries.iter().cloned()) {
-            settlements.push(settle(&mut turn, delivery, &self.done_before)?);
+            conclusions.push(carry_out(&mut turn, delivery, &self.done_before)?);
         }
-        Ok(Done { harvest: turn.finish()?, settlements, base: base.clone(), policies })
+        Ok(Done { harvest: turn.finish()?, conclusions, base: base.clone(), policies })
     }
 
     /// The deliveries that wait for releases whose time has come.
@@ -191,7 +191,7 @@ impl Conveyor {
         done: &mut Done,
         ticks: &[ReleaseKey],
         now: Timestamp,
-    ) -> Vec<Settlement> {
+    ) -> Vec<Conclusion> {
         self.known.clone_from(&done.harvest.tip);
         self.failures = 0;
         self.not_before = None;
@@ -211,34 +211,34 @@ impl Conveyor {
                 times.pop_front();
             }
         }
-        let settlements = std::mem::take(&mut done.settlements);
-        let mut out = Vec::with_capacity(settlements.len());
-        for settlement in settlements {
-            self.keep(shared, settlement, now, &mut out);
+        let conclusions = std::mem::take(&mut done.conclusions);
+        let mut out = Vec::with_capacity(conclusions.len());
+        for conclusion in conclusions {
+            self.keep(shared, conclusion, now, &mut out);
         }
         self.plan_ahead(shared, &done.harvest, ticks, now);
         out
     }
 
-    fn keep(&mut self, shared: &Shared, settlement: Settlement, now: Timestamp, out: &mut Vec<Settlement>) {
-        let Settlement { delivery, settled, keep } = &settlement;
+    fn keep(&mut self, shared: &Shared, conclusion: Conclusion, now: Timestamp, out: &mut Vec<Conclusion>) {
+        let Conclusion { delivery, concluded, keep } = &conclusion;
         let number = delivery.number;
         // What was found done after a crash is told once; given in again, it is a new wish.
-        if !settled.state.is_waiting() {
+        if !concluded.state.is_waiting() {
             self.done_before.remove(delivery.id.as_str());
         }
         self.held.remove(&number);
         self.storm.remove(&number);
         self.parked.retain(|_, parked| parked.number != number);
-        if let Some(key) = &settled.verdict.release
-            && replaces(delivery, settled)
+        if let Some(key) = &concluded.verdict.release
+            && replaces(delivery, concluded)
             && let Some(older) = self.parked.remove(key)
         {
             out.push(replaced(older, delivery));
         }
         let mut kept = delivery.clone();
-        kept.state = settled.state;
-        kept.verdict = settled.verdict.clone();
+        kept.state = concluded.state;
+        kept.verdict = concluded.verdict.clone();
         match keep {
             Keep::No => {}
             Keep::Parked(key) => {
@@ -255,7 +255,7 @@ impl Conveyor {
             }
             Keep::NextTurn => shared.inbox.push_front(kept),
         }
-        out.push(settlement);
+        out.push(conclusion);
     }
 
     /// When a parked delivery is tried again by itself: once what is in Git counts as applied.
@@ -335,26 +335,26 @@ fn turn_start(turn: &Turn<'_>) -> Timestamp {
 }
 
 /// Whether a delivery takes the place of an older one that waits for the same release.
-fn replaces(delivery: &Delivery, settled: &Settled) -> bool {
+fn replaces(delivery: &Delivery, concluded: &Concluded) -> bool {
     let asks_for_a_state = match &delivery.event {
         Event::Requested(requested) => {
             !matches!(requested.intent, Intent::Pause | Intent::Resume | Intent::Weights(_) | Intent::Rerender)
         }
-        Event::RegistryChanged(_) => settled.state == DeliveryState::Applied,
+        Event::RegistryChanged(_) => concluded.state == DeliveryState::Applied,
         Event::Ignored { .. } => false,
     };
-    let is_carried_out = matches!(settled.state, DeliveryState::Applied | DeliveryState::Unchanged);
+    let is_carried_out = matches!(concluded.state, DeliveryState::Applied | DeliveryState::Unchanged);
     asks_for_a_state && is_carried_out
 }
 
-fn replaced(older: Delivery, newer: &Delivery) -> Settlement {
+fn replaced(older: Delivery, newer: &Delivery) -> Conclusion {
     let reason = format!("replaced by the newer delivery {}", newer.id);
-    let settled = match (&older.verdict.release, &older.verdict.commit) {
-        (Some(key), Some(commit)) => Settled::applied(key.clone(), commit.clone(), false, Some(reason)),
-        (Some(key), None) => Settled::unchanged(key.clone(), reason),
-        (None, _) => Settled::ignored(reason),
+    let concluded = match (&older.verdict.release, &older.verdict.commit) {
+        (Some(key), Some(commit)) => Concluded::applied(key.clone(), commit.clone(), false, Some(reason)),
+        (Some(key), None) => Concluded::unchanged(key.clone(), reason),
+        (None, _) => Concluded::ignored(reason),
     };
-    Settlement { delivery: older, settled, keep: Keep::No }
+    Conclusion { delivery: older, concluded, keep: Keep::No }
 }
 
 /// Lets the readers see what a turn has done.

@@ -7,9 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::adopt;
 use super::apply::{Ground, Hindrance, Task, new_id, retracted};
+use super::conclusion::{Concluded, Conclusion, Keep};
 use super::registry::{Asked, Present, asked, origin};
-use super::settlement::{Keep, Settled, Settlement};
 use super::turn::{Carried, Turn};
+use crate::bounds::SIGNED_WINDOW_SECONDS;
 use crate::event::{Delivery, DeliveryState, Event, Guard, RegistryChange, RegistryFact, Requested};
 use crate::git::GitError;
 use crate::names::{CommitId, ModelName, ReleaseKey};
@@ -24,34 +25,34 @@ pub(super) type DoneBefore = HashMap<String, (ReleaseKey, CommitId)>;
 ///
 /// # Errors
 /// The repository fails in a way that may pass; what concerns this delivery alone is a refusal.
-pub(super) fn settle(
+pub(super) fn carry_out(
     turn: &mut Turn<'_>,
     delivery: Delivery,
     done_before: &DoneBefore,
-) -> Result<Settlement, GitError> {
+) -> Result<Conclusion, GitError> {
     let done = done_before.get(delivery.id.as_str());
-    let settled = match &delivery.event {
-        Event::Ignored { reason } => Ok((Settled::ignored(reason.clone()), Keep::No)),
+    let concluded = match &delivery.event {
+        Event::Ignored { reason } => Ok((Concluded::ignored(reason.clone()), Keep::No)),
         Event::Requested(requested) => match done {
-            Some((key, commit)) => Ok((Settled::applied(key.clone(), commit.clone(), false, None), Keep::No)),
+            Some((key, commit)) => Ok((Concluded::applied(key.clone(), commit.clone(), false, None), Keep::No)),
             None => request(turn, &delivery, requested),
         },
         Event::RegistryChanged(change) => {
             registry_changed(turn, &delivery, change, done.map(|(_, commit)| commit.clone()))
         }
     };
-    let (settled, keep) = match settled {
-        Ok(settled) => settled,
+    let (concluded, keep) = match concluded {
+        Ok(concluded) => concluded,
         Err(error @ (GitError::UnknownCommit(_) | GitError::InvalidPath(_))) => (
-            Settled::refused(None, Refusal::invalid(error.to_string(), "correct the request and send it again")),
+            Concluded::refused(None, Refusal::invalid(error.to_string(), "correct the request and send it again")),
             Keep::No,
         ),
         Err(error) => return Err(error),
     };
-    Ok(Settlement { delivery, settled, keep })
+    Ok(Conclusion { delivery, concluded, keep })
 }
 
-fn request(turn: &mut Turn<'_>, delivery: &Delivery, requested: &Requested) -> Result<(Settled, Keep), GitError> {
+fn request(turn: &mut Turn<'_>, delivery: &Delivery, requested: &Requested) -> Result<(Concluded, Keep), GitError> {
     let Requested { key, intent, guard, requested_by } = requested;
     if let Some(held) = held(turn, key) {
         return Ok(held);
@@ -75,7 +76,7 @@ fn request(turn: &mut Turn<'_>, delivery: &Delivery, requested: &Requested) -> R
                 adopted = Some(commit);
                 task.guard = Guard::default();
             }
-            Err(Hindrance::Refused(refusal)) => return Ok((Settled::refused(Some(key.clone()), refusal), Keep::No)),
+            Err(Hindrance::Refused(refusal)) => return Ok((Concluded::refused(Some(key.clone()), refusal), Keep::No)),
             Err(Hindrance::Failed(error)) => return Err(error),
         }
     }
@@ -88,38 +89,38 @@ fn request(turn: &mut Turn<'_>, delivery: &Delivery, requested: &Requested) -> R
 }
 
 /// What carrying a task out means for its delivery; `before` is a part that was done in an earlier turn.
-fn conclude(delivery: &Delivery, key: &ReleaseKey, carried: Carried, before: Option<CommitId>) -> (Settled, Keep) {
+fn conclude(delivery: &Delivery, key: &ReleaseKey, carried: Carried, before: Option<CommitId>) -> (Concluded, Keep) {
     let key = key.clone();
     match carried {
-        Carried::Changed { commit, created } => (Settled::applied(key, commit, created, None), Keep::No),
+        Carried::Changed { commit, created } => (Concluded::applied(key, commit, created, None), Keep::No),
         Carried::Unchanged(reason) => match before {
-            Some(commit) => (Settled::applied(key, commit, false, None), Keep::No),
-            None => (Settled::unchanged(key, reason), Keep::No),
+            Some(commit) => (Concluded::applied(key, commit, false, None), Keep::No),
+            None => (Concluded::unchanged(key, reason), Keep::No),
         },
-        Carried::Refused(refusal) => (Settled::refused(Some(key), refusal), Keep::No),
+        Carried::Refused(refusal) => (Concluded::refused(Some(key), refusal), Keep::No),
         Carried::Waits { reason, commit } => {
-            (Settled::waits(Some(key.clone()), reason, commit.or(before)), Keep::Parked(key))
+            (Concluded::waits(Some(key.clone()), reason, commit.or(before)), Keep::Parked(key))
         }
         Carried::NextTurn { commit } => {
             let waits_for =
                 delivery.verdict.waits_for.clone().unwrap_or_else(|| "the push of the phase before".to_owned());
-            (Settled::waits(Some(key), waits_for, commit.or(before)), Keep::NextTurn)
+            (Concluded::waits(Some(key), waits_for, commit.or(before)), Keep::NextTurn)
         }
         Carried::Storm => {
             let reason =
                 format!("as many releases as allowed were newly made in `{}` within a minute", key.environment);
-            (Settled::waits(Some(key), reason, before), Keep::Storm)
+            (Concluded::waits(Some(key), reason, before), Keep::Storm)
         }
     }
 }
 
-fn held(turn: &Turn<'_>, key: &ReleaseKey) -> Option<(Settled, Keep)> {
+fn held(turn: &Turn<'_>, key: &ReleaseKey) -> Option<(Concluded, Keep)> {
     let hold = turn.shared.hold_of(&key.environment)?;
     let what = hold
         .environment
         .as_ref()
         .map_or_else(|| "everything".to_owned(), |environment| format!("environment `{environment}`"));
-    Some((Settled::waits(Some(key.clone()), format!("{what} is held: {}", hold.reason), None), Keep::Held))
+    Some((Concluded::waits(Some(key.clone()), format!("{what} is held: {}", hold.reason), None), Keep::Held))
 }
 
 fn registry_changed(
@@ -127,14 +128,14 @@ fn registry_changed(
     delivery: &Delivery,
     change: &RegistryChange,
     done: Option<CommitId>,
-) -> Result<(Settled, Keep), GitError> {
+) -> Result<(Concluded, Keep), GitError> {
     let before = turn.registry_of(&change.model);
     let mut state = before.as_deref().cloned().unwrap_or_else(|| RegistryState::new(change.model.clone()));
     state.apply(&RegistryChange { at: change.at.min(latest(delivery.received_at)), ..change.clone() });
     let policies = turn.policies();
     let Some(selection) = policies.policies.select(&change.model) else {
         remember(turn, before, state);
-        return Ok((Settled::ignored(format!("no policy speaks for the model `{}`", change.model)), Keep::No));
+        return Ok((Concluded::ignored(format!("no policy speaks for the model `{}`", change.model)), Keep::No));
     };
     let wanted = policy::desired(&state, selection.policy);
     if let Some(held) = held(turn, &wanted.key) {
@@ -153,7 +154,7 @@ fn registry_changed(
 /// The latest moment that an event may claim: a clock that runs further ahead would let one event win over all that follow.
 fn latest(received_at: Timestamp) -> Timestamp {
     /// As far ahead as the doors let a signed time be.
-    const AHEAD: SignedDuration = SignedDuration::from_secs(300);
+    const AHEAD: SignedDuration = SignedDuration::from_secs(SIGNED_WINDOW_SECONDS);
     received_at.saturating_add(AHEAD).unwrap_or(Timestamp::MAX)
 }
 
@@ -173,7 +174,7 @@ struct RegistryEvent<'a> {
 }
 
 impl RegistryEvent<'_> {
-    fn carry_out(&self, turn: &mut Turn<'_>, desired: &Desired) -> Result<(Settled, Keep), GitError> {
+    fn carry_out(&self, turn: &mut Turn<'_>, desired: &Desired) -> Result<(Concluded, Keep), GitError> {
         let key = &desired.key;
         let entry = turn.entry(key);
         let left = if entry.is_none() { retracted(turn, key)? } else { None };
@@ -186,24 +187,24 @@ impl RegistryEvent<'_> {
             retracted: left.as_ref(),
             is_midway: self.done.is_some(),
         };
-        let (settled, keep) = match asked(desired, present) {
+        let (concluded, keep) = match asked(desired, present) {
             Asked::Intents(intents) => self.one_after_the_other(turn, desired, intents)?,
             Asked::Wish(intent) => {
-                let (settled, keep) = self.one_after_the_other(turn, desired, vec![intent])?;
+                let (concluded, keep) = self.one_after_the_other(turn, desired, vec![intent])?;
                 if keep == Keep::No {
                     self.answer_wish(turn, desired);
                 }
-                return Ok((settled, keep));
+                return Ok((concluded, keep));
             }
             Asked::Stands(reason) => (self.unchanged(key, reason), Keep::No),
             Asked::Nothing(reason) => {
-                (Settled::ignored(format!("policy `{}`: {reason}", self.policy.metadata.name)), Keep::No)
+                (Concluded::ignored(format!("policy `{}`: {reason}", self.policy.metadata.name)), Keep::No)
             }
         };
-        if keep == Keep::No && settled.state != DeliveryState::Refused {
+        if keep == Keep::No && concluded.state != DeliveryState::Refused {
             self.answered(turn, desired);
         }
-        Ok((settled, keep))
+        Ok((concluded, keep))
     }
 
     /// Remembers that this state of the registry has been answered, so that only another one is acted on.
@@ -219,7 +220,7 @@ impl RegistryEvent<'_> {
         turn: &mut Turn<'_>,
         desired: &Desired,
         intents: Vec<Intent>,
-    ) -> Result<(Settled, Keep), GitError> {
+    ) -> Result<(Concluded, Keep), GitError> {
         let key = &desired.key;
         let id = new_id();
         let mut done = self.done.clone();
@@ -249,7 +250,7 @@ impl RegistryEvent<'_> {
                 // What was done stands; the rest is for a person.
                 Carried::Refused(refusal) => {
                     return Ok((
-                        Settled { created: was_created, ..Settled::refused(Some(key.clone()), refusal) },
+                        Concluded { created: was_created, ..Concluded::refused(Some(key.clone()), refusal) },
                         Keep::No,
                     ));
                 }
@@ -259,7 +260,7 @@ impl RegistryEvent<'_> {
         let because = (!desired.because.is_empty()).then(|| desired.because.join("; "));
         Ok((
             match done {
-                Some(commit) => Settled::applied(key.clone(), commit, was_created, because),
+                Some(commit) => Concluded::applied(key.clone(), commit, was_created, because),
                 None => self.unchanged(key, said),
             },
             Keep::No,
@@ -273,10 +274,10 @@ impl RegistryEvent<'_> {
         deployed == desired.stable.as_ref()
     }
 
-    fn unchanged(&self, key: &ReleaseKey, reason: String) -> Settled {
+    fn unchanged(&self, key: &ReleaseKey, reason: String) -> Concluded {
         match &self.done {
-            Some(commit) => Settled::applied(key.clone(), commit.clone(), false, None),
-            None => Settled::unchanged(key.clone(), format!("policy `{}`: {reason}", self.policy.metadata.name)),
+            Some(commit) => Concluded::applied(key.clone(), commit.clone(), false, None),
+            None => Concluded::unchanged(key.clone(), format!("policy `{}`: {reason}", self.policy.metadata.name)),
         }
     }
 

@@ -10,8 +10,8 @@ use indexmap::IndexMap;
 use serde_json::json;
 use tokio::sync::oneshot;
 
+use super::conclusion::Concluded;
 use super::read;
-use super::settlement::Settled;
 use super::shared::{Shared, WorkerState, read as locked, store_fault, write};
 use super::{
     Accounts, Answer, ClusterDiff, DeliveryView, Done, EnvironmentView, Fault, HistoryEntry, HoldView, Page,
@@ -59,7 +59,7 @@ pub struct DeliveryFilter {
 struct HandedIn {
     number: i64,
     id: String,
-    outcome: oneshot::Receiver<Settled>,
+    outcome: oneshot::Receiver<Concluded>,
 }
 
 /// How long a caller should wait before it asks a full inbox again.
@@ -105,8 +105,8 @@ impl Handle {
         self.shared.environment(&request.key.environment)?;
         let key = request.key.clone();
         let HandedIn { number, id, outcome } = self.hand_in(request).await?;
-        if let Ok(Ok(settled)) = tokio::time::timeout(wait, outcome).await {
-            return self.answer(&key, id, settled);
+        if let Ok(Ok(concluded)) = tokio::time::timeout(wait, outcome).await {
+            return self.answer(&key, id, concluded);
         }
         self.shared.inbox.stop_waiting(number);
         Ok(Answer::Queued { delivery: id, waits_for: "the requests before it".to_owned() })
@@ -149,8 +149,8 @@ impl Handle {
         }
     }
 
-    fn answer(&self, key: &ReleaseKey, id: String, settled: Settled) -> Result<Answer, Fault> {
-        let Settled { state, verdict, refusal, created } = settled;
+    fn answer(&self, key: &ReleaseKey, id: String, concluded: Concluded) -> Result<Answer, Fault> {
+        let Concluded { state, verdict, refusal, created } = concluded;
         match state {
             DeliveryState::Refused => Err(refusal.map_or(Fault::Internal, Fault::Refused)),
             DeliveryState::Accepted | DeliveryState::Failed => {
@@ -298,40 +298,70 @@ impl Handle {
         self.holds_changed().await
     }
 
-    /// Applies again, beginning with what was kept.
+    /// Applies again, beginning with what was kept; the reason, which may be empty, is for the log.
     ///
     /// # Errors
-    /// There is no such hold, or the store fails.
-    pub async fn unhold(&self, environment: Option<EnvironmentName>, by: &str) -> Result<Vec<HoldView>, Fault> {
+    /// The environment is not configured, there is no such hold, or the store fails.
+    pub async fn unhold(
+        &self,
+        environment: Option<EnvironmentName>,
+        reason: &str,
+        by: &str,
+    ) -> Result<Vec<HoldView>, Fault> {
+        if let Some(name) = &environment {
+            self.shared.environment(name)?;
+        }
         let was_held = self.shared.store.unhold(environment.as_ref()).await.map_err(store_fault)?;
         if !was_held {
-            let reason = environment
-                .map_or_else(|| "nothing is held".to_owned(), |name| format!("environment `{name}` is not held"));
-            return Err(Refusal::conflict(reason, "`kmlflow get` shows what a release waits for").into());
+            return Err(self.not_held(environment).into());
         }
-        tracing::info!("A hold was lifted by {by}");
+        tracing::info!(reason, "A hold was lifted by {by}");
         self.holds_changed().await
+    }
+
+    /// The refusal to lift a hold that is not there, with the holds that are.
+    fn not_held(&self, environment: Option<EnvironmentName>) -> Refusal {
+        let reason = environment.map_or_else(
+            || "there is no hold of everything".to_owned(),
+            |name| format!("environment `{name}` is not held"),
+        );
+        let command = |hold: &Hold| match &hold.environment {
+            Some(name) => format!("`kmlflow unhold -e {name}`"),
+            None => "`kmlflow unhold`".to_owned(),
+        };
+        let held: Vec<String> = locked(&self.shared.holds).iter().map(command).collect();
+        let cure = if held.is_empty() {
+            "there is nothing to lift; `kmlflow get` shows what a release waits for".to_owned()
+        } else {
+            format!("lift what is held with {}", held.join(" or "))
+        };
+        Refusal::conflict(reason, &cure)
     }
 
     async fn holds_changed(&self) -> Result<Vec<HoldView>, Fault> {
         let holds = self.shared.store.holds().await.map_err(store_fault)?;
         *write(&self.shared.holds) = holds;
         self.shared.inbox.note_holds();
-        self.holds().await
+        Ok(self.holds())
     }
 
     /// The holds in force.
+    pub fn holds(&self) -> Vec<HoldView> {
+        locked(&self.shared.holds).iter().cloned().map(HoldView::from).collect()
+    }
+
+    /// Refuses an environment that is named and not there, naming those that are.
     ///
     /// # Errors
-    /// None at present.
-    pub async fn holds(&self) -> Result<Vec<HoldView>, Fault> {
-        Ok(locked(&self.shared.holds).iter().cloned().map(HoldView::from).collect())
+    /// It is not configured.
+    pub fn check_environment(&self, name: Option<&EnvironmentName>) -> Result<(), Fault> {
+        Ok(name.map_or(Ok(()), |name| self.shared.environment(name).map(drop))?)
     }
 
     /// Renders outdated releases with the present templates; where the selection names a rate, later and one after the other.
     ///
     /// # Errors
-    /// A release that was named is not deployed.
+    /// The environment is not configured, or a release that was named is not deployed.
     pub async fn rerender(
         &self,
         selection: RerenderSelection,
@@ -342,16 +372,13 @@ impl Handle {
     }
 
     /// Says what the policies make of a registry state; every tag is on every version that an alias names.
-    ///
-    /// # Errors
-    /// None at present.
-    pub async fn policy_test(
+    pub fn policy_test(
         &self,
         model: ModelName,
         aliases: BTreeMap<AliasName, Version>,
         tags: BTreeMap<String, String>,
-    ) -> Result<PolicyVerdict, Fault> {
-        Ok(preview::policy_test(&self.shared, model, aliases, tags))
+    ) -> PolicyVerdict {
+        preview::policy_test(&self.shared, model, aliases, tags)
     }
 
     /// The environments of the configuration.
@@ -365,7 +392,7 @@ impl Handle {
     }
 
     /// Says that somebody pushed into the embedded repository.
-    pub async fn pushed(&self) {
+    pub fn pushed(&self) {
         self.shared.inbox.note_push();
     }
 
@@ -376,7 +403,7 @@ impl Handle {
 
     /// Counts a delivery that was turned away at the door; `outcome` is a fixed word such as `unauthorized`.
     pub fn count_turned_away(&self, source: Source, outcome: &'static str) {
-        self.shared.metrics.settled(source, outcome, None);
+        self.shared.metrics.concluded(source, outcome, None);
     }
 
     /// Whether the service can accept and release: the worker runs, the store answers and takes what is released, the repository opens.

@@ -30,9 +30,7 @@ pub(super) struct Metrics {
     pushes: Family<Labels, Counter>,
     pushed_releases: Histogram,
     render_duration: Histogram,
-    sync_duration: Histogram,
     decisions: Family<Labels, Counter>,
-    sweep_differences: Family<Labels, Counter>,
 }
 
 impl Metrics {
@@ -54,9 +52,7 @@ impl Metrics {
             // Up to the 256 that go into one push.
             pushed_releases: Histogram::new(exponential_buckets(1.0, 2.0, 9)),
             render_duration: seconds(),
-            sync_duration: seconds(),
             decisions: Family::default(),
-            sweep_differences: Family::default(),
         };
         metrics.register();
         metrics
@@ -90,13 +86,11 @@ impl Metrics {
             Unit::Seconds,
             self.render_duration.clone(),
         );
-        registry.register_with_unit("sync_duration", "From commit to live", Unit::Seconds, self.sync_duration.clone());
         registry.register("rollout_decisions", "Steps that were decided without a person", self.decisions.clone());
-        registry.register("sweep_differences", "Differences that a sweep found", self.sweep_differences.clone());
     }
 
     /// Counts the end of a delivery.
-    pub(super) fn settled(&self, source: Source, outcome: &'static str, took: Option<Duration>) {
+    pub(super) fn concluded(&self, source: Source, outcome: &'static str, took: Option<Duration>) {
         self.deliveries
             .get_or_create(&vec![("source", source.as_str().to_owned()), ("outcome", outcome.to_owned())])
             .inc();

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
-use super::settlement::Settled;
+use super::conclusion::Concluded;
 use crate::event::Delivery;
 
 /// The front of the inbox.
@@ -24,7 +24,7 @@ struct State {
     queue: VecDeque<Delivery>,
     /// The numbers that were not kept here and are to be read from the store; at most as many as the inbox may hold.
     left_out: BTreeSet<i64>,
-    waiters: HashMap<i64, oneshot::Sender<Settled>>,
+    waiters: HashMap<i64, oneshot::Sender<Concluded>>,
     /// Somebody pushed into the repository.
     pushed: bool,
     /// A hold was set or lifted.
@@ -72,7 +72,7 @@ impl Inbox {
     }
 
     /// Registers somebody who waits for the outcome of a delivery. Before the delivery is pushed.
-    pub(super) fn wait_for(&self, number: i64) -> oneshot::Receiver<Settled> {
+    pub(super) fn wait_for(&self, number: i64) -> oneshot::Receiver<Concluded> {
         let (sender, receiver) = oneshot::channel();
         self.state().waiters.insert(number, sender);
         receiver
@@ -84,11 +84,11 @@ impl Inbox {
     }
 
     /// Tells whoever waits for it what became of a delivery.
-    pub(super) fn answer(&self, number: i64, settled: Settled) {
+    pub(super) fn answer(&self, number: i64, concluded: Concluded) {
         let waiter = self.state().waiters.remove(&number);
         if let Some(waiter) = waiter {
             // Whoever waited may have gone; the outcome is in the store.
-            drop(waiter.send(settled));
+            drop(waiter.send(concluded));
         }
     }
 

@@ -14,6 +14,7 @@ use super::{
     DeliveryFilter, DeliveryView, EnvironmentView, Fault, HistoryEntry, HoldView, Page, ReleaseFilter, ReleaseView,
     Share, Status, StatusState, TimelineEntry, Waiting,
 };
+use crate::bounds::PAGE_MAX;
 use crate::event::{Delivery, DeliveryState};
 use crate::names::{CommitId, ReleaseKey};
 use crate::plan;
@@ -23,9 +24,6 @@ use std::sync::Arc;
 
 /// Why the live status is not known.
 pub(super) const NO_CLUSTER: &str = "no cluster configured";
-
-/// The most items of a page.
-const PAGE_MAX: u32 = 100;
 
 /// One release as the API answers it.
 pub(super) fn view(shared: &Shared, key: &ReleaseKey) -> Option<ReleaseView> {

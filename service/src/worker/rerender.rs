@@ -26,6 +26,9 @@ pub(super) async fn rerender(
     dry_run: bool,
     by: &str,
 ) -> Result<Vec<Rerendered>, Fault> {
+    if let Some(name) = &selection.environment {
+        shared.environment(name)?;
+    }
     let releases = selected(shared, &selection)?;
     let checked = shared
         .blocking(move |shared| {

@@ -13,6 +13,7 @@ use super::metrics::Metrics;
 use super::queue::Inbox;
 use super::settings::Limits;
 use super::{EnvironmentSettings, Fault, Settings};
+use crate::bounds::RETRY_AFTER_SECONDS;
 use crate::clock::Clock;
 use crate::git::{GitError, Repository};
 use crate::names::{EnvironmentName, ModelName, ReleaseKey};
@@ -134,9 +135,6 @@ pub(super) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
 pub(super) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
-
-/// How long a caller should wait before it asks a failing disk again.
-const RETRY_AFTER_SECONDS: u32 = 5;
 
 /// A failing repository as callers see it; the details go to the log.
 pub(super) fn git_fault(error: GitError) -> Fault {

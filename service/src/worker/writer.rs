@@ -7,16 +7,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::conclusion::{Concluded, Conclusion, Keep};
 use super::conveyor::{Conveyor, Done, TURN_MAX, Work, show};
 use super::housekeeping::{PUSHES_PER_LOOK, keep_house};
-use super::settlement::{Keep, Settled, Settlement};
 use super::shared::{Shared, WorkerState};
 use crate::command::Git;
 use crate::event::{Delivery, DeliveryState};
 use crate::git::GitError;
 use crate::names::ReleaseKey;
 use crate::registry::RegistryState;
-use crate::store::{AuditEntry, Batch, IndexedCommit, Outcome};
+use crate::store::{AuditEntry, Batch, DeliveryOutcome, IndexedCommit};
 
 /// The longest wait between two attempts: long enough to spare a sick disk, short enough that nobody waits for long once it is well.
 const RETRY_SECONDS_MAX: u64 = 300;
@@ -227,22 +227,22 @@ async fn finish(shared: &Shared, conveyor: &mut Conveyor, mut done: Done, ticks:
     let is_new_tip = done.harvest.tip != done.base || conveyor.known != done.harvest.tip;
     let registry = done.harvest.registry.values().map(|state| RegistryState::clone(state)).collect();
     show(shared, &done.harvest);
-    let settlements = conveyor.take_over(shared, &mut done, ticks, now);
+    let conclusions = conveyor.take_over(shared, &mut done, ticks, now);
     let rows = done.harvest.rows;
     let batch = Batch {
-        outcomes: settlements.iter().filter_map(outcome).collect(),
+        outcomes: conclusions.iter().filter_map(outcome).collect(),
         commits: rows.clone(),
         indexed_tip: is_new_tip.then_some(done.harvest.tip),
         registry,
-        audit: settlements.iter().filter_map(|settlement| audit(settlement, now)).collect(),
+        audit: conclusions.iter().filter_map(|conclusion| audit(conclusion, now)).collect(),
     };
     store(shared, batch).await;
     if let Some(read) = done.policies {
         remember(shared, read, now).await;
     }
     announce(shared, &rows);
-    for settlement in settlements {
-        conclude(shared, settlement, now);
+    for conclusion in conclusions {
+        conclude(shared, conclusion, now);
     }
 }
 
@@ -287,33 +287,33 @@ async fn remember(shared: &Shared, read: super::policies::Read, now: Timestamp) 
 }
 
 /// What the store is to write about a delivery; nothing where it knows.
-fn outcome(settlement: &Settlement) -> Option<Outcome> {
-    let Settlement { delivery, settled, keep } = settlement;
-    let is_known = delivery.state == settled.state && delivery.verdict == settled.verdict;
-    if is_known || (*keep == Keep::NextTurn && settled.verdict.commit.is_none()) {
+fn outcome(conclusion: &Conclusion) -> Option<DeliveryOutcome> {
+    let Conclusion { delivery, concluded, keep } = conclusion;
+    let is_known = delivery.state == concluded.state && delivery.verdict == concluded.verdict;
+    if is_known || (*keep == Keep::NextTurn && concluded.verdict.commit.is_none()) {
         return None;
     }
-    Some(Outcome {
+    Some(DeliveryOutcome {
         number: delivery.number,
-        state: settled.state,
-        verdict: settled.verdict.clone(),
-        attempt: delivery.attempt + u32::from(!settled.state.is_waiting()),
+        state: concluded.state,
+        verdict: concluded.verdict.clone(),
+        attempt: delivery.attempt + u32::from(!concluded.state.is_waiting()),
         next_attempt_at: None,
     })
 }
 
-fn audit(settlement: &Settlement, now: Timestamp) -> Option<AuditEntry> {
-    let Settlement { delivery, settled, .. } = settlement;
-    (settled.state == DeliveryState::Refused).then(|| AuditEntry {
+fn audit(conclusion: &Conclusion, now: Timestamp) -> Option<AuditEntry> {
+    let Conclusion { delivery, concluded, .. } = conclusion;
+    (concluded.state == DeliveryState::Refused).then(|| AuditEntry {
         at: now,
         actor: match &delivery.event {
             crate::event::Event::Requested(requested) => requested.requested_by.clone(),
             _ => Some(delivery.source.to_string()),
         },
         action: "release".to_owned(),
-        release: settled.verdict.release.clone(),
+        release: concluded.verdict.release.clone(),
         outcome: "refused".to_owned(),
-        reason: settled.verdict.reason.clone(),
+        reason: concluded.verdict.reason.clone(),
     })
 }
 
@@ -337,25 +337,25 @@ fn announce(shared: &Shared, rows: &[IndexedCommit]) {
 }
 
 /// Tells whoever waits, and the readers of events, what became of a delivery.
-fn conclude(shared: &Shared, settlement: Settlement, now: Timestamp) {
-    let Settlement { delivery, settled, keep } = settlement;
+fn conclude(shared: &Shared, conclusion: Conclusion, now: Timestamp) {
+    let Conclusion { delivery, concluded, keep } = conclusion;
     if keep == Keep::NextTurn {
         return;
     }
     let took =
-        Duration::try_from(now.duration_since(delivery.received_at)).ok().filter(|_| !settled.state.is_waiting());
-    if delivery.state != settled.state || delivery.verdict != settled.verdict {
-        shared.metrics.settled(delivery.source, settled.state.as_str(), took);
+        Duration::try_from(now.duration_since(delivery.received_at)).ok().filter(|_| !concluded.state.is_waiting());
+    if delivery.state != concluded.state || delivery.verdict != concluded.verdict {
+        shared.metrics.concluded(delivery.source, concluded.state.as_str(), took);
         shared.ring.push(
             "delivery",
             json!({
-                "id": delivery.id, "number": delivery.number, "source": delivery.source, "state": settled.state,
-                "release": settled.verdict.release.as_ref().map(ToString::to_string), "commit": settled.verdict.commit,
-                "reason": settled.verdict.reason, "waitsFor": settled.verdict.waits_for,
+                "id": delivery.id, "number": delivery.number, "source": delivery.source, "state": concluded.state,
+                "release": concluded.verdict.release.as_ref().map(ToString::to_string), "commit": concluded.verdict.commit,
+                "reason": concluded.verdict.reason, "waitsFor": concluded.verdict.waits_for,
             }),
         );
     }
-    shared.inbox.answer(delivery.number, settled);
+    shared.inbox.answer(delivery.number, concluded);
 }
 
 /// Has everything of a failed turn tried again later.
@@ -375,19 +375,20 @@ async fn fail(shared: &Shared, conveyor: &mut Conveyor, work: Work, error: &GitE
     }
     let mut batch = Batch::default();
     for mut delivery in work.deliveries {
-        let settled = Settled::failed(delivery.verdict.release.clone(), error.to_string());
+        let concluded = Concluded::failed(delivery.verdict.release.clone(), error.to_string());
         delivery.attempt += 1;
-        delivery.state = settled.state;
-        delivery.verdict = crate::event::Verdict { commit: delivery.verdict.commit.clone(), ..settled.verdict.clone() };
-        batch.outcomes.push(Outcome {
+        delivery.state = concluded.state;
+        delivery.verdict =
+            crate::event::Verdict { commit: delivery.verdict.commit.clone(), ..concluded.verdict.clone() };
+        batch.outcomes.push(DeliveryOutcome {
             number: delivery.number,
             state: delivery.state,
             verdict: delivery.verdict.clone(),
             attempt: delivery.attempt,
             next_attempt_at: Some(at),
         });
-        shared.metrics.settled(delivery.source, settled.state.as_str(), None);
-        shared.inbox.answer(delivery.number, settled);
+        shared.metrics.concluded(delivery.source, concluded.state.as_str(), None);
+        shared.inbox.answer(delivery.number, concluded);
         conveyor.retry.insert((at, delivery.number), delivery);
     }
     // A disk that is full for the repository is full for the store; the rows are waiting there as they are.

@@ -7,6 +7,7 @@ use tests::environment::repository_root;
 const MAP: &[(&str, &[&str])] = &[
     // The words.
     ("names", &[]),
+    ("bounds", &[]),
     ("release", &["names"]),
     ("event", &["names", "release"]),
     ("registry", &["names", "release", "event"]),
@@ -20,23 +21,23 @@ const MAP: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("command", &["names"]),
     // The way in.
-    ("webhook", &["names", "release", "event"]),
+    ("webhook", &["names", "bounds", "release", "event"]),
     // What is kept.
-    ("git", &["names", "release", "command"]),
+    ("git", &["names", "bounds", "release", "command"]),
     ("store", &["names", "release", "event", "registry", "access"]),
     // The only orchestrator.
     (
         "worker",
         &[
-            "names", "release", "event", "registry", "policy", "plan", "rollout", "render", "access", "clock",
-            "command", "git", "store",
+            "names", "bounds", "release", "event", "registry", "policy", "plan", "rollout", "render", "access",
+            "clock", "command", "git", "store",
         ],
     ),
     // Around the flow.
-    ("web", &["names", "release", "event", "access", "clock", "webhook", "worker"]),
+    ("web", &["names", "bounds", "release", "event", "access", "clock", "webhook", "worker"]),
     ("config", &["names", "release"]),
     ("telemetry", &[]),
-    ("cli", &["names", "release", "render", "access", "webhook", "worker", "config"]),
+    ("cli", &["names", "bounds", "release", "render", "access", "webhook", "worker", "config"]),
     ("app", &["*"]),
     ("main", &["config", "telemetry", "cli", "app"]),
 ];

@@ -6,7 +6,7 @@ use sqlx::SqliteConnection;
 
 use super::super::columns::{json, time, write_rows};
 use super::super::writer::{Ledger, Write};
-use super::super::{Outcome, StoreError};
+use super::super::{DeliveryOutcome, StoreError};
 use super::accept::wait_again;
 use crate::event::Delivery;
 
@@ -21,16 +21,16 @@ const UPDATE: (&str, &str) = (
 pub(in super::super) async fn write_outcomes(
     db: &mut SqliteConnection,
     ledger: &mut Ledger,
-    outcomes: Vec<Outcome>,
+    outcomes: Vec<DeliveryOutcome>,
 ) -> Result<(), sqlx::Error> {
     if outcomes.is_empty() {
         return Ok(());
     }
-    let last: BTreeMap<i64, Outcome> = outcomes.into_iter().map(|outcome| (outcome.number, outcome)).collect();
+    let last: BTreeMap<i64, DeliveryOutcome> = outcomes.into_iter().map(|outcome| (outcome.number, outcome)).collect();
     let numbers = json(&last.keys().collect::<Vec<_>>())?;
     let before = waiting_among(db, &numbers).await?;
-    let rows: Vec<Outcome> = last.into_values().collect();
-    write_rows(db, UPDATE, &rows, |values, Outcome { number, state, verdict, attempt, next_attempt_at }| {
+    let rows: Vec<DeliveryOutcome> = last.into_values().collect();
+    write_rows(db, UPDATE, &rows, |values, DeliveryOutcome { number, state, verdict, attempt, next_attempt_at }| {
         values.push_bind(*number);
         values.push_bind(state.as_str());
         values.push_bind(*attempt);

@@ -45,7 +45,7 @@ async fn one_that_failed_or_was_refused_waits_again_and_keeps_its_attempts() {
     for state in [DeliveryState::Failed, DeliveryState::Refused] {
         let verdict =
             Verdict { reason: Some("no".into()), release: Some(key("production/models/fraud")), ..Verdict::default() };
-        let outcome = Outcome { number, state, verdict, attempt: 3, next_attempt_at: Some(days_later(1)) };
+        let outcome = DeliveryOutcome { number, state, verdict, attempt: 3, next_attempt_at: Some(days_later(1)) };
         test.store.commit(Batch { outcomes: vec![outcome], ..Batch::default() }).await.unwrap();
         let Accepted::Again(again) = test.store.accept(arriving("a")).await.unwrap() else {
             panic!("{state} is tried again")
@@ -154,7 +154,7 @@ async fn an_outcome_is_read_back_and_the_last_one_counts() {
         cure: Some("do this".into()),
         waits_for: Some("v7".into()),
     };
-    let last = Outcome {
+    let last = DeliveryOutcome {
         number,
         state: DeliveryState::Failed,
         verdict: verdict.clone(),
@@ -183,7 +183,7 @@ async fn deliveries_are_listed_newest_first_and_by_what_was_asked() {
     }
     test.settle(numbers[1], DeliveryState::Refused).await;
     let fraud = Verdict { release: Some(key("production/models/fraud")), ..Verdict::default() };
-    let outcomes = vec![Outcome { verdict: fraud, ..became(numbers[2], DeliveryState::Applied) }];
+    let outcomes = vec![DeliveryOutcome { verdict: fraud, ..became(numbers[2], DeliveryState::Applied) }];
     test.store.commit(Batch { outcomes, ..Batch::default() }).await.unwrap();
 
     let all = DeliveryQuery { limit: 100, ..DeliveryQuery::default() };

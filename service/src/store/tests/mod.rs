@@ -99,8 +99,8 @@ fn arriving(id: &str) -> NewDelivery {
     }
 }
 
-fn became(number: i64, state: DeliveryState) -> Outcome {
-    Outcome { number, state, verdict: Verdict::default(), attempt: 1, next_attempt_at: None }
+fn became(number: i64, state: DeliveryState) -> DeliveryOutcome {
+    DeliveryOutcome { number, state, verdict: Verdict::default(), attempt: 1, next_attempt_at: None }
 }
 
 fn key(text: &str) -> ReleaseKey {

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::bounds::SHORT_COMMIT_DIGITS;
 use crate::event::DeliveryState;
 use crate::names::{CommitId, Version};
 use crate::release::{Phase, Rollout, Strategy};
@@ -74,9 +75,6 @@ struct Moment {
     exact: String,
     relative: String,
 }
-
-/// How many digits of a commit people read.
-const SHORT_COMMIT_DIGITS: usize = 9;
 
 impl ReleaseRow {
     pub(super) fn of(view: ReleaseView, now: Timestamp) -> Self {

@@ -69,7 +69,7 @@ async fn overview_for(web: &Web, caller: &super::super::auth::Caller) -> Answer<
     let filter = DeliveryFilter { limit: Some(DELIVERIES_SHOWN), ..DeliveryFilter::default() };
     let inbox = deliveries::visible(web, caller, filter).await?;
     let inbox: Vec<DeliveryRow> = inbox.items.into_iter().map(|view| DeliveryRow::of(view, now)).collect();
-    let holds = web.handle().holds().await?;
+    let holds = web.handle().holds();
     let repository = format!("{}/git/gitops.git", web.settings().public_url);
     let (releases, deliveries, holds) = (value(&rows), value(&inbox), value(&holds));
     Ok(rendered(StatusCode::OK, "overview.html", context! { releases, more, deliveries, holds, repository }))

@@ -8,7 +8,7 @@ use super::Service;
 async fn a_filter_that_means_nothing_is_refused_instead_of_finding_nothing() {
     let service = Service::start().await;
     for (query, status, words) in [
-        ("releases?environment=staging", 404, "`staging` does not exist"),
+        ("releases?environment=staging", 404, "`staging` is not configured"),
         ("releases?status=foo", 400, "`status` must be one of syncing, live"),
         ("releases?phase=foo", 400, "`phase` must be entering, running, leaving or settled, not `foo`"),
         ("releases?limit=0", 400, "`limit` must be from 1 to 100"),

@@ -15,7 +15,8 @@ use utoipa::ToSchema;
 
 use self::experiment::{Found, search};
 use self::mistakes::{Mistake, *};
-use super::signature::{Headers, MLFLOW, STANDARD, Scheme, Secret, WINDOW_SECONDS, parse_seconds};
+use super::signature::{Headers, MLFLOW, STANDARD, Scheme, Secret, parse_seconds};
+use crate::bounds::SIGNED_WINDOW_SECONDS;
 
 /// Which door a delivery was sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,8 +170,8 @@ fn timestamp_form(text: &str) -> Option<Finding> {
 fn clock(text: &str, now: Timestamp) -> Option<Finding> {
     let age = now.as_second() - parse_seconds(text)?.as_second();
     match age {
-        age if age > WINDOW_SECONDS => Some(Finding::with(&STALE, age.to_string())),
-        age if age < -WINDOW_SECONDS => Some(Finding::with(&FUTURE, (-age).to_string())),
+        age if age > SIGNED_WINDOW_SECONDS => Some(Finding::with(&STALE, age.to_string())),
+        age if age < -SIGNED_WINDOW_SECONDS => Some(Finding::with(&FUTURE, (-age).to_string())),
         _ => None,
     }
 }

@@ -220,7 +220,7 @@ impl World {
     /// A person's commit, pushed.
     async fn push(&mut self, edits: Vec<(String, Option<String>)>) -> CommitId {
         let commit = commit_by_hand(&self.repository(), edits);
-        self.handle().pushed().await;
+        self.handle().pushed();
         self.run().await;
         commit
     }

@@ -96,11 +96,16 @@ async fn while_held_everything_is_kept_and_nothing_applied() {
     world.start().await;
     world.run().await;
     assert_eq!(world.log().len(), 1);
-    world.handle().unhold(None, "ada").await.unwrap();
+    let production = EnvironmentName::parse("production").unwrap();
+    let not_held = world.handle().unhold(Some(production), "", "ada").await;
+    assert!(
+        matches!(not_held, Err(Fault::Refused(refusal)) if refusal.cure.as_deref().unwrap().contains("`kmlflow unhold`"))
+    );
+    world.handle().unhold(None, "it is over", "ada").await.unwrap();
     world.run().await;
     assert_eq!(world.state("fraud").await, "single settled live=8");
     assert_eq!(world.state("spam").await, "single settled live=1");
-    assert!(world.handle().unhold(None, "ada").await.is_err());
+    assert!(world.handle().unhold(None, "", "ada").await.is_err());
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use crate::release::Refusal;
 
 /// The outcome of a delivery, for whoever waits for it.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settled {
+pub(super) struct Concluded {
     pub(super) state: DeliveryState,
     pub(super) verdict: Verdict,
     pub(super) refusal: Option<Refusal>,
@@ -30,13 +30,13 @@ pub(super) enum Keep {
 
 /// A delivery and what became of it in this turn.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settlement {
+pub(super) struct Conclusion {
     pub(super) delivery: Delivery,
-    pub(super) settled: Settled,
+    pub(super) concluded: Concluded,
     pub(super) keep: Keep,
 }
 
-impl Settled {
+impl Concluded {
     fn of(state: DeliveryState, verdict: Verdict) -> Self {
         Self { state, verdict, refusal: None, created: false }
     }
