@@ -135,6 +135,17 @@ fn what_a_table_shows_is_understood_where_it_is_asked_for() {
 }
 
 #[test]
+fn a_release_as_rendered_is_unchanged_whether_one_asks_or_does() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    assert_eq!(kmlflow(&server, "release fraud --model fraud --image registry.example/fraud:7 --version 7").code, 0);
+    for line in ["rerender fraud --dry-run", "rerender fraud"] {
+        let ran = kmlflow(&server, line);
+        assert!(ran.code == 0 && ran.stdout.contains("unchanged"), "{line}: {}{}", ran.stdout, ran.stderr);
+    }
+}
+
+#[test]
 fn the_token_of_the_data_directory_goes_to_its_own_service_alone() {
     let environment = TestEnvironment::new();
     let server = environment.server().start();

@@ -32,13 +32,20 @@ pub(super) async fn rerender(
     let releases = selected(shared, &selection)?;
     let checked = shared
         .blocking(move |shared| {
-            let check = |(key, entry): (ReleaseKey, Entry)| (key, restarts(shared, &entry.release));
+            let digest = shared.settings.templates.digest();
+            let check = |(key, entry): (ReleaseKey, Entry)| {
+                let is_as_rendered = entry.files(digest).is_empty();
+                (key, is_as_rendered, restarts(shared, &entry.release))
+            };
             Ok(releases.into_iter().map(check).collect::<Vec<_>>())
         })
         .await?;
     let per_minute = selection.per_minute;
-    let lines = checked.into_iter().map(|(key, restarts)| async move {
+    let lines = checked.into_iter().map(|(key, is_as_rendered, restarts)| async move {
         let restarts = match restarts {
+            Ok(_) if is_as_rendered => {
+                return line(&key, "unchanged", Vec::new(), Some("the present templates rendered it".to_owned()));
+            }
             Err(refusal) => return line(&key, "refused", Vec::new(), Some(refusal.reason)),
             Ok(restarts) if dry_run => return line(&key, "would-render", restarts, None),
             Ok(restarts) => restarts,
