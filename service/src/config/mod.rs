@@ -356,6 +356,9 @@ fn find_data_dir(
 fn read_file(path: &Path) -> Result<Value, ConfigError> {
     let shown = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            return ConfigError::new(format!("there is no file `{shown}`"), "check its path, or leave out --config");
+        }
         ConfigError::new(
             format!("the configuration {shown} cannot be read: {}", error.kind()),
             "check its path, or leave out --config",

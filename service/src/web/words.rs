@@ -37,7 +37,9 @@ pub(super) fn said(field: &str, text: &str) -> Said {
         return Said { sentence: format!("{named} must be a whole number"), cure: None };
     }
     let cure = text.starts_with("version `").then(|| "give the number that MLflow shows, such as 7".to_owned());
-    let sentence = if field.is_empty() { text } else { format!("`{field}`: {text}") };
+    // The rule of a name says itself what it is about.
+    let says_what = field.rsplit('.').next().is_some_and(|last| text.starts_with(&format!("{last} `")));
+    let sentence = if field.is_empty() || says_what { text } else { format!("`{field}`: {text}") };
     Said { sentence, cure }
 }
 
@@ -69,6 +71,12 @@ mod tests {
     fn each_mistake_is_one_sentence_without_a_programmers_words() {
         for (field, text, sentence, cure) in [
             ("", "unknown field `foo`, expected one of `a`, `b`", "there is no field `foo`", Some("use a, b")),
+            (
+                "version",
+                "version `0` must be a whole number",
+                "version `0` must be a whole number",
+                Some("give the number that MLflow shows, such as 7"),
+            ),
             ("in.foo", "unknown field `foo`, expected `a`", "there is no field `in.foo`", Some("use a")),
             ("in", "missing field `b`", "`in.b` is missing", Some("add `b`")),
             ("phase", "unknown variant `x`, expected one of `a`, `b`, `c`", "`phase` must be a, b or c, not `x`", None),
