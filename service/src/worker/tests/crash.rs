@@ -75,7 +75,12 @@ async fn the_index_is_built_again_from_the_repository() {
     let mut world = World::immediate().await;
     world.put("fraud", single("7")).await;
     world.put("fraud", canary("8")).await;
-    let before = world.handle().history(&key("fraud"), None, None).await.unwrap();
+    let mut before = world.handle().history(&key("fraud"), None, None).await.unwrap();
+    for entry in &mut before.items {
+        assert!(entry.delivery_number.is_some(), "{entry:?}");
+        // The inbox is lost with the store, and its numbers with it.
+        entry.delivery_number = None;
+    }
     world.kill();
     for file in ["kmlflow.db", "kmlflow.db-wal", "kmlflow.db-shm"] {
         drop(std::fs::remove_file(world.dir.path().join(file)));
