@@ -20,7 +20,11 @@ pub(super) fn drifted(
 ) -> Result<Vec<String>, GitError> {
     let mut drifted = Vec::new();
     for (name, digest) in &release.rendered.files {
-        let bytes = repository.read(at, &format!("{}/{name}", key.directory()))?;
+        let bytes = match repository.read(at, &format!("{}/{name}", key.directory())) {
+            // Whatever it is, it is not what was rendered.
+            Err(GitError::TooLarge { .. }) => None,
+            other => other?,
+        };
         if bytes.is_none_or(|bytes| crate::names::Digest::of(&bytes) != *digest) {
             drifted.push(name.clone());
         }

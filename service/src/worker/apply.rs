@@ -306,7 +306,10 @@ pub(super) fn restorable(shared: &Shared, key: &ReleaseKey, commit: &CommitId) -
 
 /// Reads what a retraction left; a file that does not parse counts as none, because it only holds things back.
 pub(super) fn retracted(ground: &dyn Ground, key: &ReleaseKey) -> Result<Option<Retracted>, GitError> {
-    let text = ground.read(&key.retracted_path())?;
+    let text = match ground.read(&key.retracted_path()) {
+        Err(GitError::TooLarge { .. }) => None,
+        other => other?,
+    };
     Ok(text.map(|text| serde_yaml::from_slice(&text).unwrap_or_default()))
 }
 

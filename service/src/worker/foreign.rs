@@ -7,15 +7,19 @@ use std::sync::Arc;
 
 use super::adopt::drifted;
 use super::apply::{self, Ground, Task, Write};
-use super::history::{is_ours, key_of};
+use super::history::{is_ours, key_of, text_of};
 use super::index::Entry;
 use super::restored;
 use super::shared::Shared;
 use super::turn::Turn;
 use crate::git::{GitError, LogEntry};
 use crate::names::{CommitId, ReleaseKey};
+use crate::plan;
 use crate::release::{Action, Intent, RELEASE_FILE, Refusal, Release};
 use crate::render;
+
+/// Why a directory without the document cannot be used: what Argo CD applies is still there.
+pub(super) const NO_DOCUMENT: &str = "`release.yaml` is not there; remove the whole directory to retract by hand";
 
 /// A release that a person changed: on what, and who.
 #[derive(Debug, Clone)]
@@ -47,21 +51,45 @@ pub(super) fn touched(shared: &Shared, from: &CommitId, entries: &[LogEntry]) ->
 
 /// Takes one changed release in.
 pub(super) fn take_in(turn: &mut Turn<'_>, key: &ReleaseKey, touched: &Touched) -> Result<(), GitError> {
-    let path = format!("{}/{RELEASE_FILE}", key.directory());
-    let Some(text) = turn.read(&path)? else {
+    let tip = turn.tip().clone();
+    if turn.shared.repository.tree_id(&tip, &key.directory())?.is_none() {
         tracing::info!(release.key = %key, "Release `{key}` was removed by hand by {}", touched.by);
         turn.remove(key);
         return Ok(());
-    };
+    }
+    let text = text_of(turn.read(&format!("{}/{RELEASE_FILE}", key.directory())))?;
+    let text = text.unwrap_or_else(|| Err(NO_DOCUMENT.to_owned()));
     // Where Git's own is not readable either, the last one that was counts.
     let before = known_before(turn.shared, key, touched)?
         .or_else(|| turn.entry(key).map(|entry| Release::clone(&entry.release)));
-    match checked(key, &String::from_utf8_lossy(&text)) {
+    let checked =
+        text.and_then(|text| checked(key, &text)).and_then(|release| placed(turn, key, release, before.as_ref()));
+    match checked {
         Ok(release) => match restored::take_over(turn, key, release, before.as_ref(), touched)? {
             ControlFlow::Break(()) => Ok(()),
             ControlFlow::Continue(release) => changed(turn, key, release, before, touched),
         },
         Err(why) => invalid(turn, key, before, why),
+    }
+}
+
+/// Refuses a document whose target is another release's, or lies outside the namespace that its path says.
+fn placed(turn: &Turn<'_>, key: &ReleaseKey, release: Release, before: Option<&Release>) -> Result<Release, String> {
+    let target = &release.spec.target;
+    if before.is_some_and(|before| before.spec.target == *target) {
+        return Ok(release);
+    }
+    let environment = turn.shared.environment(&key.environment).map_err(|refusal| refusal.reason)?;
+    let expected = plan::target(key, &environment.target).map_err(|refusal| refusal.reason)?;
+    if (&target.namespace, &target.cluster) != (&expected.namespace, &expected.cluster) {
+        return Err(format!(
+            "`spec.target` must stay in the namespace `{}` of the cluster `{}`",
+            expected.namespace, expected.cluster
+        ));
+    }
+    match turn.collision(key, target) {
+        Some(refusal) => Err(refusal.reason),
+        None => Ok(release),
     }
 }
 
@@ -104,7 +132,12 @@ fn changed(
         release.rendered = before.rendered.clone();
     }
     let tip = turn.tip().clone();
-    let drifted = drifted(&turn.shared.repository, &tip, key, &release)?;
+    let mut drifted = drifted(&turn.shared.repository, &tip, key, &release)?;
+    if before.is_none() && drifted.len() == release.rendered.files.len() && is_alone(turn, key, &drifted)? {
+        // A copy of the document alone: what it says of rendered files is about another directory.
+        release.rendered = crate::release::Rendered::default();
+        drifted.clear();
+    }
     let is_same = before.as_ref() == Some(&release);
     if !drifted.is_empty() || (is_same && !is_overridden) {
         tracing::info!(release.key = %key, "Release `{key}` was changed by hand by {}: {}", touched.by, drifted.join(", "));
@@ -144,6 +177,16 @@ fn changed(
         return entry(turn, key, release, State { drifted: Vec::new(), notes, invalid: None });
     }
     Ok(())
+}
+
+/// Whether none of these files is there.
+fn is_alone(turn: &Turn<'_>, key: &ReleaseKey, files: &[String]) -> Result<bool, GitError> {
+    for name in files {
+        if turn.read(&format!("{}/{name}", key.directory()))?.is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn invalid(turn: &mut Turn<'_>, key: &ReleaseKey, before: Option<Release>, why: String) -> Result<(), GitError> {

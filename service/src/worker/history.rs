@@ -38,14 +38,29 @@ pub(super) fn key_of(directory: &str) -> Option<ReleaseKey> {
     ReleaseKey::parse(directory.strip_prefix("releases/")?).ok()
 }
 
+/// What reading a release's document came to: its text, or why nobody reads it.
+pub(super) type Text = Result<String, String>;
+
+/// The text of a document that was read; a file that is too large is a matter of that release alone.
+///
+/// # Errors
+/// The repository fails.
+pub(super) fn text_of(read: Result<Option<Vec<u8>>, GitError>) -> Result<Option<Text>, GitError> {
+    match read {
+        Ok(bytes) => Ok(bytes.map(|bytes| Ok(String::from_utf8_lossy(&bytes).into_owned()))),
+        Err(error @ GitError::TooLarge { .. }) => Ok(Some(Err(error.to_string()))),
+        Err(error) => Err(error),
+    }
+}
+
 /// Makes the index rows of some commits, oldest first.
 pub(super) fn walk(repository: &Repository, entries: &[LogEntry], author: &Author) -> Result<Walked, GitError> {
     let mut walked = Walked::default();
     let mut last: HashMap<ReleaseKey, Release> = HashMap::new();
     for entry in entries {
         for key in entry.changed.iter().filter_map(|directory| key_of(directory)) {
-            let text = repository.read(&entry.commit, &format!("{}/{RELEASE_FILE}", key.directory()))?;
-            let release = text.and_then(|text| Release::parse(&String::from_utf8_lossy(&text)).ok());
+            let text = text_of(repository.read(&entry.commit, &format!("{}/{RELEASE_FILE}", key.directory())))?;
+            let release = text.and_then(|text| Release::parse(&text.ok()?).ok());
             let phase = release.as_ref().map(|release| release.rollout.phase);
             let known = release.as_ref().or_else(|| last.get(&key));
             if let Some(row) = known.and_then(|known| row(entry, &key, known, phase, author)) {
@@ -113,9 +128,9 @@ pub(super) fn last_valid(
     for commit in commits {
         let text = match repository.read(commit, &path) {
             Err(GitError::UnknownCommit(_)) => None,
-            other => other?,
+            other => text_of(other)?,
         };
-        if let Some(release) = text.and_then(|text| checked(key, &String::from_utf8_lossy(&text)).ok()) {
+        if let Some(release) = text.and_then(|text| checked(key, &text.ok()?).ok()) {
             return Ok(Some(release));
         }
     }

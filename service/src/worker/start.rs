@@ -258,8 +258,9 @@ fn read_index(
     let mut index = Index::default();
     let mut unreadable = Vec::new();
     for (key, tree) in repository.release_keys(tip)? {
-        let Some(text) = repository.read(tip, &format!("{}/{RELEASE_FILE}", key.directory()))? else { continue };
-        match super::foreign::checked(&key, &String::from_utf8_lossy(&text)) {
+        let read = repository.read(tip, &format!("{}/{RELEASE_FILE}", key.directory()));
+        let text = history::text_of(read)?.unwrap_or_else(|| Err(super::foreign::NO_DOCUMENT.to_owned()));
+        match text.and_then(|text| super::foreign::checked(&key, &text)) {
             Ok(release) => {
                 let entry = entry(repository, tip, release, tree, newest.get(&key))?;
                 index.put(key, entry);

@@ -345,6 +345,30 @@ impl From<WrittenArtifact> for Artifact {
     }
 }
 
+/// The largest document that is read: what a request of the largest size can lead to, twice.
+const DOCUMENT_BYTES_MAX: usize = 2 << 20;
+
+/// The deepest nesting that is read. A release has about ten levels; the parser's time grows with the square of the depth.
+const NESTING_MAX: usize = 100;
+
+/// Whether the text may be nested deeper than any release. Counts brackets wherever they stand and the indentation of each line, so it
+/// says yes too early for a text with a hundred unclosed brackets in a quoted value, which no release has either.
+fn is_nested_too_deep(yaml: &str) -> bool {
+    let mut depth = 0_usize;
+    for byte in yaml.bytes() {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > NESTING_MAX {
+            return true;
+        }
+    }
+    let indicators = |line: &str| line.bytes().take_while(|byte| b" -?:".contains(byte)).count();
+    yaml.lines().any(|line| indicators(line) > 2 * NESTING_MAX)
+}
+
 impl ReleaseSpec {
     /// Ten minutes: an image pull, a model download and a start, with room to spare.
     pub fn default_deadline() -> Period {
@@ -369,8 +393,14 @@ impl Release {
     /// Reads the document.
     ///
     /// # Errors
-    /// One sentence that says where it is not a release.
+    /// One sentence that says where it is not a release, or why it is not even read.
     pub fn parse(yaml: &str) -> Result<Self, String> {
+        if yaml.len() > DOCUMENT_BYTES_MAX {
+            return Err(format!("it is larger than {} KiB", DOCUMENT_BYTES_MAX / 1024));
+        }
+        if is_nested_too_deep(yaml) {
+            return Err(format!("it is nested deeper than {NESTING_MAX} levels"));
+        }
         serde_yaml::from_str(yaml).map_err(|error| error.to_string())
     }
 

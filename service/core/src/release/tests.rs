@@ -225,3 +225,13 @@ fn a_running_canary_splits_by_its_step() {
         [("v7", 95), ("v8", 5)]
     );
 }
+
+#[test]
+fn a_document_that_would_keep_the_parser_busy_is_not_read() {
+    for hostile in
+        ["[".repeat(40_000), "{a: ".repeat(40_000), "- ".repeat(40_000), format!("# {}", "x".repeat(3 << 20))]
+    {
+        let error = Release::parse(&hostile).unwrap_err();
+        assert!(error.contains("nested deeper") || error.contains("larger than"), "{error}");
+    }
+}

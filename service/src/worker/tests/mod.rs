@@ -3,6 +3,7 @@
 mod bounds;
 mod crash;
 mod foreign;
+mod hostile;
 mod policy;
 mod requests;
 mod waiting;
