@@ -235,13 +235,13 @@ fn verify(
     }
 }
 
-/// Reads the signatures of version 1; other versions may stand in a list and are not looked at.
+/// Reads the signatures of version 1. In a list, those of other versions and what cannot be one are passed over: another may be right.
 fn parse_signatures(text: &str, list: bool) -> Option<Vec<[u8; 32]>> {
     if !list {
         return parse_signature(text).map(|one| vec![one]);
     }
-    let ours = text.split(' ').filter(|one| one.starts_with("v1,")).take(SIGNATURES_MAX);
-    ours.map(parse_signature).collect::<Option<Vec<_>>>().filter(|all| !all.is_empty())
+    let ours: Vec<[u8; 32]> = text.split(' ').filter_map(parse_signature).take(SIGNATURES_MAX).collect();
+    Some(ours).filter(|all| !all.is_empty())
 }
 
 /// Reads `v1,` and the padded standard base64 of 32 bytes.

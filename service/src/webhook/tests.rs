@@ -173,6 +173,7 @@ fn the_reference_example_of_standard_webhooks_is_proven() {
     assert_eq!(check(signature, at).unwrap(), "msg_p5jXN8AQM9LWM0D4loKWxJek");
     let wrong = "v1,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
     assert!(check(&format!("{wrong} v1a,xyz {signature}"), at).is_ok());
+    assert!(check(&format!("v1,not-base64 {signature} v1,"), at).is_ok(), "one that is malformed spoils no list");
     assert_eq!(check(wrong, at), Err(ProofError::Mismatch));
     assert_eq!(check("v1a,xyz", at), Err(ProofError::Malformed(STANDARD.signature)));
     assert_eq!(check(&[wrong; 8].join(" "), at), Err(ProofError::Mismatch));
