@@ -52,6 +52,9 @@ pub struct Guard {
     /// One after the other with others of its kind, at most so many a minute.
     #[serde(default)]
     pub per_minute: Option<NonZeroU32>,
+    /// Only if there is no release.
+    #[serde(default)]
+    pub if_absent: bool,
 }
 
 /// One change of the registry, as MLflow's event tells it.

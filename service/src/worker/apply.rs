@@ -185,6 +185,14 @@ fn forbidden(ground: &dyn Ground, task: &Task, entry: Option<&Entry>) -> Option<
             violations: Vec::new(),
         });
     }
+    if task.guard.if_absent && entry.is_some() {
+        return Some(Refusal {
+            kind: RefusalKind::Precondition,
+            reason: format!("release `{}` is there, and `If-None-Match: *` asks that it be not", task.key),
+            cure: Some("leave the header out, or choose another name".to_owned()),
+            violations: Vec::new(),
+        });
+    }
     let entry = entry.filter(|_| !task.guard.force)?;
     let (what, cure) = match (&entry.invalid, entry.drifted.as_slice()) {
         (Some(why), _) => (

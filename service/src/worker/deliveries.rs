@@ -58,10 +58,16 @@ fn request(turn: &mut Turn<'_>, delivery: &Delivery, requested: &Requested) -> R
         return Ok(held);
     }
     let sender = if delivery.source == crate::event::Source::Api { None } else { Some(delivery.source.to_string()) };
+    // What a request found when it began is no condition of its later parts: by then its own first part stands.
+    let guard = match begun(delivery) {
+        Some(_) => Guard { if_match: None, if_absent: false, ..guard.clone() },
+        None => guard.clone(),
+    };
+    let is_adopting = guard.adopt;
     let mut task = Task {
         key: key.clone(),
         intent: intent.clone(),
-        guard: guard.clone(),
+        guard,
         requested_by: requested_by.clone().or(sender).or_else(|| Some("somebody".to_owned())),
         origin: None,
         delivery: Some(delivery.id.clone()),
@@ -69,7 +75,7 @@ fn request(turn: &mut Turn<'_>, delivery: &Delivery, requested: &Requested) -> R
         by_event: delivery.source != crate::event::Source::Api,
     };
     let mut adopted = None;
-    if guard.adopt {
+    if is_adopting {
         match adopt::adopt(turn, &task) {
             Ok(None) => {}
             Ok(Some(commit)) => {
@@ -85,7 +91,13 @@ fn request(turn: &mut Turn<'_>, delivery: &Delivery, requested: &Requested) -> R
         (Carried::Unchanged(_), Some(commit)) => Carried::Changed { commit, created: false },
         (carried, _) => carried,
     };
-    Ok(conclude(delivery, key, carried, delivery.verdict.commit.clone()))
+    Ok(conclude(delivery, key, carried, begun(delivery).cloned()))
+}
+
+/// The commit of the part that is done, where the rest waits. A delivery that is carried out once more has the commit of the time
+/// before and waits for nothing: it begins anew.
+fn begun(delivery: &Delivery) -> Option<&CommitId> {
+    delivery.verdict.commit.as_ref().filter(|_| delivery.verdict.waits_for.is_some())
 }
 
 /// What carrying a task out means for its delivery; `before` is a part that was done in an earlier turn.
@@ -146,7 +158,7 @@ fn registry_changed(
         delivery,
         model: &change.model,
         policy: selection.policy,
-        done: done.or_else(|| delivery.verdict.commit.clone()),
+        done: done.or_else(|| begun(delivery).cloned()),
     };
     event.carry_out(turn, &wanted)
 }
@@ -196,7 +208,7 @@ impl RegistryEvent<'_> {
                 }
                 return Ok((concluded, keep));
             }
-            Asked::Stands(reason) => (self.unchanged(key, reason), Keep::No),
+            Asked::Stands(reason) => (self.unchanged(desired, reason), Keep::No),
             Asked::Nothing(reason) => {
                 (Concluded::ignored(format!("policy `{}`: {reason}", self.policy.metadata.name)), Keep::No)
             }
@@ -261,7 +273,7 @@ impl RegistryEvent<'_> {
         Ok((
             match done {
                 Some(commit) => Concluded::applied(key.clone(), commit, was_created, because),
-                None => self.unchanged(key, said),
+                None => self.unchanged(desired, said),
             },
             Keep::No,
         ))
@@ -274,11 +286,15 @@ impl RegistryEvent<'_> {
         deployed == desired.stable.as_ref()
     }
 
-    fn unchanged(&self, key: &ReleaseKey, reason: String) -> Concluded {
-        match &self.done {
-            Some(commit) => Concluded::applied(key.clone(), commit.clone(), false, None),
-            None => Concluded::unchanged(key.clone(), format!("policy `{}`: {reason}", self.policy.metadata.name)),
+    /// Nothing had to be done: says so, and what each rule of the policy said.
+    fn unchanged(&self, desired: &Desired, reason: String) -> Concluded {
+        let key = desired.key.clone();
+        if let Some(commit) = &self.done {
+            return Concluded::applied(key, commit.clone(), false, None);
         }
+        let said = std::iter::once(&reason).chain(desired.because.iter().filter(|because| !reason.contains(*because)));
+        let said: Vec<&str> = said.map(String::as_str).collect();
+        Concluded::unchanged(key, format!("policy `{}`: {}", self.policy.metadata.name, said.join("; ")))
     }
 
     /// A wish is answered once: from now on its tag counts as deleted, and so does a repeat of the event that set it.

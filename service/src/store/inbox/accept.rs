@@ -159,13 +159,13 @@ async fn accept_again(
     }))
 }
 
-/// Puts a delivery back into the queue, its attempts kept.
+/// Puts a delivery back into the queue, its attempts and the commit that it made kept.
 pub(super) async fn wait_again(
     db: &mut SqliteConnection,
     number: i64,
 ) -> Result<Result<Delivery, StoreError>, sqlx::Error> {
     let mut query = QueryBuilder::new(
-        "UPDATE deliveries SET state = 'accepted', next_attempt_at = NULL, release = NULL, commit_id = NULL, reason = NULL,
+        "UPDATE deliveries SET state = 'accepted', next_attempt_at = NULL, release = NULL, reason = NULL,
          cure = NULL, waits_for = NULL WHERE number = ",
     );
     query.push_bind(number).push(" RETURNING ").push(COLUMNS);

@@ -13,11 +13,12 @@ use crate::event::Delivery;
 const UPDATE: (&str, &str) = (
     "WITH became (number, state, attempt, next_attempt_at, release, commit_id, reason, cure, waits_for) AS (",
     ") UPDATE deliveries SET state = became.state, attempt = became.attempt, next_attempt_at = became.next_attempt_at,
-       release = became.release, commit_id = became.commit_id, reason = became.reason, cure = became.cure, waits_for = became.waits_for
+       release = became.release, reason = became.reason, cure = became.cure, waits_for = became.waits_for,
+       commit_id = CASE became.state WHEN 'accepted' THEN became.commit_id ELSE coalesce(became.commit_id, deliveries.commit_id) END
        FROM became WHERE deliveries.number = became.number",
 );
 
-/// Writes down what became of deliveries; the last outcome of a number counts.
+/// Writes down what became of deliveries; the last outcome of a number counts. One that made no commit leaves the one of before.
 pub(in super::super) async fn write_outcomes(
     db: &mut SqliteConnection,
     ledger: &mut Ledger,

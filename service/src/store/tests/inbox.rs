@@ -144,6 +144,20 @@ async fn redelivery_works_from_each_state() {
 }
 
 #[tokio::test]
+async fn what_a_delivery_made_outlives_a_redelivery_that_made_nothing() {
+    let test = TestStore::open().await;
+    let number = test.accept_new("a").await.number;
+    let made = CommitId::parse(&"a".repeat(40)).unwrap();
+    let verdict = Verdict { commit: Some(made.clone()), ..Verdict::default() };
+    let applied = Outcome { verdict, ..became(number, DeliveryState::Applied) };
+    test.store.commit(Batch { outcomes: vec![applied], ..Batch::default() }).await.unwrap();
+    test.store.redeliver(number).await.unwrap();
+    test.settle(number, DeliveryState::Unchanged).await;
+    let read = test.store.delivery(None, "a").await.unwrap().unwrap();
+    assert_eq!((read.state, read.verdict.commit), (DeliveryState::Unchanged, Some(made)));
+}
+
+#[tokio::test]
 async fn an_outcome_is_read_back_and_the_last_one_counts() {
     let test = TestStore::open().await;
     let number = test.accept_new("a").await.number;

@@ -10,7 +10,7 @@ use super::super::Web;
 use super::super::body::MaybeJson;
 use super::super::error::{Answer, Problem};
 use super::super::releases::PathParams;
-use super::answer::{Asked, ChangeQuery, Changed, Queued, act};
+use super::answer::{Asked, ChangeQuery, ChangedOrPreview, Queued, act};
 use crate::names::{CommitId, Version};
 use crate::release::{Act, Role, RollbackTo, WeightsRequest};
 
@@ -57,7 +57,7 @@ pub(super) struct WeightsBody {
 /// Goes one step on, or flips.
 #[utoipa::path(post, path = "/releases/{environment}/{namespace}/{name}/advance", operation_id = "advanceRelease", tag = "changes", params(PathParams, ChangeQuery),
     request_body = Option<ActBody>,
-    responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
+    responses((status = 200, body = ChangedOrPreview), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn advance(
     State(web): State<Web>,
     asked: Asked,
@@ -69,7 +69,7 @@ pub(super) async fn advance(
 /// Goes to the end; of an A/B release `variant` names the winner.
 #[utoipa::path(post, path = "/releases/{environment}/{namespace}/{name}/promote", operation_id = "promoteRelease", tag = "changes", params(PathParams, ChangeQuery),
     request_body = Option<PromoteBody>,
-    responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
+    responses((status = 200, body = ChangedOrPreview), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn promote(
     State(web): State<Web>,
     asked: Asked,
@@ -81,7 +81,7 @@ pub(super) async fn promote(
 /// Goes back to the stable variant.
 #[utoipa::path(post, path = "/releases/{environment}/{namespace}/{name}/abort", operation_id = "abortRelease", tag = "changes", params(PathParams, ChangeQuery),
     request_body = Option<ActBody>,
-    responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
+    responses((status = 200, body = ChangedOrPreview), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn abort(
     State(web): State<Web>,
     asked: Asked,
@@ -93,7 +93,7 @@ pub(super) async fn abort(
 /// Goes back to a settled state of before.
 #[utoipa::path(post, path = "/releases/{environment}/{namespace}/{name}/rollback", operation_id = "rollBackRelease", tag = "changes", params(PathParams, ChangeQuery),
     request_body = Option<RollbackBody>,
-    responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
+    responses((status = 200, body = ChangedOrPreview), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn rollback(
     State(web): State<Web>,
     asked: Asked,
@@ -105,7 +105,7 @@ pub(super) async fn rollback(
 /// Stops every automatic change but a rollback.
 #[utoipa::path(post, path = "/releases/{environment}/{namespace}/{name}/pause", operation_id = "pauseRelease", tag = "changes", params(PathParams, ChangeQuery),
     request_body = Option<ActBody>,
-    responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
+    responses((status = 200, body = ChangedOrPreview), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn pause(
     State(web): State<Web>,
     asked: Asked,
@@ -117,7 +117,7 @@ pub(super) async fn pause(
 /// Goes on after a pause.
 #[utoipa::path(post, path = "/releases/{environment}/{namespace}/{name}/resume", operation_id = "resumeRelease", tag = "changes", params(PathParams, ChangeQuery),
     request_body = Option<ActBody>,
-    responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
+    responses((status = 200, body = ChangedOrPreview), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn resume(
     State(web): State<Web>,
     asked: Asked,
@@ -129,7 +129,7 @@ pub(super) async fn resume(
 /// Changes the shares of an A/B release or of a shadow.
 #[utoipa::path(post, path = "/releases/{environment}/{namespace}/{name}/weights", operation_id = "setReleaseWeights", tag = "changes", params(PathParams, ChangeQuery),
     request_body = WeightsBody,
-    responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
+    responses((status = 200, body = ChangedOrPreview), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn weights(
     State(web): State<Web>,
     asked: Asked,

@@ -8,6 +8,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::openapi::schema::{OneOfBuilder, Schema};
+use utoipa::openapi::{Ref, RefOr};
 use utoipa::{IntoParams, ToSchema};
 
 use super::super::Web;
@@ -19,7 +21,7 @@ use crate::access::TokenRole;
 use crate::event::{Guard, Requested};
 use crate::names::{CommitId, ReleaseKey, TreeId};
 use crate::release::{Act, Intent};
-use crate::worker::{self, Done, ReleaseView};
+use crate::worker::{self, Done, Preview, ReleaseView};
 
 /// How long a change may take before it is answered as queued; a commit takes milliseconds, a slow remote seconds.
 const WAIT: Duration = Duration::from_secs(10);
@@ -62,13 +64,34 @@ pub(super) struct Changed {
     #[serde(skip_serializing_if = "Option::is_none")]
     release: Option<ReleaseView>,
     /// The last commit that carries it out.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, required)]
     commit: Option<CommitId>,
     /// Whether something had to change.
     changed: bool,
     /// Why nothing had to change.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+}
+
+/// What a change answers: what was done or, to `dryRun`, what would be.
+pub(super) struct ChangedOrPreview;
+
+impl utoipa::PartialSchema for ChangedOrPreview {
+    fn schema() -> RefOr<Schema> {
+        let forms = ["Changed", "Preview"];
+        let either =
+            forms.into_iter().fold(OneOfBuilder::new(), |either, form| either.item(Ref::from_schema_name(form)));
+        RefOr::T(Schema::OneOf(either.build()))
+    }
+}
+
+impl ToSchema for ChangedOrPreview {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push(("Changed".to_owned(), <Changed as utoipa::PartialSchema>::schema()));
+        schemas.push(("Preview".to_owned(), <Preview as utoipa::PartialSchema>::schema()));
+        Changed::schemas(schemas);
+        Preview::schemas(schemas);
+    }
 }
 
 /// A change that is durable and done later.
@@ -160,7 +183,8 @@ impl ChangeQuery {
             return Err(Problem::invalid("force", "`force` and `adopt` exclude each other"));
         }
         let if_match = if_match(web, key, headers).await?;
-        Ok(Guard { force: self.force, adopt: self.adopt, if_match, per_minute: None })
+        let if_absent = if_absent(headers)?;
+        Ok(Guard { force: self.force, adopt: self.adopt, if_match, if_absent, per_minute: None })
     }
 }
 
@@ -181,6 +205,16 @@ async fn if_match(web: &Web, key: &ReleaseKey, headers: &HeaderMap) -> Answer<Op
             let problem = Problem::new(StatusCode::PRECONDITION_FAILED, "precondition", detail);
             Err(problem.cure("read it again and send its `ETag`"))
         }
+    }
+}
+
+/// Whether `If-None-Match` asks that there be no release; a tag there has no meaning for a change.
+fn if_absent(headers: &HeaderMap) -> Answer<bool> {
+    match headers.get(header::IF_NONE_MATCH).map(|value| value.as_bytes().trim_ascii()) {
+        None => Ok(false),
+        Some(b"*") => Ok(true),
+        Some(_) => Err(Problem::malformed("`If-None-Match` of a change must be `*`")
+            .cure("send `If-Match` with the `ETag` that the release should have")),
     }
 }
 

@@ -12,7 +12,7 @@ use super::super::Web;
 use super::super::body::{self, Json};
 use super::super::error::{Answer, Problem};
 use super::super::releases::PathParams;
-use super::answer::{Asked, ChangeQuery, Changed, Queued, carry_out};
+use super::answer::{Asked, ChangeQuery, Changed, ChangedOrPreview, Queued, carry_out};
 use crate::access::TokenRole;
 use crate::names::ReleaseKey;
 use crate::release::{ApiVersion, Intent, Metadata, ReleaseKind, ReleaseRequest, ReleaseSpec, Wanted};
@@ -74,7 +74,7 @@ impl ToSchema for PutBody {
 /// Creates or changes a release. Answers once it is committed; 202 where it must wait.
 #[utoipa::path(put, path = "/releases/{environment}/{namespace}/{name}", operation_id = "putRelease", tag = "changes", params(PathParams, ChangeQuery),
     request_body = PutBody,
-    responses((status = 201, body = Changed), (status = 200, body = Changed, description = "Also with `dryRun`, then a preview"),
+    responses((status = 201, body = Changed), (status = 200, body = ChangedOrPreview, description = "Done, or nothing had to change; with `dryRun` a preview"),
         (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn put(
     State(web): State<Web>,
@@ -89,7 +89,7 @@ pub(super) async fn put(
 
 /// Retracts a release: one commit that removes it.
 #[utoipa::path(delete, path = "/releases/{environment}/{namespace}/{name}", operation_id = "retractRelease", tag = "changes", params(PathParams, ChangeQuery),
-    responses((status = 200, body = Changed), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
+    responses((status = 200, body = ChangedOrPreview), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn retract(State(web): State<Web>, asked: Asked) -> Answer<Response> {
     let guard = asked.check(&web).await?;
     carry_out(&web, asked, guard, Intent::Retract, None).await

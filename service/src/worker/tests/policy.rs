@@ -62,6 +62,21 @@ async fn a_repeat_and_a_late_event_change_nothing() {
 }
 
 #[tokio::test]
+async fn a_delivery_that_changes_nothing_says_what_each_rule_said() {
+    let mut world = World::immediate().await;
+    world.event("fraud", alias("champion", "7")).await;
+    let first = world.event("fraud", alias("challenger", "8")).await;
+    let superseded = world.event("fraud", alias("shadow", "9")).await;
+    assert_eq!(superseded.state, DeliveryState::Unchanged, "{superseded:?}");
+    let reason = superseded.reason.unwrap();
+    assert!(reason.contains("superseded by rule"), "{reason}");
+    world.handle().redeliver(&first.id).await.unwrap();
+    world.run().await;
+    assert_eq!(world.handle().delivery(&first.id).await.unwrap().commit, first.commit);
+    assert_eq!(world.state("fraud").await, "canary running stable=7 candidate=8");
+}
+
+#[tokio::test]
 async fn order_does_not_matter() {
     let mut world = World::immediate().await;
     world.event("fraud", alias("challenger", "8")).await;
