@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use super::Web;
 use super::auth::{Caller, Viewer};
-use super::error::Problem;
+use super::error::{Answer, Problem};
 use crate::names::ReleaseKey;
 use crate::worker::{Notice, Subscription};
 
@@ -24,18 +24,28 @@ pub(super) fn router() -> OpenApiRouter<Web> {
     OpenApiRouter::new().routes(routes!(stream))
 }
 
-/// Streams `release`, `delivery`, `rollout` and `sync` events; `Last-Event-ID` resumes, and `reset` says that too much was missed.
+/// Streams `release`, `delivery`, `rollout` and `sync` events. `Last-Event-ID` resumes, the newest 10,000 back; where the events after it
+/// are no longer there, also after a restart of the service, one `reset` says so: read everything again. What is no number is 400.
 #[utoipa::path(get, path = "/events", operation_id = "streamEvents", tag = "operation",
-    params(("Last-Event-ID" = Option<u64>, Header, description = "Goes on after this event")),
+    params(("Last-Event-ID" = Option<u64>, Header, description = "Goes on after the event with this `id`")),
     responses((status = 200, content_type = "text/event-stream", body = String), (status = "4XX", body = Problem)))]
 async fn stream(
     State(web): State<Web>,
     Viewer(caller): Viewer,
     headers: HeaderMap,
-) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
+) -> Answer<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
+    let last = last_seen(&headers)?;
     let notices = visible(web.clone(), web.handle().subscribe(last), caller);
-    Sse::new(notices).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("still there"))
+    Ok(Sse::new(notices).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("still there")))
+}
+
+/// The event that the reader saw last; none for one that begins.
+fn last_seen(headers: &HeaderMap) -> Answer<Option<u64>> {
+    let Some(value) = headers.get("last-event-id").filter(|value| !value.is_empty()) else { return Ok(None) };
+    value.to_str().ok().and_then(|text| text.parse().ok()).map(Some).ok_or_else(|| {
+        let problem = Problem::malformed("`Last-Event-ID` must be a number, the `id` of an event");
+        problem.cure("leave it out to see only what happens from now on")
+    })
 }
 
 fn visible(web: Web, mut subscription: Subscription, caller: Caller) -> impl Stream<Item = Result<Event, Infallible>> {

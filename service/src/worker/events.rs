@@ -81,7 +81,7 @@ impl Subscription {
         let state = lock(&self.state);
         let oldest = state.newest + 1 - state.notices.len() as u64;
         // What a reader has not seen and the ring no longer has, or an id that this service never gave.
-        if self.after + 1 < oldest || self.after > state.newest {
+        if self.after > state.newest || self.after + 1 < oldest {
             return Some(Notice { id: state.newest, kind: "reset", data: json!({}) });
         }
         let position = usize::try_from(self.after + 1 - oldest).ok()?;

@@ -46,6 +46,19 @@ async fn who_missed_too_much_is_told_so() {
 }
 
 #[tokio::test]
+async fn an_id_that_no_event_can_have_is_refused_and_one_from_the_future_begins_anew() {
+    let service = Service::start().await;
+    for bad in ["soon", "-1", "1.5", "99999999999999999999"] {
+        let request = Request::get("/api/v1/events").header("authorization", format!("Bearer {}", service.admin));
+        let request = request.header("last-event-id", bad).body(Body::empty()).unwrap();
+        let problem = service.send(request).await.problem(400);
+        assert!(problem["detail"].as_str().unwrap().contains("Last-Event-ID"), "{problem}");
+    }
+    let mut stream = open(&service, &service.admin, Some("18446744073709551615")).await;
+    until(&mut stream, "reset", "").await;
+}
+
+#[tokio::test]
 async fn a_scope_hides_what_happens_elsewhere() {
     let service = Service::start().await;
     let scoped = service.token(TokenRole::Viewer, &["production/mine/se*"]).await;
