@@ -153,7 +153,12 @@ fn passes(filter: &ReleaseFilter, key: &ReleaseKey, entry: &Entry, templates: &c
         && strategy.is_none_or(|wanted| wanted == spec.strategy)
         && phase.is_none_or(|wanted| wanted == entry.release.rollout.phase)
         && status.as_deref().is_none_or(has_status)
-        && q.as_deref().is_none_or(|part| key.name.as_str().contains(part) || spec.model.as_str().contains(part))
+        && q.as_deref().is_none_or(|part| contains(key.name.as_str(), part) || contains(spec.model.as_str(), part))
+}
+
+/// Whether a text has a part, in small or capital letters.
+fn contains(text: &str, part: &str) -> bool {
+    text.to_lowercase().contains(&part.to_lowercase())
 }
 
 /// Makes an act absolute against what is deployed now.

@@ -157,3 +157,28 @@ async fn too_long_headers_are_431() {
     let request = Request::get("/api/v1/releases").header("x-long", "a".repeat(16 * 1024)).body(Body::empty()).unwrap();
     service.send(request).await.problem(431);
 }
+
+#[tokio::test]
+async fn a_page_of_a_scoped_caller_is_full_and_tells_nothing_of_the_rest() {
+    let service = Service::start().await;
+    let scoped = service.token(TokenRole::Viewer, &["production/mine/*"]).await;
+    service.released("/api/v1/releases/production/mine/first", "first", "1").await;
+    for name in ["a", "b", "c"] {
+        service.released(&format!("/api/v1/releases/production/models/{name}"), name, "1").await;
+    }
+    service.released("/api/v1/releases/production/mine/second", "Second", "1").await;
+    service.released("/api/v1/releases/production/models/d", "d", "1").await;
+    for path in ["releases", "deliveries"] {
+        let ask = |query: String| {
+            let (service, scoped) = (&service, &scoped);
+            async move { service.ask_as(scoped, "GET", &format!("/api/v1/{path}?limit=1{query}"), None).await.json() }
+        };
+        let first = ask(String::new()).await;
+        assert_eq!(first["items"].as_array().unwrap().len(), 1, "{path}: {first}");
+        let second = ask(format!("&cursor={}", first["next"].as_str().unwrap())).await;
+        assert_eq!(second["items"].as_array().unwrap().len(), 1, "{path}: {second}");
+        assert!(second["next"].is_null(), "{path}: {second}");
+    }
+    let found = service.ask("GET", "/api/v1/releases?q=sEC", None).await.json();
+    assert_eq!(found["items"].as_array().unwrap().len(), 1, "{found}");
+}
