@@ -77,8 +77,7 @@ pub(super) fn of_web(
 fn of_environment(config: &Config, environment: &EnvironmentConfig) -> EnvironmentSettings {
     let EnvironmentConfig { cluster, namespace_prefix, host_suffix, mode: _, blind_delay, new_releases_per_minute } =
         environment.clone();
-    // An address that was worked out changes with the port; a link that stays in Git needs one that was given.
-    let links = Links { release: config.given_public_url().map(ToOwned::to_owned), ..config.links.clone() };
+    let links = Links { release: config.lasting_public_url(), ..config.links.clone() };
     let (gateway, monitoring) = (config.routing.gateway.clone(), config.monitoring.clone());
     let target = EnvironmentTarget { cluster, namespace_prefix, host_suffix, gateway, monitoring, links };
     EnvironmentSettings { target, blind_delay, new_releases_per_minute }

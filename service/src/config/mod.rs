@@ -192,9 +192,10 @@ impl Config {
         given.unwrap_or_else(|| format!("http://localhost:{}", bound.port()))
     }
 
-    /// The address that others reach the service by, if one was given: one that is worked out may change with the next start.
-    pub fn given_public_url(&self) -> Option<&str> {
-        self.public_url.as_deref().map(|url| url.trim_end_matches('/'))
+    /// The address that links in the repository lead to. None where it was not given and each start listens on another port: such a link
+    /// would be wrong by the next start.
+    pub fn lasting_public_url(&self) -> Option<String> {
+        (self.public_url.is_some() || self.listen.port() != 0).then(|| self.public_url(self.listen))
     }
 
     /// The image that serves an artifact where a request names none, and what it loads.

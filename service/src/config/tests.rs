@@ -241,6 +241,19 @@ fn the_flag_for_the_address_wins() {
     let config = Config::load(&flags, &Environment::new()).unwrap();
     assert_eq!(config.listen.port(), 0);
     assert_eq!(config.public_url("127.0.0.1:4321".parse().unwrap()), "http://localhost:4321");
+    assert_eq!(config.lasting_public_url(), None);
+}
+
+#[test]
+fn links_in_the_repository_lead_to_the_service_by_default() {
+    let lasting = |text| Scene::new(text).load().unwrap().lasting_public_url();
+    assert_eq!(lasting("").as_deref(), Some("http://localhost:8080"));
+    assert_eq!(lasting("listen: 127.0.0.1:9090").as_deref(), Some("http://localhost:9090"));
+    assert_eq!(lasting("listen: 127.0.0.1:0"), None);
+    assert_eq!(
+        lasting("{listen: \"127.0.0.1:0\", public_url: \"https://k.example/\"}").as_deref(),
+        Some("https://k.example")
+    );
 }
 
 #[test]
