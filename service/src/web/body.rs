@@ -142,6 +142,8 @@ fn of_json(error: serde_json::Error, field: &str) -> Problem {
 fn without_position(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let text = text.split(" at line ").next().unwrap_or_default();
+    // The parser quotes as programs do; sentences of the service quote with a backtick, which needs no escaping.
+    let text = text.replace("\\\"", "\"").replace('"', "`");
     text.chars().filter(|c| !c.is_control()).take(400).collect()
 }
 

@@ -16,6 +16,15 @@ pub(super) fn change(release: Release, action: Action, summary: impl Into<String
     Change { body: words(&release), release, action, summary, files: Files::Render, more: None }
 }
 
+/// One, `one and another`, or `one, another and a third`.
+fn listed(parts: &[String]) -> String {
+    match parts {
+        [] => String::new(),
+        [one] => one.clone(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}
+
 /// What callers get from now on, in plain words.
 fn words(release: &Release) -> String {
     let model = &release.spec.model;
@@ -27,12 +36,9 @@ fn words(release: &Release) -> String {
             sentences.push(format!("Version {} of {model} serves every request.", live.version))
         }
         (MainRule::Split(split), _) => {
-            let shares: Vec<String> = split.iter().map(|(p, w)| format!("version {} {w} %", version_of(p))).collect();
-            sentences.push(format!(
-                "Of the requests to {model}, {} get: {}.",
-                if split.len() > 1 { "these" } else { "this one" },
-                shares.join(", ")
-            ));
+            let shares: Vec<String> =
+                split.iter().map(|(p, w)| format!("version {} gets {w} %", version_of(p))).collect();
+            sentences.push(format!("Of the requests to {model}, {}.", listed(&shares)));
         }
         (MainRule::Own, None) => {}
     }
@@ -68,4 +74,17 @@ fn words(release: &Release) -> String {
         sentences.push(format!("No request reaches {}.", idle.join(", ")));
     }
     sentences.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_read_as_a_sentence() {
+        let parts: Vec<String> = ["a", "b", "c"].map(str::to_owned).to_vec();
+        assert_eq!(listed(&parts[..1]), "a");
+        assert_eq!(listed(&parts[..2]), "a and b");
+        assert_eq!(listed(&parts), "a, b and c");
+    }
 }

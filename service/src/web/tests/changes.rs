@@ -209,3 +209,26 @@ async fn a_hold_keeps_and_does_not_apply() {
     assert_eq!(service.ask("GET", place, None).await.json()["state"], "accepted");
     assert_eq!(service.ask("DELETE", "/api/v1/hold", None).await.json()["items"], json!([]));
 }
+
+#[tokio::test]
+async fn a_release_that_must_be_new_is_412_where_one_is() {
+    let service = Service::start().await;
+    let put = |condition: &str| {
+        let request = Request::put(FRAUD).header("authorization", format!("Bearer {}", service.admin));
+        let request = request.header("content-type", "application/json").header("if-none-match", condition);
+        service.send(request.body(Body::from(single("fraud", "7").to_string())).unwrap())
+    };
+    put("\"a-tag\"").await.problem(400);
+    assert_eq!(put("*").await.status.as_u16(), 201);
+    let problem = put("*").await.problem(412);
+    assert!(problem["detail"].as_str().unwrap().contains("If-None-Match"), "{problem}");
+}
+
+#[tokio::test]
+async fn a_sentence_quotes_what_was_sent_without_escaping() {
+    let service = Service::start().await;
+    let body = with(single("fraud", "7"), "percent", json!("nine"));
+    let problem = service.ask("PUT", FRAUD, Some(body)).await.problem(400);
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("`nine`") && !detail.contains(['"', '\\']), "{detail}");
+}
