@@ -104,7 +104,7 @@ pub async fn start(config: Config, listener: TcpListener) -> Result<Service, Sta
 
 /// The OpenAPI document of what is served, as JSON.
 pub fn openapi() -> String {
-    web::document().to_pretty_json().unwrap_or_default()
+    format!("{:#}", web::document())
 }
 
 impl Service {

@@ -122,7 +122,7 @@ pub fn router(web: Web, extra: Router) -> Router {
     let (api, document) = api().split_for_parts();
     let once = from_fn_with_state(web.clone(), idempotency::layer);
     let audited = from_fn_with_state(web.clone(), accounts::audit_refusals);
-    let mut router = api.layer(once).layer(audited).merge(pages::router()).merge(openapi::docs_router(document));
+    let mut router = api.layer(once).layer(audited).merge(pages::router()).merge(openapi::docs_router(&document));
     if web.settings().with_health {
         router = router.merge(health::router());
     }

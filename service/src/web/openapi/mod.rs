@@ -1,9 +1,12 @@
 //! The description of what is served: made from the routes themselves, so that the two cannot differ.
 
+mod complete;
+
 use std::sync::Arc;
 
 use axum::http::{HeaderValue, header};
 use axum::{Json, Router, routing};
+use serde_json::Value;
 use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, License, OpenApi, OpenApiBuilder};
@@ -18,8 +21,12 @@ const DOCS_POLICY: HeaderValue = HeaderValue::from_static(
 );
 
 /// The OpenAPI document of what is served.
-pub fn document() -> OpenApi {
-    super::api().into_openapi()
+pub fn document() -> Value {
+    completed(&super::api().into_openapi())
+}
+
+fn completed(described: &OpenApi) -> Value {
+    complete::complete(serde_json::to_value(described).unwrap_or_default())
 }
 
 /// An empty router with the description's head.
@@ -42,8 +49,8 @@ pub(super) fn base() -> OpenApiRouter<Web> {
 }
 
 /// The document and the pages to browse it.
-pub(super) fn docs_router(document: OpenApi) -> Router<Web> {
-    let document = Arc::new(document);
+pub(super) fn docs_router(document: &OpenApi) -> Router<Web> {
+    let document = Arc::new(completed(document));
     let pages: Router<Web> = SwaggerUi::new("/api/docs").config(Config::from("/api/openapi.json")).into();
     let policy = SetResponseHeaderLayer::overriding(header::CONTENT_SECURITY_POLICY, DOCS_POLICY);
     Router::new()
