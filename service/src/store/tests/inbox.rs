@@ -149,7 +149,7 @@ async fn what_a_delivery_made_outlives_a_redelivery_that_made_nothing() {
     let number = test.accept_new("a").await.number;
     let made = CommitId::parse(&"a".repeat(40)).unwrap();
     let verdict = Verdict { commit: Some(made.clone()), ..Verdict::default() };
-    let applied = Outcome { verdict, ..became(number, DeliveryState::Applied) };
+    let applied = DeliveryOutcome { verdict, ..became(number, DeliveryState::Applied) };
     test.store.commit(Batch { outcomes: vec![applied], ..Batch::default() }).await.unwrap();
     test.store.redeliver(number).await.unwrap();
     test.settle(number, DeliveryState::Unchanged).await;
