@@ -158,6 +158,7 @@ fn wanted(model: &ModelName, version: &Version, strategy: Strategy, by_registry:
         auto_promote_after: None,
         serving: None,
         deadline: None,
+        target: None,
         by_registry,
     }
 }

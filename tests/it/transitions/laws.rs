@@ -314,3 +314,38 @@ fn the_same_version_with_other_pods_gets_a_name_of_its_own() {
     repository.put("version: 7");
     assert_eq!(predictor(&repository), "v7");
 }
+
+/// What a whole document asks for after an edit of its YAML.
+fn put_whole(repository: &mut Repository, edit: impl Fn(String) -> String) -> Became {
+    let yaml = edit(serde_yaml::to_string(&repository.release.as_ref().unwrap().spec).unwrap());
+    let spec: kmlflow::release::ReleaseSpec = serde_yaml::from_str(&yaml).unwrap();
+    match spec.wanted() {
+        Ok(wanted) => repository.intend(&Intent::Put(Box::new(wanted))),
+        Err(refusal) => Became::Refused(refusal.kind),
+    }
+}
+
+#[test]
+fn a_whole_document_put_back_changes_nothing_and_its_edits_are_done_or_refused() {
+    let mut repository = Repository::new(Period::ZERO);
+    repository.put("version: 1, serving: {env: [{name: MODE, value: fast}]}");
+    assert_eq!(put_whole(&mut repository, |yaml| yaml), Became::Nothing);
+    let refused = Became::Refused(RefusalKind::Invalid);
+    assert_eq!(put_whole(&mut repository, |yaml| yaml.replace("host: fraud-models", "host: evil")), refused);
+    assert_eq!(put_whole(&mut repository, |yaml| yaml.replace("role: live", "role: candidate")), refused);
+    let second = "- role: candidate\n  version: '2'\n  predictor: v2\n  image: registry.example/fraud:2\n";
+    assert_eq!(put_whole(&mut repository, |yaml| yaml.replace("serving:", &format!("{second}serving:"))), refused);
+    let without_env = |yaml: String| {
+        let (before, rest) = yaml.split_once("  env:\n").unwrap();
+        let rest: Vec<&str> =
+            rest.lines().skip_while(|line| line.starts_with("  - ") || line.starts_with("    ")).collect();
+        format!("{before}{}\n", rest.join("\n"))
+    };
+    assert_eq!(put_whole(&mut repository, without_env), Became::Committed(Action::Update));
+    assert_eq!(repository.release.as_ref().unwrap().spec.serving.env, None);
+    for strategy in ["canary", "ab", "blue-green", "shadow"] {
+        repository.put(&format!("version: 2, strategy: {strategy}"));
+        assert_eq!(put_whole(&mut repository, |yaml| yaml), Became::Nothing, "{strategy}");
+        repository.act(&Act::Abort);
+    }
+}

@@ -49,6 +49,7 @@ pub(super) fn resolve(
     let same_version =
         release.spec.variants.iter().filter(|v| v.version == arm.version).max_by_key(|v| v.predictor.parts().1);
     let base = match same_version.or_else(|| release.stable()) {
+        _ if wanted.target.is_some() => Serving::defaults(),
         Some(variant) => release.serving_of(variant),
         None => release.spec.serving.over(&Serving::defaults()),
     };

@@ -8,7 +8,7 @@ use super::strategy::rules;
 use super::{timing, transition};
 use crate::release::{
     Action, Deployed, Outcome, Phase, Refusal, Release, ReleasePlan, Role, Serving, Situation, Strategy, Variant,
-    Wanted,
+    Violation, Wanted,
 };
 
 /// Plans the next commit towards what is wanted.
@@ -17,6 +17,12 @@ pub(super) fn put(wanted: &Wanted, deployed: &Deployed, situation: &Situation) -
     if release.spec.model != wanted.model {
         let reason = format!("the release serves the model `{}`, not `{}`", release.spec.model, wanted.model);
         return Err(Refusal::conflict(reason, "choose another release name, or retract this one first"));
+    }
+    if wanted.target.as_ref().is_some_and(|target| **target != release.spec.target) {
+        return Err(Refusal::violations(vec![Violation {
+            field: "spec.target".to_owned(),
+            detail: "is worked out by the service and cannot be changed".to_owned(),
+        }]));
     }
     let arms: Vec<Arm> =
         wanted.arms.iter().map(|arm| arms::resolve(arm, wanted, release, situation)).collect::<Result<_, _>>()?;
@@ -54,6 +60,10 @@ impl Put<'_> {
     fn while_settled(&self) -> Result<ReleasePlan, Refusal> {
         let (Some(live), Some(first)) = (self.release.stable(), self.arms.first()) else { return Ok(nothing()) };
         let is_live = |arm: &Arm| arm.has_pods_of(self.release, live);
+        if self.wanted.strategy == Strategy::Single && self.wanted.stable.is_some() {
+            let reason = "a release by `single` has one version, and a second one was given";
+            return Err(Refusal::invalid(reason, "leave the second variant out, or name the strategy that it is for"));
+        }
         if self.wanted.strategy != Strategy::Single
             && self.wanted.stable.is_none()
             && is_live(first)

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use super::{Artifact, HeaderMatch, Period, ReleaseSpec, Role, Serving, Step, Strategy};
+use super::{Artifact, HeaderMatch, Period, ReleaseSpec, Role, Serving, Step, Strategy, Target};
 use crate::names::{CommitId, ModelName, PredictorName, Version};
 
 /// A request as a person or program writes it: the short form. What it leaves out is worked out from what is deployed.
@@ -182,6 +182,9 @@ pub struct Wanted {
     /// Settings of the whole release; none: as deployed, or the defaults.
     pub serving: Option<Serving>,
     pub deadline: Option<Period>,
+    /// The target of a whole `spec`; then its settings are all there are, and what it leaves out is a default, not as deployed.
+    #[serde(default)]
+    pub target: Option<Box<Target>>,
     /// The registry asked, not a person: a rejected version stays away unless its alias was set anew.
     pub by_registry: bool,
 }

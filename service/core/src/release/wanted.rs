@@ -33,6 +33,7 @@ impl ReleaseRequest {
             auto_promote_after: self.auto_promote_after,
             serving: self.serving,
             deadline: self.deadline,
+            target: None,
             by_registry: false,
         })
     }
@@ -118,6 +119,7 @@ impl ReleaseSpec {
             auto_promote_after: blue_green.and_then(|settings| settings.auto_promote_after),
             serving: Some(self.serving),
             deadline: Some(self.deadline),
+            target: Some(Box::new(self.target)),
             by_registry: false,
         })
     }
@@ -135,6 +137,12 @@ impl ReleaseSpec {
             "spec.variants",
             "has too few or too many variants for the strategy",
         );
+        let expected = match self.strategy {
+            Strategy::Ab => Role::ARMS.to_vec(),
+            other => vec![other.stable_role(), other.new_role()],
+        };
+        let roles_ok = self.staying().zip(expected).all(|(variant, role)| variant.role == role);
+        found.require(roles_ok, "spec.variants", "must have the roles of the strategy, in order");
         self.serving.check("spec.serving", found);
         for (i, variant) in self.staying().enumerate() {
             variant.artifact.check(&format!("spec.variants[{i}]."), found);
