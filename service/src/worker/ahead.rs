@@ -22,8 +22,12 @@ pub(super) type Ahead = HashMap<ReleaseKey, (Release, Manifests)>;
 
 /// Renders what these deliveries will most likely need.
 pub(super) fn render_ahead(shared: &Shared, ground: &(dyn Ground + Sync), deliveries: &[Delivery]) -> Ahead {
+    if deliveries.len() < WORTH_IT {
+        return Ahead::new();
+    }
+    // Asked for a large turn only: the answer takes the reading of several files.
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    if deliveries.len() < WORTH_IT || threads < 2 {
+    if threads < 2 {
         return Ahead::new();
     }
     let next = AtomicUsize::new(0);
