@@ -4,16 +4,6 @@ use super::*;
 use crate::release::RefusalKind;
 use crate::worker::FileState;
 
-fn path(file: &str) -> String {
-    format!("releases/production/models/fraud/{file}")
-}
-
-async fn with_fraud() -> World {
-    let mut world = World::immediate().await;
-    world.put("fraud", single("7")).await;
-    world
-}
-
 fn with_guard(requested: Requested, force: bool, adopt: bool) -> Requested {
     Requested { guard: Guard { force, adopt, ..Guard::default() }, ..requested }
 }

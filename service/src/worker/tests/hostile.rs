@@ -3,16 +3,6 @@
 use super::*;
 use crate::worker::FileState;
 
-fn path(file: &str) -> String {
-    format!("releases/production/models/fraud/{file}")
-}
-
-async fn with_fraud() -> World {
-    let mut world = World::immediate().await;
-    world.put("fraud", single("7")).await;
-    world
-}
-
 /// The release is invalid and serves on, others are released as ever, also after a restart.
 async fn check_contained(world: &mut World, what: &str) {
     let view = world.view("fraud").await;

@@ -50,6 +50,18 @@ fn author() -> Author {
     Author { name: "Kmlflow".into(), email: "kmlflow@localhost".into() }
 }
 
+/// A file of the release `fraud` in the repository.
+fn path(file: &str) -> String {
+    format!("releases/production/models/fraud/{file}")
+}
+
+/// A service with one settled release.
+async fn with_fraud() -> World {
+    let mut world = World::immediate().await;
+    world.put("fraud", single("7")).await;
+    world
+}
+
 fn key(name: &str) -> ReleaseKey {
     ReleaseKey::parse(&format!("production/models/{name}")).unwrap()
 }
