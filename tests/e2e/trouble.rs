@@ -38,7 +38,14 @@ fn a_locked_repository_keeps_what_comes_in_and_goes_on_when_it_is_free() {
     std::fs::remove_file(&lock).unwrap();
     let again = server.api("POST", "/deliveries/ci-1/redeliver", None);
     assert!((200..300).contains(&again.status), "{}", again.text());
-    server.until("it is applied", || (server.get("/deliveries/ci-1")["state"] == "applied").then_some(()));
+    server.until("it is applied", || {
+        // One that arrives while an attempt is under way goes with that attempt, whose next one may be minutes away.
+        let is_applied = server.get("/deliveries/ci-1")["state"] == "applied";
+        if !is_applied {
+            server.api("POST", "/deliveries/ci-1/redeliver", None);
+        }
+        is_applied.then_some(())
+    });
 }
 
 #[test]
