@@ -30,13 +30,15 @@ const REPACK_LIMIT: Duration = Duration::from_secs(1_800);
 const OUTPUT_BYTES_MAX: u64 = 64 << 10;
 
 impl Repository {
-    /// Packs loose objects with Git's own repack once there are many. Removes nothing, reachable or not. Commits go on meanwhile.
+    /// Packs small packs and loose objects with Git's own repack once there are many. Removes nothing, reachable or not. Commits go on meanwhile.
     pub async fn maintain(&self, git: &Git) -> Result<Maintained, GitError> {
         let objects = self.path().join("objects");
         if !is_due(&objects)? {
             return Ok(Maintained::NotDue);
         }
         self.repack(git).await?;
+        // The packs that went are not to come back out of the journal.
+        self.checkpoint()?;
         Ok(Maintained::Repacked)
     }
 

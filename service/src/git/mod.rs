@@ -7,6 +7,7 @@ mod draft;
 mod error;
 mod handles;
 mod history;
+mod journal;
 mod maintain;
 pub mod message;
 mod objects;

@@ -1,15 +1,18 @@
-//! Objects by id: those in the repository, and those that were made and are not published yet, which lie in memory.
+//! Objects by id: those in the repository, and in memory those that were made and are not published yet or were a moment ago.
 //!
 //! A commit of the service is some eight objects. As loose files they cost eight files with a directory each, and a crash could leave
-//! an empty file that a later commit takes for the object. In memory they cost a hash, and the pack that `publish` makes of them is
-//! synced before it gets its name.
+//! an empty file that a later commit takes for the object. In memory they cost a hash, and `publish` makes one pack of them. The trees on
+//! the way to the next commit are nearly always those of the last one, so they stay for a while.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use git2::{ObjectType, Odb, OdbLookupFlags, Oid};
 
 use super::GitError;
+
+/// The most bytes of published trees and commits that are kept: the trees of a batch over a hundred namespaces.
+const RECENT_BYTES_MAX: usize = 2 << 20;
 
 /// An object that was made.
 #[derive(Debug, Clone)]
@@ -18,17 +21,42 @@ pub(super) struct Object {
     pub(super) data: Arc<[u8]>,
 }
 
-/// What was made and not yet published.
+/// What was made.
 #[derive(Debug, Default)]
 pub(super) struct Made {
+    /// Not published.
     objects: HashMap<Oid, Object>,
     commits: HashMap<Oid, MadeCommit>,
+    recent: Recent,
 }
 
 #[derive(Debug)]
 struct MadeCommit {
     parent: Oid,
     objects: Vec<Oid>,
+}
+
+/// Published trees and commits, the newest that fit.
+#[derive(Debug, Default)]
+struct Recent {
+    objects: HashMap<Oid, Object>,
+    order: VecDeque<Oid>,
+    bytes: usize,
+}
+
+impl Recent {
+    fn add(&mut self, id: Oid, object: Object) {
+        let bytes = object.data.len();
+        if object.kind == ObjectType::Blob || bytes > RECENT_BYTES_MAX || self.objects.insert(id, object).is_some() {
+            return;
+        }
+        self.order.push_back(id);
+        self.bytes += bytes;
+        while self.bytes > RECENT_BYTES_MAX {
+            let Some(oldest) = self.order.pop_front().and_then(|id| self.objects.remove(&id)) else { return };
+            self.bytes -= oldest.data.len();
+        }
+    }
 }
 
 impl Made {
@@ -44,12 +72,22 @@ impl Made {
         self.commits.len()
     }
 
-    /// Forgets everything.
+    /// Forgets everything that is not published.
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        self.objects.clear();
+        self.commits.clear();
     }
 
-    /// Every object of a commit and of those before it that are not published, each once.
+    /// Takes note that this is published, and forgets everything else that is not.
+    pub(super) fn publish(&mut self, line: Vec<(Oid, Object)>) {
+        self.clear();
+        // The newest commit comes first, and is the one that is built on next.
+        for (id, object) in line.into_iter().rev() {
+            self.recent.add(id, object);
+        }
+    }
+
+    /// Every object of a commit and of those before it that are not published, each once; the newest commit first.
     pub(super) fn line_to(&self, tip: Oid) -> Vec<(Oid, Object)> {
         let (mut seen, mut line, mut at) = (HashSet::new(), Vec::new(), tip);
         while let Some(commit) = self.commits.get(&at) {
@@ -58,6 +96,10 @@ impl Made {
             at = commit.parent;
         }
         line
+    }
+
+    fn get(&self, id: Oid) -> Option<&Object> {
+        self.objects.get(&id).or_else(|| self.recent.objects.get(&id))
     }
 }
 
@@ -74,7 +116,7 @@ impl<'o> Objects<'o> {
 
     /// The bytes of an object that must be there and of this kind.
     pub(super) fn read(&self, id: Oid, kind: ObjectType) -> Result<Arc<[u8]>, GitError> {
-        if let Some(object) = self.made.objects.get(&id).filter(|object| object.kind == kind) {
+        if let Some(object) = self.made.get(id).filter(|object| object.kind == kind) {
             return Ok(Arc::clone(&object.data));
         }
         let object = self.odb.read(id)?;
@@ -87,7 +129,7 @@ impl<'o> Objects<'o> {
 
     /// The size of an object in bytes, without reading it.
     pub(super) fn size(&self, id: Oid) -> Result<usize, GitError> {
-        match self.made.objects.get(&id) {
+        match self.made.get(id) {
             Some(object) => Ok(object.data.len()),
             None => Ok(self.odb.read_header(id)?.0),
         }
@@ -95,13 +137,13 @@ impl<'o> Objects<'o> {
 
     /// Whether the repository has an object, as far as can be told without looking for new packs: a wrong no costs a copy.
     pub(super) fn is_stored(&self, id: Oid) -> bool {
-        self.odb.exists_ext(id, OdbLookupFlags::NO_REFRESH)
+        self.made.recent.objects.contains_key(&id) || self.odb.exists_ext(id, OdbLookupFlags::NO_REFRESH)
     }
 
     /// The tree of a commit; nothing where there is no such commit.
     pub(super) fn tree_of_commit(&self, commit: Oid) -> Result<Option<Oid>, GitError> {
         let data = match self.read(commit, ObjectType::Commit) {
-            Err(_) if !self.made.objects.contains_key(&commit) && !self.odb.exists(commit) => return Ok(None),
+            Err(_) if self.made.get(commit).is_none() && !self.odb.exists(commit) => return Ok(None),
             data => data?,
         };
         let id =

@@ -6,7 +6,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use flate2::write::ZlibEncoder;
 use flate2::{Compression, Crc};
@@ -15,46 +15,62 @@ use sha1::{Digest as _, Sha1};
 
 use super::GitError;
 use super::objects::Object;
-use super::publish::sync_directory;
 
-/// Names under which the two files are written; Git takes names of this kind for garbage that may be removed.
-const PACK_ASIDE: &str = "tmp_pack_next";
+/// Where a repository keeps its packs.
+const DIRECTORY: &str = "objects/pack";
+
+/// The name that an index is written under first; Git takes names of this kind for garbage that may be removed.
 const INDEX_ASIDE: &str = "tmp_idx_next";
 
-/// A pack that is on the disk under a name that nobody reads.
-#[derive(Debug)]
-pub(super) struct WrittenPack {
-    directory: PathBuf,
-    name: String,
+/// The bytes of a checksum, with which a pack ends and by which it is named.
+const CHECKSUM_BYTES: usize = 20;
+
+/// The bytes of a pack and of its index.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Pack {
+    pub(super) bytes: Vec<u8>,
+    pub(super) index: Vec<u8>,
 }
 
-/// Writes a pack of some objects aside; not yet synced.
-pub(super) fn write(repository: &Path, objects: &[(Oid, Object)]) -> Result<WrittenPack, GitError> {
-    let directory = repository.join("objects/pack");
-    fs::create_dir_all(&directory)?;
-    let (pack, index, id) = encode(objects)?;
-    write_new(&directory.join(PACK_ASIDE), &pack)?;
-    write_new(&directory.join(INDEX_ASIDE), &index)?;
-    Ok(WrittenPack { directory, name: format!("pack-{id}") })
-}
-
-impl WrittenPack {
-    /// Gives a synced pack its name, durably. The index comes last: a pack without one is not looked at.
-    pub(super) fn take_place(self) -> Result<(), GitError> {
-        for (aside, suffix) in [(PACK_ASIDE, "pack"), (INDEX_ASIDE, "idx")] {
-            fs::rename(self.directory.join(aside), self.directory.join(format!("{}.{suffix}", self.name)))?;
+impl Pack {
+    /// Puts it into a repository; a crash may take it away again until the file system is synced. Changes nothing where it is there as
+    /// it should be.
+    pub(super) fn place(&self, repository: &Path) -> Result<(), GitError> {
+        let directory = repository.join(DIRECTORY);
+        fs::create_dir_all(&directory)?;
+        let name = hex::encode(&self.bytes[self.bytes.len().saturating_sub(CHECKSUM_BYTES)..]);
+        let [pack, index] = ["pack", "idx"].map(|suffix| directory.join(format!("pack-{name}.{suffix}")));
+        if is(&pack, &self.bytes)? && is(&index, &self.index)? {
+            return Ok(());
         }
-        sync_directory(&self.directory)
+        // Nobody looks at a pack without an index, so only the index needs to appear as a whole.
+        write_new(&pack, &self.bytes)?;
+        write_new(&directory.join(INDEX_ASIDE), &self.index)?;
+        Ok(fs::rename(directory.join(INDEX_ASIDE), index)?)
     }
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> Result<(), GitError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
+/// Whether a file is there and holds just these bytes.
+fn is(path: &Path, bytes: &[u8]) -> Result<bool, GitError> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.len() != bytes.len() as u64 => Ok(false),
+        Ok(_) => Ok(fs::read(path)? == bytes),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error.into()),
     }
+}
+
+/// Writes a new file, in place of what a crash may have left there.
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), GitError> {
     // Git's packs are read-only.
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o444).open(path)?;
+    let new = || OpenOptions::new().write(true).create_new(true).mode(0o444).open(path);
+    let mut file = match new() {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            fs::remove_file(path)?;
+            new()?
+        }
+        opened => opened?,
+    };
     Ok(file.write_all(bytes)?)
 }
 
@@ -65,8 +81,8 @@ struct Place {
     offset: u32,
 }
 
-/// The bytes of pack and index, and the pack's name in hexadecimal.
-fn encode(objects: &[(Oid, Object)]) -> Result<(Vec<u8>, Vec<u8>, String), GitError> {
+/// Makes a pack of some objects.
+pub(super) fn encode(objects: &[(Oid, Object)]) -> Result<Pack, GitError> {
     let too_many = || GitError::TooLarge { path: "the batch".to_owned(), max: u32::MAX as usize / 2 };
     let count = u32::try_from(objects.len()).map_err(|_| too_many())?;
     let mut pack = Vec::new();
@@ -87,7 +103,7 @@ fn encode(objects: &[(Oid, Object)]) -> Result<(Vec<u8>, Vec<u8>, String), GitEr
     }
     let checksum = Sha1::digest(&pack);
     pack.extend_from_slice(&checksum);
-    Ok((pack, index(places, &checksum), hex::encode(checksum)))
+    Ok(Pack { index: index(places, &checksum), bytes: pack })
 }
 
 /// Kind and size: three bits of kind and four of size, then seven of size for each further byte, the lowest first.

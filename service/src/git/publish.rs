@@ -1,16 +1,20 @@
 //! Moving the branch on: durably, and only from where it was believed to be.
 //!
-//! Three sync calls for a batch of any size. The batch's pack and the branch's new value are written aside, one `syncfs` makes both
-//! durable, and only then they get their names: the pack first (its directory is synced), then the branch (its directory is synced),
-//! under Git's own lock, `refs/heads/main.lock`, which any `git push` respects. So a crash leaves the old branch or the new one, and
-//! never a name without its content. libgit2's own update would rename first and leave the sync to luck.
+//! One sync call for a batch of any size: the journal's (`journal`). It comes first; then the batch's pack and the branch's new value are
+//! put in place, under Git's own lock, `refs/heads/main.lock`, which any `git push` respects. So whoever reads the repository sees only
+//! what is durable, and a crash leaves a record of what is not there yet. libgit2's own update would sync each file, or none.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use git2::Oid;
+
+use super::handles::Handles;
+use super::journal::{Journal, Record};
 use super::repository::{BRANCH, branch_tip, commit_id, find_commit, oid};
 use super::{GitError, Repository, pack};
 use crate::names::CommitId;
@@ -42,28 +46,82 @@ impl Repository {
             if line.is_empty() {
                 find_commit(repository, tip)?;
             }
-            // Looking first spares a sync where it is already lost; it decides nothing.
+            // Looking first spares the work where it is already lost; it decides nothing.
             let now = branch_tip(repository)?;
             if now != oid(base)? {
                 return commit_id(now).map(Publish::Moved);
             }
-            let pack = if line.is_empty() { None } else { Some(pack::write(self.path(), &line)?) };
-            let aside = write_aside(self.path(), tip)?;
-            sync_file_system(&aside)?;
-            let lock = Lock::take(&aside, lock_path(self.path()))?;
+            let pack = if line.is_empty() { None } else { Some(pack::encode(&line)?) };
+            let record = Record { base: now, tip: oid(tip)?, pack };
+            let mut journal = self.journal().lock().unwrap_or_else(PoisonError::into_inner);
+            let lock = Lock::take(self.path(), record.tip)?;
             let now = branch_tip(repository)?;
-            if now != oid(base)? {
+            if now != record.base {
                 return commit_id(now).map(Publish::Moved);
             }
-            pack.map(pack::WrittenPack::take_place).transpose()?;
-            let branch = self.path().join(BRANCH);
-            lock.become_file(&branch)?;
-            sync_parent(&branch)?;
+            journal.append(&record)?;
+            record.pack.as_ref().map_or(Ok(()), |pack| pack.place(self.path()))?;
+            lock.become_branch()?;
+            if journal.is_long() {
+                checkpoint(self.path(), &mut journal)?;
+            }
             Ok(Publish::Done)
         })?;
-        self.made().clear();
+        match outcome {
+            Publish::Done => self.made().publish(line),
+            Publish::Moved(_) => self.made().clear(),
+        }
         Ok(outcome)
     }
+
+    /// Makes durable what only the journal holds, so that it begins anew and the next start has nothing to do again.
+    ///
+    /// # Errors
+    /// The disk fails; the journal then keeps what it holds.
+    pub fn checkpoint(&self) -> Result<(), GitError> {
+        // Nearly everything goes to the disk while pushes go on; they wait for the rest alone.
+        sync_file_system(self.path())?;
+        let mut journal = self.journal().lock().unwrap_or_else(PoisonError::into_inner);
+        checkpoint(self.path(), &mut journal)
+    }
+}
+
+fn checkpoint(repository: &Path, journal: &mut Journal) -> Result<(), GitError> {
+    if journal.is_empty() {
+        return Ok(());
+    }
+    sync_file_system(repository)?;
+    journal.reset()
+}
+
+/// Opens the journal and does again what a crash may have taken: packs, and the branch's last value.
+///
+/// A branch that is beyond that value, or beside it, was moved by somebody else, and stays.
+pub(super) fn recover(handles: &Handles) -> Result<Journal, GitError> {
+    let path = handles.path();
+    remove_own_lock(path)?;
+    let (mut journal, records) = Journal::open(path)?;
+    let Some(last) = records.last() else { return Ok(journal) };
+    for pack in records.iter().filter_map(|record| record.pack.as_ref()) {
+        pack.place(path)?;
+    }
+    let repository = handles.fresh()?;
+    if is_behind(&repository, last.tip)? {
+        Lock::take(path, last.tip)?.become_branch()?;
+        tracing::info!(commit.id = %last.tip, "The branch is at `{}` again, as it was before the service ended early", last.tip);
+    }
+    sync_file_system(path)?;
+    journal.reset()?;
+    Ok(journal)
+}
+
+/// Whether the branch is before a commit, or names nothing that is there.
+fn is_behind(repository: &git2::Repository, tip: Oid) -> Result<bool, GitError> {
+    let Ok(now) = branch_tip(repository) else { return Ok(true) };
+    if now == tip {
+        return Ok(false);
+    }
+    Ok(repository.find_commit(now).is_err() || repository.graph_descendant_of(tip, now)?)
 }
 
 /// Makes durable all that was written to the file system a path is on, in one call.
@@ -88,13 +146,13 @@ pub(super) fn sync_parent(path: &Path) -> Result<(), GitError> {
 }
 
 /// Makes durable which names are in a directory.
-pub(super) fn sync_directory(directory: &Path) -> Result<(), GitError> {
+fn sync_directory(directory: &Path) -> Result<(), GitError> {
     Ok(File::open(directory)?.sync_all()?)
 }
 
 /// Takes away a lock of the branch that this service left behind when it was killed. It is known by being the same file as the value
 /// written aside; the lock of anybody else stays, because a push may still be running.
-pub(super) fn remove_own_lock(repository: &Path) -> Result<(), GitError> {
+fn remove_own_lock(repository: &Path) -> Result<(), GitError> {
     let lock = lock_path(repository);
     let (Ok(aside), Ok(locked)) = (fs::metadata(repository.join(ASIDE)), fs::metadata(&lock)) else { return Ok(()) };
     if (aside.dev(), aside.ino()) == (locked.dev(), locked.ino()) {
@@ -104,38 +162,38 @@ pub(super) fn remove_own_lock(repository: &Path) -> Result<(), GitError> {
     Ok(())
 }
 
-/// Writes a value to a new file, so that no name of an older one shares it.
-fn write_aside(repository: &Path, tip: &CommitId) -> Result<PathBuf, GitError> {
-    let aside = repository.join(ASIDE);
-    match fs::remove_file(&aside) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
-    }
-    fs::write(&aside, format!("{tip}\n"))?;
-    Ok(aside)
-}
-
 fn lock_path(repository: &Path) -> PathBuf {
     repository.join(format!("{BRANCH}.lock"))
 }
 
-/// The branch's lock while it is held, given back when dropped; an empty path holds nothing any more.
-struct Lock(PathBuf);
+/// The branch's lock while it is held, with the value that the branch is to have; given back when dropped.
+struct Lock {
+    /// Empty once nothing is held any more.
+    path: PathBuf,
+    branch: PathBuf,
+}
 
 impl Lock {
-    /// Takes the lock by linking the file there under the lock's name, which succeeds for one at a time, as Git's own way does.
-    fn take(aside: &Path, path: PathBuf) -> Result<Self, GitError> {
+    /// Takes the lock by linking a file with the new value under the lock's name, which succeeds for one at a time, as Git's own way does.
+    fn take(repository: &Path, tip: Oid) -> Result<Self, GitError> {
+        let (aside, path) = (repository.join(ASIDE), lock_path(repository));
+        // A new file, because the branch may still be the old one by another name.
+        match fs::remove_file(&aside) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        fs::write(&aside, format!("{tip}\n"))?;
         let begun = Instant::now();
         loop {
-            match fs::hard_link(aside, &path) {
-                Ok(()) => return Ok(Self(path)),
+            match fs::hard_link(&aside, &path) {
+                Ok(()) => return Ok(Self { path, branch: repository.join(BRANCH) }),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists && begun.elapsed() < LOCK_WAIT => {
                     std::thread::sleep(LOCK_RETRY)
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(GitError::Locked),
                 // Git removes a directory of branches that ends empty, which it does when it packs them.
                 Err(error) if error.kind() == ErrorKind::NotFound && aside.exists() && begun.elapsed() < LOCK_WAIT => {
-                    fs::create_dir_all(path.parent().unwrap_or(aside))?;
+                    fs::create_dir_all(path.parent().unwrap_or(&aside))?;
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -143,19 +201,19 @@ impl Lock {
     }
 
     /// Puts the locked file in the branch's place, which ends the lock.
-    fn become_file(mut self, branch: &Path) -> Result<(), GitError> {
-        fs::rename(&self.0, branch)?;
-        self.0.clear();
+    fn become_branch(mut self) -> Result<(), GitError> {
+        fs::rename(&self.path, &self.branch)?;
+        self.path.clear();
         Ok(())
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        if self.0.as_os_str().is_empty() {
+        if self.path.as_os_str().is_empty() {
             return;
         }
-        if let Err(error) = fs::remove_file(&self.0) {
+        if let Err(error) = fs::remove_file(&self.path) {
             tracing::warn!(error = &error as &dyn std::error::Error, "the lock of the branch could not be given back");
         }
     }

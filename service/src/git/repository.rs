@@ -3,12 +3,13 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockWriteGuard};
 
 use git2::{ObjectType, Oid, RepositoryInitOptions, Signature, Time};
 use jiff::Timestamp;
 
 use super::handles::Handles;
+use super::journal::Journal;
 use super::objects::{Made, Objects};
 use super::{Draft, Edit, GitError, draft, pack, publish, tree};
 use crate::names::{CommitId, EnvironmentName, Namespace, ReleaseKey, ReleaseName, TreeId};
@@ -37,7 +38,7 @@ pub struct Repository {
 #[derive(Debug)]
 enum Remote {
     /// In this repository itself, which the service keeps in its data directory and serves.
-    Embedded(Handles),
+    Embedded(Handles, Mutex<Journal>),
 }
 
 /// Who stands in a commit as its author.
@@ -80,8 +81,8 @@ impl Repository {
 
     fn open(path: &Path) -> Result<Self, GitError> {
         let handles = Handles::open(path)?;
-        publish::remove_own_lock(path)?;
-        let repository = Self { remote: Remote::Embedded(handles), made: RwLock::default() };
+        let journal = Mutex::new(publish::recover(&handles)?);
+        let repository = Self { remote: Remote::Embedded(handles, journal), made: RwLock::default() };
         let tip = repository.tip()?;
         repository.list(&tip, "")?;
         Ok(repository)
@@ -93,8 +94,13 @@ impl Repository {
     }
 
     pub(super) fn handles(&self) -> &Handles {
-        let Remote::Embedded(handles) = &self.remote;
+        let Remote::Embedded(handles, _) = &self.remote;
         handles
+    }
+
+    pub(super) fn journal(&self) -> &Mutex<Journal> {
+        let Remote::Embedded(_, journal) = &self.remote;
+        journal
     }
 
     /// The commit that the branch is at.
@@ -172,6 +178,15 @@ impl Repository {
     }
 }
 
+impl Drop for Repository {
+    /// An orderly end leaves nothing for the next start to do again; without it the journal still has everything.
+    fn drop(&mut self) {
+        if let Err(error) = self.checkpoint() {
+            tracing::warn!(error = &error as &dyn std::error::Error, "The repository was not synced at its end: {error}");
+        }
+    }
+}
+
 impl Author {
     /// The author and a time as a commit has them.
     pub(super) fn line(&self, at: Timestamp) -> Result<String, GitError> {
@@ -207,7 +222,7 @@ fn make(path: &Path, seed: &[(String, Vec<u8>)], author: &Author, now: Timestamp
         seed.iter().map(|(path, content)| Edit { path: path.clone(), content: Some(content.clone()) }).collect();
     let (commit, new) =
         draft::make_first(&Objects::new(repository.odb()?, &Made::default()), edits, author, now, SEED_MESSAGE)?;
-    pack::write(&beside, &new)?.take_place()?;
+    pack::encode(&new)?.place(&beside)?;
     repository.reference(BRANCH, commit, false, "")?;
     publish::sync_file_system(&beside)?;
     fs::rename(&beside, path)?;

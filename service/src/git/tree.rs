@@ -19,7 +19,7 @@ const MODE_EXECUTABLE: &[u8] = b"100755";
 const MODE_DIRECTORY: &[u8] = b"40000";
 
 /// The bytes of an id.
-const ID_BYTES: usize = 20;
+pub(super) const ID_BYTES: usize = 20;
 
 /// One entry of a tree, in the tree's bytes.
 #[derive(Debug, Clone, Copy)]

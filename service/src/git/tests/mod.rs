@@ -2,6 +2,7 @@
 
 mod draft;
 mod history;
+mod journal;
 mod publish;
 mod repository;
 mod serve;
