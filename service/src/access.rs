@@ -217,7 +217,7 @@ pub struct NewToken {
 }
 
 /// The SHA-256 of a token's clear text, in hexadecimal.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TokenHash(String);
 
 impl TokenHash {

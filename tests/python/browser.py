@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import select
+import signal
 import subprocess
 import time
 
@@ -35,7 +36,7 @@ class Browser:
         command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
         command += ["--disable-background-networking", "--disable-component-update", "--window-size=1280,1000", "--hide-scrollbars"]
         command += [f"--user-data-dir={self.profile}", "--remote-debugging-pipe", "about:blank"]
-        self.process = subprocess.Popen(command, preexec_fn=pipes, close_fds=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(command, preexec_fn=pipes, close_fds=False, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(to_read)
         os.close(from_write)
         target = self.call("Target.createTarget", {"url": "about:blank"})["targetId"]
@@ -43,8 +44,19 @@ class Browser:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.kill()
+        """Asks it to end, so that its many processes are done with the profile before that is removed; then ends what is left of them."""
+        try:
+            self.call("Browser.close", {})
+            self.process.wait(PATIENCE_SECONDS)
+        except (SystemExit, OSError, subprocess.TimeoutExpired):
+            pass
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
         self.process.wait()
+        os.close(self.to_write)
+        os.close(self.to_read)
 
     def call(self, method: str, parameters: dict, session: str | None = None) -> dict:
         """One command of the protocol and its answer; events in between are of no interest."""

@@ -22,7 +22,7 @@ def sign_in_link(printed: list[str]) -> str:
 def main() -> None:
     checks = Checks()
     ARTIFACTS.mkdir(parents=True, exist_ok=True)
-    with Service() as service, tempfile.TemporaryDirectory(prefix="kmlflow-test-") as profile, Browser(profile) as browser:
+    with Service() as service, tempfile.TemporaryDirectory(prefix="kmlflow-test-", ignore_cleanup_errors=True) as profile, Browser(profile) as browser:
         make(service)
         link = sign_in_link(service.printed)
         browser.open(link.partition("#")[0])

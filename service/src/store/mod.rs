@@ -1,7 +1,8 @@
 //! The SQL store: the inbox of deliveries and their outcome, tokens, the history index, what the registry said, holds, audit.
 //!
 //! Accepted means durable. Everything that is written passes through one writer, which takes what is queued and writes it in one
-//! transaction, so one sync of the disk serves everybody who waited for it. The store decides nothing: it keeps and finds.
+//! transaction, so one sync of the disk serves everybody who waited for it. Whoever need not wait hands over and goes on; what is read
+//! afterwards waits for that. The store decides nothing: it keeps and finds.
 
 mod audit;
 mod batch;
@@ -40,7 +41,7 @@ use writer::Writer;
 
 pub use error::{Cause, StoreError};
 pub use types::*;
-pub use writer::WriterCounts;
+pub use writer::{HandedOver, WriterCounts};
 
 /// The most rows of one page of any list.
 pub const PAGE_ROWS_MAX: u32 = 1_000;
@@ -90,7 +91,17 @@ impl Store {
 
     /// Keeps a delivery: once this returns `New` or `Again`, it survives a crash.
     pub async fn accept(&self, delivery: NewDelivery) -> Result<Accepted, StoreError> {
-        self.writer.accept(delivery).await
+        self.writer.hand_in(delivery).await?.1.durable().await
+    }
+
+    /// Takes a delivery whose id was made for it, and gives it with its number before it is durable.
+    pub async fn hand_in(&self, delivery: NewDelivery) -> Result<(Delivery, HandedOver<Accepted>), StoreError> {
+        self.writer.hand_in(delivery).await
+    }
+
+    /// Whether the inbox was full a moment ago.
+    pub fn is_full(&self) -> bool {
+        self.writer.is_full()
     }
 
     /// Stores a batch as a whole or not at all.
@@ -98,23 +109,32 @@ impl Store {
         self.writer.write(batch).await
     }
 
+    /// Takes a batch, to be stored as a whole or not at all, before it is durable.
+    pub async fn hand_over(&self, batch: Batch) -> Result<HandedOver<()>, StoreError> {
+        self.writer.hand_over(batch).await
+    }
+
     /// Reads what waits, in order of arrival, after a number (0: from the start), at most `limit` of them; without their bodies.
     pub async fn waiting(&self, after: i64, limit: u32) -> Result<Vec<Delivery>, StoreError> {
+        self.writer.caught_up().await;
         inbox::waiting(&self.readers, after, limit).await
     }
 
     /// Reads a delivery with its body by its id; without a source, the newest of that id.
     pub async fn delivery(&self, source: Option<Source>, id: &str) -> Result<Option<Delivery>, StoreError> {
+        self.writer.caught_up().await;
         inbox::by_id(&self.readers, source, id).await
     }
 
     /// Lists deliveries, newest first, without their bodies: a page of those could be a hundred MiB.
     pub async fn deliveries(&self, query: DeliveryQuery) -> Result<Vec<Delivery>, StoreError> {
+        self.writer.caught_up().await;
         inbox::list(&self.readers, &query).await
     }
 
     /// Counts the deliveries in each state.
     pub async fn inbox_depth(&self) -> Result<Vec<(DeliveryState, u64)>, StoreError> {
+        self.writer.caught_up().await;
         inbox::depth(&self.readers).await
     }
 
@@ -140,6 +160,7 @@ impl Store {
         before: Option<&CommitId>,
         limit: u32,
     ) -> Result<Vec<IndexedCommit>, StoreError> {
+        self.writer.caught_up().await;
         history::of_release(&self.readers, key, before, limit).await
     }
 
@@ -231,6 +252,7 @@ impl Store {
 
     /// Lists the audit before a number, newest first.
     pub async fn audit(&self, before: Option<i64>, limit: u32) -> Result<Vec<Audited>, StoreError> {
+        self.writer.caught_up().await;
         audit::list(&self.readers, before, limit).await
     }
 

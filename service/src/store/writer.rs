@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use futures_util::future::BoxFuture;
 use sqlx::{Connection as _, SqliteConnection};
@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::inbox::{self, Arrival};
 use super::{Accepted, Limits, StoreError, connection};
-use crate::event::NewDelivery;
+use crate::event::{Delivery, NewDelivery};
 
 /// Writes that may be queued; who comes later waits for a place in the queue.
 const QUEUE_MAX: usize = 256;
@@ -29,8 +29,6 @@ const ROUND_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub(super) struct Ledger {
     /// Deliveries that wait.
     pub(super) waiting: u64,
-    /// The last number that was given to a delivery.
-    pub(super) last_number: i64,
     pub(super) limits: Limits,
 }
 
@@ -43,9 +41,7 @@ impl Ledger {
     async fn read(db: &mut SqliteConnection, limits: Limits) -> Result<Self, sqlx::Error> {
         let waiting = sqlx::query_scalar("SELECT count(*) FROM deliveries WHERE state IN ('accepted', 'failed')");
         let waiting: i64 = waiting.fetch_one(&mut *db).await?;
-        let last = sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'deliveries'");
-        let last_number = last.fetch_one(&mut *db).await?;
-        Ok(Self { waiting: waiting.unsigned_abs(), last_number, limits })
+        Ok(Self { waiting: waiting.unsigned_abs(), limits })
     }
 }
 
@@ -74,17 +70,36 @@ pub struct WriterCounts {
 pub(super) struct Writer {
     queue: mpsc::Sender<Message>,
     counts: Arc<Counts>,
+    limits: Limits,
 }
 
 #[derive(Debug, Default)]
 struct Counts {
     transactions: AtomicU64,
     writes: AtomicU64,
+    /// Deliveries that waited when the last transaction was committed.
+    waiting: AtomicU64,
+    /// The last number that was given to a delivery.
+    last_number: AtomicI64,
+}
+
+/// Something that the writer has and that is not durable yet.
+#[derive(Debug)]
+#[must_use = "nothing is promised before it is durable"]
+pub struct HandedOver<T>(oneshot::Receiver<Result<T, StoreError>>);
+
+impl<T> HandedOver<T> {
+    /// Waits until it is durable.
+    pub async fn durable(self) -> Result<T, StoreError> {
+        self.0.await.map_err(|_| StoreError::Closed)?
+    }
 }
 
 enum Message {
     Accept(Box<Arrival>),
     Write(Box<dyn Task>),
+    /// Tells once everything before it is written, or failed.
+    Mark(oneshot::Sender<()>),
     Close(oneshot::Sender<()>),
 }
 
@@ -92,25 +107,50 @@ impl Writer {
     /// Starts the writer on a connection that is open already.
     pub(super) async fn spawn(path: PathBuf, mut db: SqliteConnection, limits: Limits) -> Result<Self, StoreError> {
         let ledger = Ledger::read(&mut db, limits).await?;
+        let last = sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'deliveries'");
+        let counts = Counts { last_number: AtomicI64::new(last.fetch_one(&mut db).await?), ..Counts::default() };
+        counts.waiting.store(ledger.waiting, Ordering::Relaxed);
         let (queue, messages) = mpsc::channel(QUEUE_MAX);
-        let counts = Arc::new(Counts::default());
+        let counts = Arc::new(counts);
         let desk = Desk { path, limits, open: Some((db, ledger)), counts: Arc::clone(&counts) };
         tokio::spawn(desk.consume_writes(messages));
-        Ok(Self { queue, counts })
+        Ok(Self { queue, counts, limits })
     }
 
-    /// Keeps a delivery.
-    pub(super) async fn accept(&self, delivery: NewDelivery) -> Result<Accepted, StoreError> {
+    /// Hands a delivery over, and gives it with its number at once.
+    pub(super) async fn hand_in(&self, delivery: NewDelivery) -> Result<(Delivery, HandedOver<Accepted>), StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Message::Accept(Box::new(Arrival::new(delivery, reply)?))).await?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        let number = self.counts.last_number.fetch_add(1, Ordering::Relaxed) + 1;
+        let arrival = Arrival::new(delivery, number, reply)?;
+        let delivery = arrival.delivery().clone();
+        self.send(Message::Accept(Box::new(arrival))).await?;
+        Ok((delivery, HandedOver(answer)))
+    }
+
+    /// Whether as much waited as may, when the last write was done.
+    pub(super) fn is_full(&self) -> bool {
+        self.counts.waiting.load(Ordering::Relaxed) >= self.limits.waiting_max
+    }
+
+    /// Hands a write over.
+    pub(super) async fn hand_over<W: Write>(&self, write: W) -> Result<HandedOver<W::Answer>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Write(Box::new(Queued { write: Some(write), answer: None, reply }))).await?;
+        Ok(HandedOver(answer))
     }
 
     /// Carries out a write and returns its answer once it is durable.
     pub(super) async fn write<W: Write>(&self, write: W) -> Result<W::Answer, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.send(Message::Write(Box::new(Queued { write: Some(write), answer: None, reply }))).await?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        self.hand_over(write).await?.durable().await
+    }
+
+    /// Waits until everything that was handed over before is written, so that whoever reads next sees it.
+    pub(super) async fn caught_up(&self) {
+        let (reply, told) = oneshot::channel();
+        // A writer that has gone has nothing left to write.
+        if self.send(Message::Mark(reply)).await.is_ok() {
+            told.await.unwrap_or_default();
+        }
     }
 
     /// Lets the writer finish what is queued, and closes its connection.
@@ -123,7 +163,7 @@ impl Writer {
     }
 
     pub(super) fn counts(&self) -> WriterCounts {
-        let Counts { transactions, writes } = &*self.counts;
+        let Counts { transactions, writes, waiting: _, last_number: _ } = &*self.counts;
         WriterCounts { transactions: transactions.load(Ordering::Relaxed), writes: writes.load(Ordering::Relaxed) }
     }
 
@@ -138,6 +178,7 @@ struct Round {
     arrivals: Vec<Arrival>,
     tasks: Vec<Box<dyn Task>>,
     body_bytes: usize,
+    marks: Vec<oneshot::Sender<()>>,
     close: Option<oneshot::Sender<()>>,
 }
 
@@ -149,6 +190,7 @@ impl Round {
                 self.arrivals.push(*arrival);
             }
             Message::Write(task) => self.tasks.push(task),
+            Message::Mark(reply) => self.marks.push(reply),
             Message::Close(reply) => self.close = Some(reply),
         }
     }
@@ -207,6 +249,8 @@ impl Desk {
         }
         round.arrivals.into_iter().for_each(Arrival::settle);
         round.tasks.into_iter().for_each(Task::settle);
+        // Whoever asked may have gone.
+        round.marks.into_iter().for_each(|reply| reply.send(()).unwrap_or_default());
         round.close
     }
 
@@ -228,6 +272,7 @@ impl Desk {
         }
         sqlx::query("COMMIT").execute(&mut *db).await?;
         *known = ledger;
+        self.counts.waiting.store(ledger.waiting, Ordering::Relaxed);
         Ok(())
     }
 

@@ -1,5 +1,10 @@
 //! Who may call: tokens and what is remembered of their requests. Kept by the store, and no business of the conveyor.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+
 use super::Fault;
 use super::shared::store_fault;
 use crate::access::{ClearToken, NewToken, Scope, Token, TokenHash, TokenRole};
@@ -8,11 +13,28 @@ use crate::store::Store;
 
 pub use crate::store::{AuditEntry, Audited, Claim, ClaimKey};
 
+/// How long a token that was found is taken for what it was: a caller with many requests asks the store once a second, and what another
+/// program does to the store's tokens counts as soon.
+const KNOWN_FOR: SignedDuration = SignedDuration::from_secs(1);
+
+/// The most tokens kept so; with one more, all are looked up anew.
+const KNOWN_MAX: usize = 256;
+
 /// Tokens, idempotency keys and the audit.
 #[derive(Debug, Clone)]
 pub struct Accounts {
     store: Store,
     clock: Clock,
+    known: Arc<Mutex<Known>>,
+}
+
+/// Tokens that were looked up a moment ago.
+#[derive(Debug, Default)]
+struct Known {
+    /// By the hash of their clear text, and when.
+    tokens: HashMap<TokenHash, (Token, Timestamp)>,
+    /// How often they were forgotten: what was read from the store before that is not kept after it.
+    forgotten: u64,
 }
 
 /// What a new token shall allow.
@@ -28,7 +50,7 @@ pub struct WantedToken {
 impl Accounts {
     /// Keeps accounts in a store.
     pub fn new(store: Store, clock: Clock) -> Self {
-        Self { store, clock }
+        Self { store, clock, known: Arc::default() }
     }
 
     /// Finds the live token with this clear text.
@@ -36,8 +58,30 @@ impl Accounts {
     /// # Errors
     /// The store does not answer.
     pub async fn authenticate(&self, clear: &str) -> Result<Option<Token>, Fault> {
-        let token = self.store.token_by_hash(&TokenHash::of(clear)).await.map_err(store_fault)?;
-        Ok(token.filter(|token| token.is_live(self.clock.now())))
+        let (hash, now) = (TokenHash::of(clear), self.clock.now());
+        let known = self.known().tokens.get(&hash).filter(|(_, at)| now.duration_since(*at).abs() < KNOWN_FOR).cloned();
+        let token = match known {
+            Some((token, _)) => Some(token),
+            None => self.look_up(hash, now).await?,
+        };
+        Ok(token.filter(|token| token.is_live(now)))
+    }
+
+    async fn look_up(&self, hash: TokenHash, now: Timestamp) -> Result<Option<Token>, Fault> {
+        let forgotten = self.known().forgotten;
+        let Some(token) = self.store.token_by_hash(&hash).await.map_err(store_fault)? else { return Ok(None) };
+        let mut known = self.known();
+        if known.tokens.len() >= KNOWN_MAX {
+            known.tokens.clear();
+        }
+        if known.forgotten == forgotten {
+            known.tokens.insert(hash, (token.clone(), now));
+        }
+        Ok(Some(token))
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lists the tokens, newest first, revoked and expired ones too.
@@ -75,7 +119,11 @@ impl Accounts {
     /// # Errors
     /// The store does not answer.
     pub async fn revoke_token(&self, id: &str) -> Result<bool, Fault> {
-        self.store.revoke_token(id, self.clock.now()).await.map_err(store_fault)
+        let revoked = self.store.revoke_token(id, self.clock.now()).await.map_err(store_fault);
+        let mut known = self.known();
+        known.tokens.clear();
+        known.forgotten += 1;
+        revoked
     }
 
     /// Claims an idempotency key for a request with this body.

@@ -18,10 +18,11 @@ use super::{
     PolicyVerdict, Preview, ReleaseFilter, ReleaseView, RerenderSelection, Rerendered, Subscription, TimelineEntry,
 };
 use super::{preview, rerender};
-use crate::event::{Delivery, DeliveryState, Event, NewDelivery, Requested, Source};
+use crate::bounds::RETRY_AFTER_SECONDS;
+use crate::event::{DeliveryState, Event, NewDelivery, Requested, Source};
 use crate::names::{AliasName, CommitId, DeliveryId, EnvironmentName, ModelName, ReleaseKey, Version};
 use crate::release::{Act, Intent, Refusal, RefusalKind};
-use crate::store::{Accepted, Hold};
+use crate::store::{Accepted, HandedOver, Hold, StoreError};
 
 /// What others hold of the worker.
 #[derive(Clone)]
@@ -55,11 +56,12 @@ pub struct DeliveryFilter {
     pub limit: Option<u32>,
 }
 
-/// A request that is durable and with the writer.
+/// A request that is with the writer.
 struct HandedIn {
     number: i64,
     id: String,
     outcome: oneshot::Receiver<Concluded>,
+    kept: HandedOver<Accepted>,
 }
 
 /// How long a caller should wait before it asks a full inbox again.
@@ -72,7 +74,7 @@ impl Handle {
 
     /// Tokens, idempotency keys and the audit.
     pub fn accounts(&self) -> Accounts {
-        Accounts::new(self.shared.store.clone(), self.shared.clock.clone())
+        self.shared.accounts.clone()
     }
 
     /// Stores a delivery durably, then lets it be carried out; does not wait for that.
@@ -99,76 +101,74 @@ impl Handle {
 
     /// Carries out a request and waits at most `wait` for its end.
     ///
+    /// It is carried out while the inbox writes it down: what is answered as done is durable in Git, and only what is to be done later
+    /// must be durable in the inbox first.
+    ///
     /// # Errors
     /// It is refused, or could not be stored.
     pub async fn request(&self, request: Requested, wait: Duration) -> Result<Answer, Fault> {
         self.shared.environment(&request.key.environment)?;
         let key = request.key.clone();
-        let HandedIn { number, id, outcome } = self.hand_in(request).await?;
-        if let Ok(Ok(concluded)) = tokio::time::timeout(wait, outcome).await {
-            return self.answer(&key, id, concluded);
-        }
-        self.shared.inbox.stop_waiting(number);
-        Ok(Answer::Queued { delivery: id, waits_for: "the requests before it".to_owned() })
+        let HandedIn { number, id, outcome, kept } = self.hand_in(request).await?;
+        let waits_for = match tokio::time::timeout(wait, outcome).await {
+            Ok(Ok(concluded)) => match self.answer(&key, concluded)? {
+                Ok(done) => return Ok(done),
+                Err(waits_for) => waits_for,
+            },
+            Ok(Err(_)) | Err(_) => {
+                self.shared.inbox.stop_waiting(number);
+                "the requests before it".to_owned()
+            }
+        };
+        is_kept(kept.durable().await)?;
+        Ok(Answer::Queued { delivery: id, waits_for })
     }
 
     /// Stores a request durably and does not wait for its end. Answers the delivery's id.
     pub(super) async fn submit(&self, request: Requested) -> Result<String, Fault> {
-        let HandedIn { number, id, outcome: _ } = self.hand_in(request).await?;
+        let HandedIn { number, id, outcome: _, kept } = self.hand_in(request).await?;
         self.shared.inbox.stop_waiting(number);
+        is_kept(kept.durable().await)?;
         Ok(id)
     }
 
     async fn hand_in(&self, request: Requested) -> Result<HandedIn, Fault> {
-        let handle = self.clone();
+        let shared = Arc::clone(&self.shared);
         to_its_end(async move {
-            let delivery = handle.accept(request).await?;
+            if shared.state.is_store_behind.load(Ordering::Relaxed) {
+                let sentence = "the store does not take what is done; look at its disk".to_owned();
+                return Err(Fault::Unavailable { sentence, retry_after_seconds: RETRY_AFTER_SECONDS });
+            }
+            if shared.store.is_full() {
+                return Err(inbox_full());
+            }
+            let id = DeliveryId::parse(&uuid::Uuid::now_v7().to_string()).map_err(|_| Fault::Internal)?;
+            let body = serde_json::to_string(&request).map_err(|_| Fault::Internal)?;
+            let (received_at, event) = (shared.clock.now_exact(), Event::Requested(Box::new(request)));
+            let new = NewDelivery { source: Source::Api, id, received_at, body, event };
+            let (delivery, kept) = shared.store.hand_in(new).await.map_err(store_fault)?;
             let (number, id) = (delivery.number, delivery.id.to_string());
-            let outcome = handle.shared.inbox.wait_for(number);
-            handle.shared.inbox.push(delivery);
-            Ok(HandedIn { number, id, outcome })
+            let outcome = shared.inbox.wait_for(number);
+            shared.inbox.push(delivery);
+            Ok(HandedIn { number, id, outcome, kept })
         })
         .await
     }
 
-    async fn accept(&self, request: Requested) -> Result<Delivery, Fault> {
-        let id = DeliveryId::parse(&uuid::Uuid::now_v7().to_string()).map_err(|_| Fault::Internal)?;
-        let body = serde_json::to_string(&request).map_err(|_| Fault::Internal)?;
-        let received_at = self.shared.clock.now_exact();
-        let event = Event::Requested(Box::new(request));
-        match self
-            .shared
-            .store
-            .accept(NewDelivery { source: Source::Api, id, received_at, body, event })
-            .await
-            .map_err(store_fault)?
-        {
-            Accepted::New(delivery) | Accepted::Again(delivery) => Ok(delivery),
-            Accepted::Repeat { .. } => Err(Fault::Internal),
-            Accepted::Full => Err(inbox_full()),
-        }
-    }
-
-    fn answer(&self, key: &ReleaseKey, id: String, concluded: Concluded) -> Result<Answer, Fault> {
+    /// The answer to what is done, or what it waits for.
+    fn answer(&self, key: &ReleaseKey, concluded: Concluded) -> Result<Result<Answer, String>, Fault> {
         let Concluded { state, verdict, refusal, created } = concluded;
         match state {
             DeliveryState::Refused => Err(refusal.map_or(Fault::Internal, Fault::Refused)),
             DeliveryState::Accepted | DeliveryState::Failed => {
-                let waits_for = verdict.waits_for.or(verdict.reason).unwrap_or_default();
-                Ok(Answer::Queued { delivery: id, waits_for })
+                Ok(Err(verdict.waits_for.or(verdict.reason).unwrap_or_default()))
             }
             DeliveryState::Applied | DeliveryState::Unchanged | DeliveryState::Ignored => {
                 let release = read::view(&self.shared, key);
                 let commit = verdict.commit.or_else(|| release.as_ref().map(|view| view.commit.clone()));
                 let changed = state == DeliveryState::Applied;
-                Ok(Answer::Done(Box::new(Done {
-                    release,
-                    key: key.clone(),
-                    commit,
-                    changed,
-                    created,
-                    reason: verdict.reason,
-                })))
+                let (key, reason) = (key.clone(), verdict.reason);
+                Ok(Ok(Answer::Done(Box::new(Done { release, key, commit, changed, created, reason }))))
             }
         }
     }
@@ -434,6 +434,14 @@ async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, Fault>> + Send + 'static,
 ) -> Result<T, Fault> {
     tokio::spawn(work).await.unwrap_or(Err(Fault::Internal))
+}
+
+/// Refuses where the inbox did not keep a request that is to be carried out later.
+fn is_kept(accepted: Result<Accepted, StoreError>) -> Result<(), Fault> {
+    match accepted.map_err(store_fault)? {
+        Accepted::Full => Err(inbox_full()),
+        Accepted::New(_) | Accepted::Again(_) | Accepted::Repeat { .. } => Ok(()),
+    }
 }
 
 fn inbox_full() -> Fault {

@@ -12,7 +12,7 @@ use super::index::{Entry, Index};
 use super::metrics::Metrics;
 use super::queue::Inbox;
 use super::settings::Limits;
-use super::{EnvironmentSettings, Fault, Settings};
+use super::{Accounts, EnvironmentSettings, Fault, Settings};
 use crate::bounds::RETRY_AFTER_SECONDS;
 use crate::clock::Clock;
 use crate::git::{GitError, Repository};
@@ -28,6 +28,7 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) clock: Clock,
     pub(super) store: Store,
+    pub(super) accounts: Accounts,
     pub(super) repository: Repository,
     pub(super) index: RwLock<Index>,
     /// What the registry is known to say, by model.

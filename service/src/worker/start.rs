@@ -19,6 +19,7 @@ use super::queue::Inbox;
 use super::settings::{Limits, Settings};
 use super::shared::{Shared, WorkerState};
 use super::writer::Worker;
+use super::Accounts;
 use crate::clock::Clock;
 use crate::git::{Author, GitError, Repository};
 use crate::names::{CommitId, PolicyName, ReleaseKey, TreeId};
@@ -96,6 +97,7 @@ pub(super) async fn open_with(settings: Settings, clock: Clock, limits: Limits) 
     let shared = Arc::new(Shared {
         ring: Ring::new(clock.now_exact()),
         metrics: Metrics::new(),
+        accounts: Accounts::new(store.clone(), clock.clone()),
         settings,
         limits,
         clock,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
+use tokio::task::JoinHandle;
 
 use super::conclusion::{Concluded, Conclusion, Keep};
 use super::conveyor::{Conveyor, Done, TURN_MAX, Work, show};
@@ -16,7 +17,7 @@ use crate::event::{Delivery, DeliveryState};
 use crate::git::GitError;
 use crate::names::ReleaseKey;
 use crate::registry::RegistryState;
-use crate::store::{AuditEntry, Batch, DeliveryOutcome, IndexedCommit};
+use crate::store::{AuditEntry, Batch, DeliveryOutcome, HandedOver, IndexedCommit, StoreError};
 
 /// The longest wait between two attempts: long enough to spare a sick disk, short enough that nobody waits for long once it is well.
 const RETRY_SECONDS_MAX: u64 = 300;
@@ -34,6 +35,8 @@ pub struct Worker {
     /// Away only while a turn is done on another thread.
     conveyor: Option<Conveyor>,
     lock: WriterLock,
+    /// What the last turn left to the store, while it is not durable yet.
+    storing: Option<JoinHandle<()>>,
     git: Option<Git>,
     /// Turns done, most of which pushed.
     pushes: u32,
@@ -53,7 +56,7 @@ enum Step {
 
 impl Worker {
     pub(super) fn new(shared: Arc<Shared>, conveyor: Conveyor) -> Self {
-        Self { shared, conveyor: Some(conveyor), lock: WriterLock(()), git: None, pushes: 0 }
+        Self { shared, conveyor: Some(conveyor), lock: WriterLock(()), storing: None, git: None, pushes: 0 }
     }
 
     /// Has the repository packed by this Git now and then.
@@ -76,6 +79,7 @@ impl Worker {
                 }
             }
         }
+        stored(&mut self.storing).await;
         house.abort();
     }
 
@@ -98,6 +102,7 @@ impl Worker {
     /// Does everything that can be done now, then returns.
     pub async fn run_until_idle(&mut self) {
         while let Ok(Step::Turn) = self.step().await {}
+        stored(&mut self.storing).await;
     }
 
     async fn step(&mut self) -> Result<Step, Lost> {
@@ -107,7 +112,7 @@ impl Worker {
             self.conveyor = Some(conveyor);
             return Ok(Step::Idle(next));
         };
-        self.conveyor = Some(turn(&self.shared, conveyor, work, &self.lock).await?);
+        self.conveyor = Some(turn(&self.shared, conveyor, work, (&self.lock, &mut self.storing)).await?);
         self.pushes = self.pushes.wrapping_add(1);
         if self.pushes.is_multiple_of(PUSHES_PER_LOOK) {
             self.shared.many_pushes.notify_one();
@@ -200,7 +205,12 @@ async fn refill(shared: &Shared, conveyor: &Conveyor) {
 }
 
 /// Has one turn done and tells everybody.
-async fn turn(shared: &Arc<Shared>, conveyor: Conveyor, work: Work, _lock: &WriterLock) -> Result<Conveyor, Lost> {
+async fn turn(
+    shared: &Arc<Shared>,
+    conveyor: Conveyor,
+    work: Work,
+    (_lock, storing): (&WriterLock, &mut Option<JoinHandle<()>>),
+) -> Result<Conveyor, Lost> {
     let on_thread = Arc::clone(shared);
     let done = tokio::task::spawn_blocking(move || {
         let mut conveyor = conveyor;
@@ -215,14 +225,25 @@ async fn turn(shared: &Arc<Shared>, conveyor: Conveyor, work: Work, _lock: &Writ
         }
     };
     match done {
-        Ok(done) => finish(shared, &mut conveyor, done, &work.ticks).await,
-        Err(error) => fail(shared, &mut conveyor, work, &error).await,
+        Ok(done) => finish(shared, &mut conveyor, done, (&work.ticks, storing)).await,
+        Err(error) => {
+            stored(storing).await;
+            fail(shared, &mut conveyor, work, &error).await;
+        }
     }
     Ok(conveyor)
 }
 
-/// Tells the store, then the readers, then those who wait.
-async fn finish(shared: &Shared, conveyor: &mut Conveyor, mut done: Done, ticks: &[ReleaseKey]) {
+/// Tells the readers, hands over to the store, and answers those who wait.
+///
+/// What is done is in Git, so whoever waits for that hears of it at once; whoever is told that something will be done later hears of it
+/// once the store has it. The store is one turn behind at most.
+async fn finish(
+    shared: &Arc<Shared>,
+    conveyor: &mut Conveyor,
+    mut done: Done,
+    (ticks, storing): (&[ReleaseKey], &mut Option<JoinHandle<()>>),
+) {
     let now = shared.clock.now_exact();
     let is_new_tip = done.harvest.tip != done.base || conveyor.known != done.harvest.tip;
     let registry = done.harvest.registry.values().map(|state| RegistryState::clone(state)).collect();
@@ -236,24 +257,42 @@ async fn finish(shared: &Shared, conveyor: &mut Conveyor, mut done: Done, ticks:
         registry,
         audit: conclusions.iter().filter_map(|conclusion| audit(conclusion, now)).collect(),
     };
-    store(shared, batch).await;
-    if let Some(read) = done.policies {
-        remember(shared, read, now).await;
-    }
+    stored(storing).await;
+    let first = if batch == Batch::default() { None } else { Some(shared.store.hand_over(batch.clone()).await) };
     announce(shared, &rows);
-    for conclusion in conclusions {
-        conclude(shared, conclusion, now);
+    let (later, at_once) = conclusions.into_iter().partition(|conclusion| conclusion.concluded.state.is_waiting());
+    conclude_all(shared, at_once, now);
+    let policies = done.policies;
+    let shared = Arc::clone(shared);
+    *storing = Some(tokio::spawn(async move {
+        if let Some(first) = first {
+            store(&shared, first, batch).await;
+        }
+        if let Some(read) = policies {
+            remember(&shared, read, now).await;
+        }
+        conclude_all(&shared, later, now);
+    }));
+}
+
+/// Waits until what the turn before left to the store is durable.
+async fn stored(storing: &mut Option<JoinHandle<()>>) {
+    if let Some(storing) = storing.take()
+        && let Err(error) = storing.await
+    {
+        tracing::error!(error = %error, "What a turn left to the store was lost by a mistake; the next start reads it in Git");
     }
 }
 
-/// Stores a batch, however long it takes: Git has it already, and the next turn must not begin before the store knows. Where the worker
-/// is to end meanwhile, the next start reads in Git what the store does not know.
-async fn store(shared: &Shared, batch: Batch) {
-    if batch == Batch::default() {
-        return;
-    }
+/// Sees to it that a batch is stored, however long it takes: Git has it already. Where the worker is to end meanwhile, the next start
+/// reads in Git what the store does not know.
+async fn store(shared: &Shared, first: Result<HandedOver<()>, StoreError>, batch: Batch) {
     let WorkerState { stopping, is_store_behind, .. } = &shared.state;
-    while let Err(error) = shared.store.commit(batch.clone()).await {
+    let mut stored = match first {
+        Ok(handed_over) => handed_over.durable().await,
+        Err(error) => Err(error),
+    };
+    while let Err(error) = stored {
         is_store_behind.store(true, Ordering::Relaxed);
         tracing::error!(
             error = &error as &dyn std::error::Error,
@@ -263,6 +302,7 @@ async fn store(shared: &Shared, batch: Batch) {
             () = stopping.cancelled() => return,
             () = tokio::time::sleep(STORE_RETRY) => {}
         }
+        stored = shared.store.commit(batch.clone()).await;
     }
     is_store_behind.store(false, Ordering::Relaxed);
 }
@@ -334,6 +374,10 @@ fn announce(shared: &Shared, rows: &[IndexedCommit]) {
         }
         shared.ring.push("release", data);
     }
+}
+
+fn conclude_all(shared: &Shared, conclusions: Vec<Conclusion>, now: Timestamp) {
+    conclusions.into_iter().for_each(|conclusion| conclude(shared, conclusion, now));
 }
 
 /// Tells whoever waits, and the readers of events, what became of a delivery.

@@ -11,7 +11,7 @@ use crate::event::{Delivery, DeliveryState, NewDelivery, Verdict};
 
 /// A delivery on its way into the inbox, and who waits for the answer.
 pub(in super::super) struct Arrival {
-    /// As it will be, its number aside; the body is beside it.
+    /// As it will be; the body is beside it.
     delivery: Delivery,
     body: String,
     /// The event as JSON, written before the writer's turn so that the writer does not have to.
@@ -24,12 +24,13 @@ impl Arrival {
     /// Prepares a delivery for the writer.
     pub(in super::super) fn new(
         new: NewDelivery,
+        number: i64,
         reply: oneshot::Sender<Result<Accepted, StoreError>>,
     ) -> Result<Self, StoreError> {
         let NewDelivery { source, id, received_at, body, event } = new;
         let text = json(&event)?;
         let delivery = Delivery {
-            number: 0,
+            number,
             source,
             id,
             received_at,
@@ -41,6 +42,11 @@ impl Arrival {
             next_attempt_at: None,
         };
         Ok(Self { delivery, body, event: text, answer: None, reply })
+    }
+
+    /// The delivery as it will be, without its body.
+    pub(in super::super) fn delivery(&self) -> &Delivery {
+        &self.delivery
     }
 
     /// About how much memory it takes.
@@ -97,11 +103,6 @@ async fn accept_all(
     ledger: &mut Ledger,
     arrivals: &mut [Arrival],
 ) -> Result<(), sqlx::Error> {
-    let first = ledger.last_number + 1;
-    for arrival in &mut *arrivals {
-        ledger.last_number += 1;
-        arrival.delivery.number = ledger.last_number;
-    }
     let inserted = write_rows(db, INSERT, arrivals, |values, Arrival { delivery, body, event, .. }| {
         values.push_bind(delivery.number);
         values.push_bind(delivery.source.as_str());
@@ -113,6 +114,7 @@ async fn accept_all(
     .await?;
     ledger.waiting += inserted;
     // All were new, nearly always; only where one was not it is worth asking which.
+    let first = arrivals.iter().map(|arrival| arrival.delivery.number).min().unwrap_or_default();
     let numbers = if inserted == arrivals.len() as u64 { None } else { Some(numbers_from(db, first).await?) };
     for arrival in arrivals {
         let is_new = numbers.as_ref().is_none_or(|numbers| numbers.binary_search(&arrival.delivery.number).is_ok());
@@ -122,7 +124,7 @@ async fn accept_all(
     Ok(())
 }
 
-/// The numbers that were inserted in this turn, in order.
+/// The numbers from one on that the inbox has, in order.
 async fn numbers_from(db: &mut SqliteConnection, first: i64) -> Result<Vec<i64>, sqlx::Error> {
     sqlx::query_scalar("SELECT number FROM deliveries WHERE number >= $1 ORDER BY number")
         .bind(first)
