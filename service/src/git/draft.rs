@@ -125,6 +125,6 @@ fn message_lines(message: &str) -> String {
 }
 
 fn object(text: String) -> Result<(Oid, Object), GitError> {
-    let id = Oid::hash_object(ObjectType::Commit, text.as_bytes())?;
-    Ok((id, Object { kind: ObjectType::Commit, data: Arc::from(text.into_bytes()) }))
+    let object = Object { kind: ObjectType::Commit, data: Arc::from(text.into_bytes()) };
+    Ok((object.id()?, object))
 }

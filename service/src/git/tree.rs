@@ -97,7 +97,7 @@ pub(super) fn rewrite(
     let mut writer = Writer { objects, new: Vec::new() };
     let id = match writer.directory(Directory::of(edits)?, root, "")? {
         Some(id) => id,
-        None => writer.put(ObjectType::Tree, Vec::new())?,
+        None => writer.put(ObjectType::Tree, Vec::new(), None)?,
     };
     Ok((id, writer.new))
 }
@@ -162,7 +162,10 @@ impl Writer<'_> {
         for (name, change) in directory.entries {
             let before = known.iter().find(|entry| entry.name == name.as_bytes());
             match change {
-                Change::Put(content) => made.push((name.clone(), self.put(ObjectType::Blob, content)?, MODE_FILE)),
+                Change::Put(content) => {
+                    let id = self.put(ObjectType::Blob, content, before.map(|entry| entry.id))?;
+                    made.push((name.clone(), id, MODE_FILE));
+                }
                 Change::Remove => {}
                 Change::Below(below) => {
                     let path = format!("{at}{name}/");
@@ -184,18 +187,16 @@ impl Writer<'_> {
         }
         all.sort_by(|a, b| a.sort_key().cmp(b.sort_key()));
         let bytes = serialise(&all);
-        if let (Some(old), Some(tree)) = (old, &tree)
-            && **tree == *bytes
-        {
-            return Ok(Some(old));
-        }
-        self.put(ObjectType::Tree, bytes).map(Some)
+        self.put(ObjectType::Tree, bytes, old).map(Some)
     }
 
-    fn put(&mut self, kind: ObjectType, data: Vec<u8>) -> Result<Oid, GitError> {
-        let id = Oid::hash_object(kind, &data)?;
-        if !self.objects.is_stored(id) {
-            self.new.push((id, Object { kind, data: Arc::from(data) }));
+    /// Makes an object, unless it is what was there before. An older one is not looked for: to find out costs more than a copy does, which
+    /// Git's repack drops again.
+    fn put(&mut self, kind: ObjectType, data: Vec<u8>, before: Option<Oid>) -> Result<Oid, GitError> {
+        let object = Object { kind, data: Arc::from(data) };
+        let id = object.id()?;
+        if before != Some(id) {
+            self.new.push((id, object));
         }
         Ok(id)
     }

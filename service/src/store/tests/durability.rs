@@ -86,3 +86,25 @@ async fn what_is_queued_is_written_before_closing_and_nothing_after() {
     let test = test.reopened().await;
     assert_eq!(test.waiting_ids().await, ["a"]);
 }
+
+#[tokio::test]
+async fn whoever_reads_after_handing_over_sees_it() {
+    let test = TestStore::open().await;
+    let (first, kept) = test.store.hand_in(arriving("a")).await.unwrap();
+    let batch = Batch { outcomes: vec![became(first.number, DeliveryState::Applied)], ..Batch::default() };
+    let stored = test.store.hand_over(batch).await.unwrap();
+    let read = test.store.delivery(None, "a").await.unwrap().unwrap();
+    assert_eq!((read.number, read.state), (first.number, DeliveryState::Applied));
+    assert_eq!(kept.durable().await.unwrap(), Accepted::New(first));
+    stored.durable().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_inbox_is_known_without_asking_it() {
+    let test = TestStore::open_with(Limits { waiting_max: 1, ..Limits::default() }).await;
+    assert!(!test.store.is_full());
+    let number = test.accept_new("a").await.number;
+    assert!(test.store.is_full());
+    test.settle(number, DeliveryState::Applied).await;
+    assert!(!test.store.is_full());
+}
