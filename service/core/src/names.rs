@@ -34,6 +34,19 @@ pub fn shown(text: &str) -> String {
     out
 }
 
+/// Whether a reader sees every character of a foreign text: it may stand in a name, a log, a commit message or a reason.
+pub fn is_plain_text(text: &str) -> bool {
+    !text.chars().any(is_invisible)
+}
+
+/// Controls, soft hyphens, joiners, line and paragraph separators, the controls of text direction, byte order and annotation
+/// marks, tags, and what is no character: a reader sees none of them, and YAML forbids some.
+pub fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}' | '\u{e0000}'..='\u{e007f}')
+}
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $what:literal, $check:expr) => {
         $(#[$doc])*
@@ -118,9 +131,9 @@ name!(
     PredictorName, "predictor name", predictor
 );
 name!(
-    /// Name of a registered model in MLflow: 1 to 250 characters, none of them a control character, `/` or `:`
+    /// Name of a registered model in MLflow: 1 to 250 characters, none of them invisible, `/` or `:`
     /// (MLflow 3.17, `mlflow/utils/validation.py`, refuses the last two as well).
-    ModelName, "model name", |t| free_text(t, 250, &['/', ':'], "must be 1 to 250 characters without control characters, `/` or `:`")
+    ModelName, "model name", |t| free_text(t, 250, &['/', ':'], "must be 1 to 250 characters without invisible characters, `/` or `:`")
 );
 name!(
     /// Version of a registered model: a whole number from 1 on, written without leading zeros, at most 10 digits.
@@ -128,7 +141,7 @@ name!(
 );
 name!(
     /// An alias of a registered model.
-    AliasName, "alias", |t| free_text(t, 255, &[], "must be 1 to 255 characters without control characters")
+    AliasName, "alias", |t| free_text(t, 255, &[], "must be 1 to 255 characters without invisible characters")
 );
 name!(
     /// Object id of a commit: 40 hexadecimal digits in lower case.
@@ -260,15 +273,9 @@ fn dns_1035(text: &str, max: usize, rule: &'static str) -> Result<(), &'static s
 }
 
 fn free_text(text: &str, chars_max: usize, refused: &[char], rule: &'static str) -> Result<(), &'static str> {
-    let ok = !text.trim().is_empty()
-        && text.chars().count() <= chars_max
-        && !text.chars().any(|c| c.is_control() || refused.contains(&c) || is_line_break(c));
+    let ok =
+        !text.trim().is_empty() && text.chars().count() <= chars_max && is_plain_text(text) && !text.contains(refused);
     if ok { Ok(()) } else { Err(rule) }
-}
-
-/// Line and paragraph separators and the controls of text direction: invisible in a log or a commit, so never part of a name.
-fn is_line_break(c: char) -> bool {
-    matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn version(text: &str) -> Result<(), &'static str> {
@@ -325,7 +332,7 @@ mod tests {
         for bad in ["0", "01", "-1", "1.0", "", "12345678901", "１"] {
             assert!(Version::parse(bad).is_err(), "{bad:?}");
         }
-        for bad in ["a\nb", "a/b", "a:b", "  ", "a\u{2028}b", "a\u{202e}b"] {
+        for bad in ["a\nb", "a/b", "a:b", "  ", "a\u{2028}b", "a\u{202e}b", "a\u{200b}b", "a\u{2060}b", "\u{feff}ab"] {
             assert!(ModelName::parse(bad).is_err(), "{bad:?}");
         }
         for bad in ["v0", "v7r1", "v7r", "x7", "v7-r2", "v12345678901"] {
