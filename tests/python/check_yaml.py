@@ -48,6 +48,9 @@ def check_release(checks: Checks, asked: Asked, directory: pathlib.Path) -> None
     checks.equal(f"{name}: roles", tuple(v["role"] for v in spec["variants"]), ROLES[asked.strategy])
     checks.equal(f"{name}: predictors", [v["predictor"] for v in spec["variants"]], [f"v{v}" for v in versions])
     checks.equal(f"{name}: images", [v["image"] for v in spec["variants"]], [asked.image(v) for v in versions])
+    checks.equal(f"{name}: phase and time are text", {type(release["rollout"][key]) for key in ("phase", "since")}, {str})
+    if asked.serving:
+        checks.equal(f"{name}: serving", {key: spec["serving"][key] for key in asked.serving}, asked.serving)
     checks.equal(f"{name}: phase", release["rollout"]["phase"], "running" if asked.second else "settled")
     if "requestedBy" in asked.more:
         checks.equal(f"{name}: who asked", release["origin"]["requestedBy"], asked.more["requestedBy"])

@@ -37,7 +37,14 @@ SERVING = {
     "timeout": "7s",
     "docsPath": "/docs",
     "resources": {"requests": {"cpu": "250m", "memory": "300Mi"}, "limits": {"memory": "700Mi"}},
-    "env": [{"name": "THREADS", "value": "4"}, {"name": "NOTE", "value": "a: b # c {{ d }} 'e' \"f\""}],
+    "env": [
+        {"name": "THREADS", "value": "4"},
+        {"name": "NOTE", "value": "a: b # c {{ d }} 'e' \"f\""},
+        # Texts that YAML 1.1 would read as something else where they stood without quotes.
+        {"name": "ON", "value": "yes"},
+        {"name": "GROUPED", "value": "1_000"},
+        {"name": "CLOCK", "value": "190:20"},
+    ],
 }
 
 GALLERY = [
@@ -50,6 +57,12 @@ GALLERY = [
     Asked("quoted", "it's \"quoted\" {{ 7*7 }} ${x} \\", "canary", "1", "2", {"steps": [5], "requestedBy": "e\"ve' }} {{ x }}"}),
     Asked("yamlish", "yes, [no, &a *a !!x # |", "single", "1"),
     Asked("unicode", "größe-模型", "single", "9"),
+    # Names that YAML 1.1 would read as something else.
+    Asked("boolean", "yes", "canary", "1", "2", {"steps": [5], "requestedBy": "off"}),
+    Asked("grouped", "1_000", "single", "1"),
+    Asked("minutes", "190_20", "single", "1"),
+    Asked("dated", "2026-11-27", "single", "2026"),
+    Asked("default-key", "=", "single", "1", serving=SERVING),
 ]
 
 

@@ -60,7 +60,7 @@ impl Output {
             _ if raw.is_empty() => Ok(()),
             Format::Json => self.write(&line(raw)),
             Format::Yaml => self.write(
-                &serde_yaml::to_string(body).map_err(|_| CliError::failed("the answer cannot be written as YAML"))?,
+                &crate::release::to_yaml(body).map_err(|_| CliError::failed("the answer cannot be written as YAML"))?,
             ),
         }
     }

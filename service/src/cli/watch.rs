@@ -170,7 +170,7 @@ fn print(happening: &Happening, output: &Output) -> Result<(), CliError> {
     match output.format() {
         Format::Text => output.line(&line(happening, Timestamp::now(), output.color())),
         Format::Json => output.line(&object().to_string()),
-        Format::Yaml => output.write(&format!("---\n{}", serde_yaml::to_string(&object()).unwrap_or_default())),
+        Format::Yaml => output.write(&format!("---\n{}", crate::release::to_yaml(&object()).unwrap_or_default())),
     }
 }
 

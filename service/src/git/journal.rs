@@ -55,7 +55,8 @@ pub(super) struct Journal {
 impl Journal {
     /// Opens the journal of a repository, made where there is none, and reads the records that are whole.
     pub(super) fn open(repository: &Path) -> Result<(Self, Vec<Record>), GitError> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(repository.join(FILE))?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(repository.join(FILE))?;
         let records = read(&fs::read(repository.join(FILE))?);
         let mut epoch = [0; 8];
         getrandom::fill(&mut epoch).map_err(|error| GitError::Disk(Box::new(error)))?;

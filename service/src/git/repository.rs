@@ -182,7 +182,10 @@ impl Drop for Repository {
     /// An orderly end leaves nothing for the next start to do again; without it the journal still has everything.
     fn drop(&mut self) {
         if let Err(error) = self.checkpoint() {
-            tracing::warn!(error = &error as &dyn std::error::Error, "The repository was not synced at its end: {error}");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "The repository was not synced at its end: {error}"
+            );
         }
     }
 }

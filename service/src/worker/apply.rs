@@ -449,7 +449,7 @@ fn restarts(
 fn delete(entry: &Entry, retracted: &Retracted) -> Proposal {
     let release = entry.release.as_ref();
     let key = release.key();
-    let left = serde_yaml::to_string(retracted).unwrap_or_default();
+    let left = crate::release::to_yaml(retracted).unwrap_or_default();
     let edits = vec![
         Edit { path: key.directory(), content: None },
         Edit { path: key.retracted_path(), content: Some(left.into_bytes()) },

@@ -406,7 +406,7 @@ impl Release {
 
     /// Writes the document as it stands in the repository.
     pub fn to_yaml(&self) -> String {
-        serde_yaml::to_string(self).unwrap_or_else(|error| format!("# not written: {error}\n"))
+        super::to_yaml(self).unwrap_or_else(|error| format!("# not written: {error}\n"))
     }
 
     /// The stable variant: the first.

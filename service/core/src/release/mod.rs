@@ -12,6 +12,7 @@ mod strategy;
 mod traffic;
 mod validity;
 mod wanted;
+mod yaml;
 
 #[cfg(test)]
 mod tests;
@@ -25,3 +26,5 @@ pub use serving::*;
 pub use strategy::*;
 pub use traffic::*;
 pub use validity::*;
+pub(crate) use yaml::quoted;
+pub use yaml::to_yaml;

@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Error, ErrorKind, Output, State};
 
+use crate::release::quoted;
+
 /// Writes an interpolated value as JSON; what a macro or `safe` made is written as it is.
 ///
 /// # Errors
@@ -92,30 +94,4 @@ fn append(out: &mut String, text: Option<&str>) -> Result<(), Error> {
 
 fn no_json(what: &'static str) -> Error {
     Error::new(ErrorKind::InvalidOperation, format!("{what} cannot be written into a manifest"))
-}
-
-/// A double-quoted literal that JSON, YAML and `PromQL` read alike. What is invisible or breaks lines is escaped.
-fn quoted(out: &mut String, text: &str) {
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if needs_escape(c) => {
-                _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-}
-
-/// Controls, line and paragraph separators, the controls of text direction, the byte order mark and what is no character:
-/// YAML forbids some of them and a reader sees none. All lie below U+10000, so four digits suffice.
-fn needs_escape(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
