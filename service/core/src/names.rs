@@ -131,9 +131,9 @@ name!(
     PredictorName, "predictor name", predictor
 );
 name!(
-    /// Name of a registered model in MLflow: 1 to 250 characters, none of them invisible, `/` or `:`
+    /// Name of a registered model in MLflow: 1 to 250 visible characters without `/` or `:`
     /// (MLflow 3.17, `mlflow/utils/validation.py`, refuses the last two as well).
-    ModelName, "model name", |t| free_text(t, 250, &['/', ':'], "must be 1 to 250 characters without invisible characters, `/` or `:`")
+    ModelName, "model name", |t| free_text(t, 250, &['/', ':'], "must be 1 to 250 visible characters without `/` or `:`")
 );
 name!(
     /// Version of a registered model: a whole number from 1 on, written without leading zeros, at most 10 digits.
@@ -141,7 +141,7 @@ name!(
 );
 name!(
     /// An alias of a registered model.
-    AliasName, "alias", |t| free_text(t, 255, &[], "must be 1 to 255 characters without invisible characters")
+    AliasName, "alias", |t| free_text(t, 255, &[], "must be 1 to 255 visible characters")
 );
 name!(
     /// Object id of a commit: 40 hexadecimal digits in lower case.
@@ -280,7 +280,7 @@ fn free_text(text: &str, chars_max: usize, refused: &[char], rule: &'static str)
 
 fn version(text: &str) -> Result<(), &'static str> {
     let ok = (1..=10).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
-    if ok { Ok(()) } else { Err("must be a whole number from 1 on, without leading zeros") }
+    if ok { Ok(()) } else { Err("must be a whole number from 1 on with at most 10 digits, without leading zeros") }
 }
 
 fn predictor(text: &str) -> Result<(), &'static str> {
@@ -335,6 +335,8 @@ mod tests {
         for bad in ["a\nb", "a/b", "a:b", "  ", "a\u{2028}b", "a\u{202e}b", "a\u{200b}b", "a\u{2060}b", "\u{feff}ab"] {
             assert!(ModelName::parse(bad).is_err(), "{bad:?}");
         }
+        let error = Version::parse("99999999999").unwrap_err().to_string();
+        assert!(error.contains("at most 10 digits"), "{error}");
         for bad in ["v0", "v7r1", "v7r", "x7", "v7-r2", "v12345678901"] {
             assert!(PredictorName::parse(bad).is_err(), "{bad:?}");
         }

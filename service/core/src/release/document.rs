@@ -416,7 +416,7 @@ impl Release {
 
     /// The variants that do not leave.
     pub fn staying(&self) -> impl Iterator<Item = &Variant> {
-        self.spec.variants.iter().filter(|variant| variant.role != Role::Leaving)
+        self.spec.staying()
     }
 
     /// The variants that leave.

@@ -3,9 +3,12 @@
 //! No behaviour beyond a type's own validity: deciding is `plan` and `rollout`, writing out is `render`.
 
 mod document;
+mod environment;
+mod image;
 mod observed;
 mod period;
 mod plan;
+mod quantity;
 mod request;
 mod serving;
 mod strategy;
@@ -18,9 +21,12 @@ mod yaml;
 mod tests;
 
 pub use document::*;
+pub use environment::ENV_NAMES_THAT_WIPE;
+pub(crate) use environment::is_env_name;
 pub use observed::*;
 pub use period::Period;
 pub use plan::*;
+pub(crate) use quantity::is_quantity;
 pub use request::*;
 pub use serving::*;
 pub use strategy::*;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::names::Version;
+use crate::names::{PredictorName, Version};
 
 const DOCUMENT: &str = r#"
 apiVersion: kmlflow.dev/v1
@@ -136,6 +136,37 @@ fn whether_an_image_is_pinned_follows_from_its_name_whatever_is_written() {
     }
 }
 
+#[test]
+fn a_predictor_that_would_have_too_long_a_name_is_refused_by_the_true_reason() {
+    let mut release = Release::parse(DOCUMENT).unwrap();
+    let variant = &mut release.spec.variants[0];
+    variant.version = Version::parse("9999999999").unwrap();
+    variant.predictor = PredictorName::of(&variant.version, 1);
+    assert_eq!(release.violations(), vec![]);
+    let variant = &mut release.spec.variants[0];
+    variant.predictor = PredictorName::of(&variant.version, 2);
+    let found = release.violations();
+    assert_eq!(found[0].field, "spec.variants[0].predictor");
+    assert!(found[0].detail.contains("12 characters"), "{found:?}");
+}
+
+#[test]
+fn a_whole_document_and_a_request_for_it_are_held_against_the_same_rules() {
+    for (from, to) in [
+        ("weight: 5,", "weight: 0,"),
+        ("role: stable", "role: candidate"),
+        ("role: stable", "role: leaving"),
+        ("deadline: 10m", "deadline: 0s"),
+        ("cpu: 200m", "cpu: lots"),
+    ] {
+        let release = Release::parse(&with(from, to)).unwrap();
+        let (document, asked) = (release.violations(), release.spec.wanted());
+        let asked = asked.err().map(|refusal| refusal.violations).unwrap_or_default();
+        assert!(asked.iter().all(|violation| document.contains(violation)), "{to}: {asked:?} {document:?}");
+        assert_eq!(asked.is_empty(), document.is_empty(), "{to}");
+    }
+}
+
 fn refused(request: &str) -> Vec<String> {
     let request: ReleaseRequest = serde_json::from_str(request).unwrap();
     request.wanted().unwrap_err().violations.into_iter().map(|violation| violation.field).collect()
@@ -168,6 +199,10 @@ fn a_request_that_cannot_be_names_every_field() {
     check(r#""serving":{"env":[{"name":"API_TOKEN","value":"x"}]}"#, &["serving.env[0].value"]);
     check(r#""serving":{"env":[{"name":"MLSERVER_HTTP_PORT","value":"x"}]}"#, &["serving.env[0].name"]);
     check(r#""requestedBy":"a\nb""#, &["requestedBy"]);
+    check(r#""requestedBy":"a\u200bb""#, &["requestedBy"]);
+    check(r#""image":"u:hunter2@reg/x:1""#, &["image"]);
+    check(r#""serving":{"resources":{"requests":{"cpu":"2"},"limits":{"cpu":"1"}}}"#, &["serving.resources.requests"]);
+    check(r#""serving":{"env":[{"name":"DATABASE_URL","value":"postgres://u:p@db/x"}]}"#, &["serving.env[0].value"]);
 }
 
 #[test]

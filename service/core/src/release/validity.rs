@@ -5,36 +5,19 @@
 
 use indexmap::IndexMap;
 
+use super::environment::check_env;
+use super::image::image_fault;
 use super::{
-    Artifact, Autoscaling, ENGINE_GRPC_PORT, ENGINE_PORT, EnvVar, GRPC_PORT, HeaderMatch, METRICS_PORT, Release,
-    Resources, Role, Serving, Step, Strategy, Target, Violation,
+    Artifact, Autoscaling, ENGINE_GRPC_PORT, ENGINE_PORT, GRPC_PORT, HeaderMatch, METRICS_PORT, Period, Release,
+    ReleaseSpec, Role, Serving, Step, Strategy, Target, Violation,
 };
+use crate::names::PredictorName;
 
 /// The most steps of a canary; more than anyone watches.
 const STEPS_MAX: usize = 20;
 
 /// The most header matches of an A/B release: Gateway API allows 16 rules a route, and two are taken.
 const MATCHES_MAX: usize = 14;
-
-/// The most environment variables of a variant; all of them together stay far below Kubernetes' object limit.
-const ENV_MAX: usize = 100;
-
-/// The longest value of one environment variable in bytes.
-const ENV_VALUE_BYTES_MAX: usize = 8 * 1024;
-
-/// Names that make the operator drop the rest of a container's environment (seen on Seldon 1.17.1, `mlserver.go` and
-/// `seldondeployment_prepackaged_servers.go`).
-pub const ENV_NAMES_THAT_WIPE: [&str; 6] = [
-    "MLSERVER_HTTP_PORT",
-    "MLSERVER_GRPC_PORT",
-    "MLSERVER_MODEL_URI",
-    "PREDICTIVE_UNIT_HTTP_SERVICE_PORT",
-    "PREDICTIVE_UNIT_GRPC_SERVICE_PORT",
-    "PREDICTIVE_UNIT_PARAMETERS",
-];
-
-/// Parts of a name that say its value is a secret.
-const SECRET_WORDS: [&str; 4] = ["KEY", "TOKEN", "SECRET", "PASSWORD"];
 
 /// Collects offending fields.
 #[derive(Debug, Default)]
@@ -100,16 +83,9 @@ impl Serving {
         if let Some(resources) = &self.resources {
             resources.check(&field("resources"), found);
         }
-        for (i, variable) in self.env.iter().flatten().enumerate() {
-            variable.check(&format!("{at}.env[{i}]"), found);
-            let doubled = self.env.iter().flatten().take(i).any(|other| other.name == variable.name);
-            found.require(!doubled, &format!("{at}.env[{i}].name"), "is there twice");
+        if let Some(env) = &self.env {
+            check_env(env, &field("env"), found);
         }
-        found.require(
-            self.env.as_ref().is_none_or(|env| env.len() <= ENV_MAX),
-            &field("env"),
-            "has more than 100 variables",
-        );
         found.require(self.timeout.is_none_or(|t| !t.is_zero()), &field("timeout"), "must be at least 1s");
         for (name, path) in
             [("docsPath", self.docs_path.as_ref()), ("probe.path", self.probe.as_ref().map(|p| &p.path))]
@@ -120,11 +96,9 @@ impl Serving {
                 "must begin with `/`, hold only letters, digits and -._~/, and have no `//` and no part `.` or `..`",
             );
         }
-        found.require(
-            self.runtime.as_ref().is_none_or(|image| is_image(image)),
-            &field("runtime"),
-            "is not an image reference",
-        );
+        if let Some(fault) = self.runtime.as_ref().and_then(|image| image_fault(image)) {
+            found.add(field("runtime"), fault);
+        }
         found.require(
             self.storage_secret.as_ref().is_none_or(|s| is_object_name(s)),
             &field("storageSecret"),
@@ -160,70 +134,11 @@ impl Target {
     }
 }
 
-impl Resources {
-    fn check(&self, at: &str, found: &mut Violations) {
-        for (side, quantities) in [("requests", &self.requests), ("limits", &self.limits)] {
-            for (name, quantity) in quantities {
-                let ok = is_quantity(quantity) && is_resource_name(name);
-                found.require(
-                    ok,
-                    &format!("{at}.{side}"),
-                    "must hold resource names with quantities such as `500m` or `1Gi`",
-                );
-            }
-        }
-    }
-}
-
-impl EnvVar {
-    /// Whether it gives a literal value to a name that says it is a secret.
-    pub fn is_literal_secret(&self) -> bool {
-        let upper = self.name.to_ascii_uppercase();
-        self.value.is_some() && SECRET_WORDS.iter().any(|word| upper.contains(word))
-    }
-
-    fn check(&self, at: &str, found: &mut Violations) {
-        found.require(is_env_name(&self.name), &format!("{at}.name"), "is not the name of an environment variable");
-        let wipes = ENV_NAMES_THAT_WIPE.contains(&self.name.as_str());
-        found.require(
-            !wipes,
-            &format!("{at}.name"),
-            &format!("is `{}`, which Seldon sets: the container would lose all its other variables", self.name),
-        );
-        found.require(
-            self.value.is_some() != self.value_from.is_some(),
-            at,
-            "must have exactly one of `value` and `valueFrom`",
-        );
-        found.require(
-            !self.is_literal_secret(),
-            &format!("{at}.value"),
-            "looks like a secret, which would end up in Git: use `valueFrom.secretKeyRef`",
-        );
-        found.require(
-            self.value.as_ref().is_none_or(|v| v.len() <= ENV_VALUE_BYTES_MAX),
-            &format!("{at}.value"),
-            "is longer than 8 KiB",
-        );
-        if let Some(source) = &self.value_from {
-            found.require(
-                is_object_name(&source.secret_key_ref.name),
-                at,
-                "names a Secret with a name that Kubernetes would refuse",
-            );
-        }
-    }
-}
-
 impl Artifact {
     /// Notes what is wrong with what shall be served.
     pub fn check(&self, at: &str, found: &mut Violations) {
-        if let Some(image) = &self.image {
-            found.require(
-                is_image(image),
-                &format!("{at}image"),
-                "is not an image reference such as `registry.example/fraud:8`",
-            );
+        if let Some(fault) = self.image.as_ref().and_then(|image| image_fault(image)) {
+            found.add(format!("{at}image"), fault);
         }
         if let Some(uri) = &self.model_uri {
             found.require(
@@ -282,6 +197,16 @@ pub fn check_matches(matches: &[HeaderMatch], arms: usize, found: &mut Violation
     }
 }
 
+/// Notes what is wrong with the share of a shadow.
+pub(super) fn check_percent(percent: Option<u8>, field: &str, found: &mut Violations) {
+    found.require(percent.is_none_or(|percent| (1..=100).contains(&percent)), field, "must be from 1 to 100");
+}
+
+/// Notes what is wrong with a deadline.
+pub(super) fn check_deadline(deadline: Option<Period>, field: &str, found: &mut Violations) {
+    found.require(deadline.is_none_or(|deadline| !deadline.is_zero()), field, "must be at least 1s");
+}
+
 impl Release {
     /// Everything that makes this document no valid release, field by field; for one that a person wrote.
     pub fn violations(&self) -> Vec<Violation> {
@@ -295,7 +220,7 @@ impl Release {
         let base = spec.serving.over(&Serving::defaults());
         base.check_whole("spec.serving", &mut found);
         spec.target.check("spec.target", &mut found);
-        found.require(!spec.deadline.is_zero(), "spec.deadline", "must be at least 1s");
+        spec.check_strategy(&mut found);
         for (i, variant) in spec.variants.iter().enumerate() {
             let at = format!("spec.variants[{i}]");
             variant.artifact.check(&format!("{at}."), &mut found);
@@ -303,6 +228,12 @@ impl Release {
             found.require(served, &at, "must have `image` or `modelUri`");
             let names_version = variant.predictor.parts().0 == variant.version.as_str();
             found.require(names_version, &format!("{at}.predictor"), "must be named after its version");
+            let name_ok = PredictorName::parse(variant.predictor.as_str()).is_ok();
+            found.require(
+                name_ok,
+                &format!("{at}.predictor"),
+                "would be longer than 12 characters: a version of this many digits cannot change its pods, a new version can",
+            );
             let doubled = spec.variants[..i].iter().any(|other| other.predictor == variant.predictor);
             found.require(!doubled, &format!("{at}.predictor"), "is there twice");
             let serving = self.serving_of(variant);
@@ -315,17 +246,43 @@ impl Release {
                 "must be the release's: one release has one protocol",
             );
         }
-        self.check_roles(&mut found);
-        self.check_settings(&mut found);
+        let given = [
+            (Strategy::Canary, spec.canary.is_some(), "spec.canary"),
+            (Strategy::Ab, spec.ab.is_some(), "spec.ab"),
+            (Strategy::BlueGreen, spec.blue_green.is_some(), "spec.blueGreen"),
+            (Strategy::Shadow, spec.shadow.is_some(), "spec.shadow"),
+        ];
+        for (strategy, is_given, field) in given {
+            found.require(is_given == (strategy == spec.strategy), field, "must be there exactly for its own strategy");
+        }
         found.into_vec()
+    }
+}
+
+impl ReleaseSpec {
+    /// Notes what does not go together in roles and settings of the strategy, in a document and in a whole one that is asked for.
+    pub(super) fn check_strategy(&self, found: &mut Violations) {
+        self.check_roles(found);
+        if let Some(canary) = &self.canary {
+            check_steps(&canary.steps, found);
+        }
+        let arms = self.staying().count();
+        if let Some(ab) = self.ab.as_ref().filter(|_| arms > 1) {
+            check_weights(&ab.weights, arms, found);
+            check_matches(&ab.matches, arms, found);
+        }
+        let active = self.blue_green.as_ref().map_or(Role::Blue, |bg| bg.active);
+        found.require(matches!(active, Role::Blue | Role::Green), "spec.blueGreen.active", "must be `blue` or `green`");
+        check_percent(self.shadow.as_ref().map(|shadow| shadow.percent), "spec.shadow.percent", found);
+        check_deadline(Some(self.deadline), "spec.deadline", found);
     }
 
     fn check_roles(&self, found: &mut Violations) {
-        let strategy = self.spec.strategy;
-        let first_ok = self.stable().is_some_and(|variant| variant.role == strategy.stable_role());
+        let strategy = self.strategy;
+        let first_ok = self.variants.first().is_some_and(|variant| variant.role == strategy.stable_role());
         found.require(first_ok, "spec.variants[0].role", &format!("must be `{}`", strategy.stable_role()));
         let mut leaving = false;
-        for (i, variant) in self.spec.variants.iter().enumerate() {
+        for (i, variant) in self.variants.iter().enumerate() {
             found.require(
                 !leaving || variant.role == Role::Leaving,
                 &format!("spec.variants[{i}].role"),
@@ -341,40 +298,6 @@ impl Release {
             && self.staying().count() <= expected.len();
         found.require(roles_ok, "spec.variants", "must have the roles of the strategy, in order");
     }
-
-    fn check_settings(&self, found: &mut Violations) {
-        let spec = &self.spec;
-        let given = [
-            (Strategy::Canary, spec.canary.is_some(), "spec.canary"),
-            (Strategy::Ab, spec.ab.is_some(), "spec.ab"),
-            (Strategy::BlueGreen, spec.blue_green.is_some(), "spec.blueGreen"),
-            (Strategy::Shadow, spec.shadow.is_some(), "spec.shadow"),
-        ];
-        for (strategy, is_given, field) in given {
-            found.require(is_given == (strategy == spec.strategy), field, "must be there exactly for its own strategy");
-        }
-        if let Some(canary) = &spec.canary {
-            check_steps(&canary.steps, found);
-        }
-        let arms = self.staying().count();
-        if let Some(ab) = spec.ab.as_ref().filter(|_| arms > 1) {
-            check_weights(&ab.weights, arms, found);
-            check_matches(&ab.matches, arms, found);
-        }
-        let active = spec.blue_green.as_ref().map_or(Role::Blue, |bg| bg.active);
-        found.require(matches!(active, Role::Blue | Role::Green), "spec.blueGreen.active", "must be `blue` or `green`");
-        let percent = spec.shadow.as_ref().map_or(1, |shadow| shadow.percent);
-        found.require((1..=100).contains(&percent), "spec.shadow.percent", "must be 1 to 100");
-    }
-}
-
-/// Whether it can stand where an image reference stands: no spaces, no quotes, nothing a shell or YAML would read otherwise.
-fn is_image(text: &str) -> bool {
-    (1..=512).contains(&text.len())
-        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/:@+".contains(&b))
-        && !text.contains("..")
-        && !text.ends_with(['/', ':', '@'])
 }
 
 fn is_model_uri(text: &str) -> bool {
@@ -396,22 +319,11 @@ fn is_url_path(text: &str) -> bool {
         && !text.split('/').any(|part| part == "." || part == "..")
 }
 
-fn is_object_name(text: &str) -> bool {
+pub(super) fn is_object_name(text: &str) -> bool {
     (1..=253).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b))
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.ends_with(|c: char| c.is_ascii_alphanumeric())
-}
-
-/// Whether Kubernetes takes it as the name of an environment variable.
-pub(crate) fn is_env_name(text: &str) -> bool {
-    (1..=253).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
-        && !text.starts_with(|c: char| c.is_ascii_digit())
-}
-
-fn is_resource_name(text: &str) -> bool {
-    (1..=253).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-./_".contains(&b))
 }
 
 /// A host name or one label of it (RFC 1123).
@@ -423,15 +335,4 @@ pub(crate) fn is_host(host: &str) -> bool {
             && !part.ends_with('-')
     };
     host.len() <= 253 && host.split('.').all(label)
-}
-
-/// Kubernetes' quantity (`apimachinery/pkg/api/resource/quantity.go`): a decimal number with a suffix or an exponent; no sign,
-/// because no resource can be negative.
-pub(crate) fn is_quantity(text: &str) -> bool {
-    const SUFFIXES: [&str; 16] = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
-    let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, suffix) = text.split_at(digits_end);
-    let number_ok = number.len() <= 20 && number.parse::<f64>().is_ok();
-    let exponent_ok = suffix.strip_prefix(['e', 'E']).is_some_and(|exponent| exponent.parse::<i8>().is_ok());
-    number_ok && (exponent_ok || SUFFIXES.contains(&suffix))
 }

@@ -1,9 +1,11 @@
 //! A request as it is written, checked and made absolute as far as that needs no look at what is deployed.
 
+use super::validity::{check_deadline, check_percent};
 use super::{
     Artifact, Refusal, ReleaseRequest, ReleaseSpec, Role, Step, StepRequest, Strategy, Variant, Violations, Wanted,
     WantedArm, check_matches, check_steps, check_weights,
 };
+use crate::names::is_plain_text;
 
 impl ReleaseRequest {
     /// Checks the request and makes it absolute.
@@ -65,13 +67,10 @@ impl ReleaseRequest {
             check_weights(weights, 2, found);
         }
         check_matches(&self.matches, 2, found);
-        found.require(self.percent.is_none_or(|p| (1..=100).contains(&p)), "percent", "must be from 1 to 100");
-        found.require(self.deadline.is_none_or(|d| !d.is_zero()), "deadline", "must be at least 1s");
-        let who_ok = self
-            .requested_by
-            .as_ref()
-            .is_none_or(|who| who.chars().count() <= 100 && !who.chars().any(char::is_control));
-        found.require(who_ok, "requestedBy", "must be at most 100 characters without control characters");
+        check_percent(self.percent, "percent", found);
+        check_deadline(self.deadline, "deadline", found);
+        let who_ok = self.requested_by.as_ref().is_none_or(|who| who.chars().count() <= 100 && is_plain_text(who));
+        found.require(who_ok, "requestedBy", "must be at most 100 characters, all of them visible");
     }
 }
 
@@ -124,25 +123,12 @@ impl ReleaseSpec {
         })
     }
 
-    fn staying(&self) -> impl Iterator<Item = &Variant> {
+    pub(super) fn staying(&self) -> impl Iterator<Item = &Variant> {
         self.variants.iter().filter(|variant| variant.role != Role::Leaving)
     }
 
     fn check(&self, found: &mut Violations) {
-        let count = self.staying().count();
-        // A single release has two only on its way to another engine or port.
-        let most = if self.strategy == Strategy::Ab { Role::ARMS.len() } else { 2 };
-        found.require(
-            (1..=most).contains(&count),
-            "spec.variants",
-            "has too few or too many variants for the strategy",
-        );
-        let expected = match self.strategy {
-            Strategy::Ab => Role::ARMS.to_vec(),
-            other => vec![other.stable_role(), other.new_role()],
-        };
-        let roles_ok = self.staying().zip(expected).all(|(variant, role)| variant.role == role);
-        found.require(roles_ok, "spec.variants", "must have the roles of the strategy, in order");
+        self.check_strategy(found);
         self.serving.check("spec.serving", found);
         for (i, variant) in self.staying().enumerate() {
             variant.artifact.check(&format!("spec.variants[{i}]."), found);
@@ -150,16 +136,6 @@ impl ReleaseSpec {
                 serving.check(&format!("spec.variants[{i}].serving"), found);
             }
         }
-        if let Some(canary) = &self.canary {
-            check_steps(&canary.steps, found);
-        }
-        if let Some(ab) = self.ab.as_ref().filter(|_| count > 1) {
-            check_weights(&ab.weights, count, found);
-            check_matches(&ab.matches, count, found);
-        }
-        let percent = self.shadow.as_ref().map_or(1, |shadow| shadow.percent);
-        found.require((1..=100).contains(&percent), "spec.shadow.percent", "must be from 1 to 100");
-        found.require(!self.deadline.is_zero(), "spec.deadline", "must be at least 1s");
     }
 }
 

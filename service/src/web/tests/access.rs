@@ -166,7 +166,7 @@ async fn a_page_of_a_scoped_caller_is_full_and_tells_nothing_of_the_rest() {
     for name in ["a", "b", "c"] {
         service.released(&format!("/api/v1/releases/production/models/{name}"), name, "1").await;
     }
-    service.released("/api/v1/releases/production/mine/second", "Second", "1").await;
+    service.released("/api/v1/releases/production/mine/second", "second", "1").await;
     service.released("/api/v1/releases/production/models/d", "d", "1").await;
     for path in ["releases", "deliveries"] {
         let ask = |query: String| {
