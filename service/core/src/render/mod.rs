@@ -63,6 +63,7 @@ pub fn render(release: &Release, templates: &Templates) -> Result<Manifests, Ren
         let mut text = templates.render(template, &context)?;
         let parsed = objects::parse(file, &text)?;
         if file == SELDON {
+            rules::check_size(&text)?;
             pods = pod_hashes(&parsed)?;
             text = with_pod_hashes(text, &pods, &stand_in)?;
         }

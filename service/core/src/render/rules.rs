@@ -23,6 +23,9 @@ const ENGINE_PORTS: [u16; 2] = [ENGINE_PORT, ENGINE_GRPC_PORT];
 /// Longer names are replaced by a hash (`<release>-<predictor>-0-model` is the longest that is made of them).
 const NAME_CHARS_MAX: usize = 63;
 
+/// The most bytes of a SeldonDeployment: etcd takes 1.5 MiB for one object, and who manages its fields and its status are in it too.
+const SELDON_BYTES_MAX: usize = 1 << 20;
+
 /// The most rules of a route in the Gateway API.
 const ROUTE_RULES_MAX: usize = 16;
 
@@ -33,6 +36,19 @@ const ROUTE_RULES_MAX: usize = 16;
 pub(super) fn check_release(release: &Release) -> Checked {
     let found = release.violations();
     if found.is_empty() { Ok(()) } else { Err(RenderError::Settings(found)) }
+}
+
+/// Checks that the SeldonDeployment can be kept: its settings, each within its own bound, may be too much together.
+///
+/// # Errors
+/// A text that is too long.
+pub(super) fn check_size(seldon: &str) -> Checked {
+    demand(seldon.len() <= SELDON_BYTES_MAX, "serving", || {
+        format!(
+            "would make the SeldonDeployment larger than {} KiB, which a cluster does not keep: shorten `env` and `pod`",
+            SELDON_BYTES_MAX / 1024
+        )
+    })
 }
 
 /// Checks all objects of a release together.

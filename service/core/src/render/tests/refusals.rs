@@ -94,6 +94,15 @@ fn paths_hosts_headers_and_quantities_must_be_well_formed() {
 }
 
 #[test]
+fn settings_that_are_too_much_together_are_refused() {
+    let reason = refused("settled", |r| {
+        let pod = r.spec.serving.pod.get_or_insert_default();
+        pod.node_selector = (0..20_000).map(|n| (format!("label-{n}"), "x".repeat(60))).collect();
+    });
+    assert!(reason.contains("1024 KiB"), "{reason}");
+}
+
+#[test]
 fn a_release_without_a_version_is_refused() {
     refused("settled", |r| r.spec.variants.clear());
 }
