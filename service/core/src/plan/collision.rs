@@ -46,21 +46,22 @@ mod tests {
     use crate::plan::{EnvironmentTarget, target};
     use crate::release::{GatewayRef, Links, MonitoringMode, MonitoringTarget};
 
-    fn collides(one: &str, prefix_one: &str, other: &str, prefix_other: &str) -> bool {
-        let place = |text: &str, prefix: &str| {
-            let key = ReleaseKey::parse(text).unwrap();
-            let environment = EnvironmentTarget {
-                cluster: "in-cluster".to_owned(),
-                namespace_prefix: prefix.to_owned(),
-                host_suffix: format!("{}.k5w.localhost", key.environment),
-                gateway: GatewayRef { namespace: "gateway".to_owned(), name: "models".to_owned() },
-                monitoring: MonitoringTarget { mode: MonitoringMode::Operator, labels: Default::default() },
-                links: Links::default(),
-            };
-            let target = target(&key, &environment).unwrap();
-            (key, target)
+    fn place(key: &str, prefix: &str) -> Result<(ReleaseKey, Target), Refusal> {
+        let key = ReleaseKey::parse(key).unwrap();
+        let environment = EnvironmentTarget {
+            cluster: "in-cluster".to_owned(),
+            namespace_prefix: prefix.to_owned(),
+            host_suffix: format!("{}.k5w.localhost", key.environment),
+            gateway: GatewayRef { namespace: "gateway".to_owned(), name: "models".to_owned() },
+            monitoring: MonitoringTarget { mode: MonitoringMode::Operator, labels: Default::default() },
+            links: Links::default(),
         };
-        let (one, other) = (place(one, prefix_one), place(other, prefix_other));
+        let target = target(&key, &environment)?;
+        Ok((key, target))
+    }
+
+    fn collides(one: &str, prefix_one: &str, other: &str, prefix_other: &str) -> bool {
+        let (one, other) = (place(one, prefix_one).unwrap(), place(other, prefix_other).unwrap());
         let owner = |(key, target): &(ReleaseKey, Target)| {
             collision(Owner { key, target }, Owner { key: &other.0, target: &other.1 }).is_some()
         };
@@ -85,16 +86,25 @@ mod tests {
     }
 
     #[test]
-    fn a_host_name_that_is_too_long_is_refused() {
-        let key = ReleaseKey::parse(&format!("production/{}/{}", "n".repeat(30), "r".repeat(40))).unwrap();
-        let environment = EnvironmentTarget {
-            cluster: "in-cluster".to_owned(),
-            namespace_prefix: String::new(),
-            host_suffix: "k5w.localhost".to_owned(),
-            gateway: GatewayRef { namespace: "gateway".to_owned(), name: "models".to_owned() },
-            monitoring: MonitoringTarget { mode: MonitoringMode::Off, labels: Default::default() },
-            links: Links::default(),
-        };
-        assert!(target(&key, &environment).unwrap_err().reason.contains("63"));
+    fn a_host_name_that_would_be_too_long_is_cut_and_stays_its_own() {
+        let of = |namespace: &str, name: &str| place(&format!("production/{namespace}/{name}"), "").unwrap().1;
+        let longest = "r".repeat(40);
+        assert_eq!(
+            of(&"n".repeat(14), &longest).host,
+            format!("{longest}-{}.production.k5w.localhost", "n".repeat(14))
+        );
+        for namespace in ["n".repeat(15), "n".repeat(63), format!("{}-{}", "n".repeat(8), "n".repeat(40))] {
+            let target = of(&namespace, &longest);
+            for host in [&target.host, &target.preview_host, &target.grpc_host] {
+                assert!(crate::release::is_host(host), "{host}");
+            }
+            assert_ne!(target.host, of(&format!("{namespace}x")[1..], &longest).host);
+        }
+    }
+
+    #[test]
+    fn a_namespace_that_is_too_long_with_its_prefix_is_refused() {
+        let reason = place(&format!("production/{}/fraud", "n".repeat(60)), "team-").unwrap_err().reason;
+        assert!(reason.contains("65 characters"), "{reason}");
     }
 }
