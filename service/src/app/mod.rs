@@ -76,7 +76,7 @@ pub async fn start(config: Config, listener: TcpListener) -> Result<Service, Sta
     let secrets = first_start::Secrets::read_or_make(&data_dir)?;
     let git = Git::find(config.search_path.as_deref()).await;
     let git = git.map_err(|error| StartError::new(error.to_string()))?;
-    let (handle, worker) = worker::open(settings::of_worker(&config, &data_dir)?, clock.clone()).await?;
+    let (handle, worker) = worker::open(settings::of_worker(&config, &data_dir, address)?, clock.clone()).await?;
     let worker = worker.with_git(git.clone());
     let new_admin_token = first_start::admin_token(&data_dir, &handle.accounts()).await?;
     let code = first_start::fresh_token()?;

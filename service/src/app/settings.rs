@@ -1,13 +1,12 @@
 //! The configuration, taken apart into what each part needs.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
 use super::StartError;
 use super::first_start::Secrets;
 use crate::access::TokenHash;
-use crate::config::{Config, ConfigError, EnvironmentConfig, SecretText, SenderConfig};
+use crate::config::{Config, ConfigError, EnvironmentConfig, SecretText, SenderConfig, read_templates};
 use crate::git::Author;
 use crate::plan::EnvironmentTarget;
 use crate::release::{Links, Serving};
@@ -18,9 +17,6 @@ use crate::{web, worker};
 
 /// Who makes the commits.
 const AUTHOR: (&str, &str) = ("Kmlflow", "kmlflow@localhost");
-
-/// The longest template that is read, in bytes; the built-in ones have a few thousand.
-const TEMPLATE_BYTES_MAX: u64 = 1 << 20;
 
 /// Refuses to be reached from elsewhere with nothing but the secrets that the first start made for this machine.
 pub(super) fn check_reach(config: &Config, address: SocketAddr) -> Result<(), StartError> {
@@ -40,9 +36,11 @@ pub(super) fn check_reach(config: &Config, address: SocketAddr) -> Result<(), St
 }
 
 /// What the worker needs.
-pub(super) fn of_worker(config: &Config, data_dir: &Path) -> Result<worker::Settings, StartError> {
+pub(super) fn of_worker(config: &Config, data_dir: &Path, address: SocketAddr) -> Result<worker::Settings, StartError> {
+    let page = config.public_url(address);
+    let environments = config.environments.iter();
     let environments =
-        config.environments.iter().map(|(name, environment)| (name.clone(), of_environment(config, environment)));
+        environments.map(|(name, environment)| (name.clone(), of_environment(config, environment, &page)));
     let runtime = config.default_runtime().map(|(image, _)| image.to_owned());
     Ok(worker::Settings {
         data_dir: data_dir.to_owned(),
@@ -74,10 +72,11 @@ pub(super) fn of_web(
     })
 }
 
-fn of_environment(config: &Config, environment: &EnvironmentConfig) -> EnvironmentSettings {
+/// `page` is where the service's own pages are.
+fn of_environment(config: &Config, environment: &EnvironmentConfig, page: &str) -> EnvironmentSettings {
     let EnvironmentConfig { cluster, namespace_prefix, host_suffix, mode: _, blind_delay, new_releases_per_minute } =
         environment.clone();
-    let links = Links { release: config.lasting_public_url(), ..config.links.clone() };
+    let links = Links { release: Some(page.to_owned()), ..config.links.clone() };
     let (gateway, monitoring) = (config.routing.gateway.clone(), config.monitoring.clone());
     let target = EnvironmentTarget { cluster, namespace_prefix, host_suffix, gateway, monitoring, links };
     EnvironmentSettings { target, blind_delay, new_releases_per_minute }
@@ -97,19 +96,7 @@ fn live(
 
 fn templates(dir: Option<&Path>) -> Result<Templates, StartError> {
     let Some(dir) = dir else { return Ok(Templates::built_in()) };
-    let fails = |error: std::io::Error| {
-        StartError::new(format!("`templates_dir` {} cannot be read: {}", dir.display(), error.kind()))
-            .cure("check its path and owner")
-    };
-    let mut files = BTreeMap::new();
-    for entry in std::fs::read_dir(dir).map_err(fails)? {
-        let entry = entry.map_err(fails)?;
-        let metadata = entry.metadata().map_err(fails)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if metadata.is_file() && metadata.len() <= TEMPLATE_BYTES_MAX && !name.starts_with('.') {
-            files.insert(name, std::fs::read_to_string(entry.path()).map_err(fails)?);
-        }
-    }
+    let files = read_templates(dir)?;
     Templates::with_overrides(files)
         .map_err(|error| StartError::new(format!("a template in `templates_dir` cannot be used: {error}")))
 }

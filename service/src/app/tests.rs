@@ -106,3 +106,17 @@ async fn a_repository_page_that_is_none_is_404_and_a_push_needs_an_administrator
     stop.send(()).unwrap();
     running.await.unwrap().unwrap();
 }
+
+#[test]
+fn a_release_links_to_its_page_without_any_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let link = |more: &[(&str, &str)], address: &str| {
+        let settings = settings::of_worker(&config(dir.path(), more), dir.path(), address.parse().unwrap()).unwrap();
+        settings.environments.into_values().next().unwrap().target.links
+    };
+    let links = link(&[], "127.0.0.1:4321");
+    assert_eq!(links.release.as_deref(), Some("http://localhost:4321"));
+    assert_eq!((links.grafana, links.mlflow), (None, None), "nobody said where they are");
+    let links = link(&[("KMLFLOW__PUBLIC_URL", "https://k.example/")], "127.0.0.1:4321");
+    assert_eq!(links.release.as_deref(), Some("https://k.example"));
+}

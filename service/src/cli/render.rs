@@ -1,7 +1,6 @@
 //! `kmlflow render`: the manifests of a `release.yaml`, offline and without configuration.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -10,6 +9,7 @@ use super::error::{CliError, Exit};
 use super::manifests::{stream, write};
 use super::output::Output;
 use super::usage;
+use crate::config::read_templates;
 use crate::release::Release;
 use crate::render::{Templates, render};
 
@@ -60,22 +60,10 @@ pub(super) fn run(args: &RenderArgs, output: Output) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-/// Reads the templates of a directory by name.
-fn read_templates(dir: &Path) -> Result<BTreeMap<String, String>, CliError> {
-    let unreadable = |error: std::io::Error| CliError::file(dir, &error);
-    let mut files = BTreeMap::new();
-    for entry in std::fs::read_dir(dir).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.ends_with(".j2") {
-            files.insert(name, std::fs::read_to_string(&path).map_err(|error| CliError::file(&path, &error))?);
-        }
-    }
-    Ok(files)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::cli::output::Format;
 

@@ -5,6 +5,7 @@
 mod client;
 mod overlay;
 mod secret;
+mod templates;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 pub use client::*;
 pub use secret::*;
+pub use templates::read_templates;
 
 use indexmap::IndexMap;
 use ipnet::IpNet;
@@ -111,7 +113,7 @@ pub struct EnvironmentConfig {
     pub new_releases_per_minute: u32,
 }
 
-/// An image that serves artifacts, and what it loads.
+/// An image that serves artifacts. What it loads is not compared with an artifact yet, and may not be said.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RuntimeConfig {
@@ -192,12 +194,6 @@ impl Config {
         given.unwrap_or_else(|| format!("http://localhost:{}", bound.port()))
     }
 
-    /// The address that links in the repository lead to. None where it was not given and each start listens on another port: such a link
-    /// would be wrong by the next start.
-    pub fn lasting_public_url(&self) -> Option<String> {
-        (self.public_url.is_some() || self.listen.port() != 0).then(|| self.public_url(self.listen))
-    }
-
     /// The image that serves an artifact where a request names none, and what it loads.
     pub fn default_runtime(&self) -> Option<(&str, &RuntimeConfig)> {
         self.runtimes.iter().find(|(_, runtime)| runtime.default).map(|(image, runtime)| (image.as_str(), runtime))
@@ -248,6 +244,13 @@ impl Config {
                 "`environments` names no environment, so nothing could be released".to_owned(),
                 "name at least one, for example `environments: {production: {}}`",
             ));
+        }
+        for (image, RuntimeConfig { python, mlflow, flavours, default: _ }) in runtimes {
+            let given =
+                [("python", python.is_some()), ("mlflow", mlflow.is_some()), ("flavours", !flavours.is_empty())];
+            if let Some((key, _)) = given.iter().find(|(_, is_given)| *is_given) {
+                return Err(not_supported(&format!("runtimes.{image}.{key}"), "null"));
+            }
         }
         if runtimes.values().filter(|runtime| runtime.default).count() > 1 {
             return Err(ConfigError::new(

@@ -25,7 +25,7 @@ const LATER: &[(&str, &[&str])] = &[
     ("prometheus.url", &["null"]),
     ("environments.*.approval", &["none"]),
     ("environments.*.freeze", &["null", "[]"]),
-    ("environments.*.auto_rollback", &["true", "false"]),
+    ("environments.*.auto_rollback", &["false"]),
     ("environments.*.require_digest", &["false"]),
 ];
 

@@ -159,12 +159,15 @@ fn what_is_not_there_yet_is_refused_unless_it_is_switched_off() {
         "environments: {production: {approval: required}}",
         "environments: {production: {freeze: [{cron: x}]}}",
         "webhooks: {github: {secret_files: [a]}}",
+        "environments: {production: {auto_rollback: true}}",
+        "runtimes: {\"r.example/mlserver:1\": {python: \"3.12\"}}",
+        "runtimes: {\"r.example/mlserver:1\": {flavours: [sklearn]}}",
     ] {
         let sentence = Scene::new(file).sentence();
         assert!(sentence.contains("is not supported yet"), "{file}: {sentence}");
     }
     Scene::new(
-        "kubernetes: {mode: off}\nenvironments: {production: {approval: none, freeze: []}}\ngit: {url: embedded}",
+        "kubernetes: {mode: off}\nenvironments: {production: {approval: none, freeze: [], auto_rollback: false}}\ngit: {url: embedded}",
     )
     .load()
     .unwrap();
@@ -241,19 +244,22 @@ fn the_flag_for_the_address_wins() {
     let config = Config::load(&flags, &Environment::new()).unwrap();
     assert_eq!(config.listen.port(), 0);
     assert_eq!(config.public_url("127.0.0.1:4321".parse().unwrap()), "http://localhost:4321");
-    assert_eq!(config.lasting_public_url(), None);
 }
 
 #[test]
-fn links_in_the_repository_lead_to_the_service_by_default() {
-    let lasting = |text| Scene::new(text).load().unwrap().lasting_public_url();
-    assert_eq!(lasting("").as_deref(), Some("http://localhost:8080"));
-    assert_eq!(lasting("listen: 127.0.0.1:9090").as_deref(), Some("http://localhost:9090"));
-    assert_eq!(lasting("listen: 127.0.0.1:0"), None);
-    assert_eq!(
-        lasting("{listen: \"127.0.0.1:0\", public_url: \"https://k.example/\"}").as_deref(),
-        Some("https://k.example")
-    );
+fn a_copy_of_the_templates_with_whatever_lies_beside_them_is_read_by_their_paths() {
+    let dir = tempfile::tempdir().unwrap();
+    let built_in = crate::render::unchecked::texts();
+    for (name, text) in built_in.iter().chain([&("crd-fields.txt", "spec"), &("README.md", "x"), &("..data/x.j2", "x")])
+    {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let files = read_templates(dir.path()).unwrap();
+    assert!(files.iter().map(|(name, text)| (name.as_str(), text.as_str())).eq(built_in.iter().copied()));
+    assert!(crate::render::Templates::with_overrides(files).is_ok());
+    assert!(read_templates(&dir.path().join("absent")).unwrap_err().sentence.contains("cannot be read"));
 }
 
 #[test]
