@@ -17,7 +17,9 @@ pub enum Format {
 ///
 /// A second call is without effect, so that a test may start more than one service.
 pub fn init(format: Format, rust_log: Option<&str>, level: &str, color: bool) {
-    let builder = tracing_subscriber::fmt().with_env_filter(filter(rust_log, level)).with_writer(std::io::stderr);
+    // A line that cannot be written is lost: saying so on the same stream would end whoever logged.
+    let builder = tracing_subscriber::fmt().log_internal_errors(false);
+    let builder = builder.with_env_filter(filter(rust_log, level)).with_writer(std::io::stderr);
     // An error means that somebody logs already, which is as good.
     drop(match format {
         Format::Text => builder.with_ansi(color && std::io::stderr().is_terminal()).try_init(),

@@ -1,5 +1,7 @@
 //! What can be wrong around the service: each trouble is said in one sentence, and nothing acknowledged is lost.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use tests::{Delivery, Request, TestEnvironment};
 
@@ -35,6 +37,9 @@ fn a_locked_repository_keeps_what_comes_in_and_goes_on_when_it_is_free() {
         (state["state"] == "failed" || state["waitsFor"].is_string()).then_some(state)
     });
     assert!(!state.to_string().contains("gitops.git/refs"), "{state}");
+    let ready = || Request::new("GET", "/readyz").send(server.address());
+    let problem = ready().expect_problem(503);
+    assert!(problem["detail"].as_str().unwrap().contains("repository"), "{problem}");
     std::fs::remove_file(&lock).unwrap();
     let again = server.api("POST", "/deliveries/ci-1/redeliver", None);
     assert!((200..300).contains(&again.status), "{}", again.text());
@@ -47,6 +52,30 @@ fn a_locked_repository_keeps_what_comes_in_and_goes_on_when_it_is_free() {
         }
         is_applied.then_some(())
     });
+    ready().expect(200);
+}
+
+#[test]
+fn a_log_and_an_output_that_cannot_be_written_do_not_end_the_service() {
+    let environment = TestEnvironment::new();
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut service = environment.server().command().stdout(full()).stderr(full()).spawn().unwrap();
+    let begun = Instant::now();
+    let address = loop {
+        let ended = service.try_wait().unwrap();
+        assert!(ended.is_none() && begun.elapsed() < Duration::from_secs(60), "it is not there: {ended:?}");
+        let written = std::fs::read_to_string(environment.data_dir().join("address")).unwrap_or_default();
+        if let Some(address) = written.trim().strip_prefix("http://").and_then(|address| address.parse().ok()) {
+            break address;
+        }
+        std::thread::yield_now();
+    };
+    for _ in 0..2 {
+        let alive = Request::new("GET", "/api/v1/releases").send(address);
+        drop(alive.expect_problem(401));
+    }
+    service.kill().unwrap();
+    service.wait().unwrap();
 }
 
 #[test]

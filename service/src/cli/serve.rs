@@ -47,8 +47,8 @@ pub(super) async fn run(
     let config = Config::load(&Flags { config, data_dir, listen }, environment)?;
     program.log(log_format, "info");
     let listener = bind(config.listen).await?;
-    output.line(&format!("data directory {}", config.data_dir().display()))?;
-    let ready = move |started: &Started| announce(started, &output);
+    print(&output, &format!("data directory {}\n", config.data_dir().display()));
+    let ready = move |started: &Started| print(&output, &announcement(started, output.color()));
     program.serve(config, listener, ready, asked_to_stop()).await?;
     Ok(Exit::Done)
 }
@@ -64,9 +64,9 @@ pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, CliError> {
     })
 }
 
-fn announce(started: &Started, output: &Output) {
-    // The service goes on where nobody reads its output.
-    drop(output.write(&announcement(started, output.color())));
+/// Prints where somebody reads it; the service goes on where nobody does.
+fn print(output: &Output, text: &str) {
+    drop(output.write(text));
 }
 
 /// What is printed once the service is ready. The token itself appears on its first start only.
