@@ -27,13 +27,14 @@ pub(super) struct Secrets {
     pub generic: SecretText,
 }
 
-/// The file that says where the service listens; gone when it is dropped.
+/// The file that says where the service listens, for the command line's convenience; gone when it is dropped.
 #[derive(Debug)]
 pub(super) struct PublishedAddress(PathBuf);
 
 impl PublishedAddress {
-    /// Writes the address as a client of this machine reaches it, over what a start before has left.
-    pub(super) fn publish(data_dir: &Path, address: SocketAddr) -> Result<Self, StartError> {
+    /// Writes the address as a client of this machine reaches it, over what a start before has left. Where it cannot be written, as on a
+    /// full disk, nothing is left of that either, and the service goes on.
+    pub(super) fn publish(data_dir: &Path, address: SocketAddr) -> Self {
         let ip = match address.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -44,10 +45,14 @@ impl PublishedAddress {
             writeln!(file, "http://{}", SocketAddr::new(ip, address.port()))?;
             file.persist(&path).map_err(|error| error.error)
         });
-        match written {
-            Ok(_) => Ok(Self(path)),
-            Err(error) => Err(StartError::new(format!("{} cannot be written: {}", path.display(), error.kind()))),
+        if let Err(error) = written {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "The address is not written into `{ADDRESS_FILE}`: {error}; the command line needs `--url`"
+            );
+            drop(fs::remove_file(&path));
         }
+        Self(path)
     }
 }
 
@@ -173,11 +178,20 @@ mod tests {
         for (listened, reached) in
             [("127.0.0.1:4321", "127.0.0.1:4321"), ("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80")]
         {
-            let published = PublishedAddress::publish(dir.path(), listened.parse().unwrap()).unwrap();
+            let published = PublishedAddress::publish(dir.path(), listened.parse().unwrap());
             assert_eq!(written(), Some(format!("http://{reached}\n")));
             drop(published);
             assert_eq!(written(), None);
         }
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_written_is_no_reason_not_to_start() {
+        let dir = tempfile::tempdir().unwrap();
+        // A directory in its place refuses the file, as a full disk does.
+        fs::create_dir(dir.path().join(ADDRESS_FILE)).unwrap();
+        drop(PublishedAddress::publish(dir.path(), "127.0.0.1:4321".parse().unwrap()));
+        drop(PublishedAddress::publish(&dir.path().join("nowhere"), "127.0.0.1:4321".parse().unwrap()));
     }
 
     #[test]

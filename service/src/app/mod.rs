@@ -90,7 +90,7 @@ pub async fn start(config: Config, listener: TcpListener) -> Result<Service, Sta
     if let Some(internal) = config.internal_listen {
         doors.push((server::bind(internal).await?, web::internal_router(web)));
     }
-    let published = first_start::PublishedAddress::publish(&data_dir, address)?;
+    let published = first_start::PublishedAddress::publish(&data_dir, address);
     let announcement = Started {
         address,
         sign_in_url: format!("{url}/#{}", code.reveal()),
