@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use tests::{Delivery, TestEnvironment};
+use tests::{Delivery, Request, TestEnvironment};
 
 /// Names the small file system that the tier `disk` has made.
 const SMALL_DISK: &str = "KMLFLOW_TEST_SMALL_DISK";
@@ -45,8 +45,15 @@ fn a_full_disk_is_503_and_loses_nothing_that_was_acknowledged() {
     let refused = server.deliver(&request(40));
     assert!(refused.header("Retry-After").is_some(), "{}", refused.text());
     drop(refused.expect_problem(503));
+    let ready = |server: &tests::Server<'_>| Request::new("GET", "/readyz").send(server.address());
+    drop(ready(&server).expect_problem(503));
+    // What only helps the command line is no reason not to start.
+    assert_eq!(server.stop(), Some(0));
+    let server = environment.server().start();
+    drop(ready(&server).expect_problem(503));
 
     std::fs::remove_file(filler).unwrap();
+    ready(&server).expect(200);
     server.deliver(&request(41)).expect(202);
     server.api("DELETE", "/hold", None).expect(200);
     let acknowledged = (2..40).zip(answers).filter(|(_, status)| *status == 202).map(|(number, _)| number);

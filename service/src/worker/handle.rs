@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::conclusion::Concluded;
+use super::disk;
 use super::read;
 use super::shared::{Shared, WorkerState, read as locked, store_fault, write};
 use super::{
@@ -406,17 +407,26 @@ impl Handle {
         self.shared.metrics.concluded(source, outcome, None);
     }
 
-    /// Whether the service can accept and release: the worker runs, the store answers and takes what is released, the repository opens.
+    /// Whether the service can accept and release: the worker runs, the disk has room, the store answers and takes what is released, the
+    /// repository opens and took the last turn.
     ///
     /// # Errors
     /// One sentence that says what does not.
     pub async fn ready(&self) -> Result<(), String> {
-        let WorkerState { stopping: _, is_store_behind, has_ended } = &self.shared.state;
+        let WorkerState { stopping: _, is_store_behind, is_repository_failing, trying_disk, has_ended } =
+            &self.shared.state;
         if has_ended.load(Ordering::Relaxed) {
             return Err("the worker has ended and nothing is released; start the service again".to_owned());
         }
         if is_store_behind.load(Ordering::Relaxed) {
             return Err("the store refuses what was released; check its disk and permissions".to_owned());
+        }
+        if is_repository_failing.load(Ordering::Relaxed) {
+            return Err("the repository refuses what is released; the log says why, and it is tried again".to_owned());
+        }
+        {
+            let _alone = trying_disk.lock().await;
+            self.shared.blocking(|shared| disk::check(&shared.settings.data_dir)).await.map_err(|fault| fault.to_string())?;
         }
         self.shared.store.indexed_tip().await.map_err(|error| error.to_string())?;
         let tip = self.shared.blocking(|shared| shared.repository.tip().map_err(super::shared::git_fault)).await;

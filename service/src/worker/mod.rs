@@ -10,6 +10,7 @@ mod apply;
 mod conclusion;
 mod conveyor;
 mod deliveries;
+mod disk;
 mod events;
 mod fault;
 mod foreign;

@@ -224,6 +224,7 @@ async fn turn(
             return Err(Lost);
         }
     };
+    shared.state.is_repository_failing.store(done.is_err(), Ordering::Relaxed);
     match done {
         Ok(done) => finish(shared, &mut conveyor, done, (&work.ticks, storing)).await,
         Err(error) => {
