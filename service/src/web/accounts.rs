@@ -99,6 +99,7 @@ async fn revoke(State(web): State<Web>, Admin(caller): Admin, InPath(id): InPath
             .cure("`kmlflow token list` shows them"));
     }
     audited(&web, &caller, "token revoke", format!("token {id}")).await?;
+    web.0.shut_out.send_replace(());
     Ok(StatusCode::NO_CONTENT)
 }
 

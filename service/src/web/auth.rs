@@ -166,6 +166,21 @@ pub fn is_loopback_caller(parts: &Parts) -> bool {
 
 fn credential(value: &str) -> Option<String> {
     use base64::Engine as _;
+/// Whether whoever made a request would still be let in: the token is live, or the session goes on. For what lasts longer than a request;
+/// a store that does not answer lets nobody in.
+pub(crate) async fn is_still_let_in(web: &Web, headers: &HeaderMap) -> bool {
+    let clear = match headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default()) {
+        Some(value) => credential(value),
+        None => match web.sessions().of(headers, web.clock().now()) {
+            Some(SignedIn::ByCode) => return true,
+            Some(SignedIn::ByToken(clear)) => Some(clear.reveal().to_owned()),
+            None => None,
+        },
+    };
+    let Some(clear) = clear else { return false };
+    web.accounts().authenticate(&clear).await.is_ok_and(|token| token.is_some())
+}
+
     let (scheme, rest) = value.split_once(' ')?;
     let rest = rest.trim();
     if scheme.eq_ignore_ascii_case("bearer") {

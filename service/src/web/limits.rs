@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::Request;
 use axum::http::StatusCode;
@@ -62,6 +62,55 @@ impl RateLimit {
     }
 }
 
+/// Event streams that one token may have open: every page and watcher of one person, or of a team that shares a token.
+pub(crate) const STREAMS_PER_TOKEN_MAX: usize = 64;
+
+/// Event streams at once: a quarter of the connections, so that deliveries and health always find one.
+pub(crate) const STREAMS_MAX: usize = 256;
+
+/// How long to wait before another stream is tried; one ends when its reader goes.
+const STREAM_RETRY_SECONDS: u64 = 30;
+
+/// The event streams that are open, by token.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Streams(Arc<Mutex<HashMap<String, usize>>>);
+
+/// A place among the open streams; free again when it is dropped.
+#[derive(Debug)]
+pub(crate) struct StreamPlace {
+    streams: Streams,
+    token_id: String,
+}
+
+impl Streams {
+    /// Takes a place for one more stream of a token.
+    pub(crate) fn take(&self, token_id: &str) -> Result<StreamPlace, Problem> {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.get(token_id).is_some_and(|count| *count >= STREAMS_PER_TOKEN_MAX) {
+            let detail = format!("the token has {STREAMS_PER_TOKEN_MAX} event streams open, the most of one token");
+            return Err(Problem::too_many(detail, STREAM_RETRY_SECONDS).cure("end a stream, or use another token"));
+        }
+        if open.values().sum::<usize>() >= STREAMS_MAX {
+            let detail = format!("{STREAMS_MAX} event streams are open, the most at once");
+            return Err(Problem::unavailable(detail, STREAM_RETRY_SECONDS));
+        }
+        *open.entry(token_id.to_owned()).or_default() += 1;
+        Ok(StreamPlace { streams: self.clone(), token_id: token_id.to_owned() })
+    }
+}
+
+impl Drop for StreamPlace {
+    fn drop(&mut self) {
+        let mut open = self.streams.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.token_id) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.token_id);
+            }
+        }
+    }
+}
+
 /// Refuses a header section that is too long.
 pub(crate) async fn headers(request: Request, next: Next) -> Response {
     let size: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
@@ -85,6 +134,20 @@ mod tests {
         let at = |second| Timestamp::from_second(second).unwrap();
         assert_eq!([0, 1, 2, 60].map(|second| limit.count(address, at(second))), [Ok(()), Ok(()), Err(58), Ok(())]);
         assert_eq!(limit.count("192.0.2.2".parse().unwrap(), at(60)), Ok(()));
+    }
+
+    #[test]
+    fn streams_are_bounded_for_a_token_and_in_all_and_a_place_comes_back() {
+        let streams = Streams::default();
+        let mut places: Vec<StreamPlace> =
+            (0..STREAMS_PER_TOKEN_MAX).map(|_| streams.take("greedy").unwrap()).collect();
+        assert_eq!(streams.take("greedy").unwrap_err().status(), StatusCode::TOO_MANY_REQUESTS);
+        places.extend((STREAMS_PER_TOKEN_MAX..STREAMS_MAX).map(|n| streams.take(&n.to_string()).unwrap()));
+        assert_eq!(streams.take("modest").unwrap_err().status(), StatusCode::SERVICE_UNAVAILABLE);
+        drop(places.remove(0));
+        assert!(streams.take("greedy").is_ok());
+        drop(places);
+        assert!(streams.0.lock().unwrap().is_empty());
     }
 
     #[test]

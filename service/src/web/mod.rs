@@ -34,6 +34,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
+use tokio::sync::watch;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::access::{TokenHash, TokenRole};
@@ -79,6 +80,9 @@ struct Shared {
     doctor_visits: limits::RateLimit,
     stop: CancellationToken,
 }
+    streams: limits::Streams,
+    /// Changes whenever somebody who was let in may no longer be.
+    shut_out: watch::Sender<()>,
 
 impl Web {
     /// Puts together what the handlers share; `stop` ends what would go on without end.
@@ -94,6 +98,8 @@ impl Web {
             doctor_visits: limits::RateLimit::per_minute(limits::DOCTOR_VISITS_PER_MINUTE),
             stop,
         }))
+            streams: limits::Streams::default(),
+            shut_out: watch::Sender::new(()),
     }
 
     fn handle(&self) -> &Handle {

@@ -46,7 +46,9 @@ pub(super) async fn begin(
 /// Ends the session.
 pub(super) async fn end(State(web): State<Web>, headers: HeaderMap) -> Answer<(StatusCode, [(HeaderName, String); 1])> {
     check_same_origin(&headers)?;
-    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, web.sessions().end(&headers))]))
+    let cookie = web.sessions().end(&headers);
+    web.0.shut_out.send_replace(());
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]))
 }
 
 impl SignIn {

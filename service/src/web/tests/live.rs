@@ -3,6 +3,7 @@
 use axum::body::{Body, BodyDataStream};
 use axum::http::Request;
 use futures_util::StreamExt as _;
+use serde_json::json;
 use tower::ServiceExt as _;
 
 use super::{FRAUD, Service};
@@ -68,6 +69,55 @@ async fn a_scope_hides_what_happens_elsewhere() {
     service.released("/api/v1/releases/production/mine/seen", "seen", "1").await;
     let text = String::from_utf8(stream.next().await.unwrap().unwrap().to_vec()).unwrap();
     assert!(text.contains("production/mine/seen"), "{text}");
+}
+
+#[tokio::test]
+async fn a_reader_whose_token_is_revoked_or_over_reads_nothing_more() {
+    let service = Service::start().await;
+    let made = service.ask("POST", "/api/v1/tokens", Some(json!({"role": "viewer"}))).await.json();
+    let mut revoked = open(&service, made["token"].as_str().unwrap(), None).await;
+    let short = service.ask("POST", "/api/v1/tokens", Some(json!({"role": "viewer", "expires": "12h"}))).await.json();
+    let mut over = open(&service, short["token"].as_str().unwrap(), None).await;
+    service.ask("DELETE", &format!("/api/v1/tokens/{}", made["id"].as_str().unwrap()), None).await;
+    assert!(revoked.next().await.is_none());
+    service.clock.advance(std::time::Duration::from_secs(12 * 3600));
+    service.released(FRAUD, "fraud", "7").await;
+    assert!(over.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_reader_who_signs_out_reads_nothing_more() {
+    let service = Service::start().await;
+    let body = json!({"code": service.code}).to_string();
+    let sign_in = Request::post("/session").header("content-type", "application/json").body(Body::from(body));
+    let signed_in = service.send(sign_in.unwrap()).await;
+    let cookie = signed_in.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let request = Request::get("/api/v1/events").header("cookie", &cookie).body(Body::empty()).unwrap();
+    let mut stream = service.router.clone().oneshot(request).await.unwrap().into_body().into_data_stream();
+    service.released(FRAUD, "fraud", "7").await;
+    until(&mut stream, "release", "fraud").await;
+    let end = Request::delete("/session").header("cookie", &cookie).header("sec-fetch-site", "same-origin");
+    assert_eq!(service.send(end.body(Body::empty()).unwrap()).await.status.as_u16(), 204);
+    while let Some(chunk) = stream.next().await {
+        let text = String::from_utf8(chunk.unwrap().to_vec()).unwrap();
+        assert!(text.contains("fraud"), "what was on its way is the last: {text}");
+    }
+}
+
+#[tokio::test]
+async fn one_token_cannot_take_every_stream() {
+    let service = Service::start().await;
+    let greedy = service.token(TokenRole::Viewer, &[]).await;
+    let mut streams = Vec::new();
+    for _ in 0..super::super::limits::STREAMS_PER_TOKEN_MAX {
+        streams.push(open(&service, &greedy, None).await);
+    }
+    let refused = service.ask_as(&greedy, "GET", "/api/v1/events", None).await;
+    refused.problem(429);
+    assert!(refused.headers.contains_key("retry-after"));
+    drop(open(&service, &service.admin, None).await);
+    drop(streams.pop());
+    drop(open(&service, &greedy, None).await);
 }
 
 #[tokio::test]
