@@ -144,6 +144,10 @@ name!(
     AliasName, "alias", |t| free_text(t, 255, &[], "must be 1 to 255 visible characters")
 );
 name!(
+    /// Who asks, where a caller speaks for somebody else: a line of text that commits and `release.yaml` repeat.
+    Requester, "requestedBy", |t| free_text(t, 100, &[], "must be 1 to 100 characters without control or invisible characters")
+);
+name!(
     /// Object id of a commit: 40 hexadecimal digits in lower case.
     CommitId, "commit", oid
 );
@@ -270,6 +274,11 @@ fn dns_1123(text: &str, max: usize, rule: &'static str) -> Result<(), &'static s
 
 fn dns_1035(text: &str, max: usize, rule: &'static str) -> Result<(), &'static str> {
     if text.starts_with(|c: char| c.is_ascii_lowercase()) { dns_1123(text, max, rule) } else { Err(rule) }
+}
+
+/// Whether a text is a line that a person can read whole: not blank, within a length, without control or invisible characters.
+pub fn is_plain_line(text: &str, chars_max: usize) -> bool {
+    free_text(text, chars_max, &[], "").is_ok()
 }
 
 fn free_text(text: &str, chars_max: usize, refused: &[char], rule: &'static str) -> Result<(), &'static str> {

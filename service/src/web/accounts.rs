@@ -18,6 +18,7 @@ use super::error::{Answer, Problem, RefusedTo};
 use super::releases::List;
 use crate::access::{Scope, Token, TokenRole};
 use crate::bounds::PAGE_MAX;
+use crate::names::is_plain_line;
 use crate::worker::{AuditEntry, Audited, Page, WantedToken};
 
 /// The longest a token may be good for in days: ten years, beyond which none is meant to end.
@@ -122,10 +123,9 @@ async fn audit(
 impl TokenRequest {
     fn wanted(self, now: Timestamp) -> Answer<WantedToken> {
         let Self { role, scopes, name, expires } = self;
-        let is_name =
-            |name: &String| (1..=NAME_CHARS_MAX).contains(&name.chars().count()) && !name.chars().any(char::is_control);
-        if !name.as_ref().is_none_or(is_name) {
-            return Err(Problem::invalid("name", "`name` must be 1 to 100 characters without control characters"));
+        if !name.as_ref().is_none_or(|name| is_plain_line(name, NAME_CHARS_MAX)) {
+            let detail = "`name` must be 1 to 100 characters without control or invisible characters";
+            return Err(Problem::invalid("name", detail));
         }
         let expires_at = expires.map(|text| expiry(&text, now)).transpose()?;
         Ok(WantedToken { name, role, scopes, expires_at })

@@ -15,7 +15,7 @@ use super::auth::{Admin, Releaser, Viewer};
 use super::body::{InQuery, Json as JsonBody, MaybeJson};
 use super::error::{Answer, Problem};
 use super::releases::List;
-use crate::names::{EnvironmentName, ReleaseName};
+use crate::names::{EnvironmentName, ReleaseName, is_plain_line};
 use crate::worker::{HoldView, RerenderSelection, Rerendered};
 
 /// The longest reason in characters: a sentence or two.
@@ -125,11 +125,10 @@ async fn rerender(
 }
 
 fn check_reason(reason: &str) -> Answer<()> {
-    let is_plain =
-        (1..=REASON_CHARS_MAX).contains(&reason.trim().chars().count()) && !reason.chars().any(char::is_control);
-    if is_plain {
+    if is_plain_line(reason, REASON_CHARS_MAX) {
         Ok(())
     } else {
-        Err(Problem::invalid("reason", "`reason` must be 1 to 500 characters without control characters"))
+        let detail = "`reason` must be 1 to 500 characters without control or invisible characters";
+        Err(Problem::invalid("reason", detail))
     }
 }

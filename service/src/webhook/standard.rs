@@ -24,7 +24,7 @@ fn request(body: &mut Map<String, Value>) -> Result<Requested, ParseError> {
     let mut request: ReleaseRequest =
         serde_json::from_value(Value::Object(std::mem::take(body))).map_err(|e| unreadable(&e))?;
     let name = name.unwrap_or_else(|| ReleaseName::of_model(&request.model));
-    let requested_by = request.requested_by.take();
+    let requested_by = request.requested_by.take().map(String::from);
     let wanted = request.wanted().map_err(ParseError::Refused)?;
     let key = ReleaseKey { environment, namespace, name };
     Ok(Requested { key, intent: Intent::Put(Box::new(wanted)), guard: Guard::default(), requested_by })

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::{Artifact, HeaderMatch, Period, ReleaseSpec, Role, Serving, Step, Strategy, Target};
-use crate::names::{CommitId, ModelName, PredictorName, Version};
+use crate::names::{CommitId, ModelName, PredictorName, Requester, Version};
 
 /// A request as a person or program writes it: the short form. What it leaves out is worked out from what is deployed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -49,7 +49,7 @@ pub struct ReleaseRequest {
     pub deadline: Option<Period>,
     /// Who asks, where the caller speaks for somebody else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub requested_by: Option<String>,
+    pub requested_by: Option<Requester>,
 }
 
 /// A step of a canary: a weight alone, or with its pause.

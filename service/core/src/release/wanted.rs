@@ -69,8 +69,6 @@ impl ReleaseRequest {
         check_matches(&self.matches, 2, found);
         check_percent(self.percent, "percent", found);
         check_deadline(self.deadline, "deadline", found);
-        let who_ok = self.requested_by.as_ref().is_none_or(|who| who.chars().count() <= 100 && is_plain_text(who));
-        found.require(who_ok, "requestedBy", "must be at most 100 characters, all of them visible");
     }
 }
 

@@ -11,7 +11,7 @@ use super::super::body::MaybeJson;
 use super::super::error::{Answer, Problem};
 use super::super::releases::PathParams;
 use super::answer::{Asked, ChangeQuery, ChangedOrPreview, Queued, act};
-use crate::names::{CommitId, Version};
+use crate::names::{CommitId, Requester, Version};
 use crate::release::{Act, Role, RollbackTo, WeightsRequest};
 
 /// The body of an act that needs no more.
@@ -19,7 +19,7 @@ use crate::release::{Act, Role, RollbackTo, WeightsRequest};
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct ActBody {
     /// Who asks, where the caller speaks for somebody else.
-    requested_by: Option<String>,
+    requested_by: Option<Requester>,
 }
 
 /// The body of a promotion.
@@ -28,7 +28,7 @@ pub(super) struct ActBody {
 pub(super) struct PromoteBody {
     /// The winner of an A/B release.
     variant: Option<Role>,
-    requested_by: Option<String>,
+    requested_by: Option<Requester>,
 }
 
 /// The body of a rollback.
@@ -39,7 +39,7 @@ pub(super) struct RollbackBody {
     #[serde(default, deserialize_with = "rollback_to")]
     #[schema(value_type = Option<String>)]
     to: Option<RollbackTo>,
-    requested_by: Option<String>,
+    requested_by: Option<Requester>,
 }
 
 /// The body of new shares.
@@ -51,7 +51,7 @@ pub(super) struct WeightsBody {
     weights: Option<IndexMap<Role, u8>>,
     /// Mirrored percent of a shadow.
     percent: Option<u8>,
-    requested_by: Option<String>,
+    requested_by: Option<Requester>,
 }
 
 /// Goes one step on, or flips.

@@ -19,7 +19,7 @@ use super::super::error::{Answer, Problem};
 use super::super::releases::{ReleaseAt, etag};
 use crate::access::TokenRole;
 use crate::event::{Guard, Requested};
-use crate::names::{CommitId, ReleaseKey, TreeId};
+use crate::names::{CommitId, ReleaseKey, Requester, TreeId};
 use crate::release::{Act, Intent};
 use crate::worker::{self, Done, Preview, ReleaseView};
 
@@ -120,10 +120,10 @@ pub(super) async fn carry_out(
     asked: Asked,
     guard: Guard,
     intent: Intent,
-    requested_by: Option<String>,
+    requested_by: Option<Requester>,
 ) -> Answer<Response> {
     let Asked { caller, key, query, headers: _ } = asked;
-    let requested_by = Some(requested_by.unwrap_or_else(|| caller.name().to_owned()));
+    let requested_by = Some(requested_by.map_or_else(|| caller.name().to_owned(), String::from));
     let request = Requested { key, intent, guard, requested_by };
     if query.dry_run {
         return Ok(Json(web.handle().dry_run(request).await?).into_response());
@@ -135,7 +135,7 @@ pub(super) async fn carry_out(
 }
 
 /// Makes an act absolute and carries it out.
-pub(super) async fn act(web: &Web, asked: Asked, act: Act, requested_by: Option<String>) -> Answer<Response> {
+pub(super) async fn act(web: &Web, asked: Asked, act: Act, requested_by: Option<Requester>) -> Answer<Response> {
     let guard = asked.check(web).await?;
     let intent = web.handle().absolute(&asked.key, act).await?;
     carry_out(web, asked, guard, intent, requested_by).await

@@ -14,7 +14,7 @@ use super::super::error::{Answer, Problem};
 use super::super::releases::PathParams;
 use super::answer::{Asked, ChangeQuery, Changed, ChangedOrPreview, Queued, carry_out};
 use crate::access::TokenRole;
-use crate::names::ReleaseKey;
+use crate::names::{ReleaseKey, Requester};
 use crate::release::{ApiVersion, Intent, Metadata, ReleaseKind, ReleaseRequest, ReleaseSpec, Wanted};
 
 /// What the service writes beside a release's `spec`: it may stand in the body of a PUT, where it is not read.
@@ -47,7 +47,7 @@ pub(super) struct WholeRelease {
     metadata: Option<Metadata>,
     spec: ReleaseSpec,
     /// Who asks, where the caller speaks for somebody else.
-    requested_by: Option<String>,
+    requested_by: Option<Requester>,
 }
 
 /// The body of a PUT: what is wanted in short, or a whole release as a GET answers it.
@@ -96,7 +96,7 @@ pub(super) async fn retract(State(web): State<Web>, asked: Asked) -> Answer<Resp
 }
 
 /// Reads either form of the body, and who asks.
-fn read(body: Map<String, Value>, key: &ReleaseKey) -> Answer<(Wanted, Option<String>)> {
+fn read(body: Map<String, Value>, key: &ReleaseKey) -> Answer<(Wanted, Option<Requester>)> {
     if !body.contains_key("spec") {
         let request: ReleaseRequest = body::parse_value(Value::Object(body))?;
         let requested_by = request.requested_by.clone();
