@@ -36,15 +36,17 @@ impl Caller {
 
     /// Refuses what the token does not allow for a release and its model.
     pub(crate) fn check(&self, role: TokenRole, key: &ReleaseKey, model: Option<&ModelName>) -> Answer<()> {
-        if self.0.allows(role, key, model) {
-            return Ok(());
-        }
+        if self.0.allows(role, key, model) { Ok(()) } else { Err(self.refused(role, key, model)) }
+    }
+
+    /// The refusal of what the token does not allow.
+    pub(crate) fn refused(&self, role: TokenRole, key: &ReleaseKey, model: Option<&ModelName>) -> Problem {
         let about = model.map_or_else(String::new, |model| format!(" and the model `{model}`"));
         let detail = format!("the token is not good for {} at `{key}`{about}", role_for(role));
-        Err(Problem::forbidden(detail).to(self.name()).cure(format!(
+        Problem::forbidden(detail).to(self.name()).cure(format!(
             "ask an administrator for a token: `kmlflow token create --role {role} --scope {}/{}/MODEL`",
             key.environment, key.namespace
-        )))
+        ))
     }
 
     /// Whether the token may read about a release; without a model only its place counts.

@@ -13,7 +13,7 @@ use super::body::{InPath, InQuery, check_limit};
 use super::error::{Answer, Problem};
 use crate::event::{DeliveryState, Source};
 use crate::names::ReleaseKey;
-use crate::worker::{DeliveryFilter, DeliveryView, Page};
+use crate::worker::{self, DeliveryFilter, DeliveryView, Page};
 
 /// The most deliveries on a page, as everywhere in the API.
 const PAGE_MAX: u32 = 100;
@@ -108,7 +108,7 @@ async fn read(web: &Web, caller: &Caller, id: &str) -> Answer<DeliveryView> {
     if sees(web, caller, &view).await {
         Ok(view)
     } else {
-        Err(Problem::forbidden("the token is not good for this delivery"))
+        Err(Problem::from(worker::no_delivery(id)).to(caller.name()))
     }
 }
 

@@ -18,7 +18,9 @@ use super::error::{Answer, Problem};
 use crate::access::TokenRole;
 use crate::names::{CommitId, EnvironmentName, ModelName, Namespace, ReleaseKey, ReleaseName, TreeId};
 use crate::release::{Phase, Strategy};
-use crate::worker::{ClusterDiff, EnvironmentView, HistoryEntry, Page, ReleaseFilter, ReleaseView, TimelineEntry};
+use crate::worker::{
+    self, ClusterDiff, EnvironmentView, HistoryEntry, Page, ReleaseFilter, ReleaseView, TimelineEntry,
+};
 
 /// The most releases on a page, as everywhere in the API.
 const PAGE_MAX: u32 = 100;
@@ -242,25 +244,30 @@ async fn timeline(
 /// Lists the environments.
 #[utoipa::path(get, path = "/environments", operation_id = "listEnvironments", tag = "releases",
     responses((status = 200, body = List<EnvironmentView>), (status = "4XX", body = Problem)))]
-async fn environments(State(web): State<Web>, Viewer(_caller): Viewer) -> Json<List<EnvironmentView>> {
-    Json(List { items: web.handle().environments() })
+async fn environments(State(web): State<Web>, Viewer(caller): Viewer) -> Json<List<EnvironmentView>> {
+    Json(List { items: web.handle().environments(|key, model| caller.sees(key, Some(model))) })
 }
 
 /// Reads a release that the caller may see.
 pub(super) async fn read(web: &Web, caller: &Caller, key: &ReleaseKey) -> Answer<ReleaseView> {
-    caller.check(TokenRole::Viewer, key, None)?;
-    let view = web.handle().release(key).await?;
-    caller.check(TokenRole::Viewer, key, Some(&view.release.spec.model))?;
-    Ok(view)
+    check_reader(web, caller, key).await?;
+    Ok(web.handle().release(key).await?)
 }
 
 /// Refuses a caller who may not read about a release, also where it is gone.
 async fn check_reader(web: &Web, caller: &Caller, key: &ReleaseKey) -> Answer<()> {
     caller.check(TokenRole::Viewer, key, None)?;
-    if caller.sees_release(web, key).await {
-        return Ok(());
-    }
-    Err(Problem::forbidden(format!("the token is not good for what happened to `{key}`")))
+    if caller.sees_release(web, key).await { Ok(()) } else { Err(hidden(key)) }
+}
+
+/// The answer about a release of a model that is hidden from the caller: the same as where none is.
+pub(super) fn hidden(key: &ReleaseKey) -> Problem {
+    worker::not_deployed(key).into()
+}
+
+/// The refusal of a name, as the field that it stands in.
+pub(super) fn bad(field: &'static str) -> impl Fn(InvalidName) -> Problem {
+    move |invalid| Problem::invalid(field, invalid.to_string())
 }
 
 /// The header with a release's entity tag.

@@ -13,7 +13,10 @@ use crate::bounds::{BODY_BYTES_MAX, RETRY_AFTER_SECONDS};
 pub(super) fn check(data_dir: &Path) -> Result<(), Fault> {
     let written = tempfile::tempfile_in(data_dir).and_then(|mut file| file.write_all(&vec![0; BODY_BYTES_MAX]));
     written.map_err(|error| Fault::Unavailable {
-        sentence: format!("the data directory takes nothing more ({}); make room or check its permissions", error.kind()),
+        sentence: format!(
+            "the data directory takes nothing more ({}); make room or check its permissions",
+            error.kind()
+        ),
         retry_after_seconds: RETRY_AFTER_SECONDS,
     })
 }

@@ -382,9 +382,9 @@ impl Handle {
         preview::policy_test(&self.shared, model, aliases, tags)
     }
 
-    /// The environments of the configuration.
-    pub fn environments(&self) -> Vec<EnvironmentView> {
-        read::environments(&self.shared)
+    /// The environments of the configuration, with the number of those releases that are to be counted.
+    pub fn environments(&self, counts: impl Fn(&ReleaseKey, &ModelName) -> bool) -> Vec<EnvironmentView> {
+        read::environments(&self.shared, counts)
     }
 
     /// Server-sent events from now on, or from after the one with this id.
@@ -426,7 +426,10 @@ impl Handle {
         }
         {
             let _alone = trying_disk.lock().await;
-            self.shared.blocking(|shared| disk::check(&shared.settings.data_dir)).await.map_err(|fault| fault.to_string())?;
+            self.shared
+                .blocking(|shared| disk::check(&shared.settings.data_dir))
+                .await
+                .map_err(|fault| fault.to_string())?;
         }
         self.shared.store.indexed_tip().await.map_err(|error| error.to_string())?;
         let tip = self.shared.blocking(|shared| shared.repository.tip().map_err(super::shared::git_fault)).await;

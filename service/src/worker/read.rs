@@ -16,7 +16,7 @@ use super::{
 };
 use crate::bounds::PAGE_MAX;
 use crate::event::{Delivery, DeliveryState};
-use crate::names::{CommitId, ReleaseKey};
+use crate::names::{CommitId, ModelName, ReleaseKey};
 use crate::plan;
 use crate::release::{Act, Intent, MainRule, RELEASE_FILE, Refusal, Release};
 use crate::store::DeliveryQuery;
@@ -292,15 +292,15 @@ pub(super) async fn delivery(shared: &Shared, id: &str) -> Result<Delivery, Faul
 }
 
 /// The refusal of a delivery that is not in the inbox.
-pub(super) fn no_delivery(id: &str) -> Refusal {
+pub fn no_delivery(id: &str) -> Refusal {
     not_found(
         format!("delivery `{}` is not in the inbox", crate::names::shown(id)),
         "`kmlflow deliveries list` shows what is",
     )
 }
 
-/// The environments of the configuration.
-pub(super) fn environments(shared: &Shared) -> Vec<EnvironmentView> {
+/// The environments of the configuration, with the number of those releases that are to be counted.
+pub(super) fn environments(shared: &Shared, counts: impl Fn(&ReleaseKey, &ModelName) -> bool) -> Vec<EnvironmentView> {
     let index = read(&shared.index);
     shared
         .settings
@@ -313,7 +313,10 @@ pub(super) fn environments(shared: &Shared) -> Vec<EnvironmentView> {
             host_suffix: environment.target.host_suffix.clone(),
             blind_delay: environment.blind_delay,
             new_releases_per_minute: environment.new_releases_per_minute,
-            releases: index.iter().filter(|(key, _)| key.environment == *name).count(),
+            releases: index
+                .iter()
+                .filter(|(key, entry)| key.environment == *name && counts(key, &entry.release.spec.model))
+                .count(),
             hold: shared.hold_of(name).map(HoldView::from),
         })
         .collect()

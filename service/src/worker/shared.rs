@@ -163,7 +163,7 @@ pub(super) fn store_fault(error: StoreError) -> Fault {
 }
 
 /// The answer where nothing of that name is deployed.
-pub(super) fn not_deployed(key: &ReleaseKey) -> Refusal {
+pub fn not_deployed(key: &ReleaseKey) -> Refusal {
     Refusal {
         kind: RefusalKind::NotFound,
         reason: format!("release `{key}` is not deployed"),

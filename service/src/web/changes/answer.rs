@@ -16,10 +16,10 @@ use super::super::Web;
 use super::super::auth::{Caller, Releaser};
 use super::super::body::InQuery;
 use super::super::error::{Answer, Problem};
-use super::super::releases::{ReleaseAt, etag};
+use super::super::releases::{ReleaseAt, etag, hidden};
 use crate::access::TokenRole;
 use crate::event::{Guard, Requested};
-use crate::names::{CommitId, ReleaseKey, Requester, TreeId};
+use crate::names::{CommitId, ModelName, ReleaseKey, Requester, TreeId};
 use crate::release::{Act, Intent};
 use crate::worker::{self, Done, Preview, ReleaseView};
 
@@ -142,10 +142,33 @@ pub(super) async fn act(web: &Web, asked: Asked, act: Act, requested_by: Option<
 }
 
 impl Asked {
-    /// Refuses what the caller may not change, and says under which conditions the change may be carried out.
+    /// Refuses to change a release that is hidden from the caller, as if it were not there, and says under which conditions the change may
+    /// be carried out.
     pub(super) async fn check(&self, web: &Web) -> Answer<Guard> {
-        check_releaser(web, &self.caller, &self.key).await?;
+        self.caller.check(TokenRole::Releaser, &self.key, None)?;
+        if !self.covers_present(web).await {
+            return Err(hidden(&self.key).to(self.caller.name()));
+        }
         self.query.guard(web, &self.key, &self.headers).await
+    }
+
+    /// Refuses to put a model onto a release that the caller may not change, and says the same conditions.
+    pub(super) async fn check_put(&self, web: &Web, model: &ModelName) -> Answer<Guard> {
+        self.caller.check(TokenRole::Releaser, &self.key, Some(model))?;
+        if !self.covers_present(web).await {
+            // That the name is taken cannot be hidden from who may take it; by which model can.
+            return Err(self.caller.refused(TokenRole::Releaser, &self.key, None));
+        }
+        self.query.guard(web, &self.key, &self.headers).await
+    }
+
+    /// Whether the caller may change the release that is there now, if there is one.
+    async fn covers_present(&self, web: &Web) -> bool {
+        if !self.caller.is_scoped() {
+            return true;
+        }
+        let present = web.handle().release(&self.key).await;
+        present.map_or(true, |view| self.caller.sees(&self.key, Some(&view.release.spec.model)))
     }
 }
 
@@ -157,18 +180,6 @@ impl FromRequestParts<Web> for Asked {
         let ReleaseAt(key) = ReleaseAt::from_request_parts(parts, web).await?;
         let InQuery(query) = InQuery::from_request_parts(parts, web).await?;
         Ok(Self { caller, key, query, headers: parts.headers.clone() })
-    }
-}
-
-/// Refuses a caller who may not change the release that is there.
-async fn check_releaser(web: &Web, caller: &Caller, key: &ReleaseKey) -> Answer<()> {
-    caller.check(TokenRole::Releaser, key, None)?;
-    if !caller.is_scoped() {
-        return Ok(());
-    }
-    match web.handle().release(key).await {
-        Ok(view) => caller.check(TokenRole::Releaser, key, Some(&view.release.spec.model)),
-        Err(_) => Ok(()),
     }
 }
 

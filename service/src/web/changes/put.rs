@@ -13,7 +13,6 @@ use super::super::body::{self, Json};
 use super::super::error::{Answer, Problem};
 use super::super::releases::PathParams;
 use super::answer::{Asked, ChangeQuery, Changed, ChangedOrPreview, Queued, carry_out};
-use crate::access::TokenRole;
 use crate::names::{ReleaseKey, Requester};
 use crate::release::{ApiVersion, Intent, Metadata, ReleaseKind, ReleaseRequest, ReleaseSpec, Wanted};
 
@@ -82,8 +81,7 @@ pub(super) async fn put(
     Json(body): Json<Map<String, Value>>,
 ) -> Answer<Response> {
     let (wanted, requested_by) = read(body, &asked.key)?;
-    asked.caller.check(TokenRole::Releaser, &asked.key, Some(&wanted.model))?;
-    let guard = asked.check(&web).await?;
+    let guard = asked.check_put(&web, &wanted.model).await?;
     carry_out(&web, asked, guard, Intent::Put(Box::new(wanted)), requested_by).await
 }
 

@@ -47,18 +47,43 @@ async fn a_role_ends_where_the_next_begins_and_its_refusals_are_noted() {
 async fn a_scope_filters_lists_and_refuses_the_rest() {
     let service = Service::start().await;
     let scoped = service.token(TokenRole::Releaser, &["production/models/fraud*"]).await;
-    service.released("/api/v1/releases/production/models/credit", "credit", "1").await;
+    service.released("/api/v1/releases/production/models/credit", "hidden-model", "1").await;
+    service.released("/api/v1/releases/production/models/card", "credit", "1").await;
     assert_eq!(service.ask_as(&scoped, "PUT", FRAUD, Some(single("fraud-detector", "7"))).await.status.as_u16(), 201);
     // The model counts, the one that is asked for and the one that is there.
     service.ask_as(&scoped, "PUT", FRAUD, Some(single("credit", "7"))).await.problem(403);
     let credit = "/api/v1/releases/production/models/credit";
     service.ask_as(&scoped, "PUT", credit, Some(single("fraud-detector", "7"))).await.problem(403);
-    for path in ["", "/history", "/manifests", "/diff", "/events"] {
-        service.ask_as(&scoped, "GET", &format!("{credit}{path}"), None).await.problem(403);
+    for (method, path) in [
+        ("GET", ""),
+        ("GET", "/history"),
+        ("GET", "/manifests"),
+        ("GET", "/diff"),
+        ("GET", "/events"),
+        ("POST", "/pause"),
+        ("DELETE", ""),
+    ] {
+        let of = |name: &str| format!("/api/v1/releases/production/models/{name}{path}");
+        let hidden = service.ask_as(&scoped, method, &of("credit"), None).await;
+        hidden.problem(404);
+        if method != "DELETE" {
+            let nobody = service.ask_as(&scoped, method, &of("nobody"), None).await;
+            assert_eq!(hidden.text.replace("credit", "nobody"), nobody.text, "{method} {path}");
+        }
     }
-    service.ask_as(&scoped, "POST", &format!("{credit}/pause"), None).await.problem(403);
-    service.ask_as(&scoped, "DELETE", credit, None).await.problem(403);
+    let taken = service.ask_as(&scoped, "PUT", &credit.replace("credit", "card"), Some(single("fraud", "7"))).await;
+    assert!(!taken.text.contains("credit"), "{taken:?}");
     service.ask_as(&scoped, "GET", "/api/v1/releases/production/other/fraud", None).await.problem(403);
+    let environments = service.ask_as(&scoped, "GET", "/api/v1/environments", None).await.json();
+    assert_eq!(environments["items"][0]["releases"], 1, "{environments}");
+    let deliveries = service.ask("GET", "/api/v1/deliveries", None).await.json();
+    let of_credit =
+        deliveries["items"].as_array().unwrap().iter().find(|one| one["release"] == "production/models/card");
+    let number = of_credit.unwrap()["number"].to_string();
+    let hidden = service.ask_as(&scoped, "GET", &format!("/api/v1/deliveries/{number}"), None).await;
+    hidden.problem(404);
+    let nobody = service.ask_as(&scoped, "GET", "/api/v1/deliveries/999", None).await;
+    assert_eq!(hidden.text.replace(&number, "999"), nobody.text);
     service.ask_as(&scoped, "POST", "/api/v1/rerender", Some(json!({"all": true}))).await.problem(403);
     let seen = service.ask_as(&scoped, "GET", "/api/v1/releases", None).await.json();
     assert_eq!(seen["items"].as_array().unwrap().len(), 1, "{seen}");
@@ -66,8 +91,8 @@ async fn a_scope_filters_lists_and_refuses_the_rest() {
     assert!(!deliveries.text.contains("credit") && deliveries.text.contains("fraud"), "{}", deliveries.text);
     // What is left of a release that is gone is for who may see every model of its place.
     service.ask("DELETE", credit, None).await;
-    service.ask_as(&scoped, "GET", &format!("{credit}/history"), None).await.problem(403);
-    service.ask_as(&scoped, "GET", &format!("{credit}/events"), None).await.problem(403);
+    service.ask_as(&scoped, "GET", &format!("{credit}/history"), None).await.problem(404);
+    service.ask_as(&scoped, "GET", &format!("{credit}/events"), None).await.problem(404);
     let every_model = service.token(TokenRole::Viewer, &["production/models/*"]).await;
     assert_eq!(service.ask_as(&every_model, "GET", &format!("{credit}/history"), None).await.status.as_u16(), 200);
     let scoped_admin = service.token(TokenRole::Admin, &["production/models/*"]).await;
