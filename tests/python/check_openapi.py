@@ -1,4 +1,4 @@
-"""Asks a service everything that its OpenAPI document describes, and holds every answer against what is declared for it."""
+"""Asks a service everything that its OpenAPI document describes, and holds every answer, and every body that it took, against what is declared for it."""
 
 from __future__ import annotations
 
@@ -50,6 +50,9 @@ class Contract:
         if declared is None:
             self.checks.holds(f"{what}: {status} is declared", False, str(list(operation["responses"])))
             return {}
+        if status < 300 and isinstance(body, (dict, list)):
+            taken = operation["requestBody"]["content"]["application/json"]["schema"]
+            self.checks.holds(f"{what}: what was taken is declared", *self.fits(taken, body))
         known = {p["name"].lower() for p in operation.get("parameters", []) if p["in"] == "header"}
         self.checks.holds(f"{what}: its headers are declared", {h.lower() for h in headers or {}} - known <= SIGNATURE, str(known))
         for name in ("etag", "location"):
@@ -61,12 +64,14 @@ class Contract:
         value = json.loads(text)
         self.checks.holds(f"{what}: media type", media in declared.get("content", {}), f"{media} for {declared}")
         schema = declared.get("content", {}).get(media, {}).get("schema", {})
-        errors = list(self.validator(schema).iter_errors(value))
-        self.checks.holds(f"{what}: body", not errors, "; ".join(f"{e.json_path}: {e.message[:300]}" for e in errors[:3]))
+        self.checks.holds(f"{what}: body", *self.fits(schema, value))
         return value
 
-    def validator(self, schema: dict) -> Draft202012Validator:
-        return Draft202012Validator(schema | {"components": self.document["components"]}, format_checker=FormatChecker())
+    def fits(self, schema: dict, value: object) -> tuple[bool, str]:
+        """Whether a value is what a schema says, and what about it is not."""
+        validator = Draft202012Validator(schema | {"components": self.document["components"]}, format_checker=FormatChecker())
+        errors = [inner for error in validator.iter_errors(value) for inner in [error, *(error.context or [])]]
+        return not errors, "; ".join(f"{e.json_path}: {e.message[-300:]}" for e in errors[:6])
 
 
 SIGNATURE = {"webhook-id", "webhook-timestamp", "webhook-signature", "x-mlflow-delivery-id", "x-mlflow-timestamp", "x-mlflow-signature"}
@@ -80,7 +85,10 @@ def read_all(contract: Contract) -> None:
     ask = contract.ask
     ask("GET", "/releases", 200)
     ask("GET", "/releases", 200, query="?limit=2")
+    taken = contract.document["paths"][API + RELEASE]["put"]["requestBody"]["content"]["application/json"]["schema"]
     for asked in GALLERY:
+        for body in asked.bodies():
+            contract.checks.holds(f"{asked.name}: what was taken is declared", *contract.fits(taken, body))
         found = ask("GET", RELEASE, 200, **place(asked.name))
         ask("PUT", RELEASE, 200, body=found, **place(asked.name))
         for part in ("history", "manifests", "diff", "events"):
@@ -96,6 +104,9 @@ def change_all(contract: Contract) -> None:
     preview = ask("PUT", RELEASE, 200, body=body, query="?dryRun=true", **fresh)
     contract.checks.holds("a preview has a diff", "diff" in preview, str(list(preview)))
     ask("PUT", RELEASE, 201, body=body, headers={"If-None-Match": "*", "Idempotency-Key": "one"}, **fresh)
+    ask("PUT", RELEASE, 200, body=body | {"version": 2, "image": "registry.example/fresh:2", "requestedBy": "ci"}, **fresh)
+    ask("POST", f"{RELEASE}/rollback", 200, body={"to": 1, "requestedBy": "ci"}, **fresh)
+    ask("POST", f"{RELEASE}/rollback", 409, **fresh)
     ask("PUT", RELEASE, 412, body=body, headers={"If-None-Match": "*"}, **fresh)
     ask("PUT", RELEASE, 412, body=body, headers={"If-Match": '"0"'}, **fresh)
     ask("PUT", RELEASE, 400, body={"colour": 1}, **fresh)
@@ -117,6 +128,8 @@ def change_all(contract: Contract) -> None:
     ask("PUT", RELEASE, 202, body=body, **place("later"))
     ask("DELETE", "/hold", 200)
     ask("POST", "/rerender", 200, body={"all": True, "dryRun": True})
+    ask("POST", "/rerender", 200, body={"all": True}, query="?dryRun=true")
+    ask("POST", "/rerender", 400, body={"all": True}, query="?dryrun=true")
     ask("POST", "/policies/test", 200, body={"model": "fresh", "aliases": {"champion": "1"}})
     made = ask("POST", "/tokens", 201, body={"role": "viewer", "expires": "1d", "scopes": ["production/models/*"]})
     ask("POST", "/tokens", 403, body={"role": "viewer"}, token=made["token"])

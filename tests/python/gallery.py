@@ -31,6 +31,11 @@ class Asked:
     def body(self, version: str) -> dict:
         return {"model": self.model, "version": version, "image": self.image(version)}
 
+    def bodies(self) -> list[dict]:
+        """What is put, one after the other."""
+        first = self.body(self.stable) | ({"serving": self.serving} if self.serving else {})
+        return [first] + ([self.body(self.second) | {"strategy": self.strategy} | self.more] if self.second else [])
+
 
 SERVING = {
     "replicas": 2,
@@ -69,7 +74,5 @@ GALLERY = [
 def make(service: Service) -> None:
     """Makes them all through the API."""
     for asked in GALLERY:
-        first = asked.body(asked.stable) | ({"serving": asked.serving} if asked.serving else {})
-        service.must("PUT", f"/releases/{asked.path}", first)
-        if asked.second:
-            service.must("PUT", f"/releases/{asked.path}", asked.body(asked.second) | {"strategy": asked.strategy} | asked.more)
+        for body in asked.bodies():
+            service.must("PUT", f"/releases/{asked.path}", body)

@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 
 use super::{Artifact, HeaderMatch, Period, ReleaseSpec, Role, Serving, Step, Strategy, Target};
 use crate::names::{CommitId, ModelName, PredictorName, Requester, Version};
@@ -14,11 +15,13 @@ pub struct ReleaseRequest {
     pub model: ModelName,
     /// A string or a whole number.
     #[serde(deserialize_with = "version_or_number")]
+    #[schema(schema_with = version_schema)]
     pub version: Version,
     #[serde(default)]
     pub strategy: Strategy,
     /// The version that is compared against: the stable one that is deployed, unless given; another one is a conflict.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "maybe_version_or_number")]
+    #[schema(schema_with = version_schema, required = false)]
     pub baseline: Option<Version>,
     /// Canary: weights in percent, or steps with a pause. 5, 25, 50 by hand unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -203,6 +206,13 @@ pub struct WantedArm {
 pub enum PutBody {
     Short(Box<ReleaseRequest>),
     Spec(Box<ReleaseSpec>),
+}
+
+/// A version as it may be written: a text, or the number that it is.
+pub fn version_schema() -> Schema {
+    let digits = ObjectBuilder::new().schema_type(Type::String);
+    let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1));
+    OneOfBuilder::new().item(digits).item(number).into()
 }
 
 #[derive(Deserialize)]

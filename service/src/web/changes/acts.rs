@@ -5,6 +5,7 @@ use axum::response::Response;
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 
 use super::super::Web;
 use super::super::body::MaybeJson;
@@ -37,7 +38,7 @@ pub(super) struct PromoteBody {
 pub(super) struct RollbackBody {
     /// A commit or a version; the newest settled state before the present one unless given.
     #[serde(default, deserialize_with = "rollback_to")]
-    #[schema(value_type = Option<String>)]
+    #[schema(schema_with = rollback_schema, required = false)]
     to: Option<RollbackTo>,
     requested_by: Option<Requester>,
 }
@@ -138,6 +139,13 @@ pub(super) async fn weights(
     let WeightsBody { weights, percent, requested_by } = body;
     let shares = Act::Weights(WeightsRequest { weights, percent });
     act(&web, asked, shares, requested_by).await
+}
+
+/// Where a rollback goes as it may be written.
+fn rollback_schema() -> Schema {
+    let named = <RollbackTo as utoipa::PartialSchema>::schema();
+    let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1));
+    OneOfBuilder::new().item(ObjectBuilder::new().schema_type(Type::String)).item(number).item(named).into()
 }
 
 /// Reads where a rollback goes: a commit's 40 digits, a version as text or number, or either under its name.

@@ -5,7 +5,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
-use utoipa::openapi::schema::{OneOfBuilder, Schema};
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, SchemaType};
 use utoipa::openapi::{Ref, RefOr};
 
 use super::super::Web;
@@ -64,10 +64,21 @@ impl utoipa::PartialSchema for PutBody {
 impl ToSchema for PutBody {
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
         schemas.push(("ReleaseRequest".to_owned(), <ReleaseRequest as utoipa::PartialSchema>::schema()));
-        schemas.push(("WholeRelease".to_owned(), <WholeRelease as utoipa::PartialSchema>::schema()));
+        schemas.push(("WholeRelease".to_owned(), with_unread(<WholeRelease as utoipa::PartialSchema>::schema())));
         ReleaseRequest::schemas(schemas);
         WholeRelease::schemas(schemas);
     }
+}
+
+/// The schema with what may stand beside and is not read, so that the body of a GET fits it.
+fn with_unread(mut schema: RefOr<Schema>) -> RefOr<Schema> {
+    if let RefOr::T(Schema::Object(object)) = &mut schema {
+        for name in WRITTEN_BY_THE_SERVICE {
+            let unread = ObjectBuilder::new().schema_type(SchemaType::AnyValue).description(Some("Not read"));
+            object.properties.insert(name.to_owned(), unread.into());
+        }
+    }
+    schema
 }
 
 /// Creates or changes a release. Answers once it is committed; 202 where it must wait.
