@@ -7,7 +7,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt as _;
-use serde::de::DeserializeOwned;
+use serde::de::{Deserialize as _, DeserializeOwned, Deserializer};
 
 use super::error::{Answer, Problem};
 use super::words::{Said, said};
@@ -202,6 +202,15 @@ pub(crate) fn check_limit(limit: Option<u32>) -> Answer<()> {
 
 /// The refusal of a cursor that no page gave.
 pub(crate) fn damaged_cursor() -> Problem {
+/// Reads a query's flag: there without a value, or `true`, is yes.
+pub(crate) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "" | "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(serde::de::Error::custom("must be `true` or `false`")),
+    }
+}
+
     Problem::malformed("`cursor` is not one that a page has given").cure("give back `next` of the page before, whole")
 }
 

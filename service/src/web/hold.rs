@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 
 use super::Web;
 use super::auth::{Admin, Releaser, Viewer};
-use super::body::{InQuery, Json as JsonBody, MaybeJson};
+use super::body::{InQuery, Json as JsonBody, MaybeJson, flag};
 use super::error::{Answer, Problem};
 use super::releases::List;
 use crate::names::{EnvironmentName, ReleaseName, is_plain_line};
@@ -49,6 +49,17 @@ struct UnholdRequest {
     reason: Option<String>,
 }
 
+/// How it is asked to render again.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[into_params(parameter_in = Query)]
+struct RerenderQuery {
+    /// Says what would be done, and touches nothing.
+    #[serde(deserialize_with = "flag")]
+    #[param(value_type = Option<bool>)]
+    dry_run: bool,
+}
+
 /// What shall be rendered again.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
@@ -63,7 +74,7 @@ struct RerenderRequest {
     /// At most so many a minute; then the answer does not wait for them.
     #[schema(value_type = Option<u32>, minimum = 1)]
     rate: Option<NonZeroU32>,
-    /// Says what would be done, and touches nothing.
+    /// As the parameter of the same name.
     dry_run: bool,
 }
 
@@ -105,11 +116,12 @@ async fn unhold(
 }
 
 /// Renders outdated releases with the present templates. At a rate each is accepted (202) and has its turn.
-#[utoipa::path(post, path = "/rerender", operation_id = "rerender", tag = "operation", request_body = RerenderRequest,
+#[utoipa::path(post, path = "/rerender", operation_id = "rerender", tag = "operation", params(RerenderQuery), request_body = RerenderRequest,
     responses((status = 200, body = List<Rerendered>), (status = 202, body = List<Rerendered>), (status = "4XX", body = Problem)))]
 async fn rerender(
     State(web): State<Web>,
     Releaser(caller): Releaser,
+    InQuery(query): InQuery<RerenderQuery>,
     MaybeJson(request): MaybeJson<RerenderRequest>,
 ) -> Answer<(StatusCode, Json<List<Rerendered>>)> {
     caller.check_unscoped()?;
@@ -118,7 +130,7 @@ async fn rerender(
         return Err(Problem::invalid("names", "either `names` or `\"all\": true` must say which releases"));
     }
     let selection = RerenderSelection { environment, names, per_minute: rate };
-    let items = web.handle().rerender(selection, dry_run, caller.name()).await?;
+    let items = web.handle().rerender(selection, dry_run || query.dry_run, caller.name()).await?;
     let is_later = items.iter().any(|line| line.delivery.is_some());
     let status = if is_later { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, Json(List { items })))

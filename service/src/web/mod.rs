@@ -19,6 +19,7 @@ mod limits;
 mod openapi;
 mod pages;
 mod policies;
+mod query;
 mod releases;
 mod sessions;
 #[cfg(test)]
@@ -127,6 +128,7 @@ impl Web {
 pub fn router(web: Web, extra: Router) -> Router {
     let (api, document) = api().split_for_parts();
     let once = from_fn_with_state(web.clone(), idempotency::layer);
+    let described = from_fn_with_state(query::Described::of(&document), query::layer);
     let audited = from_fn_with_state(web.clone(), accounts::audit_refusals);
     let mut router = api.layer(once).layer(audited).merge(pages::router()).merge(openapi::docs_router(&document));
     if web.settings().with_health {

@@ -7,14 +7,14 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa::openapi::schema::{OneOfBuilder, Schema};
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{IntoParams, ToSchema};
 
 use super::super::Web;
 use super::super::auth::{Caller, Releaser};
-use super::super::body::InQuery;
+use super::super::body::{InQuery, flag};
 use super::super::error::{Answer, Problem};
 use super::super::releases::{ReleaseAt, etag, hidden};
 use crate::access::TokenRole;
@@ -243,13 +243,4 @@ fn of_done(done: Done) -> Response {
 fn of_queued(delivery: String, waits_for: String) -> Response {
     let location = [(header::LOCATION, format!("/api/v1/deliveries/{delivery}"))];
     (StatusCode::ACCEPTED, location, Json(Queued { state: "queued", delivery, waits_for })).into_response()
-}
-
-/// Reads a query's flag: there without a value, or `true`, is yes.
-fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    match String::deserialize(deserializer)?.as_str() {
-        "" | "true" | "1" => Ok(true),
-        "false" | "0" => Ok(false),
-        _ => Err(serde::de::Error::custom("must be `true` or `false`")),
-    }
 }
