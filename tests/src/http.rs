@@ -224,7 +224,7 @@ impl Response {
         assert_eq!(answer.header("Content-Type"), Some("application/problem+json"), "{}", answer.text());
         let problem = answer.json();
         assert_eq!(problem["status"], status, "{problem}");
-        for field in ["type", "title", "detail"] {
+        for field in ["type", "title", "detail", "cure"] {
             assert!(problem[field].as_str().is_some_and(|text| !text.is_empty()), "`{field}` is missing: {problem}");
         }
         let text = problem.to_string();

@@ -99,8 +99,8 @@ async fn revoke(State(web): State<Web>, Admin(caller): Admin, InPath(id): InPath
         return Err(Problem::not_found("there is no such token, or it is revoked already")
             .cure("`kmlflow token list` shows them"));
     }
-    audited(&web, &caller, "token revoke", format!("token {id}")).await?;
     web.0.shut_out.send_replace(());
+    audited(&web, &caller, "token revoke", format!("token {id}")).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

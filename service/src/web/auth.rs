@@ -166,8 +166,6 @@ pub fn is_loopback_caller(parts: &Parts) -> bool {
     peer && !proxied && is_local_name
 }
 
-fn credential(value: &str) -> Option<String> {
-    use base64::Engine as _;
 /// Whether whoever made a request would still be let in: the token is live, or the session goes on. For what lasts longer than a request;
 /// a store that does not answer lets nobody in.
 pub(crate) async fn is_still_let_in(web: &Web, headers: &HeaderMap) -> bool {
@@ -183,6 +181,8 @@ pub(crate) async fn is_still_let_in(web: &Web, headers: &HeaderMap) -> bool {
     web.accounts().authenticate(&clear).await.is_ok_and(|token| token.is_some())
 }
 
+fn credential(value: &str) -> Option<String> {
+    use base64::Engine as _;
     let (scheme, rest) = value.split_once(' ')?;
     let rest = rest.trim();
     if scheme.eq_ignore_ascii_case("bearer") {

@@ -10,9 +10,9 @@ use http_body_util::BodyExt as _;
 use serde::de::{Deserialize as _, DeserializeOwned, Deserializer};
 
 use super::error::{Answer, Problem};
+use super::unique::Unique;
 use super::words::{Said, said};
 use crate::bounds::{BODY_BYTES_MAX, PAGE_MAX};
-use crate::release::Violation;
 
 /// How long a body may take to arrive: 1 MiB at 100 KiB/s, which any link in use has.
 pub(crate) const BODY_SECONDS_MAX: u64 = 10;
@@ -49,15 +49,20 @@ fn too_large() -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the body is longer than 1 MiB")
 }
 
-/// Refuses a body that does not say it is JSON.
+/// Refuses a body that does not say it is JSON, or that is packed.
 pub(crate) fn check_content_type(headers: &HeaderMap) -> Answer<()> {
+    let refused = |detail| Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail);
+    if headers.get(header::CONTENT_ENCODING).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(
+            refused("the body must not be packed").cure("leave `Content-Encoding` out and send the JSON itself")
+        );
+    }
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
         return Ok(());
     }
-    let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "the body must be JSON");
-    Err(problem.cure("send `Content-Type: application/json`"))
+    Err(refused("the body must be JSON").cure("send `Content-Type: application/json`"))
 }
 
 /// A JSON body.
@@ -91,26 +96,45 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for MaybeJson<T> {
     }
 }
 
-/// Parses JSON; an error names the field. What is no JSON or has a field too many or too few is 400, a value that would not work is 422.
+/// Parses JSON; an error names the field. What is no JSON, has a field too many or too few, or another type where one is due is 400; a
+/// value that would not work is 422.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Answer<T> {
     let Ok(text) = std::str::from_utf8(body) else {
         return Err(Problem::malformed("the body is not UTF-8"));
     };
+    let _unique: Unique = parse_text(text)?;
+    parse_text(text)
+}
+
+fn parse_text<T: DeserializeOwned>(text: &str) -> Answer<T> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let field = error.path().to_string();
+        let field = named(error.path());
         of_json(error.into_inner(), &field)
     })?;
-    deserializer.end().map_err(|error| of_json(error, "."))?;
+    deserializer.end().map_err(|error| of_json(error, ""))?;
     Ok(value)
 }
 
 /// Reads a JSON value as what it should be, with errors like [`parse`]'s.
 pub(crate) fn parse_value<T: DeserializeOwned>(value: serde_json::Value) -> Answer<T> {
     serde_path_to_error::deserialize(value).map_err(|error: serde_path_to_error::Error<serde_json::Error>| {
-        let field = error.path().to_string();
+        let field = named(error.path());
         of_json(error.into_inner(), &field)
     })
+}
+
+/// The field at a path, as far as it is known; empty where it is the whole.
+fn named(path: &serde_path_to_error::Path) -> String {
+    let known = path.iter().take_while(|segment| !matches!(segment, serde_path_to_error::Segment::Unknown));
+    let mut field = String::new();
+    for segment in known {
+        if !field.is_empty() && !matches!(segment, serde_path_to_error::Segment::Seq { .. }) {
+            field.push('.');
+        }
+        field.push_str(&segment.to_string());
+    }
+    field
 }
 
 fn of_json(error: serde_json::Error, field: &str) -> Problem {
@@ -123,15 +147,16 @@ fn of_json(error: serde_json::Error, field: &str) -> Problem {
         ));
     }
     let shape = ["unknown field", "missing field", "duplicate field", "invalid type", "data did not match"];
-    let is_shape = shape.iter().any(|start| sentence.starts_with(start));
-    let Said { sentence: detail, cure } = said(if field == "." { "" } else { field }, &sentence);
-    let violations = vec![Violation { field: field.to_owned(), detail: detail.clone() }];
+    // A fraction where a whole number is due is a number that would not work, as one out of bounds is.
+    let is_number = sentence.starts_with("invalid type: floating point");
+    let is_shape = !is_number && shape.iter().any(|start| sentence.starts_with(start));
+    let Said { field, sentence: detail, cure } = said(field, &sentence);
     let problem = if is_shape {
         Problem::malformed(detail)
     } else {
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
     };
-    let problem = problem.with_violations(violations);
+    let problem = if field.is_empty() { problem } else { problem.about(&field) };
     match cure {
         Some(cure) => problem.cure(cure),
         None => problem,
@@ -177,12 +202,21 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for InQuery<T> {
     }
 }
 
+/// Reads a query's flag: there without a value, or `true`, is yes.
+pub(crate) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "" | "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(serde::de::Error::custom("must be `true` or `false`")),
+    }
+}
+
 /// The problem of a parameter; the text begins with its name where that is known.
 fn of_query(text: &str) -> Problem {
     let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric());
     let (name, text) = text.split_once(": ").filter(|(name, _)| is_name(name)).unwrap_or(("", text));
     // `unknown field` is about the query, whatever stands before it.
-    let Said { sentence, cure } = said(if text.starts_with("unknown field") { "" } else { name }, text);
+    let Said { field: _, sentence, cure } = said(if text.starts_with("unknown field") { "" } else { name }, text);
     let problem = Problem::malformed(sentence.replace("there is no field", "there is no parameter"));
     match cure {
         Some(cure) => problem.cure(cure),
@@ -202,15 +236,6 @@ pub(crate) fn check_limit(limit: Option<u32>) -> Answer<()> {
 
 /// The refusal of a cursor that no page gave.
 pub(crate) fn damaged_cursor() -> Problem {
-/// Reads a query's flag: there without a value, or `true`, is yes.
-pub(crate) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    match String::deserialize(deserializer)?.as_str() {
-        "" | "true" | "1" => Ok(true),
-        "false" | "0" => Ok(false),
-        _ => Err(serde::de::Error::custom("must be `true` or `false`")),
-    }
-}
-
     Problem::malformed("`cursor` is not one that a page has given").cure("give back `next` of the page before, whole")
 }
 

@@ -11,6 +11,7 @@ use super::Web;
 use super::auth::{Caller, Releaser, Viewer};
 use super::body::{InPath, InQuery, check_limit};
 use super::error::{Answer, Problem};
+use super::releases::bad;
 use crate::event::{DeliveryState, Source};
 use crate::names::ReleaseKey;
 use crate::worker::{self, DeliveryFilter, DeliveryView, Page};
@@ -50,7 +51,7 @@ async fn list(
 ) -> Answer<Json<Page<DeliveryView>>> {
     let ListQuery { source, state, release, limit, cursor } = query;
     check_limit(limit)?;
-    let release = release.map(|text| ReleaseKey::parse(&text)).transpose()?;
+    let release = release.map(|text| ReleaseKey::parse(&text).map_err(bad("release"))).transpose()?;
     Ok(Json(visible(&web, &caller, DeliveryFilter { source, state, release, before: cursor, limit }).await?))
 }
 

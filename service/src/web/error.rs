@@ -9,7 +9,6 @@ use utoipa::ToSchema;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 
-use crate::names::InvalidName;
 use crate::release::{Refusal, RefusalKind, Violation};
 use crate::worker::Fault;
 
@@ -30,11 +29,13 @@ struct Details {
     /// One sentence about this case.
     detail: String,
     /// A command or change that helps.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cure: Option<String>,
+    cure: String,
     /// The offending fields.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     violations: Vec<Violation>,
+    /// Whether a token would help: then the answer says so in a header as well.
+    #[serde(skip)]
+    asks_for_token: bool,
     #[serde(skip)]
     retry_after_seconds: Option<u64>,
     /// The caller to whom it was refused, for the audit.
@@ -63,8 +64,9 @@ impl Problem {
             title: status.canonical_reason().unwrap_or("Problem"),
             status: status.as_u16(),
             detail: detail.into(),
-            cure: None,
+            cure: usual_cure(status).to_owned(),
             violations: Vec::new(),
+            asks_for_token: false,
             retry_after_seconds: None,
             refused_to: None,
         }))
@@ -77,8 +79,9 @@ impl Problem {
 
     /// The caller did not prove who they are (401).
     pub(crate) fn unauthenticated(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
-            .cure("send `Authorization: Bearer TOKEN`; `kmlflow token create` makes one")
+        let mut problem = Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail);
+        problem.0.asks_for_token = true;
+        problem
     }
 
     /// The caller may not (403).
@@ -93,10 +96,7 @@ impl Problem {
 
     /// A field that would not work (422).
     pub(crate) fn invalid(field: &str, detail: impl Into<String>) -> Self {
-        let detail = detail.into();
-        let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail.clone());
-        problem.0.violations = vec![Violation { field: field.to_owned(), detail }];
-        problem
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail).about(field)
     }
 
     /// Too much at once (429).
@@ -121,8 +121,16 @@ impl Problem {
 
     /// The same problem with what helps.
     pub(crate) fn cure(mut self, cure: impl Into<String>) -> Self {
-        self.0.cure = Some(cure.into());
+        self.0.cure = cure.into();
         self
+    }
+
+    /// The same problem with its one offending field; its detail there is the sentence without the field's name.
+    pub(crate) fn about(self, field: &str) -> Self {
+        let rest =
+            self.0.detail.strip_prefix(&format!("`{field}`")).map(|rest| rest.trim_start_matches(':').trim_start());
+        let detail = rest.unwrap_or(&self.0.detail).to_owned();
+        self.with_violations(vec![Violation { field: field.to_owned(), detail }])
     }
 
     /// The same problem with the offending fields.
@@ -184,15 +192,34 @@ impl From<Refusal> for Problem {
             RefusalKind::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
             RefusalKind::Frozen => (StatusCode::LOCKED, "frozen"),
         };
-        let mut problem = Self::new(status, word, refusal.reason).with_violations(refusal.violations);
-        problem.0.cure = refusal.cure;
-        problem
+        let problem = Self::new(status, word, refusal.reason).with_violations(refusal.violations);
+        match refusal.cure {
+            Some(cure) => problem.cure(cure),
+            None => problem,
+        }
     }
 }
 
-impl From<InvalidName> for Problem {
-    fn from(invalid: InvalidName) -> Self {
-        Self::invalid(invalid.what, invalid.to_string())
+/// What helps against a problem that says nothing better of its own.
+fn usual_cure(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED => "send `Authorization: Bearer TOKEN`; `kmlflow token create` makes one",
+        StatusCode::FORBIDDEN => "ask an administrator for a token that is good for it: `kmlflow token create`",
+        StatusCode::NOT_FOUND => "`kmlflow list` shows what there is",
+        StatusCode::METHOD_NOT_ALLOWED => "`/api/docs` lists the methods of each path",
+        StatusCode::REQUEST_TIMEOUT => "send it again at once and as a whole",
+        StatusCode::CONFLICT => "read the release again with `kmlflow get` and decide anew",
+        StatusCode::PRECONDITION_FAILED => "read it again and send its `ETag`",
+        StatusCode::PAYLOAD_TOO_LARGE => "send at most 1 MiB",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "send `Content-Type: application/json`, and the body as it is",
+        StatusCode::UNPROCESSABLE_ENTITY => "change what is named here; `/api/docs` describes every field",
+        StatusCode::LOCKED => "wait until the freeze is over",
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            "try again after the seconds of `Retry-After`"
+        }
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "send fewer or shorter headers",
+        status if status.is_server_error() => "look for the `X-Request-Id` of this answer in the log",
+        _ => "`/api/docs` describes what this path takes",
     }
 }
 
@@ -205,12 +232,11 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.0.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if self.0.asks_for_token {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(actor) = self.0.refused_to {
             response.extensions_mut().insert(RefusedTo { actor, reason: self.0.detail });
-        }
-        let headers = response.headers_mut();
-        if status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }

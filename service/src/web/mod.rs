@@ -24,6 +24,7 @@ mod releases;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod unique;
 mod webhooks;
 mod words;
 
@@ -33,9 +34,9 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use ipnet::IpNet;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
-use tokio::sync::watch;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::access::{TokenHash, TokenRole};
@@ -79,11 +80,11 @@ struct Shared {
     sessions: sessions::Sessions,
     failed_sign_ins: limits::RateLimit,
     doctor_visits: limits::RateLimit,
-    stop: CancellationToken,
-}
     streams: limits::Streams,
     /// Changes whenever somebody who was let in may no longer be.
     shut_out: watch::Sender<()>,
+    stop: CancellationToken,
+}
 
 impl Web {
     /// Puts together what the handlers share; `stop` ends what would go on without end.
@@ -97,10 +98,10 @@ impl Web {
             sessions: sessions::Sessions::default(),
             failed_sign_ins: limits::RateLimit::per_minute(limits::FAILED_SIGN_INS_PER_MINUTE),
             doctor_visits: limits::RateLimit::per_minute(limits::DOCTOR_VISITS_PER_MINUTE),
-            stop,
-        }))
             streams: limits::Streams::default(),
             shut_out: watch::Sender::new(()),
+            stop,
+        }))
     }
 
     fn handle(&self) -> &Handle {
@@ -127,10 +128,11 @@ impl Web {
 /// Everything that is served on the service's address but the repository, which `extra` brings along.
 pub fn router(web: Web, extra: Router) -> Router {
     let (api, document) = api().split_for_parts();
-    let once = from_fn_with_state(web.clone(), idempotency::layer);
     let described = from_fn_with_state(query::Described::of(&document), query::layer);
+    let once = from_fn_with_state(web.clone(), idempotency::layer);
     let audited = from_fn_with_state(web.clone(), accounts::audit_refusals);
-    let mut router = api.layer(once).layer(audited).merge(pages::router()).merge(openapi::docs_router(&document));
+    let mut router =
+        api.layer(described).layer(once).layer(audited).merge(pages::router()).merge(openapi::docs_router(&document));
     if web.settings().with_health {
         router = router.merge(health::router());
     }

@@ -16,7 +16,7 @@ use super::auth::{Caller, Viewer};
 use super::body::{InPath, InQuery, check_limit, damaged_cursor};
 use super::error::{Answer, Problem};
 use crate::access::TokenRole;
-use crate::names::{CommitId, EnvironmentName, ModelName, Namespace, ReleaseKey, ReleaseName, TreeId};
+use crate::names::{CommitId, EnvironmentName, InvalidName, ModelName, Namespace, ReleaseKey, ReleaseName, TreeId};
 use crate::release::{Phase, Strategy};
 use crate::worker::{
     self, ClusterDiff, EnvironmentView, HistoryEntry, Page, ReleaseFilter, ReleaseView, TimelineEntry,
@@ -254,7 +254,8 @@ pub(super) async fn read(web: &Web, caller: &Caller, key: &ReleaseKey) -> Answer
     Ok(web.handle().release(key).await?)
 }
 
-/// Refuses a caller who may not read about a release, also where it is gone.
+/// Refuses a caller who may not read about a release, also where it is gone: outside of the token's places as what it is, and inside of
+/// them as if there were no such release.
 async fn check_reader(web: &Web, caller: &Caller, key: &ReleaseKey) -> Answer<()> {
     caller.check(TokenRole::Viewer, key, None)?;
     if caller.sees_release(web, key).await { Ok(()) } else { Err(hidden(key)) }
@@ -280,8 +281,9 @@ impl FromRequestParts<Web> for ReleaseAt {
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Answer<Self> {
         let InPath(PathParams { environment, namespace, name }) = InPath::from_request_parts(parts, web).await?;
-        let environment = EnvironmentName::parse(&environment)?;
-        let (namespace, name) = (Namespace::parse(&namespace)?, ReleaseName::parse(&name)?);
+        let environment = EnvironmentName::parse(&environment).map_err(bad("environment"))?;
+        let namespace = Namespace::parse(&namespace).map_err(bad("namespace"))?;
+        let name = ReleaseName::parse(&name).map_err(bad("name"))?;
         web.handle().check_environment(Some(&environment))?;
         Ok(Self(ReleaseKey { environment, namespace, name }))
     }

@@ -38,6 +38,20 @@ async fn each_bad_body_has_its_status_and_names_its_field() {
         (with(good.clone(), "model", json!("a\nb")), 422, "model"),
         (with(good.clone(), "strategy", json!("rolling")), 422, "strategy"),
         (with(good.clone(), "percent", json!(300)), 422, "percent"),
+        (with(good.clone(), "percent", json!(-1)), 422, "percent"),
+        (with(good.clone(), "percent", json!(50.5)), 422, "percent"),
+        (with(good.clone(), "percent", json!("x")), 400, "percent"),
+        (
+            with(good.clone(), "weights", json!({"a": 50, "b": -1})),
+            422,
+            "`weights` must be a whole number from 0 to 100",
+        ),
+        (with(good.clone(), "weights", json!({"a": 50, "b": "x"})), 400, "weights"),
+        (
+            with(good.clone(), "serving", json!({"env": [{"name": "API_KEY", "value": "x"}]})),
+            422,
+            "serving.env[0].value",
+        ),
         (with(good.clone(), "requestedBy", json!("a\u{7}b")), 422, "requestedBy"),
         (with(with(good.clone(), "strategy", json!("canary")), "steps", json!([25, 5])), 422, "steps"),
         (json!([]), 400, ""),
@@ -47,6 +61,60 @@ async fn each_bad_body_has_its_status_and_names_its_field() {
         assert!(problem["detail"].as_str().unwrap().contains(field), "{body}: {problem}");
     }
     assert_eq!(service.ask("GET", "/api/v1/releases", None).await.json()["items"], json!([]));
+}
+
+#[tokio::test]
+async fn whom_a_caller_speaks_for_is_one_plain_line_in_every_body() {
+    let service = Service::start().await;
+    service.released(FRAUD, "fraud", "7").await;
+    let mut whole = service.ask("GET", FRAUD, None).await.json();
+    for bad in ["", "a\nb", "a\u{85}b", "a\u{2028}b", "a\u{202e}b", &"a".repeat(101)] {
+        whole["requestedBy"] = json!(bad);
+        let whole = Some(whole.clone());
+        let short = Some(with(single("fraud", "8"), "requestedBy", json!(bad)));
+        for reply in [service.ask("PUT", FRAUD, whole).await, service.ask("PUT", FRAUD, short).await] {
+            assert_eq!(reply.problem(422)["violations"][0]["field"], "requestedBy", "{bad:?}");
+        }
+        for act in ["advance", "promote", "abort", "rollback", "pause", "resume", "weights"] {
+            let reply = service.ask("POST", &format!("{FRAUD}/{act}"), Some(json!({"requestedBy": bad}))).await;
+            assert_eq!(reply.problem(422)["violations"][0]["field"], "requestedBy", "{act} {bad:?}");
+        }
+        service.ask("POST", "/api/v1/hold", Some(json!({"reason": format!("{bad}\u{202e}")}))).await.problem(422);
+        service.ask("POST", "/api/v1/tokens", Some(json!({"role": "viewer", "name": bad}))).await.problem(422);
+    }
+}
+
+#[tokio::test]
+async fn a_parameter_that_nobody_reads_is_refused_on_every_path() {
+    let service = Service::start().await;
+    service.released(FRAUD, "fraud", "7").await;
+    for (method, path) in [
+        ("GET", FRAUD.to_owned()),
+        ("POST", format!("{FRAUD}/pause")),
+        ("POST", "/api/v1/rerender".to_owned()),
+        ("POST", "/api/v1/policies/test".to_owned()),
+        ("GET", "/api/v1/events".to_owned()),
+        ("GET", "/api/v1/environments".to_owned()),
+        ("GET", "/api/v1/releases".to_owned()),
+        ("GET", "/api/v1/deliveries/1".to_owned()),
+    ] {
+        let problem = service.ask(method, &format!("{path}?colour=red"), None).await.problem(400);
+        assert!(problem["detail"].as_str().unwrap().contains("`colour`"), "{method} {path}: {problem}");
+    }
+}
+
+#[tokio::test]
+async fn rendering_again_can_be_tried_by_parameter_and_by_body() {
+    let service = Service::start().await;
+    let release = service.released(FRAUD, "fraud", "7").await;
+    for (query, body) in
+        [("?dryRun=true", json!({"names": ["fraud"]})), ("", json!({"names": ["fraud"], "dryRun": true}))]
+    {
+        let reply = service.ask("POST", &format!("/api/v1/rerender{query}"), Some(body)).await;
+        assert_eq!(reply.status.as_u16(), 200, "{reply:?}");
+        assert_eq!(service.ask("GET", FRAUD, None).await.json()["commit"], release["commit"]);
+    }
+    service.ask("POST", "/api/v1/rerender?dryRun=perhaps", Some(json!({"all": true}))).await.problem(400);
 }
 
 #[tokio::test]
@@ -63,6 +131,12 @@ async fn what_is_no_json_is_400_another_type_415_and_too_long_413() {
     put(json_type, br#"{"model":"m","version":"1","percent":NaN}"#.to_vec()).await.problem(400);
     put(json_type, "[".repeat(100_000).into_bytes()).await.problem(400);
     put(json_type, br#"{"model":"m","version":"1"} {}"#.to_vec()).await.problem(400);
+    let twice = put(json_type, br#"{"model":"m","version":"1","version":"2"}"#.to_vec()).await.problem(400);
+    assert!(twice["detail"].as_str().unwrap().contains("`version` is there twice"), "{twice}");
+    put(json_type, br#"{"model":"m","version":"1","weights":{"a":1,"a":2}}"#.to_vec()).await.problem(400);
+    let packed = Request::put(FRAUD).header("authorization", format!("Bearer {}", service.admin));
+    let packed = packed.header("content-type", json_type).header("content-encoding", "gzip");
+    service.send(packed.body(Body::from(vec![0x1f, 0x8b])).unwrap()).await.problem(415);
     put("text/plain", b"{}".to_vec()).await.problem(415);
     put("application/x-www-form-urlencoded", b"{}".to_vec()).await.problem(415);
     put(json_type, vec![b' '; (1 << 20) + 1]).await.problem(413);

@@ -143,6 +143,14 @@ impl Reply {
         assert_eq!(problem["status"], status, "{problem}");
         let detail = problem["detail"].as_str().unwrap();
         assert!(!detail.is_empty() && !detail.contains('\n'), "{problem}");
+        assert!(problem["cure"].as_str().is_some_and(|cure| !cure.is_empty()), "nothing helps: {problem}");
+        for violation in problem["violations"].as_array().into_iter().flatten() {
+            let (field, detail) = (violation["field"].as_str().unwrap(), violation["detail"].as_str().unwrap());
+            let is_named = !field.is_empty() && !field.starts_with('.') && !field.contains(['?', ' ']);
+            assert!(is_named && !detail.starts_with(&format!("`{field}`")), "{problem}");
+        }
+        let programmers = ["u8", "u16", "struct ", "invalid type", "invalid value"];
+        assert!(!programmers.iter().any(|word| self.text.contains(word)), "a programmer's words: {problem}");
         problem
     }
 }
