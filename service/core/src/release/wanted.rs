@@ -5,7 +5,6 @@ use super::{
     Artifact, Refusal, ReleaseRequest, ReleaseSpec, Role, Step, StepRequest, Strategy, Variant, Violations, Wanted,
     WantedArm, check_matches, check_steps, check_weights,
 };
-use crate::names::is_plain_text;
 
 impl ReleaseRequest {
     /// Checks the request and makes it absolute.
