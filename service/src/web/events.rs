@@ -92,7 +92,7 @@ impl Reader {
                     None if is_still_let_in(&web, &self.headers).await => {}
                     Some(notice) if self.caller.0.is_live(web.clock().now()) => {
                         if sees(&web, &self.caller, &notice).await {
-                            yield Ok(Event::default().id(notice.id.to_string()).event(notice.kind).data(notice.data.to_string()));
+                            yield Ok(Event::default().id(notice.id.to_string()).event(notice.kind).data(&*notice.data));
                         }
                     }
                     _ => break,
@@ -104,10 +104,13 @@ impl Reader {
 
 /// Whether a caller may see a notice; one that names no release concerns only who may see all of them.
 async fn sees(web: &Web, caller: &Caller, notice: &Notice) -> bool {
-    let text = |pointer: &str| notice.data.pointer(pointer).and_then(serde_json::Value::as_str);
-    let key = text("/release").or_else(|| text("/key")).and_then(|key| ReleaseKey::parse(key).ok());
+    if notice.kind == "reset" || !caller.is_scoped() {
+        return true;
+    }
+    let data: serde_json::Value = serde_json::from_str(&notice.data).unwrap_or_default();
+    let text = |field: &str| data.get(field).and_then(serde_json::Value::as_str);
+    let key = text("release").or_else(|| text("key")).and_then(|key| ReleaseKey::parse(key).ok());
     match key {
-        _ if notice.kind == "reset" || !caller.is_scoped() => true,
         Some(key) => caller.sees_release(web, &key).await,
         None => false,
     }

@@ -1,24 +1,23 @@
 //! Whether the data directory's disk takes anything: what store and repository need before all else.
 
-use std::io::Write as _;
 use std::path::Path;
 
 use super::Fault;
 use crate::bounds::{BODY_BYTES_MAX, RETRY_AFTER_SECONDS};
 
-/// Writes as much as the longest delivery has into a file that is gone again at once.
+/// Asks the file system whether the longest delivery would still fit; writes nothing, because probes ask every few seconds.
 ///
 /// # Errors
 /// The disk does not take it.
 pub(super) fn check(data_dir: &Path) -> Result<(), Fault> {
-    let written = tempfile::tempfile_in(data_dir).and_then(|mut file| file.write_all(&vec![0; BODY_BYTES_MAX]));
-    written.map_err(|error| Fault::Unavailable {
-        sentence: format!(
-            "the data directory takes nothing more ({}); make room or check its permissions",
-            error.kind()
-        ),
-        retry_after_seconds: RETRY_AFTER_SECONDS,
-    })
+    let unavailable =
+        |sentence: &str| Fault::Unavailable { sentence: sentence.to_owned(), retry_after_seconds: RETRY_AFTER_SECONDS };
+    let disk = rustix::fs::statvfs(data_dir)
+        .map_err(|_| unavailable("the data directory cannot be reached; look at its disk and its permissions"))?;
+    if disk.f_bavail.saturating_mul(disk.f_frsize) < BODY_BYTES_MAX as u64 {
+        return Err(unavailable("the disk of the data directory is full; make room on it"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -26,11 +25,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_that_takes_nothing_is_said_so_and_one_that_does_is_left_as_it_was() {
+    fn a_directory_that_cannot_be_reached_is_said_so() {
         let dir = tempfile::tempdir().unwrap();
         check(dir.path()).unwrap();
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
         let sentence = check(&dir.path().join("gone")).unwrap_err().to_string();
-        assert!(sentence.contains("takes nothing more"), "{sentence}");
+        assert!(sentence.contains("cannot be reached"), "{sentence}");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::watch;
 
 use super::Notice;
@@ -35,7 +35,8 @@ impl Ring {
     }
 
     /// Adds a notice and wakes the readers.
-    pub(super) fn push(&self, kind: &'static str, data: Value) {
+    pub(super) fn push(&self, kind: &'static str, data: &Value) {
+        let data = data.to_string().into_boxed_str();
         let newest = {
             let mut state = lock(&self.state);
             state.newest += 1;
@@ -82,7 +83,7 @@ impl Subscription {
         let oldest = state.newest + 1 - state.notices.len() as u64;
         // What a reader has not seen and the ring no longer has, or an id that this service never gave.
         if self.after > state.newest || self.after + 1 < oldest {
-            return Some(Notice { id: state.newest, kind: "reset", data: json!({}) });
+            return Some(Notice { id: state.newest, kind: "reset", data: "{}".into() });
         }
         let position = usize::try_from(self.after + 1 - oldest).ok()?;
         state.notices.get(position).map(|notice| Notice::clone(notice))
@@ -95,6 +96,8 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn ring() -> Ring {
@@ -105,31 +108,31 @@ mod tests {
     async fn a_reader_takes_up_where_it_left() {
         let ring = ring();
         for number in 1..=5 {
-            ring.push("release", json!(number));
+            ring.push("release", &json!(number));
         }
         let mut reader = ring.subscribe(Some(3));
-        assert_eq!(reader.next().await.unwrap().data, json!(4));
-        assert_eq!(reader.next().await.unwrap().data, json!(5));
+        assert_eq!(reader.next().await.unwrap().data, json!(4).to_string().into());
+        assert_eq!(reader.next().await.unwrap().data, json!(5).to_string().into());
     }
 
     #[tokio::test]
     async fn a_reader_that_fell_behind_gets_one_reset_and_goes_on() {
         let ring = ring();
         for number in 0..NOTICES_MAX + 10 {
-            ring.push("release", json!(number));
+            ring.push("release", &json!(number));
         }
         let mut reader = ring.subscribe(Some(3));
         assert_eq!(reader.next().await.unwrap().kind, "reset");
-        ring.push("delivery", json!("new"));
-        assert_eq!(reader.next().await.unwrap().data, json!("new"));
+        ring.push("delivery", &json!("new"));
+        assert_eq!(reader.next().await.unwrap().data, json!("new").to_string().into());
     }
 
     #[tokio::test]
     async fn a_new_reader_sees_only_what_comes() {
         let ring = ring();
-        ring.push("release", json!("old"));
+        ring.push("release", &json!("old"));
         let mut reader = ring.subscribe(None);
-        ring.push("release", json!("new"));
-        assert_eq!(reader.next().await.unwrap().data, json!("new"));
+        ring.push("release", &json!("new"));
+        assert_eq!(reader.next().await.unwrap().data, json!("new").to_string().into());
     }
 }

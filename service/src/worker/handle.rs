@@ -88,7 +88,7 @@ impl Handle {
             match shared.store.accept(delivery).await.map_err(store_fault)? {
                 Accepted::New(delivery) | Accepted::Again(delivery) => {
                     let arrived = json!({"id": delivery.id, "number": delivery.number, "source": delivery.source, "state": delivery.state});
-                    shared.ring.push("delivery", arrived);
+                    shared.ring.push("delivery", &arrived);
                     shared.inbox.push(delivery);
                     Ok(Received::Accepted)
                 }
@@ -413,7 +413,7 @@ impl Handle {
     /// # Errors
     /// One sentence that says what does not.
     pub async fn ready(&self) -> Result<(), String> {
-        let WorkerState { stopping: _, is_store_behind, is_repository_failing, trying_disk, has_ended } =
+        let WorkerState { stopping: _, is_store_behind, is_repository_failing, has_ended } =
             &self.shared.state;
         if has_ended.load(Ordering::Relaxed) {
             return Err("the worker has ended and nothing is released; start the service again".to_owned());
@@ -424,13 +424,7 @@ impl Handle {
         if is_repository_failing.load(Ordering::Relaxed) {
             return Err("the repository refuses what is released; the log says why, and it is tried again".to_owned());
         }
-        {
-            let _alone = trying_disk.lock().await;
-            self.shared
-                .blocking(|shared| disk::check(&shared.settings.data_dir))
-                .await
-                .map_err(|fault| fault.to_string())?;
-        }
+        disk::check(&self.shared.settings.data_dir).map_err(|fault| fault.to_string())?;
         self.shared.store.indexed_tip().await.map_err(|error| error.to_string())?;
         let tip = self.shared.blocking(|shared| shared.repository.tip().map_err(super::shared::git_fault)).await;
         tip.map(drop).map_err(|fault| fault.to_string())

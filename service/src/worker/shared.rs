@@ -56,8 +56,6 @@ pub(super) struct WorkerState {
     pub(super) is_store_behind: AtomicBool,
     /// The last turn failed for the repository; nothing is released until one succeeds.
     pub(super) is_repository_failing: AtomicBool,
-    /// Held by the one who tries whether the disk takes anything.
-    pub(super) trying_disk: tokio::sync::Mutex<()>,
     /// It ended, as it was told to or by a mistake.
     pub(super) has_ended: AtomicBool,
 }

@@ -371,9 +371,9 @@ fn announce(shared: &Shared, rows: &[IndexedCommit]) {
         });
         tracing::info!(release.id = %row.release_id, release.key = %row.key, commit.id = %row.commit, "Committed `{}`: {}", row.key, row.subject);
         if row.delivery_id.is_none() && row.requested_by.is_none() && row.phase.is_some() {
-            shared.ring.push("rollout", data.clone());
+            shared.ring.push("rollout", &data);
         }
-        shared.ring.push("release", data);
+        shared.ring.push("release", &data);
     }
 }
 
@@ -393,7 +393,7 @@ fn conclude(shared: &Shared, conclusion: Conclusion, now: Timestamp) {
         shared.metrics.concluded(delivery.source, concluded.state.as_str(), took);
         shared.ring.push(
             "delivery",
-            json!({
+            &json!({
                 "id": delivery.id, "number": delivery.number, "source": delivery.source, "state": concluded.state,
                 "release": concluded.verdict.release.as_ref().map(ToString::to_string), "commit": concluded.verdict.commit,
                 "reason": concluded.verdict.reason, "waitsFor": concluded.verdict.waits_for,
