@@ -362,11 +362,11 @@ pub(super) fn show(shared: &Shared, harvest: &Harvest) {
     let Harvest { fresh, gone, registry, .. } = harvest;
     {
         let mut index = write(&shared.index);
-        for key in gone.iter().filter(|key| fresh.get(key).is_none()) {
+        for key in gone.iter().filter(|key| !fresh.has(key)) {
             index.remove(key);
         }
         for (key, entry) in fresh.iter() {
-            index.put(key.clone(), entry.clone());
+            index.put(key.clone(), entry.entry());
         }
     }
     let mut known = write(&shared.registry);

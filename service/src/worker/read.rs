@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 
 use indexmap::IndexMap;
-use jiff::Timestamp;
 
 use super::handle::not_found;
 use super::history::{self, CANDIDATES_MAX};
-use super::index::Entry;
+use super::index::{Entry, Kept};
 use super::metrics::{Present, ReleaseNumbers};
 use super::shared::{Shared, git_fault, not_deployed, read, store_fault};
 use super::{
@@ -122,12 +121,12 @@ pub(super) fn releases(shared: &Shared, filter: &ReleaseFilter) -> Page<ReleaseV
     let mut found: Vec<(ReleaseKey, Entry)> = {
         let index = read(&shared.index);
         let from = filter.cursor.as_deref().and_then(|cursor| ReleaseKey::parse(cursor).ok());
-        let all: Box<dyn Iterator<Item = (&ReleaseKey, &Entry)>> = match &from {
+        let all: Box<dyn Iterator<Item = (&ReleaseKey, &Kept)>> = match &from {
             Some(key) => Box::new(index.after(key)),
             None => Box::new(index.iter()),
         };
-        let matching = all.filter(|(key, entry)| passes(filter, key, entry, digest));
-        matching.take(limit + 1).map(|(key, entry)| (key.clone(), entry.clone())).collect()
+        let matching = all.filter(|(key, kept)| passes(filter, key, kept, digest));
+        matching.take(limit + 1).map(|(key, kept)| (key.clone(), kept.entry())).collect()
     };
     let next = if found.len() > limit {
         found.truncate(limit);
@@ -138,22 +137,21 @@ pub(super) fn releases(shared: &Shared, filter: &ReleaseFilter) -> Page<ReleaseV
     Page { items: found.iter().map(|(key, entry)| view_of(shared, key, entry)).collect(), next }
 }
 
-fn passes(filter: &ReleaseFilter, key: &ReleaseKey, entry: &Entry, templates: &crate::names::Digest) -> bool {
+fn passes(filter: &ReleaseFilter, key: &ReleaseKey, kept: &Kept, templates: &crate::names::Digest) -> bool {
     let ReleaseFilter { environment, namespace, model, strategy, phase, status, q, limit: _, cursor: _ } = filter;
-    let spec = &entry.release.spec;
     let has_status = |status: &str| {
         let files = || {
-            entry.files(templates).into_iter().any(|state| serde_json::to_value(state).is_ok_and(|word| word == status))
+            kept.files(templates).into_iter().any(|state| serde_json::to_value(state).is_ok_and(|word| word == status))
         };
         status == "unknown" || files()
     };
     environment.as_ref().is_none_or(|wanted| *wanted == key.environment)
         && namespace.as_ref().is_none_or(|wanted| *wanted == key.namespace)
-        && model.as_ref().is_none_or(|wanted| *wanted == spec.model)
-        && strategy.is_none_or(|wanted| wanted == spec.strategy)
-        && phase.is_none_or(|wanted| wanted == entry.release.rollout.phase)
+        && model.as_ref().is_none_or(|wanted| *wanted == kept.model)
+        && strategy.is_none_or(|wanted| wanted == kept.strategy)
+        && phase.is_none_or(|wanted| wanted == kept.phase)
         && status.as_deref().is_none_or(has_status)
-        && q.as_deref().is_none_or(|part| contains(key.name.as_str(), part) || contains(spec.model.as_str(), part))
+        && q.as_deref().is_none_or(|part| contains(key.name.as_str(), part) || contains(kept.model.as_str(), part))
 }
 
 /// Whether a text has a part, in small or capital letters.
@@ -315,7 +313,7 @@ pub(super) fn environments(shared: &Shared, counts: impl Fn(&ReleaseKey, &ModelN
             new_releases_per_minute: environment.new_releases_per_minute,
             releases: index
                 .iter()
-                .filter(|(key, entry)| key.environment == *name && counts(key, &entry.release.spec.model))
+                .filter(|(key, kept)| key.environment == *name && counts(key, &kept.model))
                 .count(),
             hold: shared.hold_of(name).map(HoldView::from),
         })
@@ -331,32 +329,31 @@ pub(super) async fn metrics(shared: &Shared) -> String {
             Vec::new()
         }
     };
-    let releases =
-        read(&shared.index).iter().map(|(key, entry)| numbers(key, &entry.release, entry.changed_at)).collect();
+    let releases = read(&shared.index).iter().map(|(key, kept)| numbers(key, kept)).collect();
     shared.metrics.set(Present { inbox, releases });
     shared.metrics.text()
 }
 
-fn numbers(key: &ReleaseKey, release: &Release, changed_at: Timestamp) -> ReleaseNumbers {
+fn numbers(key: &ReleaseKey, kept: &Kept) -> ReleaseNumbers {
     let place = vec![
         ("environment", key.environment.to_string()),
         ("namespace", key.namespace.to_string()),
         ("release", key.name.to_string()),
     ];
-    let weights = split(release).into_iter().map(|share| {
+    let weights = kept.weights.iter().map(|(predictor, weight)| {
         let mut labels = place.clone();
-        labels.push(("predictor", share.predictor.to_string()));
-        (labels, share.weight)
+        labels.push(("predictor", predictor.to_string()));
+        (labels, *weight)
     });
     ReleaseNumbers {
         kind: vec![
             ("environment", key.environment.to_string()),
-            ("strategy", release.spec.strategy.as_str().to_owned()),
-            ("phase", release.rollout.phase.as_str().to_owned()),
+            ("strategy", kept.strategy.as_str().to_owned()),
+            ("phase", kept.phase.as_str().to_owned()),
             ("status", "unknown".to_owned()),
         ],
         weights: weights.collect(),
-        changed_at: changed_at.as_second(),
+        changed_at: kept.changed_at.as_second(),
         place,
     }
 }

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 
 use super::apply::render;
 use super::handle::Handle;
-use super::index::Entry;
+use super::index::{Entry, Kept};
 use super::shared::{Shared, read};
 use super::{Answer, Fault, FileState, RerenderSelection, Rerendered};
 use crate::event::{Guard, Requested};
@@ -70,15 +70,15 @@ fn selected(shared: &Shared, selection: &RerenderSelection) -> Result<Vec<(Relea
             return Err(super::handle::not_found(reason, "`kmlflow list` shows what is").into());
         }
     }
-    let wanted = |key: &ReleaseKey, entry: &Entry| {
+    let wanted = |key: &ReleaseKey, kept: &Kept| {
         selection.environment.as_ref().is_none_or(|environment| *environment == key.environment)
             && (selection.names.contains(&key.name)
-                || (selection.names.is_empty() && entry.files(digest).contains(&FileState::Outdated)))
+                || (selection.names.is_empty() && kept.files(digest).contains(&FileState::Outdated)))
     };
     Ok(index
         .iter()
-        .filter(|(key, entry)| wanted(key, entry))
-        .map(|(key, entry)| (key.clone(), entry.clone()))
+        .filter(|(key, kept)| wanted(key, kept))
+        .map(|(key, kept)| (key.clone(), kept.entry()))
         .collect())
 }
 

@@ -78,7 +78,7 @@ pub(super) struct Waits {
 impl Shared {
     /// A release as the readers see it.
     pub(super) fn entry(&self, key: &ReleaseKey) -> Option<Entry> {
-        read(&self.index).get(key).cloned()
+        read(&self.index).get(key)
     }
 
     /// The settings of an environment.

@@ -23,7 +23,7 @@ use super::Accounts;
 use crate::clock::Clock;
 use crate::git::{Author, GitError, Repository};
 use crate::names::{CommitId, PolicyName, ReleaseKey, TreeId};
-use crate::release::{Phase, RELEASE_FILE, Release};
+use crate::release::{RELEASE_FILE, Release};
 use crate::store::{Batch, IndexedCommit, Store, StoreError};
 
 /// Where the embedded repository lies in the data directory.
@@ -173,18 +173,11 @@ fn conveyor(
     let is_older = |name: &PolicyName| policies.good.iter().all(|(good, _)| good != name);
     conveyor.remembered = policies.good.clone();
     conveyor.remembered.extend(remembered.into_iter().filter(|(name, _)| is_older(name)));
-    for (key, entry) in index.iter() {
-        // Whatever is under way is looked at once; most that is settled has nothing to come.
-        if entry.release.rollout.phase != Phase::Settled || !is_at_rest(&entry.release) {
-            conveyor.agenda.at(now, key);
-        }
+    // Whatever is under way is looked at once; most that is settled has nothing to come.
+    for (key, _) in index.iter().filter(|(_, kept)| !kept.is_at_rest) {
+        conveyor.agenda.at(now, key);
     }
     conveyor
-}
-
-/// Whether a settled release has nothing to come by itself.
-fn is_at_rest(release: &Release) -> bool {
-    release.rollout.restores.is_none() && release.spec.serving.docs_path.is_none()
 }
 
 /// Takes every waiting delivery: what failed at its time, the rest at once.

@@ -102,7 +102,7 @@ impl Ground for Turn<'_> {
 
     fn entry(&self, key: &ReleaseKey) -> Option<Entry> {
         match self.fresh.get(key) {
-            Some(entry) => Some(entry.clone()),
+            Some(entry) => Some(entry),
             None if self.gone.contains(key) => None,
             None => self.shared.entry(key),
         }
