@@ -65,7 +65,7 @@ fn is_domain(domain: &str) -> bool {
         None => (domain, None),
     };
     let host_ok = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        Some(address) => !address.is_empty() && address.bytes().all(|b| b.is_ascii_hexdigit() || b == b':'),
         None => super::is_host(&host.to_ascii_lowercase()),
     };
     host_ok && port.is_none_or(|port| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok())
