@@ -39,8 +39,10 @@ pub fn is_plain_text(text: &str) -> bool {
     !text.chars().any(is_invisible)
 }
 
-/// Controls, soft hyphens, joiners, line and paragraph separators, the controls of text direction, byte order and annotation
-/// marks, tags, and what is no character: a reader sees none of them, and YAML forbids some.
+/// Whether a reader would not see the character; YAML forbids some of these.
+///
+/// Controls, soft hyphens, joiners, line and paragraph separators, controls of text direction, marks of byte order and annotation,
+/// tags, and what is no character.
 pub fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'

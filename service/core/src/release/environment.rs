@@ -96,7 +96,7 @@ fn has_password(value: &str) -> bool {
         let authority = rest.split(['/', '?', '#', ' ', ',']).next().unwrap_or_default();
         let password =
             authority.rsplit_once('@').and_then(|(user, _)| user.split_once(':')).map(|(_, password)| password);
-        password.is_some_and(|text| !text.is_empty() && !(text.starts_with("$(") && text.ends_with(')')))
+        password.is_some_and(|text| !(text.is_empty() || text.starts_with("$(") && text.ends_with(')')))
     })
 }
 
