@@ -223,9 +223,9 @@ fn cure_of(violation: &Violation) -> Option<&'static str> {
         "steps" => Some("give rising percentages from 1 to 99, such as 5,25,50"),
         "weights" => Some("give every arm its percentage, together 100, such as a=70,b=30"),
         "percent" => Some("give a percentage from 1 to 100, such as 20"),
-        "image" => {
-            Some("name an image that a registry has; in a policy, `{{ name }}` fits where `{{ model }}` does not")
-        }
+        "image" if violation.detail.starts_with("must have a name") => Some(
+            "write it in lower case; in a policy's `defaults.image`, `{{ name }}` fits where `{{ model }}` does not",
+        ),
         "version" => Some("give the number that MLflow shows, such as 7"),
         _ => None,
     }

@@ -111,15 +111,15 @@ fn scalar(out: &mut String, value: &Value) {
     }
 }
 
-/// Whether no parser could read the text as anything but itself: a word, a name, a path, an address, or a length of time.
+/// Whether no parser could read the text as anything but itself: a word, a name, a path, an address, or an amount with a unit.
 fn is_plain(text: &str) -> bool {
     let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
-    let is_time = rest.len() < text.len() && ["s", "m", "h"].contains(&rest);
+    let is_amount = rest.len() < text.len() && ["s", "m", "h", "Ki", "Mi", "Gi", "Ti"].contains(&rest);
     let is_word = text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._/:@-".contains(&b))
         && !text.ends_with(':')
         && !WORDS.iter().any(|word| text.eq_ignore_ascii_case(word));
-    is_word || is_time
+    is_word || is_amount
 }
 
 /// A double-quoted literal that JSON, YAML and `PromQL` read alike. What is invisible or breaks lines is escaped.
@@ -233,7 +233,7 @@ mod tests {
             "sha256:0a",
             "ada@example.com",
             "10m",
-            "5s",
+            "256Mi",
             "in-cluster",
         ] {
             assert_eq!(to_yaml(&plain).unwrap(), format!("{plain}\n"));
