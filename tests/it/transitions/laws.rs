@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kmlflow::names::PredictorName;
 use kmlflow::plan;
 use kmlflow::release::{
-    Act, Action, Intent, MainRule, Period, Phase, RefusalKind, Release, Role, Wanted, WeightsRequest,
+    Act, Action, Intent, MainRule, Period, Phase, RefusalKind, Rejected, Release, Role, Wanted, WeightsRequest,
 };
 use kmlflow::rollout::Decision;
 use proptest::prelude::*;
@@ -348,4 +348,29 @@ fn a_whole_document_put_back_changes_nothing_and_its_edits_are_done_or_refused()
         assert_eq!(put_whole(&mut repository, |yaml| yaml), Became::Nothing, "{strategy}");
         repository.act(&Act::Abort);
     }
+}
+
+#[test]
+fn what_is_rejected_after_a_promotion_counts_among_the_newest_fifty_and_says_who_did_it() {
+    let mut repository = Repository::new(Period::from_minutes(5));
+    repository.put("version: 1");
+    repository.advance_clock(300);
+    repository.put("version: 2, strategy: canary");
+    repository.advance_clock(300);
+    repository.go_on();
+    let one = |n: u32| Rejected {
+        version: super::version(100 + n),
+        commit: repository.commits[0].0.clone(),
+        reason: "rolled back".to_owned(),
+        at: repository.now,
+    };
+    repository.release.as_mut().unwrap().rollout.rejected = (0..50).map(one).collect();
+    assert_eq!(repository.act(&Act::Promote { variant: None }), Became::Committed(Action::Promote));
+    // The old pods go first, so that the version that was promoted serves on the way back.
+    repository.advance_clock(300);
+    repository.go_on();
+    assert_eq!(repository.act(&Act::Rollback { to: None }), Became::Committed(Action::Rollback));
+    let rejected = repository.release.unwrap().rollout.rejected;
+    let last = rejected.last().unwrap();
+    assert_eq!((rejected.len(), last.version.as_str(), last.reason.as_str()), (50, "2", "rolled back by ada"));
 }

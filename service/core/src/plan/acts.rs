@@ -112,6 +112,7 @@ pub(super) fn abort(
         Phase::Entering | Phase::Running => {
             let mut next = transition::end_run(release, keep, Outcome::Aborted, situation);
             let rejected = release.spec.variants.iter().filter(|variant| reject.contains(&variant.predictor));
+            let rejected = other_versions(&next, rejected);
             reject_all(&mut next, rejected, "aborted", &deployed.commit, situation);
             Ok(update(next, Action::Abort, format!("abort, keep version {}", keep.parts().0)))
         }
@@ -166,7 +167,7 @@ pub(super) fn rerender(deployed: &Deployed) -> ReleasePlan {
     update(deployed.release.clone(), Action::Render, "render by the present templates")
 }
 
-/// Remembers versions that were rolled back or aborted; never one that serves.
+/// Remembers versions that were rolled back or aborted; of too many the newest.
 pub(super) fn reject_all<'a>(
     next: &mut Release,
     variants: impl Iterator<Item = &'a Variant>,
@@ -175,21 +176,27 @@ pub(super) fn reject_all<'a>(
     situation: &Situation,
 ) {
     let by = situation.requested_by.as_ref().map_or_else(String::new, |who| format!(" by {who}"));
-    for variant in variants {
-        let serves = next.stable().is_some_and(|stable| stable.version == variant.version);
-        let known = next.rollout.rejected.iter().any(|rejected| rejected.version == variant.version);
-        if serves || known {
-            continue;
+    let rejected = &mut next.rollout.rejected;
+    for Variant { version, .. } in variants {
+        if rejected.iter().all(|known| known.version != *version) {
+            rejected.push(Rejected {
+                version: version.clone(),
+                commit: commit.clone(),
+                reason: format!("{reason}{by}"),
+                at: situation.now,
+            });
         }
-        next.rollout.rejected.push(Rejected {
-            version: variant.version.clone(),
-            commit: commit.clone(),
-            reason: format!("{reason}{by}"),
-            at: situation.now,
-        });
     }
-    let excess = next.rollout.rejected.len().saturating_sub(REJECTED_MAX);
-    next.rollout.rejected.drain(..excess);
+    rejected.drain(..rejected.len().saturating_sub(REJECTED_MAX));
+}
+
+/// The variants of other versions than the one that serves next, which is not rejected for other pods of its own.
+pub(super) fn other_versions<'a, I: Iterator<Item = &'a Variant>>(
+    next: &Release,
+    variants: I,
+) -> impl Iterator<Item = &'a Variant> + use<'a, I> {
+    let serves = next.stable().map(|stable| stable.version.clone());
+    variants.filter(move |variant| Some(&variant.version) != serves.as_ref())
 }
 
 /// Refuses what needs a running release.

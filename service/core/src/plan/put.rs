@@ -1,6 +1,6 @@
 //! A release that is there and shall be like this: every way from one state to another.
 
-use super::acts::reject_all;
+use super::acts::{other_versions, reject_all};
 use super::arms::{self, Arm};
 use super::change::{change, update};
 use super::create::origin_of;
@@ -207,7 +207,8 @@ impl Put<'_> {
         let release = self.release;
         if arm.has_pods_of(release, stable) {
             let mut next = self.ended(stable, Outcome::Aborted);
-            reject_all(&mut next, release.staying().skip(1), "aborted", &self.deployed.commit, self.situation);
+            let rejected = other_versions(&next, release.staying().skip(1));
+            reject_all(&mut next, rejected, "aborted", &self.deployed.commit, self.situation);
             return Ok(self.ending(next, Action::Abort, format!("abort, keep version {}", stable.version), arm));
         }
         if let Some(winner) = release.staying().skip(1).find(|variant| arm.has_pods_of(release, variant)) {

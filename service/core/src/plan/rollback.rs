@@ -1,6 +1,6 @@
 //! Back to an older settled state: in one commit from a settled release, through leaving from a run.
 
-use super::acts::reject_all;
+use super::acts::{other_versions, reject_all};
 use super::change::update;
 use super::create::origin_of;
 use super::{timing, transition};
@@ -35,7 +35,8 @@ fn from_settled(release: &Release, restorable: &Restorable, deployed: &Deployed,
     let on_its_way = release.rollout.restores.as_ref() == Some(&restorable.commit)
         && release.rollout.outcome == Some(Outcome::RolledBack);
     if !on_its_way {
-        reject_all(&mut change.release, release.stable().into_iter(), "rolled back", &deployed.commit, situation);
+        let rejected = other_versions(&change.release, release.stable().into_iter());
+        reject_all(&mut change.release, rejected, "rolled back", &deployed.commit, situation);
     }
     ReleasePlan::Update(Box::new(change))
 }
@@ -47,8 +48,6 @@ fn from_run(release: &Release, restorable: &Restorable, deployed: &Deployed, sit
     let Some(keep) = kept(release, restorable) else {
         return ReleasePlan::Nothing("the release has no variant".to_owned());
     };
-    let rejected: Vec<Variant> =
-        release.spec.variants.iter().filter(|variant| variant.predictor != keep.predictor).cloned().collect();
     let mut next = if release.rollout.phase == Phase::Leaving && release.leaving().next().is_none() {
         // The last one has been removed: what is left settles, then the older state is restored.
         Release {
@@ -64,29 +63,14 @@ fn from_run(release: &Release, restorable: &Restorable, deployed: &Deployed, sit
     };
     next.rollout.restores = Some(restorable.commit.clone());
     next.origin = origin_of(situation);
-    reject_all(
-        &mut next,
-        rejected.iter().filter(|variant| Some(&variant.version) != restored_version(restorable)),
-        "rolled back",
-        &deployed.commit,
-        situation,
-    );
-    if release.rollout.phase == Phase::Leaving && Some(&keep.version) != restored_version(restorable) {
-        reject_after_leaving(&mut next, &keep, deployed, situation);
-    }
+    // What was just promoted is what is rolled back, although it serves until the older state is restored.
+    let is_blamed = |variant: &&Variant| {
+        (release.rollout.phase == Phase::Leaving || variant.version != keep.version)
+            && Some(&variant.version) != restored_version(restorable)
+    };
+    let rejected = release.spec.variants.iter().filter(is_blamed);
+    reject_all(&mut next, rejected, "rolled back", &deployed.commit, situation);
     update(next, Action::Rollback, format!("roll back to version {}", version(&restorable.release)))
-}
-
-/// What was just promoted is what is rolled back, although it serves until the older state is restored.
-fn reject_after_leaving(next: &mut Release, kept: &Variant, deployed: &Deployed, situation: &Situation) {
-    if next.rollout.rejected.iter().all(|rejected| rejected.version != kept.version) {
-        next.rollout.rejected.push(crate::release::Rejected {
-            version: kept.version.clone(),
-            commit: deployed.commit.clone(),
-            reason: "rolled back".to_owned(),
-            at: situation.now,
-        });
-    }
 }
 
 /// The variant that serves on the way: the restored state's own where its pods are still there, else the stable one.
