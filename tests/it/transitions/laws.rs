@@ -374,3 +374,28 @@ fn what_is_rejected_after_a_promotion_counts_among_the_newest_fifty_and_says_who
     let last = rejected.last().unwrap();
     assert_eq!((rejected.len(), last.version.as_str(), last.reason.as_str()), (50, "2", "rolled back by ada"));
 }
+
+#[test]
+fn a_rollback_waits_where_the_applied_route_may_name_what_it_removes_and_nowhere_else() {
+    let rollback = Act::Rollback { to: None };
+    let mut repository = Repository::new(Period::from_minutes(5));
+    for version in 1..=3 {
+        repository.put(&format!("version: {version}"));
+    }
+    // From one settled version to another the route goes on naming the own Service, also for a second rollback at once.
+    assert_eq!(repository.act(&rollback), Became::Committed(Action::Rollback));
+    assert_eq!(repository.act(&rollback), Became::Committed(Action::Rollback));
+    repository.advance_clock(300);
+    repository.put("version: 4, strategy: canary");
+    for _ in 0..3 {
+        repository.advance_clock(300);
+        repository.go_on();
+        repository.act(&Act::Promote { variant: None });
+    }
+    assert_eq!(repository.release.as_ref().unwrap().rollout.phase, Phase::Settled);
+    // The commit that settled a run moves the route away from the predictor; until it is applied the predictor must stay.
+    assert!(matches!(repository.act(&rollback), Became::Waits(_)));
+    repository.advance_clock(300);
+    repository.go_on();
+    assert_eq!(repository.release.unwrap().stable().unwrap().version.as_str(), "1");
+}

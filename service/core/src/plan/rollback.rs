@@ -37,6 +37,8 @@ fn from_settled(release: &Release, restorable: &Restorable, deployed: &Deployed,
     if !on_its_way {
         let rejected = other_versions(&change.release, release.stable().into_iter());
         reject_all(&mut change.release, rejected, "rolled back", &deployed.commit, situation);
+        // No run has ended, and the route goes on naming the own Service: nothing that follows has to wait for it.
+        change.release.rollout.outcome = None;
     }
     ReleasePlan::Update(Box::new(change))
 }
