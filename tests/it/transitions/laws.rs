@@ -399,3 +399,26 @@ fn a_rollback_waits_where_the_applied_route_may_name_what_it_removes_and_nowhere
     repository.go_on();
     assert_eq!(repository.release.unwrap().stable().unwrap().version.as_str(), "1");
 }
+
+#[test]
+fn what_a_run_waits_for_says_what_happens_then() {
+    let reason = |put: &str, acts: &[Act]| {
+        let mut repository = Repository::new(Period::ZERO);
+        repository.put("version: 1");
+        repository.put(put);
+        for act in acts {
+            repository.act(act);
+        }
+        match repository.go_on() {
+            Decision::Wait { reason, .. } => reason,
+            other => panic!("{other:?}"),
+        }
+    };
+    let canary = "version: 2, strategy: canary, steps: [{weight: 5, pause: 10m}, {weight: 50, pause: 20m}]";
+    assert_eq!(reason(canary, &[]), "step 2 of 2 begins at 2026-11-23T10:10:00Z");
+    assert_eq!(reason(canary, &[Act::Advance]), "v2 is promoted at 2026-11-23T10:20:00Z");
+    let blue_green = "version: 2, strategy: blue-green, scaleDownDelay: 30m, autoPromoteAfter: 5m";
+    assert_eq!(reason(blue_green, &[]), "green (v2) becomes active at 2026-11-23T10:05:00Z");
+    let kept = "blue (v1) is kept for a flip back, and the run ends at 2026-11-23T10:30:00Z";
+    assert_eq!(reason(blue_green, &[Act::Advance]), kept);
+}

@@ -13,7 +13,7 @@ pub(super) fn running(release: &Release, observed: &Observed, now: Timestamp) ->
         Strategy::BlueGreen => blue_green(release),
         Strategy::Single | Strategy::Ab | Strategy::Shadow => None,
     };
-    let Some(Due { after, intent }) = due else {
+    let Some(Due { after, what, intent }) = due else {
         return Decision::Wait { until: None, reason: "a person decides how the run goes on".to_owned() };
     };
     let Some(begin) = begin(release, observed) else {
@@ -25,16 +25,14 @@ pub(super) fn running(release: &Release, observed: &Observed, now: Timestamp) ->
         Observed::Seen(_) => begin,
     };
     let at = after.after(begin).max(applied_at);
-    if now >= at {
-        Decision::Go(intent)
-    } else {
-        Decision::Wait { until: Some(at), reason: "the time of the present step is not over".to_owned() }
-    }
+    if now >= at { Decision::Go(intent) } else { Decision::Wait { until: Some(at), reason: format!("{what} at {at}") } }
 }
 
 /// Something that happens by itself some time after the present state was first seen live.
 struct Due {
     after: Period,
+    /// What happens then, as the beginning of a sentence that ends with the moment.
+    what: String,
     intent: Intent,
 }
 
@@ -44,9 +42,16 @@ fn canary(release: &Release) -> Option<Due> {
     let step = release.rollout.step.unwrap_or(0);
     let candidate = predictor(release, Role::Candidate)?;
     let after = steps.get(step as usize)?.pause?;
-    let is_last = steps.len() <= step as usize + 1;
-    let intent = if is_last { Intent::Promote { keep: candidate } } else { Intent::Step { candidate, step: step + 1 } };
-    Some(Due { after, intent })
+    let next = step as usize + 1;
+    if steps.len() <= next {
+        return Some(Due {
+            after,
+            what: format!("{candidate} is promoted"),
+            intent: Intent::Promote { keep: candidate },
+        });
+    }
+    let what = format!("step {} of {} begins", next + 1, steps.len());
+    Some(Due { after, what, intent: Intent::Step { candidate, step: step + 1 } })
 }
 
 /// Before the first flip: the flip, where it is automatic. After one: the end, once the colour left behind was kept long enough.
@@ -55,13 +60,14 @@ fn blue_green(release: &Release) -> Option<Due> {
     let flips = release.rollout.step.unwrap_or(0);
     if flips == 0 {
         let after = settings.auto_promote_after?;
-        return Some(Due {
-            after,
-            intent: Intent::Activate { colour: Role::Green, predictor: predictor(release, Role::Green)? },
-        });
+        let predictor = predictor(release, Role::Green)?;
+        let what = format!("green ({predictor}) becomes active");
+        return Some(Due { after, what, intent: Intent::Activate { colour: Role::Green, predictor } });
     }
     let keep = predictor(release, settings.active)?;
-    Some(Due { after: settings.scale_down_delay, intent: Intent::Promote { keep } })
+    let idle = if settings.active == Role::Blue { Role::Green } else { Role::Blue };
+    let what = format!("{idle} ({}) is kept for a flip back, and the run ends", predictor(release, idle)?);
+    Some(Due { after: settings.scale_down_delay, what, intent: Intent::Promote { keep } })
 }
 
 fn predictor(release: &Release, role: Role) -> Option<PredictorName> {
