@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{RegistryChange, RegistryFact};
-use crate::names::{AliasName, ModelName, Version};
+use crate::names::{AliasName, CommitId, ModelName, Version};
 use crate::release::RegistryView;
 
 /// The registry's state of one model.
@@ -21,6 +21,10 @@ pub struct RegistryState {
     /// What the model's policy read when this state was last answered, whether or not that took a commit; none before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acted_on: Option<RegistryView>,
+    /// Rejected versions that no alias of the policy named at some time since, each with the commit of its rejection: named again, they
+    /// are wanted anew.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub away: BTreeMap<Version, CommitId>,
 }
 
 /// What is known of one version.
@@ -45,7 +49,7 @@ const TAGS_MAX: usize = 1_000;
 impl RegistryState {
     /// A model of which nothing is known yet.
     pub fn new(model: ModelName) -> Self {
-        Self { model, aliases: BTreeMap::new(), versions: BTreeMap::new(), acted_on: None }
+        Self { model, aliases: BTreeMap::new(), versions: BTreeMap::new(), acted_on: None, away: BTreeMap::new() }
     }
 
     /// Takes in one change. A change older than what is known of the same thing is without effect.

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::adopt;
 use super::apply::{Ground, Hindrance, Task, new_id, retracted};
 use super::conclusion::{Concluded, Conclusion, Keep};
-use super::registry::{Asked, Present, asked, origin};
+use super::registry::{Asked, Present, asked, away, origin, without_rejected};
 use super::turn::{Carried, Turn};
 use crate::bounds::SIGNED_WINDOW_SECONDS;
 use crate::event::{Delivery, DeliveryState, Event, Guard, RegistryChange, RegistryFact, Requested};
@@ -153,14 +153,15 @@ fn registry_changed(
     if let Some(held) = held(turn, &wanted.key) {
         return Ok(held);
     }
-    remember(turn, before, state);
+    remember(turn, before.clone(), state);
     let event = RegistryEvent {
         delivery,
         model: &change.model,
         policy: selection.policy,
+        before,
         done: done.or_else(|| begun(delivery).cloned()),
     };
-    event.carry_out(turn, &wanted)
+    event.carry_out(turn, wanted)
 }
 
 /// The latest moment that an event may claim: a clock that runs further ahead would let one event win over all that follow.
@@ -181,30 +182,37 @@ struct RegistryEvent<'a> {
     delivery: &'a Delivery,
     model: &'a ModelName,
     policy: &'a ReleasePolicy,
+    /// What was known of the model before this event.
+    before: Option<Arc<RegistryState>>,
     /// The commit of the part that was done before.
     done: Option<CommitId>,
 }
 
 impl RegistryEvent<'_> {
-    fn carry_out(&self, turn: &mut Turn<'_>, desired: &Desired) -> Result<(Concluded, Keep), GitError> {
-        let key = &desired.key;
-        let entry = turn.entry(key);
-        let left = if entry.is_none() { retracted(turn, key)? } else { None };
-        let known = turn.registry_of(self.model);
+    fn carry_out(&self, turn: &mut Turn<'_>, desired: Desired) -> Result<(Concluded, Keep), GitError> {
+        let entry = turn.entry(&desired.key);
+        let left = if entry.is_none() { retracted(turn, &desired.key)? } else { None };
         let present = Present {
-            acted_on: known.as_ref().and_then(|state| state.acted_on.as_ref()),
             model: self.model,
             stable_alias: self.policy.spec.stable.alias.as_str(),
             release: entry.as_ref().map(|entry| entry.release.as_ref()),
             retracted: left.as_ref(),
+            known: None,
             is_midway: self.done.is_some(),
         };
+        self.note_away(turn, present);
+        let known = turn.registry_of(self.model);
+        let present = Present { known: known.as_deref(), ..present };
+        let desired = &without_rejected(desired, present);
         let (concluded, keep) = match asked(desired, present) {
             Asked::Intents(intents) => self.one_after_the_other(turn, desired, intents)?,
-            Asked::Wish(intent) => {
-                let (concluded, keep) = self.one_after_the_other(turn, desired, vec![intent])?;
+            Asked::Wish(wish) => {
+                let (concluded, keep) = match wish {
+                    Ok(intent) => self.one_after_the_other(turn, desired, vec![intent])?,
+                    Err(refusal) => (Concluded::refused(Some(desired.key.clone()), refusal), Keep::No),
+                };
                 if keep == Keep::No {
-                    self.answer_wish(turn, desired);
+                    self.answer_wish(turn, desired, concluded.state);
                 }
                 return Ok((concluded, keep));
             }
@@ -217,6 +225,16 @@ impl RegistryEvent<'_> {
             self.answered(turn, desired);
         }
         Ok((concluded, keep))
+    }
+
+    /// Remembers which rejected versions no alias named before this event: if one names them now, they are wanted anew.
+    fn note_away(&self, turn: &mut Turn<'_>, present: Present<'_>) {
+        let Some(known) = turn.registry_of(self.model) else { return };
+        let unknown = RegistryState::new(self.model.clone());
+        let before = self.before.as_deref().unwrap_or(&unknown);
+        let mut next = RegistryState::clone(&known);
+        next.away = away(before, &policy::view(before, self.policy), present);
+        remember(turn, Some(known), next);
     }
 
     /// Remembers that this state of the registry has been answered, so that only another one is acted on.
@@ -297,13 +315,15 @@ impl RegistryEvent<'_> {
         Concluded::unchanged(key, format!("policy `{}`: {}", self.policy.metadata.name, said.join("; ")))
     }
 
-    /// A wish is answered once: from now on its tag counts as deleted, and so does a repeat of the event that set it.
-    fn answer_wish(&self, turn: &mut Turn<'_>, desired: &Desired) {
+    /// A wish is answered once: from now on its tag counts as deleted. So does a repeat of the event that set it, unless the wish was
+    /// refused: then the tag counts as deleted at the very moment at which it was set, and the same event sets it again.
+    fn answer_wish(&self, turn: &mut Turn<'_>, desired: &Desired, answer: DeliveryState) {
         let (Some(wish), Some(state)) = (&desired.request, turn.registry_of(self.model)) else { return };
         let just_after = wish.at.saturating_add(SignedDuration::from_micros(1)).unwrap_or(wish.at);
+        let at = if answer == DeliveryState::Refused { wish.at } else { just_after };
         let mut next = RegistryState::clone(&state);
         let fact = RegistryFact::TagDeleted { version: wish.version.clone(), key: wish.tag.clone() };
-        next.apply(&RegistryChange { model: self.model.clone(), at: just_after, fact });
+        next.apply(&RegistryChange { model: self.model.clone(), at, fact });
         remember(turn, Some(state), next);
     }
 }

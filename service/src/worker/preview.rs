@@ -153,7 +153,8 @@ pub(super) fn policy_test(
             strategy: second.strategy,
             rule: second.rule,
         }),
-        request: request.map(|wish| SecondView { version: wish.version, strategy: wish.strategy, rule: 0 }),
+        request: request
+            .and_then(|wish| Some(SecondView { version: wish.version, strategy: wish.strategy.ok()?, rule: 0 })),
         because,
         warnings,
     }

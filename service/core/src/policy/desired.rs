@@ -45,13 +45,16 @@ pub struct Second {
     pub weights: Option<IndexMap<Role, u8>>,
     /// Number of the rule in the policy, from 1.
     pub rule: usize,
+    /// The sentence of `because` that says why.
+    pub said: String,
 }
 
 /// What a request tag asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wish {
     pub version: Version,
-    pub strategy: Strategy,
+    /// The strategy, or why the tag's value names none.
+    pub strategy: Result<Strategy, String>,
     /// The tag's key, to be deleted once answered.
     pub tag: String,
     /// When it was set.
@@ -136,8 +139,10 @@ fn second(
                 first.rule
             ));
         } else {
-            because.push(format!("rule {n}: version {version} runs as {strategy}, because it has the alias `{alias}`"));
+            let said = format!("rule {n}: version {version} runs as {strategy}, because it has the alias `{alias}`");
+            because.push(said.clone());
             found = Some(Second {
+                said,
                 version: version.clone(),
                 strategy,
                 steps: rule.steps.clone().map(|steps| steps.into_iter().map(StepRequest::step).collect()),
@@ -150,33 +155,32 @@ fn second(
     found
 }
 
-/// The wish that was set last; the others, and values that name no strategy, are only reported.
+/// The wish that was set last, whether or not it can be granted; the others are only reported.
 fn request(state: &RegistryState, tag: &str, because: &mut Vec<String>) -> Option<Wish> {
     let mut wishes = Vec::new();
     for (version, known) in &state.versions {
         let Some(stamped) = known.tags.get(tag) else { continue };
         let Some(value) = &stamped.value else { continue };
-        match value.trim().parse() {
-            Ok(strategy) => {
-                wishes.push(Wish { version: version.clone(), strategy, tag: tag.to_owned(), at: stamped.at })
-            }
-            Err(error) => {
-                let error: String = error;
-                because.push(format!("tag `{}` of version {version} asks for nothing: {error}", shown(tag)));
-            }
-        }
+        let strategy = value.trim().parse();
+        wishes.push(Wish { version: version.clone(), strategy, tag: tag.to_owned(), at: stamped.at });
     }
     wishes.sort_by_key(|wish| (wish.at, wish.version.number()));
     let newest = wishes.pop()?;
-    for Wish { version, strategy, .. } in &wishes {
-        because.push(format!(
-            "tag `{}` of version {version} asks for {strategy}, but that of version {} is newer",
-            shown(tag),
-            newest.version
-        ));
+    for wish in &wishes {
+        because.push(format!("{}, but that of version {} is newer", wish.said(), newest.version));
     }
-    because.push(format!("tag `{}` of version {} asks for {}", shown(tag), newest.version, newest.strategy));
+    because.push(newest.said());
     Some(newest)
+}
+
+impl Wish {
+    fn said(&self) -> String {
+        let (tag, version) = (shown(&self.tag), &self.version);
+        match &self.strategy {
+            Ok(strategy) => format!("tag `{tag}` of version {version} asks for {strategy}"),
+            Err(error) => format!("tag `{tag}` of version {version} asks for nothing: {error}"),
+        }
+    }
 }
 
 /// The first requirement that a version does not meet, as a part of a sentence.
@@ -195,7 +199,8 @@ fn read_aliases(policy: &ReleasePolicy) -> impl Iterator<Item = (&AliasName, &[R
     stable.chain(policy.spec.second.iter().map(|rule| (&rule.alias, rule.requires.as_slice())))
 }
 
-fn view(state: &RegistryState, policy: &ReleasePolicy) -> RegistryView {
+/// The part of a registry state that a policy reads.
+pub fn view(state: &RegistryState, policy: &ReleasePolicy) -> RegistryView {
     let mut view = RegistryView::default();
     for (alias, requires) in read_aliases(policy) {
         let Some((version, _)) = state.alias(alias.as_str()) else { continue };

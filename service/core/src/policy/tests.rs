@@ -72,7 +72,9 @@ fn check(policy: &ReleasePolicy, facts: &[RegistryFact], expected: &str, because
     let stable = desired.stable.as_ref().map_or("-", Version::as_str);
     let second =
         desired.second.as_ref().map_or("-".to_owned(), |s| format!("{} {} by {}", s.version, s.strategy, s.rule));
-    let request = desired.request.as_ref().map_or("-".to_owned(), |w| format!("{} {}", w.version, w.strategy));
+    let request = desired.request.as_ref().map_or("-".to_owned(), |wish| {
+        format!("{} {}", wish.version, wish.strategy.as_ref().map_or("?", |strategy| strategy.as_str()))
+    });
     let reasons = desired.because.join("\n");
     assert_eq!(format!("{stable} | {second} | {request}"), expected, "{reasons}");
     assert!(reasons.contains(because), "{reasons}");
@@ -193,10 +195,10 @@ fn a_request_tag_is_a_wish_and_the_newest_wins() {
         "- | - | 8 canary",
         "tag `kmlflow.release` of version 9 asks for shadow, but that of version 8 is newer",
     );
-    check(&policy, &[tag_set("8", tag, "Kanary\n{{x}}")], "- | - | -", "strategy `Kanary\\n{{x}}` is not known");
+    check(&policy, &[tag_set("8", tag, "Kanary\n{{x}}")], "- | - | 8 ?", "strategy `Kanary\\n{{x}}` is not known");
     let deleted = RegistryFact::TagDeleted { version: version("8"), key: tag.to_owned() };
     check(&policy, &[tag_set("8", tag, "canary"), deleted], "- | - | -", "asks for nothing");
-    check(&policy, &[tag_set("8", tag, &"x".repeat(100_000))], "- | - | -", "x…` is not known");
+    check(&policy, &[tag_set("8", tag, &"x".repeat(100_000))], "- | - | 8 ?", "x…` is not known");
 }
 
 #[test]

@@ -223,3 +223,102 @@ async fn a_directory_removed_by_a_push_does_not_return_at_an_event_that_changes_
     world.event("fraud", alias("champion", "8")).await;
     assert_eq!(world.state("fraud").await, "single settled live=8");
 }
+
+fn gone(alias: &str) -> Value {
+    json!({"kind": "aliasDeleted", "alias": alias})
+}
+
+#[tokio::test]
+async fn a_wish_that_was_refused_is_granted_when_it_is_given_in_again_after_the_cure() {
+    let mut world = World::immediate().await;
+    let wish = tag("8", "kmlflow.release", "canary");
+    let at = world.clock.now_exact();
+    world.deliver("wish", "fraud", wish.clone(), at).await;
+    world.run().await;
+    assert_eq!(world.handle().delivery("wish").await.unwrap().state, DeliveryState::Refused);
+    let other = world.event("fraud", tag("8", "note", "x")).await;
+    assert_eq!(other.state, DeliveryState::Ignored, "a refused wish is not tried by other deliveries: {other:?}");
+    world.put("fraud", single("7")).await;
+    assert_ne!(world.deliver("wish", "fraud", wish.clone(), at).await, Received::Repeat);
+    world.run().await;
+    assert_eq!(world.handle().delivery("wish").await.unwrap().state, DeliveryState::Applied);
+    assert_eq!(world.state("fraud").await, "canary running stable=7 candidate=8");
+    world.act("fraud", Act::Abort).await;
+    world.handle().redeliver("wish").await.unwrap();
+    world.run().await;
+    assert_eq!(world.state("fraud").await, "single settled live=7", "what was granted is not granted twice");
+}
+
+#[tokio::test]
+async fn a_refused_wish_is_tried_again_by_redelivery_after_a_restart() {
+    let mut world = World::immediate().await;
+    let refused = world.event("fraud", tag("8", "kmlflow.release", "canary")).await;
+    assert_eq!(refused.state, DeliveryState::Refused);
+    world.put("fraud", single("7")).await;
+    world.kill();
+    world.start().await;
+    world.handle().redeliver(&refused.id).await.unwrap();
+    world.run().await;
+    assert_eq!(world.state("fraud").await, "canary running stable=7 candidate=8");
+}
+
+#[tokio::test]
+async fn a_wish_for_no_strategy_is_refused_once_with_the_known_ones() {
+    let mut world = World::immediate().await;
+    let bogus = world.event("fraud", tag("8", "kmlflow.release", "bogus")).await;
+    assert_eq!(bogus.state, DeliveryState::Refused, "{bogus:?}");
+    let (reason, cure) = (bogus.reason.unwrap(), bogus.cure.unwrap());
+    assert!(reason.contains("`bogus`") && reason.contains("blue-green"), "{reason}");
+    assert!(cure.contains("`kmlflow.release`"), "{cure}");
+    let next = world.event("fraud", alias("champion", "7")).await;
+    assert_eq!(next.state, DeliveryState::Applied, "{next:?}");
+    assert!(!next.reason.unwrap().contains("bogus"));
+}
+
+#[tokio::test]
+async fn an_alias_that_was_away_and_is_back_is_set_anew_whatever_the_clocks_say() {
+    for moved in [gone("challenger"), alias("challenger", "3")] {
+        let mut world = World::immediate().await;
+        // The sender's clock is half a minute behind, and all happens within one second of it.
+        let start = world.clock.now_exact().saturating_add(jiff::SignedDuration::from_secs(-30)).unwrap();
+        let facts = [alias("champion", "1"), alias("challenger", "2"), moved, alias("challenger", "2")];
+        for (n, fact) in facts.into_iter().enumerate() {
+            if n == 2 {
+                world.act("fraud", Act::Abort).await;
+                assert_eq!(world.view("fraud").await.release.rollout.rejected.len(), 1);
+            }
+            let at = start.saturating_add(jiff::SignedDuration::from_millis(n as i64)).unwrap();
+            world.deliver(&format!("d-{n}"), "fraud", fact, at).await;
+            world.run().await;
+        }
+        assert_eq!(world.state("fraud").await, "canary running stable=1 candidate=2");
+        assert!(world.view("fraud").await.release.rollout.rejected.iter().all(|r| r.version.as_str() != "2"));
+    }
+}
+
+#[tokio::test]
+async fn the_abort_of_a_gone_alias_saw_it_gone() {
+    let mut world = World::immediate().await;
+    world.event("fraud", alias("champion", "1")).await;
+    world.event("fraud", alias("challenger", "2")).await;
+    world.event("fraud", gone("challenger")).await;
+    assert_eq!(world.view("fraud").await.release.rollout.rejected.len(), 1);
+    world.kill();
+    world.start().await;
+    world.event("fraud", alias("challenger", "2")).await;
+    assert_eq!(world.state("fraud").await, "canary running stable=1 candidate=2");
+}
+
+#[tokio::test]
+async fn a_run_that_no_alias_asks_for_ends_although_the_next_rule_names_a_rejected_version() {
+    let mut world = World::immediate().await;
+    world.event("fraud", alias("champion", "1")).await;
+    world.event("fraud", alias("shadow", "2")).await;
+    world.act("fraud", Act::Abort).await;
+    world.event("fraud", alias("challenger", "3")).await;
+    assert_eq!(world.state("fraud").await, "canary running stable=1 candidate=3");
+    let event = world.event("fraud", gone("challenger")).await;
+    assert_eq!(world.state("fraud").await, "single settled live=1");
+    let reason = event.reason.unwrap();
+    assert!(reason.contains("version 2 was rejected (aborted by ada)") && !reason.contains("runs as"), "{reason}");
+}
