@@ -44,6 +44,8 @@ pub(super) struct Conveyor {
     pub(super) held_ticks: BTreeSet<ReleaseKey>,
     /// Numbers of deliveries that stay in the store until a hold is lifted.
     pub(super) held: BTreeSet<i64>,
+    /// The newest of those that asks for a state of its release, one each: at most as many as the inbox holds.
+    held_newest: HashMap<ReleaseKey, Delivery>,
     /// Numbers of deliveries that stay in the store until the storm is over.
     pub(super) storm: BTreeSet<i64>,
     /// When events made new releases, by environment.
@@ -85,6 +87,7 @@ impl Conveyor {
             agenda: Agenda::default(),
             held_ticks: BTreeSet::new(),
             held: BTreeSet::new(),
+            held_newest: HashMap::new(),
             storm: BTreeSet::new(),
             made: HashMap::new(),
             retry: BTreeMap::new(),
@@ -232,9 +235,12 @@ impl Conveyor {
         self.parked.retain(|_, parked| parked.number != number);
         if let Some(key) = &concluded.verdict.release
             && replaces(delivery, concluded)
-            && let Some(older) = self.parked.remove(key)
         {
-            out.push(replaced(older, delivery));
+            let older = self.parked.remove(key).into_iter().chain(self.held_newest.remove(key));
+            for older in older.filter(|older| older.number != number) {
+                self.held.remove(&older.number);
+                out.push(replaced(older, delivery));
+            }
         }
         let mut kept = delivery.clone();
         kept.state = concluded.state;
@@ -249,6 +255,13 @@ impl Conveyor {
             }
             Keep::Held => {
                 self.held.insert(number);
+                if let Some(key) = asks_for_a_state(delivery)
+                    && let Some(older) = self.held_newest.insert(key.clone(), kept)
+                    && older.number != number
+                {
+                    self.held.remove(&older.number);
+                    out.push(replaced(older, delivery));
+                }
             }
             Keep::Storm => {
                 self.storm.insert(number);
@@ -309,6 +322,7 @@ impl Conveyor {
         for key in std::mem::take(&mut self.held_ticks) {
             self.agenda.at(now, &key);
         }
+        self.held_newest.clear();
         shared.inbox.leave_out(std::mem::take(&mut self.held));
     }
 
@@ -334,17 +348,31 @@ fn turn_start(turn: &Turn<'_>) -> Timestamp {
     turn.now()
 }
 
-/// Whether a delivery takes the place of an older one that waits for the same release.
+/// Whether a delivery that is carried out takes the place of an older one that waits for the same release.
+///
+/// What changed something does, where it asked for a state of the release. What changed nothing does only as a whole request: who asks
+/// for what is deployed asks that it stay so, while an act that was done already says nothing about what waits.
 fn replaces(delivery: &Delivery, concluded: &Concluded) -> bool {
-    let asks_for_a_state = match &delivery.event {
-        Event::Requested(requested) => {
-            !matches!(requested.intent, Intent::Pause | Intent::Resume | Intent::Weights(_) | Intent::Rerender)
+    match concluded.state {
+        DeliveryState::Applied => {
+            matches!(delivery.event, Event::RegistryChanged(_)) || asks_for_a_state(delivery).is_some()
         }
-        Event::RegistryChanged(_) => concluded.state == DeliveryState::Applied,
-        Event::Ignored { .. } => false,
-    };
-    let is_carried_out = matches!(concluded.state, DeliveryState::Applied | DeliveryState::Unchanged);
-    asks_for_a_state && is_carried_out
+        DeliveryState::Unchanged => {
+            matches!(&delivery.event, Event::Requested(requested) if matches!(requested.intent, Intent::Put(_)))
+        }
+        DeliveryState::Accepted | DeliveryState::Ignored | DeliveryState::Refused | DeliveryState::Failed => false,
+    }
+}
+
+/// The release of which somebody asks that it be in a certain state, whatever was asked of it before; none for what goes on from there,
+/// such as a step, a pause or other shares.
+fn asks_for_a_state(delivery: &Delivery) -> Option<&ReleaseKey> {
+    let Event::Requested(requested) = &delivery.event else { return None };
+    let is_state = matches!(
+        requested.intent,
+        Intent::Put(_) | Intent::Promote { .. } | Intent::Abort { .. } | Intent::Rollback { .. } | Intent::Retract
+    );
+    is_state.then_some(&requested.key)
 }
 
 fn replaced(older: Delivery, newer: &Delivery) -> Conclusion {

@@ -54,7 +54,7 @@ pub(super) fn carry_out(
 
 fn request(turn: &mut Turn<'_>, delivery: &Delivery, requested: &Requested) -> Result<(Concluded, Keep), GitError> {
     let Requested { key, intent, guard, requested_by } = requested;
-    if let Some(held) = held(turn, key) {
+    if let Some(held) = held(turn, key, delivery) {
         return Ok(held);
     }
     let sender = if delivery.source == crate::event::Source::Api { None } else { Some(delivery.source.to_string()) };
@@ -126,13 +126,14 @@ fn conclude(delivery: &Delivery, key: &ReleaseKey, carried: Carried, before: Opt
     }
 }
 
-fn held(turn: &Turn<'_>, key: &ReleaseKey) -> Option<(Concluded, Keep)> {
+fn held(turn: &Turn<'_>, key: &ReleaseKey, delivery: &Delivery) -> Option<(Concluded, Keep)> {
     let hold = turn.shared.hold_of(&key.environment)?;
     let what = hold
         .environment
         .as_ref()
         .map_or_else(|| "everything".to_owned(), |environment| format!("environment `{environment}`"));
-    Some((Concluded::waits(Some(key.clone()), format!("{what} is held: {}", hold.reason), None), Keep::Held))
+    let waits_for = format!("{what} is held: {}", hold.reason);
+    Some((Concluded::waits(Some(key.clone()), waits_for, begun(delivery).cloned()), Keep::Held))
 }
 
 fn registry_changed(
@@ -150,7 +151,7 @@ fn registry_changed(
         return Ok((Concluded::ignored(format!("no policy speaks for the model `{}`", change.model)), Keep::No));
     };
     let wanted = policy::desired(&state, selection.policy);
-    if let Some(held) = held(turn, &wanted.key) {
+    if let Some(held) = held(turn, &wanted.key, delivery) {
         return Ok(held);
     }
     remember(turn, before.clone(), state);

@@ -202,3 +202,86 @@ async fn without_a_rate_all_are_rendered_at_once() {
     assert!(lines.iter().all(|line| line.outcome == "rendered" && line.commit.is_some()), "{lines:?}");
     assert_eq!(world.log().len(), 4);
 }
+
+/// A service with a settled release whose last run was promoted just now.
+async fn with_promoted() -> World {
+    let mut world = World::blind().await;
+    world.put("fraud", single("7")).await;
+    world.turn_clock(5).await;
+    queued_or_done(world.ask(put("fraud", canary("8"))).await);
+    world.turn_clock(5).await;
+    world.act("fraud", Act::Promote { variant: None }).await;
+    world.turn_clock(5).await;
+    world.turn_clock(5).await;
+    assert_eq!(world.state("fraud").await, "single settled live=8");
+    world
+}
+
+fn queued_or_done(answer: Result<Answer, Fault>) {
+    assert!(matches!(answer, Ok(Answer::Queued { .. } | Answer::Done(_))), "{answer:?}");
+}
+
+#[tokio::test]
+async fn an_act_that_was_done_already_leaves_what_waits() {
+    let mut world = with_promoted().await;
+    let (waiting, _) = queued(world.ask(put("fraud", canary("9"))).await);
+    assert!(!world.act("fraud", Act::Promote { variant: None }).await.changed);
+    assert_eq!(world.handle().delivery(&waiting).await.unwrap().state, crate::event::DeliveryState::Accepted);
+    world.turn_clock(5).await;
+    assert_eq!(world.state("fraud").await, "canary entering stable=8 candidate=9");
+}
+
+#[tokio::test]
+async fn a_request_for_what_is_deployed_replaces_what_waits() {
+    let mut world = with_promoted().await;
+    let (waiting, _) = queued(world.ask(put("fraud", canary("9"))).await);
+    assert!(!world.put("fraud", single("8")).await.changed);
+    let replaced = world.handle().delivery(&waiting).await.unwrap();
+    assert_eq!(replaced.state, crate::event::DeliveryState::Unchanged);
+    world.turn_clock(60).await;
+    assert_eq!(world.state("fraud").await, "single settled live=8");
+}
+
+#[tokio::test]
+async fn while_held_a_newer_request_replaces_the_older_one() {
+    let mut world = World::immediate().await;
+    world.put("fraud", single("1")).await;
+    world.handle().hold(None, "incident 42", "ada").await.unwrap();
+    let (older, _) = queued(world.ask(put("fraud", single("2"))).await);
+    world.kill();
+    world.start().await;
+    world.run().await;
+    let (pause, _) = queued(world.ask(request("fraud", Intent::Resume)).await);
+    let (newer, _) = queued(world.ask(put("fraud", single("3"))).await);
+    queued(world.ask(put("spam", single("1"))).await);
+    let replaced = world.handle().delivery(&older).await.unwrap();
+    assert_eq!(replaced.state, crate::event::DeliveryState::Unchanged, "{replaced:?}");
+    assert!(replaced.reason.unwrap().contains(&newer));
+    assert_eq!(world.handle().delivery(&pause).await.unwrap().state, crate::event::DeliveryState::Accepted);
+    world.handle().unhold(None, "it is over", "ada").await.unwrap();
+    world.run().await;
+    assert_eq!(world.actions(), ["create", "update", "create"]);
+    assert_eq!(world.state("fraud").await, "single settled live=3");
+    assert_eq!(world.state("spam").await, "single settled live=1");
+}
+
+#[tokio::test]
+async fn a_hold_in_the_middle_of_a_request_forgets_nothing_of_what_is_done() {
+    let mut world = World::blind().await;
+    world.put("fraud", single("7")).await;
+    world.turn_clock(5).await;
+    world.put("fraud", canary("8")).await;
+    world.turn_clock(5).await;
+    let tag = world.view("fraud").await.etag;
+    let third = Requested { guard: Guard { if_match: Some(tag), ..Guard::default() }, ..put("fraud", single("9")) };
+    let (third, _) = queued(world.ask(third).await);
+    world.handle().hold(None, "incident 42", "ada").await.unwrap();
+    world.turn_clock(5).await;
+    world.handle().unhold(None, "it is over", "ada").await.unwrap();
+    for _ in 0..4 {
+        world.turn_clock(5).await;
+    }
+    let done = world.handle().delivery(&third).await.unwrap();
+    assert_eq!(done.state, crate::event::DeliveryState::Applied, "{done:?}");
+    assert_eq!(world.state("fraud").await, "single settled live=9");
+}
