@@ -253,11 +253,12 @@ fn serves(release: &Value) -> String {
     if each.is_empty() { String::new() } else { format!("serves {}\n", each.join(", ")) }
 }
 
-/// What would come of a request: a sentence, then the difference.
+/// What would come of a request: a sentence, what it would wait for, then the difference.
 pub(super) fn preview(body: &Value, color: bool) -> String {
-    let (summary, action) = (text(body, "/summary"), text(body, "/action"));
-    let action = if action.is_empty() { "nothing" } else { &action };
-    format!("would {action}: {summary}\n{}", diff(&text(body, "/diff"), color))
+    let [summary, action, waits_for] = ["/summary", "/action", "/waitsFor"].map(|field| text(body, field));
+    let waits = if waits_for.is_empty() { String::new() } else { format!("would wait first: {waits_for}\n") };
+    let said = if action.is_empty() { summary } else { format!("would {action}: {summary}") };
+    format!("{waits}{said}\n{}", diff(&text(body, "/diff"), color))
 }
 
 fn shares(given: &str) -> Result<Value, CliError> {

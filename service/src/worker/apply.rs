@@ -16,7 +16,7 @@ use crate::plan;
 use crate::policy::{self, PolicyDefaults};
 use crate::registry::RegistryState;
 use crate::release::{
-    Action, Change, Files, Intent, Observed, Origin, RELEASE_FILE, Refusal, RefusalKind, RegistryView, Release,
+    Action, Change, Files, Intent, Observed, Origin, Period, RELEASE_FILE, Refusal, RefusalKind, RegistryView, Release,
     ReleasePlan, Restorable, Retracted, Serving, Situation, Target, Wanted, WantedArm,
 };
 use crate::render;
@@ -69,6 +69,11 @@ pub(super) trait Ground {
     fn now(&self) -> Timestamp;
     fn collision(&self, key: &ReleaseKey, target: &Target) -> Option<Refusal>;
     fn policies(&self) -> Arc<PolicySet>;
+
+    /// What is known of the cluster, where a commit counts as live after this delay.
+    fn observed(&self, delay: Period) -> Observed {
+        Observed::Blind { delay }
+    }
 
     /// Takes the manifests that were rendered ahead for a release, where they are for this very document.
     fn rendered_ahead(&self, _release: &Release) -> Option<render::Manifests> {
@@ -237,7 +242,7 @@ pub(super) fn situation(ground: &dyn Ground, task: &Task, entry: Option<&Entry>)
         deployed: entry.map(Entry::deployed),
         restorable,
         retracted,
-        observed: Observed::Blind { delay: environment.blind_delay },
+        observed: ground.observed(environment.blind_delay),
         target,
         serving: Serving::over(&base, &shared.settings.serving),
         default_images,

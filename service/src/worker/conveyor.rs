@@ -141,7 +141,7 @@ impl Conveyor {
         for key in &work.ticks {
             Self::tick(&mut turn, key)?;
         }
-        let now = Now { shared, tip: base.clone(), now: turn_start(&turn) };
+        let now = Now { shared, tip: base.clone(), now: turn_start(&turn), is_live: false };
         turn.prepare(render_ahead(shared, &now, &work.deliveries));
         let mut conclusions = Vec::new();
         for delivery in self.awakened(&work.ticks).chain(work.deliveries.iter().cloned()) {

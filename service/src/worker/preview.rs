@@ -16,13 +16,16 @@ use crate::git::{Edit, GitError};
 use crate::names::{AliasName, CommitId, ModelName, ReleaseKey, Version};
 use crate::policy::{self, Desired};
 use crate::registry::RegistryState;
-use crate::release::{Refusal, Target};
+use crate::release::{Observed, Period, Refusal, Target};
 
 /// What is deployed now, as the readers see it.
+#[derive(Clone)]
 pub(super) struct Now<'a> {
     pub(super) shared: &'a Shared,
     pub(super) tip: CommitId,
     pub(super) now: Timestamp,
+    /// Whether what Git holds counts as applied and ready, to see what follows the wait for that.
+    pub(super) is_live: bool,
 }
 
 impl Ground for Now<'_> {
@@ -46,6 +49,10 @@ impl Ground for Now<'_> {
         self.now
     }
 
+    fn observed(&self, delay: Period) -> Observed {
+        Observed::Blind { delay: if self.is_live { Period::ZERO } else { delay } }
+    }
+
     fn collision(&self, key: &ReleaseKey, target: &Target) -> Option<Refusal> {
         read(&self.shared.index).collision(key, target, &HashSet::new())
     }
@@ -58,20 +65,28 @@ impl Ground for Now<'_> {
 /// Says what a request would do.
 pub(super) fn preview(shared: &Shared, requested: &Requested) -> Result<Preview, Fault> {
     let Requested { key, intent, guard, requested_by } = requested.clone();
-    let ground = Now { shared, tip: shared.repository.tip().map_err(git_fault)?, now: shared.clock.now() };
+    let tip = shared.repository.tip().map_err(git_fault)?;
+    let ground = Now { shared, tip, now: shared.clock.now(), is_live: false };
     let who = requested_by.or_else(|| Some("somebody".to_owned()));
     let task =
         Task { key, intent, guard, requested_by: who, origin: None, delivery: None, id: new_id(), by_event: false };
-    match propose(&ground, &task).map_err(git_fault)? {
-        Proposal::Write(write) => shown(&ground, &task.key, *write).map_err(git_fault),
-        Proposal::Nothing(summary) => Ok(unchanged(summary)),
-        Proposal::Wait(reason) => Ok(unchanged(format!("it would wait: {reason}"))),
-        Proposal::Refused(refusal) => Err(refusal.into()),
-    }
+    let (proposal, waits_for) = match propose(&ground, &task).map_err(git_fault)? {
+        Proposal::Wait(reason) => {
+            (propose(&Now { is_live: true, ..ground.clone() }, &task).map_err(git_fault)?, Some(reason))
+        }
+        other => (other, None),
+    };
+    let preview = match proposal {
+        Proposal::Write(write) => shown(&ground, &task.key, *write).map_err(git_fault)?,
+        Proposal::Nothing(summary) => empty(false, summary),
+        Proposal::Wait(reason) => empty(true, format!("what it changes can be told after the wait: {reason}")),
+        Proposal::Refused(refusal) => return Err(refusal.into()),
+    };
+    Ok(Preview { waits_for, ..preview })
 }
 
-fn unchanged(summary: String) -> Preview {
-    Preview { changed: false, action: None, summary, manifests: IndexMap::new(), diff: String::new() }
+fn empty(changed: bool, summary: String) -> Preview {
+    Preview { changed, action: None, waits_for: None, summary, manifests: IndexMap::new(), diff: String::new() }
 }
 
 fn shown(ground: &Now<'_>, key: &ReleaseKey, write: Write) -> Result<Preview, GitError> {
@@ -88,7 +103,7 @@ fn shown(ground: &Now<'_>, key: &ReleaseKey, write: Write) -> Result<Preview, Gi
             manifests.insert(name.to_owned(), after);
         }
     }
-    Ok(Preview { changed: true, action: Some(action), summary, manifests, diff })
+    Ok(Preview { changed: true, action: Some(action), waits_for: None, summary, manifests, diff })
 }
 
 /// The files that an edit of a path changes: the file itself, or those of a directory that goes.

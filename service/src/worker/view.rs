@@ -161,6 +161,9 @@ pub struct Done {
 pub struct Preview {
     pub changed: bool,
     pub action: Option<Action>,
+    /// What the request would wait for. The files are then those of its first commit after that, where that can be told now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
     /// One sentence.
     pub summary: String,
     /// The files that would be there, `release.yaml` first.

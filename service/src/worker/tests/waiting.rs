@@ -285,3 +285,22 @@ async fn a_hold_in_the_middle_of_a_request_forgets_nothing_of_what_is_done() {
     assert_eq!(done.state, crate::event::DeliveryState::Applied, "{done:?}");
     assert_eq!(world.state("fraud").await, "single settled live=9");
 }
+
+#[tokio::test]
+async fn a_dry_run_of_what_would_wait_says_for_what_and_shows_what_comes_then() {
+    let mut world = World::blind().await;
+    world.put("fraud", single("7")).await;
+    let preview = world.handle().dry_run(put("fraud", canary("8"))).await.unwrap();
+    assert!(preview.changed && preview.waits_for.unwrap().contains("v7 counts as ready at"));
+    assert!(preview.manifests["seldon.yaml"].contains("fraud:8") && preview.diff.contains("fraud:8"));
+    assert_eq!(preview.action, Some(crate::release::Action::Enter));
+    world.turn_clock(5).await;
+    let preview = world.handle().dry_run(put("fraud", canary("8"))).await.unwrap();
+    assert!(preview.changed && preview.waits_for.is_none());
+    world.put("fraud", canary("8")).await;
+    world.turn_clock(5).await;
+    world.act("fraud", Act::Promote { variant: None }).await;
+    let preview = world.handle().dry_run(put("fraud", canary("9"))).await.unwrap();
+    assert!(preview.waits_for.is_some() && preview.diff.is_empty(), "what it becomes cannot be told yet");
+    assert_eq!(world.state("fraud").await, "canary leaving stable=8 leaving=7");
+}
