@@ -7,7 +7,7 @@ mod due;
 use jiff::Timestamp;
 
 use crate::names::PredictorName;
-use crate::release::{Intent, Observed, Period, Phase, Readiness, Release, Restorable, Seen};
+use crate::release::{Gate, Intent, Observed, Phase, Release, Restorable};
 
 /// What comes next by itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,33 +40,17 @@ struct View<'a> {
     now: Timestamp,
 }
 
-/// Whether something may go on.
-enum Gate {
-    Open,
-    Closed { until: Option<Timestamp>, reason: String },
-}
-
-impl Gate {
-    fn then(self, intent: impl FnOnce() -> Intent) -> Decision {
-        match self {
-            Self::Open => Decision::Go(intent()),
-            Self::Closed { until, reason } => Decision::Wait { until, reason },
-        }
-    }
-}
-
 impl View<'_> {
     fn settled(&self, restorable: Option<&Restorable>) -> Decision {
         let pending = restorable.filter(|restorable| restorable.release.spec != self.release.spec);
         if let (Some(restorable), Some(stable)) = (pending, self.release.stable()) {
-            return self
-                .unrouted(std::slice::from_ref(&stable.predictor))
-                .then(|| Intent::Rollback { to: restorable.commit.clone() });
+            let gone = std::slice::from_ref(&stable.predictor);
+            return decided(self.unrouted(gone), || Intent::Rollback { to: restorable.commit.clone() });
         }
         let Some(stable) = self.release.stable() else { return Decision::Done };
         let has_docs = self.release.serving_of(stable).docs_path.is_some();
         if has_docs && self.release.rollout.docs.as_ref() != Some(&stable.predictor) {
-            return self.live().then(|| Intent::RouteDocs { predictor: stable.predictor.clone() });
+            return decided(self.live(), || Intent::RouteDocs { predictor: stable.predictor.clone() });
         }
         Decision::Done
     }
@@ -74,65 +58,40 @@ impl View<'_> {
     fn entering(&self) -> Decision {
         let gone: Vec<PredictorName> = self.release.leaving().map(|variant| variant.predictor.clone()).collect();
         if !gone.is_empty() {
-            return self.unrouted(&gone).then(|| Intent::Remove { gone });
+            return decided(self.unrouted(&gone), || Intent::Remove { gone });
         }
         let entered = || self.release.staying().skip(1).map(|variant| variant.predictor.clone()).collect();
-        self.live().then(|| Intent::Run { entered: entered() })
+        decided(self.live(), || Intent::Run { entered: entered() })
     }
 
     fn leaving(&self) -> Decision {
         let gone: Vec<PredictorName> = self.release.leaving().map(|variant| variant.predictor.clone()).collect();
         if !gone.is_empty() {
-            return self.unrouted(&gone).then(|| Intent::Remove { gone });
+            return decided(self.unrouted(&gone), || Intent::Remove { gone });
         }
         match self.release.stable() {
-            Some(stable) => self.live().then(|| Intent::Settle { keep: stable.predictor.clone() }),
+            Some(stable) => decided(self.live(), || Intent::Settle { keep: stable.predictor.clone() }),
             None => Decision::Done,
         }
     }
 
-    /// Open once everything of the present commit is live.
     fn live(&self) -> Gate {
-        match self.observed {
-            Observed::Blind { delay } => blind(self.release, *delay, self.now),
-            Observed::Seen(seen) if seen.live_since.is_some() => Gate::Open,
-            Observed::Seen(seen) => Gate::Closed { until: None, reason: not_live(self.release, seen) },
-        }
+        self.observed.live(self.release, self.now)
     }
 
-    /// Open once the applied route and own Service name none of these, whatever Git says meanwhile.
+    /// Open once the present commit is applied and no applied route names these.
     fn unrouted(&self, gone: &[PredictorName]) -> Gate {
-        match self.observed {
-            Observed::Blind { delay } => blind(self.release, *delay, self.now),
-            Observed::Seen(seen) => match gone.iter().find(|predictor| seen.routed.contains(predictor)) {
-                Some(named) => Gate::Closed { until: None, reason: format!("the applied route still names {named}") },
-                None if !seen.applied => {
-                    Gate::Closed { until: None, reason: "the last commit is not applied yet".to_owned() }
-                }
-                None => Gate::Open,
-            },
+        match self.observed.unrouted(gone, self.release, self.now) {
+            Gate::Open => self.observed.applied(self.release, self.now),
+            closed @ Gate::Closed { .. } => closed,
         }
     }
 }
 
-/// Without a cluster a commit counts as applied and ready once the delay is over.
-fn blind(release: &Release, delay: Period, now: Timestamp) -> Gate {
-    let at = release.rollout.counts_as_live_at(delay);
-    if now >= at {
-        Gate::Open
-    } else {
-        Gate::Closed {
-            until: Some(at),
-            reason: "no cluster is watched: the commit counts as ready after the delay".to_owned(),
-        }
+/// What is to be done, as soon as the gate is open.
+fn decided(gate: Gate, intent: impl FnOnce() -> Intent) -> Decision {
+    match gate {
+        Gate::Open => Decision::Go(intent()),
+        Gate::Closed { until, reason } => Decision::Wait { until, reason },
     }
-}
-
-fn not_live(release: &Release, seen: &Seen) -> String {
-    let waits = release.spec.variants.iter().find_map(|variant| match seen.variants.get(&variant.predictor) {
-        Some(Readiness::Ready) => None,
-        Some(Readiness::NotReady(why)) => Some(format!("{} is not ready: {why}", variant.predictor)),
-        Some(Readiness::Unknown) | None => Some(format!("it is not known whether {} is ready", variant.predictor)),
-    });
-    waits.unwrap_or_else(|| "the last commit is not live yet".to_owned())
 }

@@ -291,7 +291,7 @@ async fn a_dry_run_of_what_would_wait_says_for_what_and_shows_what_comes_then() 
     let mut world = World::blind().await;
     world.put("fraud", single("7")).await;
     let preview = world.handle().dry_run(put("fraud", canary("8"))).await.unwrap();
-    assert!(preview.changed && preview.waits_for.unwrap().contains("v7 counts as ready at"));
+    assert!(preview.changed && preview.waits_for.unwrap().contains("v7 counts as live at"));
     assert!(preview.manifests["seldon.yaml"].contains("fraud:8") && preview.diff.contains("fraud:8"));
     assert_eq!(preview.action, Some(crate::release::Action::Enter));
     world.turn_clock(5).await;
