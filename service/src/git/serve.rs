@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_compression::tokio::bufread::GzipDecoder;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::ChildStdin;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::repository::{HARDENED, PUSH_BYTES_MAX};
 use crate::bounds::RETRY_AFTER_SECONDS;
@@ -22,6 +21,12 @@ const CHILDREN_MAX: usize = 16;
 const TURN_WAIT: Duration = Duration::from_secs(10);
 /// How long one exchange may take: a first clone of a large repository over a slow line.
 const EXCHANGE_LIMIT: Duration = Duration::from_secs(600);
+/// How long the words of a fetch may take to arrive, as for any request.
+const FETCH_LIMIT: Duration = Duration::from_secs(10);
+/// How long a client that pushes may be silent between two pieces; all of it has the time of an exchange.
+const SILENCE_LIMIT: Duration = Duration::from_secs(10);
+/// How long a client may leave what it was sent unread: longer than a line is down for a moment.
+const UNREAD_LIMIT: Duration = Duration::from_secs(60);
 /// How long listing the branches may take, and how long the list may be: some 100,000 of them.
 const ADVERTISE_LIMIT: Duration = Duration::from_secs(30);
 const ADVERTISEMENT_BYTES_MAX: u64 = 8 << 20;
@@ -30,6 +35,12 @@ const ADVERTISEMENT_BYTES_MAX: u64 = 8 << 20;
 const FETCH_BYTES_MAX: u64 = 8 << 20;
 /// What a client may send when it pushes, decoded. A little over what Git itself refuses with words of its own.
 const RECEIVE_BYTES_MAX: u64 = PUSH_BYTES_MAX + (1 << 20);
+
+/// As much of a push as a pipe of Linux holds.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// What Git hides from a push it also refuses to make or move: everything but the branch that the service follows.
+const HIDDEN: [(&str, &str); 2] = [("receive.hideRefs", "refs"), ("receive.hideRefs", "!refs/heads/main")];
 
 /// The longest `Git-Protocol` header that is passed on; the longest known one is `version=2`.
 const PROTOCOL_BYTES_MAX: usize = 64;
@@ -75,6 +86,8 @@ pub struct SmartResponse {
 pub struct SmartServer {
     git: Git,
     repository: PathBuf,
+    /// Settings that no file of the repository can change.
+    settings: Arc<[(&'static str, &'static str)]>,
     turns: Arc<Semaphore>,
 }
 
@@ -95,7 +108,8 @@ enum Route {
 impl SmartServer {
     /// Serves a repository with a Git that was found.
     pub fn new(git: Git, repository: PathBuf) -> Self {
-        Self { git, repository, turns: Arc::new(Semaphore::new(CHILDREN_MAX)) }
+        let settings = HARDENED.into_iter().chain(HIDDEN).collect();
+        Self { git, repository, settings, turns: Arc::new(Semaphore::new(CHILDREN_MAX)) }
     }
 
     /// What a request wants, by its line alone, so that it can be authorised before anything of it is read.
@@ -114,18 +128,23 @@ impl SmartServer {
         let Some(route) = route(&request.method, &request.path, &request.query) else {
             return refused(404, "There is no such page of the repository; clone it with `git clone`.");
         };
+        let service = match route {
+            Route::Advertise(service) | Route::Exchange(service) => service,
+        };
+        let protocol = request.git_protocol.as_deref().filter(|text| is_protocol(text)).map(ToOwned::to_owned);
+        // Who does not say what it wants keeps no Git waiting, and nobody else.
+        let body = match said(route, request, FETCH_LIMIT).await {
+            Ok(body) => body,
+            Err(refusal) => return refusal,
+        };
         let Ok(Ok(turn)) = tokio::time::timeout(TURN_WAIT, Arc::clone(&self.turns).acquire_owned()).await else {
             let mut busy = refused(503, "Too many clients read the repository at once; try again in a few seconds.");
             busy.headers.push(("retry-after", RETRY_AFTER_SECONDS.to_string()));
             return busy;
         };
-        let protocol = request.git_protocol.as_deref().filter(|text| is_protocol(text)).map(ToOwned::to_owned);
-        let answer = match route {
-            Route::Advertise(service) => self.advertise(service, protocol.as_deref()).await,
-            Route::Exchange(service) => match decoded(service, request) {
-                Ok(body) => self.exchange(service, protocol.as_deref(), body, turn),
-                Err(refusal) => return refusal,
-            },
+        let answer = match body {
+            None => self.advertise(service, protocol.as_deref()).await,
+            Some(body) => self.exchange(service, protocol.as_deref(), body, turn),
         };
         answer.unwrap_or_else(|error| {
             log(&error);
@@ -153,45 +172,51 @@ impl SmartServer {
     ) -> Result<SmartResponse, CommandError> {
         let arguments = [service.as_str(), "--stateless-rpc", "."];
         let (running, stdin, stdout) = self.git.start(&self.call(service, &arguments, protocol))?;
-        tokio::spawn(feed(body, stdin, service.bytes_max()));
-        let (client, client_gone) = oneshot::channel();
+        tokio::spawn(feed(body, stdin, service.bytes_max(), SILENCE_LIMIT));
+        let (side, client) = watch::channel(Side::Git);
         let (end, ended) = oneshot::channel();
-        tokio::spawn(attend(running, service, client_gone, turn, end));
+        tokio::spawn(attend(running, service, client, turn, end));
         let headers = headers(format!("application/x-git-{}-result", service.as_str()));
-        Ok(SmartResponse { status: 200, headers, body: Box::new(Answer { stdout, _client: client }), ended })
+        Ok(SmartResponse { status: 200, headers, body: Box::new(Answer { stdout, side }), ended })
     }
 
     fn call<'c>(&'c self, service: Service, arguments: &'c [&'c str], protocol: Option<&'c str>) -> Call<'c> {
-        Call { what: service.as_str(), repository: &self.repository, arguments, settings: &HARDENED, protocol }
+        Call { what: service.as_str(), repository: &self.repository, arguments, settings: &self.settings, protocol }
     }
 }
 
 /// Passes the client's words on to Git. Git may end before it has read all (it refuses a push that is too large): then the rest is
 /// read and dropped, because most clients read an answer only once they have sent all.
-async fn feed(body: Body, mut stdin: ChildStdin, bytes_max: u64) {
+async fn feed(body: Body, input: impl AsyncWrite + Unpin, bytes_max: u64, silence: Duration) {
     let mut body = body.take(bytes_max);
-    // Where the client breaks off or sends more than it may, Git's input ends early, and Git refuses what it has.
-    let passed = tokio::io::copy(&mut body, &mut stdin).await;
-    let _closed = stdin.shutdown().await;
-    drop(stdin);
-    if passed.is_err() {
-        let _rest = tokio::io::copy(&mut body, &mut tokio::io::sink()).await;
+    let mut input = Some(input);
+    let mut piece = vec![0; PIECE_BYTES];
+    // Where the client breaks off, falls silent or sends more than it may, Git's input ends early, and Git refuses what it has.
+    while let Ok(Ok(length @ 1..)) = tokio::time::timeout(silence, body.read(&mut piece)).await {
+        if let Some(git) = &mut input
+            && git.write_all(&piece[..length]).await.is_err()
+        {
+            input = None;
+        }
+    }
+    if let Some(mut git) = input {
+        let _closed = git.shutdown().await;
     }
 }
 
 /// Sees one Git to its end.
 ///
-/// Where the client goes away, a fetch is ended. A push is not: it ends by itself once its input does, and to end it between its
-/// objects and its branch would gain nothing.
+/// Where the client goes away or reads no more, a fetch is ended. A push is not: it ends by itself once its input does, and to end it
+/// between its objects and its branch would gain nothing.
 async fn attend(
     running: Running,
     service: Service,
-    client_gone: oneshot::Receiver<()>,
+    client: watch::Receiver<Side>,
     turn: OwnedSemaphorePermit,
     end: oneshot::Sender<()>,
 ) {
     let stop = async {
-        let _gone = client_gone.await;
+        left(client, UNREAD_LIMIT).await;
         if service == Service::ReceivePack {
             std::future::pending::<()>().await;
         }
@@ -203,10 +228,31 @@ async fn attend(
     let _nobody_asked = end.send(());
 }
 
+/// Whom the exchange waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Git,
+    Client,
+}
+
+/// Resolves once the client is gone, or has left unread for too long what it was sent.
+async fn left(mut side: watch::Receiver<Side>, unread: Duration) {
+    loop {
+        let at = *side.borrow_and_update();
+        let goes_on = match at {
+            Side::Git => side.changed().await.is_ok(),
+            Side::Client => matches!(tokio::time::timeout(unread, side.changed()).await, Ok(Ok(()))),
+        };
+        if !goes_on {
+            return;
+        }
+    }
+}
+
 /// Git's words to the client; dropped when the client has them all or is gone.
 struct Answer {
     stdout: tokio::process::ChildStdout,
-    _client: oneshot::Sender<()>,
+    side: watch::Sender<Side>,
 }
 
 impl AsyncRead for Answer {
@@ -215,7 +261,9 @@ impl AsyncRead for Answer {
         cx: &mut std::task::Context<'_>,
         buf: &mut tokio::io::ReadBuf<'_>,
     ) -> std::task::Poll<std::io::Result<()>> {
-        std::pin::Pin::new(&mut self.stdout).poll_read(cx, buf)
+        let read = std::pin::Pin::new(&mut self.stdout).poll_read(cx, buf);
+        self.side.send_replace(if read.is_ready() { Side::Client } else { Side::Git });
+        read
     }
 }
 
@@ -249,6 +297,25 @@ fn route(method: &str, path: &str, query: &str) -> Option<Route> {
         }
         ("POST", path) => Service::parse(path.strip_prefix('/')?).map(Route::Exchange),
         _ => None,
+    }
+}
+
+/// What the client has to say to Git, or why it cannot be read; nothing where it only asks for the branches.
+///
+/// The words of a fetch are few, and are there before it takes a turn; a push is passed on as it comes.
+async fn said(route: Route, request: SmartRequest, limit: Duration) -> Result<Option<Body>, SmartResponse> {
+    let Route::Exchange(service) = route else { return Ok(None) };
+    let body = decoded(service, request)?;
+    if service == Service::ReceivePack {
+        return Ok(Some(body));
+    }
+    let mut words = Vec::new();
+    let mut body = body.take(FETCH_BYTES_MAX + 1);
+    match tokio::time::timeout(limit, body.read_to_end(&mut words)).await {
+        Ok(Ok(_)) if words.len() as u64 <= FETCH_BYTES_MAX => Ok(Some(Box::new(std::io::Cursor::new(words)))),
+        Ok(Ok(_)) => Err(refused(413, "The request is larger than a fetch needs.")),
+        Ok(Err(_)) => Err(refused(400, "The request broke off or cannot be unpacked.")),
+        Err(_) => Err(refused(408, "The request did not arrive in time; try again.")),
     }
 }
 
@@ -298,4 +365,56 @@ fn log(error: &CommandError) {
         stderr,
         "Git ended with an error while it served the repository"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Short, and long enough to tell from at once.
+    const LIMIT: Duration = Duration::from_millis(20);
+
+    #[tokio::test]
+    async fn a_client_that_falls_silent_ends_gits_input() {
+        let (mut client, body) = tokio::io::duplex(16);
+        let (input, mut git) = tokio::io::duplex(16);
+        client.write_all(b"0042").await.unwrap();
+        feed(Box::new(body), input, 100, LIMIT).await;
+        let mut read = Vec::new();
+        git.read_to_end(&mut read).await.unwrap();
+        assert_eq!(read, b"0042");
+    }
+
+    #[tokio::test]
+    async fn a_fetch_that_never_says_what_it_wants_is_told_so() {
+        let (_silent, body) = tokio::io::duplex(16);
+        let request = SmartRequest {
+            method: "POST".into(),
+            path: "/git-upload-pack".into(),
+            query: String::new(),
+            content_type: Some("application/x-git-upload-pack-request".into()),
+            content_encoding: None,
+            git_protocol: None,
+            body: Box::new(body),
+        };
+        let answer = said(Route::Exchange(Service::UploadPack), request, LIMIT).await;
+        assert_eq!(answer.err().map(|refusal| refusal.status), Some(408));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_no_more_has_left_and_one_that_waits_for_git_has_not() {
+        let (side, client) = watch::channel(Side::Git);
+        let left = tokio::spawn(left(client, LIMIT));
+        assert!(
+            tokio::time::timeout(LIMIT * 4, async {
+                while !left.is_finished() {
+                    tokio::task::yield_now().await
+                }
+            })
+            .await
+            .is_err()
+        );
+        side.send_replace(Side::Client);
+        left.await.unwrap();
+    }
 }

@@ -245,14 +245,43 @@ async fn a_push_that_is_too_large_is_refused_in_gits_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_push_to_another_branch_or_tag_is_refused_and_makes_none() {
+    let served = Served::new().await;
+    let clone = served.clone("ann").await;
+    for to in ["HEAD:mian", "HEAD:refs/tags/v1", "HEAD:refs/notes/x"] {
+        let words = served.refusal(&clone, &["push", "origin", to]).await;
+        assert!(words.contains("hidden ref"), "{to}: {words}");
+    }
+    assert_eq!(served.fixture.git(&["for-each-ref", "--format=%(refname)"]).trim(), "refs/heads/main");
+    text(served.git(&clone, &["push", "-q", "origin", "HEAD:main"]).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fetches_that_never_say_what_they_want_keep_nobody_waiting() {
+    let served = Served::new().await;
+    let address = served.url.trim_start_matches("http://").split('/').next().unwrap().to_owned();
+    let half = "POST /git/gitops.git/git-upload-pack HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\
+                Content-Type: application/x-git-upload-pack-request\r\n\r\n";
+    let mut silent = Vec::new();
+    // More than there are turns.
+    for _ in 0..40 {
+        let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, half.as_bytes()).await.unwrap();
+        silent.push(stream);
+    }
+    served.clone("ann").await;
+    drop(silent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_goes_away_leaves_no_git_behind() {
     let mut served = Served::new().await;
     let client = client();
     let (sender, receiver) = mpsc::channel::<Result<Vec<u8>, std::io::Error>>(1);
     let body = reqwest::Body::wrap_stream(tokio_stream::wrappers::ReceiverStream::new(receiver));
     let request = client
-        .post(format!("{}/git-upload-pack", served.url))
-        .header("content-type", "application/x-git-upload-pack-request")
+        .post(format!("{}/git-receive-pack", served.url))
+        .header("content-type", "application/x-git-receive-pack-request")
         .body(body);
     let answer = request.send().await.unwrap();
     assert_eq!(answer.status().as_u16(), 200);
