@@ -1,4 +1,4 @@
-//! What a person changed in the rendered files, read back into `release.yaml`, as far as it has a field for it.
+//! What a person changed in the rendered files, read back into `release.yaml`, as far as that is known how to.
 
 use serde::Deserialize;
 use serde_yaml::Value;
@@ -43,11 +43,22 @@ pub(super) fn adopt(turn: &mut Turn<'_>, task: &Task) -> Result<Option<CommitId>
     if let Some(text) = turn.read(&format!("{directory}/route.yaml"))? {
         read_back_route(&mut release, &String::from_utf8_lossy(&text));
     }
+    let found = release.violations();
+    if !found.is_empty() {
+        return Err(Refusal::violations(found).into());
+    }
     let templates = &turn.shared.settings.templates;
     let manifests = apply::render(turn.shared, &release)?;
-    for (name, text) in &manifests.files {
-        let there = turn.read(&format!("{directory}/{name}"))?.unwrap_or_default();
-        let there = String::from_utf8_lossy(&there).into_owned();
+    // What nobody changed follows `release.yaml`; a file that was never rendered here is a person's as well.
+    let is_ours = |name: &String| entry.release.rendered.files.contains_key(name) && !entry.drifted.contains(name);
+    let gone = entry.drifted.iter().filter(|name| !manifests.files.contains_key(*name));
+    for name in manifests.files.keys().filter(|name| !is_ours(name)).chain(gone) {
+        let text = manifests.files.get(name).map_or("", String::as_str);
+        let there = turn.read(&format!("{directory}/{name}"))?;
+        if there.is_none() && !entry.drifted.contains(name) {
+            continue;
+        }
+        let there = String::from_utf8_lossy(&there.unwrap_or_default()).into_owned();
         if there != *text {
             return Err(not_reproduced(name, text, &there).into());
         }
@@ -80,7 +91,7 @@ fn not_reproduced(name: &str, rendered: &str, there: &str) -> Refusal {
         .collect();
     Refusal {
         kind: RefusalKind::Drifted,
-        reason: format!("`{name}` says something that `release.yaml` has no field for: {}", lines.join(" | ")),
+        reason: format!("`{name}` says something that is not read back into `release.yaml`: {}", lines.join(" | ")),
         cure: Some("undo these lines by a push, or render over the file with `--force`".to_owned()),
         violations: Vec::new(),
     }
@@ -155,16 +166,29 @@ fn put_serving(release: &mut Release, position: usize, serving: Serving) {
     }
 }
 
-/// Reads the weights of an A/B release back; those of a canary are its step, which is the service's.
+/// Reads the weights of an A/B release and the percent of a shadow back; those of a canary are its step, which is the service's.
 fn read_back_route(release: &mut Release, text: &str) {
-    if release.spec.strategy != Strategy::Ab {
-        return;
-    }
-    let prefix = format!("{}-", release.metadata.name);
     let documents = serde_yaml::Deserializer::from_str(text).filter_map(|document| Value::deserialize(document).ok());
     let routes = documents.filter(|document| document.get("kind").and_then(Value::as_str) == Some("HTTPRoute"));
     let rules: Vec<Value> =
         routes.filter_map(|route| route.get("spec")?.get("rules")?.as_sequence().cloned()).flatten().collect();
+    match release.spec.strategy {
+        Strategy::Ab => read_back_weights(release, &rules),
+        Strategy::Shadow => read_back_percent(release, &rules),
+        Strategy::Single | Strategy::Canary | Strategy::BlueGreen => {}
+    }
+}
+
+fn read_back_percent(release: &mut Release, rules: &[Value]) {
+    let filters = rules.iter().filter_map(|rule| rule.get("filters")?.as_sequence()).flatten();
+    let percent = filters.filter_map(|filter| filter.get("requestMirror")?.get("percent")?.as_u64()).next();
+    if let (Some(shadow), Some(percent)) = (&mut release.spec.shadow, percent.and_then(|n| u8::try_from(n).ok())) {
+        shadow.percent = percent;
+    }
+}
+
+fn read_back_weights(release: &mut Release, rules: &[Value]) {
+    let prefix = format!("{}-", release.metadata.name);
     let main =
         rules.iter().filter_map(|rule| rule.get("backendRefs")?.as_sequence()).max_by_key(|backends| backends.len());
     let Some(main) = main.filter(|main| main.len() > 1) else { return };
