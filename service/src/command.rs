@@ -71,13 +71,6 @@ pub enum CommandError {
     TooLong { what: &'static str },
 }
 
-impl CommandError {
-    /// Whether the same call may succeed later.
-    pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Start { .. } | Self::TimedOut { .. })
-    }
-}
-
 impl Git {
     /// Finds Git on a search path (the `PATH` that the configuration read; the usual places where there is none) and checks its version.
     pub async fn find(search_path: Option<&str>) -> Result<Self, CommandError> {

@@ -173,6 +173,59 @@ fn a_rendered_file_changed_by_hand_is_drift_and_is_overwritten_only_on_purpose()
 }
 
 #[test]
+fn a_commit_with_the_words_and_the_author_of_the_services_is_a_persons() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    server.put(FRAUD, &image("fraud", "7")).expect(201);
+    let created = server.get(&format!("/releases/{FRAUD}"))["commit"].as_str().unwrap().to_owned();
+    server.api("DELETE", &format!("/releases/{FRAUD}"), None).expect(200);
+    let checkout = server.clone_repository();
+    let retracted = checkout.ask(&["rev-parse", "HEAD"]).trim().to_owned();
+    checkout.ask(&["restore", &format!("--source={created}"), "--", DIRECTORY]);
+    checkout.commit("Bring it back");
+    assert_eq!(checkout.push(&server.token(), &["--quiet", "origin", "HEAD"]).code, 0);
+    server.until("it is back", || (server.api("GET", &format!("/releases/{FRAUD}"), None).status == 200).then_some(()));
+    checkout.update();
+    checkout.ask(&["rm", "-r", "--quiet", DIRECTORY]);
+    checkout.ask(&["commit", "--quiet", "-C", &retracted]);
+    assert_eq!(checkout.push(&server.token(), &["--quiet", "origin", "HEAD"]).code, 0);
+    server.until("it is gone", || (server.api("GET", &format!("/releases/{FRAUD}"), None).status == 404).then_some(()));
+}
+
+#[test]
+fn a_copied_directory_is_in_the_way_until_somebody_decides() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    server.put(FRAUD, &image("fraud", "7")).expect(201);
+    let checkout = server.clone_repository();
+    let copy = "releases/production/models/copy";
+    for file in ["release.yaml", "seldon.yaml"] {
+        checkout.write(&format!("{copy}/{file}"), &checkout.read(&format!("{DIRECTORY}/{file}")).unwrap());
+    }
+    checkout.commit("Copy it");
+    assert_eq!(checkout.push(&server.token(), &["--quiet", "origin", "HEAD"]).code, 0);
+    let problem = server.put("production/models/copy", &image("fraud", "8")).expect_problem(409);
+    assert!(problem["cure"].as_str().unwrap().contains("--force"), "{problem}");
+    let shown = server.api("GET", "/releases/production/models/copy", None).expect_problem(404);
+    assert!(shown["detail"].as_str().unwrap().contains("its metadata name the release"), "{shown}");
+    checkout.update();
+    assert_eq!(checkout.read(&format!("{copy}/seldon.yaml")), checkout.read(&format!("{DIRECTORY}/seldon.yaml")));
+    server.api("PUT", "/releases/production/models/copy?force", Some(&image("fraud", "8"))).expect(201);
+}
+
+#[test]
+fn a_push_to_a_misspelled_branch_does_not_look_like_success() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    let checkout = server.clone_repository();
+    checkout.write("notes.md", "hello\n");
+    checkout.commit("Add a note");
+    assert_ne!(checkout.push(&server.token(), &["origin", "HEAD:mian"]).code, 0);
+    assert_eq!(checkout.ask(&["ls-remote", "--quiet", "origin", "refs/heads/*"]).lines().count(), 1);
+    assert_eq!(checkout.push(&server.token(), &["origin", "HEAD:main"]).code, 0);
+}
+
+#[test]
 fn an_invalid_release_file_leaves_the_rendered_files_in_force() {
     let environment = TestEnvironment::new();
     let server = environment.server().start();

@@ -174,7 +174,7 @@ pub(super) fn history(list: &[Value], now: Timestamp) -> Table {
         table.row([
             Cell::new(&commit(entry, "/commit"), Tone::Dim),
             age(entry, "/at", now).into(),
-            Cell::new(&text(entry, "/action"), Tone::Strong),
+            Cell::new(entry["action"].as_str().unwrap_or("by hand"), Tone::Strong),
             text(entry, "/summary").into(),
             text(entry, "/strategy").into(),
             text(entry, "/phase").into(),

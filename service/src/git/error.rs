@@ -31,8 +31,8 @@ pub enum GitError {
     /// A commit that was named is not in the repository.
     #[error("commit `{0}` is not in the repository")]
     UnknownCommit(CommitId),
-    /// A path that cannot be in the repository, or that leads through a file.
-    #[error("`{0}` is not a path that the repository can have")]
+    /// A path that cannot be in the repository, or that leads through something that is no directory.
+    #[error("`{0}` is no path of the repository, or something that is no directory lies on it")]
     InvalidPath(String),
     /// A file that is larger than any the service writes or reads.
     #[error("`{path}` is larger than {max} bytes")]
@@ -46,15 +46,15 @@ pub enum GitError {
 }
 
 impl GitError {
-    /// Whether the same call may succeed later without anybody changing what was asked.
-    pub fn is_temporary(&self) -> bool {
+    /// Whether it concerns what was asked for alone, and the repository is well: whoever asks for something else is not concerned.
+    pub fn is_about_the_request(&self) -> bool {
         match self {
-            Self::Locked | Self::DiskFull(_) | Self::Disk(_) => true,
-            Self::Program(error) => error.is_temporary(),
+            Self::UnknownCommit(_) | Self::InvalidPath(_) | Self::TooLarge { .. } => true,
             Self::Corrupt { .. }
-            | Self::UnknownCommit(_)
-            | Self::InvalidPath(_)
-            | Self::TooLarge { .. }
+            | Self::Locked
+            | Self::DiskFull(_)
+            | Self::Disk(_)
+            | Self::Program(_)
             | Self::Other(_) => false,
         }
     }
@@ -121,7 +121,7 @@ mod tests {
         );
         let error = GitError::from(full);
         assert!(matches!(error, GitError::DiskFull(_)));
-        assert!(error.is_temporary());
+        assert!(!error.is_about_the_request());
         assert!(!error.to_string().contains('/'));
         assert!(error.source().is_some_and(|cause| cause.to_string().contains("/srv/data")));
     }

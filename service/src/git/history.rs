@@ -16,6 +16,8 @@ use crate::names::{CommitId, TreeId};
 pub struct LogEntry {
     pub commit: CommitId,
     pub author: Author,
+    /// Who made the commit of it: a cherry-pick keeps the author and has another one here.
+    pub committer: Author,
     /// When it was committed.
     pub at: Timestamp,
     pub message: String,
@@ -112,14 +114,15 @@ impl Repository {
 fn entry(repository: &git2::Repository, id: Oid) -> Result<LogEntry, GitError> {
     let commit = repository.find_commit(id)?;
     let message = String::from_utf8_lossy(commit.message_bytes()).into_owned();
-    let signature = commit.author();
-    let author = Author {
+    let who = |signature: git2::Signature<'_>| Author {
         name: String::from_utf8_lossy(signature.name_bytes()).into_owned(),
         email: String::from_utf8_lossy(signature.email_bytes()).into_owned(),
     };
+    let (author, committer) = (who(commit.author()), who(commit.committer()));
     let at = Timestamp::from_second(commit.time().seconds()).unwrap_or(Timestamp::UNIX_EPOCH);
     let changed = changed_releases(repository, &commit)?;
-    Ok(LogEntry { commit: commit_id(id)?, author, at, trailers: parse_trailers(&message), message, changed })
+    let trailers = parse_trailers(&message);
+    Ok(LogEntry { commit: commit_id(id)?, author, committer, at, message, trailers, changed })
 }
 
 /// The release directories that differ from every parent: a merge changes only what it does not take from one side.

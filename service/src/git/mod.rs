@@ -3,6 +3,7 @@
 //! Knows names and what a commit does; knows no model and no template. What is committed, and when, is `worker`'s.
 
 mod bundle;
+mod directories;
 mod draft;
 mod error;
 mod handles;

@@ -18,7 +18,7 @@ use crate::names::{CommitId, EnvironmentName, Namespace, ReleaseKey, ReleaseName
 pub(super) const BRANCH: &str = "refs/heads/main";
 
 /// The largest file that is read. The service's own files are a few kB, but anyone who may push can push any blob.
-const FILE_BYTES_MAX: usize = 4 << 20;
+pub(super) const FILE_BYTES_MAX: usize = 4 << 20;
 
 /// The most that one push may send, in bytes: a thousand times a large batch of the service's own, and little enough for any disk.
 pub(super) const PUSH_BYTES_MAX: u64 = 64 << 20;
@@ -307,7 +307,7 @@ pub(super) fn commit_id(oid: Oid) -> Result<CommitId, GitError> {
         .map_err(|_| GitError::Corrupt { what: "its objects have another kind of id", source: None })
 }
 
-fn tree_id(oid: Oid) -> Result<TreeId, GitError> {
+pub(super) fn tree_id(oid: Oid) -> Result<TreeId, GitError> {
     TreeId::parse(&oid.to_string())
         .map_err(|_| GitError::Corrupt { what: "its objects have another kind of id", source: None })
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use jiff::Timestamp;
 
-use super::foreign::checked;
+use super::adopt::drifted;
+use super::foreign::{checked, occupied};
 use super::index::Entry;
 use super::shared::{PolicySet, Shared, not_deployed};
 use crate::event::{Guard, Requested};
@@ -129,7 +130,7 @@ pub(super) struct Write {
 /// Works out the next commit of a task.
 pub(super) fn propose(ground: &dyn Ground, task: &Task) -> Result<Proposal, GitError> {
     let entry = ground.entry(&task.key);
-    if let Some(refusal) = forbidden(ground, task, entry.as_ref()) {
+    if let Some(refusal) = forbidden(ground, task, entry.as_ref())? {
         return Ok(Proposal::Refused(refusal));
     }
     let situation = match situation(ground, task, entry.as_ref()) {
@@ -173,44 +174,50 @@ pub(super) fn guess(ground: &dyn Ground, requested: &Requested) -> Option<Releas
 }
 
 /// What a task may not do whatever the plan would say.
-fn forbidden(ground: &dyn Ground, task: &Task, entry: Option<&Entry>) -> Option<Refusal> {
+fn forbidden(ground: &dyn Ground, task: &Task, entry: Option<&Entry>) -> Result<Option<Refusal>, GitError> {
     if let Err(refusal) = ground.shared().environment(&task.key.environment) {
-        return Some(refusal);
+        return Ok(Some(refusal));
+    }
+    if entry.is_none()
+        && !task.guard.force
+        && let Some(refusal) = occupied(ground, &task.key)?
+    {
+        return Ok(Some(refusal));
     }
     if entry.is_none() && !matches!(task.intent, Intent::Put(_) | Intent::Retract) {
-        return Some(not_deployed(&task.key));
+        return Ok(Some(not_deployed(&task.key)));
     }
     if let Some(wanted) = &task.guard.if_match
         && entry.map(|entry| &entry.tree) != Some(wanted)
     {
-        return Some(Refusal {
+        return Ok(Some(Refusal {
             kind: RefusalKind::Precondition,
             reason: format!("release `{}` is not what `If-Match` names any more", task.key),
             cure: Some("read it again and send the new `ETag`".to_owned()),
             violations: Vec::new(),
-        });
+        }));
     }
     if task.guard.if_absent && entry.is_some() {
-        return Some(Refusal {
+        return Ok(Some(Refusal {
             kind: RefusalKind::Precondition,
             reason: format!("release `{}` is there, and `If-None-Match: *` asks that it be not", task.key),
             cure: Some("leave the header out, or choose another name".to_owned()),
             violations: Vec::new(),
-        });
+        }));
     }
-    let entry = entry.filter(|_| !task.guard.force)?;
+    let Some(entry) = entry.filter(|_| !task.guard.force) else { return Ok(None) };
     let (what, cure) = match (&entry.invalid, entry.drifted.as_slice()) {
         (Some(why), _) => (
             format!("the `release.yaml` in the repository cannot be used: {why}"),
             "correct it by a push, or write over it with `--force`",
         ),
-        (None, []) => return None,
+        (None, []) => return Ok(None),
         (None, files) => (
             format!("changed by hand: {}", files.join(", ")),
             "take the change over with `--adopt`, or render over it with `--force`",
         ),
     };
-    Some(Refusal { kind: RefusalKind::Drifted, reason: what, cure: Some(cure.to_owned()), violations: Vec::new() })
+    Ok(Some(Refusal { kind: RefusalKind::Drifted, reason: what, cure: Some(cure.to_owned()), violations: Vec::new() }))
 }
 
 /// Puts together what the plan is made from.
@@ -305,16 +312,18 @@ fn view(ground: &dyn Ground, model: &ModelName) -> Option<RegistryView> {
     Some(policy::desired(&state, selection.policy).view)
 }
 
-/// Reads the state of a commit that a rollback may go to.
+/// Reads the state of a commit that a rollback may go to: its files are those that its document says were rendered.
 pub(super) fn restorable(shared: &Shared, key: &ReleaseKey, commit: &CommitId) -> Result<Option<Restorable>, GitError> {
-    let path = format!("{}/{RELEASE_FILE}", key.directory());
-    let text = match shared.repository.read(commit, &path) {
+    let text = match shared.repository.read(commit, &format!("{}/{RELEASE_FILE}", key.directory())) {
         Ok(text) => text,
-        Err(GitError::UnknownCommit(_)) => None,
+        Err(error) if error.is_about_the_request() => None,
         Err(error) => return Err(error),
     };
-    let release = text.and_then(|text| checked(key, &String::from_utf8_lossy(&text)).ok());
-    Ok(release.map(|release| Restorable { commit: commit.clone(), release }))
+    let Some(release) = text.and_then(|text| checked(key, &String::from_utf8_lossy(&text)).ok()) else {
+        return Ok(None);
+    };
+    let is_whole = drifted(&shared.repository, commit, key, &release)?.is_empty();
+    Ok(is_whole.then(|| Restorable { commit: commit.clone(), release }))
 }
 
 /// Reads what a retraction left; a file that does not parse counts as none, because it only holds things back.

@@ -1,6 +1,6 @@
 //! What the one writer knows between its turns, and a turn itself: from what waits to a moved branch.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ use super::preview::Now;
 use super::shared::{Shared, write};
 use super::turn::{Harvest, Turn};
 use crate::event::{Delivery, DeliveryState, Event};
-use crate::git::{GitError, Publish};
+use crate::git::{GitError, LogEntry, Publish};
 use crate::names::{CommitId, EnvironmentName, PolicyName, ReleaseKey};
 use crate::release::Intent;
 use crate::rollout::Decision;
@@ -37,6 +37,9 @@ const STORM_WINDOW: SignedDuration = SignedDuration::from_secs(60);
 pub(super) struct Conveyor {
     /// The commit up to which everything is taken in.
     pub(super) known: CommitId,
+    /// The service's own commits after that one: all that it found there at the start, and those whose push it did not see end.
+    /// What else is there is a person's, whatever it says of itself.
+    pub(super) ours: HashSet<CommitId>,
     /// Deliveries that wait for their release, one each.
     pub(super) parked: HashMap<ReleaseKey, Delivery>,
     pub(super) agenda: Agenda,
@@ -83,6 +86,7 @@ impl Conveyor {
     pub(super) fn new(known: CommitId) -> Self {
         Self {
             known,
+            ours: HashSet::new(),
             parked: HashMap::new(),
             agenda: Agenda::default(),
             held_ticks: BTreeSet::new(),
@@ -104,11 +108,13 @@ impl Conveyor {
         for _ in 0..MOVED_MAX {
             let base = shared.repository.tip()?;
             let begin = Instant::now();
-            let done = self.draft(shared, work, &base)?;
+            let since = self.since_known(shared, &base)?;
+            let done = self.draft(shared, work, &base, &since)?;
             let Done { harvest, .. } = &done;
             if harvest.tip == base {
                 return Ok(done);
             }
+            self.ours.extend(history::ours(&harvest.rows));
             let published = shared.repository.publish(&base, &harvest.tip)?;
             let releases = harvest.fresh.len() + harvest.gone.len().saturating_sub(harvest.fresh.len());
             match published {
@@ -125,18 +131,25 @@ impl Conveyor {
         Err(GitError::Locked)
     }
 
-    /// Commits everything on a draft on `base`.
-    fn draft(&self, shared: &Shared, work: &Work, base: &CommitId) -> Result<Done, GitError> {
-        let foreign = if *base == self.known { Vec::new() } else { shared.repository.log(Some(&self.known), base)? };
+    /// The commits that are not taken in yet.
+    fn since_known(&mut self, shared: &Shared, base: &CommitId) -> Result<Vec<LogEntry>, GitError> {
+        let since = if *base == self.known { Vec::new() } else { shared.repository.log(Some(&self.known), base)? };
+        // A draft that nobody published is not to be remembered.
+        let mut ours = std::mem::take(&mut self.ours);
+        self.ours = since.iter().filter_map(|entry| ours.take(&entry.commit)).collect();
+        Ok(since)
+    }
+
+    /// Commits everything on a draft on `base`; `since` is what others, or this service before it ended, put there.
+    fn draft(&self, shared: &Shared, work: &Work, base: &CommitId, since: &[LogEntry]) -> Result<Done, GitError> {
         let policies = self.policies(shared, base)?;
         let set = policies.as_ref().map_or_else(|| shared.policy_set(), |read| read.set.clone());
         let mut turn = Turn::begin(shared, base, set)?;
         self.make_room(&turn);
-        if !foreign.is_empty() {
-            turn.rows = history::walk(&shared.repository, &foreign, &shared.settings.author)?.rows;
-            for (key, touched) in foreign::touched(shared, &self.known, &foreign) {
-                foreign::take_in(&mut turn, &key, &touched)?;
-            }
+        if !since.is_empty() {
+            let is_ours = |entry: &LogEntry| self.ours.contains(&entry.commit);
+            turn.rows = history::walk(&shared.repository, since, is_ours)?.rows;
+            foreign::take_in(&mut turn, &foreign::touched(&self.known, since, is_ours))?;
         }
         for key in &work.ticks {
             Self::tick(&mut turn, key)?;
@@ -196,6 +209,7 @@ impl Conveyor {
         now: Timestamp,
     ) -> Vec<Conclusion> {
         self.known.clone_from(&done.harvest.tip);
+        self.ours.clear();
         self.failures = 0;
         self.not_before = None;
         if let Some(read) = &done.policies {

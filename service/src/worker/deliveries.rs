@@ -9,6 +9,7 @@ use super::adopt;
 use super::apply::{Ground, Hindrance, Task, new_id, retracted};
 use super::conclusion::{Concluded, Conclusion, Keep};
 use super::registry::{Asked, Present, asked, away, origin, without_rejected};
+use super::shared::about_the_request;
 use super::turn::{Carried, Turn};
 use crate::bounds::SIGNED_WINDOW_SECONDS;
 use crate::event::{Delivery, DeliveryState, Event, Guard, RegistryChange, RegistryFact, Requested};
@@ -16,7 +17,7 @@ use crate::git::GitError;
 use crate::names::{CommitId, ModelName, ReleaseKey};
 use crate::policy::{self, Desired, ReleasePolicy};
 use crate::registry::RegistryState;
-use crate::release::{Intent, Origin, Refusal};
+use crate::release::{Intent, Origin};
 
 /// Deliveries that were carried out before a crash, before the store heard of it: found by their trailers.
 pub(super) type DoneBefore = HashMap<String, (ReleaseKey, CommitId)>;
@@ -43,10 +44,7 @@ pub(super) fn carry_out(
     };
     let (concluded, keep) = match concluded {
         Ok(concluded) => concluded,
-        Err(error @ (GitError::UnknownCommit(_) | GitError::InvalidPath(_))) => (
-            Concluded::refused(None, Refusal::invalid(error.to_string(), "correct the request and send it again")),
-            Keep::No,
-        ),
+        Err(error) if error.is_about_the_request() => (Concluded::refused(None, about_the_request(&error)), Keep::No),
         Err(error) => return Err(error),
     };
     Ok(Conclusion { delivery, concluded, keep })

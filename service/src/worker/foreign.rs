@@ -1,25 +1,24 @@
 //! What a person pushed: a changed `release.yaml` is rendered, a rendered file changed by hand is seen and left alone, an older
 //! state put back is taken over.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::adopt::drifted;
 use super::apply::{self, Ground, Task, Write};
-use super::history::{is_ours, key_of, text_of};
+use super::history::{key_of, text_of};
 use super::index::Entry;
 use super::restored;
-use super::shared::Shared;
 use super::turn::Turn;
-use crate::git::{GitError, LogEntry};
-use crate::names::{CommitId, ReleaseKey};
+use crate::git::{GitError, LogEntry, Repository};
+use crate::names::{CommitId, ReleaseKey, TreeId};
 use crate::plan;
-use crate::release::{Action, Intent, RELEASE_FILE, Refusal, Release};
+use crate::release::{Action, Intent, RELEASE_FILE, Refusal, RefusalKind, Release};
 use crate::render;
 
 /// Why a directory without the document cannot be used: what Argo CD applies is still there.
-pub(super) const NO_DOCUMENT: &str = "`release.yaml` is not there; remove the whole directory to retract by hand";
+const NO_DOCUMENT: &str = "`release.yaml` is not there; remove the whole directory to retract by hand";
 
 /// A release that a person changed: on what, and who.
 #[derive(Debug, Clone)]
@@ -29,12 +28,23 @@ pub(super) struct Touched {
     pub(super) by: String,
 }
 
+/// A release's directory as a commit has it.
+pub(super) struct Directory {
+    pub(super) tree: TreeId,
+    /// Its document, or why nobody can use it.
+    pub(super) document: Result<Release, String>,
+}
+
 /// Finds the releases that commits of others changed since `from`, but for those that the service took in afterwards.
-pub(super) fn touched(shared: &Shared, from: &CommitId, entries: &[LogEntry]) -> HashMap<ReleaseKey, Touched> {
-    let mut found: HashMap<ReleaseKey, Touched> = HashMap::new();
+pub(super) fn touched(
+    from: &CommitId,
+    entries: &[LogEntry],
+    is_ours: impl Fn(&LogEntry) -> bool,
+) -> BTreeMap<ReleaseKey, Touched> {
+    let mut found: BTreeMap<ReleaseKey, Touched> = BTreeMap::new();
     let mut before = from.clone();
     for entry in entries {
-        let ours = is_ours(entry, &shared.settings.author);
+        let ours = is_ours(entry);
         for key in entry.changed.iter().filter_map(|directory| key_of(directory)) {
             if ours {
                 found.remove(&key);
@@ -49,37 +59,90 @@ pub(super) fn touched(shared: &Shared, from: &CommitId, entries: &[LogEntry]) ->
     found
 }
 
-/// Takes one changed release in.
-pub(super) fn take_in(turn: &mut Turn<'_>, key: &ReleaseKey, touched: &Touched) -> Result<(), GitError> {
-    let tip = turn.tip().clone();
-    if turn.shared.repository.tree_id(&tip, &key.directory())?.is_none() {
-        tracing::info!(release.key = %key, "Release `{key}` was removed by hand by {}", touched.by);
-        turn.remove(key);
-        return Ok(());
+/// Reads the directories of some releases; those that are not there are left out.
+pub(super) fn directories<'k>(
+    repository: &Repository,
+    at: &CommitId,
+    keys: impl IntoIterator<Item = &'k ReleaseKey>,
+) -> Result<HashMap<ReleaseKey, Directory>, GitError> {
+    let keys: Vec<&ReleaseKey> = keys.into_iter().collect();
+    let paths: Vec<String> = keys.iter().map(|key| key.directory()).collect();
+    let found = repository.read_each(at, &paths, RELEASE_FILE, |position, tree, read| {
+        let text = text_of(read)?.unwrap_or_else(|| Err(NO_DOCUMENT.to_owned()));
+        Ok(Directory { tree, document: text.and_then(|text| checked(keys[position], &text)) })
+    })?;
+    let there = keys.iter().zip(found).filter_map(|(key, directory)| Some(((*key).clone(), directory?)));
+    Ok(there.collect())
+}
+
+/// Takes the changed releases in.
+pub(super) fn take_in(turn: &mut Turn<'_>, touched: &BTreeMap<ReleaseKey, Touched>) -> Result<(), GitError> {
+    let repository = &turn.shared.repository;
+    let mut now = directories(repository, turn.tip(), touched.keys())?;
+    let mut bases: HashMap<&CommitId, Vec<&ReleaseKey>> = HashMap::new();
+    for (key, touched) in touched {
+        bases.entry(&touched.base).or_default().push(key);
     }
-    let text = text_of(turn.read(&format!("{}/{RELEASE_FILE}", key.directory())))?;
-    let text = text.unwrap_or_else(|| Err(NO_DOCUMENT.to_owned()));
-    // Where Git's own is not readable either, the last one that was counts.
-    let before = known_before(turn.shared, key, touched)?
-        .or_else(|| turn.entry(key).map(|entry| Release::clone(&entry.release)));
-    let checked =
-        text.and_then(|text| checked(key, &text)).and_then(|release| placed(turn, key, release, before.as_ref()));
-    match checked {
-        Ok(release) => match restored::take_over(turn, key, release, before.as_ref(), touched)? {
-            ControlFlow::Break(()) => Ok(()),
-            ControlFlow::Continue(release) => changed(turn, key, release, before, touched),
+    let mut known: HashMap<ReleaseKey, Directory> = HashMap::new();
+    for (base, keys) in bases {
+        known.extend(directories(repository, base, keys)?);
+    }
+    for (key, touched) in touched {
+        let Some(directory) = now.remove(key) else {
+            tracing::info!(release.key = %key, "Release `{key}` was removed by hand by {}", touched.by);
+            turn.remove(key);
+            continue;
+        };
+        // Where Git's own is not readable either, the last one that was counts.
+        let before = known
+            .remove(key)
+            .and_then(|directory| directory.document.ok())
+            .or_else(|| turn.entry(key).map(|entry| Release::clone(&entry.release)));
+        take_in_one(turn, key, directory, before, touched)?;
+    }
+    Ok(())
+}
+
+/// Takes one changed release in; what fails about it alone makes it invalid.
+fn take_in_one(
+    turn: &mut Turn<'_>,
+    key: &ReleaseKey,
+    directory: Directory,
+    before: Option<Release>,
+    touched: &Touched,
+) -> Result<(), GitError> {
+    let Directory { tree, document } = directory;
+    let placed = document.and_then(|release| placed(turn, key, release, before.as_ref()));
+    let taken = match placed {
+        Ok(release) => match restored::take_over(turn, key, release, before.as_ref(), touched) {
+            Ok(ControlFlow::Break(())) => Ok(Ok(())),
+            Ok(ControlFlow::Continue(release)) => changed(turn, key, (release, &tree), before.as_ref(), touched),
+            Err(error) => Err(error),
         },
-        Err(why) => invalid(turn, key, before, why),
-    }
+        Err(why) => Ok(Err(why)),
+    };
+    let why = match taken {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(why)) => why,
+        Err(error) if error.is_about_the_request() => error.to_string(),
+        Err(error) => return Err(error),
+    };
+    invalid(turn, key, tree, before, why);
+    Ok(())
 }
 
 /// Refuses a document whose target is another release's, or lies outside the namespace that its path says.
-fn placed(turn: &Turn<'_>, key: &ReleaseKey, release: Release, before: Option<&Release>) -> Result<Release, String> {
+fn placed(
+    ground: &dyn Ground,
+    key: &ReleaseKey,
+    release: Release,
+    before: Option<&Release>,
+) -> Result<Release, String> {
     let target = &release.spec.target;
     if before.is_some_and(|before| before.spec.target == *target) {
         return Ok(release);
     }
-    let environment = turn.shared.environment(&key.environment).map_err(|refusal| refusal.reason)?;
+    let environment = ground.shared().environment(&key.environment).map_err(|refusal| refusal.reason)?;
     let expected = plan::target(key, &environment.target).map_err(|refusal| refusal.reason)?;
     if (&target.namespace, &target.cluster) != (&expected.namespace, &expected.cluster) {
         return Err(format!(
@@ -87,15 +150,33 @@ fn placed(turn: &Turn<'_>, key: &ReleaseKey, release: Release, before: Option<&R
             expected.namespace, expected.cluster
         ));
     }
-    match turn.collision(key, target) {
+    match ground.collision(key, target) {
         Some(refusal) => Err(refusal.reason),
         None => Ok(release),
     }
 }
 
-/// The document before the person's change, as Git had it.
-fn known_before(shared: &Shared, key: &ReleaseKey, touched: &Touched) -> Result<Option<Release>, GitError> {
-    Ok(apply::restorable(shared, key, &touched.base)?.map(|found| found.release))
+/// The refusal of what is not deployed while its directory is there, which is somebody's; nothing where the place is free.
+pub(super) fn occupied(ground: &dyn Ground, key: &ReleaseKey) -> Result<Option<Refusal>, GitError> {
+    let (repository, tip) = (&ground.shared().repository, ground.tip());
+    if repository.tree_id(&tip, &key.directory())?.is_none() {
+        return Ok(None);
+    }
+    let Some(directory) = directories(repository, &tip, [key])?.remove(key) else { return Ok(None) };
+    let why = match directory.document.and_then(|release| placed(ground, key, release, None)) {
+        Ok(_) => "it was pushed a moment ago and is not taken in yet".to_owned(),
+        Err(why) => crate::names::shown(&why),
+    };
+    Ok(Some(Refusal {
+        kind: RefusalKind::Drifted,
+        reason: format!(
+            "release `{key}` is not deployed, and a person's directory that cannot be used is in its place: {why}"
+        ),
+        cure: Some(
+            "correct its `release.yaml` or remove the directory by a push, or write over it with `--force`".to_owned(),
+        ),
+        violations: Vec::new(),
+    }))
 }
 
 /// Reads a document that lies where this release's does, and refuses what the service would not have written.
@@ -108,16 +189,16 @@ pub(super) fn checked(key: &ReleaseKey, text: &str) -> Result<Release, String> {
     if found.is_empty() { Ok(release) } else { Err(Refusal::violations(found).reason) }
 }
 
+/// Renders what was changed, or says what stands in the way; the inner error is why the document cannot be used.
 fn changed(
     turn: &mut Turn<'_>,
     key: &ReleaseKey,
-    mut release: Release,
-    before: Option<Release>,
+    (mut release, tree): (Release, &TreeId),
+    before: Option<&Release>,
     touched: &Touched,
-) -> Result<(), GitError> {
+) -> Result<Result<(), String>, GitError> {
     let mut notes = Vec::new();
-    let mut is_overridden = false;
-    if let Some(before) = &before {
+    if let Some(before) = before {
         let by_hand = [
             ("rollout", release.rollout != before.rollout),
             ("origin", release.origin != before.origin),
@@ -125,7 +206,6 @@ fn changed(
         ];
         for (section, _) in by_hand.iter().filter(|(_, differs)| *differs) {
             notes.push(format!("`{section}` was edited by {} and is ignored: the service writes it", touched.by));
-            is_overridden = true;
         }
         release.rollout = before.rollout.clone();
         release.origin = before.origin.clone();
@@ -138,32 +218,28 @@ fn changed(
         release.rendered = crate::release::Rendered::default();
         drifted.clear();
     }
-    let is_same = before.as_ref() == Some(&release);
-    if !drifted.is_empty() || (is_same && !is_overridden) {
+    let is_same = before == Some(&release);
+    if !drifted.is_empty() || (is_same && notes.is_empty()) {
         tracing::info!(release.key = %key, "Release `{key}` was changed by hand by {}: {}", touched.by, drifted.join(", "));
-        return entry(turn, key, release, State { drifted, notes, invalid: None });
+        entry(turn, key, (release, tree.clone()), State { drifted, notes, invalid: None });
+        return Ok(Ok(()));
     }
     let manifests = match apply::render(turn.shared, &release) {
         Ok(manifests) => manifests,
-        Err(refusal) => return invalid(turn, key, before, refusal.reason),
+        Err(refusal) => return Ok(Err(refusal.reason)),
     };
     if release.rendered.files.is_empty() {
         // Nobody rendered it before: what lies there under a rendered file's name is a person's, and is not overwritten.
-        let mut theirs = Vec::new();
-        for (name, text) in &manifests.files {
-            let there = turn.read(&format!("{}/{name}", key.directory()))?;
-            if there.is_some_and(|there| there != text.as_bytes()) {
-                theirs.push(name.clone());
-            }
-        }
+        let theirs = theirs(turn, key, &manifests)?;
         if !theirs.is_empty() {
-            return entry(turn, key, release, State { drifted: theirs, notes, invalid: None });
+            entry(turn, key, (release, tree.clone()), State { drifted: theirs, notes, invalid: None });
+            return Ok(Ok(()));
         }
     }
     render::finish(&mut release, &manifests, &turn.shared.settings.templates);
     let files = manifests.files.into_iter().map(|(name, text)| (name, text.into_bytes())).collect();
     let write = Write {
-        edits: apply::edits(key, &release, files, before.as_ref()),
+        edits: apply::edits(key, &release, files, before),
         subject: release.clone(),
         after: Some(release.clone()),
         action: Action::Render,
@@ -173,31 +249,48 @@ fn changed(
         more: None,
     };
     let task = Task { requested_by: Some(touched.by.clone()), ..Task::by_itself(key.clone(), Intent::Rerender) };
-    if turn.commit(write, &task)?.is_none() || !notes.is_empty() {
-        return entry(turn, key, release, State { drifted: Vec::new(), notes, invalid: None });
+    let is_committed = turn.commit(write, &task)?.is_some();
+    if (!is_committed || !notes.is_empty())
+        && let Some(tree) = turn.shared.repository.tree_id(turn.tip(), &key.directory())?
+    {
+        entry(turn, key, (release, tree), State { drifted: Vec::new(), notes, invalid: None });
     }
-    Ok(())
+    Ok(Ok(()))
+}
+
+/// The files that are there under a rendered file's name and say something else.
+fn theirs(turn: &Turn<'_>, key: &ReleaseKey, manifests: &render::Manifests) -> Result<Vec<String>, GitError> {
+    let mut theirs = Vec::new();
+    for (name, text) in &manifests.files {
+        let is_other = match turn.read(&format!("{}/{name}", key.directory())) {
+            Err(GitError::TooLarge { .. }) => true,
+            there => there?.is_some_and(|there| there != text.as_bytes()),
+        };
+        if is_other {
+            theirs.push(name.clone());
+        }
+    }
+    Ok(theirs)
 }
 
 /// Whether none of these files is there.
 fn is_alone(turn: &Turn<'_>, key: &ReleaseKey, files: &[String]) -> Result<bool, GitError> {
     for name in files {
-        if turn.read(&format!("{}/{name}", key.directory()))?.is_some() {
-            return Ok(false);
+        match turn.read(&format!("{}/{name}", key.directory())) {
+            Ok(None) => {}
+            Ok(Some(_)) | Err(GitError::TooLarge { .. }) => return Ok(false),
+            Err(error) => return Err(error),
         }
     }
     Ok(true)
 }
 
-fn invalid(turn: &mut Turn<'_>, key: &ReleaseKey, before: Option<Release>, why: String) -> Result<(), GitError> {
+fn invalid(turn: &mut Turn<'_>, key: &ReleaseKey, tree: TreeId, before: Option<Release>, why: String) {
     let why = crate::names::shown(&why);
     tracing::warn!(release.key = %key, "The `release.yaml` of `{key}` cannot be used: {why}; its rendered files stay in force");
-    match before {
-        Some(release) => {
-            entry(turn, key, release, State { drifted: Vec::new(), notes: Vec::new(), invalid: Some(why) })
-        }
-        // Nothing is known that it could be shown as; the log says it.
-        None => Ok(()),
+    // Where nothing is known that it could be shown as, the directory itself is found in the way of what is asked.
+    if let Some(release) = before {
+        entry(turn, key, (release, tree), State { drifted: Vec::new(), notes: Vec::new(), invalid: Some(why) });
     }
 }
 
@@ -207,11 +300,8 @@ struct State {
     invalid: Option<String>,
 }
 
-fn entry(turn: &mut Turn<'_>, key: &ReleaseKey, release: Release, state: State) -> Result<(), GitError> {
+fn entry(turn: &mut Turn<'_>, key: &ReleaseKey, (release, tree): (Release, TreeId), state: State) {
     let State { drifted, notes, invalid } = state;
-    let commit = turn.tip().clone();
-    let Some(tree) = turn.shared.repository.tree_id(&commit, &key.directory())? else { return Ok(()) };
-    let changed_at = turn.now();
+    let (commit, changed_at) = (turn.tip().clone(), turn.now());
     turn.set_entry(key, Entry { release: Arc::new(release), commit, tree, changed_at, drifted, invalid, notes });
-    Ok(())
 }

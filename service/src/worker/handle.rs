@@ -204,7 +204,10 @@ impl Handle {
         let waiting = read::waiting(&self.shared, key).await;
         match read::view(&self.shared, key) {
             Some(view) => Ok(ReleaseView { waiting, ..view }),
-            None => Err(read::not_yet(key, waiting).into()),
+            None => {
+                let key = key.clone();
+                self.shared.blocking(move |shared| Err(read::absent(shared, &key, waiting)?.into())).await
+            }
         }
     }
 

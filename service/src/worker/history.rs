@@ -23,9 +23,12 @@ pub(super) struct Walked {
     pub(super) done: DoneBefore,
 }
 
-/// Whether the service made the commit: it is the author and says which intent it carries out.
-pub(super) fn is_ours(entry: &LogEntry, author: &Author) -> bool {
-    entry.author == *author && trailer(entry, "Release-Id").is_some()
+/// Whether a commit says that the service made it, as author and committer and by its intent. A cherry-pick has another committer.
+///
+/// This is for commits that nobody here remembers. While the service runs it knows its own by their ids, because anybody can write
+/// this down.
+pub(super) fn says_ours(entry: &LogEntry, author: &Author) -> bool {
+    entry.author == *author && entry.committer == *author && trailer(entry, "Release-Id").is_some()
 }
 
 /// The value of a trailer.
@@ -53,17 +56,25 @@ pub(super) fn text_of(read: Result<Option<Vec<u8>>, GitError>) -> Result<Option<
     }
 }
 
-/// Makes the index rows of some commits, oldest first.
-pub(super) fn walk(repository: &Repository, entries: &[LogEntry], author: &Author) -> Result<Walked, GitError> {
+/// Makes the index rows of some commits, oldest first; `is_ours` tells those of the service.
+pub(super) fn walk(
+    repository: &Repository,
+    entries: &[LogEntry],
+    is_ours: impl Fn(&LogEntry) -> bool,
+) -> Result<Walked, GitError> {
     let mut walked = Walked::default();
     let mut last: HashMap<ReleaseKey, Release> = HashMap::new();
     for entry in entries {
-        for key in entry.changed.iter().filter_map(|directory| key_of(directory)) {
-            let text = text_of(repository.read(&entry.commit, &format!("{}/{RELEASE_FILE}", key.directory())))?;
-            let release = text.and_then(|text| Release::parse(&text.ok()?).ok());
+        let keys: Vec<ReleaseKey> = entry.changed.iter().filter_map(|directory| key_of(directory)).collect();
+        let directories: Vec<String> = keys.iter().map(ReleaseKey::directory).collect();
+        let releases = repository.read_each(&entry.commit, &directories, RELEASE_FILE, |_, _, read| {
+            Ok(text_of(read)?.and_then(|text| Release::parse(&text.ok()?).ok()))
+        })?;
+        for (key, release) in keys.into_iter().zip(releases) {
+            let release = release.flatten();
             let phase = release.as_ref().map(|release| release.rollout.phase);
             let known = release.as_ref().or_else(|| last.get(&key));
-            if let Some(row) = known.and_then(|known| row(entry, &key, known, phase, author)) {
+            if let Some(row) = known.and_then(|known| row(entry, &key, known, phase, is_ours(entry))) {
                 if let Some(id) = &row.delivery_id {
                     walked.done.insert(id.clone(), (key.clone(), entry.commit.clone()));
                 }
@@ -83,9 +94,8 @@ fn row(
     key: &ReleaseKey,
     release: &Release,
     phase: Option<Phase>,
-    author: &Author,
+    ours: bool,
 ) -> Option<IndexedCommit> {
-    let ours = is_ours(entry, author);
     let action = trailer(entry, "Action").filter(|_| ours).and_then(|text| serde_json::from_value(text.into()).ok());
     let subject = entry.message.lines().next().unwrap_or_default();
     Some(IndexedCommit {
@@ -107,10 +117,15 @@ fn row(
     })
 }
 
-/// Reads the settled states among some commits.
+/// The commits of the service among some rows.
+pub(super) fn ours(rows: &[IndexedCommit]) -> impl Iterator<Item = CommitId> {
+    rows.iter().filter(|row| !row.release_id.is_empty()).map(|row| row.commit.clone())
+}
+
+/// Reads the settled states among some commits: those of the service, because in a person's the files may not be those of the document.
 pub(super) fn settled(shared: &Shared, key: &ReleaseKey, rows: &[IndexedCommit]) -> Result<Vec<Settled>, GitError> {
     let mut states = Vec::new();
-    for row in rows.iter().filter(|row| row.phase == Some(Phase::Settled)) {
+    for row in rows.iter().filter(|row| row.phase == Some(Phase::Settled) && !row.release_id.is_empty()) {
         if let Some(found) = restorable(shared, key, &row.commit)? {
             states.push(Settled { commit: found.commit, release: found.release });
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::history::text_of;
 use super::shared::PolicySet;
 use crate::git::{GitError, Repository};
 use crate::names::{CommitId, PolicyName};
@@ -31,17 +32,18 @@ pub(super) fn read(
     let mut present = Vec::new();
     for (file, _) in repository.list(at, POLICY_DIR)? {
         let Some(name) = file.strip_suffix(".yaml").and_then(|stem| PolicyName::parse(stem).ok()) else { continue };
-        let bytes = repository.read(at, &format!("{POLICY_DIR}/{file}"))?.unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes).into_owned();
         present.push(name.clone());
-        let (_, wrong) = Policies::parse(&[(name.clone(), text.clone())]);
-        if wrong.is_empty() {
-            good.push((name.clone(), text.clone()));
-            in_force.push((name, text));
-            continue;
+        let read = text_of(repository.read(at, &format!("{POLICY_DIR}/{file}")))?.unwrap_or_else(|| Ok(String::new()));
+        match read.and_then(|text| parsed(&name, text)) {
+            Ok(text) => {
+                good.push((name.clone(), text.clone()));
+                in_force.push((name, text));
+            }
+            Err(why) => {
+                problems.push(format!("policy `{name}`: {why}"));
+                in_force.extend(remembered.iter().find(|(known, _)| *known == name).cloned());
+            }
         }
-        problems.extend(wrong.into_iter().map(|problem| format!("policy `{}`: {}", problem.policy, problem.reason)));
-        in_force.extend(remembered.iter().find(|(known, _)| *known == name).cloned());
     }
     for problem in &problems {
         tracing::warn!("{problem}; the last version of it that could be read stays in force");
@@ -49,4 +51,14 @@ pub(super) fn read(
     let gone = remembered.iter().map(|(name, _)| name).filter(|name| !present.contains(name)).cloned().collect();
     let (policies, _) = Policies::parse(&in_force);
     Ok(Read { set: Arc::new(PolicySet { policies, problems }), good, gone })
+}
+
+/// The text of a policy where it parses, or why it does not.
+fn parsed(name: &PolicyName, text: String) -> Result<String, String> {
+    let (_, wrong) = Policies::parse(&[(name.clone(), text.clone())]);
+    if wrong.is_empty() {
+        Ok(text)
+    } else {
+        Err(wrong.into_iter().map(|problem| problem.reason).collect::<Vec<_>>().join("; "))
+    }
 }

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 
 use indexmap::IndexMap;
 
+use super::foreign::occupied;
 use super::handle::not_found;
 use super::history::{self, CANDIDATES_MAX};
 use super::index::{Entry, Kept};
 use super::metrics::{Present, ReleaseNumbers};
+use super::preview::Now;
 use super::shared::{Shared, git_fault, not_deployed, read, store_fault};
 use super::{
     DeliveryFilter, DeliveryView, EnvironmentView, Fault, HistoryEntry, HoldView, Page, ReleaseFilter, ReleaseView,
@@ -17,7 +19,7 @@ use crate::bounds::PAGE_MAX;
 use crate::event::{Delivery, DeliveryState};
 use crate::names::{CommitId, ModelName, ReleaseKey};
 use crate::plan;
-use crate::release::{Act, Intent, MainRule, RELEASE_FILE, Refusal, Release};
+use crate::release::{Act, Intent, MainRule, RELEASE_FILE, Refusal, RefusalKind, Release};
 use crate::store::DeliveryQuery;
 use std::sync::Arc;
 
@@ -65,15 +67,17 @@ pub(super) async fn waiting(shared: &Shared, key: &ReleaseKey) -> Option<Waiting
     Some(Waiting { delivery: delivery.id.to_string(), number: delivery.number, waits_for })
 }
 
-/// The refusal of a release that is not deployed; where its first request is queued, it says so.
-pub(super) fn not_yet(key: &ReleaseKey, waiting: Option<Waiting>) -> Refusal {
-    match waiting {
-        Some(Waiting { number, waits_for, .. }) => not_found(
+/// The refusal of a release that is not deployed; where its first request is queued or something is in its place, it says so.
+pub(super) fn absent(shared: &Shared, key: &ReleaseKey, waiting: Option<Waiting>) -> Result<Refusal, Fault> {
+    if let Some(Waiting { number, waits_for, .. }) = waiting {
+        return Ok(not_found(
             format!("release `{key}` is not deployed yet: delivery {number} waits for: {waits_for}"),
             "`kmlflow deliveries list` shows what is queued",
-        ),
-        None => not_deployed(key),
+        ));
     }
+    let ground = Now { shared, tip: shared.repository.tip().map_err(git_fault)?, now: shared.clock.now() };
+    let occupied = occupied(&ground, key).map_err(git_fault)?;
+    Ok(occupied.map_or_else(|| not_deployed(key), |refusal| Refusal { kind: RefusalKind::NotFound, ..refusal }))
 }
 
 fn unknown() -> Status {

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use super::adopt::drifted;
 use super::apply::{self, Ground, Task, Write};
 use super::foreign::Touched;
-use super::history::is_ours;
+use super::history::says_ours;
 use super::turn::Turn;
 use crate::git::{Edit, GitError};
 use crate::names::{CommitId, ReleaseKey};
@@ -43,7 +43,7 @@ pub(super) fn take_over(
         content: Some(release.to_yaml().into_bytes()),
     }];
     let note = key.retracted_path();
-    if turn.read(&note)?.is_some() {
+    if !matches!(turn.read(&note), Ok(None)) {
         edits.push(Edit { path: note, content: None });
     }
     let version = serves.map_or_else(|| "?".to_owned(), |version| version.to_string());
@@ -82,5 +82,5 @@ fn state_of(
     let directory = key.directory();
     let Some(tree) = repository.tree_id(&tip, &directory)? else { return Ok(None) };
     let found = repository.origin_of(&touched.base, &directory, &tree, COMMITS_MAX)?;
-    Ok(found.filter(|entry| is_ours(entry, &turn.shared.settings.author)).map(|entry| entry.commit))
+    Ok(found.filter(|entry| says_ours(entry, &turn.shared.settings.author)).map(|entry| entry.commit))
 }

@@ -141,17 +141,21 @@ pub(super) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
 
 /// A failing repository as callers see it; the details go to the log.
 pub(super) fn git_fault(error: GitError) -> Fault {
-    tracing::error!(error = &error as &dyn std::error::Error, "The repository failed: {error}");
-    match error {
-        GitError::UnknownCommit(commit) => Refusal {
-            kind: RefusalKind::NotFound,
-            reason: format!("commit `{commit}` is not in the repository"),
-            cure: Some("`kmlflow history NAME` shows the commits".to_owned()),
-            violations: Vec::new(),
-        }
-        .into(),
-        other => Fault::Unavailable { sentence: other.to_string(), retry_after_seconds: RETRY_AFTER_SECONDS },
+    if error.is_about_the_request() {
+        return about_the_request(&error).into();
     }
+    tracing::error!(error = &error as &dyn std::error::Error, "The repository failed: {error}");
+    Fault::Unavailable { sentence: error.to_string(), retry_after_seconds: RETRY_AFTER_SECONDS }
+}
+
+/// The refusal of what the repository cannot do for one caller, while it is well.
+pub(super) fn about_the_request(error: &GitError) -> Refusal {
+    let (kind, cure) = match error {
+        GitError::UnknownCommit(_) => (RefusalKind::NotFound, "`kmlflow history NAME` shows the commits"),
+        GitError::TooLarge { .. } => (RefusalKind::Conflict, "make the file smaller by a push"),
+        _ => (RefusalKind::Conflict, "remove by a push what lies there, or choose another name"),
+    };
+    Refusal { kind, reason: error.to_string(), cure: Some(cure.to_owned()), violations: Vec::new() }
 }
 
 /// A failing store as callers see it; the details go to the log.

@@ -1,6 +1,6 @@
 //! The start: data directory, store and repository are opened, and what happened while nobody looked is taken in.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::adopt::drifted;
 use super::conveyor::Conveyor;
 use super::events::Ring;
+use super::foreign::{Directory, directories};
 use super::handle::Handle;
 use super::history;
 use super::index::{Entry, Index};
@@ -23,7 +24,7 @@ use super::Accounts;
 use crate::clock::Clock;
 use crate::git::{Author, GitError, Repository};
 use crate::names::{CommitId, PolicyName, ReleaseKey, TreeId};
-use crate::release::{RELEASE_FILE, Release};
+use crate::release::Release;
 use crate::store::{Batch, IndexedCommit, Store, StoreError};
 
 /// Where the embedded repository lies in the data directory.
@@ -82,12 +83,14 @@ pub(super) async fn open_with(settings: Settings, clock: Clock, limits: Limits) 
     let remembered = store.policies().await?;
     let now = clock.now();
     let mut loaded = load_beside(&store, &settings, now, &remembered).await?;
+    let ours = if loaded.is_anew { HashSet::new() } else { history::ours(&loaded.walked.rows).collect() };
     tell_store(&store, &mut loaded, &remembered, now).await?;
     let Loaded { repository, index, policies, walked, known, tip, unreadable: _, is_anew: _ } = loaded;
     let registry = store.registry().await?.into_iter().map(|state| (state.model.clone(), Arc::new(state))).collect();
     let is_behind = known != tip;
     let mut conveyor = conveyor(known, &policies, remembered, &index, now);
     conveyor.done_before = walked.done;
+    conveyor.ours = ours;
     let inbox = Inbox::new(limits.queued);
     read_inbox(&store, &inbox, &mut conveyor, now).await?;
     if is_behind {
@@ -226,7 +229,7 @@ fn load(source: Source) -> Result<Loaded, GitError> {
         newest.clear();
     }
     let entries = if from.as_ref() == Some(&tip) { Vec::new() } else { repository.log(from.as_ref(), &tip)? };
-    let walked = history::walk(&repository, &entries, &author)?;
+    let walked = history::walk(&repository, &entries, |entry| history::says_ours(entry, &author))?;
     let (index, unreadable) = read_index(&repository, &tip, newest, &walked.rows)?;
     let policies = policies::read(&repository, &tip, &remembered)?;
     // Without an index nobody can say what is new; then every release is looked at as it is.
@@ -250,14 +253,19 @@ fn read_index(
 ) -> Result<(Index, Vec<Unreadable>), GitError> {
     let mut newest: HashMap<ReleaseKey, IndexedCommit> = newest.into_iter().map(|row| (row.key.clone(), row)).collect();
     newest.extend(rows.iter().map(|row| (row.key.clone(), row.clone())));
+    let unseen: HashSet<&ReleaseKey> = rows.iter().map(|row| &row.key).collect();
     let mut index = Index::default();
     let mut unreadable = Vec::new();
-    for (key, tree) in repository.release_keys(tip)? {
-        let read = repository.read(tip, &format!("{}/{RELEASE_FILE}", key.directory()));
-        let text = history::text_of(read)?.unwrap_or_else(|| Err(super::foreign::NO_DOCUMENT.to_owned()));
-        match text.and_then(|text| super::foreign::checked(&key, &text)) {
+    let keys: Vec<ReleaseKey> = repository.release_keys(tip)?.into_iter().map(|(key, _)| key).collect();
+    for (key, Directory { tree, document }) in directories(repository, tip, &keys)? {
+        match document {
             Ok(release) => {
-                let entry = entry(repository, tip, release, tree, newest.get(&key))?;
+                let row = newest.get(&key);
+                // Only a person's commit can have left a file that is not as it was rendered, and what a commit says of itself
+                // is believed of those alone that this service made while it ran.
+                let is_known = row.is_some_and(|row| !row.release_id.is_empty()) && !unseen.contains(&key);
+                let drifted = if is_known { Vec::new() } else { drifted(repository, tip, &key, &release)? };
+                let entry = Entry { drifted, ..entry(tip, release, tree, row) };
                 index.put(key, entry);
             }
             Err(why) => unreadable.push(Unreadable { key, tree, tip: tip.clone(), why: crate::names::shown(&why) }),
@@ -266,19 +274,11 @@ fn read_index(
     Ok((index, unreadable))
 }
 
-fn entry(
-    repository: &Repository,
-    tip: &CommitId,
-    release: Release,
-    tree: TreeId,
-    row: Option<&IndexedCommit>,
-) -> Result<Entry, GitError> {
-    // Only a person's commit can have left a file that is not as it was rendered.
-    let by_hand = row.is_none_or(|row| row.release_id.is_empty());
-    let drifted = if by_hand { drifted(repository, tip, &release.key(), &release)? } else { Vec::new() };
+fn entry(tip: &CommitId, release: Release, tree: TreeId, row: Option<&IndexedCommit>) -> Entry {
     let (commit, changed_at) =
         row.map_or_else(|| (tip.clone(), release.rollout.since), |row| (row.commit.clone(), row.at));
-    Ok(Entry { release: Arc::new(release), commit, tree, changed_at, drifted, invalid: None, notes: Vec::new() })
+    let release = Arc::new(release);
+    Entry { release, commit, tree, changed_at, drifted: Vec::new(), invalid: None, notes: Vec::new() }
 }
 
 /// The newest document of a release that can be read, for as long as the one at the tip cannot.
@@ -293,6 +293,7 @@ async fn last_good(
     let commits: Vec<CommitId> =
         store.history(&key, None, COMMITS_MAX).await?.into_iter().map(|row| row.commit).collect();
     let Some(release) = history::last_valid(repository, &key, &commits)? else {
+        // Who asks for the release finds the directory in its place.
         tracing::warn!(release.key = %key, "The `release.yaml` of `{key}` cannot be used and never could: {why}");
         return Ok(None);
     };

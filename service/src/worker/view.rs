@@ -180,13 +180,16 @@ pub struct HistoryEntry {
     pub commit: CommitId,
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    pub action: Action,
+    /// What the service did; none where a person committed it.
+    pub action: Option<Action>,
     pub summary: String,
     pub version: Version,
     pub strategy: Strategy,
     /// The phase after it; none after a retraction.
     pub phase: Option<Phase>,
+    /// The id of the intent that it carries out; empty where a person committed it.
     pub release_id: String,
+    /// Who asked for it, or the author of a person's commit.
     pub requested_by: Option<String>,
     pub delivery_id: Option<String>,
     /// The number of that delivery, as long as the inbox has it.
@@ -313,7 +316,7 @@ impl From<IndexedCommit> for HistoryEntry {
         Self {
             commit,
             at,
-            action,
+            action: (!release_id.is_empty()).then_some(action),
             summary: subject,
             version,
             strategy,

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::bounds::SHORT_COMMIT_DIGITS;
 use crate::event::DeliveryState;
 use crate::names::{CommitId, Version};
-use crate::release::{Phase, Rollout, Strategy};
+use crate::release::{Action, Phase, Rollout, Strategy};
 use crate::worker::{DeliveryView, FileState, HistoryEntry, ReleaseView, Share};
 
 /// A release on the page.
@@ -133,7 +133,7 @@ impl CommitRow {
             delivery_id: _,
             delivery_number: _,
         } = entry;
-        let (commit, at, action) = (short(&commit), Moment::of(at, now), action.as_str());
+        let (commit, at, action) = (short(&commit), Moment::of(at, now), action.map_or("by hand", Action::as_str));
         Self { commit, at, action, summary, version, phase, requested_by }
     }
 }

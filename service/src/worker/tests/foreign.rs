@@ -100,6 +100,108 @@ async fn an_older_state_put_back_by_hand_is_taken_over_as_a_rollback_would() {
     assert!(world.put("fraud", single("8")).await.changed, "the next request needs no consent");
 }
 
+/// The words of the service's commit that did this.
+fn words_of(world: &World, action: &str) -> String {
+    let log = world.log();
+    log.iter().rev().find(|entry| trailer(entry, "Action").as_deref() == Some(action)).unwrap().message.clone()
+}
+
+#[tokio::test]
+async fn what_says_that_the_service_made_it_is_a_persons_where_the_service_did_not() {
+    let mut world = with_fraud().await;
+    let words = words_of(&world, "create");
+    let mine = format!("{}# by hand\n", world.read("fraud", "route.yaml").unwrap());
+    commit_as(&world.repository(), &author(), &words, vec![(path("route.yaml"), Some(mine.clone()))]);
+    world.handle().pushed();
+    world.run().await;
+    assert_eq!(world.view("fraud").await.files, [FileState::Drifted]);
+    assert_eq!(refusal(world.ask(put("fraud", single("8"))).await).kind, RefusalKind::Drifted);
+    world.kill();
+    world.start().await;
+    assert_eq!(world.view("fraud").await.files, [FileState::Drifted], "also after a restart");
+    world.done(with_guard(put("fraud", single("7")), true, false)).await;
+    world.kill();
+    commit_as(&world.repository(), &author(), &words, vec![(path("route.yaml"), Some(mine.clone()))]);
+    world.start().await;
+    world.run().await;
+    assert_eq!(world.view("fraud").await.files, [FileState::Drifted], "also where nobody ran");
+    assert_eq!(world.read("fraud", "route.yaml").as_deref(), Some(mine.as_str()));
+}
+
+#[tokio::test]
+async fn a_release_removed_by_a_copy_of_the_services_retraction_is_gone() {
+    let mut world = with_fraud().await;
+    let first = world.log().last().unwrap().commit.clone();
+    world.done(request("fraud", Intent::Retract)).await;
+    let words = words_of(&world, "retract");
+    world.push(all_of(&world, &first)).await;
+    assert_eq!(world.state("fraud").await, "single settled live=7");
+    commit_as(&world.repository(), &author(), &words, vec![(key("fraud").directory(), None)]);
+    world.handle().pushed();
+    world.run().await;
+    assert!(world.handle().release(&key("fraud")).await.is_err());
+}
+
+#[tokio::test]
+async fn the_services_own_commits_that_the_store_does_not_know_are_not_taken_for_a_persons() {
+    let mut world = with_fraud().await;
+    world.put("fraud", single("8")).await;
+    world.kill();
+    let settings = world.settings();
+    let store = crate::store::Store::open(&settings.store_url, &settings.data_dir).await.unwrap();
+    let first = world.log()[0].commit.clone();
+    store.commit(crate::store::Batch { indexed_tip: Some(first), ..Default::default() }).await.unwrap();
+    drop(store);
+    world.start().await;
+    world.run().await;
+    let view = world.view("fraud").await;
+    assert_eq!((view.files.len(), view.notes.len()), (0, 0), "{:?}", view.notes);
+    assert_eq!(world.actions(), ["create", "update"]);
+}
+
+#[tokio::test]
+async fn a_rollback_goes_to_no_state_that_a_person_changed() {
+    let mut world = with_fraud().await;
+    world.put("fraud", single("8")).await;
+    let good = world.read("fraud", "route.yaml");
+    let mine = world.push(vec![(path("route.yaml"), Some(format!("{}# by hand\n", good.clone().unwrap())))]).await;
+    world.done(with_guard(put("fraud", single("9")), true, false)).await;
+    let named = Act::Rollback { to: Some(crate::release::RollbackTo::Commit(mine.clone())) };
+    let refused = refusal(world.absolute("fraud", named).await.map(|_| panic!("a drifted commit is no settled state")));
+    assert!(refused.reason.contains("no settled state"), "{refused}");
+    let queued = refusal(world.ask(request("fraud", Intent::Rollback { to: mine })).await);
+    assert_eq!(queued.kind, RefusalKind::Conflict, "{queued}");
+    world.act("fraud", Act::Rollback { to: None }).await;
+    assert_eq!(world.state("fraud").await, "single settled live=8");
+    assert_eq!(world.read("fraud", "route.yaml"), good);
+}
+
+#[tokio::test]
+async fn the_history_says_of_a_persons_commit_who_made_it_and_no_action() {
+    let mut world = with_fraud().await;
+    let text = world.read("fraud", "release.yaml").unwrap().replace("replicas: 1", "replicas: 3");
+    let theirs = world.push(vec![(path("release.yaml"), Some(text))]).await;
+    let history = world.handle().history(&key("fraud"), None, None).await.unwrap();
+    let entry = history.items.iter().find(|entry| entry.commit == theirs).unwrap();
+    assert_eq!((entry.action, entry.requested_by.as_deref(), entry.release_id.as_str()), (None, Some("Ada"), ""));
+}
+
+#[tokio::test]
+async fn a_mirrored_share_changed_by_hand_can_be_adopted_where_it_can_be() {
+    let mut world = with_fraud().await;
+    let shadow = || json!({"version": "8", "strategy": "shadow", "percent": 20});
+    world.put("fraud", shadow()).await;
+    let route = world.read("fraud", "route.yaml").unwrap();
+    assert!(route.contains("percent: 20"), "{route}");
+    world.push(vec![(path("route.yaml"), Some(route.replace("percent: 20", "percent: 120")))]).await;
+    let adopt = |body: Value| with_guard(put("fraud", body), false, true);
+    assert_eq!(refusal(world.ask(adopt(shadow())).await).kind, RefusalKind::Invalid);
+    world.push(vec![(path("route.yaml"), Some(route.replace("percent: 20", "percent: 35")))]).await;
+    world.done(adopt(json!({"version": "8", "strategy": "shadow", "percent": 35}))).await;
+    assert_eq!(world.view("fraud").await.release.spec.shadow.unwrap().percent, 35);
+    assert!(world.view("fraud").await.files.is_empty());
+}
+
 #[tokio::test]
 async fn a_retracted_release_put_back_by_hand_is_there_again_without_its_note() {
     let mut world = with_fraud().await;

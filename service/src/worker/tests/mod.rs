@@ -244,14 +244,24 @@ fn open_repository(data_dir: &Path) -> Repository {
 }
 
 fn commit_by_hand(repository: &Repository, edits: Vec<(String, Option<String>)>) -> CommitId {
+    let person = Author { name: "Ada".into(), email: "ada@example.com".into() };
+    commit_as(repository, &person, "by hand\n", edits)
+}
+
+/// Commits as somebody, with words of choice.
+fn commit_as(
+    repository: &Repository,
+    author: &Author,
+    message: &str,
+    edits: Vec<(String, Option<String>)>,
+) -> CommitId {
     let base = repository.tip().unwrap();
     let mut draft = repository.draft(&base).unwrap();
     let edits = edits
         .into_iter()
         .map(|(path, text)| crate::git::Edit { path, content: text.map(String::into_bytes) })
         .collect();
-    let person = Author { name: "Ada".into(), email: "ada@example.com".into() };
-    let commit = draft.commit(edits, "by hand\n", &person, NOW.parse().unwrap()).unwrap().unwrap();
+    let commit = draft.commit(edits, message, author, NOW.parse().unwrap()).unwrap().unwrap();
     assert_eq!(repository.publish(&base, &commit).unwrap(), crate::git::Publish::Done);
     commit
 }

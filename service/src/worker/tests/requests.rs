@@ -133,7 +133,7 @@ async fn a_retraction_is_one_commit_and_a_new_release_removes_its_trace() {
     world.put("fraud", single("8")).await;
     assert!(left(&world).is_none());
     let history = world.handle().history(&key("fraud"), None, None).await.unwrap();
-    let actions: Vec<&str> = history.items.iter().map(|entry| entry.action.as_str()).collect();
+    let actions: Vec<&str> = history.items.iter().map(|entry| entry.action.unwrap().as_str()).collect();
     assert_eq!(actions, ["create", "retract", "create"]);
 }
 
