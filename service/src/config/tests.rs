@@ -276,9 +276,16 @@ fn the_local_service_is_found_and_its_token_goes_to_nobody_else() {
     assert_eq!(find(None).url, "http://127.0.0.1:4321");
     assert_eq!(token(None).as_deref(), Some("kml_local"));
     assert_eq!(token(Some("http://127.0.0.1:4321/")).as_deref(), Some("kml_local"));
+    for name in ["http://localhost:4321", "http://[::1]:4321/"] {
+        assert_eq!(token(Some(name)).as_deref(), Some("kml_local"), "{name}");
+        assert_eq!(find(Some(name)).url, "http://127.0.0.1:4321", "the token goes to no other listener of the port");
+    }
     for elsewhere in [
         "http://127.0.0.1:9",
-        "http://localhost:4321",
+        "http://localhost:9",
+        "https://localhost:4321",
+        "http://localhost:4321@evil.example",
+        "http://localhost.example:4321",
         "https://kmlflow.example",
         "http://127.0.0.1:4321.example",
         "http://127.0.0.1:4321@evil.example",
