@@ -1,10 +1,11 @@
 //! One service per data directory: a lock on a file that ends with the process, however that ends.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 /// The file that is locked; its content means nothing.
-const LOCK_FILE: &str = "kmlflow.lock";
+pub(super) const LOCK_FILE: &str = "kmlflow.lock";
 
 /// The data directory, for this process alone as long as the value lives.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ impl DataDirLock {
     /// Another process has it, or it cannot be written to.
     pub fn take(data_dir: &Path) -> Result<Self, LockError> {
         let unusable = |error: std::io::Error| LockError::Unusable(error.kind());
-        std::fs::create_dir_all(data_dir).map_err(unusable)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(unusable)?;
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)

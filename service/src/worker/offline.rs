@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use tar::{Archive, Builder, EntryType, Header};
 
-use super::lock::{DataDirLock, LockError};
+use super::lock::{DataDirLock, LOCK_FILE, LockError};
 use crate::command::{CommandError, Git};
 use crate::git::{GitError, bundle, unbundle};
 use crate::store::{Store, StoreError};
@@ -66,6 +66,9 @@ const STORE: &str = "kmlflow.db";
 /// What else is kept: the secrets that senders sign with, and the administrator's token.
 const SECRETS: [&str; 5] = ["admin-token", "secrets/mlflow", "secrets/github", "secrets/generic", "secrets/argocd"];
 
+/// What a data directory with a service in it has.
+const PARTS: [&str; 4] = [REPOSITORY, STORE, "admin-token", "secrets"];
+
 /// Says that a file is a backup, and of which form.
 const MARK: (&str, &[u8]) = ("kmlflow-backup", b"1\n");
 
@@ -119,28 +122,61 @@ pub async fn restore(premises: Premises<'_>, from: &Path) -> Result<(), OfflineE
     }
     let file = File::open(from)?;
     let git = Git::find(search_path).await?;
+    let made = Made::of(data_dir);
     let lock = DataDirLock::take(data_dir)?;
-    for name in [REPOSITORY, STORE, "admin-token", "secrets"] {
+    let restored = restore_into(data_dir, &git, file).await;
+    if restored.is_err() {
+        made.remove();
+    }
+    drop(lock);
+    restored
+}
+
+async fn restore_into(data_dir: &Path, git: &Git, file: File) -> Result<(), OfflineError> {
+    for name in PARTS {
         if data_dir.join(name).exists() {
             return Err(OfflineError::NotEmpty(name.to_owned()));
         }
     }
+    fs::set_permissions(data_dir, fs::Permissions::from_mode(0o700))?;
     let scratch = tempfile::Builder::new().prefix(".restore-").tempdir_in(data_dir)?;
     unpack(file, scratch.path())?;
-    unbundle(&git, &scratch.path().join(BUNDLE), &data_dir.join(REPOSITORY)).await?;
-    fs::create_dir_all(data_dir.join("secrets"))?;
-    for dir in [data_dir, &data_dir.join("secrets"), &data_dir.join(REPOSITORY)] {
-        fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
+    unbundle(git, &scratch.path().join(BUNDLE), &scratch.path().join(REPOSITORY)).await?;
+    for dir in ["secrets", REPOSITORY] {
+        fs::set_permissions(scratch.path().join(dir), fs::Permissions::from_mode(0o700))?;
     }
-    for name in SECRETS.into_iter().chain([STORE]) {
+    // All of it is there and good, so nothing but the disk can fail from here on.
+    for name in PARTS {
         let unpacked = scratch.path().join(name);
         if unpacked.exists() {
             fs::rename(unpacked, data_dir.join(name))?;
         }
     }
-    File::open(data_dir)?.sync_all()?;
-    drop(lock);
-    Ok(())
+    Ok(File::open(data_dir)?.sync_all()?)
+}
+
+/// What is made on the way to a data directory that may come to nothing: directories and the lock's file.
+struct Made(Vec<PathBuf>);
+
+impl Made {
+    /// What will be made for a data directory, outermost first.
+    fn of(data_dir: &Path) -> Self {
+        let dirs = data_dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists());
+        let mut made: Vec<PathBuf> = dirs.map(Path::to_owned).collect();
+        made.reverse();
+        made.extend(Some(data_dir.join(LOCK_FILE)).filter(|file| !file.exists()));
+        Self(made)
+    }
+
+    /// Removes it again. What is not empty by now is somebody else's, and stays.
+    fn remove(self) {
+        for path in self.0.into_iter().rev() {
+            let removed = if path.is_dir() { fs::remove_dir(&path) } else { fs::remove_file(&path) };
+            if removed.is_err() {
+                return;
+            }
+        }
+    }
 }
 
 fn append(archive: &mut Builder<&File>, name: &str, bytes: &[u8]) -> io::Result<()> {
@@ -215,7 +251,9 @@ mod tests {
         backup(premises(old.path()), &file).await.unwrap();
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
 
+        fs::set_permissions(new.path(), fs::Permissions::from_mode(0o755)).unwrap();
         restore(premises(new.path()), &file).await.unwrap();
+        assert_eq!(fs::metadata(new.path()).unwrap().permissions().mode() & 0o777, 0o700);
         let author = Author { name: "x".into(), email: "x".into() };
         let (repository, seeded) =
             Repository::open_or_seed(&new.path().join(REPOSITORY), &[], &author, Timestamp::UNIX_EPOCH).unwrap();
@@ -274,7 +312,14 @@ mod tests {
             let new = tempfile::tempdir().unwrap();
             let error = restore(premises(new.path()), &file).await.unwrap_err();
             assert!(matches!(error, OfflineError::NotABackup(_)), "{}: {error}", file.display());
-            assert!(!new.path().join(REPOSITORY).exists() && !new.path().join(STORE).exists());
+            assert_eq!(fs::read_dir(new.path()).unwrap().count(), 0, "{}", file.display());
+            let missing = new.path().join("a/b");
+            assert!(restore(premises(&missing), &file).await.is_err());
+            assert_eq!(
+                fs::read_dir(new.path()).unwrap().count(),
+                0,
+                "a directory that was made for nothing is gone again"
+            );
         }
         let empty = tempfile::tempdir().unwrap();
         assert!(matches!(backup(premises(empty.path()), &shelf.path().join("b")).await, Err(OfflineError::Nothing)));
