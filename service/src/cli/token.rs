@@ -10,6 +10,7 @@ use super::table::{Cell, Table, Tone};
 use super::views::{age, items, text, words};
 use super::{Context, usage};
 use crate::access::{Scope, TokenRole};
+use crate::release::Period;
 
 /// Make, list and revoke tokens.
 #[derive(Debug, Subcommand)]
@@ -33,7 +34,7 @@ pub(super) struct CreateArgs {
     #[arg(long, value_name = "N")]
     name: Option<String>,
     /// How long it lives, such as 30d; for ever unless given.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
     expires: Option<String>,
 }
 
@@ -46,7 +47,7 @@ pub(super) struct ListArgs {}
 #[derive(Debug, Args)]
 #[command(after_help = usage::TOKEN_REVOKE)]
 pub(super) struct RevokeArgs {
-    /// Its id.
+    /// Its id, or so much of its beginning that no other begins like it.
     #[arg(value_name = "ID")]
     id: String,
 }
@@ -61,6 +62,8 @@ pub(super) async fn run(command: TokenCommand, ctx: &Context) -> Result<Exit, Cl
             Ok(Exit::Done)
         }
         TokenCommand::Revoke(RevokeArgs { id }) => {
+            let tokens = ctx.client.get(&["tokens"]).await?;
+            let id = whole_id(items(&tokens.body), &id)?;
             let reply = ctx.client.call(Call::new(Method::DELETE, &["tokens", &id])).await?;
             ctx.output.data(&reply.raw, &reply.body, |_| format!("token {id} is revoked\n"))?;
             Ok(Exit::Done)
@@ -83,6 +86,32 @@ async fn create(args: CreateArgs, ctx: &Context) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
+/// The id of the one live token that begins so.
+fn whole_id(tokens: &[Value], beginning: &str) -> Result<String, CliError> {
+    let live = tokens.iter().filter(|token| text(token, "/revokedAt").is_empty()).map(|token| text(token, "/id"));
+    let found: Vec<String> = live.filter(|id| !beginning.is_empty() && id.starts_with(beginning)).collect();
+    let shown = crate::names::shown(beginning);
+    match <[String; 1]>::try_from(found) {
+        Ok([id]) => Ok(id),
+        Err(found) if found.is_empty() => {
+            Err(CliError::new(Exit::NotFound, format!("no token begins with `{shown}`, or it is revoked already"))
+                .hint("`kmlflow token list` shows them"))
+        }
+        Err(_) => Err(CliError::usage(format!("more than one token begins with `{shown}`"))
+            .hint("give more of the id; `kmlflow token list` shows them")),
+    }
+}
+
+/// Reads how long a token lives: days, or a length of time as everywhere.
+fn lifetime(given: &str) -> Result<String, String> {
+    let days = given.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
+    let is_length = match days {
+        Some(days) => days > 0,
+        None => given.parse::<Period>().is_ok_and(|period| !period.is_zero()),
+    };
+    if is_length { Ok(given.to_owned()) } else { Err("must be a length of time such as 30d or 12h".to_owned()) }
+}
+
 fn table(list: &[Value], ctx: &Context) -> Table {
     let mut table = Table::new(&["ID", "NAME", "ROLE", "SCOPES", "AGE", "EXPIRES", "REVOKED"]);
     for token in list {
@@ -97,4 +126,28 @@ fn table(list: &[Value], ctx: &Context) -> Table {
         ]);
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_named_by_the_beginning_that_it_alone_has() {
+        let token = |id: &str, revoked: Option<&str>| json!({"id": id, "revokedAt": revoked});
+        let tokens =
+            [token("0190b2c4-1", None), token("0190b2c4-2", Some("2026-11-23T10:00:00Z")), token("0190aaaa-3", None)];
+        assert_eq!(whole_id(&tokens, "0190b2c4").unwrap(), "0190b2c4-1", "a revoked one does not count");
+        assert_eq!(whole_id(&tokens, "0190aaaa-3").unwrap(), "0190aaaa-3");
+        assert_eq!(whole_id(&tokens, "0190").unwrap_err().exit, Exit::Usage);
+        for nobody in ["0190b2c4-2", "x", ""] {
+            assert_eq!(whole_id(&tokens, nobody).unwrap_err().exit, Exit::NotFound, "{nobody}");
+        }
+    }
+
+    #[test]
+    fn a_lifetime_is_a_length_of_time() {
+        assert!(["30d", "12h", "90m"].iter().all(|given| lifetime(given).is_ok()));
+        assert!(["never", "0d", "0s", "", "30 days"].iter().all(|given| lifetime(given).is_err()));
+    }
 }
