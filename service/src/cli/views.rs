@@ -165,11 +165,16 @@ pub(super) fn standing(release: &Value) -> String {
 /// The table of a release's commits.
 pub(super) fn history(list: &[Value], now: Timestamp) -> Table {
     let mut table = Table::new(&["COMMIT", "AGE", "ACTION", "WHAT", "STRATEGY", "PHASE", "BY"]);
+    let asked_by = |entry: &Value| Some(text(entry, "/requestedBy")).filter(|by| !by.is_empty());
     for entry in list {
-        let by = Some(text(entry, "/requestedBy")).filter(|by| !by.is_empty());
+        let id = text(entry, "/deliveryId");
+        // What follows from a request by itself was asked for by whoever made it.
+        let is_of_it = |other: &&Value| !id.is_empty() && text(other, "/deliveryId") == id;
+        let by = asked_by(entry).or_else(|| list.iter().filter(is_of_it).find_map(asked_by));
         let delivery = || match (text(entry, "/deliveryNumber"), text(entry, "/deliveryId")) {
-            (number, _) if !number.is_empty() => Some(format!("delivery #{number}")),
-            (_, id) => Some(format!("delivery {id}")).filter(|_| !id.is_empty()),
+            (number, _) if !number.is_empty() => format!("delivery #{number}"),
+            (_, id) if id.is_empty() => "by itself".to_owned(),
+            (_, id) => format!("delivery {id}"),
         };
         table.row([
             Cell::new(&commit(entry, "/commit"), Tone::Dim),
@@ -178,7 +183,7 @@ pub(super) fn history(list: &[Value], now: Timestamp) -> Table {
             text(entry, "/summary").into(),
             text(entry, "/strategy").into(),
             text(entry, "/phase").into(),
-            by.or_else(delivery).unwrap_or_default().into(),
+            by.unwrap_or_else(delivery).into(),
         ]);
     }
     table
@@ -378,6 +383,20 @@ mod tests {
         assert!(entry(json!({"by": "ada"})).contains("ada"));
         assert!(entry(json!({"number": 12})).contains("delivery #12"));
         assert!(entry(json!({})).contains("delivery 0190aaaa-1"), "one that the inbox forgot keeps its id");
+    }
+
+    #[test]
+    fn commits_of_one_request_name_who_asked_and_later_steps_come_by_themselves() {
+        let entry = |action: &str, by: Option<&str>, id: Option<&str>| json!({"commit": "0123456789", "at": "2026-11-23T09:58:30Z", "action": action, "requestedBy": by, "deliveryId": id, "deliveryNumber": id.map(|_| 35)});
+        let list = [
+            entry("promote", None, None),
+            entry("step", None, Some("0190")),
+            entry("enter", Some("admin"), Some("0190")),
+            entry("create", None, Some("0188")),
+        ];
+        let text = history(&list, now()).to_text(false);
+        let by: Vec<&str> = text.lines().skip(1).map(|line| line.rsplit("   ").next().unwrap().trim()).collect();
+        assert_eq!(by, ["by itself", "admin", "admin", "delivery #35"], "{text}");
     }
 
     #[test]
