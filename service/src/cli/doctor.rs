@@ -9,7 +9,7 @@ use super::error::{CliError, Exit};
 use super::output::Output;
 use super::table::{Cell, Tone, facts, plain};
 use super::usage;
-use crate::config::{DEFAULT_URL, Environment, default_data_dir, read_secret_file};
+use crate::config::{ClientSettings, Environment, default_data_dir, read_secret_file};
 use crate::webhook::doctor::{Diagnosis, Door, Exhibit, diagnose};
 use crate::webhook::signature::{Headers, Secret};
 
@@ -39,7 +39,7 @@ pub(super) struct WebhookArgs {
     #[arg(long, value_enum, value_name = "DOOR")]
     door: Option<DoorName>,
     /// When it arrived, such as 2026-11-23T10:00:00Z; now unless given.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     at: Option<Timestamp>,
 }
 
@@ -51,50 +51,68 @@ enum DoorName {
 }
 
 /// Examines a delivery and says what is wrong with it.
-pub(super) fn run(command: DoctorCommand, environment: &Environment, output: Output) -> Result<Exit, CliError> {
-    let DoctorCommand::Webhook(WebhookArgs { headers, body, secret_file, door, at }) = command;
+pub(super) fn run(
+    command: DoctorCommand,
+    url: Option<&str>,
+    environment: &Environment,
+    output: &Output,
+) -> Result<Exit, CliError> {
+    let DoctorCommand::Webhook(WebhookArgs { headers, body: body_file, secret_file, door, at }) = command;
     let headers = parse_headers(&read(&headers)?)?;
     let is_standard = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("webhook-signature"));
     let by_header = if is_standard { DoorName::Generic } else { DoorName::Mlflow };
-    let may_sign = !secret_file.is_empty();
-    let secrets = secrets(secret_file, door.unwrap_or(by_header), environment)?;
+    let door_name = door.unwrap_or(by_header);
+    let secret_files = secret_files(secret_file, door_name, environment)?;
+    let secrets = secrets(&secret_files, door_name)?;
     let headers = Headers::from_pairs(headers);
     let door = door.map(|door| match door {
         DoorName::Mlflow => Door::Mlflow,
         DoorName::Generic => Door::Standard,
     });
-    let body = read(&body)?;
+    let body = read(&body_file)?;
+    let present = Timestamp::now();
     let exhibit = Exhibit {
         door,
         headers,
         body,
         secrets,
-        now: at.unwrap_or_else(Timestamp::now),
-        url: DEFAULT_URL.to_owned(),
-        may_sign,
+        now: at.unwrap_or(present),
+        present,
+        body_file: std::path::absolute(&body_file).ok().and_then(|path| Some(path.to_str()?.to_owned())),
+        url: ClientSettings::address(url, environment).map_err(|error| CliError::from(error).as_usage())?,
+        // Whoever can read the secret's file holds the secret.
+        may_sign: true,
     };
     let diagnosis = diagnose(&exhibit);
     let fine = diagnosis.code == "fine";
     let body = serde_json::to_value(&diagnosis).unwrap_or_default();
-    output.data(&body.to_string(), &body, |color| report(&diagnosis, color))?;
+    output.data(&body.to_string(), &body, |color| report(&diagnosis, &secret_files, color))?;
     Ok(if fine { Exit::Done } else { Exit::Failed })
 }
 
-fn report(diagnosis: &Diagnosis, color: bool) -> String {
+fn report(diagnosis: &Diagnosis, secret_files: &[PathBuf], color: bool) -> String {
     let Diagnosis { code, sentence, cure, also, curl } = diagnosis;
     let tone = if *code == "fine" { Tone::Good } else { Tone::Bad };
+    let tried = secret_files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
     let mut out = facts(
-        &[("found", Cell::new(code, tone)), ("which is", sentence.as_str().into()), ("cure", cure.as_str().into())],
+        &[
+            ("found", Cell::new(code, tone)),
+            ("which is", sentence.as_str().into()),
+            ("cure", cure.as_str().into()),
+            ("secret of", tried.into()),
+        ],
         color,
     );
     for sentence in also {
         out.push_str(&format!("- {}\n", plain(sentence)));
     }
-    format!("{out}\n{curl}\n")
+    format!(
+        "{out}\nThis delivers the body so that it is believed; signed now, it is good for five minutes:\n\n{curl}\n"
+    )
 }
 
-/// The secrets to try: those of the files, or the door's own of this machine's data directory.
-fn secrets(files: Vec<PathBuf>, door: DoorName, environment: &Environment) -> Result<Vec<Secret>, CliError> {
+/// The files of the secrets to try: those given, or the door's own of this machine's data directory.
+fn secret_files(files: Vec<PathBuf>, door: DoorName, environment: &Environment) -> Result<Vec<PathBuf>, CliError> {
     let own = match door {
         DoorName::Mlflow => "secrets/mlflow",
         DoorName::Generic => "secrets/generic",
@@ -104,14 +122,18 @@ fn secrets(files: Vec<PathBuf>, door: DoorName, environment: &Environment) -> Re
     if files.is_empty() {
         return Err(CliError::usage("there is no secret to try on this machine").hint("name one with --secret-file"));
     }
+    Ok(files)
+}
+
+fn secrets(files: &[PathBuf], door: DoorName) -> Result<Vec<Secret>, CliError> {
     let mut secrets = Vec::new();
-    for file in &files {
-        let text = read_secret_file(file)?;
+    for file in files {
+        let text = read_secret_file(file).map_err(|error| CliError::from(error).as_usage())?;
         let parsed = match door {
             DoorName::Mlflow => Secret::parse(text.expose()),
             DoorName::Generic => Secret::parse_standard(text.expose()),
         };
-        secrets.push(parsed.map_err(|error| CliError::failed(format!("{}: {error}", file.display())))?);
+        secrets.push(parsed.map_err(|error| CliError::usage(format!("`{}`: {error}", file.display())))?);
     }
     Ok(secrets)
 }
@@ -132,16 +154,18 @@ fn parse_headers(bytes: &[u8]) -> Result<Vec<(String, Vec<u8>)>, CliError> {
     Ok(pairs)
 }
 
+fn time(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|_| "must be a time such as 2026-11-23T10:00:00Z".to_owned())
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, CliError> {
     use std::io::Read as _;
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(|error| CliError::file(path, &error))?;
-    file.take(BODY_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| CliError::file(path, &error))?;
+    let unreadable = |error| CliError::file(path, &error).as_usage();
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    file.take(BODY_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > BODY_BYTES_MAX {
-        return Err(CliError::new(
-            Exit::Refused,
-            format!("{} is longer than 1 MiB, which no door takes", path.display()),
-        ));
+        return Err(CliError::usage(format!("`{}` is longer than 1 MiB, which no door takes", path.display())));
     }
     Ok(bytes)
 }
@@ -162,7 +186,7 @@ mod tests {
 
     #[test]
     fn without_any_secret_the_hint_is_to_name_one() {
-        let error = secrets(Vec::new(), DoorName::Mlflow, &Environment::new()).unwrap_err();
+        let error = secret_files(Vec::new(), DoorName::Mlflow, &Environment::new()).unwrap_err();
         assert_eq!(error.exit, Exit::Usage);
         assert!(error.hint.unwrap().contains("--secret-file"));
     }

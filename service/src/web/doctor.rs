@@ -81,6 +81,8 @@ impl Visit {
             body: body.into_bytes(),
             secrets,
             now: web.clock().now(),
+            present: web.clock().now(),
+            body_file: None,
             url: web.settings().public_url.clone(),
             may_sign,
         })

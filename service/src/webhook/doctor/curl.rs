@@ -8,7 +8,7 @@ use super::{Door, Exhibit};
 /// The largest body in bytes that is written into the command; a longer one is read from a file.
 const INLINE_BODY_BYTES_MAX: usize = 4 * 1024;
 
-/// The file that a longer body is read from.
+/// The file that a longer body is read from where nobody says which.
 const BODY_FILE: &str = "body.json";
 
 /// Writes the command: with the signature where the caller holds the secret, else with a few lines that make it from the secret's file.
@@ -16,13 +16,23 @@ pub(super) fn working(exhibit: &Exhibit, door: Door) -> String {
     let address = quoted(&format!("{}{}", exhibit.url.trim_end_matches('/'), door.path()));
     let body = inline(exhibit);
     let post = |headers: &str| {
-        let data = body.as_deref().map_or_else(|| format!("@{BODY_FILE}"), quoted);
+        let data = body.as_deref().map_or_else(|| quoted(&format!("@{}", body_file(exhibit))), quoted);
         format!("curl -sS {address} -H 'Content-Type: application/json' {headers} --data-binary {data}")
     };
     match exhibit.secrets.first().filter(|_| exhibit.may_sign).and_then(|secret| signed(exhibit, door, secret)) {
         Some(headers) => post(&headers),
-        None => scripted(door, body.as_deref(), post),
+        None => {
+            let source = body.as_deref().map_or_else(
+                || format!("cat {}", quoted(body_file(exhibit))),
+                |body| format!("printf %s {}", quoted(body)),
+            );
+            scripted(door, &source, post)
+        }
     }
+}
+
+fn body_file(exhibit: &Exhibit) -> &str {
+    exhibit.body_file.as_deref().unwrap_or(BODY_FILE)
 }
 
 /// The body as text, where it is short enough and does not happen to contain a secret.
@@ -37,16 +47,18 @@ fn inline(exhibit: &Exhibit) -> Option<String> {
 
 fn signed(exhibit: &Exhibit, door: Door, secret: &Secret) -> Option<String> {
     // A new id: that of the examined delivery may be known already.
-    let id = DeliveryId::parse(&format!("doctor-{}", exhibit.now.as_second())).ok()?;
+    let id = DeliveryId::parse(&format!("doctor-{}", exhibit.present.as_second())).ok()?;
     let pairs = match door {
-        Door::Mlflow => sign_mlflow(secret, &id, exhibit.now, &exhibit.body),
-        Door::Standard => sign_standard(&Secret::parse_standard(secret.text()).ok()?, &id, exhibit.now, &exhibit.body),
+        Door::Mlflow => sign_mlflow(secret, &id, exhibit.present, &exhibit.body),
+        Door::Standard => {
+            sign_standard(&Secret::parse_standard(secret.text()).ok()?, &id, exhibit.present, &exhibit.body)
+        }
     };
     Some(pairs.map(|(name, value)| format!("-H '{name}: {value}'")).join(" "))
 }
 
 /// Shell lines that sign with the secret in a file. Python does it, because an argument of `openssl` would show the key in the process list.
-fn scripted(door: Door, body: Option<&str>, post: impl Fn(&str) -> String) -> String {
+fn scripted(door: Door, source: &str, post: impl Fn(&str) -> String) -> String {
     let key = match door {
         Door::Mlflow => "open(sys.argv[1],'rb').read().strip()",
         Door::Standard => "base64.b64decode(open(sys.argv[1]).read().strip().removeprefix('whsec_'))",
@@ -54,7 +66,6 @@ fn scripted(door: Door, body: Option<&str>, post: impl Fn(&str) -> String) -> St
     let python = format!(
         "import base64,hmac,sys;k={key};m=sys.argv[2].encode()+sys.stdin.buffer.read();print('v1,'+base64.b64encode(hmac.new(k,m,'sha256').digest()).decode())"
     );
-    let source = body.map_or_else(|| format!("cat {BODY_FILE}"), |body| format!("printf %s {}", quoted(body)));
     let scheme = door.scheme();
     let headers =
         format!("-H \"{}: $id\" -H \"{}: $ts\" -H \"{}: $sig\"", scheme.id, scheme.timestamp, scheme.signature);

@@ -34,7 +34,12 @@ pub struct Exhibit {
     pub body: Vec<u8>,
     /// The live secrets of the door, or the one that the caller holds.
     pub secrets: Vec<Secret>,
+    /// When it arrived.
     pub now: Timestamp,
+    /// The present moment, at which the curl is signed.
+    pub present: Timestamp,
+    /// The file that holds the body, where there is one; a body that is too long for a command is read from there.
+    pub body_file: Option<String>,
     /// The service's address, to which the curl adds the door's path.
     pub url: String,
     /// Whether the caller holds the secret itself. Only then the curl carries a signature: for anybody else the doctor would sign whatever they like.

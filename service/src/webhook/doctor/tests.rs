@@ -36,6 +36,8 @@ fn exhibit(door: Door, secret: &str, headers: &[(&str, &str)]) -> Exhibit {
         body: BODY.as_bytes().to_vec(),
         secrets: vec![Secret::parse(secret).unwrap()],
         now: Timestamp::from_second(NOW).unwrap(),
+        present: Timestamp::from_second(NOW).unwrap(),
+        body_file: None,
         url: "http://localhost:8080/".to_owned(),
         may_sign: true,
     }
@@ -251,7 +253,7 @@ fn a_body_that_no_command_line_should_carry_is_read_from_a_file() {
     for body in ["x".repeat(5_000), format!("{{\"leak\": \"{SECRET}\"}}"), "@/etc/passwd".to_owned(), "a\0b".to_owned()]
     {
         let curl = diagnose(&Exhibit { body: body.into_bytes(), ..mlflow(SECRET, "v1,AAAA") }).curl;
-        assert!(curl.ends_with("--data-binary @body.json") && !curl.contains(SECRET), "{curl}");
+        assert!(curl.ends_with("--data-binary '@body.json'") && !curl.contains(SECRET), "{curl}");
     }
     let quote = diagnose(&Exhibit { body: b"it's".to_vec(), ..mlflow(SECRET, "v1,AAAA") }).curl;
     assert!(quote.ends_with(r"--data-binary 'it'\''s'"), "{quote}");
