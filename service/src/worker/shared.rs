@@ -169,7 +169,10 @@ pub fn not_deployed(key: &ReleaseKey) -> Refusal {
     Refusal {
         kind: RefusalKind::NotFound,
         reason: format!("release `{key}` is not deployed"),
-        cure: Some("`kmlflow list` shows what is".to_owned()),
+        cure: Some(
+            "`kmlflow list` shows what is, `kmlflow history NAME` what was; `kmlflow release NAME --model M --version V` makes it"
+                .to_owned(),
+        ),
         violations: Vec::new(),
     }
 }

@@ -61,7 +61,7 @@ fn not_deployed() -> Refusal {
     Refusal {
         kind: RefusalKind::NotFound,
         reason: "no release of that name is deployed".to_owned(),
-        cure: Some("`kmlflow list` shows what is; `kmlflow release NAME --model M --version V` makes one".to_owned()),
+        cure: Some("`kmlflow list` shows what is, `kmlflow history NAME` what was; `kmlflow release NAME --model M --version V` makes it".to_owned()),
         violations: Vec::new(),
     }
 }
