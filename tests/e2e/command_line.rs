@@ -1,5 +1,8 @@
 //! The command line: what it prints where, and with which code it ends.
 
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Command, Stdio};
+
 use tests::environment::{Run, run};
 use tests::{Server, Signing, TestEnvironment};
 
@@ -70,14 +73,42 @@ fn the_exit_code_says_what_kind_of_answer_it_was() {
         ("release fraud --model fraud --version 8 --strategy canary -n models --image registry.example/fraud:8", 5),
         (
             "release fraud --model fraud --version 8 --strategy canary --steps 25,5 -n models --image registry.example/fraud:8",
-            3,
+            2,
         ),
+        ("release fraud --model fraud --version abc", 2),
+        ("release fraud --model fraud --version 8 --strategy shadow --percent 101", 2),
+        ("release fraud --model fraud --version 8 --strategy canery", 2),
+        ("release fraud --model fraud --version 8 --strategy ab --match x-group=beta:z", 2),
+        ("release fraud --model fraud --version 8 --image a\tb", 2),
+        ("release fraud -f /nonexistent", 2),
+        ("render -f /nonexistent", 2),
+        ("promote fraud --variant z", 2),
+        ("pause fraud --idempotency-key a\nb", 2),
+        ("list --limit 1000", 2),
+        ("list --limit x", 2),
+        ("list --phase foo", 2),
+        ("deliveries list --state foo", 2),
+        ("deliveries list --source foo", 2),
+        ("token create --role viewer --expires never", 2),
+        ("token create --role viewer --scope foo", 2),
+        ("token revoke nonsense", 4),
+        ("retract nope", 4),
+        ("list --url nonsense", 2),
+        ("serve --listen foo", 2),
+        ("doctor webhook --headers /nonexistent --body /nonexistent --at yesterday", 2),
+        ("backup /nonexistent/x.tar", 1),
+        ("restore /nonexistent", 2),
+        ("approve fraud", 1),
+        ("mlflow connect --tracking-uri http://mlflow.example", 1),
     ];
     for (line, code) in table {
         let ran = kmlflow(&server, line);
         assert_eq!(ran.code, code, "{line}\n{}{}", ran.stdout, ran.stderr);
         assert!(ran.stdout.is_empty(), "{line}: {}", ran.stdout);
-        assert!(code == 2 || ran.stderr.contains("Error: "), "{line}: {}", ran.stderr);
+        assert!(ran.stderr.contains("Error: ") && ran.stderr.contains("\nHint: "), "{line}: {}", ran.stderr);
+        for raw in ["entity not found", "invalid digit", "parse", "socket address"] {
+            assert!(!ran.stderr.contains(raw), "{line}: {}", ran.stderr);
+        }
     }
     assert_eq!(kmlflow(&server, &format!("{release} --version 7")).code, 0);
     let again = kmlflow(&server, &format!("{release} --version 7"));
@@ -154,11 +185,168 @@ fn the_token_of_the_data_directory_goes_to_its_own_service_alone() {
         run(command.env("KMLFLOW__DATA_DIR", environment.data_dir()))
     };
     assert_eq!(client(&["list"]).code, 0, "{}", client(&["list"]).stderr);
-    let other_name = format!("http://localhost:{}", server.address().port());
-    let refused = client(&["list", "--url", &other_name]);
+    let port = server.address().port();
+    let other_name = format!("http://localhost:{port}");
+    assert_eq!(client(&["list", "--url", &other_name]).code, 0);
+    let another = TestEnvironment::new();
+    let stranger = another.server().start();
+    let refused = client(&["list", "--url", &format!("http://localhost:{}", stranger.address().port())]);
     assert!(refused.code == 3 && refused.stderr.contains("no token was given"), "{}", refused.stderr);
     assert_eq!(server.stop(), Some(0));
     assert!(!environment.data_dir().join("address").exists());
+}
+
+#[test]
+fn a_release_changed_by_hand_is_rolled_back_and_retracted_on_purpose() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    let done = |line: &str| {
+        let ran = kmlflow(&server, line);
+        assert_eq!(ran.code, 0, "{line}\n{}{}", ran.stdout, ran.stderr);
+        ran.stdout
+    };
+    let release = |version: &str| {
+        done(&format!("release fraud --model fraud --version {version} --image registry.example/fraud:{version}"))
+    };
+    release("7");
+    release("8");
+    let change_by_hand = || {
+        let checkout = server.clone_repository();
+        let file = "releases/production/models/fraud/seldon.yaml";
+        let text = checkout.read(file).unwrap();
+        checkout.write(file, &text.replace("progressDeadlineSeconds: 600", "progressDeadlineSeconds: 601"));
+        checkout.commit("A quick change by hand");
+        assert_eq!(checkout.push(&server.token(), &["--quiet", "origin", "HEAD"]).code, 0);
+        server.until("the drift is seen", || {
+            let files = server.get("/releases/production/models/fraud")["files"].clone();
+            files.as_array().unwrap().contains(&serde_json::json!("drifted")).then_some(())
+        });
+    };
+    change_by_hand();
+    let refused = kmlflow(&server, "rollback fraud");
+    assert!(refused.code == 5 && refused.stderr.contains("`--force`"), "{}", refused.stderr);
+    assert_eq!(kmlflow(&server, "rollback fraud --force --adopt").code, 2);
+    assert!(done("rollback fraud --force").contains("v7"));
+    change_by_hand();
+    assert_eq!(kmlflow(&server, "retract fraud").code, 5);
+    done("retract fraud --force");
+    for act in ["advance", "promote", "rollback", "pause", "resume", "abort", "weights", "retract"] {
+        let help = kmlflow(&server, &format!("{act} --help")).stdout;
+        assert!(help.contains("--force") && help.contains("--adopt"), "{act}: {help}");
+    }
+}
+
+#[test]
+fn what_is_held_and_what_is_queued_shows_where_one_wonders() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    let release = |version: &str, more: &str| {
+        let image = format!("--image registry.example/fraud:{version}");
+        kmlflow(&server, format!("release fraud --model fraud --version {version} {image} {more}").trim())
+    };
+    assert_eq!(release("7", "").code, 0);
+    assert!(release("7", "").stdout.contains("because: "), "an unchanged answer says why");
+    assert!(kmlflow(&server, "hold").stdout.contains("nothing is held"));
+    assert_eq!(kmlflow(&server, "hold -e production").code, 2);
+    assert_eq!(kmlflow(&server, "hold --reason incident").code, 0);
+    let second = kmlflow(&server, "hold --reason maintenance");
+    assert!(second.stderr.contains("replaces") && second.stderr.contains("incident"), "{}", second.stderr);
+    assert!(kmlflow(&server, "hold").stdout.contains("maintenance"));
+    let listed = kmlflow(&server, "list");
+    assert!(
+        listed.stderr.contains("everything is held by admin") && listed.stderr.contains("maintenance"),
+        "{listed:?}"
+    );
+    assert!(kmlflow(&server, "list -o json").stderr.is_empty());
+    assert_eq!(release("8", "--strategy canary").code, 6);
+    let refused = kmlflow(&server, "abort fraud");
+    assert_eq!(refused.code, 5, "{}", refused.stderr);
+    assert!(refused.stderr.contains("(canary of version 8) is queued and waits for: "), "{}", refused.stderr);
+}
+
+#[test]
+fn what_was_retracted_is_told_from_what_never_was() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    assert_eq!(kmlflow(&server, "release fraud --model fraud --version 7 --image registry.example/fraud:7").code, 0);
+    assert_eq!(kmlflow(&server, "retract fraud").code, 0);
+    let again = kmlflow(&server, "retract fraud");
+    assert!(again.code == 0 && again.stdout.contains("because: "), "{again:?}");
+    let never = kmlflow(&server, "retract fraud -n elsewhere");
+    assert!(never.code == 4 && never.stderr.contains("is or was deployed"), "{}", never.stderr);
+    for line in ["get fraud", "rollback fraud"] {
+        let ran = kmlflow(&server, line);
+        assert!(ran.code == 4 && ran.stderr.contains("kmlflow history fraud`"), "{line}: {}", ran.stderr);
+        assert!(ran.stderr.contains("kmlflow release fraud --model"), "{line}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_token_is_revoked_by_the_beginning_of_its_id() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    let made: serde_json::Value =
+        serde_json::from_str(&kmlflow(&server, "token create --role viewer --name v -o json").stdout).unwrap();
+    let id = made["id"].as_str().unwrap();
+    let beginning = &id[..id.len() - 4];
+    let revoked = kmlflow(&server, &format!("token revoke {beginning}"));
+    assert!(revoked.code == 0 && revoked.stdout.contains(id), "{revoked:?}");
+}
+
+#[test]
+fn whoever_waits_is_told_that_it_is_accepted_and_a_restart_is_waited_out() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    assert_eq!(kmlflow(&server, "hold --reason maintenance").code, 0);
+    let line = "release fraud --model fraud --version 7 --image registry.example/fraud:7 --wait committed";
+    let wait = |server: &Server<'_>, word: &str| {
+        let mut command = server.client(&line.split(' ').collect::<Vec<_>>());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let mut text = String::new();
+        while !text.contains(word) {
+            assert_ne!(said.read_line(&mut text).unwrap(), 0, "{text}");
+        }
+        (child, said)
+    };
+    let (mut child, mut said) = wait(&server, "waiting: ");
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
+    assert!(rest.contains("it is accepted as delivery ") && rest.contains("done later"), "{rest}");
+
+    let (child, mut said) = wait(&server, "waiting: ");
+    let address = server.address().to_string();
+    assert_eq!(server.stop(), Some(0));
+    let mut text = String::new();
+    while !text.contains("looking again") {
+        assert_ne!(said.read_line(&mut text).unwrap(), 0, "{text}");
+    }
+    let server = environment.server().listen(&address).start();
+    assert_eq!(kmlflow(&server, "unhold").code, 0);
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stdout));
+}
+
+#[test]
+fn the_curl_of_the_doctor_works_as_it_is_printed() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    let secret = server.secret(Signing::Mlflow);
+    let long = tests::Delivery::mlflow("d-2", format!("{{\"entity\": \"x\", \"pad\": \"{}\"}}", "x".repeat(5000)));
+    for (name, delivery) in [("short", tests::Delivery::alias("d-1", "fraud", "champion", "7")), ("long", long)] {
+        let request = delivery.sent(-4000).sign(&secret);
+        let headers = environment.write(format!("{name}-headers"), request.header_text());
+        let body = environment.write(format!("{name}-body"), request.body_bytes());
+        let mut doctor = environment.kmlflow(["doctor", "webhook", "--at", "2026-11-23T10:00:00Z", "-o", "json"]);
+        doctor.env("KMLFLOW__DATA_DIR", environment.data_dir()).arg("--headers").arg(headers).arg("--body").arg(body);
+        let diagnosis: serde_json::Value = serde_json::from_str(&run(&mut doctor).stdout).unwrap();
+        let curl = diagnosis["curl"].as_str().unwrap();
+        let script = format!("{curl} --fail-with-body");
+        let answered = run(environment.command("bash").args(["-c", &script]).current_dir(environment.path("home")));
+        assert!(answered.code == 0 && answered.stdout.contains("\"delivery\""), "{name}: {curl}\n{answered:?}");
+    }
 }
 
 #[test]

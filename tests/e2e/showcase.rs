@@ -28,6 +28,9 @@ fn a_demo_that_stays_says_where_to_look_and_ends_when_it_is_told_to() {
             break;
         }
     }
+    let command = shown.lines().find_map(|line| line.strip_prefix("command ")).unwrap().trim();
+    let listed = succeed(environment.command("bash").args(["-c", command]));
+    assert!(listed.contains("churn-predictor"), "{command}: {listed}");
     assert!(Command::new("kill").args(["-TERM", &demo.id().to_string()]).status().unwrap().success());
     assert_eq!(demo.wait().unwrap().code(), Some(0), "{shown}");
     for word in ["git clone", "curl", "http://127.0.0.1:"] {

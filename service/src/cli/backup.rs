@@ -1,6 +1,6 @@
 //! `kmlflow backup` and `kmlflow restore`: everything that a data directory holds in one file, and back.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -47,6 +47,8 @@ struct PremisesArgs {
 pub(super) async fn backup(args: BackupArgs, environment: &Environment, output: Output) -> Result<Exit, CliError> {
     let BackupArgs { file, premises } = args;
     let config = premises.load(environment)?;
+    let beside = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::metadata(beside).map_err(|error| CliError::file(beside, &error))?;
     offline::backup(of(&config), &file).await.map_err(|error| explain(&error))?;
     output.line(&format!(
         "{} holds the repository, the store and the secrets; keep it as secret as they are",
@@ -58,7 +60,7 @@ pub(super) async fn backup(args: BackupArgs, environment: &Environment, output: 
 /// Brings a backup back.
 pub(super) async fn restore(args: RestoreArgs, environment: &Environment, output: Output) -> Result<Exit, CliError> {
     let RestoreArgs { file, premises } = args;
-    std::fs::metadata(&file).map_err(|error| CliError::file(&file, &error))?;
+    std::fs::metadata(&file).map_err(|error| CliError::file(&file, &error).as_usage())?;
     let config = premises.load(environment)?;
     offline::restore(of(&config), &file).await.map_err(|error| explain(&error))?;
     let dir = config.data_dir().display();
@@ -82,11 +84,13 @@ fn explain(error: &OfflineError) -> CliError {
         OfflineError::Nothing => "name the data directory of the service with --data-dir",
         OfflineError::Exists => "choose another name",
         OfflineError::NotEmpty(_) => "bring it back into a new directory with --data-dir",
-        OfflineError::NotABackup(_) => "give a file that `kmlflow backup` has written",
         OfflineError::StoreElsewhere => "set `store.url` to `sqlite:`",
         OfflineError::Locked(_) => "stop the service first",
         OfflineError::Files(_) | OfflineError::Store(_) | OfflineError::Git(_) => {
             "check the disk, and who may read and write there"
+        }
+        OfflineError::NotABackup(_) => {
+            return CliError::usage(error.to_string()).hint("give a file that `kmlflow backup` has written");
         }
         OfflineError::Program(_) => return CliError::failed(error.to_string()),
     };

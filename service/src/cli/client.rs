@@ -201,13 +201,24 @@ impl Client {
         if !(200..300).contains(&status) {
             return Err(self.problem(status, &raw));
         }
-        let body = serde_json::from_str(&raw).unwrap_or(Value::Null);
+        if raw.is_empty() {
+            return Ok(Reply { status, raw, body: Value::Null, location });
+        }
+        let body = serde_json::from_str(&raw).map_err(|_| self.stranger(status))?;
         Ok(Reply { status, raw, body, location })
+    }
+
+    /// What answers is another program: an answer of the API is JSON, and a problem has its sentence.
+    fn stranger(&self, status: u16) -> CliError {
+        let base = self.base.as_str().trim_end_matches('/');
+        CliError::failed(format!("what answers at {base} is no kmlflow: it answered {status} and nothing of the API"))
+            .hint("name the service with --url or KMLFLOW_URL")
     }
 
     /// A problem of the API as an error; without a token the reason for a 401 is known here.
     fn problem(&self, status: u16, raw: &str) -> CliError {
-        let error = problem(status, raw);
+        // A server error may as well come from a proxy before the service.
+        let Some(error) = problem(status, raw) else { return self.stranger(status) };
         match (status, &self.authorization) {
             (401, None) => CliError { sentence: "no token was given".to_owned(), ..error },
             _ => error,
@@ -220,34 +231,62 @@ impl Client {
             return CliError::new(Exit::Deadline, format!("{base} did not answer in time"))
                 .hint("look at what became of it with `kmlflow deliveries list`");
         }
-        let sentence = if error.is_connect() {
-            format!("no service answers at {base}")
-        } else {
-            format!("the connection to {base} broke")
-        };
-        CliError::failed(sentence).hint("start one with `kmlflow serve`, or name another with --url or KMLFLOW_URL")
+        if let Some(error) = tls_error(error) {
+            return no_tls(base, error);
+        }
+        if !error.is_connect() {
+            return CliError::failed(format!("the connection to {base} broke"))
+                .hint("whether a change was accepted shows in `kmlflow deliveries list`");
+        }
+        CliError::failed(format!("no service answers at {base}"))
+            .hint("start one with `kmlflow serve`, or name another with --url or KMLFLOW_URL")
+    }
+}
+
+/// The error of TLS that a connection failed by, where it is one.
+fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref() {
+            return Some(error);
+        }
+        // What an I/O error was made from is not its source.
+        let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause = inside.map(|inside| inside as &(dyn std::error::Error + 'static)).or_else(|| error.source());
+    }
+    None
+}
+
+fn no_tls(base: &str, error: &rustls::Error) -> CliError {
+    match error {
+        rustls::Error::InvalidMessage(_) => CliError::failed(format!("what answers at {base} does not speak https"))
+            .hint("write the address with http://"),
+        _ => CliError::failed(format!("{base} is not trusted: {error}"))
+            .hint("give the address by the name of its certificate, which a known authority must have signed"),
     }
 }
 
 fn bearer(token: &str) -> Result<HeaderValue, CliError> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-        .map_err(|_| CliError::usage("the token has characters that no token has"))?;
+    let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| {
+        CliError::usage("the token has characters that no token has").hint("give the token alone, on one line")
+    })?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-/// A problem of the API as an error: its `detail` and `cure` are already one sentence each.
-fn problem(status: u16, raw: &str) -> CliError {
+/// A problem of the API as an error: its `detail` and `cure` are already one sentence each. None where it is no problem of the API.
+fn problem(status: u16, raw: &str) -> Option<CliError> {
     let body: Value = serde_json::from_str(raw).unwrap_or(Value::Null);
     let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
-    let sentence = text("detail").or_else(|| text("title")).unwrap_or_else(|| format!("the service answered {status}"));
+    let failed = || (status >= 500).then(|| format!("the service answered {status}"));
+    let sentence = text("detail").or_else(|| text("title")).or_else(failed)?;
     let own = match status {
         401 => Some("name its file with --token-file, or set KMLFLOW_TOKEN; the first start of a service keeps one in `admin-token` of its data directory".to_owned()),
         404 => Some("see what there is with `kmlflow list`".to_owned()),
         _ => None,
     };
     let hint = if status == 401 { own } else { text("cure").or(own) };
-    CliError { sentence, hint, exit: Exit::of_status(status) }
+    Some(CliError { sentence, hint, exit: Exit::of_status(status) })
 }
 
 #[cfg(test)]
@@ -272,13 +311,20 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_no_header_can_carry_is_wrong_usage() {
+        let error = bearer("kmlflow_a\nb").unwrap_err();
+        assert!(error.exit == Exit::Usage && error.hint.is_some(), "{error:?}");
+    }
+
+    #[test]
     fn a_problem_becomes_its_sentence_its_cure_and_its_exit_code() {
         let error =
-            problem(409, r#"{"detail": "nothing is deployed", "cure": "release a version first", "status": 409}"#);
+            problem(409, r#"{"detail": "nothing is deployed", "cure": "release a version first", "status": 409}"#)
+                .unwrap();
         assert_eq!(error, CliError::new(Exit::Conflict, "nothing is deployed").hint("release a version first"));
-        let error = problem(401, r#"{"detail": "no token", "cure": "send a header"}"#);
+        let error = problem(401, r#"{"detail": "no token", "cure": "send a header"}"#).unwrap();
         assert!(error.hint.unwrap().contains("--token-file"));
-        assert_eq!(problem(502, "<html>").sentence, "the service answered 502");
+        assert_eq!(problem(502, "<html>").unwrap().sentence, "the service answered 502");
     }
 
     #[tokio::test]
@@ -287,6 +333,41 @@ mod tests {
         let error = client(&format!("http://{free}")).get(&["releases"]).await.unwrap_err();
         assert_eq!((error.exit, error.sentence), (Exit::Failed, format!("no service answers at http://{free}")));
         assert!(error.hint.unwrap().contains("kmlflow serve"));
+    }
+
+    /// An address where somebody answers every connection with these bytes, whatever is asked.
+    async fn answering(bytes: &'static str) -> std::net::SocketAddr {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _read = stream.read(&mut [0; 4096]).await;
+                let _written = stream.write_all(bytes.as_bytes()).await;
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn another_program_that_answers_is_said_to_be_no_kmlflow() {
+        for answer in [
+            "HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\nConnection: close\r\n\r\nNot Found",
+            "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>",
+            "HTTP/1.1 301 Moved\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        ] {
+            let error = client(&format!("http://{}", answering(answer).await)).get(&["releases"]).await.unwrap_err();
+            assert!(error.sentence.contains("is no kmlflow") && error.exit == Exit::Failed, "{error:?}");
+            assert!(error.hint.unwrap().contains("--url"));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_does_not_speak_https_is_said_so() {
+        let address = answering("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
+        let error = client(&format!("https://{address}")).get(&["releases"]).await.unwrap_err();
+        assert!(error.sentence.ends_with("does not speak https"), "{error}");
+        assert!(error.hint.unwrap().contains("http://"));
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use reqwest::Method;
 
+use super::args::page_size;
 use super::client::Call;
 use super::error::{CliError, Exit};
 use super::list::say_more;
@@ -28,7 +29,7 @@ pub(super) struct ListArgs {
     #[arg(long, value_name = "STATE")]
     state: Option<String>,
     /// At most this many, 100 at once.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = page_size)]
     limit: Option<u32>,
     /// Go on where the page before ended.
     #[arg(long, value_name = "CURSOR")]

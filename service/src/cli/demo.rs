@@ -1,6 +1,7 @@
 //! `kmlflow demo`: a service on a free port in a temporary directory, and the story that is played to it through its doors.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -231,7 +232,7 @@ impl Stage {
     /// Shows the releases, and unless the service ends where to look and what to try.
     async fn close(&mut self, started: &Started, ends: bool) -> Result<(), CliError> {
         let reply = self.ctx.client.get(&["releases"]).await?;
-        let output = self.ctx.output;
+        let output = &self.ctx.output;
         if output.format() != Format::Text {
             return output.data(&reply.raw, &reply.body, |_| String::new());
         }
@@ -256,16 +257,21 @@ impl Stage {
                     ("page", started.sign_in_url.as_str().into()),
                     ("repository", format!("git clone {}", started.repository_url).into()),
                     ("one step on", format!("{} -X POST {release}/advance", curl(&token_file)).into()),
-                    ("command", format!("kmlflow --url {address} --token-file {} list", token_file.display()).into()),
+                    ("command", self.command(&address, &token_file).into()),
                 ],
                 color,
             ),
         ))
     }
 
+    /// A command that works in the directory where the demo was started.
+    fn command(&self, address: &str, token_file: &Path) -> String {
+        format!("{} --url {address} --token-file {} list", self.ctx.output.program(), token_file.display())
+    }
+
     /// Says what happens until it is asked to stop.
     async fn stay(&self) -> Result<(), CliError> {
-        let output = self.ctx.output;
+        let output = &self.ctx.output;
         self.show("\nWhat happens now shows here. Ctrl-C ends the demo and removes its directory.\n")?;
         watch::follow(&self.ctx, |happening| match output.format() {
             Format::Text => output.line(&watch::line(happening, Timestamp::now(), output.color())),

@@ -14,7 +14,7 @@ pub enum Exit {
     Done = 0,
     /// It did not work.
     Failed = 1,
-    /// The command was written wrongly.
+    /// The command was written wrongly, or what it names to be read is wrong: nothing was asked of a service yet.
     Usage = 2,
     /// Not allowed, or would not work (401, 403, 422, 423).
     Refused = 3,
@@ -24,6 +24,8 @@ pub enum Exit {
     Conflict = 5,
     /// Still queued when the command stopped waiting.
     Deadline = 6,
+    /// Ended by the person who had started it.
+    Interrupted = 130,
 }
 
 impl Exit {
@@ -79,12 +81,22 @@ impl CliError {
         self
     }
 
+    /// The same error with a hint, where it has none.
+    pub fn or_hint(self, hint: impl FnOnce() -> String) -> Self {
+        if self.hint.is_some() { self } else { self.hint(hint()) }
+    }
+
+    /// The same error as one of how the command was written.
+    pub fn as_usage(self) -> Self {
+        Self { exit: Exit::Usage, ..self }
+    }
+
     /// A file that cannot be read or written.
     pub fn file(path: &std::path::Path, error: &std::io::Error) -> Self {
         if error.kind() == std::io::ErrorKind::NotFound {
-            return Self::failed(format!("there is no file `{}`", path.display())).hint("check the path");
+            return Self::failed(format!("there is no `{}`", path.display())).hint("check the path");
         }
-        Self::failed(format!("{}: {}", path.display(), error.kind()))
+        Self::failed(format!("`{}` cannot be used: {}", path.display(), error.kind()))
             .hint("check the path and who may read and write it")
     }
 }
@@ -110,12 +122,12 @@ impl From<InvalidName> for CliError {
 }
 
 impl From<Refusal> for CliError {
-    /// Names every offending field, not the first alone, so that a file is corrected in one go.
+    /// A rule of releases that was broken before any service was asked. Names every offending field, not the first alone, so that a file is corrected in one go.
     fn from(refusal: Refusal) -> Self {
         let Refusal { reason, cure, violations, .. } = refusal;
         let fields: Vec<String> = violations.iter().map(|one| format!("`{}` {}", one.field, one.detail)).collect();
         let sentence = if fields.len() > 1 { fields.join("; ") } else { reason };
-        Self { sentence, hint: cure, exit: Exit::Refused }
+        Self { sentence, hint: cure, exit: Exit::Usage }
     }
 }
 
@@ -160,7 +172,7 @@ mod tests {
     #[test]
     fn a_file_that_is_not_there_is_said_so() {
         let error = CliError::file(std::path::Path::new("nope.tar"), &std::io::ErrorKind::NotFound.into());
-        assert_eq!(error.sentence, "there is no file `nope.tar`");
+        assert_eq!(error.sentence, "there is no `nope.tar`");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use clap::Args;
 use reqwest::Method;
 
-use super::args::Place;
+use super::args::{Place, page_size};
 use super::client::Call;
 use super::error::{CliError, Exit};
 use super::list::say_more;
@@ -22,7 +22,7 @@ pub(super) struct HistoryArgs {
     #[command(flatten)]
     place: Place,
     /// At most this many, 100 at once.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = page_size)]
     limit: Option<u32>,
     /// Go on where the page before ended.
     #[arg(long, value_name = "CURSOR")]

@@ -11,15 +11,15 @@ use super::views::{age, items, text};
 use super::{Context, usage};
 use crate::names::EnvironmentName;
 
-/// Accept and keep everything, apply nothing.
+/// Accept and keep everything, apply nothing; without a reason, list what is held.
 #[derive(Debug, Args)]
 #[command(after_help = usage::HOLD)]
 pub(super) struct HoldArgs {
     /// Why, for everybody who wonders.
     #[arg(long, value_name = "TEXT")]
-    reason: String,
+    reason: Option<String>,
     /// Only in this environment; everywhere unless given.
-    #[arg(short, long, value_name = "ENVIRONMENT")]
+    #[arg(short, long, value_name = "ENVIRONMENT", requires = "reason")]
     environment: Option<EnvironmentName>,
 }
 
@@ -35,14 +35,47 @@ pub(super) struct UnholdArgs {
     reason: Option<String>,
 }
 
-/// Holds.
+/// Holds, or lists what is held.
 pub(super) async fn hold(args: HoldArgs, ctx: &Context) -> Result<Exit, CliError> {
     let HoldArgs { reason, environment } = args;
+    let present = ctx.client.get(&["hold"]).await?;
+    let Some(reason) = reason else { return show(&present, ctx) };
+    let scope = environment.as_ref().map(ToString::to_string).unwrap_or_default();
+    let former = items(&present.body).iter().find(|hold| text(hold, "/environment") == scope);
     let mut body = json!({ "reason": reason });
     if let Some(environment) = environment {
         body["environment"] = json!(environment);
     }
-    show(&ctx.client.call(Call::new(Method::POST, &["hold"]).body(body)).await?, ctx)
+    let reply = ctx.client.call(Call::new(Method::POST, &["hold"]).body(body)).await?;
+    if let Some(former) = former {
+        ctx.output.progress(&format!("it replaces a former hold: {}", sentence(former, ctx)));
+    }
+    show(&reply, ctx)
+}
+
+/// Says on stderr what is held, of everything or of one environment: nothing else explains why nothing happens.
+pub(super) async fn say(environment: Option<&EnvironmentName>, ctx: &Context) -> Result<(), CliError> {
+    let reply = ctx.client.get(&["hold"]).await?;
+    for hold in items(&reply.body) {
+        let held = text(hold, "/environment");
+        if held.is_empty() || environment.is_none_or(|environment| environment.as_str() == held) {
+            ctx.output.progress(&format!("{}; `kmlflow unhold{}` lifts it", sentence(hold, ctx), option(&held)));
+        }
+    }
+    Ok(())
+}
+
+/// The option that names an environment, where one is named.
+fn option(environment: &str) -> String {
+    if environment.is_empty() { String::new() } else { format!(" -e {environment}") }
+}
+
+/// `everything is held by ada for 3m: incident 4711`.
+fn sentence(hold: &Value, ctx: &Context) -> String {
+    let environment = text(hold, "/environment");
+    let held = if environment.is_empty() { "everything".to_owned() } else { format!("environment `{environment}`") };
+    let (by, since, reason) = (text(hold, "/by"), age(hold, "/since", ctx.now), text(hold, "/reason"));
+    format!("{held} is held by {by} for {since}: {reason}")
 }
 
 /// Lifts a hold.

@@ -3,9 +3,11 @@
 use clap::Args;
 use reqwest::Method;
 
-use super::args::Place;
+use super::args::{Place, page_size};
 use super::client::Call;
 use super::error::{CliError, Exit};
+use super::hold;
+use super::output::Format;
 use super::views::{items, release, releases, text};
 use super::{Context, usage};
 use crate::names::{EnvironmentName, ModelName, Namespace};
@@ -37,7 +39,7 @@ pub(super) struct ListArgs {
     #[arg(value_name = "PART")]
     q: Option<String>,
     /// At most this many, 100 at once.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = page_size)]
     limit: Option<u32>,
     /// Go on where the page before ended.
     #[arg(long, value_name = "CURSOR")]
@@ -55,6 +57,7 @@ pub(super) struct GetArgs {
 /// Lists releases.
 pub(super) async fn list(args: ListArgs, ctx: &Context) -> Result<Exit, CliError> {
     let ListArgs { environment, namespace, model, strategy, phase, status, q, limit, cursor } = args;
+    let within = environment.clone();
     let call = Call::new(Method::GET, &["releases"])
         .query("environment", environment)
         .query("namespace", namespace)
@@ -66,6 +69,9 @@ pub(super) async fn list(args: ListArgs, ctx: &Context) -> Result<Exit, CliError
         .query("limit", limit)
         .query("cursor", cursor);
     let reply = ctx.client.call(call).await?;
+    if ctx.output.format() == Format::Text {
+        hold::say(within.as_ref(), ctx).await?;
+    }
     let list = items(&reply.body);
     if list.is_empty() {
         ctx.output.progress("there is no such release; `kmlflow release --help` shows how to make one");

@@ -5,6 +5,7 @@
 mod act;
 mod args;
 mod backup;
+mod change;
 mod client;
 mod completion;
 mod deliveries;
@@ -13,6 +14,7 @@ mod doctor;
 mod error;
 mod history;
 mod hold;
+mod later;
 mod list;
 mod manifests;
 mod output;
@@ -35,7 +37,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 
@@ -134,6 +136,8 @@ enum Command {
     Restore(backup::RestoreArgs),
     Openapi(completion::OpenapiArgs),
     Completion(completion::CompletionArgs),
+    #[command(flatten)]
+    Later(later::Later),
 }
 
 /// What is asked of a service.
@@ -180,14 +184,18 @@ pub async fn run(
 ) -> Exit {
     let color = color_allowed(environment);
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let Cli { command, common } = match Cli::try_parse_from(&arguments) {
-        Ok(cli) => cli,
-        Err(error) => return usage::explain(&error, &arguments, &Cli::command(), &Output::new(Format::Text, color)),
-    };
-    let output = Output::new(common.output, color);
-    match dispatch(command, &common, environment, output, program).await {
+    let output = |format| Output::new(format, color).started_as(arguments.first());
+    let parsed = Cli::command().try_get_matches_from(&arguments);
+    let (matches, Cli { command, common }) =
+        match parsed.and_then(|matches| Ok((matches.clone(), Cli::from_arg_matches(&matches)?))) {
+            Ok(parsed) => parsed,
+            Err(error) => return usage::explain(&error, &arguments, &Cli::command(), &output(Format::Text)),
+        };
+    let output = output(common.output);
+    match dispatch(command, &common, environment, output.clone(), program).await {
         Ok(exit) => exit,
         Err(error) => {
+            let error = usage::with_hint(error, &matches);
             output.error(&error);
             error.exit
         }
@@ -206,15 +214,17 @@ async fn dispatch(
         Command::Serve(args) => serve::run(args, environment, output, program).await,
         Command::Demo(args) => demo::run(args, environment, output, program).await,
         Command::Ask(command) => {
-            let settings = ClientSettings::find(common.url.as_deref(), common.token_file.as_deref(), environment)?;
+            let settings = ClientSettings::find(common.url.as_deref(), common.token_file.as_deref(), environment)
+                .map_err(|error| CliError::from(error).as_usage())?;
             ask(*command, &Context { client: Client::new(&settings)?, output, now: Timestamp::now() }).await
         }
         Command::Render(args) => render::run(&args, output),
-        Command::Doctor(command) => doctor::run(command, environment, output),
+        Command::Doctor(command) => doctor::run(command, common.url.as_deref(), environment, &output),
         Command::Backup(args) => backup::backup(args, environment, output).await,
         Command::Restore(args) => backup::restore(args, environment, output).await,
         Command::Openapi(args) => completion::openapi(args, output, &program.openapi()),
         Command::Completion(args) => completion::run(args, output),
+        Command::Later(command) => Err(later::explain(&command)),
     }
 }
 

@@ -1,6 +1,8 @@
 //! The only place of the command line that prints: data on stdout, progress and errors on stderr.
 
+use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::Arc;
 
 use clap::ValueEnum;
 use serde_json::Value;
@@ -18,12 +20,13 @@ pub(super) enum Format {
 }
 
 /// Where and how a command prints.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Output {
     format: Format,
     color: bool,
     error_color: bool,
     terminal: bool,
+    program: Arc<str>,
 }
 
 impl Output {
@@ -31,7 +34,20 @@ impl Output {
     pub(super) fn new(format: Format, color_allowed: bool) -> Self {
         let terminal = std::io::stdout().is_terminal();
         let error_color = color_allowed && std::io::stderr().is_terminal();
-        Self { format, color: color_allowed && terminal, error_color, terminal }
+        Self { format, color: color_allowed && terminal, error_color, terminal, program: Arc::from("kmlflow") }
+    }
+
+    /// The same, naming the program the way it was started: what is not on the `PATH` is not found by its bare name.
+    pub(super) fn started_as(mut self, program: Option<&OsString>) -> Self {
+        if let Some(path) = program.and_then(|program| program.to_str()).filter(|path| path.contains('/')) {
+            self.program = Arc::from(path);
+        }
+        self
+    }
+
+    /// How the program was started.
+    pub(super) fn program(&self) -> &str {
+        &self.program
     }
 
     /// Whether text may be coloured.
@@ -85,7 +101,7 @@ impl Output {
 
     /// Prints one line about what is going on.
     pub(super) fn progress(&self, text: &str) {
-        self.write_stderr(&Tone::Dim.paint(&plain(text), self.error_color));
+        self.write_stderr(&Tone::Dim.paint(&plain(&self.commands(text)), self.error_color));
     }
 
     /// Prints a text on stderr as it is.
@@ -100,8 +116,17 @@ impl Output {
         }
         self.write_stderr(&format!("{} {}", Tone::Bad.paint("Error:", self.error_color), plain(&error.sentence)));
         if let Some(hint) = &error.hint {
-            self.write_stderr(&format!("{} {}", Tone::Strong.paint("Hint:", self.error_color), plain(hint)));
+            self.write_stderr(&format!(
+                "{} {}",
+                Tone::Strong.paint("Hint:", self.error_color),
+                plain(&self.commands(hint))
+            ));
         }
+    }
+
+    /// A text with its commands as they work where this one did.
+    fn commands(&self, text: &str) -> String {
+        text.replace("`kmlflow ", &format!("`{} ", self.program))
     }
 
     fn write_stderr(&self, text: &str) {
@@ -112,4 +137,17 @@ impl Output {
 
 fn line(text: &str) -> String {
     if text.ends_with('\n') { text.to_owned() } else { format!("{text}\n") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_named_the_way_the_program_was_started() {
+        let of = |program: &str| Output::new(Format::Text, false).started_as(Some(&program.into()));
+        let text = "look with `kmlflow list`";
+        assert_eq!(of("target/debug/kmlflow").commands(text), "look with `target/debug/kmlflow list`");
+        assert_eq!(of("kmlflow").commands(text), text);
+    }
 }

@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use indexmap::IndexMap;
 use reqwest::Method;
+use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
-use super::args::{Place, Waiting, pair};
+use super::args::{ByHand, Place, Waiting, arm, pair, percent};
 use super::client::Call;
 use super::error::{CliError, Exit};
-use super::{Context, act, usage};
-use crate::release::{Period, Strategy};
+use super::{Context, change, usage};
+use crate::names::{ModelName, Version};
+use crate::release::{Period, ReleaseRequest, Strategy};
 
 /// The most bytes of a file that is sent: the API's own bound.
 const FILE_BYTES_MAX: u64 = crate::bounds::BODY_BYTES_MAX as u64;
@@ -25,16 +27,16 @@ pub(super) struct ReleaseArgs {
     place: Place,
     /// The registered model in MLflow.
     #[arg(long, required_unless_present = "file", value_name = "M")]
-    model: Option<String>,
+    model: Option<ModelName>,
     /// Its version.
     #[arg(long, required_unless_present = "file", value_name = "V")]
-    version: Option<String>,
+    version: Option<Version>,
     /// How it comes to serve: single, canary, ab, blue-green or shadow.
     #[arg(long, value_name = "S")]
     strategy: Option<Strategy>,
     /// The version that must be deployed, or it is a conflict.
     #[arg(long, value_name = "V")]
-    baseline: Option<String>,
+    baseline: Option<Version>,
     /// canary: weights in percent, each with a pause or waiting for a person: 5:10m,25:30m,50.
     #[arg(long, value_delimiter = ',', value_parser = step, value_name = "STEPS")]
     steps: Option<Vec<Value>>,
@@ -45,7 +47,7 @@ pub(super) struct ReleaseArgs {
     #[arg(long = "match", value_parser = header_match, value_name = "HEADER=VALUE:VARIANT")]
     matches: Vec<Value>,
     /// shadow: the mirrored percentage.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = percent)]
     percent: Option<u8>,
     /// blue-green: how long the colour left behind is kept.
     #[arg(long, value_name = "D")]
@@ -62,12 +64,8 @@ pub(super) struct ReleaseArgs {
     /// Show what would change, and change nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Render over files that were changed by hand.
-    #[arg(long, conflicts_with = "adopt")]
-    force: bool,
-    /// Take over what was changed by hand.
-    #[arg(long)]
-    adopt: bool,
+    #[command(flatten)]
+    by_hand: ByHand,
     #[command(flatten)]
     waiting: Waiting,
 }
@@ -75,15 +73,14 @@ pub(super) struct ReleaseArgs {
 /// Asks for a release.
 pub(super) async fn run(args: ReleaseArgs, ctx: &Context) -> Result<Exit, CliError> {
     let body = request(&args)?;
-    let ReleaseArgs { place, dry_run, force, adopt, waiting, .. } = args;
+    let ReleaseArgs { place, dry_run, by_hand, waiting, .. } = args;
     let path = place.path(&[]);
-    let call =
-        Call::new(Method::PUT, &path).body(body).flag("dryRun", dry_run).flag("force", force).flag("adopt", adopt);
+    let call = by_hand.on(Call::new(Method::PUT, &path).body(body).flag("dryRun", dry_run));
     if dry_run {
         let reply = ctx.client.call(call).await?;
-        return act::show_preview(&reply, ctx);
+        return change::show_preview(&reply, ctx);
     }
-    act::change(call, &waiting, ctx).await
+    change::change(call, &waiting, ctx).await
 }
 
 /// The body of the request: the file's, with the options over it.
@@ -107,7 +104,18 @@ fn request(args: &ReleaseArgs) -> Result<Value, CliError> {
         .hint("change the file, or give a request such as {\"model\": …, \"version\": …}"));
     }
     body.extend(options);
-    Ok(Value::Object(body))
+    let body = Value::Object(body);
+    if args.file.is_none() {
+        check(&body)?;
+    }
+    Ok(body)
+}
+
+/// Refuses what can be seen to be wrong before a service is asked. A file is the service's to judge, which may know more fields than this program.
+fn check(body: &Value) -> Result<(), CliError> {
+    let request = ReleaseRequest::deserialize(body).map_err(|error| CliError::usage(error.to_string()))?;
+    request.wanted()?;
+    Ok(())
 }
 
 /// The options as fields of a request.
@@ -144,16 +152,13 @@ fn options(args: &ReleaseArgs) -> Result<Map<String, Value>, CliError> {
 
 /// Percentages by arm as the API takes them.
 pub(super) fn percentages(pairs: &[(String, String)]) -> Result<Value, CliError> {
-    let percent = |(arm, text): &(String, String)| match text.parse::<u8>() {
-        Ok(percent) => Ok((arm.clone(), percent)),
-        Err(_) => Err(CliError::usage(format!(
-            "the weight `{}` of `{}` is not a whole number of percent",
-            crate::names::shown(text),
-            crate::names::shown(arm)
-        ))
-        .hint("write weights like a=70,b=30")),
+    let wrong = |what: &str, rule: String| {
+        CliError::usage(format!("`{}` {rule}", crate::names::shown(what))).hint("write weights like a=70,b=30")
     };
-    let weights = pairs.iter().map(percent).collect::<Result<IndexMap<String, u8>, _>>()?;
+    let share = |(name, text): &(String, String)| {
+        Ok((arm(name).map_err(|rule| wrong(name, rule))?, percent(text).map_err(|rule| wrong(text, rule))?))
+    };
+    let weights = pairs.iter().map(share).collect::<Result<IndexMap<String, u8>, CliError>>()?;
     if weights.len() < pairs.len() {
         return Err(CliError::usage("an arm has two weights").hint("write weights like a=70,b=30"));
     }
@@ -167,12 +172,12 @@ fn read(path: &Path) -> Result<Map<String, Value>, CliError> {
     } else {
         std::fs::File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text))
     };
-    let length = read.map_err(|error| CliError::file(path, &error))?;
+    let length = read.map_err(|error| CliError::file(path, &error).as_usage())?;
     if length as u64 > FILE_BYTES_MAX {
         return Err(CliError::usage(format!("{} is longer than 1 MiB", path.display())));
     }
     let parsed: Value = serde_yaml::from_str(&text)
-        .map_err(|error| CliError::usage(format!("{} is neither YAML nor JSON: {error}", path.display())))?;
+        .map_err(|error| CliError::usage(format!("`{}` is neither YAML nor JSON: {error}", path.display())))?;
     match parsed {
         Value::Object(fields) => Ok(fields),
         _ => Err(CliError::usage(format!("{} is not a request: it has no fields", path.display()))
@@ -197,6 +202,7 @@ fn header_match(text: &str) -> Result<Value, String> {
     if header.is_empty() || value.is_empty() || variant.is_empty() {
         return Err(rule());
     }
+    let variant = arm(variant).map_err(|_| format!("{}, with an arm from a to h", rule()))?;
     Ok(json!({"header": header.to_ascii_lowercase(), "value": value, "variant": variant}))
 }
 
@@ -233,9 +239,11 @@ mod tests {
             let body = body(&line.split(' ').collect::<Vec<_>>()).unwrap();
             serde_json::from_value::<ReleaseRequest>(body.clone()).unwrap_or_else(|error| panic!("{body}: {error}"));
         }
-        let body =
-            body(&["--model", "m", "--version", "8", "--match", "X-Group=a:b:c", "--steps", "5,25:30m"]).unwrap();
-        assert_eq!(body["match"], json!([{"header": "x-group", "value": "a:b", "variant": "c"}]));
+        assert_eq!(
+            header_match("X-Group=a:b:c").unwrap(),
+            json!({"header": "x-group", "value": "a:b", "variant": "c"})
+        );
+        let body = body(&["--model", "m", "--version", "8", "--strategy", "canary", "--steps", "5,25:30m"]).unwrap();
         assert_eq!(body["steps"], json!([5, {"weight": 25, "pause": "30m"}]));
     }
 
@@ -249,6 +257,13 @@ mod tests {
             "--model m --version 8 --weights a=1,a=2",
             "--model m --version 8 --weights a=NaN",
             "--model m --version 8 --match beta:b",
+            "--model m --version abc",
+            "--model m --version 8 --strategy canary --steps 50,25",
+            "--model m --version 8 --strategy shadow --percent 101",
+            "--model m --version 8 --strategy ab --match x-group=beta:z",
+            "--model m --version 8 --weights a=50,z=50",
+            "--model m --version 8 --image a\tb",
+            "-f /nowhere/at/all",
         ] {
             assert_eq!(body(&line.split(' ').collect::<Vec<_>>()).unwrap_err().exit, Exit::Usage, "{line}");
         }

@@ -35,9 +35,9 @@ pub(super) fn run(args: &RenderArgs, output: Output) -> Result<Exit, CliError> {
         Some(dir) => Templates::with_overrides(read_templates(dir)?).map_err(|error| error.refusal())?,
         None => Templates::built_in(),
     };
-    let text = std::fs::read_to_string(file).map_err(|error| CliError::file(file, &error))?;
+    let text = std::fs::read_to_string(file).map_err(|error| CliError::file(file, &error).as_usage())?;
     let release = Release::parse(&text).map_err(|reason| {
-        CliError::new(Exit::Refused, format!("{} is not a release: {reason}", file.display()))
+        CliError::usage(format!("`{}` is not a release: {reason}", file.display()))
             .hint("correct it; `kmlflow get NAME -o yaml` shows a good one")
     })?;
     let recorded = release.rendered.templates.as_ref();
@@ -115,7 +115,7 @@ rollout: {phase: settled, since: 2026-11-23T10:00:00Z}
     fn what_is_no_release_is_refused_with_a_hint() {
         let dir = tempfile::tempdir().unwrap();
         let error = run(&args(dir.path(), "kind: Release\n"), output()).unwrap_err();
-        assert_eq!(error.exit, Exit::Refused);
+        assert_eq!(error.exit, Exit::Usage);
         assert!(error.sentence.contains("is not a release") && error.hint.is_some(), "{error:?}");
         assert!(!dir.path().join("out").exists());
     }
@@ -125,7 +125,7 @@ rollout: {phase: settled, since: 2026-11-23T10:00:00Z}
         let dir = tempfile::tempdir().unwrap();
         let text = RELEASE.replace("predictor: v7", "predictor: v9").replace("replicas: 1", "replicas: 0");
         let error = run(&args(dir.path(), &text), output()).unwrap_err();
-        assert_eq!(error.exit, Exit::Refused);
+        assert_eq!(error.exit, Exit::Usage);
         for field in ["`spec.variants[0].predictor` ", "`spec.serving.replicas` "] {
             assert!(error.sentence.contains(field), "{error:?}");
         }

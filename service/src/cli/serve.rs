@@ -23,7 +23,7 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Address to listen on, 127.0.0.1:8080 unless given; port 0 takes a free one.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     listen: Option<SocketAddr>,
     /// How logs are written to stderr.
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
@@ -62,6 +62,10 @@ pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, CliError> {
         };
         CliError::failed(sentence).hint("take a free port with --listen 127.0.0.1:0")
     })
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "must be an IP address with a port, such as 127.0.0.1:8080".to_owned())
 }
 
 /// Prints where somebody reads it; the service goes on where nobody does.

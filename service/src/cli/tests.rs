@@ -10,7 +10,8 @@ const HELP_COLUMNS: usize = 100;
 /// Every command that does something, with its words.
 fn commands() -> Vec<(String, clap::Command)> {
     fn walk(command: &clap::Command, name: &str, into: &mut Vec<(String, clap::Command)>) {
-        let inside: Vec<_> = command.get_subcommands().filter(|inside| inside.get_name() != "help").collect();
+        let is_there = |inside: &&clap::Command| inside.get_name() != "help" && !inside.is_hide_set();
+        let inside: Vec<_> = command.get_subcommands().filter(is_there).collect();
         if inside.is_empty() {
             into.push((name.to_owned(), command.clone()));
         }
@@ -44,6 +45,29 @@ fn the_commands_of_the_interface_are_there_and_no_other() {
          retract, hold, unhold, rerender, deliveries list, deliveries show, deliveries redeliver, policy test, token create, token list, \
          token revoke, render, doctor webhook, backup, restore, openapi, completion"
     );
+}
+
+#[test]
+fn a_command_that_is_not_there_yet_says_what_it_needs() {
+    for line in [
+        "approve fraud",
+        "logs fraud -n models",
+        "sweep --dry-run",
+        "init --url https://git.example/x",
+        "repo move --to https://git.example/x",
+        "migrate",
+        "mlflow connect --tracking-uri http://mlflow.example",
+    ] {
+        let Cli { command, .. } = Cli::try_parse_from(format!("kmlflow {line}").split(' ')).unwrap();
+        let Command::Later(command) = command else { panic!("{line}: {command:?}") };
+        let error = later::explain(&command);
+        assert!(
+            error.exit == Exit::Failed && error.sentence.contains("is not there yet: it needs"),
+            "{line}: {error:?}"
+        );
+        let name = error.sentence.split('`').nth(1).unwrap();
+        assert!(line.starts_with(name) && usage::KMLFLOW.contains(name) && error.hint.is_some(), "{line}: {error:?}");
+    }
 }
 
 #[test]

@@ -2,11 +2,13 @@
 
 use std::ffi::OsString;
 
-use clap::Command;
 use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command};
 
 use super::error::{CliError, Exit};
 use super::output::Output;
+use crate::names::{EnvironmentName, Namespace, ReleaseName};
 
 /// Explains why a command line was not understood, or shows the help or version that it asked for.
 pub(super) fn explain(error: &clap::Error, arguments: &[OsString], root: &Command, output: &Output) -> Exit {
@@ -24,6 +26,38 @@ pub(super) fn explain(error: &clap::Error, arguments: &[OsString], root: &Comman
             Exit::Usage
         }
     }
+}
+
+/// An error with a hint: its own, in which `NAME` is the release that the command was about, or where the command's examples are.
+pub(super) fn with_hint(error: CliError, matches: &ArgMatches) -> CliError {
+    let (mut names, mut at) = (vec!["kmlflow"], matches);
+    while let Some((name, inside)) = at.subcommand() {
+        names.push(name);
+        at = inside;
+    }
+    let error = error.or_hint(|| format!("`{} --help` shows examples", names.join(" ")));
+    let CliError { sentence, hint, exit } = error;
+    let hint = hint.map(|hint| match release_of(at) {
+        Some(release) => [" NAME`", " NAME "]
+            .iter()
+            .fold(hint, |hint, pattern| hint.replace(pattern, &pattern.replace("NAME", &release))),
+        None => hint,
+    });
+    CliError { sentence, hint, exit }
+}
+
+/// The release that a command is about, the way it was written.
+fn release_of(matches: &ArgMatches) -> Option<String> {
+    let mut release = matches.try_get_one::<ReleaseName>("name").ok()??.to_string();
+    let is_given = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+    if let Some(namespace) = matches.try_get_one::<Namespace>("namespace").ok()?.filter(|_| is_given("namespace")) {
+        release.push_str(&format!(" -n {namespace}"));
+    }
+    let environment = matches.try_get_one::<EnvironmentName>("environment").ok()?;
+    if let Some(environment) = environment.filter(|_| is_given("environment")) {
+        release.push_str(&format!(" -e {environment}"));
+    }
+    Some(release)
 }
 
 /// The command that was meant, as far as it was written: `kmlflow token create`.
@@ -60,7 +94,9 @@ Examples:
   kmlflow list
 
 Exit codes: 0 done (also when nothing had to change), 1 failed, 2 wrong usage, 3 refused,
-4 not found, 5 conflict with what is deployed, 6 deadline passed or still queued at it.";
+4 not found, 5 conflict with what is deployed, 6 deadline passed or still queued at it.
+
+Not there yet: approve, logs, sweep, init, repo move, migrate, mlflow connect.";
 
 /// After `kmlflow serve --help`.
 pub(super) const SERVE: &str = "\
@@ -158,7 +194,8 @@ Examples:
   kmlflow rollback fraud --to 6          to that version
   kmlflow rollback fraud --to 0123456    to a commit of `kmlflow history fraud`
 
-States with a version that was rejected (rolled back or aborted) are skipped; --to goes to any.";
+States with a version that was rejected (rolled back or aborted) are skipped; --to goes to any.
+Where files were changed by hand, --force renders over them; --adopt takes them over first.";
 
 /// After `kmlflow pause --help`.
 pub(super) const PAUSE: &str = "\
@@ -185,13 +222,15 @@ Examples:
 /// After `kmlflow retract --help`.
 pub(super) const RETRACT: &str = "\
 Examples:
-  kmlflow retract fraud   removes it from the repository; nothing brings it back by itself";
+  kmlflow retract fraud   removes it from the repository; nothing brings it back by itself
+  kmlflow retract fraud --force   also where its files were changed by hand";
 
 /// After `kmlflow hold --help`.
 pub(super) const HOLD: &str = "\
 Examples:
   kmlflow hold --reason 'incident 4711'  accept and keep everything, apply nothing
   kmlflow hold -e production --reason 'quarter end'
+  kmlflow hold                           what is held, since when, by whom and why
   kmlflow unhold";
 
 /// After `kmlflow unhold --help`.
@@ -247,7 +286,8 @@ Examples:
 
 The headers' file has one `Name: value` per line, as `curl -v` or a proxy's log shows them. The
 body must be byte for byte what was sent. Needs no service; the data directory's secret is tried
-unless a file is named.";
+unless a file is named. The curl that it prints is signed now, so it is good for five minutes; it
+needs curl and nothing else.";
 
 /// After `kmlflow backup --help`.
 pub(super) const BACKUP: &str = "\
@@ -274,7 +314,7 @@ Examples:
 /// After `kmlflow token revoke --help`.
 pub(super) const TOKEN_REVOKE: &str = "\
 Examples:
-  kmlflow token revoke 0190b2c4          by the id that `kmlflow token list` shows";
+  kmlflow token revoke 0190b2c4          by the id of `kmlflow token list`, or its beginning";
 
 /// After `kmlflow openapi --help`.
 pub(super) const OPENAPI: &str = "\
@@ -310,6 +350,26 @@ mod tests {
         let error = in_our_words(text, "kmlflow release");
         assert_eq!(error.sentence, "the following required arguments were not provided: --model <MODEL>");
         assert_eq!(error.hint.as_deref(), Some("`kmlflow release --help` shows examples"));
+    }
+
+    #[test]
+    fn a_hint_is_there_and_names_the_release_that_the_command_was_about() {
+        use clap::CommandFactory as _;
+        let hint = |line: &str, hint: Option<&str>| {
+            let matches = crate::cli::Cli::command().try_get_matches_from(line.split(' ')).unwrap();
+            let error = CliError { hint: hint.map(str::to_owned), ..CliError::failed("x") };
+            with_hint(error, &matches).hint.unwrap()
+        };
+        let text = "`kmlflow history NAME` shows the states; `kmlflow weights NAME a=70,b=30`";
+        let history = Some(text);
+        assert_eq!(
+            hint("kmlflow rollback fraud", history),
+            "`kmlflow history fraud` shows the states; `kmlflow weights fraud a=70,b=30`"
+        );
+        assert!(hint("kmlflow rollback fraud -n x -e y", history).starts_with("`kmlflow history fraud -n x -e y` "));
+        assert_eq!(hint("kmlflow list", history), text);
+        assert_eq!(hint("kmlflow token create --role viewer", None), "`kmlflow token create --help` shows examples");
+        assert_eq!(hint("kmlflow rollback fraud", None), "`kmlflow rollback --help` shows examples");
     }
 
     #[test]

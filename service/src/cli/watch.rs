@@ -51,10 +51,10 @@ pub(super) struct Happening {
 
 /// Watches until it is asked to stop.
 pub(super) async fn run(args: WatchArgs, ctx: &Context) -> Result<Exit, CliError> {
-    let output = ctx.output;
+    let output = &ctx.output;
     check(&args, ctx).await?;
     output.progress("watching; Ctrl-C ends it");
-    let each = |happening: &Happening| if concerns(&args, happening) { print(happening, &output) } else { Ok(()) };
+    let each = |happening: &Happening| if concerns(&args, happening) { print(happening, output) } else { Ok(()) };
     tokio::select! {
         ended = follow(ctx, each) => ended.map(|()| Exit::Done),
         () = asked_to_stop() => Ok(Exit::Done),

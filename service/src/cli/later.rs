@@ -1,0 +1,74 @@
+//! Commands that are promised and not there yet: they say what they need, instead of being taken for a slip of the pen.
+
+use std::ffi::OsString;
+
+use clap::{Args, Subcommand};
+
+use super::error::CliError;
+
+/// A command that is not there yet.
+#[derive(Debug, Subcommand)]
+pub(super) enum Later {
+    /// Not there yet: approve a change that waits for it.
+    #[command(hide = true)]
+    Approve(Anything),
+    /// Not there yet: print what a release's pods log.
+    #[command(hide = true)]
+    Logs(Anything),
+    /// Not there yet: bring every release up to the registry.
+    #[command(hide = true)]
+    Sweep(Anything),
+    /// Not there yet: lay out a repository on another Git server.
+    #[command(hide = true)]
+    Init(Anything),
+    /// Not there yet: move the repository to another Git server.
+    #[command(hide = true)]
+    Repo(Anything),
+    /// Not there yet: take the store over to another database.
+    #[command(hide = true)]
+    Migrate(Anything),
+    /// Not there yet: register our webhook at a tracking server.
+    #[command(hide = true)]
+    Mlflow(Anything),
+}
+
+/// Whatever stands behind the name.
+#[derive(Debug, Args)]
+pub(super) struct Anything {
+    /// Not read.
+    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<OsString>,
+}
+
+/// What the command is called, what it needs that is not there, and what there is instead.
+pub(super) fn explain(command: &Later) -> CliError {
+    let (name, needs, instead) = match command {
+        Later::Approve(_) => (
+            "approve",
+            "environments that want approval",
+            "nothing waits for approval; `kmlflow hold --reason TEXT` stops every change",
+        ),
+        Later::Logs(_) => ("logs", "a connection to the cluster", "`kubectl logs` has them"),
+        Later::Sweep(_) => (
+            "sweep",
+            "a tracking server that the service can ask",
+            "signed events are taken, and `kmlflow policy test` says what follows from them",
+        ),
+        Later::Init(_) | Later::Repo(_) => (
+            if matches!(command, Later::Init(_)) { "init" } else { "repo move" },
+            "a Git server other than the embedded one",
+            "`kmlflow serve` keeps its own repository, which can be cloned and pushed to",
+        ),
+        Later::Migrate(_) => (
+            "migrate",
+            "a store other than the file in the data directory",
+            "`kmlflow backup` and `kmlflow restore` move a service to another machine",
+        ),
+        Later::Mlflow(_) => (
+            "mlflow connect",
+            "a tracking server that the service can ask",
+            "make the webhook in MLflow yourself, to /webhooks/mlflow, with the secret in `secrets/mlflow` of the data directory",
+        ),
+    };
+    CliError::failed(format!("`{name}` is not there yet: it needs {needs}")).hint(instead)
+}
