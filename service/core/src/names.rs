@@ -348,6 +348,9 @@ mod tests {
         }
         let error = Version::parse("99999999999").unwrap_err().to_string();
         assert!(error.contains("at most 10 digits"), "{error}");
+        for bad in ["", " ", "a\nb", "a\u{85}b", "a\u{2028}b", "a\u{202e}b", &"a".repeat(101)] {
+            assert!(Requester::parse(bad).is_err() && !is_plain_line(bad, 100), "{bad:?}");
+        }
         for bad in ["v0", "v7r1", "v7r", "x7", "v7-r2", "v12345678901"] {
             assert!(PredictorName::parse(bad).is_err(), "{bad:?}");
         }

@@ -57,7 +57,8 @@ async fn once(web: Web, request: Request, next: Next) -> Answer<Response> {
         Claim::New => {}
         Claim::Same(status, kept) => return replay(status, &kept),
         Claim::Other => {
-            return Err(Problem::invalid("Idempotency-Key", "another request was sent under this `Idempotency-Key`"));
+            let problem = Problem::invalid("Idempotency-Key", "another request was sent under this `Idempotency-Key`");
+            return Err(problem.cure("send each request under a key of its own"));
         }
         Claim::InFlight => {
             let problem = Problem::new(

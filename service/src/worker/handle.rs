@@ -416,8 +416,7 @@ impl Handle {
     /// # Errors
     /// One sentence that says what does not.
     pub async fn ready(&self) -> Result<(), String> {
-        let WorkerState { stopping: _, is_store_behind, is_repository_failing, has_ended } =
-            &self.shared.state;
+        let WorkerState { stopping: _, is_store_behind, is_repository_failing, has_ended } = &self.shared.state;
         if has_ended.load(Ordering::Relaxed) {
             return Err("the worker has ended and nothing is released; start the service again".to_owned());
         }

@@ -75,7 +75,8 @@ pub(super) fn absent(shared: &Shared, key: &ReleaseKey, waiting: Option<Waiting>
             "`kmlflow deliveries list` shows what is queued",
         ));
     }
-    let ground = Now { shared, tip: shared.repository.tip().map_err(git_fault)?, now: shared.clock.now(), is_live: false };
+    let ground =
+        Now { shared, tip: shared.repository.tip().map_err(git_fault)?, now: shared.clock.now(), is_live: false };
     let occupied = occupied(&ground, key).map_err(git_fault)?;
     Ok(occupied.map_or_else(|| not_deployed(key), |refusal| Refusal { kind: RefusalKind::NotFound, ..refusal }))
 }
@@ -315,10 +316,7 @@ pub(super) fn environments(shared: &Shared, counts: impl Fn(&ReleaseKey, &ModelN
             host_suffix: environment.target.host_suffix.clone(),
             blind_delay: environment.blind_delay,
             new_releases_per_minute: environment.new_releases_per_minute,
-            releases: index
-                .iter()
-                .filter(|(key, kept)| key.environment == *name && counts(key, &kept.model))
-                .count(),
+            releases: index.iter().filter(|(key, kept)| key.environment == *name && counts(key, &kept.model)).count(),
             hold: shared.hold_of(name).map(HoldView::from),
         })
         .collect()

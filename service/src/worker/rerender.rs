@@ -75,11 +75,7 @@ fn selected(shared: &Shared, selection: &RerenderSelection) -> Result<Vec<(Relea
             && (selection.names.contains(&key.name)
                 || (selection.names.is_empty() && kept.files(digest).contains(&FileState::Outdated)))
     };
-    Ok(index
-        .iter()
-        .filter(|(key, kept)| wanted(key, kept))
-        .map(|(key, kept)| (key.clone(), kept.entry()))
-        .collect())
+    Ok(index.iter().filter(|(key, kept)| wanted(key, kept)).map(|(key, kept)| (key.clone(), kept.entry())).collect())
 }
 
 /// The predictors whose pods restart.

@@ -6,6 +6,7 @@ use std::sync::{Arc, RwLock};
 
 use jiff::Timestamp;
 
+use super::Accounts;
 use super::adopt::drifted;
 use super::conveyor::Conveyor;
 use super::events::Ring;
@@ -20,7 +21,6 @@ use super::queue::Inbox;
 use super::settings::{Limits, Settings};
 use super::shared::{Shared, WorkerState};
 use super::writer::Worker;
-use super::Accounts;
 use crate::clock::Clock;
 use crate::git::{Author, GitError, Repository};
 use crate::names::{CommitId, PolicyName, ReleaseKey, TreeId};

@@ -220,6 +220,7 @@ fn cure_of(violation: &Violation) -> Option<&'static str> {
     let field = violation.field.rsplit('.').next().unwrap_or_default();
     match field {
         _ if violation.detail.starts_with("is for the strategy") => Some("leave it out, or name that strategy"),
+        _ if violation.detail.starts_with("looks like a secret") => Some("give it by `valueFrom.secretKeyRef`"),
         "steps" => Some("give rising percentages from 1 to 99, such as 5,25,50"),
         "weights" => Some("give every arm its percentage, together 100, such as a=70,b=30"),
         "percent" => Some("give a percentage from 1 to 100, such as 20"),

@@ -198,8 +198,6 @@ fn a_request_that_cannot_be_names_every_field() {
     check(r#""modelUri":"s3://key:secret@b/c""#, &["modelUri"]);
     check(r#""serving":{"env":[{"name":"API_TOKEN","value":"x"}]}"#, &["serving.env[0].value"]);
     check(r#""serving":{"env":[{"name":"MLSERVER_HTTP_PORT","value":"x"}]}"#, &["serving.env[0].name"]);
-    check(r#""requestedBy":"a\nb""#, &["requestedBy"]);
-    check(r#""requestedBy":"a\u200bb""#, &["requestedBy"]);
     check(r#""image":"u:hunter2@reg/x:1""#, &["image"]);
     check(r#""serving":{"resources":{"requests":{"cpu":"2"},"limits":{"cpu":"1"}}}"#, &["serving.resources.requests"]);
     check(r#""serving":{"env":[{"name":"DATABASE_URL","value":"postgres://u:p@db/x"}]}"#, &["serving.env[0].value"]);
