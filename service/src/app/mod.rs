@@ -120,7 +120,8 @@ impl Service {
     pub async fn run_until(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), StartError> {
         let Self { announcement: _, worker, doors, stop, _published } = self;
         let drained = CancellationToken::new();
-        let mut working = tokio::spawn(worker.run(drained.clone().cancelled_owned()));
+        let (runtime, until) = (tokio::runtime::Handle::current(), drained.clone().cancelled_owned());
+        let mut working = tokio::task::spawn_blocking(move || runtime.block_on(worker.run(until)));
         let serving: Vec<_> = doors
             .into_iter()
             .map(|(listener, router)| tokio::spawn(server::serve(listener, router, stop.clone(), DRAIN)))

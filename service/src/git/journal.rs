@@ -30,9 +30,9 @@ const HEADER_BYTES: usize = 8 + 8 + 8 + 8 + CHECKSUM_BYTES;
 /// SHA-1, as everything in a repository.
 const CHECKSUM_BYTES: usize = 20;
 
-/// From this length on, in bytes, a checkpoint is due: some thousand pushes of one commit, or a hundred large ones, which is a fraction of a
-/// second to do again.
-const LENGTH_MAX: u64 = 16 << 20;
+/// From this length on, in bytes, a checkpoint is due: some four hundred pushes of one commit, or two of a whole batch, which is a fraction
+/// of a second to do again. The file has it from the start, so that a record changes no metadata that would have to be synced with it.
+const LENGTH_MAX: usize = 4 << 20;
 
 /// One push: where the branch was, where it goes, and the new objects.
 #[derive(Debug)]
@@ -57,7 +57,12 @@ impl Journal {
     pub(super) fn open(repository: &Path) -> Result<(Self, Vec<Record>), GitError> {
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(repository.join(FILE))?;
-        let records = read(&fs::read(repository.join(FILE))?);
+        let bytes = fs::read(repository.join(FILE))?;
+        let records = read(&bytes);
+        if let Some(missing @ 1..) = LENGTH_MAX.checked_sub(bytes.len()) {
+            file.write_all_at(&vec![0; missing], bytes.len() as u64)?;
+            file.sync_all()?;
+        }
         let mut epoch = [0; 8];
         getrandom::fill(&mut epoch).map_err(|error| GitError::Disk(Box::new(error)))?;
         Ok((Self { file, end: 0, epoch, number: 0 }, records))
@@ -76,7 +81,7 @@ impl Journal {
 
     /// Whether a checkpoint is due.
     pub(super) fn is_long(&self) -> bool {
-        self.end >= LENGTH_MAX
+        self.end >= LENGTH_MAX as u64
     }
 
     /// Whether it holds nothing.

@@ -47,6 +47,6 @@ pub(super) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { queued: 4_096, following: 32 }
+        Self { queued: 1_024, following: 32 }
     }
 }

@@ -32,8 +32,7 @@ pub(super) struct WriterLock(());
 /// The part that does the work; it does nothing until it runs.
 pub struct Worker {
     shared: Arc<Shared>,
-    /// Away only while a turn is done on another thread.
-    conveyor: Option<Conveyor>,
+    conveyor: Conveyor,
     lock: WriterLock,
     /// What the last turn left to the store, while it is not durable yet.
     storing: Option<JoinHandle<()>>,
@@ -41,10 +40,6 @@ pub struct Worker {
     /// Turns done, most of which pushed.
     pushes: u32,
 }
-
-/// The conveyor was lost with a turn that ended by a panic: what it knew of the present is gone, and only a start restores it.
-#[derive(Debug)]
-struct Lost;
 
 /// What a step came to.
 enum Step {
@@ -56,7 +51,7 @@ enum Step {
 
 impl Worker {
     pub(super) fn new(shared: Arc<Shared>, conveyor: Conveyor) -> Self {
-        Self { shared, conveyor: Some(conveyor), lock: WriterLock(()), storing: None, git: None, pushes: 0 }
+        Self { shared, conveyor, lock: WriterLock(()), storing: None, git: None, pushes: 0 }
     }
 
     /// Has the repository packed by this Git now and then.
@@ -66,6 +61,8 @@ impl Worker {
     }
 
     /// Carries out what waits, until `stop` is there; then ends what it is at.
+    ///
+    /// Turns are done in place and block: to be run on a thread of its own, so that a request passes to one thread and back.
     pub async fn run(mut self, stop: impl Future<Output = ()> + Send) {
         let house = tokio::spawn(keep_house(Arc::clone(&self.shared), self.git.take()));
         let stopping = self.shared.state.stopping.clone();
@@ -87,9 +84,8 @@ impl Worker {
         let shared = Arc::clone(&self.shared);
         while !shared.state.stopping.is_cancelled() {
             match self.step().await {
-                Err(Lost) => return,
-                Ok(Step::Turn) => {}
-                Ok(Step::Idle(next)) => tokio::select! {
+                Step::Turn => {}
+                Step::Idle(next) => tokio::select! {
                     biased;
                     () = shared.state.stopping.cancelled() => return,
                     () = shared.inbox.changed() => {}
@@ -101,23 +97,20 @@ impl Worker {
 
     /// Does everything that can be done now, then returns.
     pub async fn run_until_idle(&mut self) {
-        while let Ok(Step::Turn) = self.step().await {}
+        while let Step::Turn = self.step().await {}
         stored(&mut self.storing).await;
     }
 
-    async fn step(&mut self) -> Result<Step, Lost> {
-        let mut conveyor = self.conveyor.take().ok_or(Lost)?;
-        let Some(work) = collect(&self.shared, &mut conveyor).await else {
-            let next = conveyor.next();
-            self.conveyor = Some(conveyor);
-            return Ok(Step::Idle(next));
+    async fn step(&mut self) -> Step {
+        let Some(work) = collect(&self.shared, &mut self.conveyor).await else {
+            return Step::Idle(self.conveyor.next());
         };
-        self.conveyor = Some(turn(&self.shared, conveyor, work, (&self.lock, &mut self.storing)).await?);
+        turn(&self.shared, &mut self.conveyor, work, (&self.lock, &mut self.storing)).await;
         self.pushes = self.pushes.wrapping_add(1);
         if self.pushes.is_multiple_of(PUSHES_PER_LOOK) {
             self.shared.many_pushes.notify_one();
         }
-        Ok(Step::Turn)
+        Step::Turn
     }
 }
 
@@ -204,35 +197,22 @@ async fn refill(shared: &Shared, conveyor: &Conveyor) {
     shared.inbox.refill(found);
 }
 
-/// Has one turn done and tells everybody.
+/// Does one turn and tells everybody.
 async fn turn(
     shared: &Arc<Shared>,
-    conveyor: Conveyor,
+    conveyor: &mut Conveyor,
     work: Work,
     (_lock, storing): (&WriterLock, &mut Option<JoinHandle<()>>),
-) -> Result<Conveyor, Lost> {
-    let on_thread = Arc::clone(shared);
-    let done = tokio::task::spawn_blocking(move || {
-        let mut conveyor = conveyor;
-        let done = conveyor.turn(&on_thread, &work);
-        (conveyor, work, done)
-    });
-    let (mut conveyor, work, done) = match done.await {
-        Ok(done) => done,
-        Err(error) => {
-            tracing::error!(error = %error, "The writer ended by a mistake; nothing is released until the service is started again");
-            return Err(Lost);
-        }
-    };
+) {
+    let done = conveyor.turn(shared, &work);
     shared.state.is_repository_failing.store(done.is_err(), Ordering::Relaxed);
     match done {
-        Ok(done) => finish(shared, &mut conveyor, done, (&work.ticks, storing)).await,
+        Ok(done) => finish(shared, conveyor, done, (&work.ticks, storing)).await,
         Err(error) => {
             stored(storing).await;
-            fail(shared, &mut conveyor, work, &error).await;
+            fail(shared, conveyor, work, &error).await;
         }
     }
-    Ok(conveyor)
 }
 
 /// Tells the readers, hands over to the store, and answers those who wait.
@@ -260,9 +240,9 @@ async fn finish(
     };
     stored(storing).await;
     let first = if batch == Batch::default() { None } else { Some(shared.store.hand_over(batch.clone()).await) };
-    announce(shared, &rows);
     let (later, at_once) = conclusions.into_iter().partition(|conclusion| conclusion.concluded.state.is_waiting());
     conclude_all(shared, at_once, now);
+    announce(shared, &rows);
     let policies = done.policies;
     let shared = Arc::clone(shared);
     *storing = Some(tokio::spawn(async move {
