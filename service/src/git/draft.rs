@@ -1,6 +1,5 @@
 //! Commits that are made but not yet published: they lie in memory, and no branch names them.
 
-use std::sync::Arc;
 
 use git2::{ObjectType, Oid};
 use jiff::Timestamp;
@@ -91,7 +90,7 @@ fn make(
     if tree == old {
         return Ok(None);
     }
-    let commit = object(text(tree)?)?;
+    let commit = Object::make(ObjectType::Commit, text(tree)?.into_bytes())?;
     let id = commit.0;
     new.push(commit);
     Ok(Some((id, new)))
@@ -107,8 +106,8 @@ pub(super) fn make_first(
 ) -> Result<New, GitError> {
     let (tree, mut new) = tree::rewrite(objects, None, edits)?;
     let signature = author.line(at)?;
-    let commit =
-        object(format!("tree {tree}\nauthor {signature}\ncommitter {signature}\n\n{}", message_lines(message)))?;
+    let text = format!("tree {tree}\nauthor {signature}\ncommitter {signature}\n\n{}", message_lines(message));
+    let commit = Object::make(ObjectType::Commit, text.into_bytes())?;
     let id = commit.0;
     new.push(commit);
     Ok((id, new))
@@ -122,9 +121,4 @@ fn text(tree: Oid, parent: &CommitId, author: &Author, at: Timestamp, message: &
 /// A message as Git wants it: no NUL, one line break at the end.
 fn message_lines(message: &str) -> String {
     format!("{}\n", message.replace('\0', "").trim_end())
-}
-
-fn object(text: String) -> Result<(Oid, Object), GitError> {
-    let object = Object { kind: ObjectType::Commit, data: Arc::from(text.into_bytes()) };
-    Ok((object.id()?, object))
 }

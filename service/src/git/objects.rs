@@ -5,8 +5,12 @@
 //! the way to the next commit are nearly always those of the last one, so they stay for a while.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
+use flate2::Compression;
+use flate2::read::ZlibDecoder;
+use flate2::write::ZlibEncoder;
 use git2::{ObjectType, Odb, Oid};
 use sha1::{Digest as _, Sha1};
 
@@ -19,17 +23,52 @@ const RECENT_BYTES_MAX: usize = 2 << 20;
 #[derive(Debug, Clone)]
 pub(super) struct Object {
     pub(super) kind: ObjectType,
-    pub(super) data: Arc<[u8]>,
+    /// Its length in bytes.
+    pub(super) size: usize,
+    pub(super) data: Data,
+}
+
+/// The bytes of an object. Files are deflated at once, as the pack wants them: a batch of them in full is ten MiB, and hardly one is
+/// read again. Trees and commits are.
+#[derive(Debug, Clone)]
+pub(super) enum Data {
+    Plain(Arc<[u8]>),
+    Deflated(Arc<[u8]>),
 }
 
 impl Object {
-    /// Its id, which is the SHA-1 of its kind, length and bytes
+    /// Makes an object, with its id: the SHA-1 of its kind, length and bytes
     /// (<https://git-scm.com/book/en/v2/Git-Internals-Git-Objects#_object_storage>). libgit2's own also searches for collisions, at five
-    /// times the cost; nobody but the service makes these bytes.
-    pub(super) fn id(&self) -> Result<Oid, GitError> {
-        let header = format!("{} {}\0", self.kind, self.data.len());
-        Ok(Oid::from_bytes(&Sha1::new().chain_update(header).chain_update(&self.data).finalize())?)
+    /// times the cost; here nobody but the service writes the bytes.
+    pub(super) fn make(kind: ObjectType, bytes: Vec<u8>) -> Result<(Oid, Self), GitError> {
+        let header = format!("{kind} {}\0", bytes.len());
+        let id = Oid::from_bytes(&Sha1::new().chain_update(header).chain_update(&bytes).finalize())?;
+        let size = bytes.len();
+        let data = match kind {
+            ObjectType::Blob => Data::Deflated(deflate(&bytes, Vec::new())?.into()),
+            _ => Data::Plain(bytes.into()),
+        };
+        Ok((id, Self { kind, size, data }))
     }
+
+    /// Its bytes.
+    fn bytes(&self) -> Result<Arc<[u8]>, GitError> {
+        match &self.data {
+            Data::Plain(bytes) => Ok(Arc::clone(bytes)),
+            Data::Deflated(deflated) => {
+                let mut bytes = Vec::with_capacity(self.size);
+                ZlibDecoder::new(&**deflated).read_to_end(&mut bytes)?;
+                Ok(bytes.into())
+            }
+        }
+    }
+}
+
+/// Appends bytes, deflated as an object's are in a pack.
+pub(super) fn deflate(bytes: &[u8], out: Vec<u8>) -> Result<Vec<u8>, GitError> {
+    let mut encoder = ZlibEncoder::new(out, Compression::fast());
+    encoder.write_all(bytes)?;
+    Ok(encoder.finish()?)
 }
 
 /// What was made.
@@ -57,7 +96,7 @@ struct Recent {
 
 impl Recent {
     fn add(&mut self, id: Oid, object: Object) {
-        let bytes = object.data.len();
+        let bytes = object.size;
         if object.kind == ObjectType::Blob || bytes > RECENT_BYTES_MAX || self.objects.insert(id, object).is_some() {
             return;
         }
@@ -65,7 +104,7 @@ impl Recent {
         self.bytes += bytes;
         while self.bytes > RECENT_BYTES_MAX {
             let Some(oldest) = self.order.pop_front().and_then(|id| self.objects.remove(&id)) else { return };
-            self.bytes -= oldest.data.len();
+            self.bytes -= oldest.size;
         }
     }
 }
@@ -128,7 +167,7 @@ impl<'o> Objects<'o> {
     /// The bytes of an object that must be there and of this kind.
     pub(super) fn read(&self, id: Oid, kind: ObjectType) -> Result<Arc<[u8]>, GitError> {
         if let Some(object) = self.made.get(id).filter(|object| object.kind == kind) {
-            return Ok(Arc::clone(&object.data));
+            return object.bytes();
         }
         let object = self.odb.read(id)?;
         if object.kind() == kind {
@@ -141,7 +180,7 @@ impl<'o> Objects<'o> {
     /// The size of an object in bytes, without reading it.
     pub(super) fn size(&self, id: Oid) -> Result<usize, GitError> {
         match self.made.get(id) {
-            Some(object) => Ok(object.data.len()),
+            Some(object) => Ok(object.size),
             None => Ok(self.odb.read_header(id)?.0),
         }
     }

@@ -8,13 +8,12 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use flate2::write::ZlibEncoder;
-use flate2::{Compression, Crc};
+use flate2::Crc;
 use git2::{ObjectType, Oid};
 use sha1::{Digest as _, Sha1};
 
 use super::GitError;
-use super::objects::Object;
+use super::objects::{Data, Object, deflate};
 
 /// Where a repository keeps its packs.
 const DIRECTORY: &str = "objects/pack";
@@ -94,9 +93,10 @@ pub(super) fn encode(objects: &[(Oid, Object)]) -> Result<Pack, GitError> {
         // The top bit of an offset is for files beyond 2 GiB, which a batch never is.
         let offset = u32::try_from(start).ok().filter(|offset| offset >> 31 == 0).ok_or_else(too_many)?;
         push_header(&mut pack, object);
-        let mut encoder = ZlibEncoder::new(pack, Compression::fast());
-        encoder.write_all(&object.data)?;
-        pack = encoder.finish()?;
+        match &object.data {
+            Data::Plain(bytes) => pack = deflate(bytes, pack)?,
+            Data::Deflated(deflated) => pack.extend_from_slice(deflated),
+        }
         let mut crc = Crc::new();
         crc.update(&pack[start..]);
         places.push(Place { id: *id, crc: crc.sum(), offset });
@@ -114,7 +114,7 @@ fn push_header(pack: &mut Vec<u8>, object: &Object) {
         ObjectType::Blob => 3,
         ObjectType::Tag | ObjectType::Any => 4,
     };
-    let mut rest = object.data.len();
+    let mut rest = object.size;
     let mut byte = kind << 4 | low_bits(rest, 4);
     rest >>= 4;
     while rest > 0 {

@@ -1,7 +1,6 @@
 //! Trees: found by path, and rewritten along the paths of some edits. What is beside a path is neither read nor written.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use git2::{ObjectType, Oid};
 
@@ -193,8 +192,7 @@ impl Writer<'_> {
     /// Makes an object, unless it is what was there before. An older one is not looked for: to find out costs more than a copy does, which
     /// Git's repack drops again.
     fn put(&mut self, kind: ObjectType, data: Vec<u8>, before: Option<Oid>) -> Result<Oid, GitError> {
-        let object = Object { kind, data: Arc::from(data) };
-        let id = object.id()?;
+        let (id, object) = Object::make(kind, data)?;
         if before != Some(id) {
             self.new.push((id, object));
         }

@@ -17,17 +17,25 @@ use crate::render::Manifests;
 /// From this many on it is worth starting threads, which takes some hundredths of a render.
 const WORTH_IT: usize = 8;
 
+/// So many are rendered before the turn takes them up: enough for every core, and at some 40 kB each no memory to speak of.
+pub(super) const AHEAD_MAX: usize = 32;
+
 /// Renders by release, each with the document that it belongs to.
 pub(super) type Ahead = HashMap<ReleaseKey, (Release, Manifests)>;
 
-/// Renders what these deliveries will most likely need.
-pub(super) fn render_ahead(shared: &Shared, ground: &(dyn Ground + Sync), deliveries: &[Delivery]) -> Ahead {
-    if deliveries.len() < WORTH_IT {
-        return Ahead::new();
-    }
-    // Asked for a large turn only: the answer takes the reading of several files.
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    if threads < 2 {
+/// On how many threads a turn of so many deliveries renders. Asked once for a large turn: the answer takes the reading of several files.
+pub(super) fn threads(deliveries: usize) -> usize {
+    if deliveries < WORTH_IT { 1 } else { std::thread::available_parallelism().map_or(1, usize::from) }
+}
+
+/// Renders on these threads what these deliveries will most likely need.
+pub(super) fn render_ahead(
+    shared: &Shared,
+    ground: &(dyn Ground + Sync),
+    deliveries: &[Delivery],
+    threads: usize,
+) -> Ahead {
+    if threads < 2 || deliveries.len() < WORTH_IT {
         return Ahead::new();
     }
     let next = AtomicUsize::new(0);

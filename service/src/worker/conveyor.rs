@@ -7,7 +7,7 @@ use std::time::Instant;
 use jiff::{SignedDuration, Timestamp};
 
 use super::agenda::Agenda;
-use super::ahead::render_ahead;
+use super::ahead::{self, AHEAD_MAX, render_ahead};
 use super::apply::Task;
 use super::conclusion::{Concluded, Conclusion, Keep};
 use super::deliveries::{DoneBefore, carry_out};
@@ -155,10 +155,16 @@ impl Conveyor {
             Self::tick(&mut turn, key)?;
         }
         let now = Now { shared, tip: base.clone(), now: turn_start(&turn), is_live: false };
-        turn.prepare(render_ahead(shared, &now, &work.deliveries));
         let mut conclusions = Vec::new();
-        for delivery in self.awakened(&work.ticks).chain(work.deliveries.iter().cloned()) {
+        for delivery in self.awakened(&work.ticks) {
             conclusions.push(carry_out(&mut turn, delivery, &self.done_before)?);
+        }
+        let threads = ahead::threads(work.deliveries.len());
+        for some in work.deliveries.chunks(AHEAD_MAX) {
+            turn.prepare(render_ahead(shared, &now, some, threads));
+            for delivery in some {
+                conclusions.push(carry_out(&mut turn, delivery.clone(), &self.done_before)?);
+            }
         }
         Ok(Done { harvest: turn.finish()?, conclusions, base: base.clone(), policies })
     }
