@@ -1,6 +1,5 @@
 //! Commits that are made but not yet published: they lie in memory, and no branch names them.
 
-
 use git2::{ObjectType, Oid};
 use jiff::Timestamp;
 

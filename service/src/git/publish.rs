@@ -5,7 +5,7 @@
 //! what is durable, and a crash leaves a record of what is not there yet. libgit2's own update would sync each file, or none.
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
@@ -182,7 +182,7 @@ impl Lock {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }
-        fs::write(&aside, format!("{tip}\n"))?;
+        write_allocated(&aside, &format!("{tip}\n"))?;
         let begun = Instant::now();
         loop {
             match fs::hard_link(&aside, &path) {
@@ -206,6 +206,16 @@ impl Lock {
         self.path.clear();
         Ok(())
     }
+}
+
+/// Writes a small new file whose block is there before its content: ext4 writes the content of a file that is renamed over another to the
+/// disk at once where its place is not decided yet, and the journal has made sure of it already.
+fn write_allocated(path: &Path, text: &str) -> Result<(), GitError> {
+    let mut file = File::create(path)?;
+    #[cfg(target_os = "linux")]
+    // A file system that cannot do this writes sooner, or not; that is all.
+    let _there_or_not = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, text.len() as u64);
+    Ok(file.write_all(text.as_bytes())?)
 }
 
 impl Drop for Lock {

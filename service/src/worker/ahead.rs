@@ -7,12 +7,12 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::apply::{Ground, guess};
+use super::apply::{Ground, guess, timed};
 use super::shared::Shared;
 use crate::event::{Delivery, Event};
 use crate::names::ReleaseKey;
 use crate::release::Release;
-use crate::render::Manifests;
+use crate::render::{self, Manifests};
 
 /// From this many on it is worth starting threads, which takes some hundredths of a render.
 const WORTH_IT: usize = 8;
@@ -44,7 +44,7 @@ pub(super) fn render_ahead(
         while let Some(delivery) = deliveries.get(next.fetch_add(1, Ordering::Relaxed)) {
             let Event::Requested(requested) = &delivery.event else { continue };
             let Some(release) = guess(ground, requested) else { continue };
-            if let Ok(manifests) = super::apply::render(shared, &release) {
+            if let Ok(manifests) = timed(shared, || render::render(&release, &shared.settings.templates)) {
                 found
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)

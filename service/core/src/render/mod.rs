@@ -38,6 +38,7 @@ const SELDON: &str = "seldon.yaml";
 const ROUTE: &str = "route.yaml";
 const MONITORING: &str = "monitoring.yaml";
 const DASHBOARD: &str = "dashboard.yaml";
+const DASHBOARD_DOCUMENT: (&str, &str) = (DASHBOARD, "dashboard.yaml.j2");
 const KUSTOMIZATION: &str = "kustomization.yaml";
 const KUSTOMIZATION_TEMPLATE: &str = "kustomization.yaml.j2";
 
@@ -55,13 +56,56 @@ pub struct Manifests {
 /// # Errors
 /// A setting that the cluster would refuse or misunderstand, a template that fails, or a file that is not what it should be.
 pub fn render(release: &Release, templates: &Templates) -> Result<Manifests, RenderError> {
+    render_with(release, templates, |dashboard, others| (dashboard(), others()))
+}
+
+/// Renders a release as [`render`] does, on two threads, because somebody waits for this one: the dashboard is as much work as all the
+/// other files.
+///
+/// # Errors
+/// As [`render`].
+pub fn render_at_once(release: &Release, templates: &Templates) -> Result<Manifests, RenderError> {
+    render_with(release, templates, |dashboard, others| {
+        std::thread::scope(|scope| {
+            let dashboard = scope.spawn(dashboard);
+            let others = others();
+            (dashboard.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), others)
+        })
+    })
+}
+
+/// A file that is rendered and read back.
+struct Rendered {
+    file: &'static str,
+    text: String,
+    parsed: Vec<Parsed>,
+}
+
+type Outcome<T> = Result<T, RenderError>;
+
+/// What renders the dashboard, and what renders the other files; whoever calls both says on which threads.
+type Dashboard<'a> = &'a (dyn Fn() -> Outcome<Rendered> + Sync);
+type Others<'a> = &'a dyn Fn() -> Outcome<Vec<Rendered>>;
+
+fn render_with(
+    release: &Release,
+    templates: &Templates,
+    both: impl FnOnce(Dashboard<'_>, Others<'_>) -> (Outcome<Rendered>, Outcome<Vec<Rendered>>),
+) -> Result<Manifests, RenderError> {
     rules::check_release(release)?;
     let stand_in = stand_in(release);
-    let Prepared { context, documents } = prepare(release, templates, &stand_in)?;
-    let (mut files, mut objects, mut pods) = (IndexMap::new(), Vec::new(), IndexMap::new());
-    for (file, template) in documents {
-        let mut text = templates.render(template, &context)?;
+    let Prepared { context, documents } = prepare(release, &stand_in)?;
+    let rendered = |(file, template): (&'static str, &str), context: &Value| {
+        let text = templates.render(template, context)?;
         let parsed = objects::parse(file, &text)?;
+        Ok(Rendered { file, text, parsed })
+    };
+    let dashboard = || rendered(DASHBOARD_DOCUMENT, &with_dashboard(&context, templates)?);
+    let others = || documents.iter().map(|document| rendered(*document, &context)).collect();
+    let (dashboard, others) = both(&dashboard, &others);
+
+    let (mut files, mut objects, mut pods) = (IndexMap::new(), Vec::new(), IndexMap::new());
+    for Rendered { file, mut text, parsed } in others?.into_iter().chain([dashboard?]) {
         if file == SELDON {
             rules::check_size(&text)?;
             pods = pod_hashes(&parsed)?;
@@ -81,26 +125,26 @@ pub fn render(release: &Release, templates: &Templates) -> Result<Manifests, Ren
 /// What the templates of one release see, and which of them make its files.
 struct Prepared {
     context: Value,
-    /// File and template of each document, in the order of `kustomization.yaml`.
+    /// File and template of each document but the dashboard's, which comes last, in the order of `kustomization.yaml`.
     documents: Vec<(&'static str, &'static str)>,
 }
 
-/// Builds what the templates see, the dashboard included, which is a document of its own inside another one.
-fn prepare(
-    release: &Release,
-    templates: &Templates,
-    stand_in: &dyn Fn(&PredictorName) -> Digest,
-) -> Result<Prepared, RenderError> {
+/// Builds what the templates see.
+fn prepare(release: &Release, stand_in: &dyn Fn(&PredictorName) -> Digest) -> Result<Prepared, RenderError> {
     let (Some(traffic), Some(stable)) = (release.traffic(), release.stable()) else {
         return Err(RenderError::rule("spec.variants", "must name at least one version"));
     };
     let context = Value::from(Serde(context::build(release, stable, &traffic, stand_in)));
-    let dashboard_json = dashboard::compact(&templates.render(dashboard::TEMPLATE, &context)?)?;
-    let context = minijinja::context! { dashboard_json, ..context };
     let is_monitored = release.spec.target.monitoring.mode == MonitoringMode::Operator;
     let monitoring = is_monitored.then_some((MONITORING, "monitoring.yaml.j2"));
-    let documents = [(SELDON, "seldon.yaml.j2"), (ROUTE, "route.yaml.j2")].into_iter().chain(monitoring);
-    Ok(Prepared { context, documents: documents.chain([(DASHBOARD, "dashboard.yaml.j2")]).collect() })
+    let documents = [(SELDON, "seldon.yaml.j2"), (ROUTE, "route.yaml.j2")].into_iter().chain(monitoring).collect();
+    Ok(Prepared { context, documents })
+}
+
+/// Adds the dashboard, which is a document of its own inside another one.
+fn with_dashboard(context: &Value, templates: &Templates) -> Result<Value, RenderError> {
+    let dashboard_json = dashboard::compact(&templates.render(dashboard::TEMPLATE, context)?)?;
+    Ok(minijinja::context! { dashboard_json, ..context.clone() })
 }
 
 /// Writes down in the release what was rendered.

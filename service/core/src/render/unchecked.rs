@@ -3,7 +3,9 @@
 use minijinja::value::Value;
 
 use super::templates::{BUILT_IN, Templates};
-use super::{KUSTOMIZATION_TEMPLATE, Prepared, RenderError, dashboard, prepare, stand_in};
+use super::{
+    DASHBOARD_DOCUMENT, KUSTOMIZATION_TEMPLATE, Prepared, RenderError, dashboard, prepare, stand_in, with_dashboard,
+};
 use crate::release::Release;
 
 /// What the templates of one release see, and which of them make its files.
@@ -25,8 +27,9 @@ impl Unchecked {
     /// # Errors
     /// A release without variants, or a dashboard that does not render.
     pub fn new(release: &Release, templates: &Templates) -> Result<Self, RenderError> {
-        let Prepared { context, documents } = prepare(release, templates, &stand_in(release))?;
-        let files = documents.into_iter().map(|(_, template)| template);
+        let Prepared { context, documents } = prepare(release, &stand_in(release))?;
+        let context = with_dashboard(&context, templates)?;
+        let files = documents.into_iter().chain([DASHBOARD_DOCUMENT]).map(|(_, template)| template);
         let names = [dashboard::TEMPLATE].into_iter().chain(files).chain([KUSTOMIZATION_TEMPLATE]).collect();
         Ok(Self { context, names })
     }
