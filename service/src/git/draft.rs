@@ -48,7 +48,7 @@ impl Draft<'_> {
             .objects(|objects| make(objects, &self.tip, edits, |tree| text(tree, &self.tip, author, at, message)))?;
         let Some((commit, new)) = made else { return Ok(None) };
         let made = commit_id(commit)?;
-        self.repository.made().add(commit, oid(&self.tip)?, new);
+        self.repository.made().add(commit, oid(&self.tip)?, new)?;
         self.line.push(made.clone());
         self.tip = made.clone();
         Ok(Some(made))

@@ -70,11 +70,15 @@ impl Journal {
 
     /// Adds a record, durably.
     pub(super) fn append(&mut self, record: &Record) -> Result<(), GitError> {
-        let bytes = encode(record, self.epoch, self.number);
+        let header = header(record, self.epoch, self.number);
         // At its place and not at the end of the file: a record that was written by half is written over.
-        self.file.write_all_at(&bytes, self.end)?;
+        let mut end = self.end;
+        for part in [header.as_slice()].into_iter().chain(objects(record)) {
+            self.file.write_all_at(part, end)?;
+            end += part.len() as u64;
+        }
         self.file.sync_data()?;
-        self.end += bytes.len() as u64;
+        self.end = end;
         self.number += 1;
         Ok(())
     }
@@ -103,30 +107,36 @@ pub(super) fn has_records(repository: &Path) -> bool {
     !read(&fs::read(repository.join(FILE)).unwrap_or_default()).is_empty()
 }
 
-fn encode(record: &Record, epoch: [u8; 8], number: u64) -> Vec<u8> {
-    let Record { base, tip, pack } = record;
-    let (pack, index) = pack.as_ref().map_or((&[][..], &[][..]), |pack| (&*pack.bytes, &*pack.index));
-    let length = 2 * ID_BYTES + 8 + pack.len() + index.len();
-    let mut record = Vec::with_capacity(HEADER_BYTES + length);
-    record.extend_from_slice(MAGIC);
-    record.extend_from_slice(&epoch);
-    record.extend_from_slice(&number.to_be_bytes());
-    record.extend_from_slice(&(length as u64).to_be_bytes());
-    record.extend_from_slice(&[0; CHECKSUM_BYTES]);
-    record.extend_from_slice(base.as_bytes());
-    record.extend_from_slice(tip.as_bytes());
-    record.extend_from_slice(&(pack.len() as u64).to_be_bytes());
-    record.extend_from_slice(pack);
-    record.extend_from_slice(index);
-    let checksum = checksum(&record);
-    record[HEADER_BYTES - CHECKSUM_BYTES..HEADER_BYTES].copy_from_slice(&checksum);
-    record
+/// The bytes of pack and index.
+fn objects(record: &Record) -> [&[u8]; 2] {
+    record.pack.as_ref().map_or([&[], &[]], |pack| [&pack.bytes, &pack.index])
 }
 
-/// Over epoch, number, length and body.
-fn checksum(record: &[u8]) -> [u8; CHECKSUM_BYTES] {
-    let (header, body) = record.split_at(HEADER_BYTES);
-    Sha1::new().chain_update(&header[MAGIC.len()..HEADER_BYTES - CHECKSUM_BYTES]).chain_update(body).finalize().into()
+/// Everything of a record that comes before pack and index.
+fn header(record: &Record, epoch: [u8; 8], number: u64) -> Vec<u8> {
+    let [pack, index] = objects(record);
+    let length = 2 * ID_BYTES + 8 + pack.len() + index.len();
+    let mut header = Vec::with_capacity(HEADER_BYTES + 2 * ID_BYTES + 8);
+    header.extend_from_slice(MAGIC);
+    header.extend_from_slice(&epoch);
+    header.extend_from_slice(&number.to_be_bytes());
+    header.extend_from_slice(&(length as u64).to_be_bytes());
+    header.extend_from_slice(&[0; CHECKSUM_BYTES]);
+    header.extend_from_slice(record.base.as_bytes());
+    header.extend_from_slice(record.tip.as_bytes());
+    header.extend_from_slice(&(pack.len() as u64).to_be_bytes());
+    let checksum = checksum(&[&header, pack, index]);
+    header[HEADER_BYTES - CHECKSUM_BYTES..HEADER_BYTES].copy_from_slice(&checksum);
+    header
+}
+
+/// Over epoch, number, length and body; `parts` are those of one record, the first with all of its header.
+fn checksum(parts: &[&[u8]]) -> [u8; CHECKSUM_BYTES] {
+    let (first, others) = parts.split_first().map_or((&[][..], &[][..]), |(first, others)| (*first, others));
+    let (header, body) = first.split_at(HEADER_BYTES);
+    let mut sha1 = Sha1::new().chain_update(&header[MAGIC.len()..HEADER_BYTES - CHECKSUM_BYTES]).chain_update(body);
+    others.iter().for_each(|part| sha1.update(part));
+    sha1.finalize().into()
 }
 
 /// The records at the beginning of the file, up to the first that is not whole or does not follow.
@@ -152,7 +162,7 @@ fn split(bytes: &[u8]) -> Option<([u8; 8], u64, Record, &[u8])> {
     let (length, _) = rest.split_first_chunk::<8>()?;
     let end = HEADER_BYTES.checked_add(usize::try_from(u64::from_be_bytes(*length)).ok()?)?;
     let (record, rest) = bytes.split_at_checked(end)?;
-    if record[HEADER_BYTES - CHECKSUM_BYTES..HEADER_BYTES] != checksum(record) {
+    if record[HEADER_BYTES - CHECKSUM_BYTES..HEADER_BYTES] != checksum(&[record]) {
         return None;
     }
     let body = &record[HEADER_BYTES..];

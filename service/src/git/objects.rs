@@ -29,7 +29,7 @@ pub(super) struct Object {
 }
 
 /// The bytes of an object. Files are deflated at once, as the pack wants them: a batch of them in full is ten MiB, and hardly one is
-/// read again. Trees and commits are.
+/// read again. The trees of the newest commit are.
 #[derive(Debug, Clone)]
 pub(super) enum Data {
     Plain(Arc<[u8]>),
@@ -49,6 +49,14 @@ impl Object {
             _ => Data::Plain(bytes.into()),
         };
         Ok((id, Self { kind, size, data }))
+    }
+
+    /// Keeps it as the pack wants it.
+    fn deflate(&mut self) -> Result<(), GitError> {
+        if let Data::Plain(bytes) = &self.data {
+            self.data = Data::Deflated(deflate(bytes, Vec::new())?.into());
+        }
+        Ok(())
     }
 
     /// Its bytes.
@@ -97,7 +105,8 @@ struct Recent {
 impl Recent {
     fn add(&mut self, id: Oid, object: Object) {
         let bytes = object.size;
-        if object.kind == ObjectType::Blob || bytes > RECENT_BYTES_MAX || self.objects.insert(id, object).is_some() {
+        let is_plain = matches!(object.data, Data::Plain(_));
+        if !is_plain || bytes > RECENT_BYTES_MAX || self.objects.insert(id, object).is_some() {
             return;
         }
         self.order.push_back(id);
@@ -111,10 +120,17 @@ impl Recent {
 
 impl Made {
     /// Takes in one commit with everything that is new in it.
-    pub(super) fn add(&mut self, commit: Oid, parent: Oid, new: Vec<(Oid, Object)>) {
+    pub(super) fn add(&mut self, commit: Oid, parent: Oid, new: Vec<(Oid, Object)>) -> Result<(), GitError> {
         let objects = new.iter().map(|(id, _)| *id).collect();
         self.objects.extend(new);
         self.commits.insert(commit, MadeCommit { parent, objects });
+        // The next commit begins from this one; what the one before it was made of is deflated for the pack, as it will be anyway.
+        for id in self.commits.get(&parent).map(|before| before.objects.as_slice()).unwrap_or_default() {
+            if let Some(object) = self.objects.get_mut(id).filter(|object| object.kind == ObjectType::Tree) {
+                object.deflate()?;
+            }
+        }
+        Ok(())
     }
 
     /// How many commits are kept.

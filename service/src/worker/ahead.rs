@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::apply::{Ground, guess, timed};
+use super::apply::{Ground, Task, guess, timed};
 use super::shared::Shared;
 use crate::event::{Delivery, Event};
 use crate::names::ReleaseKey;
@@ -43,7 +43,7 @@ pub(super) fn render_ahead(
     let work = || {
         while let Some(delivery) = deliveries.get(next.fetch_add(1, Ordering::Relaxed)) {
             let Event::Requested(requested) = &delivery.event else { continue };
-            let Some(release) = guess(ground, requested) else { continue };
+            let Some(release) = guess(ground, &Task::of(delivery, requested)) else { continue };
             if let Ok(manifests) = timed(shared, || render::render(&release, &shared.settings.templates)) {
                 found
                     .lock()

@@ -10,7 +10,7 @@ use super::adopt::drifted;
 use super::foreign::{checked, occupied};
 use super::index::Entry;
 use super::shared::{PolicySet, Shared, not_deployed};
-use crate::event::{Guard, Requested};
+use crate::event::{Delivery, Guard, Requested, Source};
 use crate::git::{Edit, GitError};
 use crate::names::{CommitId, DeliveryId, ModelName, PredictorName, ReleaseId, ReleaseKey, Version};
 use crate::plan;
@@ -40,6 +40,23 @@ pub(super) struct Task {
 }
 
 impl Task {
+    /// What a request asks for.
+    pub(super) fn of(delivery: &Delivery, requested: &Requested) -> Self {
+        let Requested { key, intent, guard, requested_by } = requested.clone();
+        let is_ours = delivery.source == Source::Api;
+        let sender = (!is_ours).then(|| delivery.source.to_string());
+        Self {
+            key,
+            intent,
+            guard,
+            requested_by: requested_by.or(sender).or_else(|| Some("somebody".to_owned())),
+            origin: None,
+            delivery: Some(delivery.id.clone()),
+            id: new_id(),
+            by_event: !is_ours,
+        }
+    }
+
     /// What happens to a release by itself.
     pub(super) fn by_itself(key: ReleaseKey, intent: Intent) -> Self {
         Self {
@@ -158,13 +175,10 @@ pub(super) fn propose(ground: &dyn Ground, task: &Task) -> Result<Proposal, GitE
     }
 }
 
-/// The document that a request most likely leads to, where it is carried out on what is deployed now.
-pub(super) fn guess(ground: &dyn Ground, requested: &Requested) -> Option<Release> {
-    let Requested { key, intent, guard, requested_by } = requested.clone();
-    let requested_by = requested_by.or_else(|| Some("somebody".to_owned()));
-    let task = Task { key, intent, guard, requested_by, origin: None, delivery: None, id: new_id(), by_event: false };
+/// The document that a task most likely leads to, where it is carried out on what is deployed now.
+pub(super) fn guess(ground: &dyn Ground, task: &Task) -> Option<Release> {
     let entry = ground.entry(&task.key);
-    let situation = situation(ground, &task, entry.as_ref()).ok()?;
+    let situation = situation(ground, task, entry.as_ref()).ok()?;
     match plan::plan(&task.intent, &situation) {
         ReleasePlan::Create(change) | ReleasePlan::Update(change) if change.files == Files::Render => {
             Some(change.release)

@@ -51,27 +51,16 @@ pub(super) fn carry_out(
 }
 
 fn request(turn: &mut Turn<'_>, delivery: &Delivery, requested: &Requested) -> Result<(Concluded, Keep), GitError> {
-    let Requested { key, intent, guard, requested_by } = requested;
+    let key = &requested.key;
     if let Some(held) = held(turn, key, delivery) {
         return Ok(held);
     }
-    let sender = if delivery.source == crate::event::Source::Api { None } else { Some(delivery.source.to_string()) };
+    let mut task = Task::of(delivery, requested);
     // What a request found when it began is no condition of its later parts: by then its own first part stands.
-    let guard = match begun(delivery) {
-        Some(_) => Guard { if_match: None, if_absent: false, ..guard.clone() },
-        None => guard.clone(),
-    };
-    let is_adopting = guard.adopt;
-    let mut task = Task {
-        key: key.clone(),
-        intent: intent.clone(),
-        guard,
-        requested_by: requested_by.clone().or(sender).or_else(|| Some("somebody".to_owned())),
-        origin: None,
-        delivery: Some(delivery.id.clone()),
-        id: new_id(),
-        by_event: delivery.source != crate::event::Source::Api,
-    };
+    if begun(delivery).is_some() {
+        task.guard = Guard { if_match: None, if_absent: false, ..task.guard };
+    }
+    let is_adopting = task.guard.adopt;
     let mut adopted = None;
     if is_adopting {
         match adopt::adopt(turn, &task) {

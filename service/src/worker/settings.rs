@@ -39,7 +39,7 @@ pub struct EnvironmentSettings {
 /// Bounds that nobody sets; tests make them small.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// The most deliveries kept in memory: some batches ahead of the writer, and few enough that even large ones are a few MiB.
+    /// The most deliveries kept in memory: two batches, so that the writer never waits for the store, at some 4 kB each.
     pub(super) queued: usize,
     /// How many commits one request may lead to where phases follow at once: a run from its start to its end has far fewer.
     pub(super) following: usize,
@@ -47,6 +47,6 @@ pub(super) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { queued: 1_024, following: 32 }
+        Self { queued: 512, following: 32 }
     }
 }

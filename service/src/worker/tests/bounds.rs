@@ -90,3 +90,22 @@ async fn while_the_store_stays_behind_the_service_is_not_ready_and_still_ends_wh
         crate::worker::DeliveryFilter { state: Some(crate::event::DeliveryState::Accepted), ..Default::default() };
     assert!(world.handle().deliveries(filter).await.unwrap().items.is_empty());
 }
+
+#[tokio::test]
+async fn a_large_turn_renders_each_release_once() {
+    let mut world = World::immediate().await;
+    const RELEASES: usize = 40;
+    for number in 0..RELEASES {
+        let name = format!("m{number}");
+        let id = DeliveryId::parse(&format!("ci-{number}")).unwrap();
+        let event = Event::Requested(Box::new(put(&name, single("7"))));
+        let received_at = world.clock.now_exact();
+        let new = NewDelivery { source: Source::Generic, id, received_at, body: "{}".into(), event };
+        world.handle().deliver(new).await.unwrap();
+    }
+    world.run().await;
+    assert_eq!(world.actions().len(), RELEASES);
+    let metrics = world.handle().metrics().await;
+    let count = format!("kmlflow_render_duration_seconds_count {RELEASES}\n");
+    assert!(metrics.contains(&count), "what is rendered ahead is what the turn comes to: {metrics}");
+}
