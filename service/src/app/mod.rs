@@ -121,7 +121,16 @@ impl Service {
         let Self { announcement: _, worker, doors, stop, _published } = self;
         let drained = CancellationToken::new();
         let (runtime, until) = (tokio::runtime::Handle::current(), drained.clone().cancelled_owned());
-        let mut working = tokio::task::spawn_blocking(move || runtime.block_on(worker.run(until)));
+        let mut working = tokio::task::spawn_blocking(move || {
+            // The thread of the turns is one of those that render, so that a single release waits for none to wake. It is not there for
+            // others, so there is always a second one.
+            let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread();
+            if let Err(error) = pool.build_global() {
+                tracing::warn!(error = &error as &dyn std::error::Error, "Renders are not spread over the cores: {error}");
+            }
+            runtime.block_on(worker.run(until));
+        });
         let serving: Vec<_> = doors
             .into_iter()
             .map(|(listener, router)| tokio::spawn(server::serve(listener, router, stop.clone(), DRAIN)))

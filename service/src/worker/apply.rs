@@ -399,16 +399,8 @@ fn write(
 
 /// Renders, and counts how long that takes.
 pub(super) fn render(shared: &Shared, release: &Release) -> Result<render::Manifests, Refusal> {
-    timed(shared, || render::render_at_once(release, &shared.settings.templates))
-}
-
-/// Measures how long a render takes.
-pub(super) fn timed(
-    shared: &Shared,
-    render: impl FnOnce() -> Result<render::Manifests, render::RenderError>,
-) -> Result<render::Manifests, Refusal> {
     let begin = std::time::Instant::now();
-    let manifests = render().map_err(|error| error.refusal());
+    let manifests = render::render(release, &shared.settings.templates).map_err(|error| error.refusal());
     shared.metrics.rendered(begin.elapsed());
     manifests
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use jiff::{SignedDuration, Timestamp};
 
 use super::agenda::Agenda;
-use super::ahead::{self, AHEAD_MAX, render_ahead};
+use super::ahead::{AHEAD_MAX, render_ahead};
 use super::apply::Task;
 use super::conclusion::{Concluded, Conclusion, Keep};
 use super::deliveries::{DoneBefore, carry_out};
@@ -159,9 +159,8 @@ impl Conveyor {
         for delivery in self.awakened(&work.ticks) {
             conclusions.push(carry_out(&mut turn, delivery, &self.done_before)?);
         }
-        let threads = ahead::threads(work.deliveries.len());
         for some in work.deliveries.chunks(AHEAD_MAX) {
-            turn.prepare(render_ahead(shared, &now, some, threads));
+            turn.prepare(render_ahead(shared, &now, some));
             for delivery in some {
                 conclusions.push(carry_out(&mut turn, delivery.clone(), &self.done_before)?);
             }

@@ -51,29 +51,6 @@ pub struct Manifests {
     pub pods: IndexMap<PredictorName, Digest>,
 }
 
-/// Renders a release from its document alone; `rendered` is not read.
-///
-/// # Errors
-/// A setting that the cluster would refuse or misunderstand, a template that fails, or a file that is not what it should be.
-pub fn render(release: &Release, templates: &Templates) -> Result<Manifests, RenderError> {
-    render_with(release, templates, |dashboard, others| (dashboard(), others()))
-}
-
-/// Renders a release as [`render`] does, on two threads, because somebody waits for this one: the dashboard is as much work as all the
-/// other files.
-///
-/// # Errors
-/// As [`render`].
-pub fn render_at_once(release: &Release, templates: &Templates) -> Result<Manifests, RenderError> {
-    render_with(release, templates, |dashboard, others| {
-        std::thread::scope(|scope| {
-            let dashboard = scope.spawn(dashboard);
-            let others = others();
-            (dashboard.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), others)
-        })
-    })
-}
-
 /// A file that is rendered and read back.
 struct Rendered {
     file: &'static str,
@@ -81,17 +58,13 @@ struct Rendered {
     parsed: Vec<Parsed>,
 }
 
-type Outcome<T> = Result<T, RenderError>;
-
-/// What renders the dashboard, and what renders the other files; whoever calls both says on which threads.
-type Dashboard<'a> = &'a (dyn Fn() -> Outcome<Rendered> + Sync);
-type Others<'a> = &'a dyn Fn() -> Outcome<Vec<Rendered>>;
-
-fn render_with(
-    release: &Release,
-    templates: &Templates,
-    both: impl FnOnce(Dashboard<'_>, Others<'_>) -> (Outcome<Rendered>, Outcome<Vec<Rendered>>),
-) -> Result<Manifests, RenderError> {
+/// Renders a release from its document alone; `rendered` is not read.
+///
+/// The dashboard is as much work as all the other files, so where another thread of the pool has nothing to do, it takes that over.
+///
+/// # Errors
+/// A setting that the cluster would refuse or misunderstand, a template that fails, or a file that is not what it should be.
+pub fn render(release: &Release, templates: &Templates) -> Result<Manifests, RenderError> {
     rules::check_release(release)?;
     let stand_in = stand_in(release);
     let Prepared { context, documents } = prepare(release, &stand_in)?;
@@ -101,8 +74,8 @@ fn render_with(
         Ok(Rendered { file, text, parsed })
     };
     let dashboard = || rendered(DASHBOARD_DOCUMENT, &with_dashboard(&context, templates)?);
-    let others = || documents.iter().map(|document| rendered(*document, &context)).collect();
-    let (dashboard, others) = both(&dashboard, &others);
+    let others = || documents.iter().map(|document| rendered(*document, &context)).collect::<Result<Vec<_>, _>>();
+    let (others, dashboard) = rayon::join(others, dashboard);
 
     let (mut files, mut objects, mut pods) = (IndexMap::new(), Vec::new(), IndexMap::new());
     for Rendered { file, mut text, parsed } in others?.into_iter().chain([dashboard?]) {
