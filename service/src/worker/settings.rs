@@ -47,6 +47,6 @@ pub(super) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { queued: 512, following: 32 }
+        Self { queued: 256, following: 32 }
     }
 }
