@@ -127,7 +127,10 @@ impl Service {
             let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread();
             if let Err(error) = pool.build_global() {
-                tracing::warn!(error = &error as &dyn std::error::Error, "Renders are not spread over the cores: {error}");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "Renders are not spread over the cores: {error}"
+                );
             }
             runtime.block_on(worker.run(until));
         });
