@@ -17,7 +17,7 @@ use crate::render::Manifests;
 const WORTH_IT: usize = 8;
 
 /// So many are rendered before the turn takes them up: enough for every core, and at some 40 kB each no memory to speak of.
-pub(super) const AHEAD_MAX: usize = 32;
+pub(super) const AHEAD_MAX: usize = 16;
 
 /// Renders by release, each with the document that it belongs to.
 pub(super) type Ahead = HashMap<ReleaseKey, (Release, Manifests)>;
