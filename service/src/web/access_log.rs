@@ -1,4 +1,4 @@
-//! One line per request, with fixed field names; no query, no header and no body, which may hold what is not for a log.
+//! One line per request, with fixed field names (of deliveries and probes that went well only with `debug`); no query, no header and no body, which may hold what is not for a log.
 
 use std::time::Instant;
 
@@ -27,14 +27,28 @@ pub(crate) async fn layer(State(web): State<Web>, request: Request, next: Next) 
     let mut response = next.run(request).await;
     let status = response.status().as_u16();
     let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    tracing::info!(
-        request.id = id, http.method = %method, http.path = path, http.status = status, client.address = %address, duration_ms,
-        "{method} {path} answered {status}"
-    );
+    macro_rules! log {
+        ($level:ident) => {
+            tracing::$level!(
+                request.id = id, http.method = %method, http.path = path, http.status = status, client.address = %address, duration_ms,
+                "{method} {path} answered {status}"
+            )
+        };
+    }
+    if response.status().is_success() && is_told_elsewhere(&path) {
+        log!(debug)
+    } else {
+        log!(info)
+    }
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
+}
+
+/// Whether what was done is to be seen anyway: a delivery in the inbox, a probe in what it asks for. A line for each would be most of the log.
+fn is_told_elsewhere(path: &str) -> bool {
+    path.starts_with("/webhooks/") || matches!(path, "/healthz" | "/readyz" | "/metrics")
 }
 
 fn request_id(request: &Request) -> String {
