@@ -26,7 +26,7 @@ use crate::rollout::Decision;
 
 /// The most deliveries of one turn, and the most releases whose time has come. Twice as many go little faster, because a turn's two syncs are
 /// shared by enough already, and take twice the memory.
-pub(super) const TURN_MAX: usize = 128;
+pub(super) const TURN_MAX: usize = 64;
 
 /// How often a turn begins anew because somebody else pushed meanwhile: each time means a whole push of theirs within milliseconds.
 const MOVED_MAX: usize = 8;

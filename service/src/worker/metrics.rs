@@ -49,7 +49,7 @@ impl Metrics {
             commits: Family::default(),
             push_duration: seconds(),
             pushes: Family::default(),
-            // Up to the 256 that one turn may bring about by itself and by deliveries.
+            // Up to twice the 64 that a turn takes up, by itself and by deliveries; one request may change several.
             pushed_releases: Histogram::new(exponential_buckets(1.0, 2.0, 9)),
             render_duration: seconds(),
             decisions: Family::default(),
