@@ -62,8 +62,11 @@ impl Repository {
             journal.append(&record)?;
             record.pack.as_ref().map_or(Ok(()), |pack| pack.place(self.path()))?;
             lock.become_branch()?;
-            if journal.is_long() {
-                checkpoint(self.path(), &mut journal)?;
+            // The push is done and stays so; the journal is then as long as it was, and the next push tries again.
+            if journal.is_long()
+                && let Err(error) = checkpoint(self.path(), &mut journal)
+            {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the journal of pushes could not begin anew");
             }
             Ok(Publish::Done)
         })?;

@@ -1,7 +1,5 @@
 //! The laws that hold whatever people ask for, in whatever order.
 
-use std::collections::BTreeMap;
-
 use kmlflow::names::PredictorName;
 use kmlflow::plan;
 use kmlflow::release::{
@@ -80,7 +78,7 @@ fn check_commits(repository: &Repository) {
     for pair in pairs {
         let [(_, _, Some(before)), (_, action, Some(after))] = pair else { continue };
         check_routes_name_what_was_there(before, after, *action);
-        check_pods_stay(before, after);
+        check_pods_stay(repository, before, after);
     }
 }
 
@@ -105,13 +103,15 @@ fn check_routes_name_what_was_there(before: &Release, after: &Release, action: A
     }
 }
 
-fn check_pods_stay(before: &Release, after: &Release) {
-    let hashes = |release: &Release| -> BTreeMap<PredictorName, String> {
-        release.rendered.pods.iter().map(|(p, d)| (p.clone(), d.to_string())).collect()
-    };
-    let (old, new) = (hashes(before), hashes(after));
-    for (predictor, hash) in &new {
-        if let Some(was) = old.get(predictor) {
+/// A predictor that stays keeps its pods. Only a restored state may have other pods under a name that was used again since.
+fn check_pods_stay(repository: &Repository, before: &Release, after: &Release) {
+    let restored =
+        repository.restorable(after.rollout.restores.as_ref()).filter(|_| after.rollout.phase == Phase::Settled);
+    for (predictor, hash) in &after.rendered.pods {
+        let as_restored = restored.as_ref().and_then(|state| state.release.rendered.pods.get(predictor));
+        if let Some(was) = before.rendered.pods.get(predictor)
+            && as_restored != Some(hash)
+        {
             assert_eq!(hash, was, "{predictor} stays and would be restarted");
         }
     }
@@ -189,6 +189,23 @@ proptest! {
             prop_assert!(same, "no settled state of before looks like this: {}", release.to_yaml());
         }
     }
+}
+
+#[test]
+fn a_rollback_to_a_name_that_was_used_again_brings_its_pods_back() {
+    let mut repository = Repository::new(Period::ZERO);
+    for request in ["version: 2", "version: 4", "version: 2, serving: {resources: {requests: {cpu: 200m}}}"] {
+        assert!(matches!(repository.put(request), Became::Committed(_)));
+    }
+    let first = repository.commits[0].2.clone().unwrap();
+    let last = repository.release.clone().unwrap();
+    let predictor = &last.stable().unwrap().predictor;
+    assert_eq!(predictor.to_string(), "v2", "of that version nothing was deployed any more");
+    assert_ne!(last.rendered.pods[predictor], first.rendered.pods[predictor]);
+    repository.put("version: 4, strategy: canary");
+    repository.act(&Act::Abort);
+    assert_eq!(repository.act(&Act::Rollback { to: None }), Became::Committed(Action::Rollback));
+    assert_eq!(repository.release.unwrap().rendered, first.rendered);
 }
 
 #[test]
