@@ -36,6 +36,25 @@ pub struct VersionState {
     pub tags: BTreeMap<String, Stamped<Option<String>>>,
 }
 
+/// What a tracking server says of one model at one moment: the truth, as far as policies and plans need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    pub model: ModelName,
+    /// Every alias.
+    pub aliases: BTreeMap<AliasName, Version>,
+    /// The versions that an alias names or that bear a wish, with all their tags. An alias may name one that is not there any more.
+    pub versions: BTreeMap<Version, VersionReading>,
+}
+
+/// What a tracking server says of one version.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct VersionReading {
+    /// Where the registry says the artifact is, often `models:/m-…`.
+    pub source: Option<String>,
+    pub run_id: Option<String>,
+    pub tags: BTreeMap<String, String>,
+}
+
 /// A value and when it was set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamped<T> {

@@ -39,6 +39,7 @@ pub struct Config {
     pub store: StoreConfig,
     pub git: GitConfig,
     pub webhooks: WebhooksConfig,
+    pub mlflow: MlflowConfig,
     pub monitoring: MonitoringTarget,
     pub routing: RoutingConfig,
     pub environments: BTreeMap<EnvironmentName, EnvironmentConfig>,
@@ -91,6 +92,24 @@ pub struct SenderConfig {
     pub secrets: Vec<SecretText>,
 }
 
+/// The tracking server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MlflowConfig {
+    /// Its address, without a slash at the end once loaded.
+    pub tracking_uri: Option<String>,
+    pub username: Option<String>,
+    pub password_file: Option<PathBuf>,
+    /// The text of the password file, or the secret of the environment.
+    #[serde(skip)]
+    pub password: Option<SecretText>,
+    /// What stands for `mlflow-artifacts:/` where a cluster reads, without a slash at the end once loaded.
+    pub artifacts_destination: Option<String>,
+    pub proxy: bool,
+    pub sweep_interval: Period,
+    pub write_back: bool,
+}
+
 /// Where routes attach.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -139,6 +158,9 @@ pub struct Flags {
     pub data_dir: Option<PathBuf>,
     pub listen: Option<SocketAddr>,
 }
+
+/// The shortest time between two sweeps: each asks the tracking server for its whole registry.
+const SWEEP_SECONDS_MIN: u64 = 1;
 
 /// The variables of the environment.
 pub type Environment = BTreeMap<String, String>;
@@ -209,7 +231,7 @@ impl Config {
                 environment.get(variable).filter(|text| !text.trim().is_empty()).map(|text| SecretText::new(text)),
             );
         }
-        Ok(())
+        self.mlflow.read_password(environment)
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -221,6 +243,7 @@ impl Config {
             store,
             git,
             webhooks,
+            mlflow,
             monitoring: _,
             routing: _,
             environments,
@@ -264,7 +287,50 @@ impl Config {
                 "write it like https://kmlflow.example.com",
             ));
         }
+        mlflow.check()?;
         webhooks.check_open_to(*listen)
+    }
+}
+
+impl MlflowConfig {
+    fn read_password(&mut self, environment: &Environment) -> Result<(), ConfigError> {
+        let given = environment.get("KMLFLOW__MLFLOW__PASSWORD").filter(|text| !text.trim().is_empty());
+        self.password = match &self.password_file {
+            Some(path) => Some(read_secret_file(path)?),
+            None => given.map(|text| SecretText::new(text)),
+        };
+        for address in [&mut self.tracking_uri, &mut self.artifacts_destination].into_iter().flatten() {
+            address.truncate(address.trim_end_matches('/').len());
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let Self { tracking_uri, username, password, sweep_interval, .. } = self;
+        let wrong = match tracking_uri.as_deref() {
+            // What is between `//` and `@` would be a password in a log.
+            Some(uri) if uri.contains('@') => Some((
+                "tracking_uri",
+                "must not have a user or a password in it",
+                "set `mlflow.username` and `mlflow.password_file`",
+            )),
+            Some(uri) if !uri.starts_with("http://") && !uri.starts_with("https://") => {
+                Some(("tracking_uri", "must begin with http:// or https://", "write it like http://mlflow:5000"))
+            }
+            _ if username.is_some() != password.is_some() => Some((
+                "username",
+                "and a password are needed together",
+                "set `mlflow.username` and `mlflow.password_file`, or neither",
+            )),
+            _ if *sweep_interval < Period::from_seconds(SWEEP_SECONDS_MIN) => {
+                Some(("sweep_interval", "must be at least 1s", "60s is the default"))
+            }
+            _ => None,
+        };
+        match wrong {
+            Some((key, rule, cure)) => Err(ConfigError::new(format!("`mlflow.{key}` {rule}"), cure)),
+            None => Ok(()),
+        }
     }
 }
 

@@ -13,13 +13,6 @@ const LATER: &[(&str, &[&str])] = &[
     ("git.signing_key_file", &["null"]),
     ("webhooks.github.secret_files", &["null", "[]"]),
     ("webhooks.argocd.token_files", &["null", "[]"]),
-    ("mlflow.tracking_uri", &["null"]),
-    ("mlflow.username", &["null"]),
-    ("mlflow.password_file", &["null"]),
-    ("mlflow.artifacts_destination", &["null"]),
-    ("mlflow.proxy", &["false"]),
-    ("mlflow.sweep_interval", &["null"]),
-    ("mlflow.write_back", &["false"]),
     ("kubernetes.mode", &["auto", "off"]),
     ("argocd.namespace", &["argocd"]),
     ("prometheus.url", &["null"]),
@@ -33,6 +26,7 @@ const LATER: &[(&str, &[&str])] = &[
 const SECRETS: &[(&str, &str)] = &[
     ("webhooks.mlflow.secret", "webhooks.mlflow.secret_files"),
     ("webhooks.generic.secret", "webhooks.generic.secret_files"),
+    ("mlflow.password", "mlflow.password_file"),
 ];
 
 /// Names under which people are tempted to write a secret down.
@@ -164,7 +158,7 @@ fn is_later(path: &str, value: &Value) -> Result<bool, ConfigError> {
         let text = text.trim();
         return if accepted.contains(&text) { Ok(true) } else { Err(not_supported(path, accepted[0])) };
     }
-    // A mapping that holds nothing but keys to come, such as `mlflow`.
+    // A mapping that holds nothing but keys to come, such as `kubernetes`.
     let group = LATER.iter().any(|(pattern, _)| pattern.split('.').count() > segments.len() && matches(pattern));
     let known = serde_yaml::from_str::<Value>(DEFAULT_FILE)
         .ok()

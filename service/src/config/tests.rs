@@ -147,12 +147,32 @@ fn a_value_that_does_not_fit_names_its_key() {
 }
 
 #[test]
+fn a_tracking_server_has_an_address_without_secrets() {
+    let mut scene = Scene::new("mlflow: {tracking_uri: \"http://mlflow:5000/\", username: k5w, sweep_interval: 5s}");
+    scene.environment.insert("KMLFLOW__MLFLOW__PASSWORD".to_owned(), "hunter2".to_owned());
+    let mlflow = scene.load().unwrap().mlflow;
+    assert_eq!(mlflow.tracking_uri.as_deref(), Some("http://mlflow:5000"));
+    assert_eq!((mlflow.proxy, mlflow.write_back), (true, true));
+    assert_eq!(mlflow.password.as_ref().map(SecretText::expose), Some("hunter2"));
+    assert!(!format!("{mlflow:?}").contains("hunter2"));
+    for (file, said) in [
+        ("mlflow: {tracking_uri: \"http://a:b@mlflow:5000\"}", "must not have a user or a password"),
+        ("mlflow: {tracking_uri: mlflow}", "must begin with http:// or https://"),
+        ("mlflow: {username: k5w}", "are needed together"),
+        ("mlflow: {sweep_interval: 0s}", "must be at least 1s"),
+        ("mlflow: {password: hunter2}", "is a secret"),
+    ] {
+        let sentence = Scene::new(file).sentence();
+        assert!(sentence.contains(said), "{file}: {sentence}");
+    }
+}
+
+#[test]
 fn what_is_not_there_yet_is_refused_unless_it_is_switched_off() {
     for file in [
         "git: {branch: live}",
         "git: {url: \"https://git.example/gitops.git\"}",
         "store: {url: \"postgres://db/kmlflow\"}",
-        "mlflow: {tracking_uri: http://mlflow:5000}",
         "kubernetes: {mode: in-cluster}",
         "prometheus: {url: http://prometheus:9090}",
         "environments: {production: {mode: pull_request}}",
