@@ -8,6 +8,9 @@ pub use kmlflow_core::{bounds, event, names, plan, policy, registry, release, re
 /// 1: bytes → event.
 pub mod webhook;
 
+/// The registry: re-read, tags written back, webhooks.
+pub mod mlflow;
+
 /// 6: manifests → commit → push.
 pub mod git;
 

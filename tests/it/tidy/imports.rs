@@ -22,6 +22,8 @@ const MAP: &[(&str, &[&str])] = &[
     ("command", &["names"]),
     // The way in.
     ("webhook", &["names", "bounds", "release", "event"]),
+    // The registry.
+    ("mlflow", &["names", "bounds", "registry"]),
     // What is kept.
     ("git", &["names", "bounds", "release", "command"]),
     ("store", &["names", "release", "event", "registry", "access"]),
