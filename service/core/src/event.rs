@@ -72,11 +72,29 @@ pub struct RegistryChange {
 #[serde(tag = "kind", rename_all = "camelCase")]
 pub enum RegistryFact {
     ModelCreated,
-    VersionCreated { version: Version, source: Option<String>, tags: Vec<(String, String)> },
-    TagSet { version: Version, key: String, value: String },
-    TagDeleted { version: Version, key: String },
-    AliasSet { alias: AliasName, version: Version },
-    AliasDeleted { alias: AliasName },
+    VersionCreated {
+        version: Version,
+        source: Option<String>,
+        tags: Vec<(String, String)>,
+    },
+    TagSet {
+        version: Version,
+        key: String,
+        value: String,
+    },
+    TagDeleted {
+        version: Version,
+        key: String,
+    },
+    AliasSet {
+        alias: AliasName,
+        version: Version,
+    },
+    AliasDeleted {
+        alias: AliasName,
+    },
+    /// Nothing that an event told: the whole registry was compared with what is deployed, and here they differ.
+    Compared,
 }
 
 /// Through which door a delivery came.
@@ -89,11 +107,13 @@ pub enum Source {
     Argocd,
     /// A request by API, CLI or page.
     Api,
+    /// A difference that the sweep found.
+    Sweep,
 }
 
 impl Source {
     /// Every source.
-    pub const ALL: [Self; 5] = [Self::Mlflow, Self::Github, Self::Generic, Self::Argocd, Self::Api];
+    pub const ALL: [Self; 6] = [Self::Mlflow, Self::Github, Self::Generic, Self::Argocd, Self::Api, Self::Sweep];
 
     /// Its name as it is written, also in metrics.
     pub const fn as_str(self) -> &'static str {
@@ -103,6 +123,7 @@ impl Source {
             Self::Generic => "generic",
             Self::Argocd => "argocd",
             Self::Api => "api",
+            Self::Sweep => "sweep",
         }
     }
 }

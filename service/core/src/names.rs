@@ -22,6 +22,9 @@ pub struct InvalidName {
     pub rule: &'static str,
 }
 
+/// What the keys of the tags begin with that the service writes to versions in the registry. A policy that read them would drive itself.
+pub const STATUS_TAG_PREFIX: &str = "kmlflow.status.";
+
 /// The most characters of a foreign text that an error repeats; enough to recognise it, too few to fill a log.
 const SHOWN_CHARS_MAX: usize = 60;
 

@@ -6,13 +6,14 @@ use std::path::Path;
 use super::StartError;
 use super::first_start::Secrets;
 use crate::access::TokenHash;
-use crate::config::{Config, ConfigError, EnvironmentConfig, SecretText, SenderConfig, read_templates};
+use crate::config::{Config, ConfigError, EnvironmentConfig, MlflowConfig, SecretText, SenderConfig, read_templates};
 use crate::git::Author;
+use crate::mlflow::{self, Client, Password};
 use crate::plan::EnvironmentTarget;
 use crate::release::{Links, Serving};
 use crate::render::Templates;
 use crate::webhook::signature::{Secret, SecretError};
-use crate::worker::EnvironmentSettings;
+use crate::worker::{EnvironmentSettings, RegistrySettings};
 use crate::{web, worker};
 
 /// Who makes the commits.
@@ -45,12 +46,23 @@ pub(super) fn of_worker(config: &Config, data_dir: &Path, address: SocketAddr) -
     Ok(worker::Settings {
         data_dir: data_dir.to_owned(),
         store_url: config.store.url.clone(),
-        seed: super::seed::seed(),
+        seed: super::seed::seed(config.mlflow.tracking_uri.is_some()),
         author: Author { name: AUTHOR.0.to_owned(), email: AUTHOR.1.to_owned() },
         environments: environments.collect(),
         templates: templates(config.templates_dir.as_deref())?,
         serving: Serving { runtime, ..Serving::defaults() },
+        registry: registry(&config.mlflow)?,
     })
+}
+
+/// The tracking server, where one is configured.
+fn registry(config: &MlflowConfig) -> Result<Option<RegistrySettings>, StartError> {
+    let MlflowConfig { tracking_uri, username, password, sweep_interval, write_back, .. } = config.clone();
+    let Some(tracking_uri) = tracking_uri else { return Ok(None) };
+    let password = password.map(|password| Password::new(password.expose().to_owned()));
+    let client = Client::new(mlflow::Settings { tracking_uri, username, password });
+    let client = client.map_err(|error| StartError::new(format!("`mlflow.tracking_uri` cannot be used: {error}")))?;
+    Ok(Some(RegistrySettings { client, sweep_interval, write_back }))
 }
 
 /// What the doors and pages need.

@@ -22,7 +22,7 @@ pub(super) enum DeliveriesCommand {
 #[derive(Debug, Args)]
 #[command(after_help = usage::DELIVERIES_LIST)]
 pub(super) struct ListArgs {
-    /// Only from this source: mlflow, github, generic, argocd or api.
+    /// Only from this source: mlflow, github, generic, argocd, api or sweep.
     #[arg(long, value_name = "SOURCE")]
     source: Option<String>,
     /// Only in this state: accepted, applied, unchanged, ignored, refused or failed.

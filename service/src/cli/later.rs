@@ -15,9 +15,6 @@ pub(super) enum Later {
     /// Not there yet: print what a release's pods log.
     #[command(hide = true)]
     Logs(Anything),
-    /// Not there yet: bring every release up to the registry.
-    #[command(hide = true)]
-    Sweep(Anything),
     /// Not there yet: lay out a repository on another Git server.
     #[command(hide = true)]
     Init(Anything),
@@ -49,11 +46,6 @@ pub(super) fn explain(command: &Later) -> CliError {
             "nothing waits for approval; `kmlflow hold --reason TEXT` stops every change",
         ),
         Later::Logs(_) => ("logs", "a connection to the cluster", "`kubectl logs` has them"),
-        Later::Sweep(_) => (
-            "sweep",
-            "a tracking server that the service can ask",
-            "signed events are taken, and `kmlflow policy test` says what follows from them",
-        ),
         Later::Init(_) | Later::Repo(_) => (
             if matches!(command, Later::Init(_)) { "init" } else { "repo move" },
             "a Git server other than the embedded one",

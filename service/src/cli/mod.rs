@@ -24,6 +24,7 @@ mod render;
 mod rerender;
 mod serve;
 mod story;
+mod sweep;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -161,6 +162,7 @@ enum Ask {
     Hold(hold::HoldArgs),
     Unhold(hold::UnholdArgs),
     Rerender(rerender::RerenderArgs),
+    Sweep(sweep::SweepArgs),
     #[command(subcommand)]
     Deliveries(deliveries::DeliveriesCommand),
     #[command(subcommand)]
@@ -248,6 +250,7 @@ async fn ask(command: Ask, ctx: &Context) -> Result<Exit, CliError> {
         Ask::Hold(args) => hold::hold(args, ctx).await,
         Ask::Unhold(args) => hold::unhold(args, ctx).await,
         Ask::Rerender(args) => rerender::run(args, ctx).await,
+        Ask::Sweep(args) => sweep::run(args, ctx).await,
         Ask::Deliveries(command) => deliveries::run(command, ctx).await,
         Ask::Policy(command) => policy::run(command, ctx).await,
         Ask::Token(command) => token::run(command, ctx).await,

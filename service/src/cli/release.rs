@@ -58,6 +58,9 @@ pub(super) struct ReleaseArgs {
     /// The artifact, for a runtime to load.
     #[arg(long, value_name = "URI")]
     model_uri: Option<String>,
+    /// Release the version also where its input signature breaks those who call the version that serves.
+    #[arg(long)]
+    allow_breaking_signature: bool,
     /// A request, a spec or a whole release as YAML or JSON; options given beside it override a request's fields.
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -132,6 +135,7 @@ fn options(args: &ReleaseArgs) -> Result<Map<String, Value>, CliError> {
         scale_down_delay,
         image,
         model_uri,
+        allow_breaking_signature,
         ..
     } = args;
     let mut fields = Map::new();
@@ -144,6 +148,7 @@ fn options(args: &ReleaseArgs) -> Result<Map<String, Value>, CliError> {
     set("weights", weights.as_deref().map(percentages).transpose()?);
     set("match", (!matches.is_empty()).then(|| json!(matches)));
     set("percent", percent.map(|percent| json!(percent)));
+    set("allowBreakingSignature", allow_breaking_signature.then(|| json!(true)));
     set("scaleDownDelay", scale_down_delay.map(|delay| json!(delay)));
     set("image", image.as_ref().map(|image| json!(image)));
     set("modelUri", model_uri.as_ref().map(|uri| json!(uri)));

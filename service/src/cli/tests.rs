@@ -42,7 +42,7 @@ fn the_commands_of_the_interface_are_there_and_no_other() {
     assert_eq!(
         names.join(", "),
         "serve, demo, release, list, get, history, manifests, diff, watch, advance, promote, rollback, pause, resume, abort, weights, \
-         retract, hold, unhold, rerender, deliveries list, deliveries show, deliveries redeliver, policy test, token create, token list, \
+         retract, hold, unhold, rerender, sweep, deliveries list, deliveries show, deliveries redeliver, policy test, token create, token list, \
          token revoke, render, doctor webhook, backup, restore, openapi, completion"
     );
 }
@@ -52,7 +52,6 @@ fn a_command_that_is_not_there_yet_says_what_it_needs() {
     for line in [
         "approve fraud",
         "logs fraud -n models",
-        "sweep --dry-run",
         "init --url https://git.example/x",
         "repo move --to https://git.example/x",
         "migrate",

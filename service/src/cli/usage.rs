@@ -96,7 +96,7 @@ Examples:
 Exit codes: 0 done (also when nothing had to change), 1 failed, 2 wrong usage, 3 refused,
 4 not found, 5 conflict with what is deployed, 6 deadline passed or still queued at it.
 
-Not there yet: approve, logs, sweep, init, repo move, migrate, mlflow connect.";
+Not there yet: approve, logs, init, repo move, migrate, mlflow connect.";
 
 /// After `kmlflow serve --help`.
 pub(super) const SERVE: &str = "\
@@ -252,6 +252,16 @@ Examples:
   kmlflow rerender --all --dry-run       which releases would change, and who restarts
   kmlflow rerender fraud churn
   kmlflow rerender --all -e production --rate 10/min";
+
+/// After `kmlflow sweep --help`.
+pub(super) const SWEEP: &str = "\
+Examples:
+  kmlflow sweep --dry-run                where registry and Git differ, and why it stays so
+  kmlflow sweep
+
+The service does the same at its start and every `mlflow.sweep_interval`. A rollback and
+what a person decided stand until the registry changes; a version that was deleted in
+MLflow while it serves is only told.";
 
 /// After `kmlflow deliveries list --help`.
 pub(super) const DELIVERIES_LIST: &str = "\

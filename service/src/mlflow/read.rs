@@ -35,14 +35,18 @@ impl Client {
         Ok(Some(reading))
     }
 
-    /// Reads every model with all that policies need, each version at most once.
+    /// Reads every model with all that policies need, and the versions `besides`, each version at most once.
     ///
     /// Requests: the pages of the models, the pages of the versions, and one more for each version that an alias names but no page had.
     /// Models, aliases and versions with names that no release could have are left out.
     ///
     /// # Errors
     /// The server does not answer, or not as MLflow does.
-    pub async fn read_all(&self, wishes: &[String]) -> Result<Vec<Reading>, Error> {
+    pub async fn read_all(
+        &self,
+        wishes: &[String],
+        besides: &BTreeSet<(ModelName, Version)>,
+    ) -> Result<Vec<Reading>, Error> {
         let mut readings = BTreeMap::new();
         let mut refused = 0;
         let by_name = || Call::get(MODELS).query("max_results", PAGE_ITEMS).query("order_by", "name ASC");
@@ -60,7 +64,7 @@ impl Client {
         };
         self.each_page(by_name, |page: VersionsAnswer| {
             for version in page.model_versions {
-                refused += take_version(&mut readings, version, wishes);
+                refused += take_version(&mut readings, version, (wishes, besides));
             }
             page.next_page_token
         })
@@ -158,13 +162,19 @@ fn take_model(readings: &mut BTreeMap<ModelName, Reading>, found: &Model) -> usi
     refused
 }
 
-/// Takes a version in where an alias names it or it bears a wish; says how many of its names are refused.
-fn take_version(readings: &mut BTreeMap<ModelName, Reading>, found: ModelVersion, wishes: &[String]) -> usize {
+/// Takes a version in where an alias names it, it bears a wish, or it is asked for; says how many of its names are refused.
+fn take_version(
+    readings: &mut BTreeMap<ModelName, Reading>,
+    found: ModelVersion,
+    (wishes, besides): (&[String], &BTreeSet<(ModelName, Version)>),
+) -> usize {
     // A model whose name is refused was counted, and a prompt is none.
     let Some(reading) = ModelName::parse(&found.name).ok().and_then(|model| readings.get_mut(&model)) else { return 0 };
     let Ok(version) = Version::parse(&found.version) else { return 1 };
-    if found.bears(wishes) || reading.aliases.values().any(|named| *named == version) {
-        reading.versions.insert(version, found.reading());
+    let named = reading.aliases.values().any(|named| *named == version);
+    let which = (reading.model.clone(), version);
+    if found.bears(wishes) || named || besides.contains(&which) {
+        reading.versions.insert(which.1, found.reading());
     }
     0
 }

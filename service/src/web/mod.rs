@@ -22,6 +22,7 @@ mod policies;
 mod query;
 mod releases;
 mod sessions;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod unique;
@@ -150,6 +151,7 @@ fn api() -> OpenApiRouter<Web> {
         .merge(changes::router())
         .merge(hold::router())
         .merge(policies::router())
+        .merge(sweep::router())
         .merge(deliveries::router())
         .merge(accounts::router())
         .merge(events::router())

@@ -85,7 +85,7 @@ fn prove(web: &Web, source: Source, headers: &HeaderMap, body: &[u8], now: Times
     match source {
         Source::Mlflow => verify_mlflow(&headers, body, &web.settings().mlflow_secrets, now),
         Source::Generic => verify_standard(&headers, body, &web.settings().generic_secrets, now),
-        Source::Github | Source::Argocd | Source::Api => Err(ProofError::NoSecret),
+        Source::Github | Source::Argocd | Source::Api | Source::Sweep => Err(ProofError::NoSecret),
     }
 }
 
@@ -94,7 +94,7 @@ fn read_event(source: Source, proof: Proof, body: Bytes, now: Timestamp) -> Answ
         Source::Mlflow => mlflow::parse(&body),
         Source::Generic => standard::parse(&body),
         // There is no such door, so nothing is proven at it.
-        Source::Github | Source::Argocd | Source::Api => return Err(Problem::internal()),
+        Source::Github | Source::Argocd | Source::Api | Source::Sweep => return Err(Problem::internal()),
     };
     let event = match parsed {
         Ok(event) => event,

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::{ParseError, parse_object};
 use crate::event::{Event, RegistryChange, RegistryFact};
-use crate::names::{AliasName, InvalidName, ModelName, Version, shown};
+use crate::names::{AliasName, InvalidName, ModelName, STATUS_TAG_PREFIX, Version, shown};
 
 /// The longest tag value that MLflow keeps, in characters.
 const TAG_VALUE_CHARS_MAX: usize = 100_000;
@@ -78,8 +78,13 @@ fn alias(data: &Object) -> Result<AliasName, Useless> {
     Ok(AliasName::parse(text(data, "alias")?)?)
 }
 
+/// The key of a tag that was set or deleted. What the service itself wrote is no news.
 fn key(data: &Object) -> Result<String, Useless> {
-    checked_key(text(data, "key")?)
+    let key = checked_key(text(data, "key")?)?;
+    if key.starts_with(STATUS_TAG_PREFIX) {
+        return Err(Useless(format!("the tag `{}` is written by Kmlflow itself", shown(&key))));
+    }
+    Ok(key)
 }
 
 fn value(data: &Object) -> Result<String, Useless> {

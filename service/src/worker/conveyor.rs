@@ -16,11 +16,12 @@ use super::history;
 use super::pace::Pace;
 use super::policies::{self, POLICY_DIR};
 use super::preview::Now;
+use super::registry::Found;
 use super::shared::{Shared, write};
 use super::turn::{Harvest, Turn};
 use crate::event::{Delivery, DeliveryState, Event};
 use crate::git::{GitError, LogEntry, Publish};
-use crate::names::{CommitId, EnvironmentName, PolicyName, ReleaseKey};
+use crate::names::{CommitId, EnvironmentName, ModelName, PolicyName, ReleaseKey};
 use crate::release::Intent;
 use crate::rollout::Decision;
 
@@ -70,6 +71,8 @@ pub(super) struct Conveyor {
 pub(super) struct Work {
     pub(super) ticks: Vec<ReleaseKey>,
     pub(super) deliveries: Vec<Delivery>,
+    /// The models that were read anew for them.
+    pub(super) found: HashMap<ModelName, Found>,
     pub(super) look_at_repository: bool,
 }
 
@@ -146,6 +149,7 @@ impl Conveyor {
         let policies = self.policies(shared, base)?;
         let set = policies.as_ref().map_or_else(|| shared.policy_set(), |read| read.set.clone());
         let mut turn = Turn::begin(shared, base, set)?;
+        turn.found.clone_from(&work.found);
         self.make_room(&turn);
         if !since.is_empty() {
             let is_ours = |entry: &LogEntry| self.ours.contains(&entry.commit);

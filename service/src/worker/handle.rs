@@ -16,9 +16,10 @@ use super::read;
 use super::shared::{Shared, WorkerState, read as locked, store_fault, write};
 use super::{
     Accounts, Answer, ClusterDiff, DeliveryView, Done, EnvironmentView, Fault, HistoryEntry, HoldView, Page,
-    PolicyVerdict, Preview, ReleaseFilter, ReleaseView, RerenderSelection, Rerendered, Subscription, TimelineEntry,
+    PolicyVerdict, Preview, ReleaseFilter, ReleaseView, RerenderSelection, Rerendered, Subscription, SweepReport,
+    TimelineEntry,
 };
-use super::{preview, rerender};
+use super::{preview, registry, rerender};
 use crate::bounds::RETRY_AFTER_SECONDS;
 use crate::event::{DeliveryState, Event, NewDelivery, Requested, Source};
 use crate::names::{AliasName, CommitId, DeliveryId, EnvironmentName, ModelName, ReleaseKey, Version};
@@ -123,6 +124,23 @@ impl Handle {
         };
         is_kept(kept.durable().await)?;
         Ok(Answer::Queued { delivery: id, waits_for })
+    }
+
+    /// Compares the whole registry with what is deployed, and has repaired what differs, unless `dry_run`.
+    ///
+    /// # Errors
+    /// There is no tracking server, or it does not answer.
+    pub async fn sweep(&self, dry_run: bool) -> Result<SweepReport, Fault> {
+        let shared = Arc::clone(&self.shared);
+        to_its_end(async move { registry::sweep(&shared, dry_run).await }).await
+    }
+
+    /// What the last sweep found.
+    ///
+    /// # Errors
+    /// There is no tracking server, or none has ended since the start.
+    pub fn last_sweep(&self) -> Result<SweepReport, Fault> {
+        registry::last_sweep(&self.shared)
     }
 
     /// Stores a request durably and does not wait for its end. Answers the delivery's id.

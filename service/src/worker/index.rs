@@ -3,7 +3,7 @@
 //! A request reads no file to know what is deployed. The releases that changed lately are kept as parsed documents; of the thousands
 //! beside them, what lists and numbers need stands at hand and the document is kept packed, a twentieth of its size.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::io::Read as _;
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::FileState;
 use super::read::split;
-use crate::names::{CommitId, Digest, ModelName, PredictorName, ReleaseKey, TreeId};
+use crate::names::{CommitId, Digest, ModelName, PredictorName, ReleaseKey, TreeId, Version};
 use crate::plan::{Owner, collision};
 use crate::release::{Deployed, Phase, Refusal, Release, Strategy, Target};
 
@@ -106,6 +106,11 @@ impl Packed {
 }
 
 impl Kept {
+    /// Its versions, the one that serves first: a predictor is named after its version.
+    pub(super) fn versions(&self) -> impl Iterator<Item = Version> + '_ {
+        self.weights.iter().filter_map(|(predictor, _)| Version::parse(predictor.parts().0).ok())
+    }
+
     fn new(entry: Entry, templates: Option<Arc<Digest>>, put: u64) -> Self {
         let Entry { release, commit, tree, changed_at, drifted, invalid, notes } = entry;
         let rollout = &release.rollout;
@@ -181,6 +186,24 @@ impl Index {
     /// Every release, by key.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&ReleaseKey, &Kept)> {
         self.kept.iter().map(|(key, kept)| (&**key, kept))
+    }
+
+    /// Every version that a release has, of its model; a document need not be opened for it.
+    pub(super) fn versions(&self) -> BTreeSet<(ModelName, Version)> {
+        let of = |kept: &Kept| {
+            let model = kept.model.clone();
+            kept.versions().map(move |version| (model.clone(), version)).collect::<Vec<_>>()
+        };
+        self.kept.values().flat_map(of).collect()
+    }
+
+    /// The releases of each model.
+    pub(super) fn by_model(&self) -> HashMap<&ModelName, Vec<(&ReleaseKey, &Kept)>> {
+        let mut found: HashMap<&ModelName, Vec<(&ReleaseKey, &Kept)>> = HashMap::new();
+        for (key, kept) in self.iter() {
+            found.entry(&kept.model).or_default().push((key, kept));
+        }
+        found
     }
 
     /// The releases after a key.

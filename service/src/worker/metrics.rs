@@ -31,6 +31,8 @@ pub(super) struct Metrics {
     pushed_releases: Histogram,
     render_duration: Histogram,
     decisions: Family<Labels, Counter>,
+    sweep_differences: Family<Labels, Gauge>,
+    write_backs: Family<Labels, Counter>,
 }
 
 impl Metrics {
@@ -53,6 +55,8 @@ impl Metrics {
             pushed_releases: Histogram::new(exponential_buckets(1.0, 2.0, 9)),
             render_duration: seconds(),
             decisions: Family::default(),
+            sweep_differences: Family::default(),
+            write_backs: Family::default(),
         };
         metrics.register();
         metrics
@@ -87,6 +91,12 @@ impl Metrics {
             self.render_duration.clone(),
         );
         registry.register("rollout_decisions", "Steps that were decided without a person", self.decisions.clone());
+        registry.register(
+            "sweep_differences",
+            "Where registry and Git differed at the last sweep",
+            self.sweep_differences.clone(),
+        );
+        registry.register("write_back", "Tags that were not written to the registry at once", self.write_backs.clone());
     }
 
     /// Counts the end of a delivery.
@@ -120,6 +130,19 @@ impl Metrics {
     /// Counts an automatic step.
     pub(super) fn decided(&self, action: Action) {
         self.decisions.get_or_create(&vec![("decision", action.as_str().to_owned())]).inc();
+    }
+
+    /// Sets what the last sweep found.
+    pub(super) fn swept(&self, differences: &[(&'static str, usize)]) {
+        for (kind, count) in differences {
+            let count = i64::try_from(*count).unwrap_or(i64::MAX);
+            self.sweep_differences.get_or_create(&vec![("kind", (*kind).to_owned())]).set(count);
+        }
+    }
+
+    /// Counts what could not be written to the registry at once.
+    pub(super) fn wrote_back(&self, outcome: &'static str) {
+        self.write_backs.get_or_create(&vec![("outcome", outcome.to_owned())]).inc();
     }
 
     /// Sets what is read off the present state.

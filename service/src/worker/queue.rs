@@ -104,6 +104,11 @@ impl Inbox {
         self.wake.notify_one();
     }
 
+    /// Has the writer look what there is to do.
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
     /// Takes what waits, at most `max` deliveries.
     pub(super) fn take(&self, max: usize) -> Taken {
         let mut state = self.state();

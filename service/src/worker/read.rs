@@ -86,7 +86,7 @@ fn unknown() -> Status {
 }
 
 /// The address that a caller posts to.
-fn endpoint(release: &Release) -> String {
+pub(super) fn endpoint(release: &Release) -> String {
     let host = &release.spec.target.host;
     let protocol = release.stable().map(|stable| release.serving_of(stable).protocol()).unwrap_or_default();
     match protocol {

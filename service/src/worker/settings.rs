@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::git::Author;
+use crate::mlflow::Client;
 use crate::names::EnvironmentName;
 use crate::plan::EnvironmentTarget;
 use crate::release::{Period, Serving};
@@ -24,6 +25,18 @@ pub struct Settings {
     pub templates: Templates,
     /// Settings of every new release.
     pub serving: Serving,
+    /// The tracking server, where there is one; otherwise its signed events are believed.
+    pub registry: Option<RegistrySettings>,
+}
+
+/// The tracking server.
+#[derive(Debug, Clone)]
+pub struct RegistrySettings {
+    pub client: Client,
+    /// Between the end of a sweep and the next.
+    pub sweep_interval: Period,
+    /// Whether versions get `kmlflow.status.*` tags.
+    pub write_back: bool,
 }
 
 /// One environment.

@@ -11,8 +11,9 @@ use super::events::Ring;
 use super::index::{Entry, Index};
 use super::metrics::Metrics;
 use super::queue::Inbox;
+use super::registry::{Outbox, Reader, Sweeper};
 use super::settings::Limits;
-use super::{Accounts, EnvironmentSettings, Fault, Settings};
+use super::{Accounts, EnvironmentSettings, Fault, Settings, SweepReport};
 use crate::bounds::RETRY_AFTER_SECONDS;
 use crate::clock::Clock;
 use crate::git::{GitError, Repository};
@@ -38,6 +39,14 @@ pub(super) struct Shared {
     /// Why a release does not go on and when it will, where something is known.
     pub(super) waits: RwLock<HashMap<ReleaseKey, Waits>>,
     pub(super) inbox: Inbox,
+    /// Reads models anew.
+    pub(super) reader: Reader,
+    /// What the registry is to be told.
+    pub(super) outbox: Outbox,
+    /// What the last sweep found.
+    pub(super) swept: RwLock<Option<SweepReport>>,
+    /// One sweep at a time, and what it remembers.
+    pub(super) sweeper: tokio::sync::Mutex<Sweeper>,
     /// Wakes whoever keeps the repository small.
     pub(super) many_pushes: tokio::sync::Notify,
     pub(super) ring: Ring,

@@ -18,6 +18,7 @@ use super::lock::{DataDirLock, LockError};
 use super::metrics::Metrics;
 use super::policies;
 use super::queue::Inbox;
+use super::registry::{Outbox, Reader};
 use super::settings::{Limits, Settings};
 use super::shared::{Shared, WorkerState};
 use super::writer::Worker;
@@ -112,6 +113,10 @@ pub(super) async fn open_with(settings: Settings, clock: Clock, limits: Limits) 
         holds: RwLock::new(holds),
         waits: RwLock::new(HashMap::new()),
         inbox,
+        reader: Reader::default(),
+        outbox: Outbox::default(),
+        swept: RwLock::new(None),
+        sweeper: tokio::sync::Mutex::default(),
         many_pushes: tokio::sync::Notify::new(),
         state: WorkerState::default(),
         _lock: lock,

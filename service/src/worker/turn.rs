@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::ahead::Ahead;
 use super::apply::{Ground, Proposal, Task, Write, propose, restorable};
 use super::index::{Entry, Index};
+use super::registry::{Found, Which};
 use super::shared::{PolicySet, Shared, read};
 use crate::event::Guard;
 use crate::git::{Draft, GitError, Message};
@@ -28,6 +29,12 @@ pub(super) struct Turn<'r> {
     fresh: Index,
     gone: HashSet<ReleaseKey>,
     pub(super) registry: HashMap<ModelName, Arc<RegistryState>>,
+    /// The models that were read anew for this turn.
+    pub(super) found: HashMap<ModelName, Found>,
+    /// Wishes that were answered: version and tag.
+    pub(super) answered: Vec<(Which, String)>,
+    /// Versions that were refused, for which release and why.
+    pub(super) refused: Vec<(Which, ReleaseKey, Refusal)>,
     /// The releases that this turn committed, with the phase they had before.
     touched: HashMap<ReleaseKey, Option<Phase>>,
     /// The releases whose time came.
@@ -91,6 +98,10 @@ pub(super) struct Harvest {
     pub(super) registry: HashMap<ModelName, Arc<RegistryState>>,
     pub(super) rows: Vec<IndexedCommit>,
     pub(super) made: Vec<ReleaseKey>,
+    /// Wishes that were answered: version and tag.
+    pub(super) answered: Vec<(Which, String)>,
+    /// Versions that were refused, for which release and why.
+    pub(super) refused: Vec<(Which, ReleaseKey, Refusal)>,
     /// What comes next by itself for each release that was committed.
     pub(super) decisions: Vec<(ReleaseKey, Option<Decision>)>,
 }
@@ -150,6 +161,9 @@ impl<'r> Turn<'r> {
             fresh: Index::default(),
             gone: HashSet::new(),
             registry: HashMap::new(),
+            found: HashMap::new(),
+            answered: Vec::new(),
+            refused: Vec::new(),
             touched: HashMap::new(),
             looked_at: HashSet::new(),
             rows: Vec::new(),
@@ -170,8 +184,8 @@ impl<'r> Turn<'r> {
         touched.extend(self.looked_at.iter().cloned());
         let decide = |key: ReleaseKey| self.decide(&key).map(|decision| (key, decision));
         let decisions = touched.into_iter().map(decide).collect::<Result<_, _>>()?;
-        let Self { draft, fresh, gone, registry, rows, made, .. } = self;
-        Ok(Harvest { tip: draft.tip().clone(), fresh, gone, registry, rows, made, decisions })
+        let Self { draft, fresh, gone, registry, rows, made, answered, refused, .. } = self;
+        Ok(Harvest { tip: draft.tip().clone(), fresh, gone, registry, rows, made, answered, refused, decisions })
     }
 
     /// The commit that the turn has come to.
@@ -345,6 +359,16 @@ impl<'r> Turn<'r> {
     /// Has it decided anew what comes next for a release.
     pub(super) fn look_at(&mut self, key: &ReleaseKey) {
         self.looked_at.insert(key.clone());
+    }
+
+    /// Notes that a version was refused, so that it is told. One that is deployed is not: it serves as before.
+    pub(super) fn note_refused(&mut self, (model, version): Which, key: &ReleaseKey, refusal: &Refusal) {
+        let entry = self.entry(key);
+        let is_deployed =
+            entry.is_some_and(|entry| entry.release.spec.variants.iter().any(|variant| variant.version == version));
+        if !is_deployed {
+            self.refused.push(((model, version), key.clone(), refusal.clone()));
+        }
     }
 
     fn note(&mut self, key: &ReleaseKey, note: String) {

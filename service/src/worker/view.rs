@@ -373,6 +373,68 @@ pub struct PolicyVerdict {
     pub warnings: Vec<String>,
 }
 
+/// What a sweep found: the whole registry compared with what is deployed.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SweepReport {
+    #[schema(value_type = String)]
+    pub at: Timestamp,
+    pub took_ms: u64,
+    /// Models of the registry.
+    pub models: usize,
+    /// Nothing was repaired, only looked at.
+    pub dry_run: bool,
+    /// Where registry and Git differ, by release.
+    pub differences: Vec<SweepDifference>,
+}
+
+/// Where the registry and Git differ for one release.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SweepDifference {
+    /// Written `environment/namespace/name`.
+    pub release: String,
+    pub model: ModelName,
+    pub kind: DifferenceKind,
+    /// One sentence: what differs, or why it stays so.
+    pub reason: String,
+    pub cure: Option<String>,
+    /// The delivery that repairs it, where one does.
+    pub delivery: Option<String>,
+}
+
+/// What a sweep does about a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DifferenceKind {
+    /// It is repaired, or would be.
+    Repaired,
+    /// It is repaired once what it waits for is there.
+    Waiting,
+    /// It cannot be repaired; a person must act.
+    Refused,
+    /// Somebody decided otherwise, and that stands until the registry changes.
+    Stands,
+    /// A version that serves is no longer in the registry.
+    Deleted,
+}
+
+impl DifferenceKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Repaired, Self::Waiting, Self::Refused, Self::Stands, Self::Deleted];
+
+    /// Its name as it is written, also in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Repaired => "repaired",
+            Self::Waiting => "waiting",
+            Self::Refused => "refused",
+            Self::Stands => "stands",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
 /// The second variant that a policy wants.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct SecondView {

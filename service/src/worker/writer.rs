@@ -8,9 +8,11 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-use super::conclusion::{Concluded, Conclusion, Keep};
+use super::conclusion::{Conclusion, Keep};
 use super::conveyor::{Conveyor, Done, TURN_MAX, Work, show};
 use super::housekeeping::{PUSHES_PER_LOOK, keep_house};
+use super::registry::{Read, concerns, sweep_again_and_again, tell_versions, write_back, write_waiting};
+use super::retry::{backoff, later, postpone};
 use super::shared::{Shared, WorkerState};
 use crate::command::Git;
 use crate::event::{Delivery, DeliveryState};
@@ -18,9 +20,6 @@ use crate::git::GitError;
 use crate::names::ReleaseKey;
 use crate::registry::RegistryState;
 use crate::store::{AuditEntry, Batch, DeliveryOutcome, HandedOver, IndexedCommit, StoreError};
-
-/// The longest wait between two attempts: long enough to spare a sick disk, short enough that nobody waits for long once it is well.
-const RETRY_SECONDS_MAX: u64 = 300;
 
 /// How long the store is left alone after it refused what Git has already.
 const STORE_RETRY: Duration = Duration::from_secs(1);
@@ -64,7 +63,11 @@ impl Worker {
     ///
     /// Turns are done in place and block: to be run on a thread of its own, so that a request passes to one thread and back.
     pub async fn run(mut self, stop: impl Future<Output = ()> + Send) {
-        let house = tokio::spawn(keep_house(Arc::clone(&self.shared), self.git.take()));
+        let beside = [
+            tokio::spawn(keep_house(Arc::clone(&self.shared), self.git.take())),
+            tokio::spawn(sweep_again_and_again(Arc::clone(&self.shared))),
+            tokio::spawn(write_back(Arc::clone(&self.shared))),
+        ];
         let stopping = self.shared.state.stopping.clone();
         {
             let mut working = std::pin::pin!(self.work());
@@ -77,7 +80,7 @@ impl Worker {
             }
         }
         stored(&mut self.storing).await;
-        house.abort();
+        beside.iter().for_each(JoinHandle::abort);
     }
 
     async fn work(&mut self) {
@@ -97,8 +100,16 @@ impl Worker {
 
     /// Does everything that can be done now, then returns.
     pub async fn run_until_idle(&mut self) {
-        while let Step::Turn = self.step().await {}
+        loop {
+            match self.step().await {
+                Step::Turn => {}
+                Step::Idle(_) if self.shared.reader.is_busy() => self.shared.inbox.changed().await,
+                Step::Idle(_) => break,
+            }
+        }
         stored(&mut self.storing).await;
+        // What could not be written waits for the next time.
+        let _pause = write_waiting(&self.shared).await;
     }
 
     async fn step(&mut self) -> Step {
@@ -158,6 +169,9 @@ async fn collect(shared: &Arc<Shared>, conveyor: &mut Conveyor) -> Option<Work> 
     // One whose time had come when it was given in again is here already.
     let is_new = |delivery: &Delivery| !work.deliveries.iter().any(|due| due.number == delivery.number);
     let taken_anew: Vec<Delivery> = taken.deliveries.into_iter().filter(is_new).collect();
+    let taken_anew = have_read(shared, taken_anew);
+    work.deliveries = have_read(shared, work.deliveries);
+    take_read(shared, conveyor, &mut work).await;
     let count = taken_anew.len();
     let at_once = conveyor.pace.keep_back(taken_anew);
     // More may wait behind those that were kept back.
@@ -168,6 +182,41 @@ async fn collect(shared: &Arc<Shared>, conveyor: &mut Conveyor) -> Option<Work> 
     work.ticks = conveyor.agenda.take_due(now, TURN_MAX);
     let has_work = !work.deliveries.is_empty() || !work.ticks.is_empty() || work.look_at_repository;
     (has_work || taken.holds_changed || kept_back).then_some(work)
+}
+
+/// Lets the deliveries that change nothing before their model is read wait for that; gives back the others.
+fn have_read(shared: &Arc<Shared>, deliveries: Vec<Delivery>) -> Vec<Delivery> {
+    if shared.settings.registry.is_none() {
+        return deliveries;
+    }
+    let mut at_once = Vec::with_capacity(deliveries.len());
+    for delivery in deliveries {
+        match concerns(&delivery).cloned() {
+            Some(model) => shared.reader.ask(shared, &model, delivery),
+            None => at_once.push(delivery),
+        }
+    }
+    at_once
+}
+
+/// Takes the deliveries whose models were read; those whose model could not be read fail for now.
+async fn take_read(shared: &Shared, conveyor: &mut Conveyor, work: &mut Work) {
+    for Read { model, deliveries, found } in shared.reader.take() {
+        match found {
+            Ok(found) => {
+                work.found.insert(model, found);
+                work.deliveries.extend(deliveries);
+            }
+            Err(error) => {
+                let attempt = deliveries.iter().map(|delivery| delivery.attempt).max().unwrap_or_default();
+                let wait = error.retry_after().unwrap_or_default().max(backoff(attempt.saturating_add(1)));
+                let reason = format!("the registry could not be asked about `{model}`: {error}");
+                tracing::warn!(model.name = %model, "{reason}; {} deliveries are tried again", deliveries.len());
+                let at = later(shared.clock.now_exact(), wait);
+                postpone(shared, conveyor, deliveries, (reason, error.cure()), at).await;
+            }
+        }
+    }
 }
 
 /// Reads from the store what was not kept in memory.
@@ -228,6 +277,7 @@ async fn finish(
     let now = shared.clock.now_exact();
     let is_new_tip = done.harvest.tip != done.base || conveyor.known != done.harvest.tip;
     let registry = done.harvest.registry.values().map(|state| RegistryState::clone(state)).collect();
+    tell_versions(shared, &done.harvest);
     show(shared, &done.harvest);
     let conclusions = conveyor.take_over(shared, &mut done, ticks, now);
     let rows = done.harvest.rows;
@@ -386,11 +436,8 @@ fn conclude(shared: &Shared, conclusion: Conclusion, now: Timestamp) {
 /// Has everything of a failed turn tried again later.
 async fn fail(shared: &Shared, conveyor: &mut Conveyor, work: Work, error: &GitError) {
     tracing::error!(error = error as &dyn std::error::Error, "A turn failed: {error}; it is tried again");
-    let now = shared.clock.now_exact();
     conveyor.failures = conveyor.failures.saturating_add(1);
-    let at = now
-        .saturating_add(jiff::SignedDuration::from_millis(backoff_millis(conveyor.failures)))
-        .unwrap_or(Timestamp::MAX);
+    let at = later(shared.clock.now_exact(), backoff(conveyor.failures));
     conveyor.not_before = Some(at);
     for key in &work.ticks {
         conveyor.agenda.at(at, key);
@@ -398,36 +445,6 @@ async fn fail(shared: &Shared, conveyor: &mut Conveyor, work: Work, error: &GitE
     if work.look_at_repository {
         shared.inbox.note_push();
     }
-    let mut batch = Batch::default();
-    for mut delivery in work.deliveries {
-        let concluded = Concluded::failed(delivery.verdict.release.clone(), error.to_string());
-        delivery.attempt += 1;
-        delivery.state = concluded.state;
-        delivery.verdict =
-            crate::event::Verdict { commit: delivery.verdict.commit.clone(), ..concluded.verdict.clone() };
-        batch.outcomes.push(DeliveryOutcome {
-            number: delivery.number,
-            state: delivery.state,
-            verdict: delivery.verdict.clone(),
-            attempt: delivery.attempt,
-            next_attempt_at: Some(at),
-        });
-        shared.metrics.concluded(delivery.source, concluded.state.as_str(), None);
-        shared.inbox.answer(delivery.number, concluded);
-        conveyor.retry.insert((at, delivery.number), delivery);
-    }
-    // A disk that is full for the repository is full for the store; the rows are waiting there as they are.
-    if let Err(error) = shared.store.commit(batch).await {
-        tracing::warn!(error = &error as &dyn std::error::Error, "The failure could not be stored: {error}");
-    }
+    postpone(shared, conveyor, work.deliveries, (error.to_string(), None), at).await;
     shared.metrics.pushed("failed", 0, Duration::ZERO);
-}
-
-/// Full jitter over a range that doubles: those who failed together do not all come back together.
-fn backoff_millis(failures: u32) -> i64 {
-    let range = 1_000_u64.saturating_mul(1 << failures.min(16)).min(RETRY_SECONDS_MAX * 1_000);
-    let mut bytes = [0; 8];
-    // Without randomness everybody waits for the whole range.
-    let random = getrandom::fill(&mut bytes).map_or(range, |()| u64::from_le_bytes(bytes) % range.max(1));
-    i64::try_from(random.max(100)).unwrap_or(i64::MAX)
 }

@@ -32,7 +32,7 @@ const MAP: &[(&str, &[&str])] = &[
         "worker",
         &[
             "names", "bounds", "release", "event", "registry", "policy", "plan", "rollout", "render", "access",
-            "clock", "command", "git", "store",
+            "clock", "command", "mlflow", "git", "store",
         ],
     ),
     // Around the flow.

@@ -3,7 +3,7 @@
 use super::{
     Pattern, Place, PolicyDefaults, PolicySpec, ReleasePolicy, RequestRule, Requirement, SecondRule, image_for,
 };
-use crate::names::{ModelName, PolicyName, Version, shown};
+use crate::names::{ModelName, PolicyName, STATUS_TAG_PREFIX, Version, shown};
 use crate::release::{Step, StepRequest, Strategy, Violations, check_steps, check_weights};
 
 /// The largest policy file in bytes; a hundred rules fit many times over.
@@ -11,9 +11,6 @@ const FILE_BYTES_MAX: usize = 64 * 1024;
 
 /// The most entries of `models` and of `second` each: every one is looked at for every event.
 const ENTRIES_MAX: usize = 100;
-
-/// Keys under this are what the service itself writes back; a policy that read them would drive itself.
-const STATUS_PREFIX: &str = "kmlflow.status.";
 
 /// What is wrong with one policy file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,7 +137,7 @@ fn check_requirements(requires: &[Requirement], at: &str, found: &mut Violations
 fn check_tag(tag: &str, at: &str, found: &mut Violations) {
     found.require(!tag.is_empty(), at, "must not be empty");
     found.require(
-        !tag.starts_with(STATUS_PREFIX),
+        !tag.starts_with(STATUS_TAG_PREFIX),
         at,
         &format!("is `{}`, which the service itself writes", shown(tag)),
     );

@@ -1,6 +1,7 @@
 //! All policies of the repository, and which one speaks for a model.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use globset::{GlobBuilder, GlobMatcher};
 
@@ -57,6 +58,18 @@ impl Policies {
     /// Every policy, by name.
     pub fn iter(&self) -> impl Iterator<Item = &ReleasePolicy> {
         self.0.iter().map(|ready| &ready.policy)
+    }
+
+    /// The key of the tag by which a version of this model asks for a release, where its policy has one.
+    pub fn wish_tag(&self, model: &ModelName) -> Option<String> {
+        self.select(model)?.policy.spec.request.as_ref().map(|rule| rule.tag.clone())
+    }
+
+    /// The keys of all tags that ask for releases.
+    pub fn wish_tags(&self) -> Vec<String> {
+        let keys: BTreeSet<&String> =
+            self.iter().filter_map(|policy| policy.spec.request.as_ref()).map(|rule| &rule.tag).collect();
+        keys.into_iter().cloned().collect()
     }
 
     /// The policy for a model: an exact name beats a glob, then more literal characters, then the file name.

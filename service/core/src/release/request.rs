@@ -50,6 +50,9 @@ pub struct ReleaseRequest {
     pub serving: Option<Serving>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Period>,
+    /// Releases the version also where its signature breaks those who call the version that serves.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_breaking_signature: bool,
     /// Who asks, where the caller speaks for somebody else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<Requester>,
@@ -190,6 +193,9 @@ pub struct Wanted {
     pub target: Option<Box<Target>>,
     /// The registry asked, not a person: a rejected version stays away unless its alias was set anew.
     pub by_registry: bool,
+    /// Whether a signature may break those who call the version that serves.
+    #[serde(default)]
+    pub allow_breaking_signature: bool,
 }
 
 /// One version somebody wants.

@@ -36,6 +36,7 @@ impl ReleaseRequest {
             deadline: self.deadline,
             target: None,
             by_registry: false,
+            allow_breaking_signature: self.allow_breaking_signature,
         })
     }
 
@@ -117,6 +118,7 @@ impl ReleaseSpec {
             deadline: Some(self.deadline),
             target: Some(Box::new(self.target)),
             by_registry: false,
+            allow_breaking_signature: false,
         })
     }
 

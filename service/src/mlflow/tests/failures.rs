@@ -1,5 +1,7 @@
 //! A tracking server that is away, busy, someone else, or out of order.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 const GET: &str = "GET model-versions/get name=fraud&version=1";
@@ -146,7 +148,7 @@ async fn a_registry_whose_pages_never_end_is_given_up() {
             });
         }
     });
-    let error = client_of(&address).read_all(&[]).await.unwrap_err();
+    let error = client_of(&address).read_all(&[], &BTreeSet::new()).await.unwrap_err();
     assert!(error.to_string().contains("more than 1000 pages"), "{error}");
 }
 

@@ -1,5 +1,7 @@
 //! One model, and all of them.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::registry::{Reading, VersionReading};
 
@@ -124,9 +126,10 @@ async fn a_sweep_asks_for_its_pages_and_nothing_else_and_keeps_what_policies_nee
         (&format!("{VERSIONS}&page_token=v2"), ok(json!({"model_versions": versions[2..]}))),
     ])
     .await;
-    let readings = script.client().read_all(&wishes()).await.unwrap();
+    let besides = [("a", "3"), ("b", "100")].map(|(model, v)| (model.parse().unwrap(), v.parse().unwrap()));
+    let readings = script.client().read_all(&wishes(), &besides.into()).await.unwrap();
     let told: Vec<(&str, Vec<&str>)> = readings.iter().map(|r| (r.model.as_str(), numbers(r))).collect();
-    assert_eq!(told, [("a", vec!["2"]), ("b", vec!["9"])]);
+    assert_eq!(told, [("a", vec!["2", "3"]), ("b", vec!["9"])]);
     script.done();
 }
 
@@ -138,7 +141,7 @@ async fn a_sweep_leaves_out_what_no_release_could_be_called_and_fails_not() {
         (VERSIONS, ok(json!({"model_versions": [found("fraud", 0, &[]), found("fraud", 1, &[])]}))),
     ])
     .await;
-    let readings = script.client().read_all(&wishes()).await.unwrap();
+    let readings = script.client().read_all(&wishes(), &BTreeSet::new()).await.unwrap();
     assert_eq!((readings[0].aliases.len(), numbers(&readings[0])), (1, vec!["1"]));
     script.done();
 }
@@ -152,14 +155,14 @@ async fn a_version_that_slipped_between_two_pages_is_asked_for_by_itself() {
         (&get_version(2), absent()),
     ])
     .await;
-    assert_eq!(numbers(&script.client().read_all(&[]).await.unwrap()[0]), ["1"]);
+    assert_eq!(numbers(&script.client().read_all(&[], &BTreeSet::new()).await.unwrap()[0]), ["1"]);
     script.done();
 }
 
 #[tokio::test]
 async fn an_empty_registry_is_read_with_two_requests() {
     let script = Script::of([(MODELS, ok(json!({}))), (VERSIONS, ok(json!({})))]).await;
-    assert_eq!(script.client().read_all(&wishes()).await.unwrap(), []);
+    assert_eq!(script.client().read_all(&wishes(), &BTreeSet::new()).await.unwrap(), []);
     script.done();
 }
 

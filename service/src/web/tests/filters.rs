@@ -18,7 +18,7 @@ async fn a_filter_that_means_nothing_is_refused_instead_of_finding_nothing() {
         ("releases?colour=red", 400, "there is no parameter `colour`"),
         ("deliveries?limit=0", 400, "`limit` must be from 1 to 100"),
         ("deliveries?cursor=x", 400, "`cursor` must be a whole number"),
-        ("deliveries?source=mail", 400, "`source` must be mlflow, github, generic, argocd or api"),
+        ("deliveries?source=mail", 400, "`source` must be mlflow, github, generic, argocd, api or sweep"),
         ("audit?limit=0", 400, "`limit` must be from 1 to 100"),
     ] {
         let problem = service.ask("GET", &format!("/api/v1/{query}"), None).await.problem(status);

@@ -178,5 +178,6 @@ fn of_worker(dir: &tempfile::TempDir) -> worker::Settings {
         environments: [("production".parse().unwrap(), production)].into(),
         templates: Templates::built_in(),
         serving: Serving::defaults(),
+        registry: None,
     }
 }

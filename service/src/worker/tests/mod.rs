@@ -5,6 +5,7 @@ mod crash;
 mod foreign;
 mod hostile;
 mod policy;
+mod registry;
 mod requests;
 mod waiting;
 
@@ -16,6 +17,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use self::registry::Registry;
 use super::settings::Limits;
 use super::start::open_with;
 use super::{
@@ -42,6 +44,8 @@ struct World {
     limits: Limits,
     parts: Option<(Handle, Worker)>,
     events: u32,
+    /// A tracking server, where there is one.
+    registry: Option<Registry>,
 }
 
 const NOW: &str = "2026-11-23T10:00:00Z";
@@ -87,6 +91,7 @@ impl World {
             limits: Limits::default(),
             parts: None,
             events: 0,
+            registry: None,
         };
         world.start().await;
         world
@@ -114,6 +119,7 @@ impl World {
             environments: BTreeMap::from([(EnvironmentName::parse("production").unwrap(), environment)]),
             templates: self.templates.clone(),
             serving: Serving::default(),
+            registry: self.registry.as_ref().map(Registry::settings),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::release::{
 
 /// What the registry asks for.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Asked {
+pub(in crate::worker) enum Asked {
     /// These, one after the other; all the same once they are so.
     Intents(Vec<Intent>),
     /// The tag's wish, answered once; refused where it names nothing that could be done.
@@ -26,20 +26,20 @@ pub(super) enum Asked {
 
 /// What is there of the release.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Present<'a> {
-    pub(super) model: &'a ModelName,
+pub(in crate::worker) struct Present<'a> {
+    pub(in crate::worker) model: &'a ModelName,
     /// The alias that the policy takes the stable version from.
-    pub(super) stable_alias: &'a str,
-    pub(super) release: Option<&'a Release>,
-    pub(super) retracted: Option<&'a Retracted>,
+    pub(in crate::worker) stable_alias: &'a str,
+    pub(in crate::worker) release: Option<&'a Release>,
+    pub(in crate::worker) retracted: Option<&'a Retracted>,
     /// What is known of the model in the registry.
-    pub(super) known: Option<&'a RegistryState>,
+    pub(in crate::worker) known: Option<&'a RegistryState>,
     /// A delivery that has carried out a part of what this state asks for goes on with the rest.
-    pub(super) is_midway: bool,
+    pub(in crate::worker) is_midway: bool,
 }
 
 /// Compares what a policy wants with what is there.
-pub(super) fn asked(desired: &Desired, present: Present<'_>) -> Asked {
+pub(in crate::worker) fn asked(desired: &Desired, present: Present<'_>) -> Asked {
     if let Some(wish) = &desired.request {
         return Asked::Wish(match &wish.strategy {
             Ok(strategy) => Ok(put(present.model, &wish.version, *strategy, false)),
@@ -71,7 +71,7 @@ pub(super) fn asked(desired: &Desired, present: Present<'_>) -> Asked {
 }
 
 /// What a policy wants without a second version that was rejected and whose alias was not set anew: then none should run.
-pub(super) fn without_rejected(mut desired: Desired, present: Present<'_>) -> Desired {
+pub(in crate::worker) fn without_rejected(mut desired: Desired, present: Present<'_>) -> Desired {
     let Some(second) = &desired.second else { return desired };
     let Some(why) = rejected(present).iter().find(|rejected| rejected.version == second.version) else {
         return desired;
@@ -92,7 +92,11 @@ pub(super) fn without_rejected(mut desired: Desired, present: Present<'_>) -> De
 
 /// The rejected versions that no alias has named at some time since: those that were away before, and those that no alias names now,
 /// where `read` is what the policy reads in `known`. Of an alias that no event has told of, Git has the last word.
-pub(super) fn away(known: &RegistryState, read: &RegistryView, present: Present<'_>) -> BTreeMap<Version, CommitId> {
+pub(in crate::worker) fn away(
+    known: &RegistryState,
+    read: &RegistryView,
+    present: Present<'_>,
+) -> BTreeMap<Version, CommitId> {
     let is_told = |alias: &str| known.aliases.keys().any(|told| told.as_str() == alias);
     let written = origin_of(present).and_then(|origin| origin.registry.as_ref());
     let is_named = |version: &Version| {
@@ -106,7 +110,7 @@ pub(super) fn away(known: &RegistryState, read: &RegistryView, present: Present<
 }
 
 /// Why `origin` is the registry's state, for the commits that carry this out.
-pub(super) fn origin(desired: &Desired) -> Origin {
+pub(in crate::worker) fn origin(desired: &Desired) -> Origin {
     Origin { policy: Some(desired.policy.clone()), registry: Some(desired.view.clone()), requested_by: None }
 }
 
@@ -202,6 +206,7 @@ fn wanted(model: &ModelName, version: &Version, strategy: Strategy, by_registry:
         deadline: None,
         target: None,
         by_registry,
+        allow_breaking_signature: false,
     }
 }
 

@@ -1,0 +1,74 @@
+//! `kmlflow sweep`: compares the whole registry with what is deployed, and has repaired what differs.
+
+use clap::Args;
+use reqwest::Method;
+use serde_json::Value;
+
+use super::client::Call;
+use super::error::{CliError, Exit};
+use super::table::{Cell, Table, Tone};
+use super::views::{items, text};
+use super::{Context, usage};
+
+/// Compare the registry with what is deployed, and repair what differs.
+#[derive(Debug, Args)]
+#[command(after_help = usage::SWEEP)]
+pub(super) struct SweepArgs {
+    /// Show what differs and what would be done about it, and do nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Sweeps.
+pub(super) async fn run(args: SweepArgs, ctx: &Context) -> Result<Exit, CliError> {
+    let call = Call::new(Method::POST, &["sweep"]).flag("dryRun", args.dry_run).patient();
+    let reply = ctx.client.call(call).await?;
+    ctx.output.data(&reply.raw, &reply.body, |color| shown(&reply.body, color))?;
+    Ok(Exit::Done)
+}
+
+fn shown(report: &Value, color: bool) -> String {
+    let list = items(&report["differences"]);
+    let models = report.get("models").and_then(Value::as_u64).unwrap_or_default();
+    if list.is_empty() {
+        return format!("{models} models: registry and Git agree\n");
+    }
+    let mut table = Table::new(&["RELEASE", "MODEL", "OUTCOME", "WHY"]);
+    for entry in list {
+        let kind = text(entry, "/kind");
+        let tone = if matches!(kind.as_str(), "refused" | "deleted") { Tone::Bad } else { Tone::Plain };
+        let why = match text(entry, "/cure") {
+            cure if cure.is_empty() => text(entry, "/reason"),
+            cure => format!("{}; {cure}", text(entry, "/reason")),
+        };
+        let kind = if kind == "repaired" && report["dryRun"] == true { "would be repaired".to_owned() } else { kind };
+        table.row([
+            Cell::new(&text(entry, "/release"), Tone::Strong),
+            text(entry, "/model").into(),
+            Cell::new(&kind, tone),
+            why.into(),
+        ]);
+    }
+    table.to_text(color)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_report_says_what_differs_why_and_what_helps() {
+        assert_eq!(shown(&json!({"models": 3, "differences": []}), false), "3 models: registry and Git agree\n");
+        let report = json!({"models": 3, "dryRun": true, "differences": [
+            {"release": "production/models/fraud", "model": "fraud", "kind": "repaired", "reason": "version 2 is the stable one", "cure": null},
+            {"release": "production/models/churn", "model": "churn", "kind": "deleted", "reason": "version 1 is gone", "cure": "release another version"},
+        ]});
+        let text = shown(&report, false);
+        assert!(
+            text.contains("would be repaired") && text.contains("version 1 is gone; release another version"),
+            "{text}"
+        );
+        assert!(text.lines().nth(1).unwrap().ends_with("version 2 is the stable one"), "{text}");
+    }
+}

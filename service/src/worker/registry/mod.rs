@@ -1,0 +1,14 @@
+//! The registry's side of the worker: models are read anew, what policies make of them is compared with what is deployed, and the
+//! registry is told how its versions fare.
+
+mod asked;
+mod compare;
+mod event;
+mod reader;
+mod sweep;
+mod write_back;
+
+pub(super) use event::registry_changed;
+pub(super) use reader::{Found, Read, Reader, concerns};
+pub(super) use sweep::{Sweeper, last_sweep, sweep, sweep_again_and_again};
+pub(super) use write_back::{Outbox, Which, tell_versions, write_back, write_waiting};

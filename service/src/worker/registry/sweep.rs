@@ -1,0 +1,145 @@
+//! The sweep: the whole registry compared with what is deployed, at the start and again and again. An event that got lost, a tag that was
+//! set while nobody listened, a restore of the registry: all of it costs latency only.
+//!
+//! It decides nothing by itself. A model that asks for something else than what is there gets a delivery of the sweep's own, which passes
+//! through policy, plan and Git as an event's would; what would not come of it is listed with the reason.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::compare::{Found, Seen, compare};
+use super::reader::Read;
+use crate::event::{Event, NewDelivery, RegistryChange, RegistryFact, Source};
+use crate::names::{DeliveryId, ModelName};
+use crate::registry::Reading;
+use crate::release::{Refusal, RefusalKind};
+use crate::store::Accepted;
+use crate::worker::apply::new_id;
+use crate::worker::shared::{Shared, read, store_fault, write};
+use crate::worker::view::{DifferenceKind, SweepDifference, SweepReport};
+use crate::worker::{Fault, RegistrySettings};
+
+/// What the sweep remembers from one time to the next, for each model of the registry that differed.
+#[derive(Debug, Default)]
+pub(in crate::worker) struct Sweeper {
+    asked: HashMap<ModelName, Seen>,
+}
+
+/// Sweeps at once, then after every interval, until it is dropped. A registry that does not answer is asked again after the same time.
+pub(in crate::worker) async fn sweep_again_and_again(shared: Arc<Shared>) {
+    let Some(registry) = &shared.settings.registry else { return };
+    loop {
+        if let Err(fault) = sweep(&shared, false).await {
+            tracing::warn!(fault = ?fault, "The registry could not be compared with what is deployed");
+        }
+        tokio::time::sleep(registry.sweep_interval.as_duration()).await;
+    }
+}
+
+/// Compares the registry with what is deployed, and has repaired what differs, unless it is only asked what would be.
+///
+/// # Errors
+/// There is no tracking server, or it does not answer.
+pub(in crate::worker) async fn sweep(shared: &Arc<Shared>, dry_run: bool) -> Result<SweepReport, Fault> {
+    let registry = shared.settings.registry.as_ref().ok_or_else(no_tracking_server)?;
+    let mut sweeper = shared.sweeper.lock().await;
+    let begun = Instant::now();
+    let at = shared.clock.now();
+    let readings = read_all(shared, registry).await?;
+    let models = readings.len();
+    let (found, mut differences) = shared.blocking(move |shared| compare(shared, readings)).await?;
+    for Found { reading, mut difference, seen, has_wish } in found {
+        let is_known = sweeper.asked.get(&reading.model) == Some(&seen) && !has_wish;
+        if !dry_run && !is_known {
+            sweeper.asked.insert(reading.model.clone(), seen);
+            difference.delivery = deliver(shared, reading).await?;
+        }
+        differences.push(difference);
+    }
+    differences.sort_by(|a, b| a.release.cmp(&b.release));
+    let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let report = SweepReport { at, took_ms, models, dry_run, differences };
+    if !dry_run {
+        note(shared, &report);
+    }
+    Ok(report)
+}
+
+/// What the last sweep found.
+///
+/// # Errors
+/// There is no tracking server, or no sweep has ended yet.
+pub(in crate::worker) fn last_sweep(shared: &Shared) -> Result<SweepReport, Fault> {
+    if shared.settings.registry.is_none() {
+        return Err(no_tracking_server().into());
+    }
+    read(&shared.swept).clone().ok_or_else(|| {
+        Refusal::conflict(
+            "no sweep has ended since the start",
+            "`kmlflow sweep` makes one; the log says why one failed",
+        )
+        .into()
+    })
+}
+
+fn note(shared: &Shared, report: &SweepReport) {
+    let of = |kind: DifferenceKind| report.differences.iter().filter(|difference| difference.kind == kind).count();
+    shared.metrics.swept(&DifferenceKind::ALL.map(|kind| (kind.as_str(), of(kind))));
+    let before = write(&shared.swept).replace(report.clone());
+    let was_known = |difference: &SweepDifference| {
+        before.iter().flat_map(|before| &before.differences).any(|known| {
+            (&known.release, known.kind, &known.reason) == (&difference.release, difference.kind, &difference.reason)
+        })
+    };
+    for difference in report.differences.iter().filter(|difference| !was_known(difference)) {
+        let SweepDifference { release, model, kind, reason, .. } = difference;
+        tracing::warn!(release.key = %release, model.name = %model, kind = kind.as_str(), "Registry and Git differ for `{release}`: {reason}");
+    }
+}
+
+fn no_tracking_server() -> Refusal {
+    Refusal {
+        kind: RefusalKind::Conflict,
+        reason: "no tracking server is configured, so there is no registry to compare with".to_owned(),
+        cure: Some("set `mlflow.tracking_uri` in the configuration of the service".to_owned()),
+        violations: Vec::new(),
+    }
+}
+
+async fn read_all(shared: &Shared, registry: &RegistrySettings) -> Result<Vec<Reading>, Fault> {
+    /// How long a caller should wait before it asks again: MLflow is restarting, or busy.
+    const RETRY_AFTER: u32 = 10;
+    let wishes = shared.policy_set().policies.wish_tags();
+    let served = read(&shared.index).versions();
+    registry.client.read_all(&wishes, &served).await.map_err(|error| Fault::Unavailable {
+        sentence: format!("the registry could not be read: {error}"),
+        retry_after_seconds: error
+            .retry_after()
+            .map_or(RETRY_AFTER, |wait| u32::try_from(wait.as_secs()).unwrap_or(RETRY_AFTER)),
+    })
+}
+
+/// Puts a delivery of the sweep's own into the inbox, with what was read. Answers its id, where the inbox took it.
+async fn deliver(shared: &Arc<Shared>, reading: Arc<Reading>) -> Result<Option<String>, Fault> {
+    let (model, now) = (reading.model.clone(), shared.clock.now_exact());
+    let id = format!("sweep-{}", new_id());
+    let Ok(delivery_id) = DeliveryId::parse(&id) else { return Ok(None) };
+    let change = RegistryChange { model: model.clone(), at: now, fact: RegistryFact::Compared };
+    let new = NewDelivery {
+        source: Source::Sweep,
+        id: delivery_id,
+        received_at: now,
+        body: String::new(),
+        event: Event::RegistryChanged(change),
+    };
+    match shared.store.accept(new).await.map_err(store_fault)? {
+        Accepted::New(delivery) | Accepted::Again(delivery) => {
+            shared.reader.give(Read { model, deliveries: vec![delivery], found: Ok(Some(reading)) });
+            shared.inbox.wake();
+            Ok(Some(id))
+        }
+        // Too much waits; the next sweep finds it again.
+        Accepted::Repeat { .. } | Accepted::Full => Ok(None),
+    }
+}

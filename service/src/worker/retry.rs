@@ -1,0 +1,60 @@
+//! Trying again: when, and with what reason until then.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::conclusion::Concluded;
+use super::conveyor::Conveyor;
+use super::shared::Shared;
+use crate::event::Delivery;
+use crate::store::{Batch, DeliveryOutcome};
+
+/// The longest wait between two attempts: long enough to spare a sick disk, short enough that nobody waits for long once it is well.
+const RETRY_SECONDS_MAX: u64 = 300;
+
+/// Has deliveries tried again at a later moment, for this reason.
+pub(super) async fn postpone(
+    shared: &Shared,
+    conveyor: &mut Conveyor,
+    deliveries: Vec<Delivery>,
+    (reason, cure): (String, Option<&'static str>),
+    at: Timestamp,
+) {
+    let mut batch = Batch::default();
+    for mut delivery in deliveries {
+        let mut concluded = Concluded::failed(delivery.verdict.release.clone(), reason.clone());
+        concluded.verdict.cure = cure.map(ToOwned::to_owned);
+        delivery.attempt += 1;
+        delivery.state = concluded.state;
+        delivery.verdict =
+            crate::event::Verdict { commit: delivery.verdict.commit.clone(), ..concluded.verdict.clone() };
+        batch.outcomes.push(DeliveryOutcome {
+            number: delivery.number,
+            state: delivery.state,
+            verdict: delivery.verdict.clone(),
+            attempt: delivery.attempt,
+            next_attempt_at: Some(at),
+        });
+        shared.metrics.concluded(delivery.source, concluded.state.as_str(), None);
+        shared.inbox.answer(delivery.number, concluded);
+        conveyor.retry.insert((at, delivery.number), delivery);
+    }
+    // A disk that is full for the repository is full for the store; the rows are waiting there as they are.
+    if let Err(error) = shared.store.commit(batch).await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "The failure could not be stored: {error}");
+    }
+}
+
+pub(super) fn later(now: Timestamp, wait: Duration) -> Timestamp {
+    now.checked_add(wait).unwrap_or(Timestamp::MAX)
+}
+
+/// Full jitter over a range that doubles: those who failed together do not all come back together.
+pub(super) fn backoff(failures: u32) -> Duration {
+    let range = 1_000_u64.saturating_mul(1 << failures.min(16)).min(RETRY_SECONDS_MAX * 1_000);
+    let mut bytes = [0; 8];
+    // Without randomness everybody waits for the whole range.
+    let random = getrandom::fill(&mut bytes).map_or(range, |()| u64::from_le_bytes(bytes) % range.max(1));
+    Duration::from_millis(random.max(100))
+}
