@@ -279,7 +279,8 @@ impl Drop for Server<'_> {
 #[track_caller]
 fn secret(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    text.trim().to_owned()
+    // Where a secret is being rotated, the newest is the first line.
+    text.trim().lines().next().unwrap_or_default().to_owned()
 }
 
 /// Collects what a stream says; announces the address once it says that the service listens.

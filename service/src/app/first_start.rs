@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::StartError;
 use crate::access::{ClearToken, TokenRole};
-use crate::config::{ADDRESS_FILE, ADMIN_TOKEN_FILE, SecretText, read_secret_file};
+use crate::config::{ADDRESS_FILE, ADMIN_TOKEN_FILE, MLFLOW_SECRETS_FILE, SecretText, fresh_secret, read_secret_file};
 use crate::worker::{Accounts, WantedToken};
 
 /// Where the webhook secrets lie in the data directory.
@@ -23,7 +23,8 @@ const SECRET_BYTES: usize = 32;
 /// The webhook secrets that lie in the data directory.
 #[derive(Debug)]
 pub(super) struct Secrets {
-    pub mlflow: SecretText,
+    /// The file of MLflow's, one per line; it may change while the service runs.
+    pub mlflow: PathBuf,
     pub generic: SecretText,
 }
 
@@ -85,10 +86,12 @@ impl Secrets {
         make_dir(&dir)
             .map_err(|error| StartError::new(format!("{} cannot be made: {}", dir.display(), error.kind())))?;
         for name in ["github", "argocd"] {
-            read_or_make(&dir.join(name), || Ok(hex::encode(random()?)))?;
+            read_or_make(&dir.join(name), || Ok(fresh_secret()?.expose().to_owned()))?;
         }
+        let mlflow = data_dir.join(MLFLOW_SECRETS_FILE);
+        read_or_make(&mlflow, || Ok(fresh_secret()?.expose().to_owned()))?;
         Ok(Self {
-            mlflow: read_or_make(&dir.join("mlflow"), || Ok(hex::encode(random()?)))?,
+            mlflow,
             generic: read_or_make(&dir.join("generic"), || Ok(format!("whsec_{}", BASE64.encode(random()?))))?,
         })
     }
@@ -166,9 +169,10 @@ mod tests {
             assert_eq!(mode(&dir.join(SECRETS_DIR).join(name)), 0o600, "{name}");
         }
         let second = Secrets::read_or_make(&dir).unwrap();
-        assert_eq!(first.mlflow.expose(), second.mlflow.expose());
+        assert_eq!(first.mlflow, second.mlflow);
+        assert_eq!(first.generic.expose(), second.generic.expose());
         assert!(first.generic.expose().starts_with("whsec_"));
-        assert_ne!(first.mlflow.expose(), first.generic.expose());
+        assert_ne!(read_secret_file(&first.mlflow).unwrap().expose(), first.generic.expose());
     }
 
     #[test]

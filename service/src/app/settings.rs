@@ -6,12 +6,15 @@ use std::path::Path;
 use super::StartError;
 use super::first_start::Secrets;
 use crate::access::TokenHash;
-use crate::config::{Config, ConfigError, EnvironmentConfig, MlflowConfig, SecretText, SenderConfig, read_templates};
+use crate::config::{
+    Config, ConfigError, EnvironmentConfig, MlflowConfig, SecretText, SenderConfig, read_secret_file, read_templates,
+};
 use crate::git::Author;
 use crate::mlflow::{self, Client, Password};
 use crate::plan::EnvironmentTarget;
 use crate::release::{Links, Serving};
 use crate::render::Templates;
+use crate::webhook::live::LiveSecrets;
 use crate::webhook::signature::{Secret, SecretError};
 use crate::worker::{EnvironmentSettings, RegistrySettings};
 use crate::{web, worker};
@@ -74,8 +77,8 @@ pub(super) fn of_web(
 ) -> Result<web::Settings, StartError> {
     let webhooks = &config.webhooks;
     Ok(web::Settings {
-        mlflow_secrets: live(&webhooks.mlflow, &made.mlflow, "mlflow", Secret::parse)?,
-        generic_secrets: live(&webhooks.generic, &made.generic, "generic", Secret::parse_standard)?,
+        mlflow_secrets: live_of_mlflow(&webhooks.mlflow, made)?,
+        generic_secrets: live_of_generic(&webhooks.generic, &made.generic)?,
         allow_from: webhooks.allow_from.clone(),
         trusted_proxies: webhooks.trusted_proxies.clone(),
         public_url: config.public_url(address),
@@ -94,14 +97,30 @@ fn of_environment(config: &Config, environment: &EnvironmentConfig, page: &str) 
     EnvironmentSettings { target, blind_delay, new_releases_per_minute }
 }
 
-/// Every live secret of a sender: the configured ones or, where there is none, the one that the first start made.
-fn live(
-    configured: &SenderConfig,
-    made: &SecretText,
+/// Every live secret of MLflow: the configured ones or, where there is none, those of the file that the first start made, which
+/// `kmlflow mlflow connect` changes while the service runs.
+fn live_of_mlflow(configured: &SenderConfig, made: &Secrets) -> Result<LiveSecrets, StartError> {
+    if configured.secrets.is_empty() {
+        let read = |path: &Path| {
+            let text = read_secret_file(path).map_err(|error| error.sentence)?;
+            Secret::parse_lines(text.expose()).map_err(|error| error.to_string())
+        };
+        return LiveSecrets::of_file(made.mlflow.clone(), read).map_err(StartError::new);
+    }
+    Ok(LiveSecrets::fixed(parsed(&configured.secrets, "mlflow", Secret::parse)?))
+}
+
+/// Every live secret of the generic door: the configured ones or, where there is none, the one that the first start made.
+fn live_of_generic(configured: &SenderConfig, made: &SecretText) -> Result<Vec<Secret>, StartError> {
+    let texts = if configured.secrets.is_empty() { std::slice::from_ref(made) } else { &configured.secrets };
+    parsed(texts, "generic", Secret::parse_standard)
+}
+
+fn parsed(
+    texts: &[SecretText],
     name: &str,
     parse: fn(&str) -> Result<Secret, SecretError>,
 ) -> Result<Vec<Secret>, StartError> {
-    let texts = if configured.secrets.is_empty() { std::slice::from_ref(made) } else { &configured.secrets };
     let parsed = texts.iter().map(|text| parse(text.expose())).collect::<Result<_, _>>();
     parsed.map_err(|error| StartError::new(format!("a secret of `webhooks.{name}` cannot be used: {error}")))
 }

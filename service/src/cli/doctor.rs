@@ -130,10 +130,10 @@ fn secrets(files: &[PathBuf], door: DoorName) -> Result<Vec<Secret>, CliError> {
     for file in files {
         let text = read_secret_file(file).map_err(|error| CliError::from(error).as_usage())?;
         let parsed = match door {
-            DoorName::Mlflow => Secret::parse(text.expose()),
-            DoorName::Generic => Secret::parse_standard(text.expose()),
+            DoorName::Mlflow => Secret::parse_lines(text.expose()),
+            DoorName::Generic => Secret::parse_standard(text.expose()).map(|secret| vec![secret]),
         };
-        secrets.push(parsed.map_err(|error| CliError::usage(format!("`{}`: {error}", file.display())))?);
+        secrets.extend(parsed.map_err(|error| CliError::usage(format!("`{}`: {error}", file.display())))?);
     }
     Ok(secrets)
 }

@@ -68,7 +68,7 @@ impl Visit {
         let may_sign = secret.is_some();
         let secrets = match secret {
             None if is_standard => web.settings().generic_secrets.clone(),
-            None => web.settings().mlflow_secrets.clone(),
+            None => web.settings().mlflow_secrets.current().to_vec(),
             Some(text) => {
                 let parsed = if is_standard { Secret::parse_standard(&text) } else { Secret::parse(&text) };
                 vec![parsed.map_err(|error| Problem::invalid("secret", error.to_string()))?]

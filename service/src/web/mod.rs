@@ -42,6 +42,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::access::{TokenHash, TokenRole};
 use crate::clock::Clock;
+use crate::webhook::live::LiveSecrets;
 use crate::webhook::signature::Secret;
 use crate::worker::{Accounts, Handle};
 
@@ -54,7 +55,7 @@ pub use openapi::document;
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Every live secret of MLflow's door.
-    pub mlflow_secrets: Vec<Secret>,
+    pub mlflow_secrets: LiveSecrets,
     /// Every live secret of the generic door.
     pub generic_secrets: Vec<Secret>,
     /// Who may deliver; empty: anyone who can sign.

@@ -83,7 +83,7 @@ fn source(request: &Request) -> Option<Source> {
 fn prove(web: &Web, source: Source, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<Proof, ProofError> {
     let headers = Headers::from_pairs(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
     match source {
-        Source::Mlflow => verify_mlflow(&headers, body, &web.settings().mlflow_secrets, now),
+        Source::Mlflow => verify_mlflow(&headers, body, &web.settings().mlflow_secrets.current(), now),
         Source::Generic => verify_standard(&headers, body, &web.settings().generic_secrets, now),
         Source::Github | Source::Argocd | Source::Api | Source::Sweep => Err(ProofError::NoSecret),
     }

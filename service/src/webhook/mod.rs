@@ -1,8 +1,10 @@
 //! Bytes → event: proves that a delivery is authentic, then reads what it says.
 //!
 //! One file per sender. Pure: a header list, the raw body, the live secrets and the present moment go in; nothing is stored or answered here.
+//! Only the live secrets themselves are read, from the file that they lie in.
 
 pub mod doctor;
+pub mod live;
 pub mod mlflow;
 pub mod signature;
 pub mod standard;

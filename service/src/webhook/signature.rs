@@ -97,6 +97,15 @@ impl Secret {
         Ok(Self { text: text.to_owned(), key: text.as_bytes().to_vec() })
     }
 
+    /// Reads a file's text with one secret per line, every one of them live; empty lines do not count.
+    pub fn parse_lines(text: &str) -> Result<Vec<Self>, SecretError> {
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        if lines.is_empty() {
+            return Err(SecretError::Empty);
+        }
+        lines.into_iter().map(Self::parse).collect()
+    }
+
     /// Reads a secret of Standard Webhooks, `whsec_` and base64, from a file's text; the prefix may be left out, as its libraries allow.
     pub fn parse_standard(text: &str) -> Result<Self, SecretError> {
         let Self { text, .. } = Self::parse(text)?;

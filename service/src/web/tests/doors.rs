@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::super::Peer;
 use super::{Reply, SECRET, STANDARD_SECRET, Service};
 use crate::names::DeliveryId;
+use crate::webhook::live::LiveSecrets;
 use crate::webhook::signature::{Secret, sign_mlflow, sign_standard};
 
 /// A request with MLflow's signature.
@@ -71,7 +72,7 @@ async fn either_live_secret_proves() {
 
 #[tokio::test]
 async fn without_a_secret_nothing_is_proven() {
-    let service = Service::with(|settings| settings.mlflow_secrets.clear()).await;
+    let service = Service::with(|settings| settings.mlflow_secrets = LiveSecrets::fixed(Vec::new())).await;
     deliver(&service, "d-1", b"{}").await.problem(401);
 }
 

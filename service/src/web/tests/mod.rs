@@ -24,6 +24,7 @@ use crate::git::{self, Author};
 use crate::plan::EnvironmentTarget;
 use crate::release::{GatewayRef, Links, MonitoringMode, MonitoringTarget, Period, Serving};
 use crate::render::Templates;
+use crate::webhook::live::LiveSecrets;
 use crate::webhook::signature::Secret;
 use crate::worker::{self, EnvironmentSettings, Handle, WantedToken};
 
@@ -68,7 +69,7 @@ impl Service {
         tokio::spawn(worker.run(stop.clone().cancelled_owned()));
         let code = ClearToken::generate().unwrap();
         let mut settings = Settings {
-            mlflow_secrets: vec![Secret::parse(SECRET).unwrap(), Secret::parse("another").unwrap()],
+            mlflow_secrets: LiveSecrets::fixed(Secret::parse_lines(&format!("{SECRET}\nanother")).unwrap()),
             generic_secrets: vec![Secret::parse_standard(STANDARD_SECRET).unwrap()],
             allow_from: Vec::new(),
             trusted_proxies: Vec::new(),
