@@ -98,8 +98,9 @@ fn the_exit_code_says_what_kind_of_answer_it_was() {
         ("doctor webhook --headers /nonexistent --body /nonexistent --at yesterday", 2),
         ("backup /nonexistent/x.tar", 1),
         ("restore /nonexistent", 2),
+        ("mlflow connect", 2),
+        ("mlflow connect --tracking-uri mlflow:5000", 2),
         ("approve fraud", 1),
-        ("mlflow connect --tracking-uri http://mlflow.example", 1),
     ];
     for (line, code) in table {
         let ran = kmlflow(&server, line);

@@ -24,9 +24,6 @@ pub(super) enum Later {
     /// Not there yet: take the store over to another database.
     #[command(hide = true)]
     Migrate(Anything),
-    /// Not there yet: register our webhook at a tracking server.
-    #[command(hide = true)]
-    Mlflow(Anything),
 }
 
 /// Whatever stands behind the name.
@@ -55,11 +52,6 @@ pub(super) fn explain(command: &Later) -> CliError {
             "migrate",
             "a store other than the file in the data directory",
             "`kmlflow backup` and `kmlflow restore` move a service to another machine",
-        ),
-        Later::Mlflow(_) => (
-            "mlflow connect",
-            "a tracking server that the service can ask",
-            "make the webhook in MLflow yourself, to /webhooks/mlflow, with the secret in `secrets/mlflow` of the data directory",
         ),
     };
     CliError::failed(format!("`{name}` is not there yet: it needs {needs}")).hint(instead)

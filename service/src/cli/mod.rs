@@ -1,4 +1,5 @@
-//! The command line: one file per command or close family. A client of the API; `render`, `doctor`, `backup` and `restore` work offline.
+//! The command line: one file per command or close family. A client of the API; `render`, `doctor`, `backup` and `restore` work offline,
+//! and `mlflow connect` where the secret lies.
 //!
 //! Ends at the API: what a release is and what may be done with it is decided by the service.
 
@@ -17,6 +18,7 @@ mod hold;
 mod later;
 mod list;
 mod manifests;
+mod mlflow;
 mod output;
 mod policy;
 mod release;
@@ -133,6 +135,8 @@ enum Command {
     Render(render::RenderArgs),
     #[command(subcommand)]
     Doctor(doctor::DoctorCommand),
+    #[command(subcommand)]
+    Mlflow(mlflow::MlflowCommand),
     Backup(backup::BackupArgs),
     Restore(backup::RestoreArgs),
     Openapi(completion::OpenapiArgs),
@@ -222,6 +226,7 @@ async fn dispatch(
         }
         Command::Render(args) => render::run(&args, output),
         Command::Doctor(command) => doctor::run(command, common.url.as_deref(), environment, &output),
+        Command::Mlflow(command) => mlflow::run(command, common.url.as_deref(), environment, &output).await,
         Command::Backup(args) => backup::backup(args, environment, output).await,
         Command::Restore(args) => backup::restore(args, environment, output).await,
         Command::Openapi(args) => completion::openapi(args, output, &program.openapi()),

@@ -43,7 +43,7 @@ fn the_commands_of_the_interface_are_there_and_no_other() {
         names.join(", "),
         "serve, demo, release, list, get, history, manifests, diff, watch, advance, promote, rollback, pause, resume, abort, weights, \
          retract, hold, unhold, rerender, sweep, deliveries list, deliveries show, deliveries redeliver, policy test, token create, token list, \
-         token revoke, render, doctor webhook, backup, restore, openapi, completion"
+         token revoke, render, doctor webhook, mlflow connect, backup, restore, openapi, completion"
     );
 }
 
@@ -55,7 +55,6 @@ fn a_command_that_is_not_there_yet_says_what_it_needs() {
         "init --url https://git.example/x",
         "repo move --to https://git.example/x",
         "migrate",
-        "mlflow connect --tracking-uri http://mlflow.example",
     ] {
         let Cli { command, .. } = Cli::try_parse_from(format!("kmlflow {line}").split(' ')).unwrap();
         let Command::Later(command) = command else { panic!("{line}: {command:?}") };

@@ -96,7 +96,7 @@ Examples:
 Exit codes: 0 done (also when nothing had to change), 1 failed, 2 wrong usage, 3 refused,
 4 not found, 5 conflict with what is deployed, 6 deadline passed or still queued at it.
 
-Not there yet: approve, logs, init, repo move, migrate, mlflow connect.";
+Not there yet: approve, logs, init, repo move, migrate.";
 
 /// After `kmlflow serve --help`.
 pub(super) const SERVE: &str = "\
@@ -109,6 +109,19 @@ Examples:
 Without any configuration it keeps its own Git repository and store in the data directory and
 listens on this machine only. Any key can be set by the environment: KMLFLOW__PUBLIC_URL overrides
 `public_url`. RUST_LOG sets what is logged.";
+
+/// After `kmlflow mlflow connect --help`.
+pub(super) const MLFLOW_CONNECT: &str = "\
+Examples:
+  kmlflow mlflow connect --tracking-uri http://mlflow:5000
+  kmlflow mlflow connect --tracking-uri http://mlflow:5000 --url http://kmlflow.mlops.svc:8080
+  kmlflow mlflow connect --username admin --password-file mlflow-password
+  kmlflow mlflow connect --rotate-secret
+  kmlflow mlflow connect --finish-rotation       three minutes later
+
+Finds the webhook by its address, makes or changes it, and has MLflow deliver an example. The same
+again changes nothing. --url is the address by which MLflow reaches the service; `public_url`, or
+where the service of the data directory listens, unless given. Runs where that directory is.";
 
 /// After `kmlflow demo --help`.
 pub(super) const DEMO: &str = "\

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{ConfigError, Environment, SecretText, default_data_dir, read_secret_file};
+use super::{Config, ConfigError, Environment, SecretText, default_data_dir, read_secret_file};
 
 /// Where a client looks for a service that has left no address: where `config.default.yaml` listens.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8080";
@@ -61,6 +61,27 @@ impl ClientSettings {
         let is_here = |here: &&str| is_same(here, url);
         Ok(here.as_deref().filter(is_here).unwrap_or(url).to_owned())
     }
+}
+
+/// The address by which others reach the service of a data directory: a flag, `KMLFLOW_URL`, `public_url`, or where it says that it listens.
+///
+/// # Errors
+/// There is none, or it is no address.
+pub fn service_url(url: Option<&str>, config: &Config, environment: &Environment) -> Result<String, ConfigError> {
+    let given = url.or_else(|| variable("KMLFLOW_URL", environment)).or(config.public_url.as_deref());
+    let url = given.map(str::to_owned).or_else(|| address_of(config.data_dir())).ok_or_else(|| {
+        ConfigError::new(
+            "no service of this data directory runs, and it has no public address".to_owned(),
+            "start it with `kmlflow serve`, or name the address by which it is reached with --url",
+        )
+    })?;
+    if !url.starts_with("http://") && !url.starts_with("https://") {
+        return Err(ConfigError::new(
+            format!("`{}` is not the address of a service", crate::names::shown(&url)),
+            "write it like http://kmlflow.mlops.svc:8080",
+        ));
+    }
+    Ok(url.trim_end_matches('/').to_owned())
 }
 
 /// The text of a variable that is set to something.

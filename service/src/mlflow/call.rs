@@ -46,6 +46,8 @@ pub(super) struct Call {
     authorization: Option<HeaderValue>,
     bytes_max: usize,
     is_idempotent: bool,
+    below: Vec<String>,
+    within: Option<Duration>,
 }
 
 impl Call {
@@ -59,6 +61,8 @@ impl Call {
             authorization: None,
             bytes_max: ANSWER_BYTES_MAX,
             is_idempotent: true,
+            below: Vec::new(),
+            within: None,
         }
     }
 
@@ -70,6 +74,24 @@ impl Call {
     /// The same with a parameter.
     pub(super) fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.query.push((name, value.into()));
+        self
+    }
+
+    /// The same for what is below the path, by its names.
+    pub(super) fn below(mut self, names: &[&str]) -> Self {
+        self.below = names.iter().map(|name| (*name).to_owned()).collect();
+        self
+    }
+
+    /// The same where a repetition would be a second effect.
+    pub(super) fn once(mut self) -> Self {
+        self.is_idempotent = false;
+        self
+    }
+
+    /// The same with a time limit of its own.
+    pub(super) fn within(mut self, limit: Duration) -> Self {
+        self.within = Some(limit);
         self
     }
 
@@ -134,6 +156,10 @@ impl Client {
             Some(authorization) => request.header(AUTHORIZATION, authorization.clone()),
             None => request,
         };
+        let request = match call.within {
+            Some(limit) => request.timeout(limit),
+            None => request,
+        };
         match &call.body {
             Some(body) => request.json(body),
             None => request,
@@ -143,7 +169,7 @@ impl Client {
     fn url(&self, call: &Call) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(call.path.split('/'));
+            segments.pop_if_empty().extend(call.path.split('/')).extend(&call.below);
         }
         if !call.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&call.query);

@@ -6,11 +6,13 @@
 mod accounts;
 mod artifact;
 mod call;
+mod connect;
 mod error;
 mod filter;
 mod pages;
 mod read;
 mod tags;
+mod webhooks;
 mod wire;
 
 #[cfg(test)]
@@ -27,6 +29,7 @@ use reqwest::header::HeaderValue;
 use tokio::sync::Semaphore;
 
 pub use accounts::{Permission, User};
+pub use connect::{Connected, GiveSecret, Obstacle, Outcome};
 pub use error::Error;
 pub use pages::{ModelRow, Page, VersionRow};
 

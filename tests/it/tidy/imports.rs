@@ -39,7 +39,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("web", &["names", "bounds", "release", "event", "access", "clock", "webhook", "worker"]),
     ("config", &["names", "release"]),
     ("telemetry", &[]),
-    ("cli", &["names", "bounds", "release", "render", "access", "webhook", "worker", "config"]),
+    ("cli", &["names", "bounds", "release", "render", "access", "webhook", "mlflow", "worker", "config"]),
     ("app", &["*"]),
     ("main", &["config", "telemetry", "cli", "app"]),
 ];

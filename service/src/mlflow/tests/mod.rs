@@ -1,6 +1,7 @@
 //! The client against a scripted tracking server: a call too few fails as well as one too many.
 
 mod answers;
+mod connect;
 mod failures;
 mod reading;
 
