@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 // The way in.
+mod mlflow;
 mod receiver;
 mod registry;
 mod requests;

@@ -17,6 +17,9 @@ pub mod delivery;
 /// The server-sent events of the service: how a test waits without sleeping.
 pub mod events;
 
+/// A real MLflow server, started, killed, started again.
+pub mod mlflow;
+
 /// What a `git clone` shows.
 pub mod git;
 

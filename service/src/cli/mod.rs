@@ -1,5 +1,6 @@
-//! The command line: one file per command or close family. A client of the API; `render`, `doctor`, `backup` and `restore` work offline,
-//! and `mlflow connect` where the secret lies.
+//! The command line: one file per command or close family. A client of the API.
+//!
+//! `render`, `doctor`, `backup` and `restore` work offline, `mlflow connect` where the secret lies.
 //!
 //! Ends at the API: what a release is and what may be done with it is decided by the service.
 

@@ -63,7 +63,9 @@ impl ClientSettings {
     }
 }
 
-/// The address by which others reach the service of a data directory: a flag, `KMLFLOW_URL`, `public_url`, or where it says that it listens.
+/// The address by which others reach the service of a data directory.
+///
+/// A flag, `KMLFLOW_URL`, `public_url`, or where it says that it listens.
 ///
 /// # Errors
 /// There is none, or it is no address.

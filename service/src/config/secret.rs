@@ -7,8 +7,9 @@ use std::path::Path;
 
 use super::ConfigError;
 
-/// The file in the data directory with the secrets that MLflow signs with where none is configured: one per line, the newest first, every
-/// one of them live.
+/// The file in the data directory with the secrets that MLflow signs with where none is configured.
+///
+/// One per line, the newest first, every one of them live.
 pub const MLFLOW_SECRETS_FILE: &str = "secrets/mlflow";
 
 /// Length of a secret in bytes before it is written as text: as long as the digest of a signature.
@@ -128,7 +129,7 @@ mod tests {
     #[test]
     fn a_place_that_cannot_be_written_to_is_said_and_no_secret_with_it() {
         let secret = fresh_secret().unwrap();
-        let error = write_secrets_file(Path::new("/nowhere/mlflow"), &[secret.clone()]).unwrap_err();
+        let error = write_secrets_file(Path::new("/nowhere/mlflow"), std::slice::from_ref(&secret)).unwrap_err();
         assert!(error.sentence.contains("cannot be written") && !error.sentence.contains(secret.expose()), "{error}");
     }
 
