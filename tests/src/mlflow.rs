@@ -273,6 +273,48 @@ impl MlflowServer {
         Some(tag["value"].as_str().unwrap_or_default().to_owned())
     }
 
+    /// Makes a run with a tag and gives its id.
+    ///
+    /// # Panics
+    /// When it is refused.
+    #[track_caller]
+    pub fn create_run(&self, tag: (&str, &str)) -> String {
+        let body = json!({"experiment_id": "0", "tags": [{"key": tag.0, "value": tag.1}]});
+        let made = self.api("POST", "/runs/create", Some(&body)).expect(200).json();
+        made["run"]["info"]["run_id"].as_str().expect("a run").to_owned()
+    }
+
+    /// Puts a file among those of a run and gives the directory that the run's files are in.
+    #[track_caller]
+    pub fn put_artifact(&self, run: &str, path: &str, content: &str) -> String {
+        let directory = format!("0/{run}/artifacts");
+        let file = format!("/api/2.0/mlflow-artifacts/artifacts/{directory}/{path}");
+        drop(Request::new("PUT", &file).body(content).send(self.address).expect(200));
+        format!("mlflow-artifacts:/{directory}")
+    }
+
+    /// Makes an account.
+    #[track_caller]
+    pub fn create_user(&self, name: &str, password: &str) {
+        let user = json!({"username": name, "password": password});
+        drop(self.api("POST", "/users/create", Some(&user)).expect(200));
+    }
+
+    /// Gives an account a permission on a model, in the place of the one before: `READ`, `USE`, `EDIT`, `MANAGE`.
+    #[track_caller]
+    pub fn grant(&self, user: &str, model: &str, permission: &str) {
+        let body = json!({
+            "username": user, "resource_type": "registered_model", "resource_id": model, "permission": permission,
+        });
+        let ask = |act: &str| {
+            let request = Request::new("POST", &format!("/api/3.0/mlflow/users/permissions/{act}")).json(&body);
+            request.header("Authorization", basic(ADMIN.0, ADMIN.1)).send(self.address)
+        };
+        // There may be none.
+        drop(ask("revoke"));
+        drop(ask("grant").expect(200));
+    }
+
     /// The webhooks that post to an address.
     #[track_caller]
     pub fn webhooks_to(&self, url: &str) -> Vec<Value> {

@@ -252,7 +252,7 @@ fn answered(tested: &Tested, url: &str) -> Result<u16, Obstacle> {
         (true, Some(status)) if (200..300).contains(&status) => Ok(status),
         (_, Some(401)) => Err(failure(
             format!("MLflow delivers to `{url}`, and what answers there does not know the secret"),
-            "run this where the data directory of that service is, and see `kmlflow doctor webhook`",
+            "run this where the data directory of that service is, and let MLflow in by `webhooks.allow_from`; its log says more",
         )),
         (_, Some(status)) => Err(failure(
             format!("MLflow delivers to `{url}`, and what answers there says {status}"),

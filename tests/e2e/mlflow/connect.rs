@@ -1,6 +1,5 @@
 //! `kmlflow mlflow connect` against real servers: set up rightly, as installed, with accounts.
 
-use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
@@ -8,8 +7,7 @@ use tests::environment::{Run, run};
 use tests::mlflow::{ADMIN, MlflowServer};
 use tests::{Delivery, Server, Signing, TestEnvironment};
 
-/// A server that is set up as it should be, for all tests here: each has a service, and so an address, of its own.
-static MLFLOW: LazyLock<MlflowServer> = LazyLock::new(|| MlflowServer::builder().start());
+use super::{ACCOUNTS, MLFLOW};
 
 /// Runs `kmlflow mlflow connect` where the service is.
 fn connect(environment: &TestEnvironment, tracking_uri: &str, more: &[&str]) -> Run {
@@ -228,11 +226,10 @@ fn each_setting_that_is_missing_is_named_with_the_line_to_set() {
 fn with_accounts_only_an_administrator_connects() {
     let environment = TestEnvironment::new();
     let _server = environment.server().start();
-    let mlflow = MlflowServer::builder().with_accounts().start();
+    let mlflow = &*ACCOUNTS;
     refused(&connect(&environment, &mlflow.url(), &[]), 3, "does not know who asks", "--password-file");
 
-    let user = json!({"username": "ann", "password": "a-password-of-ann"});
-    drop(mlflow.api("POST", "/users/create", Some(&user)).expect(200));
+    mlflow.create_user("ann", "a-password-of-ann");
     let as_user = |name: &str, password: &str| {
         let file = environment.write("password", format!("{password}\n"));
         let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o600);
