@@ -159,7 +159,7 @@ impl Conveyor {
         for key in &work.ticks {
             Self::tick(&mut turn, key)?;
         }
-        let now = Now { shared, tip: base.clone(), now: turn_start(&turn), is_live: false };
+        let now = Now { shared, tip: base.clone(), now: turn_start(&turn), is_live: false, known: None };
         let mut conclusions = Vec::new();
         for delivery in self.awakened(&work.ticks) {
             conclusions.push(carry_out(&mut turn, delivery, &self.done_before)?);

@@ -26,6 +26,8 @@ pub(super) struct Now<'a> {
     pub(super) now: Timestamp,
     /// Whether what Git holds counts as applied and ready, to see what follows the wait for that.
     pub(super) is_live: bool,
+    /// What counts as known of one model, where that is not what the readers see.
+    pub(super) known: Option<Arc<RegistryState>>,
 }
 
 impl Ground for Now<'_> {
@@ -38,7 +40,8 @@ impl Ground for Now<'_> {
     }
 
     fn registry_of(&self, model: &ModelName) -> Option<Arc<RegistryState>> {
-        self.shared.registry_of(model)
+        let known = self.known.as_ref().filter(|known| known.model == *model);
+        known.cloned().or_else(|| self.shared.registry_of(model))
     }
 
     fn tip(&self) -> CommitId {
@@ -66,7 +69,7 @@ impl Ground for Now<'_> {
 pub(super) fn preview(shared: &Shared, requested: &Requested) -> Result<Preview, Fault> {
     let Requested { key, intent, guard, requested_by } = requested.clone();
     let tip = shared.repository.tip().map_err(git_fault)?;
-    let ground = Now { shared, tip, now: shared.clock.now(), is_live: false };
+    let ground = Now { shared, tip, now: shared.clock.now(), is_live: false, known: None };
     let who = requested_by.or_else(|| Some("somebody".to_owned()));
     let task =
         Task { key, intent, guard, requested_by: who, origin: None, delivery: None, id: new_id(), by_event: false };

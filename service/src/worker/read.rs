@@ -75,8 +75,13 @@ pub(super) fn absent(shared: &Shared, key: &ReleaseKey, waiting: Option<Waiting>
             "`kmlflow deliveries list` shows what is queued",
         ));
     }
-    let ground =
-        Now { shared, tip: shared.repository.tip().map_err(git_fault)?, now: shared.clock.now(), is_live: false };
+    let ground = Now {
+        shared,
+        tip: shared.repository.tip().map_err(git_fault)?,
+        now: shared.clock.now(),
+        is_live: false,
+        known: None,
+    };
     let occupied = occupied(&ground, key).map_err(git_fault)?;
     Ok(occupied.map_or_else(|| not_deployed(key), |refusal| Refusal { kind: RefusalKind::NotFound, ..refusal }))
 }

@@ -4,6 +4,7 @@ use kmlflow::mlflow::{Client, Error, Password, Permission, Settings, User};
 use kmlflow::names::{ModelName, Version};
 use kmlflow::registry::Reading;
 use serde_json::json;
+use std::collections::BTreeSet;
 use tests::mlflow::{ADMIN, MlflowServer, basic};
 
 use super::{ACCOUNTS, MLFLOW};
@@ -64,7 +65,7 @@ async fn models_of_any_name_are_read_with_what_policies_need_and_nothing_else() 
     }
     let client = client(&MLFLOW, None);
     let wishes = [wish];
-    let all = client.read_all(&wishes).await.unwrap();
+    let all = client.read_all(&wishes, &BTreeSet::new()).await.unwrap();
     for model in NAMES {
         let reading = client.read_model(&name(model), &wishes).await.unwrap().unwrap();
         assert_eq!(told(&reading), "champion=1 größte=1 of 1 3", "{model}");
@@ -99,7 +100,14 @@ async fn what_is_gone_is_none_and_what_is_no_model_is_left_out() {
     let prompt = json!({"name": "greeting", "tags": [{"key": "mlflow.prompt.is_prompt", "value": "true"}]});
     drop(MLFLOW.api("POST", "/registered-models/create", Some(&prompt)).expect(200));
     assert_eq!(client.read_model(&name("greeting"), &[]).await.unwrap(), None);
-    assert!(client.read_all(&[]).await.unwrap().iter().all(|reading| reading.model.as_str() != "greeting"));
+    assert!(
+        client
+            .read_all(&[], &BTreeSet::new())
+            .await
+            .unwrap()
+            .iter()
+            .all(|reading| reading.model.as_str() != "greeting")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

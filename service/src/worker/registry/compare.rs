@@ -36,7 +36,7 @@ pub(super) struct Found {
 /// Looks at every model that a policy speaks for.
 pub(super) fn compare(shared: &Shared, readings: Vec<Reading>) -> Result<(Vec<Found>, Vec<SweepDifference>), Fault> {
     let tip = shared.repository.tip().map_err(git_fault)?;
-    let ground = Now { shared, tip, now: shared.clock.now(), is_live: false };
+    let ground = Now { shared, tip, now: shared.clock.now(), is_live: false, known: None };
     let there: BTreeSet<Which> = readings
         .iter()
         .flat_map(|reading| reading.versions.keys().map(|version| (reading.model.clone(), version.clone())))
@@ -126,6 +126,7 @@ fn look(ground: &Now<'_>, reading: Reading, policy: &ReleasePolicy) -> Result<Lo
     };
     known.away = away(&unread, &policy::view(&unread, policy), present);
     let present = Present { known: Some(&known), ..present };
+    let ground = &Now { known: Some(Arc::new(known.clone())), ..ground.clone() };
     let desired = without_rejected(desired, present);
     let listed = |kind, reason: String, cure: Option<String>| SweepDifference {
         release: desired.key.to_string(),

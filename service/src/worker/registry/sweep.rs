@@ -1,12 +1,12 @@
-//! The sweep: the whole registry compared with what is deployed, at the start and again and again. An event that got lost, a tag that was
-//! set while nobody listened, a restore of the registry: all of it costs latency only.
+//! The sweep: the whole registry compared with what is deployed, at the start and again and again.
 //!
+//! An event that got lost, a tag that was set while nobody listened, a restore of the registry: all of it costs latency only.
 //! It decides nothing by itself. A model that asks for something else than what is there gets a delivery of the sweep's own, which passes
 //! through policy, plan and Git as an event's would; what would not come of it is listed with the reason.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::compare::{Found, Seen, compare};
 use super::reader::Read;
@@ -26,14 +26,22 @@ pub(in crate::worker) struct Sweeper {
     asked: HashMap<ModelName, Seen>,
 }
 
-/// Sweeps at once, then after every interval, until it is dropped. A registry that does not answer is asked again after the same time.
+/// How soon a registry that did not answer is asked again, where the interval is longer.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Sweeps at once, then after every interval, until it is dropped.
 pub(in crate::worker) async fn sweep_again_and_again(shared: Arc<Shared>) {
     let Some(registry) = &shared.settings.registry else { return };
+    let interval = registry.sweep_interval.as_duration();
     loop {
-        if let Err(fault) = sweep(&shared, false).await {
-            tracing::warn!(fault = ?fault, "The registry could not be compared with what is deployed");
-        }
-        tokio::time::sleep(registry.sweep_interval.as_duration()).await;
+        let wait = match sweep(&shared, false).await {
+            Ok(_) => interval,
+            Err(fault) => {
+                tracing::warn!(fault = ?fault, "The registry could not be compared with what is deployed");
+                interval.min(RETRY)
+            }
+        };
+        tokio::time::sleep(wait).await;
     }
 }
 
