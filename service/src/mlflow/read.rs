@@ -12,7 +12,11 @@ use crate::names::{ModelName, Version};
 use crate::registry::{Reading, VersionReading};
 
 /// How many items a page has: the most that a search for models takes; 1,000 versions are half a megabyte and take 0.1 s.
-const PAGE_ITEMS: &str = "1000";
+const PAGE_ITEMS: u32 = 1_000;
+
+/// By how much less is asked for where a page is larger than an answer may be, because of long tags; twice at most.
+const SMALLER: u32 = 10;
+const PAGE_ITEMS_MIN: u32 = PAGE_ITEMS / SMALLER / SMALLER;
 
 /// The most pages of one search: a million versions.
 const PAGES_MAX: usize = 1_000;
@@ -49,7 +53,7 @@ impl Client {
     ) -> Result<Vec<Reading>, Error> {
         let mut readings = BTreeMap::new();
         let mut refused = 0;
-        let by_name = || Call::get(MODELS).query("max_results", PAGE_ITEMS).query("order_by", "name ASC");
+        let by_name = || Call::get(MODELS).query("order_by", "name ASC");
         self.each_page(by_name, |page: ModelsAnswer| {
             for model in page.registered_models {
                 refused += take_model(&mut readings, &model);
@@ -58,10 +62,7 @@ impl Client {
         })
         .await?;
         // In an order that new tags do not change, so that no version moves from one page to another meanwhile.
-        let by_name = || {
-            let call = Call::get(VERSIONS).query("max_results", PAGE_ITEMS).query("order_by", "name ASC");
-            call.query("order_by", "version_number DESC")
-        };
+        let by_name = || Call::get(VERSIONS).query("order_by", "name ASC").query("order_by", "version_number DESC");
         self.each_page(by_name, |page: VersionsAnswer| {
             for version in page.model_versions {
                 refused += take_version(&mut readings, version, (wishes, besides));
@@ -102,7 +103,7 @@ impl Client {
         let searches = distinct.into_iter().filter_map(|key| filter::bears(key)).map(|condition| async move {
             let condition = filter::and(Some(filter::is_of(model)), condition);
             let mut versions = Vec::new();
-            let search = || Call::get(VERSIONS).query("max_results", PAGE_ITEMS).query("filter", condition.as_str());
+            let search = || Call::get(VERSIONS).query("filter", condition.as_str());
             self.each_page(search, |page: VersionsAnswer| {
                 versions.extend(page.model_versions.into_iter().filter(|version| version.name == model.as_str()));
                 page.next_page_token
@@ -129,20 +130,27 @@ impl Client {
         .map(drop)
     }
 
-    /// Asks for page after page of a search; `take` takes one over and gives the token of the next.
+    /// Asks for page after page of a search; `take` takes one over and gives the token of the next, which says how many items are behind it.
     async fn each_page<T: DeserializeOwned>(
         &self,
         search: impl Fn() -> Call,
         mut take: impl FnMut(T) -> Option<String>,
     ) -> Result<(), Error> {
-        let mut token = None;
+        let (mut token, mut items): (Option<String>, u32) = (None, PAGE_ITEMS);
         for _ in 0..PAGES_MAX {
-            let call = search();
-            let call = match token {
-                Some(token) => call.query("page_token", token),
+            let call = search().query("max_results", items.to_string());
+            let call = match &token {
+                Some(token) => call.query("page_token", token.as_str()),
                 None => call,
             };
-            token = take(self.json(call).await?).filter(|token| !token.is_empty());
+            token = match self.json(call).await {
+                Ok(page) => take(page).filter(|token| !token.is_empty()),
+                Err(Error::TooLarge { .. }) if items > PAGE_ITEMS_MIN => {
+                    items /= SMALLER;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             if token.is_none() {
                 return Ok(());
             }

@@ -7,9 +7,9 @@ use crate::registry::{Reading, VersionReading};
 
 const GET: &str = "GET registered-models/get name=fraud";
 const WISHES: &str =
-    "GET model-versions/search max_results=1000&filter=name = 'fraud' AND tags.`kmlflow.release` LIKE '%'";
-const MODELS: &str = "GET registered-models/search max_results=1000&order_by=name ASC";
-const VERSIONS: &str = "GET model-versions/search max_results=1000&order_by=name ASC&order_by=version_number DESC";
+    "GET model-versions/search filter=name = 'fraud' AND tags.`kmlflow.release` LIKE '%'&max_results=1000";
+const MODELS: &str = "GET registered-models/search order_by=name ASC&max_results=1000";
+const VERSIONS: &str = "GET model-versions/search order_by=name ASC&order_by=version_number DESC&max_results=1000";
 
 fn model(name: &str, aliases: &[(&str, &str)]) -> Value {
     let aliases: Vec<Value> =
@@ -99,7 +99,7 @@ async fn a_name_that_cannot_be_quoted_finds_its_own_versions_alone() {
     let script = Script::of([
         (&*format!("GET registered-models/get name={name}"), ok(json!({"registered_model": model(name, &[])}))),
         (
-            "GET model-versions/search max_results=1000&filter=name LIKE 'both _ and _' AND tags.`kmlflow.release` LIKE '%'",
+            "GET model-versions/search filter=name LIKE 'both _ and _' AND tags.`kmlflow.release` LIKE '%'&max_results=1000",
             ok(json!({"model_versions": [found(name, 1, &[]), found("both x and y", 2, &[])]})),
         ),
     ])
@@ -156,6 +156,28 @@ async fn a_version_that_slipped_between_two_pages_is_asked_for_by_itself() {
     ])
     .await;
     assert_eq!(numbers(&script.client().read_all(&[], &BTreeSet::new()).await.unwrap()[0]), ["1"]);
+    script.done();
+}
+
+#[tokio::test]
+async fn pages_that_are_too_large_are_asked_for_in_smaller_ones() {
+    let too_large =
+        || Reply::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\nConnection: close\r\n\r\n".to_vec());
+    let (hundred, ten) = (VERSIONS.replace("1000", "100"), VERSIONS.replace("1000", "10"));
+    let models = json!({"registered_models": [model("fraud", &[("champion", "1")])]});
+    let script = Script::of([
+        (MODELS, ok(models)),
+        (VERSIONS, ok(json!({"model_versions": [found("fraud", 2, &[])], "next_page_token": "1000"}))),
+        (&format!("{VERSIONS}&page_token=1000"), too_large()),
+        (&format!("{hundred}&page_token=1000"), too_large()),
+        (&format!("{ten}&page_token=1000"), ok(json!({"model_versions": [found("fraud", 1, &[])]}))),
+    ])
+    .await;
+    assert_eq!(numbers(&script.client().read_all(&[]).await.unwrap()[0]), ["1"]);
+    script.done();
+    let one_by_one = [(MODELS, ok(json!({}))), (VERSIONS, too_large()), (&*hundred, too_large()), (&*ten, too_large())];
+    let script = Script::of(one_by_one).await;
+    assert!(matches!(script.client().read_all(&[]).await, Err(Error::TooLarge { .. })));
     script.done();
 }
 
