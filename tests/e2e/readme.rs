@@ -31,7 +31,7 @@ fn scripts(document: &str) -> BTreeMap<String, String> {
 }
 
 /// The script with every expectation turned into a check of what has been said since the one before.
-fn with_checks(script: &str) -> String {
+pub(crate) fn with_checks(script: &str) -> String {
     let mut text = "set -euo pipefail\nsaid=$PWD/said\nexec 3>&1 >\"$said\" 2>&1\n".to_owned();
     for line in script.lines() {
         match line.strip_prefix("#=> ") {
@@ -52,7 +52,7 @@ fn with_checks(script: &str) -> String {
     )
 }
 
-fn document(path: &str) -> BTreeMap<String, String> {
+pub(crate) fn document(path: &str) -> BTreeMap<String, String> {
     let text = std::fs::read_to_string(repository_root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
     scripts(&text)
 }
@@ -76,7 +76,8 @@ fn run_script(name: &str, script: &str) {
 
 #[test]
 fn every_command_of_the_readme_works_as_it_stands_there() {
-    for (name, script) in document("README.md") {
+    // What needs MLflow is the tier's of that name.
+    for (name, script) in document("README.md").into_iter().filter(|(name, _)| !name.starts_with("mlflow")) {
         run_script(&name, &script);
     }
 }

@@ -2,6 +2,7 @@
 
 mod client;
 mod connect;
+mod readme;
 mod registry;
 
 use std::sync::LazyLock;
