@@ -17,6 +17,9 @@ pub mod registry;
 /// The words of the domain as types.
 pub mod release;
 
+/// Whether a version can be served, and whether it breaks callers.
+pub mod servable;
+
 /// 3: registry state → request.
 pub mod policy;
 

@@ -3,6 +3,7 @@
 //! The only reader of the environment. Ends where a stage gets its own few settings by value: no stage sees the whole `Config`.
 
 mod client;
+mod images;
 mod overlay;
 mod secret;
 mod templates;
@@ -12,10 +13,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use client::*;
+pub use images::*;
 pub use secret::*;
 pub use templates::read_templates;
 
-use indexmap::IndexMap;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
@@ -23,6 +24,7 @@ use serde_yaml::Value;
 use self::overlay::{Layer, defaults, lay_over, not_supported, overlay, set};
 use crate::names::EnvironmentName;
 use crate::release::{GatewayRef, Links, MonitoringTarget, Period};
+use crate::servable::Runtimes;
 
 /// Everything that can be set, checked and with every default filled in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,7 +46,8 @@ pub struct Config {
     pub routing: RoutingConfig,
     pub environments: BTreeMap<EnvironmentName, EnvironmentConfig>,
     /// Images that serve an artifact, by image.
-    pub runtimes: IndexMap<String, RuntimeConfig>,
+    pub runtimes: Runtimes,
+    pub images: ImagesConfig,
     /// Grafana's and MLflow's base addresses; the release's own link is made per release.
     pub links: Links,
     pub templates_dir: Option<PathBuf>,
@@ -128,19 +131,10 @@ pub struct EnvironmentConfig {
     pub mode: String,
     /// How long a phase lasts where no cluster is watched.
     pub blind_delay: Period,
+    /// Whether an image must be pinned to a digest.
+    pub require_digest: bool,
     /// The most releases made anew within a minute.
     pub new_releases_per_minute: u32,
-}
-
-/// An image that serves artifacts. What it loads is not compared with an artifact yet, and may not be said.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RuntimeConfig {
-    pub python: Option<String>,
-    pub mlflow: Option<String>,
-    pub flavours: Vec<String>,
-    /// The one that serves where a request names none.
-    pub default: bool,
 }
 
 /// What is wrong with the settings, for the person who wrote them.
@@ -216,9 +210,13 @@ impl Config {
         given.unwrap_or_else(|| format!("http://localhost:{}", bound.port()))
     }
 
-    /// The image that serves an artifact where a request names none, and what it loads.
-    pub fn default_runtime(&self) -> Option<(&str, &RuntimeConfig)> {
-        self.runtimes.iter().find(|(_, runtime)| runtime.default).map(|(image, runtime)| (image.as_str(), runtime))
+    /// Whether tags are resolved to digests.
+    pub fn resolves_images(&self) -> bool {
+        match self.images.resolve {
+            Resolve::On => true,
+            Resolve::Off => false,
+            Resolve::Auto => self.mlflow.tracking_uri.is_some() || self.environments.values().any(|e| e.require_digest),
+        }
     }
 
     fn read_secrets(&mut self, environment: &Environment) -> Result<(), ConfigError> {
@@ -231,6 +229,7 @@ impl Config {
                 environment.get(variable).filter(|text| !text.trim().is_empty()).map(|text| SecretText::new(text)),
             );
         }
+        self.images.read_credentials()?;
         self.mlflow.read_password(environment)
     }
 
@@ -248,6 +247,7 @@ impl Config {
             routing: _,
             environments,
             runtimes,
+            images,
             ..
         } = self;
         if !store.url.starts_with("sqlite:") {
@@ -268,19 +268,8 @@ impl Config {
                 "name at least one, for example `environments: {production: {}}`",
             ));
         }
-        for (image, RuntimeConfig { python, mlflow, flavours, default: _ }) in runtimes {
-            let given =
-                [("python", python.is_some()), ("mlflow", mlflow.is_some()), ("flavours", !flavours.is_empty())];
-            if let Some((key, _)) = given.iter().find(|(_, is_given)| *is_given) {
-                return Err(not_supported(&format!("runtimes.{image}.{key}"), "null"));
-            }
-        }
-        if runtimes.values().filter(|runtime| runtime.default).count() > 1 {
-            return Err(ConfigError::new(
-                "`runtimes` has more than one default".to_owned(),
-                "leave `default: true` on one of them",
-            ));
-        }
+        check_runtimes(runtimes)?;
+        images.check(environments)?;
         if public_url.as_deref().is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
             return Err(ConfigError::new(
                 "`public_url` must begin with http:// or https://".to_owned(),
@@ -336,7 +325,15 @@ impl MlflowConfig {
 
 impl EnvironmentConfig {
     fn check(&self, name: &EnvironmentName) -> Result<(), ConfigError> {
-        let Self { cluster, namespace_prefix, host_suffix, mode, blind_delay: _, new_releases_per_minute } = self;
+        let Self {
+            cluster,
+            namespace_prefix,
+            host_suffix,
+            mode,
+            blind_delay: _,
+            require_digest: _,
+            new_releases_per_minute,
+        } = self;
         if mode != "push" {
             return Err(not_supported(&format!("environments.{name}.mode"), "push"));
         }

@@ -19,7 +19,6 @@ const LATER: &[(&str, &[&str])] = &[
     ("environments.*.approval", &["none"]),
     ("environments.*.freeze", &["null", "[]"]),
     ("environments.*.auto_rollback", &["false"]),
-    ("environments.*.require_digest", &["false"]),
 ];
 
 /// Where a secret can be given by the environment, and the key that names its files.

@@ -49,7 +49,8 @@ fn every_key_of_the_default_file_has_a_comment() {
     let lines: Vec<&str> = DEFAULT_FILE.lines().collect();
     for (n, line) in lines.iter().enumerate() {
         let is_group = line.ends_with(':');
-        let is_key = !line.trim_start().starts_with('#') && line.contains(':') && !is_group;
+        let is_inside = line.trim_start().starts_with('{') || n > 0 && lines[n - 1].ends_with(',');
+        let is_key = !line.trim_start().starts_with('#') && line.contains(':') && !is_group && !is_inside;
         let above = lines[..n].iter().rev().find(|above| !above.trim().is_empty()).copied().unwrap_or_default();
         assert!(!is_key || above.trim_start().starts_with('#'), "line {}: {line}", n + 1);
     }
@@ -168,6 +169,65 @@ fn a_tracking_server_has_an_address_without_secrets() {
 }
 
 #[test]
+fn a_table_of_runtimes_replaces_the_built_in_one() {
+    let built_in = Scene::new("").load().unwrap().runtimes;
+    assert_eq!(built_in.default_image(), Some("docker.io/seldonio/mlserver:1.7.1-mlflow"));
+    let file = "runtimes: {\"r.example/own:1\": {python: \"3.11\", flavours: [sklearn], packages: {scikit-learn: \"1.9.1\"}, default: true}, \"r.example/b:1\": {}}";
+    let own = Scene::new(file).load().unwrap().runtimes;
+    assert_eq!(own.0.len(), 2);
+    assert_eq!(own.default_image(), Some("r.example/own:1"));
+    assert_eq!(own.get("r.example/own:1").unwrap().packages["scikit-learn"], "1.9.1");
+    assert_eq!(Scene::new("runtimes: {}").load().unwrap().runtimes.default_image(), None);
+    for (file, said) in [
+        ("runtimes: {\"r.example/own:1\": {python: 3.10}}", "`runtimes.r.example/own:1"),
+        ("runtimes: {\"r.example/own:1\": {flavors: [a]}}", "unknown field `flavors`"),
+        ("runtimes: {\"https://r.example/own\": {}}", "image reference without `https://`"),
+        ("runtimes: {a: {default: true}, b: {default: true}}", "more than one default"),
+    ] {
+        let sentence = Scene::new(file).sentence();
+        assert!(sentence.contains(said), "{file}: {sentence}");
+    }
+}
+
+#[test]
+fn tags_are_resolved_where_somebody_needs_digests() {
+    for (file, expected) in [
+        ("", false),
+        ("mlflow: {tracking_uri: \"http://mlflow:5000\"}", true),
+        ("environments: {production: {require_digest: true}}", true),
+        ("images: {resolve: on}", true),
+        ("images: {resolve: off}\nmlflow: {tracking_uri: \"http://mlflow:5000\"}", false),
+    ] {
+        assert_eq!(Scene::new(file).load().unwrap().resolves_images(), expected, "{file}");
+    }
+    for (file, said) in [
+        ("images: {resolve: sometimes}", "`images.resolve`"),
+        ("images: {insecure: [\"http://localhost:5000\"]}", "`images.insecure`"),
+        ("images: {insecure: [\"\"]}", "`images.insecure`"),
+        ("images: {resolve: off}\nenvironments: {eu: {require_digest: true}}", "`environments.eu.require_digest`"),
+        ("images: {password: hunter2}", "is a secret"),
+        ("images: {auth_file: /nowhere/config.json}", "there is no file"),
+    ] {
+        let sentence = Scene::new(file).sentence();
+        assert!(sentence.contains(said) && !sentence.contains("hunter2"), "{file}: {sentence}");
+    }
+}
+
+#[test]
+fn credentials_of_registries_come_from_a_file_and_are_never_shown() {
+    let scene = Scene::new("").secret("config.json", "{\"auths\": {\"r.example\": {\"auth\": \"aHVudGVy\"}}}", 0o600);
+    let path = scene.dir.path().join("config.json").display().to_string();
+    let config = scene
+        .var("KMLFLOW__IMAGES__AUTH_FILE", &path)
+        .var("KMLFLOW__IMAGES__INSECURE", "localhost:5000, [::1]:5000")
+        .load();
+    let config = config.unwrap();
+    assert!(config.images.credentials.as_ref().unwrap().expose().contains("aHVudGVy"));
+    assert!(!format!("{config:?}").contains("aHVudGVy"));
+    assert_eq!(config.images.insecure, ["localhost:5000", "[::1]:5000"]);
+}
+
+#[test]
 fn what_is_not_there_yet_is_refused_unless_it_is_switched_off() {
     for file in [
         "git: {branch: live}",
@@ -180,8 +240,6 @@ fn what_is_not_there_yet_is_refused_unless_it_is_switched_off() {
         "environments: {production: {freeze: [{cron: x}]}}",
         "webhooks: {github: {secret_files: [a]}}",
         "environments: {production: {auto_rollback: true}}",
-        "runtimes: {\"r.example/mlserver:1\": {python: \"3.12\"}}",
-        "runtimes: {\"r.example/mlserver:1\": {flavours: [sklearn]}}",
     ] {
         let sentence = Scene::new(file).sentence();
         assert!(sentence.contains("is not supported yet"), "{file}: {sentence}");

@@ -300,7 +300,8 @@ impl ReleaseSpec {
     }
 }
 
-fn is_model_uri(text: &str) -> bool {
+/// An address of an artifact that a cluster can read, without a password in it.
+pub(crate) fn is_model_uri(text: &str) -> bool {
     const SCHEMES: [&str; 7] = ["s3://", "gs://", "azure://", "http://", "https://", "pvc://", "mlflow-artifacts:/"];
     (1..=1024).contains(&text.len())
         && SCHEMES.iter().any(|scheme| text.starts_with(scheme) && text.len() > scheme.len())
