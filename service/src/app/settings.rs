@@ -45,7 +45,7 @@ pub(super) fn of_worker(config: &Config, data_dir: &Path, address: SocketAddr) -
     let environments = config.environments.iter();
     let environments =
         environments.map(|(name, environment)| (name.clone(), of_environment(config, environment, &page)));
-    let runtime = config.default_runtime().map(|(image, _)| image.to_owned());
+    let runtime = config.runtimes.default_image().map(str::to_owned);
     Ok(worker::Settings {
         data_dir: data_dir.to_owned(),
         store_url: config.store.url.clone(),
@@ -54,18 +54,28 @@ pub(super) fn of_worker(config: &Config, data_dir: &Path, address: SocketAddr) -
         environments: environments.collect(),
         templates: templates(config.templates_dir.as_deref())?,
         serving: Serving { runtime, ..Serving::defaults() },
+        runtimes: config.runtimes.clone(),
         registry: registry(&config.mlflow)?,
     })
 }
 
 /// The tracking server, where one is configured.
 fn registry(config: &MlflowConfig) -> Result<Option<RegistrySettings>, StartError> {
-    let MlflowConfig { tracking_uri, username, password, sweep_interval, write_back, .. } = config.clone();
+    let MlflowConfig {
+        tracking_uri,
+        username,
+        password,
+        artifacts_destination,
+        sweep_interval,
+        write_back,
+        proxy: _,
+        ..
+    } = config.clone();
     let Some(tracking_uri) = tracking_uri else { return Ok(None) };
     let password = password.map(|password| Password::new(password.expose().to_owned()));
     let client = Client::new(mlflow::Settings { tracking_uri, username, password });
     let client = client.map_err(|error| StartError::new(format!("`mlflow.tracking_uri` cannot be used: {error}")))?;
-    Ok(Some(RegistrySettings { client, sweep_interval, write_back }))
+    Ok(Some(RegistrySettings { client, sweep_interval, write_back, artifacts_destination }))
 }
 
 /// What the doors and pages need.
@@ -89,12 +99,19 @@ pub(super) fn of_web(
 
 /// `page` is where the service's own pages are.
 fn of_environment(config: &Config, environment: &EnvironmentConfig, page: &str) -> EnvironmentSettings {
-    let EnvironmentConfig { cluster, namespace_prefix, host_suffix, mode: _, blind_delay, new_releases_per_minute } =
-        environment.clone();
+    let EnvironmentConfig {
+        cluster,
+        namespace_prefix,
+        host_suffix,
+        mode: _,
+        blind_delay,
+        require_digest,
+        new_releases_per_minute,
+    } = environment.clone();
     let links = Links { release: Some(page.to_owned()), ..config.links.clone() };
     let (gateway, monitoring) = (config.routing.gateway.clone(), config.monitoring.clone());
     let target = EnvironmentTarget { cluster, namespace_prefix, host_suffix, gateway, monitoring, links };
-    EnvironmentSettings { target, blind_delay, new_releases_per_minute }
+    EnvironmentSettings { target, blind_delay, new_releases_per_minute, require_digest }
 }
 
 /// Every live secret of MLflow: the configured ones or, where there is none, those of the file that the first start made, which

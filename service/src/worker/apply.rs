@@ -9,16 +9,17 @@ use jiff::Timestamp;
 use super::adopt::drifted;
 use super::foreign::{checked, occupied};
 use super::index::Entry;
+use super::registry::{default_images, with_tags};
 use super::shared::{PolicySet, Shared, not_deployed};
 use crate::event::{Delivery, Guard, Requested, Source};
 use crate::git::{Edit, GitError};
-use crate::names::{CommitId, DeliveryId, ModelName, PredictorName, ReleaseId, ReleaseKey, Version};
-use crate::plan;
-use crate::policy::{self, PolicyDefaults};
+use crate::names::{CommitId, DeliveryId, ModelName, PredictorName, ReleaseId, ReleaseKey};
+use crate::plan::{self, Findings, ServingRules, Situation};
+use crate::policy;
 use crate::registry::RegistryState;
 use crate::release::{
     Action, Change, Files, Intent, Observed, Origin, Period, RELEASE_FILE, Refusal, RefusalKind, RegistryView, Release,
-    ReleasePlan, Restorable, Retracted, Serving, Situation, Target, Wanted, WantedArm,
+    ReleasePlan, Restorable, Retracted, Serving, Target,
 };
 use crate::render;
 
@@ -37,6 +38,8 @@ pub(super) struct Task {
     pub(super) id: ReleaseId,
     /// Whether an event asks, so that the storm guard counts a new release.
     pub(super) by_event: bool,
+    /// What was found out about what it would serve.
+    pub(super) findings: Arc<Findings>,
 }
 
 impl Task {
@@ -54,6 +57,7 @@ impl Task {
             delivery: Some(delivery.id.clone()),
             id: new_id(),
             by_event: !is_ours,
+            findings: Arc::default(),
         }
     }
 
@@ -68,6 +72,7 @@ impl Task {
             delivery: None,
             id: new_id(),
             by_event: false,
+            findings: Arc::default(),
         }
     }
 }
@@ -247,7 +252,8 @@ pub(super) fn situation(ground: &dyn Ground, task: &Task, entry: Option<&Entry>)
     let model = wanted.map(|wanted| &wanted.model).or_else(|| entry.map(|entry| &entry.release.spec.model));
     let defaults =
         model.and_then(|model| policies.policies.select(model)).map(|selection| selection.policy.spec.defaults.clone());
-    let default_images = images(ground, wanted, defaults.as_ref())?;
+    let default_images = default_images(wanted, defaults.as_ref())?;
+    let findings = with_tags(ground, wanted, &task.findings);
     let restores = match &task.intent {
         Intent::Rollback { to } => Some(to.clone()),
         _ => entry.and_then(|entry| entry.release.rollout.restores.clone()),
@@ -267,42 +273,16 @@ pub(super) fn situation(ground: &dyn Ground, task: &Task, entry: Option<&Entry>)
         target,
         serving: Serving::over(&base, &shared.settings.serving),
         default_images,
+        findings,
+        rules: ServingRules {
+            runtimes: shared.settings.runtimes.clone(),
+            artifacts_destination: shared.settings.registry.as_ref().and_then(|r| r.artifacts_destination.clone()),
+            require_digest: environment.require_digest,
+        },
         origin: origin(ground, task, entry, model),
         requested_by: task.requested_by.clone(),
         now: ground.now(),
     })
-}
-
-/// The images of versions for which the request names none: the version's tag before the policy's default.
-fn images(
-    ground: &dyn Ground,
-    wanted: Option<&Wanted>,
-    defaults: Option<&PolicyDefaults>,
-) -> Result<IndexMap<Version, String>, Refusal> {
-    /// The tag by which a version names its image.
-    const IMAGE_TAG: &str = "serving_image";
-    let mut images = IndexMap::new();
-    let Some(wanted) = wanted else { return Ok(images) };
-    let state = ground.registry_of(&wanted.model);
-    let is_silent = |arm: &&WantedArm| arm.artifact.image.is_none() && arm.artifact.model_uri.is_none();
-    for arm in wanted.arms.iter().chain(&wanted.stable).filter(is_silent) {
-        let tagged =
-            state.as_ref().and_then(|state| state.tag(&arm.version, IMAGE_TAG)).filter(|image| !image.is_empty());
-        let image = match (tagged, defaults) {
-            (Some(image), _) => Some(image.to_owned()),
-            (None, Some(defaults)) => policy::image_for(defaults, &wanted.model, &arm.version).map_err(|error| {
-                Refusal::invalid(
-                    error.to_string(),
-                    "correct `defaults.image` of the policy, or name `image` in the request",
-                )
-            })?,
-            (None, None) => None,
-        };
-        if let Some(image) = image {
-            images.insert(arm.version.clone(), image);
-        }
-    }
-    Ok(images)
 }
 
 /// Why the release will be as it will be: the task's own reason; a person's stands until the registry says something new.

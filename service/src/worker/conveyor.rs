@@ -22,6 +22,7 @@ use super::turn::{Harvest, Turn};
 use crate::event::{Delivery, DeliveryState, Event};
 use crate::git::{GitError, LogEntry, Publish};
 use crate::names::{CommitId, EnvironmentName, ModelName, PolicyName, ReleaseKey};
+use crate::plan::Findings;
 use crate::release::Intent;
 use crate::rollout::Decision;
 
@@ -42,6 +43,8 @@ pub(super) struct Conveyor {
     /// The service's own commits after that one: all that it found there at the start, and those whose push it did not see end.
     /// What else is there is a person's, whatever it says of itself.
     pub(super) ours: HashSet<CommitId>,
+    /// The releases about whose requests something is being asked.
+    asking: HashMap<ReleaseKey, Asking>,
     /// Deliveries that wait for their release, one each.
     pub(super) parked: HashMap<ReleaseKey, Delivery>,
     pub(super) agenda: Agenda,
@@ -66,6 +69,14 @@ pub(super) struct Conveyor {
     pub(super) failures: u32,
 }
 
+/// Requests of one release that are being looked into.
+#[derive(Debug, Default)]
+struct Asking {
+    count: usize,
+    /// The newest delivery that took their place meanwhile.
+    newer: Option<Delivery>,
+}
+
 /// What a turn is to do.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Work {
@@ -73,6 +84,10 @@ pub(super) struct Work {
     pub(super) deliveries: Vec<Delivery>,
     /// The models that were read anew for them.
     pub(super) found: HashMap<ModelName, Found>,
+    /// What was found out for them, by their numbers.
+    pub(super) findings: HashMap<i64, Arc<Findings>>,
+    /// What is concluded already: something newer came while it was looked into.
+    pub(super) concluded: Vec<Conclusion>,
     pub(super) look_at_repository: bool,
 }
 
@@ -91,6 +106,7 @@ impl Conveyor {
         Self {
             known,
             ours: HashSet::new(),
+            asking: HashMap::new(),
             parked: HashMap::new(),
             agenda: Agenda::default(),
             held_ticks: BTreeSet::new(),
@@ -150,6 +166,7 @@ impl Conveyor {
         let set = policies.as_ref().map_or_else(|| shared.policy_set(), |read| read.set.clone());
         let mut turn = Turn::begin(shared, base, set)?;
         turn.found.clone_from(&work.found);
+        turn.findings.clone_from(&work.findings);
         self.make_room(&turn);
         if !since.is_empty() {
             let is_ours = |entry: &LogEntry| self.ours.contains(&entry.commit);
@@ -160,7 +177,7 @@ impl Conveyor {
             Self::tick(&mut turn, key)?;
         }
         let now = Now { shared, tip: base.clone(), now: turn_start(&turn), is_live: false, known: None };
-        let mut conclusions = Vec::new();
+        let mut conclusions = work.concluded.clone();
         for delivery in self.awakened(&work.ticks) {
             conclusions.push(carry_out(&mut turn, delivery, &self.done_before)?);
         }
@@ -260,6 +277,11 @@ impl Conveyor {
         if let Some(key) = &concluded.verdict.release
             && replaces(delivery, concluded)
         {
+            if let Some(asking) = self.asking.get_mut(key)
+                && asking.newer.as_ref().is_none_or(|newer| newer.number < number)
+            {
+                asking.newer = Some(delivery.clone());
+            }
             let older = self.parked.remove(key).into_iter().chain(self.held_newest.remove(key));
             for older in older.filter(|older| older.number != number) {
                 self.held.remove(&older.number);
@@ -293,6 +315,25 @@ impl Conveyor {
             Keep::NextTurn => shared.inbox.push_front(kept),
         }
         out.push(conclusion);
+    }
+
+    /// Notes that a request of a release is looked into before it is carried out.
+    pub(super) fn asks(&mut self, key: &ReleaseKey) {
+        self.asking.entry(key.clone()).or_default().count += 1;
+    }
+
+    /// Takes a request up that was looked into: back to where it came from, unless something newer took its place meanwhile.
+    pub(super) fn has_asked(&mut self, delivery: Delivery, work: &mut Work) -> Option<Delivery> {
+        let Event::Requested(requested) = &delivery.event else { return Some(delivery) };
+        let Some(asking) = self.asking.get_mut(&requested.key) else { return Some(delivery) };
+        asking.count -= 1;
+        let newer = asking.newer.clone().filter(|newer| newer.number > delivery.number);
+        if asking.count == 0 {
+            self.asking.remove(&requested.key);
+        }
+        let Some(newer) = newer else { return Some(delivery) };
+        work.concluded.push(replaced(delivery, &newer));
+        None
     }
 
     /// When a parked delivery is tried again by itself: once what is in Git counts as applied.

@@ -50,6 +50,7 @@ fn request(turn: &mut Turn<'_>, delivery: &Delivery, requested: &Requested) -> R
         return Ok(held);
     }
     let mut task = Task::of(delivery, requested);
+    task.findings = turn.findings.get(&delivery.number).cloned().unwrap_or_default();
     // What a request found when it began is no condition of its later parts: by then its own first part stands.
     if begun(delivery).is_some() {
         task.guard = Guard { if_match: None, if_absent: false, ..task.guard };

@@ -23,6 +23,7 @@ use super::{preview, registry, rerender};
 use crate::bounds::RETRY_AFTER_SECONDS;
 use crate::event::{DeliveryState, Event, NewDelivery, Requested, Source};
 use crate::names::{AliasName, CommitId, DeliveryId, EnvironmentName, ModelName, ReleaseKey, Version};
+use crate::plan::Findings;
 use crate::release::{Act, Intent, Refusal, RefusalKind};
 use crate::store::{Accepted, HandedOver, Hold, StoreError};
 
@@ -205,7 +206,18 @@ impl Handle {
     /// # Errors
     /// It would be refused.
     pub async fn dry_run(&self, request: Requested) -> Result<Preview, Fault> {
-        self.shared.blocking(move |shared| preview::preview(shared, &request)).await
+        let findings = self.find_out(&request).await?;
+        self.shared.blocking(move |shared| preview::preview(shared, &request, findings)).await
+    }
+
+    /// Finds out about what a request would serve, where there is somebody to ask.
+    async fn find_out(&self, request: &Requested) -> Result<Arc<Findings>, Fault> {
+        let Intent::Put(wanted) = &request.intent else { return Ok(Arc::default()) };
+        if !self.shared.asks_about_requests() {
+            return Ok(Arc::default());
+        }
+        let inquiry = registry::inquiry_of_request(&request.key, wanted);
+        registry::find_out(&self.shared, inquiry).await.map(Arc::new).map_err(registry::unreadable)
     }
 
     /// The releases that a filter lets through, by key.

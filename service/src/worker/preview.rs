@@ -14,6 +14,7 @@ use super::{Fault, PolicyVerdict, Preview, SecondView};
 use crate::event::{RegistryChange, RegistryFact, Requested};
 use crate::git::{Edit, GitError};
 use crate::names::{AliasName, CommitId, ModelName, ReleaseKey, Version};
+use crate::plan::Findings;
 use crate::policy::{self, Desired};
 use crate::registry::RegistryState;
 use crate::release::{Observed, Period, Refusal, Target};
@@ -66,13 +67,22 @@ impl Ground for Now<'_> {
 }
 
 /// Says what a request would do.
-pub(super) fn preview(shared: &Shared, requested: &Requested) -> Result<Preview, Fault> {
+pub(super) fn preview(shared: &Shared, requested: &Requested, findings: Arc<Findings>) -> Result<Preview, Fault> {
     let Requested { key, intent, guard, requested_by } = requested.clone();
     let tip = shared.repository.tip().map_err(git_fault)?;
     let ground = Now { shared, tip, now: shared.clock.now(), is_live: false, known: None };
     let who = requested_by.or_else(|| Some("somebody".to_owned()));
-    let task =
-        Task { key, intent, guard, requested_by: who, origin: None, delivery: None, id: new_id(), by_event: false };
+    let task = Task {
+        key,
+        intent,
+        guard,
+        requested_by: who,
+        origin: None,
+        delivery: None,
+        id: new_id(),
+        by_event: false,
+        findings,
+    };
     let (proposal, waits_for) = match propose(&ground, &task).map_err(git_fault)? {
         Proposal::Wait(reason) => {
             (propose(&Now { is_live: true, ..ground.clone() }, &task).map_err(git_fault)?, Some(reason))

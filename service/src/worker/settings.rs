@@ -9,6 +9,7 @@ use crate::names::EnvironmentName;
 use crate::plan::EnvironmentTarget;
 use crate::release::{Period, Serving};
 use crate::render::Templates;
+use crate::servable::Runtimes;
 
 /// What the worker needs of the configuration.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub struct Settings {
     pub templates: Templates,
     /// Settings of every new release.
     pub serving: Serving,
+    /// The images that serve artifacts.
+    pub runtimes: Runtimes,
     /// The tracking server, where there is one; otherwise its signed events are believed.
     pub registry: Option<RegistrySettings>,
 }
@@ -37,6 +40,8 @@ pub struct RegistrySettings {
     pub sweep_interval: Period,
     /// Whether versions get `kmlflow.status.*` tags.
     pub write_back: bool,
+    /// Where a cluster finds what MLflow calls `mlflow-artifacts:/`.
+    pub artifacts_destination: Option<String>,
 }
 
 /// One environment.
@@ -47,6 +52,8 @@ pub struct EnvironmentSettings {
     pub blind_delay: Period,
     /// The storm guard: releases that events may newly make in a minute.
     pub new_releases_per_minute: u32,
+    /// Whether an image must be pinned to a digest.
+    pub require_digest: bool,
 }
 
 /// Bounds that nobody sets; tests make them small.

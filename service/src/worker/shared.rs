@@ -85,6 +85,11 @@ pub(super) struct Waits {
 }
 
 impl Shared {
+    /// Whether there is somebody to ask about what a request would serve.
+    pub(super) fn asks_about_requests(&self) -> bool {
+        self.settings.registry.is_some()
+    }
+
     /// A release as the readers see it.
     pub(super) fn entry(&self, key: &ReleaseKey) -> Option<Entry> {
         read(&self.index).get(key)

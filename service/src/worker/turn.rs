@@ -14,6 +14,7 @@ use super::shared::{PolicySet, Shared, read};
 use crate::event::Guard;
 use crate::git::{Draft, GitError, Message};
 use crate::names::{CommitId, EnvironmentName, ModelName, ReleaseKey};
+use crate::plan::Findings;
 use crate::registry::RegistryState;
 use crate::release::{Action, Intent, Observed, Period, Phase, Refusal, Release, Target};
 use crate::render::Manifests;
@@ -31,6 +32,8 @@ pub(super) struct Turn<'r> {
     pub(super) registry: HashMap<ModelName, Arc<RegistryState>>,
     /// The models that were read anew for this turn.
     pub(super) found: HashMap<ModelName, Found>,
+    /// What was found out for deliveries, by their numbers.
+    pub(super) findings: HashMap<i64, Arc<Findings>>,
     /// Wishes that were answered: version and tag.
     pub(super) answered: Vec<(Which, String)>,
     /// Versions that were refused, for which release and why.
@@ -162,6 +165,7 @@ impl<'r> Turn<'r> {
             gone: HashSet::new(),
             registry: HashMap::new(),
             found: HashMap::new(),
+            findings: HashMap::new(),
             answered: Vec::new(),
             refused: Vec::new(),
             touched: HashMap::new(),

@@ -11,7 +11,9 @@ use tokio::task::JoinHandle;
 use super::conclusion::{Conclusion, Keep};
 use super::conveyor::{Conveyor, Done, TURN_MAX, Work, show};
 use super::housekeeping::{PUSHES_PER_LOOK, keep_house};
-use super::registry::{Read, concerns, sweep_again_and_again, tell_versions, write_back, write_waiting};
+use super::registry::{
+    Answered, Concern, Read, concern, sweep_again_and_again, tell_versions, write_back, write_waiting,
+};
 use super::retry::{backoff, later, postpone};
 use super::shared::{Shared, WorkerState};
 use crate::command::Git;
@@ -169,9 +171,9 @@ async fn collect(shared: &Arc<Shared>, conveyor: &mut Conveyor) -> Option<Work> 
     // One whose time had come when it was given in again is here already.
     let is_new = |delivery: &Delivery| !work.deliveries.iter().any(|due| due.number == delivery.number);
     let taken_anew: Vec<Delivery> = taken.deliveries.into_iter().filter(is_new).collect();
-    let taken_anew = have_read(shared, taken_anew);
-    work.deliveries = have_read(shared, work.deliveries);
-    take_read(shared, conveyor, &mut work).await;
+    let taken_anew = have_asked(shared, conveyor, taken_anew);
+    work.deliveries = have_asked(shared, conveyor, work.deliveries);
+    take_answers(shared, conveyor, &mut work).await;
     let count = taken_anew.len();
     let at_once = conveyor.pace.keep_back(taken_anew);
     // More may wait behind those that were kept back.
@@ -180,33 +182,34 @@ async fn collect(shared: &Arc<Shared>, conveyor: &mut Conveyor) -> Option<Work> 
     work.deliveries.extend(conveyor.pace.take_due(now));
     work.look_at_repository = taken.pushed;
     work.ticks = conveyor.agenda.take_due(now, TURN_MAX);
-    let has_work = !work.deliveries.is_empty() || !work.ticks.is_empty() || work.look_at_repository;
+    let has_work =
+        !work.deliveries.is_empty() || !work.concluded.is_empty() || !work.ticks.is_empty() || work.look_at_repository;
     (has_work || taken.holds_changed || kept_back).then_some(work)
 }
 
-/// Lets the deliveries that change nothing before their model is read wait for that; gives back the others.
-fn have_read(shared: &Arc<Shared>, deliveries: Vec<Delivery>) -> Vec<Delivery> {
-    if shared.settings.registry.is_none() {
-        return deliveries;
-    }
+/// Has asked what has to be asked before a delivery is carried out; gives back the others.
+fn have_asked(shared: &Arc<Shared>, conveyor: &mut Conveyor, deliveries: Vec<Delivery>) -> Vec<Delivery> {
     let mut at_once = Vec::with_capacity(deliveries.len());
     for delivery in deliveries {
-        match concerns(&delivery).cloned() {
-            Some(model) => shared.reader.ask(shared, &model, delivery),
+        match concern(shared, &delivery) {
             None => at_once.push(delivery),
+            Some(Concern::Model(model)) => shared.reader.ask(shared, &model.clone(), delivery),
+            Some(Concern::Request(key, wanted)) => {
+                conveyor.asks(key);
+                shared.reader.look_into(shared, (key.clone(), wanted.clone()), delivery);
+            }
         }
     }
     at_once
 }
 
-/// Takes the deliveries whose models were read; those whose model could not be read fail for now.
-async fn take_read(shared: &Shared, conveyor: &mut Conveyor, work: &mut Work) {
-    for Read { model, deliveries, found } in shared.reader.take() {
-        match found {
-            Ok(found) => {
-                work.found.insert(model, found);
-                work.deliveries.extend(deliveries);
-            }
+/// Takes the deliveries that waited for an answer; those for which there was none fail for now.
+async fn take_answers(shared: &Shared, conveyor: &mut Conveyor, work: &mut Work) {
+    for Read { model, deliveries, answer } in shared.reader.take() {
+        let deliveries: Vec<Delivery> =
+            deliveries.into_iter().filter_map(|delivery| conveyor.has_asked(delivery, work)).collect();
+        let answered = match answer {
+            Ok(answered) => answered,
             Err(error) => {
                 let attempt = deliveries.iter().map(|delivery| delivery.attempt).max().unwrap_or_default();
                 let wait = error.retry_after().unwrap_or_default().max(backoff(attempt.saturating_add(1)));
@@ -214,8 +217,13 @@ async fn take_read(shared: &Shared, conveyor: &mut Conveyor, work: &mut Work) {
                 tracing::warn!(model.name = %model, "{reason}; {} deliveries are tried again", deliveries.len());
                 let at = later(shared.clock.now_exact(), wait);
                 postpone(shared, conveyor, deliveries, (reason, error.cure()), at).await;
+                continue;
             }
-        }
+        };
+        let Answered { found, findings } = answered;
+        work.found.extend(found.map(|found| (model, found)));
+        work.findings.extend(deliveries.iter().map(|delivery| (delivery.number, Arc::clone(&findings))));
+        work.deliveries.extend(deliveries);
     }
 }
 

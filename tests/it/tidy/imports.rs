@@ -12,8 +12,9 @@ const MAP: &[(&str, &[&str])] = &[
     ("event", &["names", "release"]),
     ("registry", &["names", "release", "event"]),
     // The pure middle.
+    ("servable", &["names", "release"]),
     ("policy", &["names", "release", "registry"]),
-    ("plan", &["names", "release"]),
+    ("plan", &["names", "release", "servable"]),
     ("rollout", &["names", "release"]),
     ("render", &["names", "release"]),
     // What is beside the flow.
@@ -31,13 +32,13 @@ const MAP: &[(&str, &[&str])] = &[
     (
         "worker",
         &[
-            "names", "bounds", "release", "event", "registry", "policy", "plan", "rollout", "render", "access",
-            "clock", "command", "mlflow", "git", "store",
+            "names", "bounds", "release", "event", "registry", "servable", "policy", "plan", "rollout", "render",
+            "access", "clock", "command", "mlflow", "git", "store",
         ],
     ),
     // Around the flow.
     ("web", &["names", "bounds", "release", "event", "access", "clock", "webhook", "worker"]),
-    ("config", &["names", "release"]),
+    ("config", &["names", "release", "servable"]),
     ("telemetry", &[]),
     ("cli", &["names", "bounds", "release", "render", "access", "webhook", "mlflow", "worker", "config"]),
     ("app", &["*"]),
@@ -52,7 +53,7 @@ const ONLY: &[(&str, &str, &[&str])] = &[
 ];
 
 /// The modules that do no I/O and read no clock.
-const PURE: [&str; 5] = ["release", "policy", "plan", "render", "rollout"];
+const PURE: [&str; 6] = ["release", "servable", "policy", "plan", "render", "rollout"];
 
 /// What a pure module would do I/O or read the clock with.
 const IMPURE: [&str; 12] = [

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod laws;
+mod runtime;
 mod table;
 
 use std::collections::BTreeMap;
@@ -43,9 +44,9 @@ impl Repository {
         Self { key, release: None, commits: Vec::new(), retracted: None, now, delay, pending: None, more: false }
     }
 
-    pub(crate) fn situation(&self, restorable: Option<Restorable>, observed: Observed) -> Situation {
+    pub(crate) fn situation(&self, restorable: Option<Restorable>, observed: Observed) -> plan::Situation {
         let images = (1..=40).map(|v| (version(v), format!("registry.example/fraud:{v}"))).collect();
-        Situation {
+        plan::Situation {
             key: self.key.clone(),
             deployed: self.deployed(),
             restorable,
@@ -54,6 +55,8 @@ impl Repository {
             target: plan::target(&self.key, &environment()).unwrap(),
             serving: Serving::default(),
             default_images: images,
+            findings: plan::Findings::default(),
+            rules: plan::ServingRules::default(),
             origin: Origin::default(),
             requested_by: Some("ada".to_owned()),
             now: self.now,

@@ -3,12 +3,13 @@
 use jiff::Timestamp;
 
 use super::change::update;
+use super::situation::Situation;
 use super::strategy::rules;
 use super::transition;
 use crate::names::{CommitId, PredictorName};
 use crate::release::{
-    Action, Deployed, Outcome, Paused, Phase, Refusal, Rejected, Release, ReleasePlan, Role, Situation, Strategy,
-    Variant, WeightsRequest,
+    Action, Deployed, Outcome, Paused, Phase, Refusal, Rejected, Release, ReleasePlan, Role, Strategy, Variant,
+    WeightsRequest,
 };
 
 /// The most rejected versions that a release remembers.

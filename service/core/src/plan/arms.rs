@@ -1,7 +1,9 @@
 //! The versions of a request, matched with what is deployed: which pods are there already, and what new ones are called.
 
+use super::artifact::choose;
+use super::situation::Situation;
 use crate::names::{PredictorName, Version};
-use crate::release::{Artifact, Refusal, Release, Role, Serving, Situation, Variant, Violations, Wanted, WantedArm};
+use crate::release::{Artifact, Refusal, Release, Role, Serving, Variant, Violations, Wanted, WantedArm};
 
 /// A version of a request with everything resolved that makes its pods.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,26 +55,30 @@ pub(super) fn resolve(
         Some(variant) => release.serving_of(variant),
         None => release.spec.serving.over(&Serving::defaults()),
     };
-    let named = arm.artifact.image.is_some() || arm.artifact.model_uri.is_some();
-    let artifact = match same_version {
-        _ if named => arm.artifact.clone(),
-        Some(variant) => variant.artifact.clone(),
-        None => default_artifact(&arm.version, situation)?,
-    };
-    complete(arm, wanted, artifact, &base)
+    complete(arm, wanted, &base, same_version, situation)
 }
 
 /// Resolves the one version of a release that is not deployed yet.
 pub(super) fn resolve_new(arm: &WantedArm, wanted: &Wanted, situation: &Situation) -> Result<Arm, Refusal> {
-    let base = situation.serving.over(&Serving::defaults());
-    let named = arm.artifact.image.is_some() || arm.artifact.model_uri.is_some();
-    let artifact = if named { arm.artifact.clone() } else { default_artifact(&arm.version, situation)? };
-    complete(arm, wanted, artifact, &base)
+    let base = Serving { runtime: None, ..situation.serving.over(&Serving::defaults()) };
+    complete(arm, wanted, &base, None, situation)
 }
 
-fn complete(arm: &WantedArm, wanted: &Wanted, artifact: Artifact, base: &Serving) -> Result<Arm, Refusal> {
+fn complete(
+    arm: &WantedArm,
+    wanted: &Wanted,
+    base: &Serving,
+    deployed: Option<&Variant>,
+    situation: &Situation,
+) -> Result<Arm, Refusal> {
     let for_all = wanted.serving.as_ref().map_or_else(|| base.clone(), |serving| serving.over(base));
-    let serving = arm.serving.as_ref().map_or_else(|| for_all.clone(), |serving| serving.over(&for_all));
+    let mut serving = arm.serving.as_ref().map_or_else(|| for_all.clone(), |serving| serving.over(&for_all));
+    // Only an artifact needs a runtime: the default one is no setting of what an image serves.
+    let runtime = serving.runtime.clone().or_else(|| situation.serving.runtime.clone());
+    let artifact = choose(arm, runtime.as_deref(), deployed, situation)?;
+    if artifact.model_uri.is_some() {
+        serving.runtime = runtime;
+    }
     // What a tag of the registry, a policy or the configuration says is checked like what a request says, and now as a whole.
     let mut found = Violations::default();
     artifact.check("", &mut found);
@@ -81,23 +87,7 @@ fn complete(arm: &WantedArm, wanted: &Wanted, artifact: Artifact, base: &Serving
     if !found.is_empty() {
         return Err(Refusal::violations(found));
     }
-    if artifact.model_uri.is_some() && serving.runtime.is_none() {
-        return Err(Refusal::invalid(
-            "no runtime is configured that serves a model artifact",
-            "name one in `serving.runtime`, or set `runtimes` in the configuration",
-        ));
-    }
     Ok(Arm { version: arm.version.clone(), artifact, serving })
-}
-
-fn default_artifact(version: &Version, situation: &Situation) -> Result<Artifact, Refusal> {
-    let image = situation.default_images.get(version).ok_or_else(|| {
-        Refusal::invalid(
-            format!("it is not known what serves version {version}"),
-            "name `image` or `modelUri` in the request, or `defaults.image` in the policy",
-        )
-    })?;
-    Ok(Artifact::of_image(image.clone()))
 }
 
 /// The next free predictor name of a version: `v7`, then `v7r2`, one above the highest that is deployed.

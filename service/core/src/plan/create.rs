@@ -2,9 +2,10 @@
 
 use super::arms;
 use super::change::change;
+use super::situation::Situation;
 use crate::release::{
     Action, ApiVersion, Metadata, Origin, Phase, Refusal, Release, ReleaseKind, ReleasePlan, ReleaseSpec, Rendered,
-    Rollout, RouteSettings, Situation, Strategy, Variant, Wanted,
+    Rollout, RouteSettings, Strategy, Variant, Wanted,
 };
 
 /// Plans the first commit of a release.

@@ -7,11 +7,14 @@
 mod absolute;
 mod acts;
 mod arms;
+mod artifact;
 mod change;
 mod collision;
 mod create;
+mod findings;
 mod put;
 mod rollback;
+mod situation;
 mod strategy;
 mod target;
 mod timing;
@@ -19,9 +22,11 @@ mod transition;
 
 pub use absolute::{Settled, absolute};
 pub use collision::{Owner, collision};
+pub use findings::{Findings, ImageFinding, ServingRules, VersionFinding};
+pub use situation::Situation;
 pub use target::{EnvironmentTarget, target};
 
-use crate::release::{Deployed, Intent, Refusal, RefusalKind, ReleasePlan, Retracted, Situation};
+use crate::release::{Deployed, Intent, Refusal, RefusalKind, ReleasePlan, Retracted};
 
 /// Says which one commit comes next for an intent.
 pub fn plan(intent: &Intent, situation: &Situation) -> ReleasePlan {

@@ -2,13 +2,15 @@
 
 use super::acts::{other_versions, reject_all};
 use super::arms::{self, Arm};
+use super::artifact::check_callers;
 use super::change::{change, update};
 use super::create::origin_of;
+use super::situation::Situation;
 use super::strategy::rules;
 use super::{timing, transition};
 use crate::release::{
-    Action, Deployed, Outcome, Phase, Refusal, Release, ReleasePlan, Role, Serving, Situation, Strategy, Variant,
-    Violation, Wanted,
+    Action, Deployed, Outcome, Phase, Refusal, Release, ReleasePlan, Role, Serving, Strategy, Variant, Violation,
+    Wanted,
 };
 
 /// Plans the next commit towards what is wanted.
@@ -35,6 +37,10 @@ pub(super) fn put(wanted: &Wanted, deployed: &Deployed, situation: &Situation) -
             "version {} was rejected and its alias was not set anew",
             arm.version
         )));
+    }
+    if let Some(stable) = release.stable().filter(|_| !wanted.allow_breaking_signature) {
+        let mut new = arms.iter().filter(|arm| arm.deployed_in(release).is_none());
+        new.try_for_each(|arm| check_callers(&stable.version, &arm.version, situation))?;
     }
     let automatic = situation.requested_by.is_none();
     if let Some(paused) = release.rollout.paused.as_ref().filter(|_| automatic) {

@@ -3,9 +3,10 @@
 use super::acts::{other_versions, reject_all};
 use super::change::update;
 use super::create::origin_of;
+use super::situation::Situation;
 use super::{timing, transition};
 use crate::names::CommitId;
-use crate::release::{Action, Deployed, Outcome, Phase, Refusal, Release, ReleasePlan, Restorable, Situation, Variant};
+use crate::release::{Action, Deployed, Outcome, Phase, Refusal, Release, ReleasePlan, Restorable, Variant};
 
 /// Plans the next commit of a rollback to the settled state of `to`.
 pub(super) fn rollback(to: &CommitId, deployed: &Deployed, situation: &Situation) -> Result<ReleasePlan, Refusal> {

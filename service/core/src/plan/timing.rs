@@ -1,6 +1,7 @@
 //! When a request may go on: the two waits of the order add, wait, move the traffic, remove that a request meets.
 
-use crate::release::{Observed, Release, Situation};
+use super::situation::Situation;
+use crate::release::{Observed, Release};
 
 /// Why a run cannot start yet; none when the stable variant is live.
 pub(super) fn not_live(release: &Release, situation: &Situation) -> Option<String> {

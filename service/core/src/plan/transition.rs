@@ -2,11 +2,12 @@
 
 use super::change::{change, update};
 use super::create::origin_of;
+use super::situation::Situation;
 use super::strategy::rules;
 use crate::names::PredictorName;
 use crate::release::{
     Action, Change, Deployed, Files, Origin, Outcome, Phase, Release, ReleasePlan, ReleaseSpec, Restorable, Role,
-    Situation, Strategy, Variant, Wanted,
+    Strategy, Variant, Wanted,
 };
 
 /// The answer to a replay: somebody has carried it out already, or something else came first.

@@ -102,6 +102,10 @@ pub struct Artifact {
     /// The directory that holds the `MLmodel` file, for a runtime to load.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub model_uri: Option<String>,
+    /// The digest of its `MLmodel` file, where that was read: another one is another model.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(value_type = Option<String>)]
+    pub model_digest: Option<Digest>,
     /// True where the image is a tag that was not resolved to a digest: what it names may change. Ignored on input.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     unpinned: bool,
@@ -113,6 +117,7 @@ pub struct Artifact {
 struct WrittenArtifact {
     image: Option<String>,
     model_uri: Option<String>,
+    model_digest: Option<Digest>,
     #[serde(default, rename = "unpinned")]
     _unpinned: serde::de::IgnoredAny,
 }
@@ -330,18 +335,28 @@ impl Artifact {
     /// What somebody names; a name without a digest is unpinned.
     pub fn new(image: Option<String>, model_uri: Option<String>) -> Self {
         let unpinned = image.as_ref().is_some_and(|image| !image.contains("@sha256:"));
-        Self { image, model_uri, unpinned }
+        Self { image, model_uri, model_digest: None, unpinned }
     }
 
     /// A container image.
     pub fn of_image(image: String) -> Self {
         Self::new(Some(image), None)
     }
+
+    /// A model's files, with the digest of its `MLmodel` where that was read.
+    pub fn of_model(model_uri: String, model_digest: Option<Digest>) -> Self {
+        Self { model_digest, ..Self::new(None, Some(model_uri)) }
+    }
+
+    /// Whether what the image names may change.
+    pub fn is_unpinned(&self) -> bool {
+        self.unpinned
+    }
 }
 
 impl From<WrittenArtifact> for Artifact {
-    fn from(WrittenArtifact { image, model_uri, .. }: WrittenArtifact) -> Self {
-        Self::new(image, model_uri)
+    fn from(WrittenArtifact { image, model_uri, model_digest, _unpinned }: WrittenArtifact) -> Self {
+        Self { model_digest, ..Self::new(image, model_uri) }
     }
 }
 

@@ -2,39 +2,11 @@
 
 use std::fmt;
 
-use indexmap::IndexMap;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Observed, Origin, Rejected, Release, Serving, Target};
-use crate::names::{CommitId, ReleaseKey, Version};
-
-/// Everything a plan is made from, besides the intent.
-#[derive(Debug, Clone)]
-pub struct Situation {
-    /// Which release it is about.
-    pub key: ReleaseKey,
-    /// What the repository holds, where it holds something.
-    pub deployed: Option<Deployed>,
-    /// The settled state that the intent, or the release's `rollout.restores`, names.
-    pub restorable: Option<Restorable>,
-    /// What a retraction left behind under this name.
-    pub retracted: Option<Retracted>,
-    pub observed: Observed,
-    /// Where a new release goes.
-    pub target: Target,
-    /// The configuration's and the policy's settings for a new release.
-    pub serving: Serving,
-    /// The image of a version for which nobody named one, already filled in per arm where a policy has a default.
-    pub default_images: IndexMap<Version, String>,
-    /// Why the release would be asked for: written into `origin`.
-    pub origin: Origin,
-    /// Who asks.
-    pub requested_by: Option<String>,
-    /// The present moment, in whole seconds.
-    pub now: Timestamp,
-}
+use super::{Origin, Rejected, Release};
+use crate::names::CommitId;
 
 /// A release as the repository holds it.
 #[derive(Debug, Clone, PartialEq)]

@@ -173,11 +173,11 @@ async fn pages_that_are_too_large_are_asked_for_in_smaller_ones() {
         (&format!("{ten}&page_token=1000"), ok(json!({"model_versions": [found("fraud", 1, &[])]}))),
     ])
     .await;
-    assert_eq!(numbers(&script.client().read_all(&[]).await.unwrap()[0]), ["1"]);
+    assert_eq!(numbers(&script.client().read_all(&[], &BTreeSet::new()).await.unwrap()[0]), ["1"]);
     script.done();
     let one_by_one = [(MODELS, ok(json!({}))), (VERSIONS, too_large()), (&*hundred, too_large()), (&*ten, too_large())];
     let script = Script::of(one_by_one).await;
-    assert!(matches!(script.client().read_all(&[]).await, Err(Error::TooLarge { .. })));
+    assert!(matches!(script.client().read_all(&[], &BTreeSet::new()).await, Err(Error::TooLarge { .. })));
     script.done();
 }
 

@@ -170,7 +170,8 @@ fn of_worker(dir: &tempfile::TempDir) -> worker::Settings {
         monitoring: MonitoringTarget { mode: MonitoringMode::Operator, labels: std::collections::BTreeMap::new() },
         links: Links::default(),
     };
-    let production = EnvironmentSettings { target, blind_delay: Period::ZERO, new_releases_per_minute: 60 };
+    let production =
+        EnvironmentSettings { target, blind_delay: Period::ZERO, new_releases_per_minute: 60, require_digest: false };
     worker::Settings {
         data_dir: dir.path().to_owned(),
         store_url: "sqlite:".to_owned(),
@@ -179,6 +180,7 @@ fn of_worker(dir: &tempfile::TempDir) -> worker::Settings {
         environments: [("production".parse().unwrap(), production)].into(),
         templates: Templates::built_in(),
         serving: Serving::defaults(),
+        runtimes: Default::default(),
         registry: None,
     }
 }

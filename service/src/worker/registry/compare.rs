@@ -7,6 +7,7 @@ use super::asked::{Asked, Present, asked, away, origin, without_rejected};
 use super::write_back::{Which, of_release};
 use crate::event::Guard;
 use crate::names::{CommitId, Version};
+use crate::plan::Findings;
 use crate::policy::{self, Desired, ReleasePolicy};
 use crate::registry::{Reading, RegistryState};
 use crate::release::{Intent, Origin, RegistryView};
@@ -31,29 +32,50 @@ pub(super) struct Found {
     pub(super) difference: SweepDifference,
     pub(super) seen: Seen,
     pub(super) has_wish: bool,
+    pub(super) findings: Arc<Findings>,
+}
+
+/// What one look at the registry came to.
+#[derive(Default)]
+pub(super) struct Looked {
+    /// What is only to be told.
+    pub(super) listed: Vec<SweepDifference>,
+    /// What has to be found out about before it can be said what would come of it.
+    pub(super) open: Vec<Reading>,
+    pub(super) found: Vec<Found>,
 }
 
 /// Looks at every model that a policy speaks for.
-pub(super) fn compare(shared: &Shared, readings: Vec<Reading>) -> Result<(Vec<Found>, Vec<SweepDifference>), Fault> {
-    let tip = shared.repository.tip().map_err(git_fault)?;
-    let ground = Now { shared, tip, now: shared.clock.now(), is_live: false, known: None };
+pub(super) fn compare(shared: &Shared, readings: Vec<Reading>) -> Result<Looked, Fault> {
     let there: BTreeSet<Which> = readings
         .iter()
         .flat_map(|reading| reading.versions.keys().map(|version| (reading.model.clone(), version.clone())))
         .collect();
-    let mut listed = deleted(shared, &there);
     remind(shared, &readings);
-    let mut found = Vec::new();
+    let mut looked = look_at(shared, readings.into_iter().map(|reading| (reading, None)))?;
+    looked.listed.extend(deleted(shared, &there));
+    Ok(looked)
+}
+
+/// Looks at models, with what was found out about them where something was.
+pub(super) fn look_at(
+    shared: &Shared,
+    readings: impl Iterator<Item = (Reading, Option<Arc<Findings>>)>,
+) -> Result<Looked, Fault> {
+    let tip = shared.repository.tip().map_err(git_fault)?;
+    let ground = Now { shared, tip, now: shared.clock.now(), is_live: false, known: None };
     let policies = shared.policy_set();
-    for reading in readings {
+    let mut looked = Looked::default();
+    for (reading, findings) in readings {
         let Some(selection) = policies.policies.select(&reading.model) else { continue };
-        match look(&ground, reading, selection.policy)? {
+        match look(&ground, reading, selection.policy, findings)? {
             Look::Same => {}
-            Look::Listed(difference) => listed.push(difference),
-            Look::Asks(one) => found.push(*one),
+            Look::Listed(difference) => looked.listed.push(difference),
+            Look::Open(reading) => looked.open.push(reading),
+            Look::Asks(one) => looked.found.push(*one),
         }
     }
-    Ok((found, listed))
+    Ok(looked)
 }
 
 /// Has said again what the registry should have been told.
@@ -85,7 +107,8 @@ fn remind(shared: &Shared, readings: &[Reading]) {
 fn deleted(shared: &Shared, there: &BTreeSet<Which>) -> Vec<SweepDifference> {
     let index = read(&shared.index);
     let serving = index.iter().filter_map(|(key, kept)| Some((key, (kept.model.clone(), kept.versions().next()?))));
-    let gone = serving.filter(|(_, which)| !there.contains(which));
+    // What was never seen there was released by a person, who needs no registry.
+    let gone = serving.filter(|(_, which)| !there.contains(which) && shared.registry_of(&which.0).is_some());
     gone.map(|(key, (model, version))| SweepDifference {
         reason: format!("version {version} serves and is no longer in the registry"),
         cure: Some(format!(
@@ -103,11 +126,17 @@ fn deleted(shared: &Shared, there: &BTreeSet<Which>) -> Vec<SweepDifference> {
 enum Look {
     Same,
     Listed(SweepDifference),
+    Open(Reading),
     Asks(Box<Found>),
 }
 
 /// Compares what a policy makes of a model with what is there.
-fn look(ground: &Now<'_>, reading: Reading, policy: &ReleasePolicy) -> Result<Look, Fault> {
+fn look(
+    ground: &Now<'_>,
+    reading: Reading,
+    policy: &ReleasePolicy,
+    findings: Option<Arc<Findings>>,
+) -> Result<Look, Fault> {
     let before = ground.registry_of(&reading.model);
     let mut known = before.as_deref().cloned().unwrap_or_else(|| RegistryState::new(reading.model.clone()));
     let unread = known.clone();
@@ -136,17 +165,23 @@ fn look(ground: &Now<'_>, reading: Reading, policy: &ReleasePolicy) -> Result<Lo
         cure,
         delivery: None,
     };
-    let (kind, reason, cure) = match asked(&desired, present) {
+    let asked = asked(&desired, present);
+    match asked {
         Asked::Nothing(_) => return Ok(Look::Same),
         Asked::Stands(_) if is_deployed(&desired, entry.as_ref()) => return Ok(Look::Same),
         Asked::Stands(reason) => return Ok(Look::Listed(listed(DifferenceKind::Stands, reason, None))),
+        Asked::Wish(_) | Asked::Intents(_) => {}
+    }
+    let Some(findings) = findings else { return Ok(Look::Open(reading)) };
+    let (kind, reason, cure) = match asked {
+        Asked::Nothing(_) | Asked::Stands(_) => return Ok(Look::Same),
         Asked::Wish(Err(refusal)) => (DifferenceKind::Refused, refusal.reason, refusal.cure),
-        Asked::Wish(Ok(intent)) => match outcome(ground, &desired, vec![intent])? {
+        Asked::Wish(Ok(intent)) => match outcome(ground, &desired, vec![intent], &findings)? {
             // The wish is granted already, and is still to be answered.
             None => (DifferenceKind::Repaired, "a wish that is granted already is to be answered".to_owned(), None),
             Some(outcome) => outcome,
         },
-        Asked::Intents(intents) => match outcome(ground, &desired, intents)? {
+        Asked::Intents(intents) => match outcome(ground, &desired, intents, &findings)? {
             None => return Ok(Look::Same),
             Some(outcome) => outcome,
         },
@@ -162,7 +197,7 @@ fn look(ground: &Now<'_>, reading: Reading, policy: &ReleasePolicy) -> Result<Lo
         commit: entry.map(|entry| entry.commit),
     };
     let difference = listed(kind, reason, cure);
-    Ok(Look::Asks(Box::new(Found { reading: Arc::new(reading), difference, seen, has_wish })))
+    Ok(Look::Asks(Box::new(Found { reading: Arc::new(reading), difference, seen, has_wish, findings })))
 }
 
 /// Whether what a policy wants is what serves.
@@ -175,7 +210,12 @@ fn is_deployed(desired: &Desired, entry: Option<&Entry>) -> bool {
 type Outcome = (DifferenceKind, String, Option<String>);
 
 /// What would come of the first intent that is not so already.
-fn outcome(ground: &Now<'_>, desired: &Desired, intents: Vec<Intent>) -> Result<Option<Outcome>, Fault> {
+fn outcome(
+    ground: &Now<'_>,
+    desired: &Desired,
+    intents: Vec<Intent>,
+    findings: &Arc<Findings>,
+) -> Result<Option<Outcome>, Fault> {
     let Desired { key, because, .. } = desired;
     if let Some(hold) = ground.shared.hold_of(&key.environment) {
         return Ok(Some((DifferenceKind::Waiting, format!("`{}` is held: {}", key.environment, hold.reason), None)));
@@ -190,6 +230,7 @@ fn outcome(ground: &Now<'_>, desired: &Desired, intents: Vec<Intent>) -> Result<
             delivery: None,
             id: new_id(),
             by_event: true,
+            findings: Arc::clone(findings),
         };
         match propose(ground, &task).map_err(git_fault)? {
             Proposal::Nothing(_) => {}

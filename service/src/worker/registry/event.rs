@@ -9,6 +9,7 @@ use crate::bounds::SIGNED_WINDOW_SECONDS;
 use crate::event::{Delivery, DeliveryState, Guard, RegistryChange, RegistryFact};
 use crate::git::GitError;
 use crate::names::{CommitId, ModelName};
+use crate::plan::Findings;
 use crate::policy::{self, Desired, ReleasePolicy};
 use crate::registry::RegistryState;
 use crate::release::{Intent, Origin};
@@ -57,6 +58,7 @@ pub(in crate::worker) fn registry_changed(
         policy: selection.policy,
         before,
         done: done.or_else(|| begun(delivery).cloned()),
+        findings: turn.findings.get(&delivery.number).cloned().unwrap_or_default(),
     };
     event.carry_out(turn, wanted)
 }
@@ -83,6 +85,7 @@ struct RegistryEvent<'a> {
     before: Option<Arc<RegistryState>>,
     /// The commit of the part that was done before.
     done: Option<CommitId>,
+    findings: Arc<Findings>,
 }
 
 impl RegistryEvent<'_> {
@@ -173,6 +176,7 @@ impl RegistryEvent<'_> {
                 delivery: Some(self.delivery.id.clone()),
                 id: id.clone(),
                 by_event: true,
+                findings: Arc::clone(&self.findings),
             };
             match turn.carry_out(&task)? {
                 Carried::Changed { commit, created } => {

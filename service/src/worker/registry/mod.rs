@@ -4,11 +4,15 @@
 mod asked;
 mod compare;
 mod event;
+mod inquiry;
+mod offered;
 mod reader;
 mod sweep;
 mod write_back;
 
 pub(super) use event::registry_changed;
-pub(super) use reader::{Found, Read, Reader, concerns};
-pub(super) use sweep::{Sweeper, last_sweep, sweep, sweep_again_and_again};
+pub(super) use inquiry::{find_out, inquiry_of_request};
+pub(super) use offered::{default_images, with_tags};
+pub(super) use reader::{Answered, Concern, Found, Read, Reader, concern};
+pub(super) use sweep::{Sweeper, last_sweep, sweep, sweep_again_and_again, unreadable};
 pub(super) use write_back::{Outbox, Which, tell_versions, write_back, write_waiting};

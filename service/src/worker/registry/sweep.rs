@@ -8,10 +8,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::compare::{Found, Seen, compare};
-use super::reader::Read;
+use super::compare::{Found, Looked, Seen, compare, look_at};
+use super::reader::{Answered, Read, about_reading};
 use crate::event::{Event, NewDelivery, RegistryChange, RegistryFact, Source};
+use crate::mlflow::Error;
 use crate::names::{DeliveryId, ModelName};
+use crate::plan::Findings;
 use crate::registry::Reading;
 use crate::release::{Refusal, RefusalKind};
 use crate::store::Accepted;
@@ -56,12 +58,19 @@ pub(in crate::worker) async fn sweep(shared: &Arc<Shared>, dry_run: bool) -> Res
     let at = shared.clock.now();
     let readings = read_all(shared, registry).await?;
     let models = readings.len();
-    let (found, mut differences) = shared.blocking(move |shared| compare(shared, readings)).await?;
-    for Found { reading, mut difference, seen, has_wish } in found {
+    let Looked { listed: mut differences, open, .. } = shared.blocking(move |shared| compare(shared, readings)).await?;
+    let mut asking = Vec::with_capacity(open.len());
+    for reading in open {
+        let findings = about_reading(shared, &reading).await.map_err(unreadable)?;
+        asking.push((reading, Some(findings)));
+    }
+    let looked = shared.blocking(move |shared| look_at(shared, asking.into_iter())).await?;
+    differences.extend(looked.listed);
+    for Found { reading, mut difference, seen, has_wish, findings } in looked.found {
         let is_known = sweeper.asked.get(&reading.model) == Some(&seen) && !has_wish;
         if !dry_run && !is_known {
             sweeper.asked.insert(reading.model.clone(), seen);
-            difference.delivery = deliver(shared, reading).await?;
+            difference.delivery = deliver(shared, reading, findings).await?;
         }
         differences.push(difference);
     }
@@ -116,20 +125,28 @@ fn no_tracking_server() -> Refusal {
 }
 
 async fn read_all(shared: &Shared, registry: &RegistrySettings) -> Result<Vec<Reading>, Fault> {
-    /// How long a caller should wait before it asks again: MLflow is restarting, or busy.
-    const RETRY_AFTER: u32 = 10;
     let wishes = shared.policy_set().policies.wish_tags();
     let served = read(&shared.index).versions();
-    registry.client.read_all(&wishes, &served).await.map_err(|error| Fault::Unavailable {
+    registry.client.read_all(&wishes, &served).await.map_err(unreadable)
+}
+
+/// A registry that does not answer, as callers see it.
+pub(in crate::worker) fn unreadable(error: Error) -> Fault {
+    /// How long a caller should wait before it asks again: MLflow is restarting, or busy.
+    const RETRY_AFTER: u32 = 10;
+    let wait = error.retry_after().and_then(|wait| u32::try_from(wait.as_secs()).ok());
+    Fault::Unavailable {
         sentence: format!("the registry could not be read: {error}"),
-        retry_after_seconds: error
-            .retry_after()
-            .map_or(RETRY_AFTER, |wait| u32::try_from(wait.as_secs()).unwrap_or(RETRY_AFTER)),
-    })
+        retry_after_seconds: wait.unwrap_or(RETRY_AFTER),
+    }
 }
 
 /// Puts a delivery of the sweep's own into the inbox, with what was read. Answers its id, where the inbox took it.
-async fn deliver(shared: &Arc<Shared>, reading: Arc<Reading>) -> Result<Option<String>, Fault> {
+async fn deliver(
+    shared: &Arc<Shared>,
+    reading: Arc<Reading>,
+    findings: Arc<Findings>,
+) -> Result<Option<String>, Fault> {
     let (model, now) = (reading.model.clone(), shared.clock.now_exact());
     let id = format!("sweep-{}", new_id());
     let Ok(delivery_id) = DeliveryId::parse(&id) else { return Ok(None) };
@@ -143,7 +160,8 @@ async fn deliver(shared: &Arc<Shared>, reading: Arc<Reading>) -> Result<Option<S
     };
     match shared.store.accept(new).await.map_err(store_fault)? {
         Accepted::New(delivery) | Accepted::Again(delivery) => {
-            shared.reader.give(Read { model, deliveries: vec![delivery], found: Ok(Some(reading)) });
+            let answer = Ok(Answered { found: Some(Some(reading)), findings });
+            shared.reader.give(Read { model, deliveries: vec![delivery], answer });
             shared.inbox.wake();
             Ok(Some(id))
         }

@@ -7,6 +7,7 @@ mod hostile;
 mod policy;
 mod registry;
 mod requests;
+mod servable;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ use crate::release::{
     Act, GatewayRef, Intent, Links, MonitoringMode, MonitoringTarget, Period, ReleaseRequest, Serving,
 };
 use crate::render::Templates;
+use crate::servable::Runtimes;
 
 /// A service without doors over a temporary directory.
 struct World {
@@ -49,6 +51,15 @@ struct World {
 }
 
 const NOW: &str = "2026-11-23T10:00:00Z";
+
+/// The image that serves artifacts here.
+const RUNTIME: &str = "registry.example/mlserver:1.7.1";
+
+/// A runtime that does not read models stored by skops.
+fn runtimes() -> Runtimes {
+    let runtime = json!({"python": "3.11", "mlflow": "2.19.0", "formats": ["pickle", "cloudpickle"], "default": true});
+    serde_json::from_value(json!({RUNTIME: runtime})).unwrap()
+}
 
 fn author() -> Author {
     Author { name: "Kmlflow".into(), email: "kmlflow@localhost".into() }
@@ -82,7 +93,14 @@ impl World {
     }
 
     async fn with(delay: Period, per_minute: u32) -> Self {
-        let mut world = Self {
+        let mut world = Self::new(delay, per_minute);
+        world.start().await;
+        world
+    }
+
+    /// One that was not started yet.
+    fn new(delay: Period, per_minute: u32) -> Self {
+        Self {
             dir: tempfile::tempdir().unwrap(),
             clock: Clock::manual(NOW.parse().unwrap()),
             delay,
@@ -92,15 +110,15 @@ impl World {
             parts: None,
             events: 0,
             registry: None,
-        };
-        world.start().await;
-        world
+        }
     }
 
     fn settings(&self) -> Settings {
         let mut files = seed();
-        files.retain(|(path, _)| path != "policies/default.yaml");
-        files.push(("policies/default.yaml".into(), seeded_default_policy().into_bytes()));
+        if self.registry.is_none() {
+            files.retain(|(path, _)| path != "policies/default.yaml");
+            files.push(("policies/default.yaml".into(), seeded_default_policy().into_bytes()));
+        }
         let target = EnvironmentTarget {
             cluster: "in-cluster".into(),
             namespace_prefix: String::new(),
@@ -109,8 +127,12 @@ impl World {
             monitoring: MonitoringTarget { mode: MonitoringMode::Operator, labels: BTreeMap::new() },
             links: Links::default(),
         };
-        let environment =
-            EnvironmentSettings { target, blind_delay: self.delay, new_releases_per_minute: self.per_minute };
+        let environment = EnvironmentSettings {
+            target,
+            blind_delay: self.delay,
+            new_releases_per_minute: self.per_minute,
+            require_digest: false,
+        };
         Settings {
             data_dir: self.dir.path().to_owned(),
             store_url: "sqlite:".into(),
@@ -118,7 +140,8 @@ impl World {
             author: author(),
             environments: BTreeMap::from([(EnvironmentName::parse("production").unwrap(), environment)]),
             templates: self.templates.clone(),
-            serving: Serving::default(),
+            serving: Serving { runtime: Some(RUNTIME.to_owned()), ..Serving::default() },
+            runtimes: runtimes(),
             registry: self.registry.as_ref().map(Registry::settings),
         }
     }

@@ -25,10 +25,10 @@ pub(super) struct Registry {
 }
 
 #[derive(Default)]
-struct Content {
-    models: BTreeMap<String, Model>,
+pub(super) struct Content {
+    pub(super) models: BTreeMap<String, Model>,
     /// Answers 503 to everything.
-    is_down: bool,
+    pub(super) is_down: bool,
     /// Refuses to write.
     is_read_only: bool,
     /// What was asked, in order.
@@ -36,21 +36,26 @@ struct Content {
 }
 
 #[derive(Default)]
-struct Model {
-    aliases: BTreeMap<String, String>,
+pub(super) struct Model {
+    pub(super) aliases: BTreeMap<String, String>,
     versions: BTreeMap<u32, Tags>,
+    /// Where the files are, and those of each version.
+    location: Option<String>,
+    files: BTreeMap<(u32, String), String>,
 }
 
 type Shared = Arc<Mutex<Content>>;
 
 impl Registry {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let state = Shared::default();
         let app = Router::new()
             .route("/api/2.0/mlflow/registered-models/get", get(model))
             .route("/api/2.0/mlflow/registered-models/search", get(models))
             .route("/api/2.0/mlflow/model-versions/get", get(version))
             .route("/api/2.0/mlflow/model-versions/search", get(versions))
+            .route("/api/2.0/mlflow/model-versions/get-download-uri", get(location))
+            .route("/model-versions/get-artifact", get(file))
             .route("/api/2.0/mlflow/model-versions/set-tag", post(set_tag))
             .route("/api/2.0/mlflow/model-versions/delete-tag", delete(delete_tag))
             .with_state(Arc::clone(&state));
@@ -66,20 +71,32 @@ impl Registry {
             client: Client::new(settings).unwrap(),
             sweep_interval: Period::from_minutes(1),
             write_back: true,
+            artifacts_destination: None,
         }
     }
 
-    fn content(&self) -> MutexGuard<'_, Content> {
+    pub(super) fn content(&self) -> MutexGuard<'_, Content> {
         lock(&self.state)
     }
 
-    /// Registers versions 1 to `count` of a model.
+    /// Registers versions 1 to `count` of a model, each with the image that serves it.
     fn register(&self, model: &str, count: u32) {
+        for version in 1..=count {
+            let image = format!("registry.example/{model}:{version}");
+            self.register_one(model, version, &[("serving_image", &image)]);
+        }
+    }
+
+    /// Registers one version with tags.
+    pub(super) fn register_one(&self, model: &str, version: u32, tags: &[(&str, &str)]) {
         let mut content = self.content();
         let model = content.models.entry(model.to_owned()).or_default();
-        for version in 1..=count {
-            model.versions.entry(version).or_default();
-        }
+        model.versions.insert(version, tags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect());
+    }
+
+    /// Says where the files of a model are.
+    pub(super) fn locate(&self, model: &str, location: &str) {
+        self.content().models.get_mut(model).unwrap().location = Some(location.to_owned());
     }
 
     fn alias(&self, model: &str, alias: &str, version: Option<u32>) {
@@ -91,7 +108,7 @@ impl Registry {
         };
     }
 
-    fn set_tag(&self, model: &str, version: u32, key: &str, value: &str) {
+    pub(super) fn set_tag(&self, model: &str, version: u32, key: &str, value: &str) {
         self.content()
             .models
             .get_mut(model)
@@ -106,8 +123,13 @@ impl Registry {
         self.content().models[model].versions[&version].clone()
     }
 
+    /// Gives a version a file.
+    pub(super) fn file(&self, model: &str, version: u32, path: &str, text: &str) {
+        self.content().models.get_mut(model).unwrap().files.insert((version, path.to_owned()), text.to_owned());
+    }
+
     /// One of the tags that tell how a version fares.
-    fn status(&self, model: &str, version: u32, name: &str) -> Option<String> {
+    pub(super) fn status(&self, model: &str, version: u32, name: &str) -> Option<String> {
         self.tags(model, version).get(&format!("kmlflow.status.{name}")).cloned()
     }
 }
@@ -188,6 +210,28 @@ async fn version(State(shared): State<Shared>, Query(query): Query<Tags>) -> Res
     }
 }
 
+async fn location(State(shared): State<Shared>, Query(query): Query<Tags>) -> Response {
+    if let Some(answer) = asked(&shared, "location") {
+        return answer;
+    }
+    let content = lock(&shared);
+    let location = content.models.get(&query["name"]).and_then(|model| model.location.clone());
+    Json(json!({"artifact_uri": location.unwrap_or_else(|| format!("s3://models/{}", query["version"]))}))
+        .into_response()
+}
+
+async fn file(State(shared): State<Shared>, Query(query): Query<Tags>) -> Response {
+    if let Some(answer) = asked(&shared, "file") {
+        return answer;
+    }
+    let content = lock(&shared);
+    let wanted = (query["version"].parse().unwrap(), query["path"].clone());
+    match content.models.get(&query["name"]).and_then(|model| model.files.get(&wanted)) {
+        Some(text) => text.clone().into_response(),
+        None => missing("file"),
+    }
+}
+
 /// Understands of filters what the client uses: a name, and a tag that must be there.
 async fn versions(State(shared): State<Shared>, Query(query): Query<Tags>) -> Response {
     if let Some(answer) = asked(&shared, "versions") {
@@ -234,21 +278,25 @@ fn write_tag(shared: &Shared, body: &Tags, value: Option<String>) -> Response {
 
 /// A service with a tracking server that has versions 1 to 5 of `fraud`.
 async fn world() -> World {
-    let mut world = World::immediate().await;
     let registry = Registry::start().await;
     registry.register("fraud", 5);
-    world.registry = Some(registry);
-    world.start().await;
-    world
+    World::tracking(registry).await
 }
 
 impl World {
-    fn registry(&self) -> &Registry {
+    /// A service with a tracking server, whose phases follow at once.
+    pub(super) async fn tracking(registry: Registry) -> Self {
+        let mut world = Self { registry: Some(registry), ..Self::new(Period::ZERO, 1_000) };
+        world.start().await;
+        world
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
         self.registry.as_ref().unwrap()
     }
 
     /// Sets an alias there and delivers the event of it.
-    async fn set_alias(&mut self, name: &str, version: u32) -> DeliveryView {
+    pub(super) async fn set_alias(&mut self, name: &str, version: u32) -> DeliveryView {
         self.registry().alias("fraud", name, Some(version));
         self.event("fraud", alias(name, &version.to_string())).await
     }

@@ -1,0 +1,160 @@
+//! What serves a version: what the request names, else what the version names, its artifact, or the policy's image. In that order.
+
+use super::findings::{ImageFinding, VersionFinding};
+use super::situation::Situation;
+use crate::names::Version;
+use crate::release::{Artifact, Refusal, Variant, WantedArm};
+use crate::servable::{resolve_location, signature_change};
+
+/// Chooses what serves the version of an arm; `deployed` is the variant of the same version that is there already.
+///
+/// # Errors
+/// Nothing is known that would serve it, or what there is would not work.
+pub(super) fn choose(
+    arm: &WantedArm,
+    runtime: Option<&str>,
+    deployed: Option<&Variant>,
+    situation: &Situation,
+) -> Result<Artifact, Refusal> {
+    let finding = situation.findings.versions.get(&arm.version);
+    let default = situation.default_images.get(&arm.version);
+    if let Some(image) = &arm.artifact.image {
+        return of_image(image, deployed, situation);
+    }
+    if let Some(uri) = &arm.artifact.model_uri {
+        return of_uri(uri, (&arm.version, runtime), deployed, situation);
+    }
+    if let Some(deployed) = deployed {
+        return Ok(deployed.artifact.clone());
+    }
+    if let Some(image) = finding.and_then(|finding| finding.image.as_ref()) {
+        return of_image(image, None, situation);
+    }
+    let of_artifact = finding.and_then(|finding| of_files(finding, (&arm.version, runtime), situation));
+    match (of_artifact, default) {
+        (Some(Ok(artifact)), _) => Ok(artifact),
+        (_, Some(image)) => of_image(image, None, situation),
+        (Some(Err(refusal)), None) => Err(refusal),
+        (None, None) => Err(Refusal::invalid(
+            format!("it is not known what serves version {}", arm.version),
+            "name `image` or `modelUri` in the request, set the tag `serving_image` on the version, or name `defaults.image` in the policy",
+        )),
+    }
+}
+
+/// Whether a new version breaks those who call the one that serves.
+///
+/// # Errors
+/// It does, and the request does not say that it may.
+pub(super) fn check_callers(live: &Version, candidate: &Version, situation: &Situation) -> Result<(), Refusal> {
+    let signature = |version| situation.findings.signature(version);
+    let known = situation.findings.versions.get(candidate).is_some_and(|finding| matches!(finding.model, Some(Ok(_))));
+    if live == candidate || !known {
+        return Ok(());
+    }
+    signature_change(signature(live), signature(candidate)).refusal(live, candidate).map_or(Ok(()), Err)
+}
+
+/// The image with its digest, where its registry says which that is.
+fn of_image(image: &str, deployed: Option<&Variant>, situation: &Situation) -> Result<Artifact, Refusal> {
+    let why = match situation.findings.images.get(image) {
+        Some(ImageFinding::Pinned(pinned)) => return Ok(Artifact::of_image(pinned.clone())),
+        Some(ImageFinding::Missing(refusal)) => return Err(refusal.clone()),
+        Some(ImageFinding::Unpinned(why)) => why.as_str(),
+        None => "its registry was not asked",
+    };
+    // What was resolved before is not forgotten because the registry is silent now: the pods would restart.
+    let before = deployed.and_then(|variant| variant.artifact.image.as_ref());
+    if let Some(pinned) = before.filter(|before| before.strip_prefix(image).is_some_and(|rest| rest.starts_with('@'))) {
+        return Ok(Artifact::of_image(pinned.clone()));
+    }
+    let artifact = Artifact::of_image(image.to_owned());
+    if situation.rules.require_digest && artifact.is_unpinned() {
+        return Err(Refusal::invalid(
+            format!(
+                "the image `{}` is not pinned to a digest ({why}), and `{}` requires that",
+                crate::names::shown(image),
+                situation.key.environment
+            ),
+            "name it with its digest (`…@sha256:…`), or see to it that the service can ask its registry",
+        ));
+    }
+    Ok(artifact)
+}
+
+/// An artifact that the request names. What only MLflow can follow is taken as the version's own.
+fn of_uri(
+    uri: &str,
+    (version, runtime): (&Version, Option<&str>),
+    deployed: Option<&Variant>,
+    situation: &Situation,
+) -> Result<Artifact, Refusal> {
+    let finding = situation.findings.versions.get(version);
+    let found = finding.and_then(|finding| finding.location.clone()).filter(|_| is_followed_by_mlflow(uri));
+    let location = match found {
+        Some(location) => location?,
+        None => resolve_location(uri, situation.rules.artifacts_destination.as_deref())?,
+    };
+    judged(&location, finding, runtime, situation)?;
+    let digest = digest_of(finding).or_else(|| {
+        let same =
+            deployed.map(|variant| &variant.artifact).filter(|before| before.model_uri.as_ref() == Some(&location));
+        same.and_then(|before| before.model_digest.clone())
+    });
+    Ok(Artifact::of_model(location, digest))
+}
+
+/// The version's own files; none where nothing is known of them.
+fn of_files(
+    finding: &VersionFinding,
+    (version, runtime): (&Version, Option<&str>),
+    situation: &Situation,
+) -> Option<Result<Artifact, Refusal>> {
+    let location = match finding.location.clone()? {
+        Ok(location) => location,
+        Err(refusal) => return Some(Err(refusal)),
+    };
+    if let Err(refusal) = judged(&location, Some(finding), runtime, situation) {
+        return Some(Err(Refusal {
+            reason: format!("version {version} cannot be served: {}", refusal.reason),
+            ..refusal
+        }));
+    }
+    Some(Ok(Artifact::of_model(location, digest_of(Some(finding)))))
+}
+
+/// Whether the runtime can serve the files. What is not known of them is not held against them.
+fn judged(
+    location: &str,
+    finding: Option<&VersionFinding>,
+    runtime: Option<&str>,
+    situation: &Situation,
+) -> Result<(), Refusal> {
+    let Some(runtime) = runtime else {
+        return Err(Refusal::invalid(
+            format!(
+                "no runtime is configured that serves a model artifact such as `{}`",
+                crate::names::shown(location)
+            ),
+            "name one in `serving.runtime`, set `runtimes` in the configuration, or release an image",
+        ));
+    };
+    match finding.and_then(|finding| finding.model.as_ref()) {
+        Some(Ok(model)) => {
+            let requirements = finding.and_then(|finding| finding.requirements.as_ref());
+            situation.rules.runtimes.judge(runtime, model, requirements)
+        }
+        Some(Err(refusal)) => Err(refusal.clone()),
+        None => Ok(()),
+    }
+}
+
+fn digest_of(finding: Option<&VersionFinding>) -> Option<crate::names::Digest> {
+    let model = finding?.model.as_ref()?.as_ref().ok()?;
+    Some(model.digest.clone())
+}
+
+/// Addresses that say where something is in MLflow, not where a cluster finds it.
+fn is_followed_by_mlflow(uri: &str) -> bool {
+    ["models:/", "runs:/"].iter().any(|scheme| uri.starts_with(scheme))
+}
