@@ -11,6 +11,9 @@ pub mod webhook;
 /// The registry: re-read, tags written back, webhooks.
 pub mod mlflow;
 
+/// Image registries: which digest a tag names.
+pub mod images;
+
 /// 6: manifests → commit → push.
 pub mod git;
 

@@ -4,6 +4,7 @@
 
 // The way in.
 mod mlflow;
+mod image_registry;
 mod receiver;
 mod registry;
 mod requests;

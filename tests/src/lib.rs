@@ -23,6 +23,9 @@ pub mod mlflow;
 /// What a `git clone` shows.
 pub mod git;
 
+/// A real registry of images.
+pub mod image_registry;
+
 pub use delivery::{Delivery, Signing};
 pub use environment::TestEnvironment;
 pub use git::{Checkout, Commit};

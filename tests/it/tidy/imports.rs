@@ -25,6 +25,8 @@ const MAP: &[(&str, &[&str])] = &[
     ("webhook", &["names", "bounds", "release", "event"]),
     // The registry.
     ("mlflow", &["names", "bounds", "registry"]),
+    // What is asked of others.
+    ("images", &["names", "release"]),
     // What is kept.
     ("git", &["names", "bounds", "release", "command"]),
     ("store", &["names", "release", "event", "registry", "access"]),
