@@ -2,7 +2,7 @@
 
 use kmlflow::images::{Resolution, Resolver};
 use serde_json::json;
-use tests::TestEnvironment;
+use tests::{Server, TestEnvironment};
 use tests::image_registry::{ImageRegistry, LOGIN};
 
 /// Asks as a service that has just started.
@@ -37,6 +37,51 @@ fn a_tag_becomes_the_digest_that_it_names_now() {
     let latest = registry.push("team/fraud", "latest", "three");
     let untagged = format!("{name}/team/fraud");
     assert_eq!(resolve(&name, &untagged, None), pinned(&untagged, &latest));
+}
+
+/// A service that resolves tags at a registry.
+fn service<'a>(environment: &'a TestEnvironment, registry: &str) -> Server<'a> {
+    let service = environment.server().env("KMLFLOW__IMAGES__RESOLVE", "on");
+    service.env("KMLFLOW__IMAGES__INSECURE", registry).start()
+}
+
+#[test]
+fn a_release_is_pinned_and_stays_so_while_the_registry_is_silent() {
+    let environment = TestEnvironment::new();
+    let registry = ImageRegistry::start(&environment, false);
+    let name = registry.name();
+    let server = service(&environment, &name);
+    let digest = registry.push("fraud", "8", "one");
+    let image = format!("{name}/fraud:8");
+    let body = json!({"model": "fraud", "version": "8", "image": image});
+    let made = server.put("production/models/fraud", &body).expect(201).json();
+    let variant = &made["release"]["spec"]["variants"][0];
+    assert_eq!(variant["image"], json!(format!("{image}@{digest}")));
+    assert_eq!(variant["unpinned"], json!(null));
+    let absent = json!({"model": "fraud", "version": "9", "image": format!("{name}/fraud:9")});
+    let problem = server.put("production/models/fraud", &absent).expect_problem(422);
+    assert!(problem["detail"].as_str().unwrap().contains("has no image `fraud:9`"), "{problem}");
+    drop(registry);
+    drop(server);
+    let server = service(&environment, &name);
+    let again = server.put("production/models/fraud", &body).expect(200).json();
+    assert_eq!(again["changed"], false, "{again}");
+    let other = json!({"model": "fraud", "version": "10", "image": format!("{name}/fraud:10")});
+    let unpinned = server.put("production/models/fraud", &other).expect(200).json();
+    assert_eq!(unpinned["release"]["spec"]["variants"][0]["unpinned"], true, "{unpinned}");
+}
+
+#[test]
+fn an_environment_that_requires_digests_refuses_a_tag_that_nobody_resolves() {
+    let environment = TestEnvironment::new();
+    let strict = environment.server().env("KMLFLOW__ENVIRONMENTS__PRODUCTION__REQUIRE_DIGEST", "true");
+    let server = strict.env("KMLFLOW__IMAGES__INSECURE", "127.0.0.1:1").start();
+    let body = |image: &str| json!({"model": "fraud", "version": "1", "image": image});
+    let problem = server.put("production/models/fraud", &body("127.0.0.1:1/fraud:1")).expect_problem(422);
+    assert!(problem["detail"].as_str().unwrap().contains("is not pinned to a digest"), "{problem}");
+    assert!(problem["cure"].as_str().unwrap().contains("@sha256:"), "{problem}");
+    let pinned = format!("127.0.0.1:1/fraud:1@sha256:{}", "0".repeat(64));
+    server.put("production/models/fraud", &body(&pinned)).expect(201);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 #![cfg(test)]
 
 // The way in.
-mod mlflow;
 mod image_registry;
+mod mlflow;
 mod receiver;
 mod registry;
 mod requests;

@@ -2,14 +2,17 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::StartError;
 use super::first_start::Secrets;
 use crate::access::TokenHash;
 use crate::config::{
-    Config, ConfigError, EnvironmentConfig, MlflowConfig, SecretText, SenderConfig, read_secret_file, read_templates,
+    Config, ConfigError, EnvironmentConfig, ImagesConfig, MlflowConfig, SecretText, SenderConfig,
+    read_secret_file, read_templates,
 };
 use crate::git::Author;
+use crate::images::Resolver;
 use crate::mlflow::{self, Client, Password};
 use crate::plan::EnvironmentTarget;
 use crate::release::{Links, Serving};
@@ -55,8 +58,20 @@ pub(super) fn of_worker(config: &Config, data_dir: &Path, address: SocketAddr) -
         templates: templates(config.templates_dir.as_deref())?,
         serving: Serving { runtime, ..Serving::defaults() },
         runtimes: config.runtimes.clone(),
+        images: images(config)?,
         registry: registry(&config.mlflow)?,
     })
+}
+
+/// What asks the registries of images, where tags are to be resolved.
+fn images(config: &Config) -> Result<Option<Arc<Resolver>>, StartError> {
+    let ImagesConfig { resolve: _, insecure, auth_file: _, credentials } = &config.images;
+    if !config.resolves_images() {
+        return Ok(None);
+    }
+    let resolver = Resolver::new(insecure, credentials.as_ref().map(SecretText::expose));
+    let resolver = resolver.map_err(|error| StartError::new(format!("`images` cannot be used: {error}")))?;
+    Ok(Some(Arc::new(resolver)))
 }
 
 /// The tracking server, where one is configured.

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::git::Author;
+use crate::images::Resolver;
 use crate::mlflow::Client;
 use crate::names::EnvironmentName;
 use crate::plan::EnvironmentTarget;
@@ -28,6 +30,8 @@ pub struct Settings {
     pub serving: Serving,
     /// The images that serve artifacts.
     pub runtimes: Runtimes,
+    /// Says which digest a tag of an image names, where that is wanted.
+    pub images: Option<Arc<Resolver>>,
     /// The tracking server, where there is one; otherwise its signed events are believed.
     pub registry: Option<RegistrySettings>,
 }

@@ -87,7 +87,7 @@ pub(super) struct Waits {
 impl Shared {
     /// Whether there is somebody to ask about what a request would serve.
     pub(super) fn asks_about_requests(&self) -> bool {
-        self.settings.registry.is_some()
+        self.settings.registry.is_some() || self.settings.images.is_some()
     }
 
     /// A release as the readers see it.

@@ -35,7 +35,7 @@ const MAP: &[(&str, &[&str])] = &[
         "worker",
         &[
             "names", "bounds", "release", "event", "registry", "servable", "policy", "plan", "rollout", "render",
-            "access", "clock", "command", "mlflow", "git", "store",
+            "access", "clock", "command", "mlflow", "images", "git", "store",
         ],
     ),
     // Around the flow.

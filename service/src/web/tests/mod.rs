@@ -181,6 +181,7 @@ fn of_worker(dir: &tempfile::TempDir) -> worker::Settings {
         templates: Templates::built_in(),
         serving: Serving::defaults(),
         runtimes: Default::default(),
+        images: None,
         registry: None,
     }
 }

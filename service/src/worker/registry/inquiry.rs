@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future::try_join_all;
 
+use crate::images::Resolution;
 use crate::mlflow::{Client, Error};
 use crate::names::{ModelName, ReleaseKey, Version};
 use crate::plan::{Findings, ImageFinding, VersionFinding};
@@ -154,7 +155,10 @@ fn images(shared: &Shared, inquiry: &Inquiry<'_>, findings: &Findings) -> Vec<St
 }
 
 /// What the registry of an image says; none where none is asked.
-#[expect(clippy::unused_async, reason = "the registries of images are asked here")]
-async fn resolve(_shared: &Shared, _image: &str) -> Option<ImageFinding> {
-    None
+async fn resolve(shared: &Shared, image: &str) -> Option<ImageFinding> {
+    Some(match shared.settings.images.as_ref()?.resolve(image).await {
+        Ok(Resolution::Pinned(pinned)) => ImageFinding::Pinned(pinned),
+        Ok(Resolution::Unpinned { reason }) => ImageFinding::Unpinned(reason),
+        Err(refusal) => ImageFinding::Missing(refusal),
+    })
 }

@@ -142,6 +142,7 @@ impl World {
             templates: self.templates.clone(),
             serving: Serving { runtime: Some(RUNTIME.to_owned()), ..Serving::default() },
             runtimes: runtimes(),
+            images: None,
             registry: self.registry.as_ref().map(Registry::settings),
         }
     }
