@@ -7,9 +7,6 @@ use super::bounded::parse_yaml;
 use super::{Signature, Unreadable};
 use crate::names::Digest;
 
-/// The longest file in bytes: a signature of five thousand columns takes a third of it.
-const BYTES_MAX: usize = 1024 * 1024;
-
 /// The longest text that is taken over from the file.
 const TEXT_BYTES_MAX: usize = 300;
 
@@ -42,13 +39,16 @@ pub struct PythonFunction {
 }
 
 impl MlModel {
+    /// The longest file in bytes: a signature of five thousand columns takes a third of it.
+    pub const BYTES_MAX: usize = 1024 * 1024;
+
     /// Reads the file. Fields that are not known are passed over.
     ///
     /// # Errors
     /// It is no YAML, beyond the bounds, or has no flavours; or its signature cannot be read.
     pub fn parse(bytes: &[u8]) -> Result<Self, Unreadable> {
         let unreadable = |fault: String| Unreadable { file: "MLmodel", fault };
-        if bytes.len() > BYTES_MAX {
+        if bytes.len() > Self::BYTES_MAX {
             return Err(unreadable("is longer than 1 MiB".to_owned()));
         }
         let written = parse_yaml(bytes).map_err(|error| {
@@ -124,6 +124,19 @@ mod tests {
     }
 
     #[test]
+    fn a_logged_model_has_its_own_id() {
+        let logged = SKOPS.replace("model_id: null", "model_id: m-425ab0914bb0468b85e0bad8b9e23559");
+        assert_eq!(read(&logged).model_id.as_deref(), Some("m-425ab0914bb0468b85e0bad8b9e23559"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_a_refusal_with_a_cure() {
+        let refusal = crate::release::Refusal::from(MlModel::parse(b"").unwrap_err());
+        assert_eq!(refusal.reason, "`MLmodel` has no `flavors`");
+        assert!(refusal.cure.unwrap().contains("log the model again"));
+    }
+
+    #[test]
     fn the_digest_is_of_the_bytes() {
         assert_eq!(read(SKOPS).digest, Digest::of(SKOPS.as_bytes()));
         assert_ne!(read(SKOPS).digest, read(&format!("{SKOPS}\n")).digest);
@@ -171,7 +184,7 @@ mod tests {
             ("flavors: !own {}", "is not YAML"),
             ("flavors: {}\nsignature: 7", "no mapping"),
             ("flavors: {}\nsignature: {inputs: 'x'}", "not JSON"),
-            (&format!("flavors: {{}}\nx: {}", "y".repeat(BYTES_MAX)), "1 MiB"),
+            (&format!("flavors: {{}}\nx: {}", "y".repeat(MlModel::BYTES_MAX)), "1 MiB"),
             (&format!("flavors: {}{}", "[".repeat(1_000), "]".repeat(1_000)), "is not YAML"),
             (&format!("flavors: {{}}\nx: [{}]", "1,".repeat(50_000)), "too many values"),
         ] {

@@ -19,6 +19,8 @@ pub use runtime::{Runtime, Runtimes};
 pub use signature::{Column, Inputs, Signature, Tensor};
 pub use signature_change::{SignatureChange, signature_change};
 
+use crate::release::Refusal;
+
 /// A file of a model that cannot be read, as one sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{file}` {fault}")]
@@ -27,4 +29,10 @@ pub struct Unreadable {
     pub file: &'static str,
     /// What is wrong with it, as the end of the sentence.
     pub fault: String,
+}
+
+impl From<Unreadable> for Refusal {
+    fn from(error: Unreadable) -> Self {
+        Self::invalid(error.to_string(), "log the model again with MLflow, or release an image")
+    }
 }

@@ -5,9 +5,6 @@ use std::cmp::Ordering;
 
 use super::{Unreadable, version};
 
-/// The longest file in bytes; MLflow writes a line a package, and the longest real ones have some hundred.
-const BYTES_MAX: usize = 256 * 1024;
-
 /// The most requirements of a file.
 const REQUIREMENTS_MAX: usize = 2_000;
 
@@ -33,6 +30,9 @@ pub struct Requirement {
 }
 
 impl Requirements {
+    /// The longest file in bytes; MLflow writes a line a package, and the longest real ones have some hundred.
+    pub const BYTES_MAX: usize = 256 * 1024;
+
     /// Reads the file. Options (`-r`, `--index-url`) and lines that name no package (a path, an address) are passed over: there is
     /// nothing to compare them with.
     ///
@@ -40,7 +40,7 @@ impl Requirements {
     /// It is no text, or beyond the bounds.
     pub fn parse(bytes: &[u8]) -> Result<Self, Unreadable> {
         let unreadable = |fault: &str| Unreadable { file: FILE, fault: fault.to_owned() };
-        if bytes.len() > BYTES_MAX {
+        if bytes.len() > Self::BYTES_MAX {
             return Err(unreadable("is longer than 256 KiB"));
         }
         let text = std::str::from_utf8(bytes).map_err(|_| unreadable("is not UTF-8 text"))?;
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn what_is_beyond_the_bounds_is_an_error_sentence() {
         for (bytes, word) in [
-            (vec![b'a'; BYTES_MAX + 1], "256 KiB"),
+            (vec![b'a'; Requirements::BYTES_MAX + 1], "256 KiB"),
             (vec![0xff, 0xfe, b'a'], "UTF-8"),
             (b"a\n".repeat(REQUIREMENTS_MAX + 1), "2,000"),
         ] {
