@@ -2,8 +2,8 @@
 
 use kmlflow::images::{Resolution, Resolver};
 use serde_json::json;
-use tests::{Server, TestEnvironment};
 use tests::image_registry::{ImageRegistry, LOGIN};
+use tests::{Server, TestEnvironment};
 
 /// Asks as a service that has just started.
 fn resolve(registry: &str, image: &str, credentials: Option<&str>) -> Result<Resolution, String> {

@@ -8,8 +8,8 @@ use super::StartError;
 use super::first_start::Secrets;
 use crate::access::TokenHash;
 use crate::config::{
-    Config, ConfigError, EnvironmentConfig, ImagesConfig, MlflowConfig, SecretText, SenderConfig,
-    read_secret_file, read_templates,
+    Config, ConfigError, EnvironmentConfig, ImagesConfig, MlflowConfig, SecretText, SenderConfig, read_secret_file,
+    read_templates,
 };
 use crate::git::Author;
 use crate::images::Resolver;
