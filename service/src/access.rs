@@ -237,7 +237,7 @@ impl TokenHash {
 pub struct ClearToken(String);
 
 /// What every token begins with, so that a secret scanner and a person recognise one.
-const TOKEN_PREFIX: &str = "kmlflow_";
+pub const TOKEN_PREFIX: &str = "kmlflow_";
 
 impl ClearToken {
     /// Makes a new one of 256 random bits. Fails where the machine has no randomness to give.

@@ -4,6 +4,7 @@
 
 mod first_start;
 mod git_door;
+mod mlflow_door;
 mod seed;
 mod server;
 mod settings;
@@ -11,6 +12,7 @@ mod settings;
 mod tests;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -85,8 +87,13 @@ pub async fn start(config: Config, listener: TcpListener) -> Result<Service, Sta
     let url = settings.public_url.clone();
     let web = Web::new(handle.clone(), clock, settings, stop.clone());
     let repository = SmartServer::new(git, handle.repository_path());
-    let door = git_door::router(web.clone(), handle, repository, address.ip().is_loopback());
-    let mut doors = vec![(listener, web::router(web.clone(), door))];
+    let mut door = git_door::router(web.clone(), handle.clone(), repository, address.ip().is_loopback());
+    let hosts = settings::hosts(&config, address);
+    if let Some(tracking_uri) = config.mlflow.tracking_uri.as_deref().filter(|_| config.mlflow.proxy) {
+        door = door.merge(mlflow_door::router(handle, tracking_uri, Arc::clone(&hosts))?);
+    }
+    let router = mlflow_door::by_host_name(web::router(web.clone(), door), hosts);
+    let mut doors = vec![(listener, router)];
     if let Some(internal) = config.internal_listen {
         doors.push((server::bind(internal).await?, web::internal_router(web)));
     }

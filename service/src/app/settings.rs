@@ -13,6 +13,7 @@ use crate::config::{
 };
 use crate::git::Author;
 use crate::images::Resolver;
+use crate::mlflow::proxy::Hosts;
 use crate::mlflow::{self, Client, Password};
 use crate::plan::EnvironmentTarget;
 use crate::release::{Links, Serving};
@@ -110,6 +111,13 @@ pub(super) fn of_web(
         sign_in_code: sign_in_code.clone(),
         with_health: config.internal_listen.is_none(),
     })
+}
+
+/// The host names that MLflow's pages are served under.
+pub(super) fn hosts(config: &Config, address: SocketAddr) -> Arc<Hosts> {
+    let own =
+        config.mlflow.public_url.as_deref().filter(|_| config.mlflow.tracking_uri.is_some() && config.mlflow.proxy);
+    Arc::new(Hosts::new(address.ip(), &config.public_url(address), own))
 }
 
 /// `page` is where the service's own pages are.

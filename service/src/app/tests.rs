@@ -11,18 +11,18 @@ use super::*;
 use crate::config::{Environment, Flags};
 
 /// The configuration of a service in a directory of its own, with one more setting.
-fn config(dir: &Path, more: &[(&str, &str)]) -> Config {
+pub(super) fn config(dir: &Path, more: &[(&str, &str)]) -> Config {
     let flags = Flags { data_dir: Some(dir.to_owned()), ..Flags::default() };
     let environment: Environment = more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     Config::load(&flags, &environment).unwrap()
 }
 
-async fn listener() -> TcpListener {
+pub(super) async fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()
 }
 
 /// Sends bytes and reads until the other end closes.
-async fn converse(address: SocketAddr, bytes: &[u8]) -> String {
+pub(super) async fn converse(address: SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
@@ -30,7 +30,7 @@ async fn converse(address: SocketAddr, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-async fn get(address: SocketAddr, path: &str) -> String {
+pub(super) async fn get(address: SocketAddr, path: &str) -> String {
     converse(address, format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").as_bytes()).await
 }
 

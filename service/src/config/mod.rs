@@ -109,6 +109,8 @@ pub struct MlflowConfig {
     /// What stands for `mlflow-artifacts:/` where a cluster reads, without a slash at the end once loaded.
     pub artifacts_destination: Option<String>,
     pub proxy: bool,
+    /// The address of its own that MLflow's pages are reached by as well, without a slash at the end once loaded.
+    pub public_url: Option<String>,
     pub sweep_interval: Period,
     pub write_back: bool,
 }
@@ -288,14 +290,16 @@ impl MlflowConfig {
             Some(path) => Some(read_secret_file(path)?),
             None => given.map(|text| SecretText::new(text)),
         };
-        for address in [&mut self.tracking_uri, &mut self.artifacts_destination].into_iter().flatten() {
+        let addresses = [&mut self.tracking_uri, &mut self.artifacts_destination, &mut self.public_url];
+        for address in addresses.into_iter().flatten() {
             address.truncate(address.trim_end_matches('/').len());
         }
         Ok(())
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let Self { tracking_uri, username, password, sweep_interval, .. } = self;
+        let Self { tracking_uri, username, password, public_url, sweep_interval, .. } = self;
+        let is_web = |url: &str| url.starts_with("http://") || url.starts_with("https://");
         let wrong = match tracking_uri.as_deref() {
             // What is between `//` and `@` would be a password in a log.
             Some(uri) if uri.contains('@') => Some((
@@ -303,8 +307,11 @@ impl MlflowConfig {
                 "must not have a user or a password in it",
                 "set `mlflow.username` and `mlflow.password_file`",
             )),
-            Some(uri) if !uri.starts_with("http://") && !uri.starts_with("https://") => {
+            Some(uri) if !is_web(uri) => {
                 Some(("tracking_uri", "must begin with http:// or https://", "write it like http://mlflow:5000"))
+            }
+            _ if public_url.as_deref().is_some_and(|url| !is_web(url)) => {
+                Some(("public_url", "must begin with http:// or https://", "write it like https://mlflow.example.com"))
             }
             _ if username.is_some() != password.is_some() => Some((
                 "username",

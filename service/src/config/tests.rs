@@ -159,6 +159,7 @@ fn a_tracking_server_has_an_address_without_secrets() {
     for (file, said) in [
         ("mlflow: {tracking_uri: \"http://a:b@mlflow:5000\"}", "must not have a user or a password"),
         ("mlflow: {tracking_uri: mlflow}", "must begin with http:// or https://"),
+        ("mlflow: {public_url: mlflow.example}", "must begin with http:// or https://"),
         ("mlflow: {username: k5w}", "are needed together"),
         ("mlflow: {sweep_interval: 0s}", "must be at least 1s"),
         ("mlflow: {password: hunter2}", "is a secret"),

@@ -10,6 +10,7 @@ mod connect;
 mod error;
 mod filter;
 mod pages;
+pub mod proxy;
 mod read;
 mod tags;
 mod webhooks;

@@ -1,9 +1,9 @@
-//! One line per request, with fixed field names (of deliveries and probes that went well only with `debug`); no query, no header and no body, which may hold what is not for a log.
+//! One line per request, with fixed field names (of deliveries, probes and what is passed on to MLflow only with `debug` where it went well); no query, no header and no body, which may hold what is not for a log.
 
 use std::time::Instant;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -35,7 +35,7 @@ pub(crate) async fn layer(State(web): State<Web>, request: Request, next: Next) 
             )
         };
     }
-    if response.status().is_success() && is_told_elsewhere(&path) {
+    if (response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED) && is_told_elsewhere(&path) {
         log!(debug)
     } else {
         log!(info)
@@ -46,9 +46,11 @@ pub(crate) async fn layer(State(web): State<Web>, request: Request, next: Next) 
     response
 }
 
-/// Whether what was done is to be seen anyway: a delivery in the inbox, a probe in what it asks for. A line for each would be most of the log.
+/// Whether what was done is to be seen anyway: a delivery in the inbox, a probe in what it asks for, a request for MLflow in MLflow's log.
+/// A line for each would be most of the log.
 fn is_told_elsewhere(path: &str) -> bool {
-    path.starts_with("/webhooks/") || matches!(path, "/healthz" | "/readyz" | "/metrics")
+    let is_of_mlflow = path.starts_with("/mlflow/") && !path.starts_with("/mlflow/_kmlflow/api/");
+    is_of_mlflow || path.starts_with("/webhooks/") || matches!(path, "/healthz" | "/readyz" | "/metrics")
 }
 
 fn request_id(request: &Request) -> String {

@@ -50,6 +50,7 @@ pub use auth::{authenticate, is_loopback_caller};
 pub use client::Peer;
 pub use error::Problem;
 pub use openapi::document;
+pub use sessions::COOKIE as SESSION_COOKIE;
 
 /// What the doors and pages need of the configuration.
 #[derive(Debug, Clone)]
@@ -186,6 +187,11 @@ pub fn not_found(detail: &str) -> Problem {
 /// A problem for something that the caller may not, with what helps.
 pub fn forbidden(detail: String, cure: String) -> Problem {
     Problem::forbidden(detail).cure(cure)
+}
+
+/// A problem of a sort, with its sentence and what helps.
+pub fn problem(status: StatusCode, word: &str, detail: &str, cure: &str) -> Problem {
+    Problem::new(status, word, detail).cure(cure)
 }
 
 /// The roles by what they may do, in the words of a refusal.

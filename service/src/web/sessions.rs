@@ -15,7 +15,7 @@ pub(crate) const SESSION_HOURS: i64 = 12;
 const SESSIONS_MAX: usize = 1000;
 
 /// The name of the cookie.
-const COOKIE: &str = "kmlflow_session";
+pub const COOKIE: &str = "kmlflow_session";
 
 /// How somebody signed in.
 #[derive(Debug, Clone)]

@@ -440,6 +440,21 @@ impl Handle {
         self.shared.metrics.concluded(source, outcome, None);
     }
 
+    /// Counts a request for MLflow's pages or API; `outcome` is a fixed word such as `answered`.
+    pub fn count_proxied(&self, outcome: &'static str) {
+        self.shared.metrics.proxied(outcome);
+    }
+
+    /// Counts an index page of MLflow; `outcome` is a fixed word such as `with-button`.
+    pub fn count_mlflow_page(&self, outcome: &'static str) {
+        self.shared.metrics.paged(outcome);
+    }
+
+    /// Counts a page of MLflow on which the button found no place; `page` is `model` or `version`.
+    pub fn count_missing_anchor(&self, page: &'static str) {
+        self.shared.metrics.anchor_missing(page);
+    }
+
     /// Whether the service can accept and release: the worker runs, the disk has room, the store answers and takes what is released, the
     /// repository opens and took the last turn.
     ///

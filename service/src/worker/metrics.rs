@@ -33,6 +33,9 @@ pub(super) struct Metrics {
     decisions: Family<Labels, Counter>,
     sweep_differences: Family<Labels, Gauge>,
     write_backs: Family<Labels, Counter>,
+    proxied: Family<Labels, Counter>,
+    pages: Family<Labels, Counter>,
+    anchors: Family<Labels, Counter>,
 }
 
 impl Metrics {
@@ -57,6 +60,9 @@ impl Metrics {
             decisions: Family::default(),
             sweep_differences: Family::default(),
             write_backs: Family::default(),
+            proxied: Family::default(),
+            pages: Family::default(),
+            anchors: Family::default(),
         };
         metrics.register();
         metrics
@@ -97,6 +103,13 @@ impl Metrics {
             self.sweep_differences.clone(),
         );
         registry.register("write_back", "Tags that were not written to the registry at once", self.write_backs.clone());
+        registry.register("mlflow_proxied", "Requests for MLflow's pages and API by outcome", self.proxied.clone());
+        registry.register("mlflow_pages", "MLflow's index page by what became of it", self.pages.clone());
+        registry.register(
+            "button_anchors_missing",
+            "Pages of MLflow on which the button found no place",
+            self.anchors.clone(),
+        );
     }
 
     /// Counts the end of a delivery.
@@ -143,6 +156,21 @@ impl Metrics {
     /// Counts what could not be written to the registry at once.
     pub(super) fn wrote_back(&self, outcome: &'static str) {
         self.write_backs.get_or_create(&vec![("outcome", outcome.to_owned())]).inc();
+    }
+
+    /// Counts a request that was passed on to MLflow, or that could not be.
+    pub(super) fn proxied(&self, outcome: &'static str) {
+        self.proxied.get_or_create(&vec![("outcome", outcome.to_owned())]).inc();
+    }
+
+    /// Counts an index page of MLflow.
+    pub(super) fn paged(&self, outcome: &'static str) {
+        self.pages.get_or_create(&vec![("outcome", outcome.to_owned())]).inc();
+    }
+
+    /// Counts a page of MLflow on which the button found no place.
+    pub(super) fn anchor_missing(&self, page: &'static str) {
+        self.anchors.get_or_create(&vec![("page", page.to_owned())]).inc();
     }
 
     /// Sets what is read off the present state.

@@ -1,0 +1,1 @@
+// Put in by the next commit.
