@@ -86,6 +86,11 @@ impl Scope {
         Self::parts(text).ok_or_else(|| InvalidAccess::Scope(shown(text)))
     }
 
+    /// The scope of one model, everywhere.
+    pub fn of_model(model: &ModelName) -> Self {
+        Self { environment: None, namespace: None, model: globset::escape(model.as_str()) }
+    }
+
     fn parts(text: &str) -> Option<Self> {
         let (environment, rest) = text.split_once('/')?;
         let (namespace, model) = rest.split_once('/')?;
@@ -299,6 +304,20 @@ mod tests {
         let token = token(TokenRole::Releaser, &[]);
         assert!(token.allows(TokenRole::Viewer, &key, None) && token.allows(TokenRole::Releaser, &key, None));
         assert!(!token.allows(TokenRole::Admin, &key, None));
+    }
+
+    #[test]
+    fn the_scope_of_a_model_covers_no_other_whatever_its_name_looks_like() {
+        let key = ReleaseKey::parse("production/models/a").unwrap();
+        for name in ["fraud", "*", "fraud-*", "a{b,c}", "[x]", "wh?t", "back\\slash", "größe 模型"] {
+            let model = ModelName::parse(name).unwrap();
+            let token = Token { scopes: vec![Scope::of_model(&model)], ..token(TokenRole::Releaser, &[]) };
+            assert!(token.allows(TokenRole::Releaser, &key, Some(&model)), "{name}");
+            for other in ["fraud-detector", "b", "x", "what", "anything"] {
+                let other = ModelName::parse(other).unwrap();
+                assert!(!token.allows(TokenRole::Releaser, &key, Some(&other)), "{name} {other}");
+            }
+        }
     }
 
     #[test]

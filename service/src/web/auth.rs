@@ -196,7 +196,8 @@ fn credential(value: &str) -> Option<String> {
     Some(password.to_owned())
 }
 
-async fn by_session(web: &Web, parts: &Parts) -> Answer<Caller> {
+/// Finds the caller whose session a request carries.
+pub(crate) async fn by_session(web: &Web, parts: &Parts) -> Answer<Caller> {
     let now = web.clock().now();
     let Some(signed_in) = web.sessions().of(&parts.headers, now) else {
         return Err(Problem::unauthenticated("this needs a token"));

@@ -119,6 +119,11 @@ impl Problem {
         StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
+    /// Whether it refuses a caller who is known.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.status() == StatusCode::FORBIDDEN
+    }
+
     /// The same problem with what helps.
     pub(crate) fn cure(mut self, cure: impl Into<String>) -> Self {
         self.0.cure = cure.into();

@@ -6,6 +6,7 @@ mod access_log;
 mod accounts;
 mod auth;
 mod body;
+mod button;
 mod changes;
 mod client;
 mod deliveries;
@@ -47,6 +48,7 @@ use crate::webhook::signature::Secret;
 use crate::worker::{Accounts, Handle};
 
 pub use auth::{authenticate, is_loopback_caller};
+pub use button::{AccountsError, ButtonSettings, ModelAccounts, ModelPermission, ModelUser, button_router};
 pub use client::Peer;
 pub use error::Problem;
 pub use openapi::document;

@@ -107,7 +107,7 @@ pub(super) struct Queued {
 }
 
 /// Who asks for a change of which release, and how. The caller has the role for it; `check` is the rest.
-pub(super) struct Asked {
+pub(in crate::web) struct Asked {
     pub caller: Caller,
     pub key: ReleaseKey,
     query: ChangeQuery,
@@ -115,7 +115,7 @@ pub(super) struct Asked {
 }
 
 /// Carries a change out, or says what it would do, and answers. `requested_by` is whom the caller speaks for, where it is somebody else.
-pub(super) async fn carry_out(
+pub(in crate::web) async fn carry_out(
     web: &Web,
     asked: Asked,
     guard: Guard,
@@ -135,16 +135,26 @@ pub(super) async fn carry_out(
 }
 
 /// Makes an act absolute and carries it out.
-pub(super) async fn act(web: &Web, asked: Asked, act: Act, requested_by: Option<Requester>) -> Answer<Response> {
+pub(in crate::web) async fn act(
+    web: &Web,
+    asked: Asked,
+    act: Act,
+    requested_by: Option<Requester>,
+) -> Answer<Response> {
     let guard = asked.check(web).await?;
     let intent = web.handle().absolute(&asked.key, act).await?;
     carry_out(web, asked, guard, intent, requested_by).await
 }
 
 impl Asked {
+    /// A change that somebody asks for who has the role for it; the conditions stand in the headers.
+    pub(in crate::web) fn by(caller: Caller, key: ReleaseKey, dry_run: bool, headers: HeaderMap) -> Self {
+        Self { caller, key, query: ChangeQuery { dry_run, ..ChangeQuery::default() }, headers }
+    }
+
     /// Refuses to change a release that is hidden from the caller, as if it were not there, and says under which conditions the change may
     /// be carried out.
-    pub(super) async fn check(&self, web: &Web) -> Answer<Guard> {
+    pub(in crate::web) async fn check(&self, web: &Web) -> Answer<Guard> {
         self.caller.check(TokenRole::Releaser, &self.key, None)?;
         if !self.covers_present(web).await {
             return Err(hidden(&self.key).to(self.caller.name()));
@@ -153,7 +163,7 @@ impl Asked {
     }
 
     /// Refuses to put a model onto a release that the caller may not change, and says the same conditions.
-    pub(super) async fn check_put(&self, web: &Web, model: &ModelName) -> Answer<Guard> {
+    pub(in crate::web) async fn check_put(&self, web: &Web, model: &ModelName) -> Answer<Guard> {
         self.caller.check(TokenRole::Releaser, &self.key, Some(model))?;
         if !self.covers_present(web).await {
             // That the name is taken cannot be hidden from who may take it; by which model can.

@@ -9,6 +9,7 @@ use utoipa_axum::routes;
 
 use super::Web;
 
+pub(super) use answer::{Asked, act, carry_out};
 #[cfg(test)]
 pub(super) use put::WRITTEN_BY_THE_SERVICE;
 

@@ -1,6 +1,7 @@
 //! The doors, the API and the page, asked through the router, with the real worker behind them.
 
 mod access;
+mod button;
 mod changes;
 mod description;
 mod doors;
@@ -40,6 +41,7 @@ pub(super) const FRAUD: &str = "/api/v1/releases/production/models/fraud";
 /// A service in a directory of its own, at a standing clock.
 pub(super) struct Service {
     pub router: Router,
+    pub web: Web,
     pub handle: Handle,
     pub clock: Clock,
     pub admin: String,
@@ -79,9 +81,9 @@ impl Service {
         };
         change(&mut settings);
         let web = Web::new(handle.clone(), clock.clone(), settings, stop.clone());
-        let router = router(web, Router::new());
+        let router = router(web.clone(), Router::new());
         let mut service =
-            Self { router, handle, clock, admin: String::new(), code: code.reveal().to_owned(), stop, _dir: dir };
+            Self { router, web, handle, clock, admin: String::new(), code: code.reveal().to_owned(), stop, _dir: dir };
         service.admin = service.token(TokenRole::Admin, &[]).await;
         service
     }

@@ -1,0 +1,271 @@
+//! Who presses the button: somebody with a session or a token of this service, or with an account of MLflow.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
+
+use axum::http::header;
+use axum::http::request::Parts;
+use futures_util::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
+
+use super::super::auth::{self, Caller};
+use super::super::client;
+use super::super::error::{Answer, Problem};
+use super::Button;
+use crate::access::{Scope, Token, TokenHash, TokenRole};
+use crate::bounds::RETRY_AFTER_SECONDS;
+use crate::names::{ModelName, is_plain_line, shown};
+
+/// How long an answer of MLflow about an account holds: a page that is worked with asks once, and what is taken from somebody is soon gone.
+const KNOWN_FOR: SignedDuration = SignedDuration::from_secs(30);
+
+/// The most answers kept of each sort; with one more, those that are over go, or else all.
+const KNOWN_MAX: usize = 256;
+
+/// The longest name of an account that a commit repeats as it is, as of any requester.
+const NAME_CHARS_MAX: usize = 100;
+
+/// Credentials of nobody: a server with accounts refuses them, one without does not look.
+const NOBODY: &str = "Basic Og==";
+
+/// An account of MLflow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelUser {
+    pub name: String,
+    pub is_admin: bool,
+}
+
+/// What an account may do with a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ModelPermission {
+    None,
+    Read,
+    Edit,
+    Manage,
+}
+
+/// Why MLflow does not say who somebody is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AccountsError {
+    #[error("MLflow does not know these credentials")]
+    Unknown,
+    #[error("MLflow does not say who somebody is: {0}")]
+    Unavailable(String),
+}
+
+/// The accounts of the tracking server, asked with the caller's own credentials.
+pub trait ModelAccounts: Send + Sync + 'static {
+    /// Who an `Authorization` belongs to; none where the server has no accounts.
+    fn who<'a>(&'a self, authorization: &'a str) -> BoxFuture<'a, Result<Option<ModelUser>, AccountsError>>;
+
+    /// What a user may do with a model.
+    fn permission<'a>(
+        &'a self,
+        authorization: &'a str,
+        user: &'a str,
+        model: &'a ModelName,
+    ) -> BoxFuture<'a, Result<ModelPermission, AccountsError>>;
+}
+
+/// What MLflow said a moment ago, by the hash of the credentials.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    users: Kept<TokenHash, Option<ModelUser>>,
+    permissions: Kept<(TokenHash, ModelName), ModelPermission>,
+}
+
+/// Somebody who proved who they are.
+#[derive(Debug, Clone)]
+pub(super) enum Identity {
+    /// By a session or a token of this service: what it allows does not depend on the model's accounts at MLflow.
+    OfService(Caller),
+    /// By an account of MLflow.
+    OfMlflow { user: ModelUser, authorization: String },
+    /// Somebody on this machine, which alone can reach a service and an MLflow that know nobody.
+    Here,
+}
+
+/// What somebody is with respect to one model.
+pub(super) struct Rights {
+    pub caller: Caller,
+    /// Whether a release may break the callers of the live version.
+    pub may_break_callers: bool,
+}
+
+/// Finds out who asks.
+pub(super) async fn identify(button: &Button, parts: &Parts) -> Answer<Identity> {
+    let web = &button.web;
+    if web.sessions().of(&parts.headers, web.clock().now()).is_some() {
+        return auth::by_session(web, parts).await.map(Identity::OfService);
+    }
+    let given = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    match given {
+        Some(authorization) if is_basic(authorization) => match button.who(authorization).await? {
+            Some(user) => Ok(Identity::OfMlflow { user, authorization: authorization.to_owned() }),
+            None => button.here(parts).await,
+        },
+        Some(_) => {
+            let address = client::address(&parts.extensions, &parts.headers, &web.settings().trusted_proxies);
+            Ok(Identity::OfService(Caller(auth::authenticate(web, &parts.headers, address).await?)))
+        }
+        None => button.here(parts).await,
+    }
+    .map_err(|problem| button.counted(parts, problem))
+}
+
+impl Identity {
+    /// What somebody may do with a model.
+    pub(super) async fn rights(self, button: &Button, model: &ModelName) -> Answer<Rights> {
+        let now = button.web.clock().now();
+        let (user, authorization) = match self {
+            Self::OfService(caller) => return Ok(Rights { caller, may_break_callers: true }),
+            Self::Here => {
+                let caller = Caller(token("local", "local".to_owned(), TokenRole::Releaser, now));
+                return Ok(Rights { caller, may_break_callers: true });
+            }
+            Self::OfMlflow { user, authorization } => (user, authorization),
+        };
+        let name = if is_plain_line(&user.name, NAME_CHARS_MAX) { user.name.clone() } else { shown(&user.name) };
+        if user.is_admin {
+            let caller = Caller(token("mlflow", name, TokenRole::Admin, now));
+            return Ok(Rights { caller, may_break_callers: true });
+        }
+        let permission = button.permission(&authorization, &user.name, model).await?;
+        let role = match permission {
+            ModelPermission::None => {
+                let problem = Problem::forbidden(format!("your account at MLflow may not read the model `{model}`"));
+                return Err(problem.to(&name).cure("ask whoever manages the model in MLflow for a permission"));
+            }
+            ModelPermission::Read => TokenRole::Viewer,
+            ModelPermission::Edit | ModelPermission::Manage => TokenRole::Releaser,
+        };
+        let token = Token { scopes: vec![Scope::of_model(model)], ..token("mlflow", name, role, now) };
+        Ok(Rights { caller: Caller(token), may_break_callers: permission == ModelPermission::Manage })
+    }
+}
+
+impl Rights {
+    /// Refuses who may only look.
+    pub(super) fn check_releaser(&self) -> Answer<()> {
+        if self.caller.0.role >= TokenRole::Releaser {
+            return Ok(());
+        }
+        let problem = Problem::forbidden("you may look at this model's releases, and not change them");
+        Err(problem
+            .to(self.caller.name())
+            .cure("ask for EDIT on the model in MLflow, or for a token with the role releaser"))
+    }
+}
+
+impl Button {
+    async fn who(&self, authorization: &str) -> Answer<Option<ModelUser>> {
+        let (hash, now) = (TokenHash::of(authorization), self.web.clock().now());
+        if let Some(user) = self.known.users.get(&hash, now) {
+            return Ok(user);
+        }
+        let user = self.accounts.who(authorization).await.map_err(problem)?;
+        self.known.users.keep(hash, user.clone(), now);
+        Ok(user)
+    }
+
+    async fn permission(&self, authorization: &str, user: &str, model: &ModelName) -> Answer<ModelPermission> {
+        let (key, now) = ((TokenHash::of(authorization), model.clone()), self.web.clock().now());
+        if let Some(permission) = self.known.permissions.get(&key, now) {
+            return Ok(permission);
+        }
+        let permission = self.accounts.permission(authorization, user, model).await.map_err(problem)?;
+        self.known.permissions.keep(key, permission, now);
+        Ok(permission)
+    }
+
+    /// Lets somebody on this machine in where neither side knows anybody and nobody else can come.
+    async fn here(&self, parts: &Parts) -> Answer<Identity> {
+        let is_here = self.settings.is_local && auth::is_loopback_caller(parts);
+        if is_here && matches!(self.who(NOBODY).await, Ok(None)) {
+            return Ok(Identity::Here);
+        }
+        let problem = Problem::unauthenticated("you are not signed in");
+        Err(problem.cure("sign in to MLflow, or to Kmlflow's own page at the same address"))
+    }
+
+    /// Counts a failed sign-in of an address; with too many, that is the answer.
+    fn counted(&self, parts: &Parts, problem: Problem) -> Problem {
+        if problem.status() != axum::http::StatusCode::UNAUTHORIZED
+            || !parts.headers.contains_key(header::AUTHORIZATION)
+        {
+            return problem;
+        }
+        let address = client::address(&parts.extensions, &parts.headers, &self.web.settings().trusted_proxies);
+        match self.web.0.failed_sign_ins.count(address, self.web.clock().now()) {
+            Ok(()) => problem,
+            Err(seconds) => Problem::too_many("too many failed sign-ins from this address", seconds),
+        }
+    }
+}
+
+fn problem(error: AccountsError) -> Problem {
+    match error {
+        AccountsError::Unknown => Problem::unauthenticated("MLflow does not know these credentials")
+            .cure("sign in to MLflow anew: close the browser's windows of it, or change the name in the address bar"),
+        AccountsError::Unavailable(_) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "{error}");
+            Problem::unavailable("MLflow does not say who you are", RETRY_AFTER_SECONDS.into())
+        }
+    }
+}
+
+fn is_basic(authorization: &str) -> bool {
+    authorization.split(' ').next().is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"))
+}
+
+/// What stands for somebody who has no token.
+fn token(id: &str, name: String, role: TokenRole, now: Timestamp) -> Token {
+    let id = format!("{id}:{name}");
+    Token { id, name: Some(name), role, scopes: Vec::new(), created_at: now, expires_at: None, revoked_at: None }
+}
+
+/// Answers that hold for a while.
+#[derive(Debug)]
+struct Kept<K, V>(Mutex<HashMap<K, (V, Timestamp)>>);
+
+impl<K, V> Default for Kept<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash, V: Clone> Kept<K, V> {
+    fn get(&self, key: &K, now: Timestamp) -> Option<V> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.get(key).filter(|(_, at)| now.duration_since(*at).abs() < KNOWN_FOR).map(|(value, _)| value.clone())
+    }
+
+    fn keep(&self, key: K, value: V, now: Timestamp) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= KNOWN_MAX {
+            kept.retain(|_, (_, at)| now.duration_since(*at).abs() < KNOWN_FOR);
+        }
+        if kept.len() >= KNOWN_MAX {
+            kept.clear();
+        }
+        kept.insert(key, (value, now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_holds_for_its_time_and_ever_new_ones_fill_no_memory() {
+        let kept = Kept::default();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        kept.keep(0, 'a', at(0));
+        assert_eq!((kept.get(&0, at(29)), kept.get(&0, at(30)), kept.get(&1, at(0))), (Some('a'), None, None));
+        for n in 0..3 * KNOWN_MAX {
+            kept.keep(n, 'b', at(40));
+        }
+        assert!(kept.0.lock().unwrap().len() <= KNOWN_MAX);
+    }
+}

@@ -1,0 +1,294 @@
+//! The button's API: who may what, what it shows, and that it does what the API does.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tower::ServiceExt as _;
+
+use super::super::{AccountsError, ButtonSettings, ModelAccounts, ModelPermission, ModelUser, Peer, button_router};
+use super::{FRAUD, Reply, Service, single};
+use crate::access::TokenRole;
+use crate::names::ModelName;
+
+/// The origin of the service's own pages.
+const ORIGIN: &str = "http://kmlflow.test";
+
+/// The accounts of a tracking server: the user's name says what they may, and the password is `secret`.
+struct Scripted {
+    has_accounts: bool,
+    asked: AtomicUsize,
+}
+
+impl ModelAccounts for Scripted {
+    fn who<'a>(&'a self, authorization: &'a str) -> BoxFuture<'a, Result<Option<ModelUser>, AccountsError>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        async move {
+            if !self.has_accounts {
+                return Ok(None);
+            }
+            if authorization == basic("down") {
+                return Err(AccountsError::Unavailable("it is down".to_owned()));
+            }
+            let known = ["nothing", "reader", "editor", "manager", "admin"];
+            let name = known.into_iter().find(|name| authorization == basic(name)).ok_or(AccountsError::Unknown)?;
+            Ok(Some(ModelUser { name: name.to_owned(), is_admin: name == "admin" }))
+        }
+        .boxed()
+    }
+
+    fn permission<'a>(
+        &'a self,
+        _authorization: &'a str,
+        user: &'a str,
+        model: &'a ModelName,
+    ) -> BoxFuture<'a, Result<ModelPermission, AccountsError>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        async move {
+            Ok(match user {
+                _ if model.as_str() != "fraud" => ModelPermission::None,
+                "reader" => ModelPermission::Read,
+                "editor" => ModelPermission::Edit,
+                "manager" => ModelPermission::Manage,
+                _ => ModelPermission::None,
+            })
+        }
+        .boxed()
+    }
+}
+
+fn basic(name: &str) -> String {
+    use base64::Engine as _;
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{name}:secret")))
+}
+
+/// The button's API beside a service.
+struct Scene {
+    service: Service,
+    accounts: Arc<Scripted>,
+    button: Router,
+}
+
+impl Scene {
+    async fn start(has_accounts: bool, is_local: bool) -> Self {
+        let service = Service::start().await;
+        let accounts = Arc::new(Scripted { has_accounts, asked: AtomicUsize::new(0) });
+        let settings = ButtonSettings { origins: vec![ORIGIN.to_owned()], is_local };
+        let button = button_router(service.web.clone(), accounts.clone(), settings);
+        Self { service, accounts, button }
+    }
+
+    async fn send(&self, request: Request<Body>) -> Reply {
+        let response = self.button.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        Reply { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
+    }
+
+    async fn look(&self, who: &str, path: &str) -> Reply {
+        let request = Request::builder().uri(path).header("authorization", basic(who));
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    async fn post(&self, who: &str, path: &str, body: Value) -> Reply {
+        let request = Request::builder().method("POST").uri(path).header("authorization", basic(who));
+        let request = request.header("origin", ORIGIN).header("content-type", "application/json");
+        self.send(request.body(Body::from(body.to_string())).unwrap()).await
+    }
+}
+
+const STATE: &str = "/models/fraud/versions/8";
+
+fn asked(version: &str, more: Value) -> Value {
+    let mut body = single("fraud", version);
+    body["release"] = json!({"environment": "production", "namespace": "models", "name": "fraud"});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body
+}
+
+#[tokio::test]
+async fn what_an_account_of_mlflow_may_follows_its_permission_for_the_model() {
+    let scene = Scene::start(true, false).await;
+    scene.service.released(FRAUD, "fraud", "7").await;
+    for (who, look, try_it) in [
+        ("nobody", 401, 401),
+        ("nothing", 403, 403),
+        ("reader", 200, 403),
+        ("editor", 200, 200),
+        ("manager", 200, 200),
+        ("admin", 200, 200),
+        ("down", 503, 503),
+    ] {
+        assert_eq!(scene.look(who, STATE).await.status.as_u16(), look, "{who}");
+        let put = scene.post(who, "/releases", asked("8", json!({"dryRun": true}))).await;
+        assert_eq!(put.status.as_u16(), try_it, "{who}: {}", put.text);
+        let act = scene.post(who, "/releases/production/models/fraud/retract", json!({"dryRun": true})).await;
+        // Whoever may not read the model does not learn that it is released.
+        let expected = if who == "nothing" { 404 } else { try_it };
+        assert_eq!(act.status.as_u16(), expected, "{who}: {}", act.text);
+    }
+    let mine = asked("1", json!({"model": "other", "dryRun": true}));
+    scene.post("manager", "/releases", mine).await.problem(403);
+    let breaking = asked("8", json!({"dryRun": true, "allowBreakingSignature": true}));
+    let problem = scene.post("editor", "/releases", breaking).await;
+    assert!(!problem.status.is_success(), "{}", problem.text);
+    let refusal = scene.look("nobody", STATE).await;
+    assert_eq!(refusal.headers["www-authenticate"], "Bearer", "a browser would ask for a password");
+}
+
+#[tokio::test]
+async fn an_answer_of_mlflow_holds_for_half_a_minute_and_a_refusal_does_not() {
+    let scene = Scene::start(true, false).await;
+    let count = || scene.accounts.asked.load(Ordering::Relaxed);
+    for _ in 0..3 {
+        scene.look("reader", STATE).await;
+    }
+    assert_eq!(count(), 2, "who, and the permission");
+    scene.service.clock.advance(Duration::from_secs(30));
+    scene.look("reader", STATE).await;
+    assert_eq!(count(), 4);
+    for _ in 0..2 {
+        scene.look("nobody", STATE).await;
+    }
+    assert_eq!(count(), 6);
+}
+
+#[tokio::test]
+async fn a_session_of_the_service_counts_before_everything_else() {
+    let scene = Scene::start(true, false).await;
+    let sign_in = Request::post("/session").header("content-type", "application/json");
+    let code = json!({"code": scene.service.code}).to_string();
+    let reply = scene.service.send(sign_in.body(Body::from(code)).unwrap()).await;
+    let cookie = reply.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let request = Request::get(STATE).header("cookie", &cookie).body(Body::empty()).unwrap();
+    let state = scene.send(request).await.json();
+    assert_eq!(state["user"], json!({"name": "page", "mayRelease": true, "mayBreakCallers": true}));
+    let put = Request::post("/releases").header("cookie", &cookie).header("content-type", "application/json");
+    let put = put.header("origin", ORIGIN).header("host", "kmlflow.test");
+    let reply = scene.send(put.body(Body::from(asked("8", json!({})).to_string())).unwrap()).await;
+    assert_eq!(reply.status.as_u16(), 201, "{}", reply.text);
+    let token = scene.service.token(TokenRole::Viewer, &["*/*/other"]).await;
+    let by_token = Request::get(STATE).header("authorization", format!("Bearer {token}")).body(Body::empty()).unwrap();
+    let state = scene.send(by_token).await.json();
+    assert_eq!((&state["release"], &state["user"]["mayRelease"]), (&Value::Null, &json!(false)));
+    assert_eq!(scene.accounts.asked.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn without_any_account_only_this_machine_may_and_only_where_nobody_else_comes() {
+    let ask = async |has_accounts, is_local, peer: &str, host: &str, more: &[(&str, &str)]| {
+        let scene = Scene::start(has_accounts, is_local).await;
+        let mut request = Request::get(STATE).header("host", host);
+        for (name, value) in more {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(Body::empty()).unwrap();
+        request.extensions_mut().insert(Peer(peer.parse().unwrap()));
+        scene.send(request).await.status.as_u16()
+    };
+    let here = ("127.0.0.1:1", "localhost:8080");
+    assert_eq!(ask(false, true, here.0, here.1, &[]).await, 200);
+    assert_eq!(ask(false, true, here.0, here.1, &[("authorization", "Basic eDp5")]).await, 200);
+    assert_eq!(ask(true, true, here.0, here.1, &[]).await, 401);
+    assert_eq!(ask(false, false, here.0, here.1, &[]).await, 401);
+    assert_eq!(ask(false, true, "192.0.2.1:1", here.1, &[]).await, 401);
+    assert_eq!(ask(false, true, here.0, "evil.example", &[]).await, 401);
+    assert_eq!(ask(false, true, here.0, here.1, &[("x-forwarded-for", "192.0.2.1")]).await, 401);
+}
+
+#[tokio::test]
+async fn a_page_of_somebody_else_changes_nothing() {
+    let scene = Scene::start(true, false).await;
+    let body = asked("7", json!({})).to_string();
+    for (origin, kind) in [
+        (Some("https://evil.example"), "application/json"),
+        (Some("null"), "application/json"),
+        (None, "application/json"),
+        (Some(ORIGIN), "text/plain"),
+        (Some(ORIGIN), "application/x-www-form-urlencoded"),
+    ] {
+        for path in ["/releases", "/releases/production/models/fraud/retract", "/anchors"] {
+            let mut request = Request::post(path).header("authorization", basic("admin")).header("content-type", kind);
+            if let Some(origin) = origin {
+                request = request.header("origin", origin);
+            }
+            let reply = scene.send(request.body(Body::from(body.clone())).unwrap()).await;
+            assert!([403, 415].contains(&reply.status.as_u16()), "{origin:?} {kind} {path}: {}", reply.text);
+        }
+    }
+    assert_eq!(scene.look("admin", STATE).await.json()["release"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_blue_green_release_goes_its_way_by_the_buttons_acts() {
+    let scene = Scene::start(true, false).await;
+    let acts = async || {
+        let state = scene.look("editor", STATE).await.json();
+        let acts: Vec<String> =
+            state["acts"].as_array().unwrap().iter().map(|act| act["act"].as_str().unwrap().to_owned()).collect();
+        (state, acts)
+    };
+    let (state, none) = acts().await;
+    assert_eq!((none.len(), &state["release"], &state["key"]["name"]), (0, &Value::Null, &json!("fraud")));
+    assert_eq!(state["environments"][0]["name"], "production");
+    let created = scene.post("editor", "/releases", asked("7", json!({}))).await;
+    assert_eq!(created.status.as_u16(), 201, "{}", created.text);
+    assert_eq!(acts().await.1, ["retract"]);
+
+    let preview =
+        scene.post("editor", "/releases", asked("8", json!({"strategy": "blue-green", "dryRun": true}))).await;
+    assert!(preview.json()["diff"].as_str().unwrap().contains("blue-green"), "{}", preview.text);
+    let put = scene.post("editor", "/releases", asked("8", json!({"strategy": "blue-green"}))).await;
+    assert_eq!(put.status.as_u16(), 200, "{}", put.text);
+    let (state, running) = acts().await;
+    assert_eq!(running, ["advance", "promote", "rollback", "abort", "pause", "retract"], "{state}");
+    assert_eq!(state["release"]["spec"]["blueGreen"]["active"], "blue");
+    assert_eq!(state["release"]["origin"]["requestedBy"], "editor");
+
+    let flipped = scene.post("editor", "/releases/production/models/fraud/advance", json!({})).await;
+    assert_eq!(flipped.json()["release"]["spec"]["blueGreen"]["active"], "green", "{}", flipped.text);
+    let back = scene.post("editor", "/releases/production/models/fraud/rollback", json!({})).await;
+    assert_eq!(back.json()["changed"], true, "{}", back.text);
+    let (state, _) = acts().await;
+    assert_eq!(state["release"]["spec"]["variants"][0]["version"], "7", "{state}");
+    scene.post("editor", "/releases/production/models/fraud/explode", json!({})).await.problem(404);
+    scene.post("editor", "/releases/production/models/nothing/advance", json!({})).await.problem(404);
+}
+
+#[tokio::test]
+async fn an_ab_release_names_its_arms_and_a_change_since_it_was_read_is_refused() {
+    let scene = Scene::start(true, false).await;
+    scene.post("editor", "/releases", asked("7", json!({}))).await;
+    scene.post("editor", "/releases", asked("8", json!({"strategy": "ab"}))).await;
+    let state = scene.look("editor", STATE).await.json();
+    let promote = state["acts"].as_array().unwrap().iter().find(|act| act["act"] == "promote").unwrap();
+    assert_eq!(promote["variants"], json!(["a", "b"]), "{state}");
+    let stale = Request::post("/releases/production/models/fraud/promote").header("authorization", basic("editor"));
+    let stale = stale.header("origin", ORIGIN).header("content-type", "application/json");
+    let stale = stale.header("if-match", format!("\"{}\"", "0".repeat(40)));
+    let reply = scene.send(stale.body(Body::from(json!({"variant": "b"}).to_string())).unwrap()).await;
+    reply.problem(412);
+    let won = scene.post("editor", "/releases/production/models/fraud/promote", json!({"variant": "b"})).await;
+    assert_eq!(won.json()["release"]["spec"]["variants"][0]["version"], "8", "{}", won.text);
+}
+
+#[tokio::test]
+async fn a_refusal_comes_with_its_cure_and_a_missing_anchor_is_counted() {
+    let scene = Scene::start(true, false).await;
+    let problem = scene.post("editor", "/releases", asked("8", json!({"strategy": "canary"}))).await.problem(409);
+    assert!(problem["cure"].as_str().unwrap().contains("single"), "{problem}");
+    scene.post("editor", "/releases", asked("8", json!({"colour": "red"}))).await.problem(400);
+    scene.post("editor", "/releases", json!({"model": "fraud", "version": "8"})).await.problem(400);
+    let known = scene.post("nobody", "/anchors", json!({"page": "version"})).await;
+    assert_eq!(known.status.as_u16(), 202);
+    scene.post("nobody", "/anchors", json!({"page": "elsewhere"})).await.problem(422);
+    let metrics = scene.service.handle.metrics().await;
+    assert!(metrics.contains("kmlflow_button_anchors_missing_total{page=\"version\"} 1"), "{metrics}");
+}
