@@ -14,6 +14,24 @@ import time
 # Longer than any page here needs, so that only a fault reaches it.
 PATIENCE_SECONDS = 60
 
+# Finds elements in the page and in every shadow root of it: `all(selector, text)` those that match and whose text has a part, `hit(element)`
+# where a person would point at one, or null where something else is in front of it.
+FINDER = """
+const all = (selector, text = '', root = document) => {
+  const found = [...root.querySelectorAll(selector)].filter((element) => element.textContent.includes(text));
+  for (const element of root.querySelectorAll('*')) if (element.shadowRoot) found.push(...all(selector, text, element.shadowRoot));
+  return found;
+};
+const hit = (element) => {
+  element.scrollIntoView({ block: 'center', inline: 'nearest' });
+  const { left, top, width, height } = element.getBoundingClientRect();
+  const [x, y] = [left + width / 2, top + height / 2];
+  let at = document.elementFromPoint(x, y);
+  while (at?.shadowRoot?.elementFromPoint(x, y) && at.shadowRoot.elementFromPoint(x, y) !== at) at = at.shadowRoot.elementFromPoint(x, y);
+  return at && (at === element || element.contains(at) || at.contains(element) && at.closest('label')) ? { x, y } : null;
+};
+"""
+
 
 class Browser:
     """Chromium without a window and with a profile of its own; ends with the `with` block."""
@@ -109,6 +127,38 @@ class Browser:
                 return True
             select.select([], [], [], 0.05)
         return False
+
+    def wait_for(self, expression: str, patience: float = PATIENCE_SECONDS) -> object:
+        """Looks until an expression, which may use the finder, has a value that counts as true; that value, or None."""
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            if found := self.evaluate(f"(() => {{ {FINDER} const found = {expression}; return found instanceof Node ? true : found }})()"):
+                return found
+            select.select([], [], [], 0.05)
+        return None
+
+    def resize(self, width: int, height: int) -> None:
+        """The size of the window in CSS pixels."""
+        self.call("Emulation.setDeviceMetricsOverride", {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}, self.session)
+
+    def prefer(self, scheme: str) -> None:
+        """Whether the person prefers `light` or `dark` pages."""
+        self.call("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}, self.session)
+
+    def click(self, selector: str, text: str = "", patience: float = PATIENCE_SECONDS) -> bool:
+        """Points at the first such element once it is really in front, and presses the mouse's button there; whether there was one."""
+        wanted = f"({json.dumps(selector)}, {json.dumps(text)})"
+        at = self.wait_for(f"all{wanted}.filter((element) => !element.disabled).map(hit).find(Boolean)", patience)
+        if not isinstance(at, dict):
+            return False
+        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", {"type": kind, **at, "button": "left" if kind != "mouseMoved" else "none", "clickCount": 1}, self.session)
+        return True
+
+    def press(self, key: str, code: int, modifiers: int = 0) -> None:
+        """Presses a key by its name and number, such as `Escape` and 27; 8 is the modifier of the shift key."""
+        for kind in ("rawKeyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", {"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": modifiers}, self.session)
 
     def screenshot(self, path: pathlib.Path) -> None:
         """A picture of the whole page."""

@@ -90,7 +90,13 @@ pub async fn start(config: Config, listener: TcpListener) -> Result<Service, Sta
     let mut door = git_door::router(web.clone(), handle.clone(), repository, address.ip().is_loopback());
     let hosts = settings::hosts(&config, address);
     if let Some(tracking_uri) = config.mlflow.tracking_uri.as_deref().filter(|_| config.mlflow.proxy) {
-        door = door.merge(mlflow_door::router(handle, tracking_uri, Arc::clone(&hosts))?);
+        door = door.merge(mlflow_door::router(
+            web.clone(),
+            handle,
+            tracking_uri,
+            Arc::clone(&hosts),
+            address.ip().is_loopback(),
+        )?);
     }
     let router = mlflow_door::by_host_name(web::router(web.clone(), door), hosts);
     let mut doors = vec![(listener, router)];

@@ -1,5 +1,6 @@
 //! MLflow's door: its pages and API through the service, under a path and on a host name of their own, with the Release button.
 
+mod accounts;
 #[cfg(test)]
 mod tests;
 
@@ -7,7 +8,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
@@ -18,8 +19,8 @@ use tower::ServiceExt as _;
 
 use super::StartError;
 use crate::access::TOKEN_PREFIX;
-use crate::mlflow::proxy::{BUTTON_SCRIPT, Hosts, OwnSecrets, Place, Proxy, ProxyError, wants_page};
-use crate::web;
+use crate::mlflow::proxy::{BUTTON_FILES, Hosts, OwnSecrets, Place, Proxy, ProxyError, wants_page};
+use crate::web::{self, ButtonSettings, Web};
 use crate::worker::Handle;
 
 /// Where MLflow's pages are.
@@ -40,21 +41,31 @@ struct Door {
 }
 
 /// The router of the mount, for a tracking server at an address.
-pub(super) fn router(handle: Handle, tracking_uri: &str, hosts: Arc<Hosts>) -> Result<Router, StartError> {
+pub(super) fn router(
+    web: Web,
+    handle: Handle,
+    tracking_uri: &str,
+    hosts: Arc<Hosts>,
+    is_local: bool,
+) -> Result<Router, StartError> {
     let own = OwnSecrets { cookie: web::SESSION_COOKIE, token_prefix: TOKEN_PREFIX };
-    let proxy = Proxy::new(tracking_uri, own).map_err(|reason| {
+    let unusable = |reason: String| {
         StartError::new(format!("MLflow's pages cannot be served from `mlflow.tracking_uri`: {reason}"))
             .cure("correct the address, or set `mlflow.proxy: false`")
-    })?;
+    };
+    let proxy = Proxy::new(tracking_uri, own).map_err(unusable)?;
+    let accounts = accounts::Accounts::at(tracking_uri).map_err(|error| unusable(error.to_string()))?;
+    let button = ButtonSettings { origins: hosts.origins().to_vec(), is_local };
+    let button = web::button_router(web, Arc::new(accounts), button);
     let door = Door { handle, proxy: Arc::new(proxy), hosts };
     Ok(Router::new()
         .route(MOUNT, any(to_the_mount))
-        .route("/mlflow/_kmlflow/button.js", get(script))
-        .route("/mlflow/_kmlflow/{*rest}", any(|| async { web::not_found("there is nothing at this path") }))
+        .route("/mlflow/_kmlflow/{*file}", get(file))
         .route("/mlflow/", any(pass))
         .route("/mlflow/{*rest}", any(pass))
-        .layer(from_fn_with_state(door.clone(), known_host))
-        .with_state(door))
+        .with_state(door.clone())
+        .nest("/mlflow/_kmlflow/api", button)
+        .layer(from_fn_with_state(door, known_host)))
 }
 
 /// Everything that is asked on MLflow's own host name, led to the mount.
@@ -81,16 +92,18 @@ async fn to_the_mount() -> impl IntoResponse {
     (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, "mlflow/")])
 }
 
-/// The script of the button. It is asked for anew by every page, and sent only where it is another one.
-async fn script(headers: HeaderMap) -> Response {
-    let tag = format!("\"{}\"", &hex::encode(Sha256::digest(BUTTON_SCRIPT))[..16]);
+/// A file of the button. It is asked for anew by every page, and sent only where it is another one.
+async fn file(Path(name): Path<String>, headers: HeaderMap) -> Response {
+    let Some((_, kind, text)) = BUTTON_FILES.iter().find(|(known, ..)| *known == name) else {
+        return web::not_found("there is nothing at this path").into_response();
+    };
+    let tag = format!("\"{}\"", &hex::encode(Sha256::digest(text))[..16]);
     let is_known = headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
     let about = [(header::ETAG, tag.as_str()), (header::CACHE_CONTROL, "no-cache")];
     if is_known {
         return (StatusCode::NOT_MODIFIED, about).into_response();
     }
-    let kind = [(header::CONTENT_TYPE, "text/javascript; charset=utf-8"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
-    (about, kind, BUTTON_SCRIPT).into_response()
+    (about, [(header::CONTENT_TYPE, *kind), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")], *text).into_response()
 }
 
 /// Refuses what is asked under a name that the service does not have, before anything is passed on or answered.

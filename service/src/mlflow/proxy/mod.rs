@@ -22,8 +22,17 @@ pub use hosts::{Hosts, origin_of};
 pub use page::PageOutcome;
 use stream::{Download, Progress};
 
-/// The script that puts the button into the pages.
-pub const BUTTON_SCRIPT: &str = include_str!("button.js");
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// What the button is made of: name, type and text of each file. `button.js` is the one that the line in the page names; it loads the rest
+/// when it is pressed.
+pub const BUTTON_FILES: [(&str, &str, &str); 5] = [
+    ("button.js", SCRIPT, include_str!("button/button.js")),
+    ("dialog.js", SCRIPT, include_str!("button/dialog.js")),
+    ("parts.js", SCRIPT, include_str!("button/parts.js")),
+    ("form.js", SCRIPT, include_str!("button/form.js")),
+    ("dialog.css", "text/css; charset=utf-8", include_str!("button/dialog.css")),
+];
 
 /// How long nothing may move in either direction: as long as the slowest search of a tracking server is worth waiting for. There is no
 /// limit of the whole time, because an artifact may have any size.

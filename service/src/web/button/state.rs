@@ -45,6 +45,8 @@ pub(super) struct ButtonState {
     user: UserView,
     /// The release that is looked at.
     key: ReleaseKey,
+    /// The release's page at this service.
+    page: String,
     /// As it is now, where there is one of this model.
     release: Option<ReleaseView>,
     /// What can be done with it now.
@@ -142,6 +144,7 @@ impl Button {
                 may_release: rights.caller.0.allows(TokenRole::Releaser, &key, Some(&model)),
                 may_break_callers: rights.may_break_callers,
             },
+            page: format!("{}/releases/{key}", self.web.settings().public_url),
             delivery: self.outcome(delivery, &key).await,
             namespaces: namespaces(&releases, &key),
             releases: releases.iter().map(ToString::to_string).collect(),

@@ -1,1 +1,0 @@
-// Put in by the next commit.
