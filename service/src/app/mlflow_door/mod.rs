@@ -158,6 +158,7 @@ impl Door {
                 "the tracking server cannot be reached",
                 "look whether MLflow runs at `mlflow.tracking_uri`, then try again",
             ),
+            ProxyError::Full => ("full", "too many requests are with the tracking server", "try again in a moment"),
             ProxyError::Idle => ("idle", "the tracking server does not answer", "look at MLflow's log, then try again"),
         };
         self.handle.count_proxied(outcome);

@@ -163,3 +163,30 @@ async fn without_a_tracking_server_or_with_the_proxy_off_nothing_is_there() {
         scene.end().await;
     }
 }
+
+#[tokio::test]
+async fn a_caller_who_hangs_up_takes_the_request_to_the_tracking_server_along() {
+    let upstream = listener().await;
+    let uri = format!("http://{}", upstream.local_addr().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), &[("KMLFLOW__MLFLOW__TRACKING_URI", &uri)]);
+    let (_, asked) = mpsc::unbounded_channel();
+    let scene = Scene::run(start(config, listener().await).await.unwrap(), asked, dir);
+    for beginning in ["", "HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nbeginning"] {
+        let mut caller = tokio::net::TcpStream::connect(scene.address).await.unwrap();
+        caller.write_all(b"GET /mlflow/x HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        let (mut stream, _) = upstream.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(beginning.as_bytes()).await.unwrap();
+        while !beginning.is_empty() && !head.ends_with(b"beginning") {
+            head.push(caller.read_u8().await.unwrap());
+        }
+        drop(caller);
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(30), stream.read_u8()).await;
+        assert!(ended.expect("the request is still there").is_err(), "{beginning:?}");
+    }
+    scene.end().await;
+}

@@ -80,6 +80,13 @@ pub(super) fn from_upstream(headers: &mut HeaderMap, mount: &str, upstream: &Url
     }
 }
 
+/// Keeps what somebody has logged from acting as a page of the service, whose sessions count on the same host name: a browser that opens it
+/// runs nothing of it.
+pub(super) fn confine(headers: &mut HeaderMap) {
+    headers.append(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+}
+
 fn drop_of_one_connection(headers: &mut HeaderMap) {
     let lines = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
     let named: Vec<HeaderName> =

@@ -10,12 +10,14 @@ mod stream;
 mod tests;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use futures_util::StreamExt as _;
 use reqwest::Url;
+use tokio::sync::Semaphore;
 
 pub use headers::OwnSecrets;
 pub use hosts::{Hosts, origin_of};
@@ -49,6 +51,10 @@ const POOL_IDLE: Duration = Duration::from_millis(1500);
 /// Unused connections that are kept: what the browsers of some ten people open at once, six each.
 const POOL_IDLE_MAX: usize = 64;
 
+/// Requests that are with the tracking server at once, up to the end of their answers: half of the connections that the service takes, so
+/// that deliveries, health and its own pages always find one.
+const PASSED_MAX: usize = 512;
+
 /// A tracking server, as seen through this service.
 #[derive(Debug)]
 pub struct Proxy {
@@ -56,6 +62,7 @@ pub struct Proxy {
     upstream: Url,
     own: OwnSecrets,
     idle_max: Duration,
+    places: Arc<Semaphore>,
 }
 
 /// Where the caller sees the tracking server, and who the caller is.
@@ -83,6 +90,8 @@ pub enum ProxyError {
     Path,
     #[error("the tracking server cannot be reached")]
     Unreachable(#[source] reqwest::Error),
+    #[error("{PASSED_MAX} requests are with the tracking server, the most at once")]
+    Full,
     #[error("nothing moved for {} s", IDLE_MAX.as_secs())]
     Idle,
 }
@@ -111,7 +120,7 @@ impl Proxy {
             .pool_max_idle_per_host(POOL_IDLE_MAX)
             .build()
             .map_err(|error| error.to_string())?;
-        Ok(Self { http, upstream, own, idle_max })
+        Ok(Self { http, upstream, own, idle_max, places: Arc::new(Semaphore::new(PASSED_MAX)) })
     }
 
     /// Passes a request on. Its path is still the caller's, with the mount.
@@ -119,15 +128,20 @@ impl Proxy {
     /// # Errors
     /// There is no answer.
     pub async fn pass(&self, request: Request<Body>, place: &Place) -> Result<Passed, ProxyError> {
+        let held = Arc::clone(&self.places).try_acquire_owned().map_err(|_| ProxyError::Full)?;
         let (parts, body) = request.into_parts();
         let target = self.target(&parts.uri, place.mount).ok_or(ProxyError::Path)?;
         let is_page = parts.method == Method::GET && is_page_path(&parts.uri, place.mount);
+        let is_artifact = is_artifact_path(parts.uri.path());
         let headers = headers::to_upstream(&parts.headers, place, is_page, &self.own);
         let progress = Progress::new();
         let answered = self.ask(parts.method, target, headers, body, &progress).await?;
         let (mut parts, body) = answered.into_parts();
         headers::from_upstream(&mut parts.headers, place.mount, &self.upstream, &self.own);
-        let body = Body::new(Download::new(body, self.idle_max));
+        if is_artifact {
+            headers::confine(&mut parts.headers);
+        }
+        let body = Body::new(Download::new(body, self.idle_max, held));
         let (response, page) = match is_page.then(|| page::decide(parts.status, &parts.headers)) {
             None => (Response::from_parts(parts, body), None),
             Some(Err(outcome)) => (Response::from_parts(parts, body), Some(outcome)),
@@ -196,6 +210,7 @@ impl ProxyError {
         match self {
             Self::Path => StatusCode::BAD_REQUEST,
             Self::Unreachable(_) => StatusCode::BAD_GATEWAY,
+            Self::Full => StatusCode::SERVICE_UNAVAILABLE,
             Self::Idle => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -204,6 +219,11 @@ impl ProxyError {
 /// Whether a path is the index page's: every page of MLflow is made of it (the routes stand after `#`).
 fn is_page_path(uri: &axum::http::Uri, mount: &str) -> bool {
     matches!(uri.path().strip_prefix(mount), Some("/" | "/index.html"))
+}
+
+/// Whether what a path gives is what somebody has logged, and not MLflow's own.
+fn is_artifact_path(path: &str) -> bool {
+    path.contains("get-artifact") || path.contains("get-trace-artifact") || path.contains("/mlflow-artifacts/")
 }
 
 /// Whether somebody wants a page to look at rather than an answer for a program.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::body::{Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 /// When an upload moved last.
@@ -43,11 +44,13 @@ pub(super) struct Download<B> {
     idle_max: Duration,
     /// Runs while the sender is waited for.
     idle: Option<Pin<Box<Sleep>>>,
+    /// Its place among the requests that are on their way.
+    _held: OwnedSemaphorePermit,
 }
 
 impl<B> Download<B> {
-    pub(super) fn new(from: B, idle_max: Duration) -> Self {
-        Self { from, idle_max, idle: None }
+    pub(super) fn new(from: B, idle_max: Duration, held: OwnedSemaphorePermit) -> Self {
+        Self { from, idle_max, idle: None, _held: held }
     }
 }
 

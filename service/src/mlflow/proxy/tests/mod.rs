@@ -216,3 +216,36 @@ async fn a_server_that_is_not_there_or_says_nothing_is_told_apart() {
     let error = proxy.pass(get("/mlflow/x"), &place()).await.unwrap_err();
     assert_eq!(error.status(), StatusCode::GATEWAY_TIMEOUT, "{error:?}");
 }
+
+#[tokio::test]
+async fn what_somebody_has_logged_does_not_act_as_a_page_of_the_service() {
+    const LOGGED: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 7\r\n\r\n</head>";
+    let scripted = Scripted::start(&[LOGGED; 4]).await;
+    let proxy = scripted.proxy();
+    for (path, is_confined) in [
+        ("/mlflow/get-artifact?path=x.html&run_uuid=1", true),
+        ("/mlflow/model-versions/get-artifact?path=x.html", true),
+        ("/mlflow/api/2.0/mlflow-artifacts/artifacts/1/x.html", true),
+        ("/mlflow/signup", false),
+    ] {
+        let passed = proxy.pass(get(path), &place()).await.unwrap();
+        let policy = passed.response.headers().get(header::CONTENT_SECURITY_POLICY);
+        assert_eq!(policy.is_some_and(|policy| policy == "sandbox"), is_confined, "{path}");
+        assert_eq!(text(passed.response).await, "</head>");
+    }
+}
+
+#[tokio::test]
+async fn more_than_can_be_on_their_way_are_turned_away_and_places_come_back() {
+    let scripted = Scripted::start(&["HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"; 2]).await;
+    let proxy = scripted.proxy();
+    let all_but_one =
+        Arc::clone(&proxy.places).acquire_many_owned(u32::try_from(PASSED_MAX - 1).unwrap()).await.unwrap();
+    let last = proxy.pass(get("/mlflow/x"), &place()).await.unwrap();
+    let error = proxy.pass(get("/mlflow/x"), &place()).await.unwrap_err();
+    assert_eq!(error.status(), StatusCode::SERVICE_UNAVAILABLE, "{error:?}");
+    assert_eq!(text(last.response).await, "ok");
+    assert_eq!(proxy.pass(get("/mlflow/x"), &place()).await.unwrap().response.status(), StatusCode::OK);
+    drop(all_but_one);
+    assert_eq!(proxy.places.available_permits(), PASSED_MAX);
+}
