@@ -10,7 +10,7 @@ import urllib.request
 
 from browser import Browser
 from service import ROOT, Checks, Service
-from tracking import ADMIN, Tracking, basic
+from tracking import ADMIN, Tracking, basic, free_port
 
 ARTIFACTS = ROOT / "target/artifacts"
 
@@ -99,9 +99,13 @@ def main() -> None:
             keys(checks, page)
             elsewhere(checks, service)
             stands_in(checks, page, service)
-    with Tracking(with_accounts=True) as tracking, Service(variables={"KMLFLOW__MLFLOW__TRACKING_URI": tracking.url}) as service:
-        tracking.register(MODEL, 2)
-        accounts(checks, tracking, service)
+    # A browser takes every name below `localhost` for this machine.
+    port = free_port()
+    own = f"http://mlflow.localhost:{port}"
+    with Tracking(with_accounts=True) as tracking:
+        with Service(variables={"KMLFLOW__MLFLOW__TRACKING_URI": tracking.url, "KMLFLOW__MLFLOW__PUBLIC_URL": own}, port=port) as service:
+            tracking.register(MODEL, 2)
+            accounts(checks, tracking, service, own)
     checks.end()
 
 
@@ -328,8 +332,8 @@ def stands_in(checks: Checks, page: Page, service: Service) -> None:
         checks.holds(f"counted: {line}", line in metrics)
 
 
-def accounts(checks: Checks, tracking: Tracking, service: Service) -> None:
-    """Who has an account at MLflow may what the account may with the model; the browser sends its name by itself."""
+def accounts(checks: Checks, tracking: Tracking, service: Service, own: str) -> None:
+    """Who has an account at MLflow may what the account may with the model; the browser sends its name by itself. On MLflow's own host name too."""
     api = f"{service.url}/mlflow/_kmlflow/api"
     who = {"reader": tracking.account("reader", "READ", MODEL), "editor": tracking.account("editor", "EDIT", MODEL), "other": tracking.account("other", "EDIT", "another")}
     who |= {"nobody": basic("nobody", "x"), "admin": basic(*ADMIN)}
@@ -340,18 +344,16 @@ def accounts(checks: Checks, tracking: Tracking, service: Service) -> None:
     checks.equal("without a name nobody may, also from this machine", post(f"{api}/releases", asked("1"), mine)[0], 401)
     with tempfile.TemporaryDirectory(prefix="kmlflow-test-", ignore_cleanup_errors=True) as profile, Browser(profile) as browser:
         page = Page(browser, service.url)
-        for name, may in (("reader", False), ("editor", True)):
-            host = page.base.removeprefix("http://")
-            browser.open(f"http://{name}:{name}-of-tests-only@{host}")
+        # Each name has its own host name, because a browser keeps what it once sent to one.
+        local = service.url.replace("127.0.0.1", "localhost")
+        for name, may, base in (("reader", False, f"{service.url}/mlflow/"), ("editor", True, f"{local}/mlflow/"), ("editor", True, f"{own}/")):
+            page.base = base
+            browser.open(base.replace("http://", f"http://{name}:{name}-of-tests-only@"))
             browser.wait_for("document.querySelector('main')")
-            if name == "editor":
-                page.base = page.base.replace("127.0.0.1", "localhost")
-                browser.open(f"http://{name}:{name}-of-tests-only@{page.base.removeprefix('http://')}")
-                browser.wait_for("document.querySelector('main')")
             page.version(1)
-            checks.holds(f"{name} sees the button", page.press(), page.dialog())
-            checks.holds(f"the dialog knows {name}", f"signed in as {name}" in page.dialog(), page.dialog())
-            checks.equal(f"{name} is offered a release: {may}", "New release" in page.dialog(), may)
+            checks.holds(f"{base}: {name} sees the button", page.press(), page.dialog())
+            checks.holds(f"{base}: the dialog knows {name}", f"signed in as {name}" in page.dialog(), page.dialog())
+            checks.equal(f"{base}: {name} is offered a release: {may}", "New release" in page.dialog(), may)
             browser.screenshot(ARTIFACTS / f"button-{name}.png")
         browser.click("summary", "Where:")
         page.type("artifact", "registry.example/fraud:1")

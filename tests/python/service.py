@@ -17,10 +17,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 class Service:
-    """`kmlflow serve` on a free port and an empty data directory; ends with the `with` block."""
+    """`kmlflow serve` on a port, a free one unless given, and an empty data directory; ends with the `with` block."""
 
-    def __init__(self, program: pathlib.Path | None = None, variables: dict[str, str] | None = None, data: pathlib.Path | None = None):
+    def __init__(self, program: pathlib.Path | None = None, variables: dict[str, str] | None = None, data: pathlib.Path | None = None, port: int = 0):
         self.program = program or ROOT / "target/debug/kmlflow"
+        self.port = port
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="kmlflow-test-"))
         self.data = data or self.home / "data"
         self.environment = {
@@ -35,7 +36,7 @@ class Service:
         self.printed: list[str] = []
 
     def __enter__(self) -> Service:
-        command = [self.program, "serve", "--listen", "127.0.0.1:0", "--data-dir", self.data]
+        command = [self.program, "serve", "--listen", f"127.0.0.1:{self.port}", "--data-dir", self.data]
         self.process = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         found: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=self._read, args=(found,), daemon=True).start()

@@ -32,6 +32,13 @@ authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 """
 
 
+def free_port() -> int:
+    """A port that nobody listens on at the moment."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 def basic(name: str, password: str) -> str:
     """The header of somebody with a name and a password."""
     return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
@@ -43,9 +50,7 @@ class Tracking:
     def __init__(self, with_accounts: bool = False):
         self.with_accounts = with_accounts
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="kmlflow-test-"))
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Tracking:

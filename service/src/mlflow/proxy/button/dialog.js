@@ -101,6 +101,8 @@ class ReleaseDialog {
     const content = [problemBox(problem)];
     if (problem.status === 401) {
       content.push(el('p', {}, 'Releases are asked for with your account at MLflow or, where it has none, with a session of Kmlflow.'));
+      // On a host name of its own there is nothing but MLflow.
+      if (this.base.pathname.startsWith('/mlflow/')) content.push(el('p', {}, el('a', { href: new URL('/', this.base), target: '_blank', rel: 'noopener' }, 'Sign in to Kmlflow')));
     }
     this.show(`Release ${this.model}`, this.version ? `Version ${this.version}` : '', content, [
       el('button', { type: 'button', onclick: again }, 'Try again'),
@@ -262,12 +264,23 @@ class ReleaseDialog {
       if (isGone) steps.push(el('li', { class: 'done' }, 'The release is gone from the repository'));
       else if (release) steps.push(...this.beyond(release));
     }
-    const done = el('button', { class: 'main', type: 'button', 'data-done': '', onclick: () => ((this.polls = 0), this.load(this.keyText)) }, 'Done');
-    const content = [el('ol', { class: 'steps', role: 'status' }, ...steps)];
-    if (refused?.cure) content.push(el('p', { class: 'note', style: 'margin-top: 12px' }, ...prose(sentence(refused.cure))));
-    this.show(`${this.change.label} ${this.state.key.name}`, this.keyText, content, [done]);
+    if (refused?.cure) steps.push(el('li', {}, el('span', {}, ...prose(sentence(refused.cure)))));
+    this.list(steps);
     const isOver = refused || (commit && (isGone || !release || !this.goesOn(release)));
-    this.timer = !isOver && this.polls < POLLS_MAX && setTimeout(() => this.poll(seen, done), POLL_MS);
+    const { steps: shown } = this;
+    if (!isOver && this.polls < POLLS_MAX) setTimeout(() => this.poll(seen, shown), POLL_MS);
+  }
+
+  /** Shows the steps so far; where they are there already, without moving anybody's focus and only where they have changed. */
+  list(steps) {
+    if (this.steps?.isConnected) {
+      const text = (items) => items.map((item) => item.className + item.textContent).join('\n');
+      if (text([...this.steps.children]) !== text(steps)) this.steps.replaceChildren(...steps);
+      return;
+    }
+    const done = el('button', { class: 'main', type: 'button', 'data-done': '', onclick: () => ((this.polls = 0), this.load(this.keyText)) }, 'Done');
+    this.steps = el('ol', { class: 'steps', role: 'status' }, ...steps);
+    this.show(`${this.change.label} ${this.state.key.name}`, this.keyText, [this.steps], [done]);
   }
 
   beyond(release) {
