@@ -214,7 +214,7 @@ class ReleaseDialog {
 
   /** Shows what a change would do. */
   async preview(change) {
-    const title = change.act ? `${change.label} ${this.state.key.name}` : `Release ${this.model}`;
+    const title = change.act ? `${change.label}: ${this.state.key.name}` : `Release ${this.model}`;
     const back = el('button', { type: 'button', onclick: () => this.load(this.keyText) }, 'Back');
     const subtitle = change.act ? this.keyText : `Version ${this.version} as ${this.keyText}`;
     try {
@@ -280,7 +280,7 @@ class ReleaseDialog {
     }
     const done = el('button', { class: 'main', type: 'button', 'data-done': '', onclick: () => ((this.polls = 0), this.load(this.keyText)) }, 'Done');
     this.steps = el('ol', { class: 'steps', role: 'status' }, ...steps);
-    this.show(`${this.change.label} ${this.state.key.name}`, this.keyText, [this.steps], [done]);
+    this.show(`${this.change.label}: ${this.state.key.name}`, this.keyText, [this.steps], [done]);
   }
 
   beyond(release) {
