@@ -16,21 +16,19 @@ use super::read;
 use super::shared::{Shared, WorkerState, read as locked, store_fault, write};
 use super::{
     Accounts, Answer, ClusterDiff, DeliveryView, Done, EnvironmentView, Fault, HistoryEntry, HoldView, Page,
-    PolicyVerdict, Preview, ReleaseFilter, ReleaseView, RerenderSelection, Rerendered, Subscription, SweepReport,
-    TimelineEntry,
+    PolicyVerdict, ReleaseFilter, ReleaseView, RerenderSelection, Rerendered, Subscription, TimelineEntry,
 };
-use super::{preview, registry, rerender};
+use super::{preview, rerender};
 use crate::bounds::RETRY_AFTER_SECONDS;
 use crate::event::{DeliveryState, Event, NewDelivery, Requested, Source};
 use crate::names::{AliasName, CommitId, DeliveryId, EnvironmentName, ModelName, ReleaseKey, Version};
-use crate::plan::Findings;
 use crate::release::{Act, Intent, Refusal, RefusalKind};
 use crate::store::{Accepted, HandedOver, Hold, StoreError};
 
 /// What others hold of the worker.
 #[derive(Clone)]
 pub struct Handle {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl std::fmt::Debug for Handle {
@@ -127,23 +125,6 @@ impl Handle {
         Ok(Answer::Queued { delivery: id, waits_for })
     }
 
-    /// Compares the whole registry with what is deployed, and has repaired what differs, unless `dry_run`.
-    ///
-    /// # Errors
-    /// There is no tracking server, or it does not answer.
-    pub async fn sweep(&self, dry_run: bool) -> Result<SweepReport, Fault> {
-        let shared = Arc::clone(&self.shared);
-        to_its_end(async move { registry::sweep(&shared, dry_run).await }).await
-    }
-
-    /// What the last sweep found.
-    ///
-    /// # Errors
-    /// There is no tracking server, or none has ended since the start.
-    pub fn last_sweep(&self) -> Result<SweepReport, Fault> {
-        registry::last_sweep(&self.shared)
-    }
-
     /// Stores a request durably and does not wait for its end. Answers the delivery's id.
     pub(super) async fn submit(&self, request: Requested) -> Result<String, Fault> {
         let HandedIn { number, id, outcome: _, kept } = self.hand_in(request).await?;
@@ -199,25 +180,6 @@ impl Handle {
     /// The act makes no sense from what is deployed.
     pub async fn absolute(&self, key: &ReleaseKey, act: Act) -> Result<Intent, Fault> {
         read::absolute(&self.shared, key, act).await
-    }
-
-    /// Says what a request would do and touches nothing.
-    ///
-    /// # Errors
-    /// It would be refused.
-    pub async fn dry_run(&self, request: Requested) -> Result<Preview, Fault> {
-        let findings = self.find_out(&request).await?;
-        self.shared.blocking(move |shared| preview::preview(shared, &request, findings)).await
-    }
-
-    /// Finds out about what a request would serve, where there is somebody to ask.
-    async fn find_out(&self, request: &Requested) -> Result<Arc<Findings>, Fault> {
-        let Intent::Put(wanted) = &request.intent else { return Ok(Arc::default()) };
-        if !self.shared.asks_about_requests() {
-            return Ok(Arc::default());
-        }
-        let inquiry = registry::inquiry_of_request(&request.key, wanted);
-        registry::find_out(&self.shared, inquiry).await.map(Arc::new).map_err(registry::unreadable)
     }
 
     /// The releases that a filter lets through, by key.
@@ -484,7 +446,7 @@ impl Handle {
 }
 
 /// Does something to its end in a task of its own: where a caller hangs up, nothing stays stored that the writer has not heard of.
-async fn to_its_end<T: Send + 'static>(
+pub(super) async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, Fault>> + Send + 'static,
 ) -> Result<T, Fault> {
     tokio::spawn(work).await.unwrap_or(Err(Fault::Internal))

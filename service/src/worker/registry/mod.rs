@@ -4,6 +4,7 @@
 mod asked;
 mod compare;
 mod event;
+mod handle;
 mod inquiry;
 mod offered;
 mod reader;
@@ -11,8 +12,7 @@ mod sweep;
 mod write_back;
 
 pub(super) use event::registry_changed;
-pub(super) use inquiry::{find_out, inquiry_of_request};
 pub(super) use offered::{default_images, with_tags};
 pub(super) use reader::{Answered, Concern, Found, Read, Reader, concern};
-pub(super) use sweep::{Sweeper, last_sweep, sweep, sweep_again_and_again, unreadable};
+pub(super) use sweep::{Sweeper, sweep_again_and_again};
 pub(super) use write_back::{Outbox, Which, tell_versions, write_back, write_waiting};
