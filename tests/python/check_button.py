@@ -363,4 +363,5 @@ def accounts(checks: Checks, tracking: Tracking, service: Service, own: str) -> 
     checks.equal("the history names who asked", history(service)[0]["requestedBy"], "editor")
 
 
-main()
+if __name__ == "__main__":
+    main()

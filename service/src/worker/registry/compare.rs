@@ -201,7 +201,7 @@ fn look(
 }
 
 /// Whether what a policy wants is what serves.
-fn is_deployed(desired: &Desired, entry: Option<&Entry>) -> bool {
+pub(super) fn is_deployed(desired: &Desired, entry: Option<&Entry>) -> bool {
     let serves = entry.and_then(|entry| entry.release.stable()).map(|variant| &variant.version);
     let beside = entry.and_then(|entry| entry.release.staying().nth(1)).map(|variant| &variant.version);
     desired.stable.as_ref() == serves && desired.second.as_ref().map(|second| &second.version) == beside

@@ -1,7 +1,8 @@
 //! Asking about what a request would serve, before it is planned: which image a version names, where its files are and what is in them.
 //!
-//! Only of what is new: a version that is deployed serves on as it is, whatever its tracking server says meanwhile. What cannot be told
-//! now is an error where something depends on it; who names an image is not kept from releasing it because the registry is down.
+//! A version that is deployed serves on as it is, whatever its tracking server says meanwhile; it is asked about all the same, because what
+//! comes before this request may take it away. What cannot be told now is an error where something depends on it; who names an image is not
+//! kept from releasing it because the registry is down.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ use crate::names::{ModelName, ReleaseKey, Version};
 use crate::plan::{Findings, ImageFinding, VersionFinding};
 use crate::policy;
 use crate::registry::{Reading, VersionReading};
-use crate::release::{Refusal, Variant, Wanted, WantedArm};
+use crate::release::{Refusal, Wanted, WantedArm};
 use crate::servable::{MlModel, Requirements, resolve_location};
 use crate::worker::shared::Shared;
 
@@ -49,11 +50,8 @@ enum Need {
 /// The tracking server does not answer, and something depends on it.
 pub(in crate::worker) async fn find_out(shared: &Shared, inquiry: Inquiry<'_>) -> Result<Findings, Error> {
     let entry = shared.entry(inquiry.key);
-    let deployed: Vec<&Variant> = entry.iter().flat_map(|entry| &entry.release.spec.variants).collect();
-    let is_deployed = |version: &Version| deployed.iter().any(|variant| variant.version == *version);
-    let is_named = |arm: &WantedArm| arm.artifact.image.is_some() || arm.artifact.model_uri.is_some();
     let mut needs: BTreeMap<&Version, Need> = BTreeMap::new();
-    for arm in inquiry.arms.iter().filter(|arm| is_named(arm) || !is_deployed(&arm.version)) {
+    for arm in &inquiry.arms {
         let need = if arm.artifact.image.is_some() { Need::Signature } else { Need::All };
         needs.insert(&arm.version, need);
     }

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::compare::is_deployed;
 use super::inquiry::{Inquiry, find_out, inquiry_of_request};
 use crate::event::{Delivery, Event};
 use crate::mlflow::Error;
@@ -165,6 +166,10 @@ pub(in crate::worker) async fn about_reading(shared: &Shared, reading: &Reading)
     let mut state = RegistryState::new(reading.model.clone());
     state.confirm(reading);
     let desired = policy::desired(&state, selection.policy);
+    let entry = shared.entry(&desired.key);
+    if desired.request.is_none() && is_deployed(&desired, entry.as_ref()) {
+        return Ok(Arc::default());
+    }
     let wished = desired.request.map(|wish| wish.version);
     let versions = desired.stable.into_iter().chain(desired.second.map(|second| second.version)).chain(wished);
     let arms = versions.map(|version| WantedArm { version, artifact: Artifact::default(), serving: None }).collect();

@@ -112,6 +112,19 @@ async fn a_candidate_that_breaks_callers_is_refused_unless_the_request_says_that
 }
 
 #[tokio::test]
+async fn the_version_that_served_may_run_beside_the_one_that_takes_its_place() {
+    let mut world = with_another_signature().await;
+    let registry = world.registry();
+    registry.register_one("fraud", 3, &[]);
+    registry.file("fraud", 3, "MLmodel", CLOUDPICKLE);
+    let aliases = [("champion".to_owned(), "3".to_owned()), ("challenger".to_owned(), "1".to_owned())];
+    registry.content().models.get_mut("fraud").unwrap().aliases = aliases.into();
+    let event = world.event("fraud", alias("champion", "3")).await;
+    assert_eq!(event.state, DeliveryState::Applied, "{event:?}");
+    assert_eq!(world.state("fraud").await, "canary running stable=3 candidate=1");
+}
+
+#[tokio::test]
 async fn a_dry_run_finds_out_as_the_request_would() {
     let world = with_model(Some(SKOPS)).await;
     let wanted: ReleaseRequest = serde_json::from_value(json!({"model": "fraud", "version": "1"})).unwrap();
