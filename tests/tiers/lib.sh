@@ -32,7 +32,7 @@ venv() {
     local requirements=$1 directory
     directory=.cache/venv-$(git hash-object "$requirements" | cut -c 1-12)
     if [[ ! -e $directory/complete ]]; then
-        say "installing $(tr '\n' ' ' <"$requirements")" >&2
+        say "installing $(grep -v '^#' "$requirements" | tr '\n' ' ')" >&2
         rm -rf "$directory"
         need_apt python3 python3 >&2
         if ! python3 -m venv "$directory" >target/tests/venv.log 2>&1; then
