@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""Fits a model, registers it, makes its serving image and releases it.
+
+What a reader learns:
+- how the build context of a serving image is constructed: the server of `serving/`, the model's files, both requirements;
+- the tag `serving_image`: the image that Kmlflow serves the version from;
+- the tag `serve_locally`: the exact command by which anybody serves this version on a laptop;
+- the alias, set last, which is the release: Kmlflow sees it, and commits.
+
+    DOCKER_USERNAME=ada python publish.py                                   # Docker Hub: docker.io/ada/wine:1
+    DOCKER_USERNAME=models python publish.py --registry harbor.k5w.localhost # Harbor's project `models`, or any other registry
+    python publish.py --builder none                                        # no image: Kmlflow serves the artifact itself
+
+Where neither docker nor podman is there (or their service does not answer) it says so and releases the artifact. The model is then
+saved by cloudpickle: MLflow's default, skops, is safer, but it is read by MLflow 3.9 or newer, and every released MLServer image holds an
+older one. In an image of its own the model is served by the MLflow that saved it, so skops stays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import platform
+import re
+import shutil
+import subprocess
+import tempfile
+
+import mlflow
+
+from fit import add_options, add_tracking, fit, help_parser, options_of, register
+
+SERVING = pathlib.Path(__file__).parent / "serving"
+
+
+def find_builder(wanted: str) -> str | None:
+    """The first program that can build an image here, or nothing."""
+    for name in {"auto": ["docker", "podman"], "none": []}.get(wanted, [wanted]):
+        if shutil.which(name) is None:
+            print(f"{name} is not installed")
+            continue
+        # Docker is two programs; this fails where the second, its service, does not answer.
+        answer = subprocess.run([name, "version"], capture_output=True, text=True)
+        if answer.returncode == 0:
+            return name
+        print(f"{name} cannot build here: {answer.stderr.strip()}")
+    return None
+
+
+def construct_context(model_uri: str, directory: pathlib.Path) -> pathlib.Path:
+    """Puts together what the Dockerfile copies: the server, what it needs, and the model's files from MLflow."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in ("Dockerfile", "requirements.txt", "server.py"):
+        shutil.copy(SERVING / name, directory / name)
+    mlflow.artifacts.download_artifacts(model_uri, dst_path=str(directory / "model"))
+    return directory
+
+
+def image_name(registry: str, username: str, model: str, version: str) -> str:
+    """`docker.io/ada/wine:1`; a model's name may hold what an image's may not."""
+    name = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")
+    return f"{registry}/{username}/{name}:{version}"
+
+
+def build_and_push(builder: str, context: pathlib.Path, image: str) -> None:
+    """Fails where the build or the push does, so that no version ever names an image that is not there."""
+    python = f"PYTHON_VERSION={platform.python_version()}"
+    subprocess.run([builder, "build", "--build-arg", python, "--tag", image, str(context)], check=True)
+    subprocess.run([builder, "push", image], check=True)
+
+
+def release(model: str, version: str, alias: str, request: str | None) -> str:
+    """Asks for the release: by an alias, or by the tag that names a strategy, which Kmlflow answers once and deletes."""
+    client = mlflow.MlflowClient()
+    if request:
+        client.set_model_version_tag(model, version, "kmlflow.release", request)
+        return f"tag kmlflow.release={request}"
+    client.set_registered_model_alias(model, alias, version)
+    return f"alias {alias}"
+
+
+def parse() -> argparse.Namespace:
+    parser = help_parser(__doc__)
+    add_options(parser)
+    add_tracking(parser, experiment="wine", model="wine")
+    parser.add_argument("--builder", choices=["auto", "docker", "podman", "none"], default="auto", help="what builds the image")
+    parser.add_argument("--registry", default="docker.io", help="host of the image registry: Docker Hub, Harbor or any other")
+    parser.add_argument("--username", default=os.environ.get("DOCKER_USERNAME"), help="user or project at the registry; DOCKER_USERNAME")
+    parser.add_argument("--context", type=pathlib.Path, help="directory for the build context; a new one unless given")
+    parser.add_argument("--alias", default="champion", help="alias that releases the version")
+    parser.add_argument("--request", metavar="STRATEGY", help="set the tag kmlflow.release=STRATEGY instead of the alias: single, canary, …")
+    parser.add_argument("--no-publish", action="store_true", help="stop after the fit")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse()
+    mlflow.set_tracking_uri(arguments.tracking_uri)
+    mlflow.set_experiment(arguments.experiment)
+    builder = find_builder(arguments.builder)
+    if builder and not arguments.username:
+        raise SystemExit("no user at the registry is named: set DOCKER_USERNAME or --username, or build nothing with --builder none")
+
+    options = options_of(arguments)
+    fitted = fit(options, serialization_format="skops" if builder else "cloudpickle")
+    context = construct_context(fitted.model_uri, arguments.context or pathlib.Path(tempfile.mkdtemp(prefix="serving-")))
+    print(f"build context: {context}")
+    if arguments.no_publish or options.fast_dev_run:
+        print("not published")
+        return
+
+    version = register(fitted, arguments.model).version
+    print(f"registered {arguments.model} version {version}")
+    client = mlflow.MlflowClient()
+    if builder:
+        image = image_name(arguments.registry, arguments.username, arguments.model, version)
+        build_and_push(builder, context, image)
+        client.set_model_version_tag(arguments.model, version, "serving_image", image)
+        locally = f"docker run --rm --publish 9000:9000 {image}"
+        print(f"pushed {image}")
+    else:
+        # Run beside this file; the server is the one of the image.
+        locally = f"MLFLOW_TRACKING_URI={arguments.tracking_uri} MODEL_URI=models:/{arguments.model}/{version} uvicorn --app-dir serving server:app --port 9000"
+        print("no image was built: the artifact itself is released, saved by cloudpickle so that MLServer can load it")
+    client.set_model_version_tag(arguments.model, version, "serve_locally", locally)
+    print(f"serve it locally: {locally}")
+    print(f"released by {release(arguments.model, version, arguments.alias, arguments.request)}")
+
+
+if __name__ == "__main__":
+    main()
