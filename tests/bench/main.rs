@@ -5,6 +5,7 @@
 mod commits;
 mod machine;
 mod receiver;
+mod registry;
 mod report;
 mod start;
 mod syncs;
@@ -58,12 +59,13 @@ fn main() {
     let bench = Bench { sizes: if smoke { SMOKE } else { FULL }, python, folder };
 
     let mut report = Report::new(smoke);
-    let parts: [(&str, Part); 5] = [
+    let parts: [(&str, Part); 6] = [
         ("requests to commits", commits::measure),
         ("syncs", syncs::measure),
         ("receiver", receiver::measure),
         ("templates", templates::measure),
         ("start and memory", start::measure),
+        ("registry to commits", registry::measure),
     ];
     let only = after("--only");
     for (name, part) in

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
@@ -60,6 +60,13 @@ impl MlflowBuilder {
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
         self.variables.retain(|(known, _)| known != name);
+        self
+    }
+
+    /// Keeps its files in a folder of one's choice: a disk, where the temporary directory may be memory.
+    #[must_use]
+    pub fn below(mut self, folder: &Path) -> Self {
+        self.environment = TestEnvironment::below(folder);
         self
     }
 
