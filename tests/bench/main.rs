@@ -3,11 +3,13 @@
 //! Absolute times are printed for orientation only. Contenders take turns in small chunks, so that what disturbs one disturbs all.
 
 mod commits;
+mod counting;
 mod machine;
 mod receiver;
 mod registry;
 mod report;
 mod start;
+mod sweep;
 mod syncs;
 mod templates;
 
@@ -29,14 +31,24 @@ pub struct Sizes {
     deliveries: usize,
     /// Renders per contender and round.
     renders: usize,
+    /// Models of the registry that is swept, and versions of each.
+    registry: [usize; 2],
 }
 
 /// What the bench proves.
-const FULL: Sizes =
-    Sizes { rounds: 7, present: [10, 10_000], namespaces: 100, backlog: 1_000, deliveries: 4_000, renders: 200 };
+const FULL: Sizes = Sizes {
+    rounds: 7,
+    present: [10, 10_000],
+    namespaces: 100,
+    backlog: 1_000,
+    deliveries: 4_000,
+    renders: 200,
+    registry: [500, 10],
+};
 
 /// That it runs at all.
-const SMOKE: Sizes = Sizes { rounds: 2, present: [2, 12], namespaces: 3, backlog: 12, deliveries: 64, renders: 2 };
+const SMOKE: Sizes =
+    Sizes { rounds: 2, present: [2, 12], namespaces: 3, backlog: 12, deliveries: 64, renders: 2, registry: [3, 4] };
 
 /// One part of the bench.
 type Part = fn(&Bench, &mut Report);
@@ -59,13 +71,14 @@ fn main() {
     let bench = Bench { sizes: if smoke { SMOKE } else { FULL }, python, folder };
 
     let mut report = Report::new(smoke);
-    let parts: [(&str, Part); 6] = [
+    let parts: [(&str, Part); 7] = [
         ("requests to commits", commits::measure),
         ("syncs", syncs::measure),
         ("receiver", receiver::measure),
         ("templates", templates::measure),
         ("start and memory", start::measure),
         ("registry to commits", registry::measure),
+        ("sweep", sweep::measure),
     ];
     let only = after("--only");
     for (name, part) in
