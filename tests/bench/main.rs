@@ -5,6 +5,7 @@
 mod commits;
 mod counting;
 mod machine;
+mod proxy;
 mod receiver;
 mod registry;
 mod report;
@@ -33,6 +34,9 @@ pub struct Sizes {
     renders: usize,
     /// Models of the registry that is swept, and versions of each.
     registry: [usize; 2],
+    /// The size of an artifact in MiB, and how often it is moved each way.
+    artifact_mib: usize,
+    artifacts: usize,
 }
 
 /// What the bench proves.
@@ -44,11 +48,22 @@ const FULL: Sizes = Sizes {
     deliveries: 4_000,
     renders: 200,
     registry: [500, 10],
+    artifact_mib: 1_024,
+    artifacts: 5,
 };
 
 /// That it runs at all.
-const SMOKE: Sizes =
-    Sizes { rounds: 2, present: [2, 12], namespaces: 3, backlog: 12, deliveries: 64, renders: 2, registry: [3, 4] };
+const SMOKE: Sizes = Sizes {
+    rounds: 2,
+    present: [2, 12],
+    namespaces: 3,
+    backlog: 12,
+    deliveries: 64,
+    renders: 2,
+    registry: [3, 4],
+    artifact_mib: 4,
+    artifacts: 2,
+};
 
 /// One part of the bench.
 type Part = fn(&Bench, &mut Report);
@@ -71,7 +86,7 @@ fn main() {
     let bench = Bench { sizes: if smoke { SMOKE } else { FULL }, python, folder };
 
     let mut report = Report::new(smoke);
-    let parts: [(&str, Part); 7] = [
+    let parts: [(&str, Part); 8] = [
         ("requests to commits", commits::measure),
         ("syncs", syncs::measure),
         ("receiver", receiver::measure),
@@ -79,6 +94,7 @@ fn main() {
         ("start and memory", start::measure),
         ("registry to commits", registry::measure),
         ("sweep", sweep::measure),
+        ("proxy", proxy::measure),
     ];
     let only = after("--only");
     for (name, part) in
