@@ -1,8 +1,13 @@
 //! From MLflow's delivery about an alias to the commit, against the calls that re-reading the model needs: a real server, and both in turns.
 
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use axum::http::Uri;
+use axum::serve::ListenerExt as _;
+use axum::{Json, Router};
+use serde_json::{Value, json};
 use tests::events::Events;
 use tests::mlflow::MlflowServer;
 use tests::{Connection, Delivery, Request, Server, ServerBuilder, Signing, TestEnvironment};
@@ -54,6 +59,7 @@ pub fn measure(bench: &Bench, report: &mut Report) {
     let each = format!("{:.1} ms; {needed:.1} ms = {model:.1} + {wishes:.1} + {version:.1} ms", median(&moved));
     report.beside("the same whole; the calls one by one: model, wishes, version", each);
     report.beside("the calls as the service makes them, two at once", format!("{:.1} ms", median(&together)));
+    report.beside("the same with a registry that answers at once", format!("{:.1} ms", median(&own_part(bench))));
 }
 
 /// A service that asks a tracking server only when it is told something, or asked to.
@@ -72,20 +78,39 @@ fn create_versions(mlflow: &MlflowServer, versions: usize) {
 
 /// Moves the alias from version to version and says so as MLflow would: no webhook is registered, so that the moment is known.
 struct Mover<'a> {
-    mlflow: &'a MlflowServer,
+    registry: &'a dyn Registry,
     connection: Connection,
     events: Events,
     secret: String,
     at: usize,
 }
 
+/// Where the alias is.
+trait Registry {
+    /// Points it at a version.
+    fn point(&self, version: &str);
+
+    /// Whether a version that went has been told so, the last that comes of a move: it must not disturb what is measured next.
+    fn has_told(&self, version: &str) -> bool;
+}
+
+impl Registry for MlflowServer {
+    fn point(&self, version: &str) {
+        self.set_alias(MODEL, "champion", version);
+    }
+
+    fn has_told(&self, version: &str) -> bool {
+        self.tag(MODEL, version, "kmlflow.status.state").as_deref() == Some("retired")
+    }
+}
+
 impl<'a> Mover<'a> {
     /// Begins with version 1 released, which the sweep at the start sees to.
-    fn new(mlflow: &'a MlflowServer, server: &Server<'_>) -> Self {
+    fn new(registry: &'a dyn Registry, server: &Server<'_>) -> Self {
         let released = || server.api("GET", &format!("/releases/production/models/{MODEL}"), None).status == 200;
         server.until("the first release", || released().then_some(()));
         let (events, connection) = (server.events(), Connection::open(server.address()));
-        Self { mlflow, connection, events, secret: server.secret(Signing::Mlflow), at: 1 }
+        Self { registry, connection, events, secret: server.secret(Signing::Mlflow), at: 1 }
     }
 
     /// From the moment before the delivery to the commit, in milliseconds.
@@ -93,18 +118,76 @@ impl<'a> Mover<'a> {
         let before = self.at.to_string();
         self.at += 1;
         let version = self.at.to_string();
-        self.mlflow.set_alias(MODEL, "champion", &version);
+        self.registry.point(&version);
         let delivery = Delivery::alias(&format!("move-{version}"), MODEL, "champion", &version).sign(&self.secret);
         let began = Instant::now();
         drop(self.connection.send(&delivery).expect(202));
         self.events.until("the commit", |event| event.kind == "release" && is_of(&event.data, &version));
         let took = ms(began.elapsed());
-        // The versions are told how they fare afterwards, the one that went last: it must not disturb what is measured next.
-        while self.mlflow.tag(MODEL, &before, "kmlflow.status.state").as_deref() != Some("retired") {
+        while !self.registry.has_told(&before) {
             pause(Duration::from_millis(5));
         }
         took
     }
+}
+
+/// A registry that answers at once, with one model and the version that its alias names.
+#[derive(Clone, Default)]
+struct Instantly(Arc<Mutex<String>>);
+
+impl Registry for Instantly {
+    fn point(&self, version: &str) {
+        version.clone_into(&mut self.0.lock().expect("the version"));
+    }
+
+    fn has_told(&self, _version: &str) -> bool {
+        true
+    }
+}
+
+impl Instantly {
+    /// Begins to answer on a free port of the loopback, with a thread of its own; it ends with the process.
+    fn start(&self) -> SocketAddr {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        listener.set_nonblocking(true).expect("a socket option");
+        let address = listener.local_addr().expect("an address");
+        let registry = self.clone();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+                let answer = move |uri: Uri| std::future::ready(Json(registry.answer(uri.path())));
+                let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+                axum::serve(listener, Router::new().fallback(answer)).await.expect("a registry");
+            });
+        });
+        address
+    }
+
+    fn answer(&self, path: &str) -> Value {
+        let version = self.0.lock().expect("the version").clone();
+        let tags = json!([{"key": "serving_image", "value": format!("registry.example/{MODEL}:{version}")}]);
+        let named = json!({"name": MODEL, "version": version, "source": "s3://models/x", "tags": tags});
+        let model = json!({"name": MODEL, "aliases": [{"alias": "champion", "version": version}]});
+        match path.rsplit_once("/mlflow/").map(|(_, call)| call) {
+            Some("registered-models/search") => json!({"registered_models": [model]}),
+            Some("registered-models/get") => json!({"registered_model": model}),
+            Some("model-versions/get") => json!({"model_version": named}),
+            _ => json!({}),
+        }
+    }
+}
+
+/// The service's own part of the way: the same deliveries with a registry that costs nothing.
+fn own_part(bench: &Bench) -> Vec<f64> {
+    let registry = Instantly::default();
+    registry.point("1");
+    let environment = TestEnvironment::below(&bench.folder);
+    let url = format!("http://{}", registry.start());
+    let server = asking(&environment, &url).env("KMLFLOW__MLFLOW__WRITE_BACK", "false").start();
+    let mut mover = Mover::new(&registry, &server);
+    mover.move_on();
+    (0..bench.sizes.rounds * CHUNK).map(|_| mover.move_on()).collect()
 }
 
 fn is_of(release: &Value, version: &str) -> bool {
