@@ -47,13 +47,11 @@ pub fn measure(bench: &Bench, report: &mut Report) {
 fn artifacts(bench: &Bench, report: &mut Report, both: &Both, server: &Server<'_>) {
     let size = bench.sizes.artifact_mib * MIB;
     let (before, used) = (resident_mib_max(server.pid()), processor_seconds(server.pid()));
-    let up = both.turn(size, upload);
-    let down = both.turn(size, download);
-    let (mut ups, mut downs) = (vec![up], vec![down]);
+    let (mut ups, mut downs) = (vec![both.turn(0, size, upload)], vec![both.turn(0, size, download)]);
     let after_the_first = resident_mib_max(server.pid());
-    for _ in 1..bench.sizes.artifacts {
-        ups.push(both.turn(size, upload));
-        downs.push(both.turn(size, download));
+    for round in 1..bench.sizes.artifacts {
+        ups.push(both.turn(round, size, upload));
+        downs.push(both.turn(round, size, download));
     }
     let mib = bench.sizes.artifact_mib;
     for (what, rates) in [("download", &downs), ("upload", &ups)] {
@@ -80,9 +78,9 @@ fn ceiling(bench: &Bench, report: &mut Report) {
     let server = asking(&environment, &format!("http://{upstream}")).start();
     let both = Both { direct: upstream, through: server.address() };
     let (mut ups, mut downs) = (Vec::new(), Vec::new());
-    for _ in 0..bench.sizes.artifacts {
-        downs.push(both.turn(size, download));
-        ups.push(both.turn(size, upload));
+    for round in 0..bench.sizes.artifacts {
+        downs.push(both.turn(round, size, download));
+        ups.push(both.turn(round, size, upload));
     }
     let ratio = |rates: &[Rates]| format!("{:.2}x {}", median(&ratios(rates)), range(&ratios(rates)));
     let raw = format!("{}, {}", ratio(&downs), ratio(&ups));
@@ -116,14 +114,19 @@ impl Added {
 }
 
 impl Both {
-    /// One artifact each way.
-    fn turn(&self, size: usize, transfer: fn(SocketAddr, &str, usize)) -> Rates {
-        let rate = |address: SocketAddr, path: &str| {
+    /// One artifact each way. What an upload leaves to be written is met by the next transfer, so the ways change places from round to round.
+    fn turn(&self, round: usize, size: usize, transfer: fn(SocketAddr, &str, usize)) -> Rates {
+        let through = format!("{MOUNT}{ARTIFACT}");
+        let ways = [(self.direct, ARTIFACT), (self.through, through.as_str())];
+        let order = if round.is_multiple_of(2) { [0, 1] } else { [1, 0] };
+        let mut rates = [0.0; 2];
+        for way in order {
+            let (address, path) = ways[way];
             let began = Instant::now();
             transfer(address, path, size);
-            size as f64 / began.elapsed().as_secs_f64()
-        };
-        [rate(self.direct, ARTIFACT), rate(self.through, &format!("{MOUNT}{ARTIFACT}"))]
+            rates[way] = size as f64 / began.elapsed().as_secs_f64();
+        }
+        rates
     }
 
     /// Small calls both ways.
