@@ -36,7 +36,7 @@ fn shown(report: &Value, color: bool) -> String {
     let mut table = Table::new(&["RELEASE", "MODEL", "OUTCOME", "WHY"]);
     for entry in list {
         let kind = text(entry, "/kind");
-        let tone = if matches!(kind.as_str(), "refused" | "deleted") { Tone::Bad } else { Tone::Plain };
+        let tone = if matches!(kind.as_str(), "refused" | "deleted" | "changed") { Tone::Bad } else { Tone::Plain };
         let why = match text(entry, "/cure") {
             cure if cure.is_empty() => text(entry, "/reason"),
             cure => format!("{}; {cure}", text(entry, "/reason")),

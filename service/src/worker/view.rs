@@ -417,11 +417,14 @@ pub enum DifferenceKind {
     Stands,
     /// A version that serves is no longer in the registry.
     Deleted,
+    /// The files of a version that serves are others than were released.
+    Changed,
 }
 
 impl DifferenceKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Repaired, Self::Waiting, Self::Refused, Self::Stands, Self::Deleted];
+    pub const ALL: [Self; 6] =
+        [Self::Repaired, Self::Waiting, Self::Refused, Self::Stands, Self::Deleted, Self::Changed];
 
     /// Its name as it is written, also in metrics.
     pub const fn as_str(self) -> &'static str {
@@ -431,6 +434,7 @@ impl DifferenceKind {
             Self::Refused => "refused",
             Self::Stands => "stands",
             Self::Deleted => "deleted",
+            Self::Changed => "changed",
         }
     }
 }

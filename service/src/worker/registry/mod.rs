@@ -2,6 +2,7 @@
 //! registry is told how its versions fare.
 
 mod asked;
+mod changed;
 mod compare;
 mod event;
 mod handle;

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::changed;
 use super::compare::{Found, Looked, Seen, compare, look_at};
 use super::reader::{Answered, Read, about_reading};
 use crate::event::{Event, NewDelivery, RegistryChange, RegistryFact, Source};
@@ -26,6 +27,8 @@ use crate::worker::{Fault, RegistrySettings};
 #[derive(Debug, Default)]
 pub(in crate::worker) struct Sweeper {
     asked: HashMap<ModelName, Seen>,
+    /// How many artifacts were looked at since the first of all.
+    looked_at: usize,
 }
 
 /// How soon a registry that did not answer is asked again, where the interval is longer.
@@ -74,6 +77,10 @@ pub(in crate::worker) async fn sweep(shared: &Arc<Shared>, dry_run: bool) -> Res
         }
         differences.push(difference);
     }
+    let position = sweeper.looked_at;
+    let (served, position) = shared.blocking(move |shared| changed::next(shared, position)).await?;
+    sweeper.looked_at = position;
+    differences.extend(changed::changed(&registry.client, served).await);
     differences.sort_by(|a, b| a.release.cmp(&b.release));
     let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let report = SweepReport { at, took_ms, models, dry_run, differences };

@@ -134,6 +134,18 @@ async fn a_dry_run_finds_out_as_the_request_would() {
 }
 
 #[tokio::test]
+async fn the_sweep_sees_files_that_were_changed_in_their_place() {
+    let mut world = with_model(Some(CLOUDPICKLE)).await;
+    world.set_alias("champion", 1).await;
+    assert_eq!(world.handle().sweep(false).await.unwrap().differences, []);
+    world.registry().file("fraud", 1, "MLmodel", &format!("{CLOUDPICKLE}# changed\n"));
+    let report = world.handle().sweep(false).await.unwrap();
+    assert_eq!(report.differences[0].kind, super::super::DifferenceKind::Changed, "{report:?}");
+    assert!(report.differences[0].cure.as_ref().unwrap().contains("kmlflow release fraud"), "{report:?}");
+    assert_eq!(world.state("fraud").await, "single settled live=1", "it is only told");
+}
+
+#[tokio::test]
 async fn the_sweep_lists_what_cannot_be_served_and_releases_it_once_it_can() {
     let mut world = with_model(Some(SKOPS)).await;
     world.registry().content().models.get_mut("fraud").unwrap().aliases.insert("champion".into(), "1".into());
