@@ -130,6 +130,9 @@ def change_all(contract: Contract) -> None:
     ask("POST", "/rerender", 200, body={"all": True, "dryRun": True})
     ask("POST", "/rerender", 200, body={"all": True}, query="?dryRun=true")
     ask("POST", "/rerender", 400, body={"all": True}, query="?dryrun=true")
+    for method in ("GET", "POST"):
+        # There is no tracking server here, and the answer says so.
+        ask(method, "/sweep", 409)
     ask("POST", "/policies/test", 200, body={"model": "fresh", "aliases": {"champion": "1"}})
     made = ask("POST", "/tokens", 201, body={"role": "viewer", "expires": "1d", "scopes": ["production/models/*"]})
     ask("POST", "/tokens", 403, body={"role": "viewer"}, token=made["token"])
