@@ -125,12 +125,23 @@ async fn logged_model(
     model: &ModelName,
     version: &Version,
 ) -> Result<Option<Result<MlModel, Refusal>>, Error> {
-    let file = client.artifact_file(model, version, "MLmodel").await?;
+    let file = match client.artifact_file(model, version, "MLmodel").await {
+        // MLflow says nothing better of a store that it cannot read. That is so for this version alone, and stays so.
+        Err(Error::Server { status: 500, .. }) => return Ok(Some(Err(unreadable_store(version)))),
+        other => other?,
+    };
     Ok(file.map(|file| {
         MlModel::parse(&file).map_err(|error| {
             Refusal::invalid(format!("the {error} of version {version}"), "log the model again, or release an image")
         })
     }))
+}
+
+fn unreadable_store(version: &Version) -> Refusal {
+    Refusal::invalid(
+        format!("the tracking server could not read the files of version {version}"),
+        "see MLflow's log: its artifact store may be out of reach; or set the tag `serving_image` on the version, or name an image",
+    )
 }
 
 fn no_model(version: &Version) -> Refusal {

@@ -64,8 +64,13 @@ pub(in crate::worker) async fn sweep(shared: &Arc<Shared>, dry_run: bool) -> Res
     let Looked { listed: mut differences, open, .. } = shared.blocking(move |shared| compare(shared, readings)).await?;
     let mut asking = Vec::with_capacity(open.len());
     for reading in open {
-        let findings = about_reading(shared, &reading).await.map_err(unreadable)?;
-        asking.push((reading, Some(findings)));
+        match about_reading(shared, &reading).await {
+            Ok(findings) => asking.push((reading, Some(findings))),
+            // One model that cannot be told about is no reason to leave the others.
+            Err(error) => {
+                tracing::warn!(model.name = %reading.model, "What `{}` would serve could not be found out; the next sweep tries again: {error}", reading.model)
+            }
+        }
     }
     let looked = shared.blocking(move |shared| look_at(shared, asking.into_iter())).await?;
     differences.extend(looked.listed);
