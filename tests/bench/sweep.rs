@@ -91,8 +91,9 @@ fn first_told(took_ms: f64, server: &Server<'_>) -> String {
 fn count(report: &mut Report, (models, versions, changed): (usize, usize, usize), asked: &[Vec<Asked>]) {
     let pages = models.div_ceil(PAGE_ITEMS) + versions.div_ceil(PAGE_ITEMS);
     let most = asked.iter().map(Vec::len).max().unwrap_or_default();
-    let what = format!("requests of a sweep: {pages} pages, and one for each changed model at most");
-    report.counted(&what, most as f64, pages as f64..=(pages + changed) as f64);
+    let what = format!("requests of a sweep: {pages} pages, and four for each changed model at most");
+    // The model's run, where its files are, its `MLmodel`, and that of the version that serves.
+    report.counted(&what, most as f64, pages as f64..=(pages + 4 * changed) as f64);
     let of = |path: &str| asked.iter().flatten().filter(|asked| asked.target.starts_with(path)).count() / asked.len();
     let told = format!("{} and {}", of(MODELS), of(VERSIONS));
     report.beside("of these pages of models, and pages of versions", told);

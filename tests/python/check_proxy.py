@@ -29,12 +29,13 @@ class Odd(http.server.BaseHTTPRequestHandler):
             body, headers = gzip.compress(b"<html></head>"), headers | {"Content-Encoding": "gzip"}
         if case == "not-modified":
             body = b""
+        # Before the answer: one without a body is whole to its reader at once.
+        self.server.bodies[case] = body
         self.send_response(304 if case == "not-modified" else 200)
         for name, value in (headers | ({"Content-Length": str(len(body))} if body else {})).items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
-        self.server.bodies[case] = body
 
     def log_message(self, *_: object) -> None:
         """Says nothing."""
