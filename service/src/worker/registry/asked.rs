@@ -3,13 +3,16 @@
 //! Level-triggered: the whole state is compared, so it does not matter which event came, or how often.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::names::{CommitId, ModelName, Version};
+use crate::plan::Findings;
 use crate::policy::{Desired, WhenStableGoes};
 use crate::registry::RegistryState;
 use crate::release::{
     Artifact, Intent, Origin, Refusal, RegistryView, Rejected, Release, Retracted, Strategy, Wanted, WantedArm,
 };
+use crate::worker::apply::Task;
 
 /// What the registry asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -110,8 +113,18 @@ pub(in crate::worker) fn away(
 }
 
 /// Why `origin` is the registry's state, for the commits that carry this out.
-pub(in crate::worker) fn origin(desired: &Desired) -> Origin {
+fn origin(desired: &Desired) -> Origin {
     Origin { policy: Some(desired.policy.clone()), registry: Some(desired.view.clone()), requested_by: None }
+}
+
+/// What a policy asks of its release: nobody's wish, and it counts for the storm guard.
+pub(in crate::worker) fn task(desired: &Desired, intent: Intent, findings: &Arc<Findings>) -> Task {
+    Task {
+        origin: Some(origin(desired)),
+        by_event: true,
+        findings: Arc::clone(findings),
+        ..Task::by_itself(desired.key.clone(), intent)
+    }
 }
 
 /// Why nothing is to be done although something else may be deployed: the state has been acted on, by the policy or by a person who knew it.

@@ -3,16 +3,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::asked::{Asked, Present, asked, away, origin, without_rejected};
+use super::asked::{Asked, Present, asked, away, task, without_rejected};
 use super::write_back::{Which, of_release};
-use crate::event::Guard;
 use crate::names::{CommitId, Version};
 use crate::plan::Findings;
 use crate::policy::{self, Desired, ReleasePolicy};
 use crate::registry::{Reading, RegistryState};
-use crate::release::{Intent, Origin, RegistryView};
+use crate::release::{Intent, RegistryView};
 use crate::worker::Fault;
-use crate::worker::apply::{Ground, Proposal, Task, new_id, propose, retracted};
+use crate::worker::apply::{Ground, Proposal, propose, retracted};
 use crate::worker::index::Entry;
 use crate::worker::preview::Now;
 use crate::worker::shared::{Shared, git_fault, read};
@@ -221,18 +220,7 @@ fn outcome(
         return Ok(Some((DifferenceKind::Waiting, format!("`{}` is held: {}", key.environment, hold.reason), None)));
     }
     for intent in intents {
-        let task = Task {
-            key: key.clone(),
-            intent,
-            guard: Guard::default(),
-            requested_by: None,
-            origin: Some(Origin { requested_by: None, ..origin(desired) }),
-            delivery: None,
-            id: new_id(),
-            by_event: true,
-            findings: Arc::clone(findings),
-        };
-        match propose(ground, &task).map_err(git_fault)? {
+        match propose(ground, &task(desired, intent, findings)).map_err(git_fault)? {
             Proposal::Nothing(_) => {}
             Proposal::Write(_) => return Ok(Some((DifferenceKind::Repaired, because.join("; "), None))),
             Proposal::Wait(reason) => return Ok(Some((DifferenceKind::Waiting, reason, None))),

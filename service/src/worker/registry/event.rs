@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::asked::{Asked, Present, asked, away, origin, without_rejected};
+use super::asked::{Asked, Present, asked, away, task, without_rejected};
 use crate::bounds::SIGNED_WINDOW_SECONDS;
-use crate::event::{Delivery, DeliveryState, Guard, RegistryChange, RegistryFact};
+use crate::event::{Delivery, DeliveryState, RegistryChange, RegistryFact};
 use crate::git::GitError;
 use crate::names::{CommitId, ModelName};
 use crate::plan::Findings;
 use crate::policy::{self, Desired, ReleasePolicy};
 use crate::registry::RegistryState;
-use crate::release::{Intent, Origin};
+use crate::release::Intent;
 use crate::worker::apply::{Ground, Task, new_id, retracted};
 use crate::worker::conclusion::{Concluded, Keep};
 use crate::worker::deliveries::{asked_version, begun, conclude, held};
@@ -167,17 +167,8 @@ impl RegistryEvent<'_> {
                 break;
             }
             let version = asked_version(&intent).cloned();
-            let task = Task {
-                key: key.clone(),
-                intent,
-                guard: Guard::default(),
-                requested_by: None,
-                origin: Some(Origin { requested_by: None, ..origin(desired) }),
-                delivery: Some(self.delivery.id.clone()),
-                id: id.clone(),
-                by_event: true,
-                findings: Arc::clone(&self.findings),
-            };
+            let delivery = Some(self.delivery.id.clone());
+            let task = Task { delivery, id: id.clone(), ..task(desired, intent, &self.findings) };
             match turn.carry_out(&task)? {
                 Carried::Changed { commit, created } => {
                     done = Some(commit);
