@@ -3,6 +3,9 @@
 # One line for every group of tests: how many passed, how many failed, of what.
 result() { printf '%d %d %s\n' "$1" "$2" "$3" >>"$RESULTS"; }
 
+# failures LOG: keeps the names of what failed, which a long run has scrolled away by its end.
+failures() { sed -nE 's/^FAILED /  /p; s/^test (.*) \.\.\. FAILED$/  \1/p' "$1" >>"$FAILURES"; }
+
 # Says why a part of a tier did not run.
 leave_out() { printf '%s\n' "$1" >>"$LEFT_OUT"; }
 
@@ -64,4 +67,19 @@ counted() {
     else
         result 0 1 "$name"
     fi
+    failures "$log"
+}
+
+# from_outside TIER FILTER: the tests of the real program whose name has this, and how many passed.
+from_outside() {
+    local tier=$1 log=target/tests/$1.log code=0 line
+    cargo test --locked --package tests --test e2e -- "$2" 2>&1 | tee "$log" || code=$?
+    line=$(grep -E '^test result:' "$log" | tail -n 1 || true)
+    if [[ $line =~ \ ([0-9]+)\ passed\;\ ([0-9]+)\ failed ]]; then
+        result "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}" "$tier: e2e"
+    else
+        result 0 1 "$tier: e2e"
+    fi
+    failures "$log"
+    return "$code"
 }
