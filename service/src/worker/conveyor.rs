@@ -275,7 +275,7 @@ impl Conveyor {
         self.storm.remove(&number);
         self.parked.retain(|_, parked| parked.number != number);
         if let Some(key) = &concluded.verdict.release
-            && replaces(delivery, concluded)
+            && replaces(delivery, concluded.state)
         {
             if let Some(asking) = self.asking.get_mut(key)
                 && asking.newer.as_ref().is_none_or(|newer| newer.number < number)
@@ -417,8 +417,8 @@ fn turn_start(turn: &Turn<'_>) -> Timestamp {
 ///
 /// What changed something does, where it asked for a state of the release. What changed nothing does only as a whole request: who asks
 /// for what is deployed asks that it stay so, while an act that was done already says nothing about what waits.
-fn replaces(delivery: &Delivery, concluded: &Concluded) -> bool {
-    match concluded.state {
+pub(super) fn replaces(delivery: &Delivery, state: DeliveryState) -> bool {
+    match state {
         DeliveryState::Applied => {
             matches!(delivery.event, Event::RegistryChanged(_)) || asks_for_a_state(delivery).is_some()
         }
@@ -440,9 +440,13 @@ fn asks_for_a_state(delivery: &Delivery) -> Option<&ReleaseKey> {
     is_state.then_some(&requested.key)
 }
 
-fn replaced(older: Delivery, newer: &Delivery) -> Conclusion {
+pub(super) fn replaced(older: Delivery, newer: &Delivery) -> Conclusion {
     let reason = format!("replaced by the newer delivery {}", newer.id);
-    let concluded = match (&older.verdict.release, &older.verdict.commit) {
+    let asked = match &older.event {
+        Event::Requested(requested) => Some(&requested.key),
+        _ => None,
+    };
+    let concluded = match (older.verdict.release.as_ref().or(asked), &older.verdict.commit) {
         (Some(key), Some(commit)) => Concluded::applied(key.clone(), commit.clone(), false, Some(reason)),
         (Some(key), None) => Concluded::unchanged(key.clone(), reason),
         (None, _) => Concluded::ignored(reason),

@@ -18,6 +18,7 @@ mod handle;
 mod history;
 mod housekeeping;
 mod index;
+mod interrupted;
 mod lock;
 mod metrics;
 pub mod offline;

@@ -14,6 +14,7 @@ use super::foreign::{Directory, directories};
 use super::handle::Handle;
 use super::history;
 use super::index::{Entry, Index};
+use super::interrupted;
 use super::lock::{DataDirLock, LockError};
 use super::metrics::Metrics;
 use super::policies;
@@ -21,7 +22,7 @@ use super::queue::Inbox;
 use super::registry::{Outbox, Reader};
 use super::settings::{Limits, Settings};
 use super::shared::{Shared, WorkerState};
-use super::writer::Worker;
+use super::writer::{Worker, outcome};
 use crate::clock::Clock;
 use crate::git::{Author, GitError, Repository};
 use crate::names::{CommitId, PolicyName, ReleaseKey, TreeId};
@@ -155,7 +156,8 @@ async fn tell_store(
         store.forget_index().await?;
     }
     let commits = std::mem::take(&mut loaded.walked.rows);
-    store.commit(Batch { commits, indexed_tip: Some(loaded.tip.clone()), ..Batch::default() }).await?;
+    let outcomes = interrupted::conclusions(store, &mut loaded.walked.done).await?.iter().filter_map(outcome).collect();
+    store.commit(Batch { commits, outcomes, indexed_tip: Some(loaded.tip.clone()), ..Batch::default() }).await?;
     for found in std::mem::take(&mut loaded.unreadable) {
         if let Some((key, entry)) = last_good(store, &loaded.repository, found).await? {
             loaded.index.put(key, entry);

@@ -274,8 +274,9 @@ async fn turn(
 
 /// Tells the readers, hands over to the store, and answers those who wait.
 ///
-/// What is done is in Git, so whoever waits for that hears of it at once; whoever is told that something will be done later hears of it
-/// once the store has it. The store is one turn behind at most.
+/// What is in Git is done, so whoever waits for that hears of it at once. Everything else, a refusal too, is told once the store has it:
+/// a request whose outcome an end of the service takes away is judged anew at the next start, and may then come to something else. The
+/// store is one turn behind at most.
 async fn finish(
     shared: &Arc<Shared>,
     conveyor: &mut Conveyor,
@@ -298,7 +299,8 @@ async fn finish(
     };
     stored(storing).await;
     let first = if batch == Batch::default() { None } else { Some(shared.store.hand_over(batch.clone()).await) };
-    let (later, at_once) = conclusions.into_iter().partition(|conclusion| conclusion.concluded.state.is_waiting());
+    let (at_once, later) =
+        conclusions.into_iter().partition(|conclusion| conclusion.concluded.state == DeliveryState::Applied);
     conclude_all(shared, at_once, now);
     announce(shared, &rows);
     let policies = done.policies;
@@ -366,7 +368,7 @@ async fn remember(shared: &Shared, read: super::policies::Read, now: Timestamp) 
 }
 
 /// What the store is to write about a delivery; nothing where it knows.
-fn outcome(conclusion: &Conclusion) -> Option<DeliveryOutcome> {
+pub(super) fn outcome(conclusion: &Conclusion) -> Option<DeliveryOutcome> {
     let Conclusion { delivery, concluded, keep } = conclusion;
     let is_known = delivery.state == concluded.state && delivery.verdict == concluded.verdict;
     if is_known || (*keep == Keep::NextTurn && concluded.verdict.commit.is_none()) {

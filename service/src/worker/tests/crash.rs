@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::event::DeliveryState;
-use crate::store::Store;
+use crate::store::{DeliveryQuery, Store};
 
 #[tokio::test]
 async fn what_was_accepted_before_a_crash_is_done_after_it() {
@@ -15,8 +15,8 @@ async fn what_was_accepted_before_a_crash_is_done_after_it() {
     assert_eq!(world.handle().delivery("one").await.unwrap().state, DeliveryState::Applied);
 }
 
-/// Puts the store back to the moment before the writer told it what Git had already.
-async fn crash_between_git_and_store(world: &mut World, deliver: impl AsyncFnOnce(&World)) {
+/// Ends with the store as it was before the writer told it what Git has already.
+async fn end_between_git_and_store(world: &mut World, deliver: impl AsyncFnOnce(&World)) {
     deliver(world).await;
     let copy = world.dir.path().join("before.db");
     let store = Store::open("sqlite:", world.dir.path()).await;
@@ -29,8 +29,21 @@ async fn crash_between_git_and_store(world: &mut World, deliver: impl AsyncFnOnc
         drop(std::fs::remove_file(world.dir.path().join(file)));
     }
     std::fs::rename(copy, world.dir.path().join("kmlflow.db")).unwrap();
+}
+
+/// The same, and the next start.
+async fn crash_between_git_and_store(world: &mut World, deliver: impl AsyncFnOnce(&World)) {
+    end_between_git_and_store(world, deliver).await;
     world.start().await;
     world.run().await;
+}
+
+/// Lets a request wait in the inbox under an id.
+async fn deliver_request(world: &World, id: &str, requested: Requested) {
+    let (id, event) = (DeliveryId::parse(id).unwrap(), Event::Requested(Box::new(requested)));
+    let received_at = world.clock.now_exact();
+    let delivery = NewDelivery { source: Source::Generic, id, received_at, body: String::new(), event };
+    world.handle().deliver(delivery).await.unwrap();
 }
 
 #[tokio::test]
@@ -52,22 +65,80 @@ async fn an_event_that_git_has_already_is_not_done_again() {
 async fn a_request_that_git_has_already_is_not_done_again() {
     let mut world = World::immediate().await;
     world.put("fraud", single("7")).await;
-    let requested = put("fraud", canary("8"));
     crash_between_git_and_store(&mut world, async |world| {
-        let id = DeliveryId::parse("request-1").unwrap();
-        let event = Event::Requested(Box::new(requested));
-        let received_at = world.clock.now_exact();
-        world
-            .handle()
-            .deliver(NewDelivery { source: Source::Generic, id, received_at, body: String::new(), event })
-            .await
-            .unwrap();
+        deliver_request(world, "request-1", put("fraud", canary("8"))).await;
     })
     .await;
     let commits = world.log().len();
     assert_eq!(world.handle().delivery("request-1").await.unwrap().state, DeliveryState::Applied);
     let history = world.handle().history(&key("fraud"), None, None).await.unwrap();
     assert_eq!(history.items.len(), commits, "each commit is in the index once");
+}
+
+#[tokio::test]
+async fn what_git_has_already_is_remembered_by_a_start_that_ends_at_once() {
+    let mut world = World::immediate().await;
+    world.put("fraud", single("7")).await;
+    end_between_git_and_store(&mut world, async |world| {
+        deliver_request(world, "request-1", put("fraud", single("8"))).await;
+        world.deliver("event-1", "other", alias("champion", "1"), world.clock.now_exact()).await;
+    })
+    .await;
+    let commits = world.log();
+    for _ in 0..2 {
+        world.start().await;
+        world.kill();
+    }
+    world.start().await;
+    world.run().await;
+    for id in ["request-1", "event-1"] {
+        let delivery = world.handle().delivery(id).await.unwrap();
+        assert_eq!(delivery.state, DeliveryState::Applied, "{delivery:?}");
+    }
+    assert_eq!(world.log(), commits);
+}
+
+#[tokio::test]
+async fn what_was_judged_before_a_newer_request_is_not_carried_out_after_it() {
+    let mut world = World::immediate().await;
+    world.put("fraud", single("7")).await;
+    crash_between_git_and_store(&mut world, async |world| {
+        deliver_request(world, "older", put("fraud", single("7"))).await;
+        deliver_request(world, "newer", put("fraud", single("8"))).await;
+    })
+    .await;
+    assert_eq!(world.state("fraud").await, "single settled live=8");
+    let older = world.handle().delivery("older").await.unwrap();
+    assert_eq!(older.state, DeliveryState::Unchanged, "{older:?}");
+    assert_eq!(older.reason.as_deref(), Some("replaced by the newer delivery newer"));
+    assert_eq!(world.actions(), ["create", "update"]);
+}
+
+#[tokio::test]
+async fn what_is_not_in_git_is_told_once_the_store_has_it() {
+    let mut world = World::immediate().await;
+    let (handle, mut worker) = world.parts.take().unwrap();
+    let asked = handle.request(put("fraud", canary("8")), Duration::from_secs(60));
+    let working = async {
+        loop {
+            worker.run_until_idle().await;
+            tokio::task::yield_now().await;
+        }
+    };
+    let answer = tokio::select! {
+        biased;
+        answer = asked => answer,
+        () = working => panic!("it works on"),
+    };
+    assert!(matches!(answer, Err(Fault::Refused(_))), "{answer:?}");
+    // The disk as it is at the moment of the answer.
+    let copy = tempfile::tempdir().unwrap();
+    for file in ["kmlflow.db", "kmlflow.db-wal"] {
+        std::fs::copy(world.dir.path().join(file), copy.path().join(file)).unwrap();
+    }
+    let store = Store::open("sqlite:", copy.path()).await.unwrap();
+    let kept = store.deliveries(DeliveryQuery { limit: 10, ..DeliveryQuery::default() }).await.unwrap();
+    assert_eq!(kept[0].state, DeliveryState::Refused, "{kept:?}");
 }
 
 #[tokio::test]
