@@ -34,8 +34,8 @@ pub(super) struct Turn<'r> {
     pub(super) found: HashMap<ModelName, Found>,
     /// What was found out for deliveries, by their numbers.
     pub(super) findings: HashMap<i64, Arc<Findings>>,
-    /// Wishes that were answered: version and tag.
-    pub(super) answered: Vec<(Which, String)>,
+    /// Wishes that were answered: version, tag and its value.
+    pub(super) answered: Vec<(Which, String, String)>,
     /// Versions that were refused, for which release and why.
     pub(super) refused: Vec<(Which, ReleaseKey, Refusal)>,
     /// The releases that this turn committed, with the phase they had before.
@@ -101,8 +101,8 @@ pub(super) struct Harvest {
     pub(super) registry: HashMap<ModelName, Arc<RegistryState>>,
     pub(super) rows: Vec<IndexedCommit>,
     pub(super) made: Vec<ReleaseKey>,
-    /// Wishes that were answered: version and tag.
-    pub(super) answered: Vec<(Which, String)>,
+    /// Wishes that were answered: version, tag and its value.
+    pub(super) answered: Vec<(Which, String, String)>,
     /// Versions that were refused, for which release and why.
     pub(super) refused: Vec<(Which, ReleaseKey, Refusal)>,
     /// What comes next by itself for each release that was committed.
@@ -365,14 +365,9 @@ impl<'r> Turn<'r> {
         self.looked_at.insert(key.clone());
     }
 
-    /// Notes that a version was refused, so that it is told. One that is deployed is not: it serves as before.
-    pub(super) fn note_refused(&mut self, (model, version): Which, key: &ReleaseKey, refusal: &Refusal) {
-        let entry = self.entry(key);
-        let is_deployed =
-            entry.is_some_and(|entry| entry.release.spec.variants.iter().any(|variant| variant.version == version));
-        if !is_deployed {
-            self.refused.push(((model, version), key.clone(), refusal.clone()));
-        }
+    /// Notes that a version was refused, so that it is told.
+    pub(super) fn note_refused(&mut self, which: Which, key: &ReleaseKey, refusal: &Refusal) {
+        self.refused.push((which, key.clone(), refusal.clone()));
     }
 
     fn note(&mut self, key: &ReleaseKey, note: String) {

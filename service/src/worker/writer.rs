@@ -12,7 +12,7 @@ use super::conclusion::{Conclusion, Keep};
 use super::conveyor::{Conveyor, Done, TURN_MAX, Work, show};
 use super::housekeeping::{PUSHES_PER_LOOK, keep_house};
 use super::registry::{
-    Answered, Concern, Read, concern, sweep_again_and_again, tell_versions, write_back, write_waiting,
+    Answered, Concern, Read, concern, sweep_again_and_again, tell_refused, tell_versions, write_back, write_waiting,
 };
 use super::retry::{backoff, later, postpone};
 use super::shared::{Shared, WorkerState};
@@ -288,6 +288,7 @@ async fn finish(
     let registry = done.harvest.registry.values().map(|state| RegistryState::clone(state)).collect();
     tell_versions(shared, &done.harvest);
     show(shared, &done.harvest);
+    tell_refused(shared, &done.harvest);
     let conclusions = conveyor.take_over(shared, &mut done, ticks, now);
     let rows = done.harvest.rows;
     let batch = Batch {

@@ -73,14 +73,15 @@ pub(in crate::worker) fn asked(desired: &Desired, present: Present<'_>) -> Asked
     }
 }
 
-/// What a policy wants without a second version that was rejected and whose alias was not set anew: then none should run.
-pub(in crate::worker) fn without_rejected(mut desired: Desired, present: Present<'_>) -> Desired {
-    let Some(second) = &desired.second else { return desired };
+/// What a policy wants without a second version that was rejected and whose alias was not set anew: then none should run. Says so, where
+/// there was one.
+pub(in crate::worker) fn without_rejected(mut desired: Desired, present: Present<'_>) -> (Desired, Option<String>) {
+    let Some(second) = &desired.second else { return (desired, None) };
     let Some(why) = rejected(present).iter().find(|rejected| rejected.version == second.version) else {
-        return desired;
+        return (desired, None);
     };
     if is_anew(&desired, &second.version, present) == Some(true) {
-        return desired;
+        return (desired, None);
     }
     let instead = format!(
         "rule {}: version {} was rejected ({}), and its alias was not set anew",
@@ -90,7 +91,7 @@ pub(in crate::worker) fn without_rejected(mut desired: Desired, present: Present
         said.clone_from(&instead);
     }
     desired.second = None;
-    desired
+    (desired, Some(instead))
 }
 
 /// The rejected versions that no alias has named at some time since: those that were away before, and those that no alias names now,

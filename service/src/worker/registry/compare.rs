@@ -1,17 +1,19 @@
 //! One look at a whole registry: which models ask for something else than what is deployed, and what would come of it. Changes nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::asked::{Asked, Present, asked, away, task, without_rejected};
-use super::write_back::{Which, of_release};
-use crate::names::{CommitId, Version};
+use super::status::{VersionStatus, of_release, refused, rejected};
+use super::write_back::{Which, deployed};
+use crate::names::{CommitId, ReleaseKey, Version};
 use crate::plan::Findings;
 use crate::policy::{self, Desired, ReleasePolicy};
 use crate::registry::{Reading, RegistryState};
-use crate::release::{Intent, RegistryView};
+use crate::release::{Intent, Refusal, RegistryView, Release, Variant};
 use crate::worker::Fault;
 use crate::worker::apply::{Ground, Proposal, propose, retracted};
+use crate::worker::deliveries::asked_version;
 use crate::worker::index::Entry;
 use crate::worker::preview::Now;
 use crate::worker::shared::{Shared, git_fault, read};
@@ -42,7 +44,12 @@ pub(super) struct Looked {
     /// What has to be found out about before it can be said what would come of it.
     pub(super) open: Vec<Reading>,
     pub(super) found: Vec<Found>,
+    /// Versions that could not be released, with the tags that they have.
+    pub(super) refused: Vec<Told>,
 }
+
+/// A version, the tags that it has, and what it is to be told.
+pub(super) type Told = (Which, BTreeMap<String, String>, VersionStatus);
 
 /// Looks at every model that a policy speaks for.
 pub(super) fn compare(shared: &Shared, readings: Vec<Reading>) -> Result<Looked, Fault> {
@@ -50,7 +57,6 @@ pub(super) fn compare(shared: &Shared, readings: Vec<Reading>) -> Result<Looked,
         .iter()
         .flat_map(|reading| reading.versions.keys().map(|version| (reading.model.clone(), version.clone())))
         .collect();
-    remind(shared, &readings);
     let mut looked = look_at(shared, readings.into_iter().map(|reading| (reading, None)))?;
     looked.listed.extend(deleted(shared, &there));
     Ok(looked)
@@ -70,6 +76,11 @@ pub(super) fn look_at(
         match look(&ground, reading, selection.policy, findings)? {
             Look::Same => {}
             Look::Listed(difference) => looked.listed.push(difference),
+            Look::Refused(found) => {
+                let (difference, refused) = *found;
+                looked.listed.push(difference);
+                looked.refused.extend(refused);
+            }
             Look::Open(reading) => looked.open.push(reading),
             Look::Asks(one) => looked.found.push(*one),
         }
@@ -78,7 +89,7 @@ pub(super) fn look_at(
 }
 
 /// Has said again what the registry should have been told.
-fn remind(shared: &Shared, readings: &[Reading]) {
+pub(super) fn remind(shared: &Shared, readings: &[Reading]) {
     let writes_back = shared.settings.registry.as_ref().is_some_and(|registry| registry.write_back);
     let index = read(&shared.index);
     let releases = index.by_model();
@@ -88,15 +99,21 @@ fn remind(shared: &Shared, readings: &[Reading]) {
             let mut known = RegistryState::clone(&known);
             known.confirm(reading);
             for (version, answered) in known.answered {
-                shared.outbox.delete((model.clone(), version), answered.tag);
+                shared.outbox.delete((model.clone(), version), (answered.tag, answered.value));
             }
         }
+        let mut statuses: BTreeMap<Which, VersionStatus> = BTreeMap::new();
         for (key, kept) in releases.get(model).into_iter().flatten().filter(|_| writes_back) {
             let entry = kept.entry();
-            for (which, status) in of_release(key, &entry.commit, &entry.release) {
-                if let Some(version) = versions.get(&which.1) {
-                    shared.outbox.correct(which, &version.tags, status);
-                }
+            // What one release has counts for more than what another one had.
+            for (which, status) in rejected(key, &entry.release) {
+                statuses.entry(which).or_insert(status);
+            }
+            statuses.extend(of_release(key, &entry.commit, &entry.release));
+        }
+        for (which, status) in statuses {
+            if let Some(version) = versions.get(&which.1) {
+                shared.outbox.correct(which, &version.tags, status);
             }
         }
     }
@@ -105,26 +122,41 @@ fn remind(shared: &Shared, readings: &[Reading]) {
 /// The releases with a version that the registry does not have any more: no event tells of that, and nothing is done about it by itself.
 fn deleted(shared: &Shared, there: &BTreeSet<Which>) -> Vec<SweepDifference> {
     let index = read(&shared.index);
-    let serving = index.iter().filter_map(|(key, kept)| Some((key, (kept.model.clone(), kept.versions().next()?))));
+    let mut gone = Vec::new();
     // What was never seen there was released by a person, who needs no registry.
-    let gone = serving.filter(|(_, which)| !there.contains(which) && shared.registry_of(&which.0).is_some());
-    gone.map(|(key, (model, version))| SweepDifference {
-        reason: format!("version {version} serves and is no longer in the registry"),
-        cure: Some(format!(
-            "release another version, or take it away: `kmlflow retract {} -n {} -e {}`",
-            key.name, key.namespace, key.environment
-        )),
+    for (key, kept) in index.iter().filter(|(_, kept)| shared.registry_of(&kept.model).is_some()) {
+        let release = kept.entry().release;
+        let missing =
+            release.staying().filter(|variant| !there.contains(&(kept.model.clone(), variant.version.clone())));
+        gone.extend(missing.map(|variant| no_longer_there(key, &release, variant)));
+    }
+    gone
+}
+
+fn no_longer_there(key: &ReleaseKey, release: &Release, variant: &Variant) -> SweepDifference {
+    let ReleaseKey { environment, namespace, name } = key;
+    let place = format!("{name} -n {namespace} -e {environment}");
+    let version = &variant.version;
+    let (does, cure) = if release.stable().is_some_and(|stable| stable.version == *version) {
+        ("serves", format!("release another version, or take it away: `kmlflow retract {place}`"))
+    } else {
+        ("runs", format!("end the run without it: `kmlflow abort {place}`"))
+    };
+    SweepDifference {
         release: key.to_string(),
-        model,
+        model: release.spec.model.clone(),
         kind: DifferenceKind::Deleted,
+        reason: format!("version {version} {does} and is no longer in the registry"),
+        cure: Some(cure),
         delivery: None,
-    })
-    .collect()
+    }
 }
 
 enum Look {
     Same,
     Listed(SweepDifference),
+    /// A version could not be released: what is to be told of it, unless a release has it.
+    Refused(Box<(SweepDifference, Option<Told>)>),
     Open(Reading),
     Asks(Box<Found>),
 }
@@ -155,8 +187,8 @@ fn look(
     known.away = away(&unread, &policy::view(&unread, policy), present);
     let present = Present { known: Some(&known), ..present };
     let ground = &Now { known: Some(Arc::new(known.clone())), ..ground.clone() };
-    let desired = without_rejected(desired, present);
-    let listed = |kind, reason: String, cure: Option<String>| SweepDifference {
+    let (desired, kept_away) = without_rejected(desired, present);
+    let difference = |Outcome { kind, reason, cure, refused: _ }| SweepDifference {
         release: desired.key.to_string(),
         model: model.clone(),
         kind,
@@ -164,30 +196,36 @@ fn look(
         cure,
         delivery: None,
     };
+    let stands = |reason| Look::Listed(difference(Outcome::of(DifferenceKind::Stands, reason)));
+    // Agreed, unless a second version is kept away because it was rejected.
+    let same = || kept_away.clone().map_or(Look::Same, stands);
     let asked = asked(&desired, present);
     match asked {
-        Asked::Nothing(_) => return Ok(Look::Same),
-        Asked::Stands(_) if is_deployed(&desired, entry.as_ref()) => return Ok(Look::Same),
-        Asked::Stands(reason) => return Ok(Look::Listed(listed(DifferenceKind::Stands, reason, None))),
+        Asked::Nothing(_) => return Ok(same()),
+        Asked::Stands(_) if is_deployed(&desired, entry.as_ref()) => return Ok(same()),
+        Asked::Stands(reason) => return Ok(stands(reason)),
         Asked::Wish(_) | Asked::Intents(_) => {}
     }
     let Some(findings) = findings else { return Ok(Look::Open(reading)) };
-    let (kind, reason, cure) = match asked {
-        Asked::Nothing(_) | Asked::Stands(_) => return Ok(Look::Same),
-        Asked::Wish(Err(refusal)) => (DifferenceKind::Refused, refusal.reason, refusal.cure),
-        Asked::Wish(Ok(intent)) => match outcome(ground, &desired, vec![intent], &findings)? {
-            // The wish is granted already, and is still to be answered.
-            None => (DifferenceKind::Repaired, "a wish that is granted already is to be answered".to_owned(), None),
-            Some(outcome) => outcome,
-        },
+    let outcome = match asked {
+        Asked::Nothing(_) | Asked::Stands(_) => return Ok(same()),
+        Asked::Wish(Err(refusal)) => Outcome::refused(refusal, None),
+        // A wish that is granted already is still to be answered.
+        Asked::Wish(Ok(intent)) => outcome(ground, &desired, vec![intent], &findings)?.unwrap_or_else(|| {
+            Outcome::of(DifferenceKind::Repaired, "a wish that is granted already is to be answered".to_owned())
+        }),
         Asked::Intents(intents) => match outcome(ground, &desired, intents, &findings)? {
-            None => return Ok(Look::Same),
+            None => return Ok(same()),
             Some(outcome) => outcome,
         },
     };
     let has_wish = desired.request.is_some();
-    if let (DifferenceKind::Refused, false) = (kind, has_wish) {
-        return Ok(Look::Listed(listed(kind, reason, cure)));
+    if outcome.kind == DifferenceKind::Refused && !has_wish {
+        let told = outcome.refused.as_ref().and_then(|(version, refusal)| {
+            let (which, tags) = ((model.clone(), version.clone()), reading.versions.get(version)?.tags.clone());
+            deployed(ground.shared, &which).is_none().then(|| (which, tags, refused(&desired.key, refusal)))
+        });
+        return Ok(Look::Refused(Box::new((difference(outcome), told))));
     }
     let second = desired.second.as_ref().map(|second| second.version.clone());
     let seen = Seen {
@@ -195,7 +233,7 @@ fn look(
         wanted: desired.stable.iter().map(|stable| (stable.clone(), second.clone())).collect(),
         commit: entry.map(|entry| entry.commit),
     };
-    let difference = listed(kind, reason, cure);
+    let difference = difference(outcome);
     Ok(Look::Asks(Box::new(Found { reading: Arc::new(reading), difference, seen, has_wish, findings })))
 }
 
@@ -206,7 +244,29 @@ pub(super) fn is_deployed(desired: &Desired, entry: Option<&Entry>) -> bool {
     desired.stable.as_ref() == serves && desired.second.as_ref().map(|second| &second.version) == beside
 }
 
-type Outcome = (DifferenceKind, String, Option<String>);
+/// What would come of what a model asks for.
+struct Outcome {
+    kind: DifferenceKind,
+    reason: String,
+    cure: Option<String>,
+    /// The version that cannot be released.
+    refused: Option<(Version, Refusal)>,
+}
+
+impl Outcome {
+    fn of(kind: DifferenceKind, reason: String) -> Self {
+        Self { kind, reason, cure: None, refused: None }
+    }
+
+    fn refused(refusal: Refusal, version: Option<Version>) -> Self {
+        Self {
+            kind: DifferenceKind::Refused,
+            reason: refusal.reason.clone(),
+            cure: refusal.cure.clone(),
+            refused: version.map(|version| (version, refusal)),
+        }
+    }
+}
 
 /// What would come of the first intent that is not so already.
 fn outcome(
@@ -217,17 +277,17 @@ fn outcome(
 ) -> Result<Option<Outcome>, Fault> {
     let Desired { key, because, .. } = desired;
     if let Some(hold) = ground.shared.hold_of(&key.environment) {
-        return Ok(Some((DifferenceKind::Waiting, format!("`{}` is held: {}", key.environment, hold.reason), None)));
+        let reason = format!("`{}` is held: {}", key.environment, hold.reason);
+        return Ok(Some(Outcome::of(DifferenceKind::Waiting, reason)));
     }
     for intent in intents {
-        match propose(ground, &task(desired, intent, findings)).map_err(git_fault)? {
-            Proposal::Nothing(_) => {}
-            Proposal::Write(_) => return Ok(Some((DifferenceKind::Repaired, because.join("; "), None))),
-            Proposal::Wait(reason) => return Ok(Some((DifferenceKind::Waiting, reason, None))),
-            Proposal::Refused(refusal) => {
-                return Ok(Some((DifferenceKind::Refused, refusal.reason, refusal.cure)));
-            }
-        }
+        let version = asked_version(&intent).cloned();
+        return Ok(Some(match propose(ground, &task(desired, intent, findings)).map_err(git_fault)? {
+            Proposal::Nothing(_) => continue,
+            Proposal::Write(_) => Outcome::of(DifferenceKind::Repaired, because.join("; ")),
+            Proposal::Wait(reason) => Outcome::of(DifferenceKind::Waiting, reason),
+            Proposal::Refused(refusal) => Outcome::refused(refusal, version),
+        }));
     }
     Ok(None)
 }

@@ -103,7 +103,7 @@ impl RegistryEvent<'_> {
         self.note_away(turn, present);
         let known = turn.registry_of(self.model);
         let present = Present { known: known.as_deref(), ..present };
-        let desired = &without_rejected(desired, present);
+        let (desired, _) = &without_rejected(desired, present);
         let (concluded, keep) = match asked(desired, present) {
             Asked::Intents(intents) => self.one_after_the_other(turn, desired, intents)?,
             Asked::Wish(wish) => {
@@ -223,7 +223,10 @@ impl RegistryEvent<'_> {
         if turn.shared.settings.registry.is_some() {
             let mut next = RegistryState::clone(&state);
             next.answer(&wish.version, &wish.tag, turn.now());
-            turn.answered.push(((self.model.clone(), wish.version.clone()), wish.tag.clone()));
+            if let Some(answered) = next.answered.get(&wish.version) {
+                let which = (self.model.clone(), wish.version.clone());
+                turn.answered.push((which, answered.tag.clone(), answered.value.clone()));
+            }
             return remember(turn, Some(state), next);
         }
         let just_after = wish.at.saturating_add(SignedDuration::from_micros(1)).unwrap_or(wish.at);

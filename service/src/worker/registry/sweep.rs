@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::changed;
-use super::compare::{Found, Looked, Seen, compare, look_at};
+use super::compare::{Found, Looked, Seen, compare, look_at, remind};
 use super::reader::{Answered, Read, about_reading};
 use crate::event::{Event, NewDelivery, RegistryChange, RegistryFact, Source};
 use crate::mlflow::Error;
@@ -61,7 +61,13 @@ pub(in crate::worker) async fn sweep(shared: &Arc<Shared>, dry_run: bool) -> Res
     let at = shared.clock.now();
     let readings = read_all(shared, registry).await?;
     let models = readings.len();
-    let Looked { listed: mut differences, open, .. } = shared.blocking(move |shared| compare(shared, readings)).await?;
+    let look = move |shared: &Shared| {
+        if !dry_run {
+            remind(shared, &readings);
+        }
+        compare(shared, readings)
+    };
+    let Looked { listed: mut differences, open, .. } = shared.blocking(look).await?;
     let mut asking = Vec::with_capacity(open.len());
     for reading in open {
         match about_reading(shared, &reading).await {
@@ -74,6 +80,9 @@ pub(in crate::worker) async fn sweep(shared: &Arc<Shared>, dry_run: bool) -> Res
     }
     let looked = shared.blocking(move |shared| look_at(shared, asking.into_iter())).await?;
     differences.extend(looked.listed);
+    if registry.write_back && !dry_run {
+        looked.refused.into_iter().for_each(|(which, tags, status)| shared.outbox.correct(which, &tags, status));
+    }
     for Found { reading, mut difference, seen, has_wish, findings } in looked.found {
         let is_known = sweeper.asked.get(&reading.model) == Some(&seen) && !has_wish;
         if !dry_run && !is_known {

@@ -8,6 +8,8 @@ mod policy;
 mod registry;
 mod requests;
 mod servable;
+mod told;
+mod tracking_server;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -18,7 +20,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use self::registry::Registry;
+use self::tracking_server::Registry;
 use super::settings::Limits;
 use super::start::open_with;
 use super::{

@@ -1,312 +1,9 @@
-//! With a tracking server: what it says wins over what events say, wishes are answered once, versions are told, and the sweep finds the rest.
-//!
-//! The server here is a stand-in that answers as MLflow 3.17.2 was recorded to; the tier `mlflow` runs the same on the real one.
+//! With a tracking server: what it says wins over what events say, wishes are answered once, and the sweep finds what got lost.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
-use axum::routing::{delete, get, post};
-use axum::{Json, Router};
-
-use super::super::{DifferenceKind, RegistrySettings, SweepReport};
+use super::super::DifferenceKind;
+use super::tracking_server::world;
 use super::*;
 use crate::event::DeliveryState;
-use crate::mlflow::{Client, Settings as ClientSettings};
-
-type Tags = BTreeMap<String, String>;
-
-/// A tracking server in memory, on a port of its own; gone with the test.
-pub(super) struct Registry {
-    state: Arc<Mutex<Content>>,
-    address: String,
-    serving: tokio::task::JoinHandle<()>,
-}
-
-#[derive(Default)]
-pub(super) struct Content {
-    pub(super) models: BTreeMap<String, Model>,
-    /// Answers 503 to everything.
-    pub(super) is_down: bool,
-    /// Refuses to write.
-    is_read_only: bool,
-    /// What was asked, in order.
-    asked: Vec<String>,
-}
-
-#[derive(Default)]
-pub(super) struct Model {
-    pub(super) aliases: BTreeMap<String, String>,
-    versions: BTreeMap<u32, Tags>,
-    /// Where the files are, and those of each version.
-    location: Option<String>,
-    files: BTreeMap<(u32, String), String>,
-}
-
-type Shared = Arc<Mutex<Content>>;
-
-impl Registry {
-    pub(super) async fn start() -> Self {
-        let state = Shared::default();
-        let app = Router::new()
-            .route("/api/2.0/mlflow/registered-models/get", get(model))
-            .route("/api/2.0/mlflow/registered-models/search", get(models))
-            .route("/api/2.0/mlflow/model-versions/get", get(version))
-            .route("/api/2.0/mlflow/model-versions/search", get(versions))
-            .route("/api/2.0/mlflow/model-versions/get-download-uri", get(location))
-            .route("/model-versions/get-artifact", get(file))
-            .route("/api/2.0/mlflow/model-versions/set-tag", post(set_tag))
-            .route("/api/2.0/mlflow/model-versions/delete-tag", delete(delete_tag))
-            .with_state(Arc::clone(&state));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let serving = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { state, address, serving }
-    }
-
-    pub(super) fn settings(&self) -> RegistrySettings {
-        let settings = ClientSettings { tracking_uri: self.address.clone(), username: None, password: None };
-        RegistrySettings {
-            client: Client::new(settings).unwrap(),
-            sweep_interval: Period::from_minutes(1),
-            write_back: true,
-            artifacts_destination: None,
-        }
-    }
-
-    pub(super) fn content(&self) -> MutexGuard<'_, Content> {
-        lock(&self.state)
-    }
-
-    /// Registers versions 1 to `count` of a model, each with the image that serves it.
-    fn register(&self, model: &str, count: u32) {
-        for version in 1..=count {
-            let image = format!("registry.example/{model}:{version}");
-            self.register_one(model, version, &[("serving_image", &image)]);
-        }
-    }
-
-    /// Registers one version with tags.
-    pub(super) fn register_one(&self, model: &str, version: u32, tags: &[(&str, &str)]) {
-        let mut content = self.content();
-        let model = content.models.entry(model.to_owned()).or_default();
-        model.versions.insert(version, tags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect());
-    }
-
-    /// Says where the files of a model are.
-    pub(super) fn locate(&self, model: &str, location: &str) {
-        self.content().models.get_mut(model).unwrap().location = Some(location.to_owned());
-    }
-
-    fn alias(&self, model: &str, alias: &str, version: Option<u32>) {
-        let mut content = self.content();
-        let aliases = &mut content.models.get_mut(model).unwrap().aliases;
-        match version {
-            Some(version) => aliases.insert(alias.to_owned(), version.to_string()),
-            None => aliases.remove(alias),
-        };
-    }
-
-    pub(super) fn set_tag(&self, model: &str, version: u32, key: &str, value: &str) {
-        self.content()
-            .models
-            .get_mut(model)
-            .unwrap()
-            .versions
-            .get_mut(&version)
-            .unwrap()
-            .insert(key.into(), value.into());
-    }
-
-    fn tags(&self, model: &str, version: u32) -> Tags {
-        self.content().models[model].versions[&version].clone()
-    }
-
-    /// Gives a version a file.
-    pub(super) fn file(&self, model: &str, version: u32, path: &str, text: &str) {
-        self.content().models.get_mut(model).unwrap().files.insert((version, path.to_owned()), text.to_owned());
-    }
-
-    /// One of the tags that tell how a version fares.
-    pub(super) fn status(&self, model: &str, version: u32, name: &str) -> Option<String> {
-        self.tags(model, version).get(&format!("kmlflow.status.{name}")).cloned()
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
-}
-
-fn lock(shared: &Shared) -> MutexGuard<'_, Content> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn tags_json(tags: &Tags) -> Value {
-    tags.iter().map(|(key, value)| json!({"key": key, "value": value})).collect()
-}
-
-fn version_json(name: &str, version: u32, tags: &Tags) -> Value {
-    let mut value = json!({"name": name, "version": version.to_string(), "source": format!("s3://models/{name}/{version}"), "run_id": "", "status": "READY"});
-    // MLflow leaves out what is empty.
-    if !tags.is_empty() {
-        value["tags"] = tags_json(tags);
-    }
-    value
-}
-
-fn model_json(name: &str, model: &Model) -> Value {
-    let aliases: Value =
-        model.aliases.iter().map(|(alias, version)| json!({"alias": alias, "version": version})).collect();
-    let mut value = json!({"name": name});
-    if !model.aliases.is_empty() {
-        value["aliases"] = aliases;
-    }
-    value
-}
-
-fn missing(what: &str) -> Response {
-    let body = json!({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": format!("{what} not found")});
-    (StatusCode::NOT_FOUND, Json(body)).into_response()
-}
-
-/// Notes what was asked; an answer where the server is down.
-fn asked(shared: &Shared, what: &str) -> Option<Response> {
-    let mut content = lock(shared);
-    content.asked.push(what.to_owned());
-    content.is_down.then(|| StatusCode::SERVICE_UNAVAILABLE.into_response())
-}
-
-async fn model(State(shared): State<Shared>, Query(query): Query<Tags>) -> Response {
-    if let Some(answer) = asked(&shared, "model") {
-        return answer;
-    }
-    match lock(&shared).models.get(&query["name"]) {
-        Some(model) => Json(json!({"registered_model": model_json(&query["name"], model)})).into_response(),
-        None => missing("model"),
-    }
-}
-
-async fn models(State(shared): State<Shared>) -> Response {
-    if let Some(answer) = asked(&shared, "models") {
-        return answer;
-    }
-    let all: Vec<Value> = lock(&shared).models.iter().map(|(name, model)| model_json(name, model)).collect();
-    Json(if all.is_empty() { json!({}) } else { json!({"registered_models": all}) }).into_response()
-}
-
-async fn version(State(shared): State<Shared>, Query(query): Query<Tags>) -> Response {
-    if let Some(answer) = asked(&shared, "version") {
-        return answer;
-    }
-    let number = query["version"].parse().unwrap();
-    let content = lock(&shared);
-    let tags = content.models.get(&query["name"]).and_then(|model| model.versions.get(&number));
-    match tags {
-        Some(tags) => Json(json!({"model_version": version_json(&query["name"], number, tags)})).into_response(),
-        None => missing("version"),
-    }
-}
-
-async fn location(State(shared): State<Shared>, Query(query): Query<Tags>) -> Response {
-    if let Some(answer) = asked(&shared, "location") {
-        return answer;
-    }
-    let content = lock(&shared);
-    let location = content.models.get(&query["name"]).and_then(|model| model.location.clone());
-    Json(json!({"artifact_uri": location.unwrap_or_else(|| format!("s3://models/{}", query["version"]))}))
-        .into_response()
-}
-
-async fn file(State(shared): State<Shared>, Query(query): Query<Tags>) -> Response {
-    if let Some(answer) = asked(&shared, "file") {
-        return answer;
-    }
-    let content = lock(&shared);
-    let wanted = (query["version"].parse().unwrap(), query["path"].clone());
-    match content.models.get(&query["name"]).and_then(|model| model.files.get(&wanted)) {
-        Some(text) => text.clone().into_response(),
-        None => missing("file"),
-    }
-}
-
-/// Understands of filters what the client uses: a name, and a tag that must be there.
-async fn versions(State(shared): State<Shared>, Query(query): Query<Tags>) -> Response {
-    if let Some(answer) = asked(&shared, "versions") {
-        return answer;
-    }
-    let filter = query.get("filter").cloned().unwrap_or_default();
-    let between = |from: &str, to: &str| Some(filter.split_once(from)?.1.split_once(to)?.0.to_owned());
-    let (name, tag) = (between("name='", "'"), between("tags.`", "`"));
-    let content = lock(&shared);
-    let models = content.models.iter().filter(|(model, _)| name.as_ref().is_none_or(|name| name == *model));
-    let all = models.flat_map(|(name, model)| model.versions.iter().rev().map(move |(v, tags)| (name, *v, tags)));
-    let found: Vec<Value> = all
-        .filter(|(_, _, tags)| tag.as_ref().is_none_or(|tag| tags.contains_key(tag)))
-        .map(|(name, version, tags)| version_json(name, version, tags))
-        .collect();
-    Json(if found.is_empty() { json!({}) } else { json!({"model_versions": found}) }).into_response()
-}
-
-async fn set_tag(State(shared): State<Shared>, Json(body): Json<Tags>) -> Response {
-    write_tag(&shared, &body, Some(body["value"].clone()))
-}
-
-async fn delete_tag(State(shared): State<Shared>, Json(body): Json<Tags>) -> Response {
-    write_tag(&shared, &body, None)
-}
-
-fn write_tag(shared: &Shared, body: &Tags, value: Option<String>) -> Response {
-    if let Some(answer) = asked(shared, "write") {
-        return answer;
-    }
-    let mut content = lock(shared);
-    if content.is_read_only {
-        return (StatusCode::FORBIDDEN, "Permission denied").into_response();
-    }
-    let tags =
-        content.models.get_mut(&body["name"]).and_then(|m| m.versions.get_mut(&body["version"].parse().unwrap()));
-    match (tags, value) {
-        (None, _) => return missing("version"),
-        (Some(tags), Some(value)) => tags.insert(body["key"].clone(), value),
-        (Some(tags), None) => tags.remove(&body["key"]),
-    };
-    Json(json!({})).into_response()
-}
-
-/// A service with a tracking server that has versions 1 to 5 of `fraud`.
-async fn world() -> World {
-    let registry = Registry::start().await;
-    registry.register("fraud", 5);
-    World::tracking(registry).await
-}
-
-impl World {
-    /// A service with a tracking server, whose phases follow at once.
-    pub(super) async fn tracking(registry: Registry) -> Self {
-        let mut world = Self { registry: Some(registry), ..Self::new(Period::ZERO, 1_000) };
-        world.start().await;
-        world
-    }
-
-    pub(super) fn registry(&self) -> &Registry {
-        self.registry.as_ref().unwrap()
-    }
-
-    /// Sets an alias there and delivers the event of it.
-    pub(super) async fn set_alias(&mut self, name: &str, version: u32) -> DeliveryView {
-        self.registry().alias("fraud", name, Some(version));
-        self.event("fraud", alias(name, &version.to_string())).await
-    }
-
-    async fn sweep(&mut self, dry_run: bool) -> SweepReport {
-        let report = self.handle().sweep(dry_run).await.unwrap();
-        self.run().await;
-        report
-    }
-}
 
 #[tokio::test]
 async fn what_the_registry_says_wins_over_what_an_event_says() {
@@ -497,60 +194,37 @@ async fn a_version_that_was_deleted_while_it_serves_is_told_and_stays() {
 }
 
 #[tokio::test]
-async fn versions_are_told_how_they_fare() {
-    let mut world = world().await;
-    let first = world.set_alias("champion", 1).await;
-    let status = |world: &World, version: u32, name: &str| world.registry().status("fraud", version, name);
-    assert_eq!(status(&world, 1, "state").as_deref(), Some("serving"));
-    assert_eq!(status(&world, 1, "release").as_deref(), Some("production/models/fraud"));
-    assert_eq!(status(&world, 1, "commit"), first.commit.map(|commit| commit.to_string()));
-    assert_eq!(status(&world, 1, "url").as_deref(), Some("http://fraud-models.k5w.localhost/v2/models/fraud/infer"));
-    world.set_alias("challenger", 2).await;
-    assert_eq!(status(&world, 2, "state").as_deref(), Some("running"));
-    world.act("fraud", Act::Abort).await;
-    assert_eq!(status(&world, 2, "state").as_deref(), Some("rejected"));
-    assert_eq!(status(&world, 2, "reason").as_deref(), Some("aborted by ada"));
-    assert_eq!(status(&world, 2, "url"), None, "it answers no more");
-    world.set_alias("champion", 3).await;
-    assert_eq!(
-        (status(&world, 1, "state"), status(&world, 3, "state")),
-        (Some("retired".into()), Some("serving".into()))
-    );
-}
-
-#[tokio::test]
-async fn a_refused_version_is_told_why() {
-    let mut world = world().await;
-    world.registry().set_tag("fraud", 2, "kmlflow.release", "blue");
-    let wish = json!({"kind": "tagSet", "version": "2", "key": "kmlflow.release", "value": "blue"});
-    let refused = world.event("fraud", wish).await;
-    assert_eq!(refused.state, DeliveryState::Refused);
-    let registry = world.registry();
-    assert_eq!(registry.status("fraud", 2, "state").as_deref(), Some("refused"));
-    let reason = registry.status("fraud", 2, "reason").unwrap();
-    assert!(reason.contains("blue-green"), "it names the known ones: {reason}");
-}
-
-#[tokio::test]
-async fn tags_that_could_not_be_written_hold_up_nothing_and_the_sweep_writes_them() {
-    let mut world = world().await;
-    world.registry().alias("fraud", "champion", Some(1));
-    world.registry().content().is_read_only = true;
-    let event = world.event("fraud", alias("champion", "1")).await;
-    assert_eq!(event.state, DeliveryState::Applied);
-    assert_eq!(world.registry().status("fraud", 1, "state"), None);
-    world.registry().content().is_read_only = false;
-    world.sweep(false).await;
-    assert_eq!(world.registry().status("fraud", 1, "state").as_deref(), Some("serving"));
-    let writes = |world: &World| world.registry().content().asked.iter().filter(|asked| *asked == "write").count();
-    let before = writes(&world);
-    world.sweep(false).await;
-    assert_eq!(writes(&world), before, "what is written is not written again");
-}
-
-#[tokio::test]
 async fn without_a_tracking_server_there_is_nothing_to_sweep() {
     let world = World::immediate().await;
     let Err(Fault::Refused(refusal)) = world.handle().sweep(true).await else { panic!("it swept") };
     assert!(refusal.cure.unwrap().contains("mlflow.tracking_uri"));
+}
+
+#[tokio::test]
+async fn a_challenger_that_was_rejected_is_listed_as_standing() {
+    let mut world = world().await;
+    world.set_alias("champion", 1).await;
+    world.set_alias("challenger", 2).await;
+    world.act("fraud", Act::Abort).await;
+    for _ in 0..2 {
+        let report = world.sweep(false).await;
+        let [difference] = report.differences.as_slice() else { panic!("{report:?}") };
+        assert_eq!(difference.kind, DifferenceKind::Stands);
+        assert!(difference.reason.contains("version 2 was rejected (aborted by ada)"), "{difference:?}");
+    }
+    world.registry().alias("fraud", "challenger", None);
+    assert_eq!(world.sweep(false).await.differences, []);
+}
+
+#[tokio::test]
+async fn a_candidate_that_was_deleted_is_listed_with_the_way_out() {
+    let mut world = world().await;
+    world.set_alias("champion", 1).await;
+    world.set_alias("challenger", 2).await;
+    world.registry().content().models.get_mut("fraud").unwrap().versions.remove(&2);
+    let report = world.sweep(false).await;
+    let deleted = report.differences.iter().find(|d| d.kind == DifferenceKind::Deleted);
+    let deleted = deleted.unwrap_or_else(|| panic!("{report:?}"));
+    assert_eq!(deleted.reason, "version 2 runs and is no longer in the registry");
+    assert!(deleted.cure.as_ref().unwrap().contains("kmlflow abort fraud -n models"), "{deleted:?}");
 }

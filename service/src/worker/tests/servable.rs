@@ -1,6 +1,6 @@
 //! Can it be served? What is found out before a commit, and what is refused for it.
 
-use super::registry::Registry;
+use super::tracking_server::Registry;
 use super::*;
 use crate::event::DeliveryState;
 use crate::release::RefusalKind;
