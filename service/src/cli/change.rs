@@ -192,7 +192,18 @@ pub(super) fn preview(body: &Value, color: bool) -> String {
     let [summary, action, waits_for] = ["/summary", "/action", "/waitsFor"].map(|field| text(body, field));
     let waits = if waits_for.is_empty() { String::new() } else { format!("would wait first: {waits_for}\n") };
     let said = if action.is_empty() { summary } else { format!("would {action}: {summary}") };
-    format!("{waits}{said}\n{}", diff(&text(body, "/diff"), color))
+    format!("{waits}{said}\n{}{}", signature(&body["signature"]), diff(&text(body, "/diff"), color))
+}
+
+/// How what callers send would change.
+fn signature(change: &Value) -> String {
+    let lines = change["lines"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let lines: String = lines.map(|line| format!("  {line}\n")).collect();
+    match change["warning"].as_str() {
+        Some(warning) => format!("signature: {warning}\n{lines}"),
+        None if lines.is_empty() => String::new(),
+        None => format!("signature:\n{lines}"),
+    }
 }
 
 #[cfg(test)]

@@ -314,8 +314,8 @@ fn unreadable_webhooks(address: &str) -> Obstacle {
              another key, as each of its processes has one where none is set"
         ),
         "set `MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY=$(python -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())')` \
-         once and for all in the environment of the MLflow server and restart it; webhooks made before stay unreadable: remove them with \
-         `DELETE FROM webhooks` in MLflow's database",
+         once and for all in the environment of the MLflow server and restart it; where a webhook made before stays unreadable, set back the key \
+         that it was made with, or remove it in MLflow's database: `DELETE FROM webhooks WHERE url = '…'`",
     )
 }
 

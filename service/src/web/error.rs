@@ -211,7 +211,7 @@ fn usual_cure(status: StatusCode) -> &'static str {
         StatusCode::UNAUTHORIZED => "send `Authorization: Bearer TOKEN`; `kmlflow token create` makes one",
         StatusCode::FORBIDDEN => "ask an administrator for a token that is good for it: `kmlflow token create`",
         StatusCode::NOT_FOUND => "`kmlflow list` shows what there is",
-        StatusCode::METHOD_NOT_ALLOWED => "`/api/docs` lists the methods of each path",
+        StatusCode::METHOD_NOT_ALLOWED => "`/api/docs` lists the paths of `/api/v1` and their methods",
         StatusCode::REQUEST_TIMEOUT => "send it again at once and as a whole",
         StatusCode::CONFLICT => "read the release again with `kmlflow get` and decide anew",
         StatusCode::PRECONDITION_FAILED => "read it again and send its `ETag`",
@@ -224,7 +224,7 @@ fn usual_cure(status: StatusCode) -> &'static str {
         }
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "send fewer or shorter headers",
         status if status.is_server_error() => "look for the `X-Request-Id` of this answer in the log",
-        _ => "`/api/docs` describes what this path takes",
+        _ => "`/api/docs` describes what the paths of `/api/v1` take",
     }
 }
 

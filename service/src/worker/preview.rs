@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use similar::TextDiff;
 
 use super::apply::{Ground, Proposal, Task, Write, new_id, propose};
+use super::deliveries::asked_version;
 use super::index::Entry;
 use super::shared::{PolicySet, Shared, git_fault, read};
-use super::{Fault, PolicyVerdict, Preview, SecondView};
+use super::{Fault, PolicyVerdict, Preview, SecondView, SignatureDiff};
 use crate::event::{RegistryChange, RegistryFact, Requested};
 use crate::git::{Edit, GitError};
 use crate::names::{AliasName, CommitId, ModelName, ReleaseKey, Version};
@@ -95,11 +96,20 @@ pub(super) fn preview(shared: &Shared, requested: &Requested, findings: Arc<Find
         Proposal::Wait(reason) => empty(true, format!("what it changes can be told after the wait: {reason}")),
         Proposal::Refused(refusal) => return Err(refusal.into()),
     };
-    Ok(Preview { waits_for, ..preview })
+    Ok(Preview { waits_for, signature: signature(&ground, &task), ..preview })
 }
 
 fn empty(changed: bool, summary: String) -> Preview {
-    Preview { changed, action: None, waits_for: None, summary, manifests: IndexMap::new(), diff: String::new() }
+    let (manifests, diff) = (IndexMap::new(), String::new());
+    Preview { changed, action: None, waits_for: None, summary, manifests, diff, signature: None }
+}
+
+/// How the signature of the version that a request is about differs from that of the one that serves.
+fn signature(ground: &Now<'_>, task: &Task) -> Option<SignatureDiff> {
+    let release = ground.entry(&task.key)?.release;
+    let change = task.findings.signature_change(&release.stable()?.version, asked_version(&task.intent)?)?;
+    let warning = change.warning.map(str::to_owned);
+    (warning.is_some() || !change.lines.is_empty()).then_some(SignatureDiff { lines: change.lines, warning })
 }
 
 fn shown(ground: &Now<'_>, key: &ReleaseKey, write: Write) -> Result<Preview, GitError> {
@@ -116,7 +126,7 @@ fn shown(ground: &Now<'_>, key: &ReleaseKey, write: Write) -> Result<Preview, Gi
             manifests.insert(name.to_owned(), after);
         }
     }
-    Ok(Preview { changed: true, action: Some(action), waits_for: None, summary, manifests, diff })
+    Ok(Preview { changed: true, action: Some(action), waits_for: None, summary, manifests, diff, signature: None })
 }
 
 /// The files that an edit of a path changes: the file itself, or those of a directory that goes.

@@ -171,6 +171,19 @@ pub struct Preview {
     pub manifests: IndexMap<String, String>,
     /// A unified diff from what the repository holds.
     pub diff: String,
+    /// What the new version takes otherwise than the one that serves, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature: Option<SignatureDiff>,
+}
+
+/// How the input signature of a version differs from that of the one that serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct SignatureDiff {
+    /// `- amount: double (required)` and `+ …`.
+    pub lines: Vec<String>,
+    /// What cannot be known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 /// A commit in the history of a release.

@@ -75,7 +75,7 @@ fn complete(
     let mut serving = arm.serving.as_ref().map_or_else(|| for_all.clone(), |serving| serving.over(&for_all));
     // Only an artifact needs a runtime: the default one is no setting of what an image serves.
     let runtime = serving.runtime.clone().or_else(|| situation.serving.runtime.clone());
-    let artifact = choose(arm, runtime.as_deref(), deployed, situation)?;
+    let artifact = choose((&wanted.model, arm), runtime.as_deref(), deployed, situation)?;
     if artifact.model_uri.is_some() {
         serving.runtime = runtime;
     }

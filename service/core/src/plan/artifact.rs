@@ -2,16 +2,16 @@
 
 use super::findings::{ImageFinding, VersionFinding};
 use super::situation::Situation;
-use crate::names::Version;
+use crate::names::{ModelName, Version};
 use crate::release::{Artifact, Refusal, Variant, WantedArm};
-use crate::servable::{resolve_location, signature_change};
+use crate::servable::resolve_location;
 
-/// Chooses what serves the version of an arm; `deployed` is the variant of the same version that is there already.
+/// Chooses what serves the version of an arm of a model; `deployed` is the variant of the same version that is there already.
 ///
 /// # Errors
 /// Nothing is known that would serve it, or what there is would not work.
 pub(super) fn choose(
-    arm: &WantedArm,
+    (model, arm): (&ModelName, &WantedArm),
     runtime: Option<&str>,
     deployed: Option<&Variant>,
     situation: &Situation,
@@ -22,7 +22,7 @@ pub(super) fn choose(
         return of_image(image, deployed, situation);
     }
     if let Some(uri) = &arm.artifact.model_uri {
-        return of_uri(uri, (&arm.version, runtime), deployed, situation);
+        return of_uri(uri, (model, &arm.version, runtime), deployed, situation);
     }
     if let Some(deployed) = deployed {
         return Ok(deployed.artifact.clone());
@@ -47,12 +47,8 @@ pub(super) fn choose(
 /// # Errors
 /// It does, and the request does not say that it may.
 pub(super) fn check_callers(live: &Version, candidate: &Version, situation: &Situation) -> Result<(), Refusal> {
-    let signature = |version| situation.findings.signature(version);
-    let known = situation.findings.versions.get(candidate).is_some_and(|finding| matches!(finding.model, Some(Ok(_))));
-    if live == candidate || !known {
-        return Ok(());
-    }
-    signature_change(signature(live), signature(candidate)).refusal(live, candidate).map_or(Ok(()), Err)
+    let change = situation.findings.signature_change(live, candidate);
+    change.and_then(|change| change.refusal(live, candidate)).map_or(Ok(()), Err)
 }
 
 /// The image with its digest, where its registry says which that is.
@@ -82,19 +78,30 @@ fn of_image(image: &str, deployed: Option<&Variant>, situation: &Situation) -> R
     Ok(artifact)
 }
 
-/// An artifact that the request names. What only MLflow can follow is taken as the version's own.
+/// An artifact that the request names. `models:/<model>/<version>` is the version's own, wherever that is; what else only MLflow can follow
+/// may be something else than the version.
 fn of_uri(
     uri: &str,
-    (version, runtime): (&Version, Option<&str>),
+    (model, version, runtime): (&ModelName, &Version, Option<&str>),
     deployed: Option<&Variant>,
     situation: &Situation,
 ) -> Result<Artifact, Refusal> {
     let finding = situation.findings.versions.get(version);
-    let found = finding.and_then(|finding| finding.location.clone()).filter(|_| is_followed_by_mlflow(uri));
+    let is_own =
+        uri.strip_prefix("models:/").and_then(|rest| rest.strip_prefix(model.as_str())) == Some(&format!("/{version}"));
+    if !is_own && is_followed_by_mlflow(uri) {
+        return Err(Refusal::invalid(
+            format!("`{}` is not known to be version {version} of `{model}`", crate::names::shown(uri)),
+            "leave `modelUri` out: the files of the version are found in MLflow; or name where they lie, such as `s3://bucket/path`",
+        ));
+    }
+    let found = finding.and_then(|finding| finding.location.clone()).filter(|_| is_own);
     let location = match found {
         Some(location) => location?,
         None => resolve_location(uri, situation.rules.artifacts_destination.as_deref())?,
     };
+    // Files that lie elsewhere are others than the version's.
+    let finding = finding.filter(|finding| finding.location.as_ref().is_some_and(|own| own.as_ref() == Ok(&location)));
     judged(&location, finding, runtime, situation)?;
     let digest = digest_of(finding).or_else(|| {
         let same =
@@ -139,6 +146,16 @@ fn judged(
             "name one in `serving.runtime`, set `runtimes` in the configuration, or release an image",
         ));
     };
+    if situation.rules.require_digest && Artifact::of_image(runtime.to_owned()).is_unpinned() {
+        return Err(Refusal::invalid(
+            format!(
+                "the runtime `{}` is not pinned to a digest, and `{}` requires that",
+                crate::names::shown(runtime),
+                situation.key.environment
+            ),
+            "name it with its digest (`…@sha256:…`) in `serving.runtime`, or in `runtimes` of the configuration",
+        ));
+    }
     match finding.and_then(|finding| finding.model.as_ref()) {
         Some(Ok(model)) => {
             let requirements = finding.and_then(|finding| finding.requirements.as_ref());

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 
 use crate::names::Version;
 use crate::release::Refusal;
-use crate::servable::{MlModel, Requirements, Runtimes, Signature};
+use crate::servable::{MlModel, Requirements, Runtimes, Signature, SignatureChange, signature_change};
 
 /// What was found out about images and versions; what is not here was not asked for.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -48,8 +48,14 @@ pub struct ServingRules {
 }
 
 impl Findings {
+    /// What a candidate changes for those who call the live version. None: they are the same, or nothing is known of the candidate.
+    pub fn signature_change(&self, live: &Version, candidate: &Version) -> Option<SignatureChange> {
+        let is_known = self.versions.get(candidate).is_some_and(|finding| matches!(finding.model, Some(Ok(_))));
+        (live != candidate && is_known).then(|| signature_change(self.signature(live), self.signature(candidate)))
+    }
+
     /// What callers of a version send, where it is known.
-    pub(super) fn signature(&self, version: &Version) -> Option<&Signature> {
+    fn signature(&self, version: &Version) -> Option<&Signature> {
         let model = self.versions.get(version)?.model.as_ref()?.as_ref().ok()?;
         model.signature.as_ref()
     }

@@ -194,7 +194,7 @@ fn a_request_that_cannot_be_names_every_field() {
     check(r#""strategy":"shadow","percent":101"#, &["percent"]);
     check(r#""image":"a","modelUri":"s3://b/c""#, &["modelUri"]);
     check(r#""image":"{{ x }}""#, &["image"]);
-    check(r#""modelUri":"models:/m/8""#, &["modelUri"]);
+    check(r#""modelUri":"models:/m/../8""#, &["modelUri"]);
     check(r#""modelUri":"s3://key:secret@b/c""#, &["modelUri"]);
     check(r#""serving":{"env":[{"name":"API_TOKEN","value":"x"}]}"#, &["serving.env[0].value"]);
     check(r#""serving":{"env":[{"name":"MLSERVER_HTTP_PORT","value":"x"}]}"#, &["serving.env[0].name"]);

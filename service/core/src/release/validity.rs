@@ -137,14 +137,26 @@ impl Target {
 impl Artifact {
     /// Notes what is wrong with what shall be served.
     pub fn check(&self, at: &str, found: &mut Violations) {
-        if let Some(fault) = self.image.as_ref().and_then(|image| image_fault(image)) {
-            found.add(format!("{at}image"), fault);
-        }
+        self.check_asked(at, found);
         if let Some(uri) = &self.model_uri {
             found.require(
                 is_model_uri(uri),
                 &format!("{at}modelUri"),
                 "must be an address a cluster can read, such as `s3://bucket/path`",
+            );
+        }
+    }
+
+    /// Notes what is wrong with what a request asks for. Where an artifact is may be said in MLflow's own way there; the plan resolves it.
+    pub(super) fn check_asked(&self, at: &str, found: &mut Violations) {
+        if let Some(fault) = self.image.as_ref().and_then(|image| image_fault(image)) {
+            found.add(format!("{at}image"), fault);
+        }
+        if let Some(uri) = &self.model_uri {
+            found.require(
+                is_address(uri),
+                &format!("{at}modelUri"),
+                "must be an address without spaces, quotes, `..` or a password, such as `s3://bucket/path`",
             );
         }
         found.require(
@@ -303,8 +315,12 @@ impl ReleaseSpec {
 /// An address of an artifact that a cluster can read, without a password in it.
 pub(crate) fn is_model_uri(text: &str) -> bool {
     const SCHEMES: [&str; 7] = ["s3://", "gs://", "azure://", "http://", "https://", "pvc://", "mlflow-artifacts:/"];
+    SCHEMES.iter().any(|scheme| text.starts_with(scheme) && text.len() > scheme.len()) && is_address(text)
+}
+
+/// Something that can be the address of an artifact, without a password in it.
+fn is_address(text: &str) -> bool {
     (1..=1024).contains(&text.len())
-        && SCHEMES.iter().any(|scheme| text.starts_with(scheme) && text.len() > scheme.len())
         && text.bytes().all(|b| b.is_ascii_graphic() && !b"\"'`\\<>{}|^".contains(&b))
         && !text.contains("..")
         && !text

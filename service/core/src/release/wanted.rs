@@ -41,7 +41,7 @@ impl ReleaseRequest {
     }
 
     fn check(&self, found: &mut Violations) {
-        Artifact::new(self.image.clone(), self.model_uri.clone()).check("", found);
+        Artifact::new(self.image.clone(), self.model_uri.clone()).check_asked("", found);
         if let Some(serving) = &self.serving {
             serving.check("serving", found);
         }
@@ -130,7 +130,7 @@ impl ReleaseSpec {
         self.check_strategy(found);
         self.serving.check("spec.serving", found);
         for (i, variant) in self.staying().enumerate() {
-            variant.artifact.check(&format!("spec.variants[{i}]."), found);
+            variant.artifact.check_asked(&format!("spec.variants[{i}]."), found);
             if let Some(serving) = &variant.serving {
                 serving.check(&format!("spec.variants[{i}].serving"), found);
             }

@@ -69,7 +69,8 @@ fn below(path: &str, destination: Option<&str>) -> Result<String, Refusal> {
     let Some(destination) = destination else {
         return Err(Refusal::invalid(
             "MLflow keeps the artifact behind its own server, and it is not known where a cluster finds it",
-            "set `mlflow.artifacts_destination` to the `--artifacts-destination` of MLflow's server, such as `s3://mlflow/art`",
+            "set `mlflow.artifacts_destination` to the `--artifacts-destination` of MLflow's server, such as `s3://mlflow/art`; or name the \
+             version's image by its tag `serving_image`",
         ));
     };
     if matches!(scheme_of(destination).0, "" | "file") {

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::asked::{Asked, Present, asked, away, task, without_rejected};
-use super::status::{VersionStatus, of_release, refused, rejected};
+use super::status::{VersionStatus, of_release, refused, rejected, retired};
 use super::write_back::{Which, deployed};
 use crate::names::{CommitId, ReleaseKey, Version};
 use crate::plan::Findings;
 use crate::policy::{self, Desired, ReleasePolicy};
-use crate::registry::{Reading, RegistryState};
+use crate::registry::{Reading, RegistryState, VersionReading};
 use crate::release::{Intent, Refusal, RegistryView, Release, Variant};
 use crate::worker::Fault;
 use crate::worker::apply::{Ground, Proposal, propose, retracted};
@@ -41,8 +41,8 @@ pub(super) struct Found {
 pub(super) struct Looked {
     /// What is only to be told.
     pub(super) listed: Vec<SweepDifference>,
-    /// What has to be found out about before it can be said what would come of it.
-    pub(super) open: Vec<Reading>,
+    /// What has to be found out about before it can be said what would come of it, and the release that it would be.
+    pub(super) open: Vec<(Reading, ReleaseKey)>,
     pub(super) found: Vec<Found>,
     /// Versions that could not be released, with the tags that they have.
     pub(super) refused: Vec<Told>,
@@ -81,7 +81,7 @@ pub(super) fn look_at(
                 looked.listed.push(difference);
                 looked.refused.extend(refused);
             }
-            Look::Open(reading) => looked.open.push(reading),
+            Look::Open(reading, key) => looked.open.push((reading, key)),
             Look::Asks(one) => looked.found.push(*one),
         }
     }
@@ -111,9 +111,12 @@ pub(super) fn remind(shared: &Shared, readings: &[Reading]) {
             }
             statuses.extend(of_release(key, &entry.commit, &entry.release));
         }
-        for (which, status) in statuses {
-            if let Some(version) = versions.get(&which.1) {
-                shared.outbox.correct(which, &version.tags, status);
+        for (version, VersionReading { tags, .. }) in versions.iter().filter(|_| writes_back) {
+            let which = (model.clone(), version.clone());
+            let is_ours =
+                |status: &VersionStatus| shared.settings.environments.contains_key(&status.release.environment);
+            if let Some(status) = statuses.remove(&which).or_else(|| retired(tags).filter(is_ours)) {
+                shared.outbox.correct(which, tags, status);
             }
         }
     }
@@ -157,7 +160,7 @@ enum Look {
     Listed(SweepDifference),
     /// A version could not be released: what is to be told of it, unless a release has it.
     Refused(Box<(SweepDifference, Option<Told>)>),
-    Open(Reading),
+    Open(Reading, ReleaseKey),
     Asks(Box<Found>),
 }
 
@@ -206,7 +209,7 @@ fn look(
         Asked::Stands(reason) => return Ok(stands(reason)),
         Asked::Wish(_) | Asked::Intents(_) => {}
     }
-    let Some(findings) = findings else { return Ok(Look::Open(reading)) };
+    let Some(findings) = findings else { return Ok(Look::Open(reading, desired.key)) };
     let outcome = match asked {
         Asked::Nothing(_) | Asked::Stands(_) => return Ok(same()),
         Asked::Wish(Err(refusal)) => Outcome::refused(refusal, None),

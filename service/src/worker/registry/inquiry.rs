@@ -102,8 +102,11 @@ async fn about(
     finding.location = location.map(|location| resolve_location(&location, destination));
     finding.model = Some(logged.unwrap_or_else(|| Err(no_model(version))));
     if matches!(finding.model, Some(Ok(_))) {
-        let file = client.artifact_file(model, version, "requirements.txt").await?;
         // A file that cannot be read says nothing about what is missing.
+        let file = match client.artifact_file(model, version, "requirements.txt").await {
+            Err(Error::Server { status: 500, .. } | Error::TooLarge { .. }) => None,
+            other => other?,
+        };
         finding.requirements = file.and_then(|file| Requirements::parse(&file).ok());
     }
     Ok((version.clone(), finding))
@@ -128,6 +131,7 @@ async fn logged_model(
     let file = match client.artifact_file(model, version, "MLmodel").await {
         // MLflow says nothing better of a store that it cannot read. That is so for this version alone, and stays so.
         Err(Error::Server { status: 500, .. }) => return Ok(Some(Err(unreadable_store(version)))),
+        Err(Error::TooLarge { .. }) => return Ok(Some(Err(too_large(version)))),
         other => other?,
     };
     Ok(file.map(|file| {
@@ -141,6 +145,13 @@ fn unreadable_store(version: &Version) -> Refusal {
     Refusal::invalid(
         format!("the tracking server could not read the files of version {version}"),
         "see MLflow's log: its artifact store may be out of reach; or set the tag `serving_image` on the version, or name an image",
+    )
+}
+
+fn too_large(version: &Version) -> Refusal {
+    Refusal::invalid(
+        format!("the `MLmodel` file of version {version} is larger than 1 MiB"),
+        "log the model with fewer columns in its signature, set the tag `serving_image` on the version, or name an image",
     )
 }
 

@@ -132,6 +132,24 @@ pub(super) fn rejected(key: &ReleaseKey, release: &Release) -> Vec<(Which, Versi
     rejected.collect()
 }
 
+/// How a version fares whose tags say that a release has it, where none has it any more.
+pub(super) fn retired(tags: &BTreeMap<String, String>) -> Option<VersionStatus> {
+    const IN_A_RELEASE: [State; 5] = [State::Serving, State::Entering, State::Running, State::Idle, State::Leaving];
+    let tag = |name: &str| tags.get(&format!("{STATUS_TAG_PREFIX}{name}"));
+    let said = tag("state")?;
+    if !IN_A_RELEASE.iter().any(|state| state.as_str() == said) {
+        return None;
+    }
+    let release = ReleaseKey::parse(tag("release")?).ok()?;
+    let commit = tag("commit").and_then(|commit| commit.parse().ok());
+    Some(VersionStatus { state: State::Retired, release, commit, url: None, reason: None })
+}
+
+/// The tag that tells that a version was told how it fares.
+pub(super) fn state_tag() -> String {
+    format!("{STATUS_TAG_PREFIX}state")
+}
+
 fn state(release: &Release, variant: &Variant) -> State {
     let serves = match release.spec.blue_green.as_ref().filter(|_| release.rollout.phase == Phase::Running) {
         Some(plan) => variant.role == plan.active,

@@ -8,12 +8,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::changed;
+use super::changed::{Watch, served};
 use super::compare::{Found, Looked, Seen, compare, look_at, remind};
 use super::reader::{Answered, Read, about_reading};
+use super::status::state_tag;
 use crate::event::{Event, NewDelivery, RegistryChange, RegistryFact, Source};
 use crate::mlflow::Error;
-use crate::names::{DeliveryId, ModelName};
+use crate::names::{DeliveryId, ModelName, ReleaseKey};
 use crate::plan::Findings;
 use crate::registry::Reading;
 use crate::release::{Refusal, RefusalKind};
@@ -27,8 +28,7 @@ use crate::worker::{Fault, RegistrySettings};
 #[derive(Debug, Default)]
 pub(in crate::worker) struct Sweeper {
     asked: HashMap<ModelName, Seen>,
-    /// How many artifacts were looked at since the first of all.
-    looked_at: usize,
+    artifacts: Watch,
 }
 
 /// How soon a registry that did not answer is asked again, where the interval is longer.
@@ -69,13 +69,11 @@ pub(in crate::worker) async fn sweep(shared: &Arc<Shared>, dry_run: bool) -> Res
     };
     let Looked { listed: mut differences, open, .. } = shared.blocking(look).await?;
     let mut asking = Vec::with_capacity(open.len());
-    for reading in open {
+    for (reading, key) in open {
         match about_reading(shared, &reading).await {
             Ok(findings) => asking.push((reading, Some(findings))),
             // One model that cannot be told about is no reason to leave the others.
-            Err(error) => {
-                tracing::warn!(model.name = %reading.model, "What `{}` would serve could not be found out; the next sweep tries again: {error}", reading.model)
-            }
+            Err(error) => differences.push(not_found_out(&reading, &key, &error)),
         }
     }
     let looked = shared.blocking(move |shared| look_at(shared, asking.into_iter())).await?;
@@ -86,15 +84,17 @@ pub(in crate::worker) async fn sweep(shared: &Arc<Shared>, dry_run: bool) -> Res
     for Found { reading, mut difference, seen, has_wish, findings } in looked.found {
         let is_known = sweeper.asked.get(&reading.model) == Some(&seen) && !has_wish;
         if !dry_run && !is_known {
-            sweeper.asked.insert(reading.model.clone(), seen);
+            let model = reading.model.clone();
             difference.delivery = deliver(shared, reading, findings).await?;
+            // What the inbox did not take is asked for again.
+            if difference.delivery.is_some() {
+                sweeper.asked.insert(model, seen);
+            }
         }
         differences.push(difference);
     }
-    let position = sweeper.looked_at;
-    let (served, position) = shared.blocking(move |shared| changed::next(shared, position)).await?;
-    sweeper.looked_at = position;
-    differences.extend(changed::changed(&registry.client, served).await);
+    let all = shared.blocking(|shared| Ok(served(shared))).await?;
+    differences.extend(sweeper.artifacts.look(&registry.client, &all, dry_run).await);
     differences.sort_by(|a, b| a.release.cmp(&b.release));
     let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let report = SweepReport { at, took_ms, models, dry_run, differences };
@@ -145,8 +145,22 @@ fn no_tracking_server() -> Refusal {
     }
 }
 
+/// A model of which it cannot be told what it would serve.
+fn not_found_out(reading: &Reading, key: &ReleaseKey, error: &Error) -> SweepDifference {
+    SweepDifference {
+        release: key.to_string(),
+        model: reading.model.clone(),
+        kind: DifferenceKind::Waiting,
+        reason: format!("what it would serve could not be found out, and the next sweep tries again: {error}"),
+        cure: error.cure().map(str::to_owned),
+        delivery: None,
+    }
+}
+
+/// Reads what policies need, what serves, and what was told how it fares.
 async fn read_all(shared: &Shared, registry: &RegistrySettings) -> Result<Vec<Reading>, Fault> {
-    let wishes = shared.policy_set().policies.wish_tags();
+    let mut wishes = shared.policy_set().policies.wish_tags();
+    wishes.push(state_tag());
     let served = read(&shared.index).versions();
     registry.client.read_all(&wishes, &served).await.map_err(unreadable)
 }

@@ -44,6 +44,7 @@ struct World {
     clock: Clock,
     delay: Period,
     per_minute: u32,
+    require_digest: bool,
     templates: Templates,
     limits: Limits,
     parts: Option<(Handle, Worker)>,
@@ -107,6 +108,7 @@ impl World {
             clock: Clock::manual(NOW.parse().unwrap()),
             delay,
             per_minute,
+            require_digest: false,
             templates: Templates::built_in(),
             limits: Limits::default(),
             parts: None,
@@ -133,7 +135,7 @@ impl World {
             target,
             blind_delay: self.delay,
             new_releases_per_minute: self.per_minute,
-            require_digest: false,
+            require_digest: self.require_digest,
         };
         Settings {
             data_dir: self.dir.path().to_owned(),

@@ -1,5 +1,6 @@
 //! Can it be served? What is found out before a commit, and what is refused for it.
 
+use super::super::DifferenceKind;
 use super::tracking_server::Registry;
 use super::*;
 use crate::event::DeliveryState;
@@ -140,7 +141,7 @@ async fn the_sweep_sees_files_that_were_changed_in_their_place() {
     assert_eq!(world.handle().sweep(false).await.unwrap().differences, []);
     world.registry().file("fraud", 1, "MLmodel", &format!("{CLOUDPICKLE}# changed\n"));
     let report = world.handle().sweep(false).await.unwrap();
-    assert_eq!(report.differences[0].kind, super::super::DifferenceKind::Changed, "{report:?}");
+    assert_eq!(report.differences[0].kind, DifferenceKind::Changed, "{report:?}");
     assert!(report.differences[0].cure.as_ref().unwrap().contains("kmlflow release fraud"), "{report:?}");
     assert_eq!(world.state("fraud").await, "single settled live=1", "it is only told");
 }
@@ -151,7 +152,7 @@ async fn the_sweep_lists_what_cannot_be_served_and_releases_it_once_it_can() {
     world.registry().content().models.get_mut("fraud").unwrap().aliases.insert("champion".into(), "1".into());
     let report = world.handle().sweep(false).await.unwrap();
     world.run().await;
-    assert_eq!(report.differences[0].kind, super::super::DifferenceKind::Refused, "{report:?}");
+    assert_eq!(report.differences[0].kind, DifferenceKind::Refused, "{report:?}");
     assert!(report.differences[0].cure.is_some() && report.differences[0].delivery.is_none(), "{report:?}");
     world.registry().set_tag("fraud", 1, "serving_image", "registry.example/fraud:1");
     drop(world.handle().sweep(false).await.unwrap());
@@ -178,4 +179,150 @@ async fn a_rollback_overtakes_a_request_that_is_still_being_looked_into() {
         tokio::task::yield_now().await;
     }
     assert_eq!(world.state("fraud").await, "single settled live=1", "what was asked last is what is so");
+}
+
+/// What a request that names no image comes to.
+fn asks_for(body: Value) -> Requested {
+    let wanted: ReleaseRequest = serde_json::from_value(body).unwrap();
+    request("fraud", Intent::Put(Box::new(wanted.wanted().unwrap())))
+}
+
+#[tokio::test]
+async fn a_dry_run_shows_how_the_signature_differs() {
+    let mut world = with_model(Some(CLOUDPICKLE)).await;
+    world.set_alias("champion", 1).await;
+    let registry = world.registry();
+    registry.register_one("fraud", 2, &[]);
+    let column = "inputs: '[{\"type\": \"double\", \"name\": \"extra\", \"required\": false}, ";
+    registry.file("fraud", 2, "MLmodel", &CLOUDPICKLE.replace("inputs: '[", column));
+    registry.register_one("fraud", 3, &[]);
+    registry.file("fraud", 3, "MLmodel", CLOUDPICKLE.split("signature:").next().unwrap());
+    let shown = async |version: &str| {
+        let asked = asks_for(json!({"model": "fraud", "version": version, "strategy": "canary"}));
+        world.handle().dry_run(asked).await.unwrap().signature
+    };
+    let wider = shown("2").await.unwrap();
+    assert!(wider.lines.iter().any(|line| line.starts_with("+ extra")) && wider.warning.is_none(), "{wider:?}");
+    let silent = shown("3").await.unwrap();
+    assert!(silent.warning.unwrap().contains("no input signature"));
+    assert_eq!(shown("1").await, None);
+}
+
+#[tokio::test]
+async fn an_address_in_mlflow_is_the_versions_own_or_refused() {
+    let mut world = with_model(Some(CLOUDPICKLE)).await;
+    for (uri, words) in [
+        ("models:/fraud/9", "not known to be version 1"),
+        ("runs:/0123/model", "not known to be version 1"),
+        ("file:///srv/models", "a directory of one machine"),
+        ("dbfs:/models", "Seldon cannot fetch"),
+    ] {
+        let refusal = refusal(world.ask(asks_for(json!({"model": "fraud", "version": "1", "modelUri": uri}))).await);
+        assert!(refusal.reason.contains(words), "{refusal:?}");
+        assert!(refusal.cure.is_some(), "{refusal:?}");
+    }
+    let done = world.done(asks_for(json!({"model": "fraud", "version": "1", "modelUri": "models:/fraud/1"}))).await;
+    let artifact = &done.release.unwrap().release.spec.variants[0].artifact;
+    assert_eq!(artifact.model_uri.as_deref(), Some("s3://models/1"));
+    assert!(artifact.model_digest.is_some());
+}
+
+#[tokio::test]
+async fn files_that_lie_elsewhere_are_not_judged_by_the_versions_own() {
+    let mut world = with_model(Some(SKOPS)).await;
+    let body = json!({"model": "fraud", "version": "1", "modelUri": "s3://converted/by-hand"});
+    let done = world.done(asks_for(body)).await;
+    assert_eq!(done.release.unwrap().release.spec.variants[0].artifact.model_digest, None);
+}
+
+#[tokio::test]
+async fn an_image_is_named_by_the_version_or_its_run_or_else_the_files_serve() {
+    let mut world = with_model(Some(CLOUDPICKLE)).await;
+    world.push(vec![("policies/default.yaml".into(), Some(seeded_default_policy()))]).await;
+    let artifact = async |world: &World| world.view("fraud").await.release.spec.variants[0].artifact.clone();
+    world.set_alias("champion", 1).await;
+    assert_eq!(artifact(&world).await.model_uri.as_deref(), Some("s3://models/1"), "before the policy's image");
+    let registry = world.registry();
+    registry.register_one("fraud", 2, &[]);
+    registry.set_run_tag("fraud", 2, "serving_image", "registry.example/by-run:2");
+    world.set_alias("champion", 2).await;
+    assert_eq!(artifact(&world).await.image.as_deref(), Some("registry.example/by-run:2"));
+    let registry = world.registry();
+    registry.register_one("fraud", 3, &[("serving_image", "registry.example/by-version:3")]);
+    registry.set_run_tag("fraud", 3, "serving_image", "registry.example/by-run:3");
+    world.set_alias("champion", 3).await;
+    assert_eq!(artifact(&world).await.image.as_deref(), Some("registry.example/by-version:3"));
+}
+
+#[tokio::test]
+async fn where_digests_are_required_neither_image_nor_runtime_goes_without() {
+    let registry = Registry::start().await;
+    registry.register_one("fraud", 1, &[]);
+    registry.file("fraud", 1, "MLmodel", CLOUDPICKLE);
+    let mut world = World { registry: Some(registry), require_digest: true, ..World::new(Period::ZERO, 1_000) };
+    world.start().await;
+    let by_files = asks_for(json!({"model": "fraud", "version": "1"}));
+    for asked in [put("fraud", single("1")), by_files] {
+        let refusal = refusal(world.ask(asked).await);
+        assert!(refusal.reason.contains("is not pinned to a digest"), "{refusal:?}");
+        assert!(refusal.cure.as_ref().unwrap().contains("@sha256:"), "{refusal:?}");
+    }
+    let pinned = format!("{RUNTIME}@sha256:{}", "0".repeat(64));
+    world.done(asks_for(json!({"model": "fraud", "version": "1", "serving": {"runtime": pinned}}))).await;
+}
+
+#[tokio::test]
+async fn files_that_are_too_large_or_cannot_be_read_are_no_reason_to_ask_for_ever() {
+    let large = format!("{CLOUDPICKLE}\n# {}\n", "x".repeat(1024 * 1024));
+    let mut world = with_model(Some(&large)).await;
+    let refused = world.set_alias("champion", 1).await;
+    assert_eq!(refused.state, DeliveryState::Refused, "{refused:?}");
+    assert!(refused.reason.as_ref().unwrap().contains("larger than 1 MiB"), "{refused:?}");
+    let registry = world.registry();
+    registry.file("fraud", 1, "MLmodel", CLOUDPICKLE);
+    registry.file("fraud", 1, "requirements.txt", &"# x\n".repeat(300_000));
+    assert_eq!(
+        world.set_alias("champion", 1).await.state,
+        DeliveryState::Applied,
+        "it says nothing of what is missing"
+    );
+}
+
+#[tokio::test]
+async fn the_sweep_lists_what_it_could_not_find_out_about() {
+    let world = with_model(Some(CLOUDPICKLE)).await;
+    world.registry().alias("fraud", "champion", Some(1));
+    world.registry().content().busy = Some("location");
+    let report = world.handle().sweep(true).await.unwrap();
+    let [difference] = report.differences.as_slice() else { panic!("{report:?}") };
+    assert_eq!((difference.kind, difference.release.as_str()), (DifferenceKind::Waiting, "production/models/fraud"));
+    assert!(difference.reason.contains("could not be found out"), "{difference:?}");
+}
+
+#[tokio::test]
+async fn changed_files_stay_listed_while_others_are_looked_at() {
+    const ARTIFACTS: usize = 45;
+    let registry = Registry::start().await;
+    for number in 0..ARTIFACTS {
+        let model = format!("m{number:02}");
+        registry.register_one(&model, 1, &[]);
+        registry.file(&model, 1, "MLmodel", CLOUDPICKLE);
+        registry.alias(&model, "champion", Some(1));
+    }
+    let mut world = World::tracking(registry).await;
+    world.sweep(false).await;
+    let changed = format!("{CLOUDPICKLE}# changed\n");
+    world.registry().file("m00", 1, "MLmodel", &changed);
+    world.registry().file("m30", 1, "MLmodel", &changed);
+    // Twenty artifacts each time; a look alone moves nothing on.
+    for (dry_run, listed) in [(true, 1), (true, 1), (false, 1), (false, 2), (false, 2), (true, 2), (false, 2)] {
+        let report = world.sweep(dry_run).await;
+        assert_eq!(report.differences.len(), listed, "{dry_run}: {report:?}");
+    }
+    world.registry().file("m00", 1, "MLmodel", CLOUDPICKLE);
+    world.registry().file("m30", 1, "MLmodel", CLOUDPICKLE);
+    for _ in 0..3 {
+        world.sweep(false).await;
+    }
+    assert_eq!(world.sweep(false).await.differences, []);
 }

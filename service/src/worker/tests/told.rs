@@ -137,3 +137,34 @@ async fn a_wish_that_was_changed_before_its_tag_was_deleted_stays() {
     world.act("fraud", Act::Abort).await;
     assert_eq!(world.registry().tag("fraud", 2, "kmlflow.release").as_deref(), Some("shadow"));
 }
+
+#[tokio::test]
+async fn what_the_registry_was_not_told_before_a_restart_the_sweep_tells() {
+    let mut world = world().await;
+    world.set_alias("champion", 1).await;
+    world.registry().content().is_down = true;
+    world.put("fraud", single("4")).await;
+    world.start().await;
+    world.registry().content().is_down = false;
+    world.sweep(false).await;
+    assert_eq!(world.registry().status("fraud", 1, "state").as_deref(), Some("retired"));
+    assert_eq!(world.registry().status("fraud", 4, "state").as_deref(), Some("serving"));
+    world.registry().content().is_down = true;
+    world.done(request("fraud", Intent::Retract)).await;
+    world.start().await;
+    world.registry().content().is_down = false;
+    world.sweep(false).await;
+    assert_eq!(world.registry().status("fraud", 4, "state").as_deref(), Some("retired"));
+    assert_eq!(world.registry().status("fraud", 4, "url"), None);
+}
+
+#[tokio::test]
+async fn tags_that_could_not_be_written_for_a_while_are_written_then() {
+    let mut world = world().await;
+    world.registry().content().busy = Some("write");
+    world.set_alias("champion", 1).await;
+    assert_eq!(world.registry().status("fraud", 1, "state"), None);
+    world.registry().content().busy = None;
+    world.run().await;
+    assert_eq!(world.registry().status("fraud", 1, "state").as_deref(), Some("serving"));
+}

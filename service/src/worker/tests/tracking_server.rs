@@ -26,6 +26,8 @@ pub(super) struct Content {
     pub(super) models: BTreeMap<String, Model>,
     /// Answers 503 to everything.
     pub(super) is_down: bool,
+    /// Answers 503 to one kind of question.
+    pub(super) busy: Option<&'static str>,
     /// Refuses to write.
     pub(super) is_read_only: bool,
     /// What was asked, in order.
@@ -39,6 +41,8 @@ pub(super) struct Model {
     /// Where the files are, and those of each version.
     location: Option<String>,
     files: BTreeMap<(u32, String), String>,
+    /// The tags of the run that logged a version, which is named after it.
+    pub(super) runs: BTreeMap<u32, Tags>,
 }
 
 type Shared = Arc<Mutex<Content>>;
@@ -53,6 +57,7 @@ impl Registry {
             .route("/api/2.0/mlflow/model-versions/search", get(versions))
             .route("/api/2.0/mlflow/model-versions/get-download-uri", get(location))
             .route("/model-versions/get-artifact", get(file))
+            .route("/api/2.0/mlflow/runs/get", get(run))
             .route("/api/2.0/mlflow/model-versions/set-tag", post(set_tag))
             .route("/api/2.0/mlflow/model-versions/delete-tag", delete(delete_tag))
             .with_state(Arc::clone(&state));
@@ -89,6 +94,13 @@ impl Registry {
         let mut content = self.content();
         let model = content.models.entry(model.to_owned()).or_default();
         model.versions.insert(version, tags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect());
+    }
+
+    /// Gives the run that logged a version a tag.
+    pub(super) fn set_run_tag(&self, model: &str, version: u32, key: &str, value: &str) {
+        let mut content = self.content();
+        let runs = &mut content.models.get_mut(model).unwrap().runs;
+        runs.entry(version).or_default().insert(key.into(), value.into());
     }
 
     /// Says where the files of a model are.
@@ -150,8 +162,9 @@ fn tags_json(tags: &Tags) -> Value {
     tags.iter().map(|(key, value)| json!({"key": key, "value": value})).collect()
 }
 
-fn version_json(name: &str, version: u32, tags: &Tags) -> Value {
-    let mut value = json!({"name": name, "version": version.to_string(), "source": format!("s3://models/{name}/{version}"), "run_id": "", "status": "READY"});
+fn version_json(name: &str, model: &Model, version: u32, tags: &Tags) -> Value {
+    let run = if model.runs.contains_key(&version) { format!("{name}/{version}") } else { String::new() };
+    let mut value = json!({"name": name, "version": version.to_string(), "source": format!("s3://models/{name}/{version}"), "run_id": run, "status": "READY"});
     // MLflow leaves out what is empty.
     if !tags.is_empty() {
         value["tags"] = tags_json(tags);
@@ -178,7 +191,7 @@ fn missing(what: &str) -> Response {
 fn asked(shared: &Shared, what: &str) -> Option<Response> {
     let mut content = lock(shared);
     content.asked.push(what.to_owned());
-    content.is_down.then(|| StatusCode::SERVICE_UNAVAILABLE.into_response())
+    (content.is_down || content.busy == Some(what)).then(|| StatusCode::SERVICE_UNAVAILABLE.into_response())
 }
 
 async fn model(State(shared): State<Shared>, Query(query): Query<Tags>) -> Response {
@@ -205,10 +218,24 @@ async fn version(State(shared): State<Shared>, Query(query): Query<Tags>) -> Res
     }
     let number = query["version"].parse().unwrap();
     let content = lock(&shared);
-    let tags = content.models.get(&query["name"]).and_then(|model| model.versions.get(&number));
-    match tags {
-        Some(tags) => Json(json!({"model_version": version_json(&query["name"], number, tags)})).into_response(),
+    let model = content.models.get(&query["name"]);
+    match model.and_then(|model| Some((model, model.versions.get(&number)?))) {
+        Some((model, tags)) => {
+            Json(json!({"model_version": version_json(&query["name"], model, number, tags)})).into_response()
+        }
         None => missing("version"),
+    }
+}
+
+async fn run(State(shared): State<Shared>, Query(query): Query<Tags>) -> Response {
+    if let Some(answer) = asked(&shared, "run") {
+        return answer;
+    }
+    let content = lock(&shared);
+    let (name, version) = query["run_id"].split_once('/').unwrap();
+    match content.models.get(name).and_then(|model| model.runs.get(&version.parse().unwrap())) {
+        Some(tags) => Json(json!({"run": {"data": {"tags": tags_json(tags)}}})).into_response(),
+        None => missing("run"),
     }
 }
 
@@ -244,10 +271,11 @@ async fn versions(State(shared): State<Shared>, Query(query): Query<Tags>) -> Re
     let (name, tag) = (between("name='", "'"), between("tags.`", "`"));
     let content = lock(&shared);
     let models = content.models.iter().filter(|(model, _)| name.as_ref().is_none_or(|name| name == *model));
-    let all = models.flat_map(|(name, model)| model.versions.iter().rev().map(move |(v, tags)| (name, *v, tags)));
+    let all =
+        models.flat_map(|(name, model)| model.versions.iter().rev().map(move |(v, tags)| (name, model, *v, tags)));
     let found: Vec<Value> = all
-        .filter(|(_, _, tags)| tag.as_ref().is_none_or(|tag| tags.contains_key(tag)))
-        .map(|(name, version, tags)| version_json(name, version, tags))
+        .filter(|(.., tags)| tag.as_ref().is_none_or(|tag| tags.contains_key(tag)))
+        .map(|(name, model, version, tags)| version_json(name, model, version, tags))
         .collect();
     Json(if found.is_empty() { json!({}) } else { json!({"model_versions": found}) }).into_response()
 }
