@@ -122,17 +122,23 @@ impl Registry<'_> {
             Some(Challenge::Basic) => basic(self.login.ok_or(Trouble::Forbidden)?),
             Some(Challenge::Bearer { realm, service, scope }) => {
                 let scope = scope.unwrap_or_else(|| format!("repository:{}:pull", reference.repository));
-                self.token(&realm, service.as_deref(), &scope).await
+                self.token((reference.host(), &realm), service.as_deref(), &scope).await
             }
             None => Err(Trouble::Forbidden),
         }
     }
 
-    async fn token(&self, realm: &str, service: Option<&str>, scope: &str) -> Result<HeaderValue, Trouble> {
+    async fn token(
+        &self,
+        (registry, realm): (&str, &str),
+        service: Option<&str>,
+        scope: &str,
+    ) -> Result<HeaderValue, Trouble> {
         let mut url = Url::parse(realm).map_err(|_| Trouble::Strange("names no address for its tokens"))?;
         match url.scheme() {
             "https" => {}
-            "http" if self.is_insecure => {}
+            // Spoken to without TLS is the registry alone, not whom it names.
+            "http" if self.is_insecure && is_at(&url, registry) => {}
             _ => return Err(Trouble::Unsafe),
         }
         url.query_pairs_mut().extend_pairs(service.map(|service| ("service", service))).append_pair("scope", scope);
@@ -254,7 +260,9 @@ mod tests {
         let login = Login { username: "ada".to_owned(), password: "hunter2".to_owned() };
         let client = reqwest::Client::new();
         let registry = |is_insecure| Registry { client: &client, is_insecure, login: Some(&login) };
-        let token = async |is_insecure| registry(is_insecure).token("http://127.0.0.1:1/token", None, "x").await;
+        let token = async |is_insecure| {
+            registry(is_insecure).token(("127.0.0.1:1", "http://127.0.0.1:1/token"), None, "x").await
+        };
         assert_eq!(token(false).await, Err(Trouble::Unsafe));
         assert_eq!(token(true).await, Err(Trouble::Unreachable));
     }
@@ -276,4 +284,11 @@ mod tests {
             assert!(reason.starts_with("the registry `registry.example` ") && !reason.ends_with('.'), "{reason}");
         }
     }
+}
+
+/// Whether an address is one of a registry, `host` or `host:port`.
+fn is_at(url: &Url, registry: &str) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port_or_known_default().unwrap_or_default();
+    registry == host || registry == format!("{host}:{port}")
 }

@@ -277,7 +277,7 @@ async fn trouble_with_a_token_never_shows_the_login() {
         let Ok(Resolution::Unpinned { reason }) = resolution else { panic!("{resolution:?}") };
         assert!(reason.contains(said) && !reason.contains("hunter2"), "{reason}");
     }
-    for realm in ["ftp://x/", "file:///etc/passwd", "nowhere"] {
+    for realm in ["ftp://x/", "file:///etc/passwd", "nowhere", "http://127.0.0.1:1/token"] {
         let registry = Scripted::new().await;
         registry.then([answer(401).with("www-authenticate", format!("Bearer realm=\"{realm}\""))]);
         let (resolution, seen) = registry.resolve(Some(LOGIN)).await;

@@ -38,6 +38,8 @@ pub enum Error {
     TooLarge { address: String, bytes_max: usize },
     #[error("the registry at `{address}` has more than {pages_max} pages")]
     TooManyPages { address: String, pages_max: usize },
+    #[error("the registry at `{address}` gives the same page again and again")]
+    PagesRepeat { address: String },
     /// An error of the API itself; the message is the server's, shortened.
     #[error("the tracking server refused with `{code}`: {message}")]
     Refused { code: String, message: String },
@@ -59,7 +61,8 @@ impl Error {
             | Self::HostRefused { .. }
             | Self::NotMlflow { .. }
             | Self::TooLarge { .. }
-            | Self::TooManyPages { .. } => false,
+            | Self::TooManyPages { .. }
+            | Self::PagesRepeat { .. } => false,
         }
     }
 
@@ -82,7 +85,7 @@ impl Error {
             Self::HostRefused { .. } => {
                 "start MLflow with `--allowed-hosts` and this name with its port (it replaces the default list)"
             }
-            Self::NotMlflow { .. } => {
+            Self::NotMlflow { .. } | Self::PagesRepeat { .. } => {
                 "set `mlflow.tracking_uri` to the address of MLflow itself, such as http://mlflow:5000"
             }
             Self::TooLarge { .. } | Self::TooManyPages { .. } => "remove models, versions or tags that nobody needs",

@@ -1,6 +1,6 @@
 //! Models re-read: one, or the whole registry.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures_util::future::try_join_all;
 use serde::de::DeserializeOwned;
@@ -90,7 +90,13 @@ impl Client {
     async fn model(&self, model: &ModelName) -> Result<Option<Model>, Error> {
         let call = Call::get("api/2.0/mlflow/registered-models/get").query("name", model.as_str());
         let found: Option<ModelAnswer> = self.find(call).await?;
-        Ok(found.map(|found| found.registered_model).filter(|model| !model.is_prompt()))
+        let found = found.map(|found| found.registered_model).filter(|model| !model.is_prompt());
+        match found {
+            Some(found) if found.name != model.as_str() => {
+                Err(Error::NotMlflow { address: self.address().to_owned(), status: 200 })
+            }
+            found => Ok(found),
+        }
     }
 
     /// The versions of a model that bear one of the tags; one search for each, because a filter knows no "or".
@@ -137,6 +143,7 @@ impl Client {
         mut take: impl FnMut(T) -> Option<String>,
     ) -> Result<(), Error> {
         let (mut token, mut items): (Option<String>, u32) = (None, PAGE_ITEMS);
+        let mut tokens = HashSet::new();
         for _ in 0..PAGES_MAX {
             let call = search().query("max_results", items.to_string());
             let call = match &token {
@@ -151,8 +158,12 @@ impl Client {
                 }
                 Err(error) => return Err(error),
             };
-            if token.is_none() {
-                return Ok(());
+            match &token {
+                None => return Ok(()),
+                Some(token) if !tokens.insert(token.clone()) => {
+                    return Err(Error::PagesRepeat { address: self.address().to_owned() });
+                }
+                Some(_) => {}
             }
         }
         Err(Error::TooManyPages { address: self.address().to_owned(), pages_max: PAGES_MAX })

@@ -46,6 +46,11 @@ pub(super) async fn postpone(
     }
 }
 
+/// The wait before the next attempt: as long as the other side asks for, but no longer than any other.
+pub(super) fn wait(failures: u32, asked: Option<Duration>) -> Duration {
+    asked.unwrap_or_default().max(backoff(failures)).min(Duration::from_secs(RETRY_SECONDS_MAX))
+}
+
 pub(super) fn later(now: Timestamp, wait: Duration) -> Timestamp {
     now.checked_add(wait).unwrap_or(Timestamp::MAX)
 }
@@ -57,4 +62,16 @@ pub(super) fn backoff(failures: u32) -> Duration {
     // Without randomness everybody waits for the whole range.
     let random = getrandom::fill(&mut bytes).map_or(range, |()| u64::from_le_bytes(bytes) % range.max(1));
     Duration::from_millis(random.max(100))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_may_ask_for_a_longer_wait_than_the_longest() {
+        assert_eq!(wait(1, Some(Duration::from_secs(u64::MAX))), Duration::from_secs(RETRY_SECONDS_MAX));
+        assert_eq!(wait(1, Some(Duration::from_secs(20))), Duration::from_secs(20));
+        assert!(wait(40, None) <= Duration::from_secs(RETRY_SECONDS_MAX));
+    }
 }

@@ -428,7 +428,7 @@ pub enum DifferenceKind {
     Refused,
     /// Somebody decided otherwise, and that stands until the registry changes.
     Stands,
-    /// A version that serves is no longer in the registry.
+    /// A version that serves or runs is not in the registry.
     Deleted,
     /// The files of a version that serves are others than were released.
     Changed,

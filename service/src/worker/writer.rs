@@ -14,7 +14,7 @@ use super::housekeeping::{PUSHES_PER_LOOK, keep_house};
 use super::registry::{
     Answered, Concern, Read, concern, sweep_again_and_again, tell_refused, tell_versions, write_back, write_waiting,
 };
-use super::retry::{backoff, later, postpone};
+use super::retry::{backoff, later, postpone, wait};
 use super::shared::{Shared, WorkerState};
 use crate::command::Git;
 use crate::event::{Delivery, DeliveryState};
@@ -212,7 +212,7 @@ async fn take_answers(shared: &Shared, conveyor: &mut Conveyor, work: &mut Work)
             Ok(answered) => answered,
             Err(error) => {
                 let attempt = deliveries.iter().map(|delivery| delivery.attempt).max().unwrap_or_default();
-                let wait = error.retry_after().unwrap_or_default().max(backoff(attempt.saturating_add(1)));
+                let wait = wait(attempt.saturating_add(1), error.retry_after());
                 let reason = format!("the registry could not be asked about `{model}`: {error}");
                 tracing::warn!(model.name = %model, "{reason}; {} deliveries are tried again", deliveries.len());
                 let at = later(shared.clock.now_exact(), wait);

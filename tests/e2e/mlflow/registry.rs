@@ -1,43 +1,18 @@
 //! The registry of a real server leads to releases: aliases, wishes, lost events, a server that dies, a version that was rolled back.
 
-use std::ops::Deref;
-
 use serde_json::{Value, json};
 use tests::environment::{run, succeed};
 use tests::mlflow::MlflowServer;
 use tests::{Server, TestEnvironment};
 
-use super::MLFLOW;
-
-/// A service that asks the tracking server and is told what happens there, until the test ends: MLflow would go on trying for seconds
-/// to tell one that is gone, and tell nobody else meanwhile.
-struct Connected<'a>(Server<'a>);
-
-impl<'a> Connected<'a> {
-    fn of(environment: &'a TestEnvironment) -> Self {
-        let server = asking(environment, &MLFLOW, "1h");
-        let data_dir = environment.data_dir();
-        let mut connect = environment.kmlflow(["mlflow", "connect", "--tracking-uri", &MLFLOW.url()]);
-        drop(succeed(connect.arg("--data-dir").arg(data_dir)));
-        Self(server)
-    }
-}
-
-impl<'a> Deref for Connected<'a> {
-    type Target = Server<'a>;
-
-    fn deref(&self) -> &Server<'a> {
-        &self.0
-    }
-}
-
-impl Drop for Connected<'_> {
-    fn drop(&mut self) {
-        for webhook in MLFLOW.webhooks_to(&format!("{}/webhooks/mlflow", self.0.url())) {
-            let id = webhook["webhook_id"].as_str().unwrap_or_default();
-            drop(MLFLOW.api("DELETE", &format!("/webhooks/{id}"), None));
-        }
-    }
+/// A service that asks the tracking server and is told what happens there. Each has a tracking server of its own, because services that
+/// share one would all release its models, and each would tell the versions what it made of them.
+fn connected<'a>(environment: &'a TestEnvironment, mlflow: &MlflowServer) -> Server<'a> {
+    let server = asking(environment, mlflow, "1h");
+    let data_dir = environment.data_dir();
+    let mut connect = environment.kmlflow(["mlflow", "connect", "--tracking-uri", &mlflow.url()]);
+    drop(succeed(connect.arg("--data-dir").arg(data_dir)));
+    server
 }
 
 /// A service that asks a tracking server, and that nobody tells anything.
@@ -79,66 +54,68 @@ fn state(server: &Server<'_>, name: &str) -> String {
 
 /// Waits until MLflow shows how a version fares.
 #[track_caller]
-fn is_told(server: &Server<'_>, model: &str, version: &str, expected: &str) {
+fn is_told((server, mlflow): (&Server<'_>, &MlflowServer), model: &str, version: &str, expected: &str) {
     let key = "kmlflow.status.state";
-    server.until(expected, || (MLFLOW.tag(model, version, key).as_deref() == Some(expected)).then_some(()));
+    server.until(expected, || (mlflow.tag(model, version, key).as_deref() == Some(expected)).then_some(()));
 }
 
 #[test]
 fn aliases_lead_to_a_release_a_canary_and_its_promotion_and_versions_are_told() {
     let environment = TestEnvironment::new();
-    let server = Connected::of(&environment);
-    model(&MLFLOW, "journey", 3);
-    MLFLOW.set_alias("journey", "champion", "1");
+    let mlflow = MlflowServer::builder().start();
+    let server = connected(&environment, &mlflow);
+    model(&mlflow, "journey", 3);
+    mlflow.set_alias("journey", "champion", "1");
     becomes(&server, "journey", "single settled 1");
-    is_told(&server, "journey", "1", "serving");
-    MLFLOW.set_alias("journey", "challenger", "2");
+    is_told((&server, &mlflow), "journey", "1", "serving");
+    mlflow.set_alias("journey", "challenger", "2");
     becomes(&server, "journey", "canary running 1 2");
-    is_told(&server, "journey", "2", "running");
-    MLFLOW.set_alias("journey", "champion", "2");
+    is_told((&server, &mlflow), "journey", "2", "running");
+    mlflow.set_alias("journey", "champion", "2");
     becomes(&server, "journey", "single settled 2");
-    is_told(&server, "journey", "2", "serving");
-    is_told(&server, "journey", "1", "retired");
+    is_told((&server, &mlflow), "journey", "2", "serving");
+    is_told((&server, &mlflow), "journey", "1", "retired");
     let release = release(&server, "journey").unwrap();
     assert_eq!(release["rollout"]["outcome"], "promoted", "{release}");
-    let tag = |name: &str| MLFLOW.tag("journey", "2", &format!("kmlflow.status.{name}"));
+    let tag = |name: &str| mlflow.tag("journey", "2", &format!("kmlflow.status.{name}"));
     assert_eq!(tag("commit").as_deref(), release["commit"].as_str());
     assert_eq!(tag("release").as_deref(), Some("production/models/journey"));
     assert_eq!(tag("url").as_deref(), release["endpoint"].as_str());
-    MLFLOW.set_alias("journey", "challenger", "3");
+    mlflow.set_alias("journey", "challenger", "3");
     becomes(&server, "journey", "canary running 2 3");
-    MLFLOW.delete_alias("journey", "challenger");
+    mlflow.delete_alias("journey", "challenger");
     becomes(&server, "journey", "single settled 2");
-    is_told(&server, "journey", "3", "rejected");
+    is_told((&server, &mlflow), "journey", "3", "rejected");
 }
 
 #[test]
 fn a_wish_by_tag_is_answered_once_and_deleted() {
     let environment = TestEnvironment::new();
-    let server = Connected::of(&environment);
-    model(&MLFLOW, "wishes", 2);
-    MLFLOW.set_alias("wishes", "champion", "1");
+    let mlflow = MlflowServer::builder().start();
+    let server = connected(&environment, &mlflow);
+    model(&mlflow, "wishes", 2);
+    mlflow.set_alias("wishes", "champion", "1");
     becomes(&server, "wishes", "single settled 1");
-    MLFLOW.set_tag("wishes", "2", "kmlflow.release", "blue-green");
+    mlflow.set_tag("wishes", "2", "kmlflow.release", "blue-green");
     becomes(&server, "wishes", "blue-green running 1 2");
-    server.until("the tag is gone", || MLFLOW.tag("wishes", "2", "kmlflow.release").is_none().then_some(()));
+    server.until("the tag is gone", || mlflow.tag("wishes", "2", "kmlflow.release").is_none().then_some(()));
     server.act("production/models/wishes", "abort", None).expect(200);
     drop(server.api("POST", "/sweep", None).expect(200));
     assert_eq!(state(&server, "wishes"), "single settled 1");
-    MLFLOW.set_tag("wishes", "2", "kmlflow.release", "sideways");
-    is_told(&server, "wishes", "2", "refused");
-    let reason = MLFLOW.tag("wishes", "2", "kmlflow.status.reason").unwrap();
+    mlflow.set_tag("wishes", "2", "kmlflow.release", "sideways");
+    is_told((&server, &mlflow), "wishes", "2", "refused");
+    let reason = mlflow.tag("wishes", "2", "kmlflow.status.reason").unwrap();
     assert!(reason.contains("sideways") && reason.contains("blue-green"), "{reason}");
 }
 
 #[test]
 fn what_happened_while_nobody_listened_is_found_at_the_start() {
     let environment = TestEnvironment::new();
-    model(&MLFLOW, "silence", 2);
-    MLFLOW.set_alias("silence", "champion", "1");
-    let server = asking(&environment, &MLFLOW, "1h");
+    model(&mlflow, "silence", 2);
+    mlflow.set_alias("silence", "champion", "1");
+    let server = asking(&environment, &mlflow, "1h");
     becomes(&server, "silence", "single settled 1");
-    MLFLOW.set_alias("silence", "champion", "2");
+    mlflow.set_alias("silence", "champion", "2");
     let looked = succeed(&mut server.client(&["sweep", "--dry-run"]));
     assert!(looked.contains("would be repaired"), "{looked}");
     assert_eq!(state(&server, "silence"), "single settled 1");
@@ -151,11 +128,12 @@ fn what_happened_while_nobody_listened_is_found_at_the_start() {
 #[test]
 fn what_was_rolled_back_stays_away_through_ten_sweeps_and_a_deleted_version_is_told() {
     let environment = TestEnvironment::new();
-    let server = Connected::of(&environment);
-    model(&MLFLOW, "rollback", 3);
-    MLFLOW.set_alias("rollback", "champion", "1");
+    let mlflow = MlflowServer::builder().start();
+    let server = connected(&environment, &mlflow);
+    model(&mlflow, "rollback", 3);
+    mlflow.set_alias("rollback", "champion", "1");
     becomes(&server, "rollback", "single settled 1");
-    MLFLOW.set_alias("rollback", "champion", "2");
+    mlflow.set_alias("rollback", "champion", "2");
     becomes(&server, "rollback", "single settled 2");
     server.act("production/models/rollback", "rollback", None).expect(200);
     let commits = server.clone_repository().log("releases/production/models/rollback").len();
@@ -169,12 +147,12 @@ fn what_was_rolled_back_stays_away_through_ten_sweeps_and_a_deleted_version_is_t
     }
     assert_eq!(state(&server, "rollback"), "single settled 1");
     assert_eq!(server.clone_repository().log("releases/production/models/rollback").len(), commits);
-    MLFLOW.delete_version("rollback", "1");
+    mlflow.delete_version("rollback", "1");
     let report = server.api("POST", "/sweep", None).expect(200).json();
     assert!(mine(&report).iter().any(|one| one["kind"] == "deleted" && one["cure"].is_string()), "{report}");
     assert_eq!(server.get("/sweep")["differences"], report["differences"]);
     // The alias set on it anew is a new decision.
-    MLFLOW.set_alias("rollback", "champion", "3");
+    mlflow.set_alias("rollback", "champion", "3");
     becomes(&server, "rollback", "single settled 3");
 }
 
@@ -207,7 +185,8 @@ fn a_server_that_dies_in_the_middle_of_a_change_delays_it_and_no_more() {
 #[test]
 fn a_test_delivery_and_a_foreign_model_are_ignored() {
     let environment = TestEnvironment::new();
-    let server = Connected::of(&environment);
+    let mlflow = MlflowServer::builder().start();
+    let server = connected(&environment, &mlflow);
     server.until("the example of the connection", || {
         let deliveries = server.get("/deliveries?state=ignored");
         let items = deliveries["items"].as_array().unwrap().clone();

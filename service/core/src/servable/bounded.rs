@@ -13,10 +13,33 @@ const NODES_MAX: usize = 20_000;
 /// The most bytes of all texts together: twice the longest file, because an alias repeats a text as well.
 const TEXT_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// Reads one document. Depth is bounded by the library (128).
+/// The most brackets of either kind that are open at once, and the most spaces before a line. The library reads no more than 128 levels,
+/// but looks at every open one again with each token before it says so: 1 MiB of brackets would take minutes.
+const OPEN_MAX: usize = 128;
+const INDENT_MAX: usize = 256;
+
+/// Reads one document.
 pub(super) fn parse_yaml(bytes: &[u8]) -> Result<Value, serde_yaml::Error> {
+    if is_too_deep(bytes) {
+        return Err(serde_yaml::Error::custom("it is nested too deeply"));
+    }
     let left = Left { nodes: Cell::new(NODES_MAX), text_bytes: Cell::new(TEXT_BYTES_MAX) };
     Node(&left).deserialize(serde_yaml::Deserializer::from_slice(bytes))
+}
+
+/// Whether brackets or indentation nest deeper than the library reads. Brackets in texts count as well: those of JSON are closed again.
+fn is_too_deep(bytes: &[u8]) -> bool {
+    let mut open = 0_usize;
+    let mut is_deep = |byte: &u8| {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        open > OPEN_MAX
+    };
+    let indent = |line: &[u8]| line.iter().take_while(|byte| **byte == b' ').count();
+    bytes.iter().any(&mut is_deep) || bytes.split(|byte| *byte == b'\n').any(|line| indent(line) > INDENT_MAX)
 }
 
 /// What there may still be.
@@ -123,6 +146,17 @@ mod tests {
         assert!(error.contains("too many values") || error.contains("repetition"), "{error}");
         let long = format!("a: &a {}\nb: [{}]", "x".repeat(500_000), "*a, ".repeat(5_000));
         assert!(parse_yaml(long.as_bytes()).unwrap_err().to_string().contains("too many values"));
+    }
+
+    #[test]
+    fn depth_is_refused_before_it_costs_anything() {
+        let mib = 1024 * 1024;
+        let deep: String = (0..2_000).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
+        for hostile in ["[".repeat(mib), "{a: ".repeat(mib / 4), deep] {
+            assert_eq!(parse_yaml(hostile.as_bytes()).unwrap_err().to_string(), "it is nested too deeply");
+        }
+        let flat = format!("a: [{}]", "[], {}, ".repeat(1_000));
+        assert!(parse_yaml(flat.as_bytes()).is_ok());
     }
 
     #[test]

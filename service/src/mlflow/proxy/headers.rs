@@ -33,6 +33,10 @@ const OF_ONE_CONNECTION: [HeaderName; 9] = [
 const OF_A_KEPT_PAGE: [HeaderName; 5] =
     [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_RANGE, header::RANGE, header::ACCEPT_ENCODING];
 
+/// Headers by which an answer would change what a browser does with the whole host, where the service's own pages are too.
+const OF_A_WHOLE_HOST: [HeaderName; 2] =
+    [HeaderName::from_static("clear-site-data"), HeaderName::from_static("service-worker-allowed")];
+
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// A request's headers for the tracking server, whose own host name is put in by the client.
@@ -50,7 +54,7 @@ pub(super) fn to_upstream(given: &HeaderMap, place: &Place, is_page: bool, own: 
             headers.remove(name);
         }
     }
-    if headers.get(header::AUTHORIZATION).is_some_and(|value| is_own_token(value, own)) {
+    if headers.get_all(header::AUTHORIZATION).iter().any(|value| has_own_token(value, own)) {
         headers.remove(header::AUTHORIZATION);
     }
     drop_own_cookie(&mut headers, own);
@@ -65,6 +69,9 @@ pub(super) fn to_upstream(given: &HeaderMap, place: &Place, is_page: bool, own: 
 /// Makes an answer's headers fit the place where the caller sees the tracking server.
 pub(super) fn from_upstream(headers: &mut HeaderMap, mount: &str, upstream: &Url, own: &OwnSecrets) {
     drop_of_one_connection(headers);
+    for name in OF_A_WHOLE_HOST {
+        headers.remove(name);
+    }
     for name in [header::LOCATION, header::CONTENT_LOCATION] {
         let moved = headers.get(&name).and_then(|value| moved(value.to_str().ok()?, mount, upstream));
         if let Some(moved) = moved.and_then(|moved| HeaderValue::try_from(moved).ok()) {
@@ -96,14 +103,12 @@ fn drop_of_one_connection(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether an `Authorization` carries one of the service's tokens: as bearer, or as the password that Git sends.
-fn is_own_token(value: &HeaderValue, own: &OwnSecrets) -> bool {
-    let Some((scheme, rest)) = value.to_str().ok().and_then(|text| text.split_once(' ')) else { return false };
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return rest.trim().starts_with(own.token_prefix);
-    }
-    let decoded = STANDARD.decode(rest.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    decoded.is_some_and(|pair| pair.split_once(':').is_some_and(|(_, word)| word.starts_with(own.token_prefix)))
+/// Whether an `Authorization` has one of the service's tokens anywhere in it, also as the name or the password of HTTP's Basic scheme.
+fn has_own_token(value: &HeaderValue, own: &OwnSecrets) -> bool {
+    let text = String::from_utf8_lossy(value.as_bytes());
+    let decoded = |word: &str| STANDARD.decode(word).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let is_inside = |word: &str| decoded(word).is_ok_and(|pair| pair.contains(own.token_prefix));
+    text.contains(own.token_prefix) || text.split_ascii_whitespace().any(is_inside)
 }
 
 fn drop_own_cookie(headers: &mut HeaderMap, own: &OwnSecrets) {

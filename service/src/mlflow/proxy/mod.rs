@@ -156,9 +156,7 @@ impl Proxy {
     /// The address at the tracking server; none where the path would lead out of it.
     fn target(&self, uri: &axum::http::Uri, mount: &str) -> Option<Url> {
         let below = uri.path().strip_prefix(mount).filter(|path| path.starts_with('/'))?;
-        let leads_away =
-            |segment: &str| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
-        if below.split(['/', '\\']).any(leads_away) {
+        if decoded(below).split(['/', '\\']).any(|segment| matches!(segment, "." | "..")) {
             return None;
         }
         let mut target = self.upstream.clone();
@@ -221,8 +219,14 @@ fn is_page_path(uri: &axum::http::Uri, mount: &str) -> bool {
     matches!(uri.path().strip_prefix(mount), Some("/" | "/index.html"))
 }
 
+/// A path as a server would read it.
+fn decoded(path: &str) -> std::borrow::Cow<'_, str> {
+    percent_encoding::percent_decode_str(path).decode_utf8_lossy()
+}
+
 /// Whether what a path gives is what somebody has logged, and not MLflow's own.
 fn is_artifact_path(path: &str) -> bool {
+    let path = decoded(path);
     path.contains("get-artifact") || path.contains("get-trace-artifact") || path.contains("/mlflow-artifacts/")
 }
 

@@ -136,14 +136,18 @@ async fn an_answer_without_end_is_cut_off_whether_or_not_it_says_its_length() {
 
 #[tokio::test]
 async fn a_registry_whose_pages_never_end_is_given_up() {
-    let endless = "HTTP/1.1 200 OK\r\nContent-Length: 24\r\n\r\n{\"next_page_token\": \"a\"}";
+    let page = |number: usize| {
+        format!("HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\n{{\"next_page_token\": \"{number:04}\"}}")
+    };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             tokio::spawn(async move {
+                let mut number = 0;
                 while stream.read(&mut [0; 4096]).await.is_ok_and(|read| read > 0) {
-                    let _written = stream.write_all(endless.as_bytes()).await;
+                    number += 1;
+                    let _written = stream.write_all(page(number).as_bytes()).await;
                 }
             });
         }

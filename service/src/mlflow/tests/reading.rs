@@ -182,6 +182,24 @@ async fn pages_that_are_too_large_are_asked_for_in_smaller_ones() {
 }
 
 #[tokio::test]
+async fn pages_that_begin_anew_are_noticed_at_once() {
+    let again = || ok(json!({"registered_models": [model("fraud", &[])], "next_page_token": "again"}));
+    let second = format!("{MODELS}&page_token=again");
+    let script = Script::of([(MODELS, again()), (&*second, again())]).await;
+    let error = script.client().read_all(&[], &BTreeSet::new()).await.unwrap_err();
+    assert!(matches!(error, Error::PagesRepeat { .. }), "{error:?}");
+    script.done();
+}
+
+#[tokio::test]
+async fn an_answer_about_another_model_is_none() {
+    let script = Script::of([(GET, ok(json!({"registered_model": model("other", &[])})))]).await;
+    let error = script.client().read_model(&fraud(), &[]).await.unwrap_err();
+    assert!(matches!(error, Error::NotMlflow { .. }), "{error:?}");
+    script.done();
+}
+
+#[tokio::test]
 async fn an_empty_registry_is_read_with_two_requests() {
     let script = Script::of([(MODELS, ok(json!({}))), (VERSIONS, ok(json!({})))]).await;
     assert_eq!(script.client().read_all(&wishes(), &BTreeSet::new()).await.unwrap(), []);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::asked::{Asked, Present, asked, away, task, without_rejected};
 use super::status::{VersionStatus, of_release, refused, rejected, retired};
 use super::write_back::{Which, deployed};
-use crate::names::{CommitId, ReleaseKey, Version};
+use crate::names::{CommitId, ModelName, ReleaseKey, Version};
 use crate::plan::Findings;
 use crate::policy::{self, Desired, ReleasePolicy};
 use crate::registry::{Reading, RegistryState, VersionReading};
@@ -126,8 +126,10 @@ pub(super) fn remind(shared: &Shared, readings: &[Reading]) {
 fn deleted(shared: &Shared, there: &BTreeSet<Which>) -> Vec<SweepDifference> {
     let index = read(&shared.index);
     let mut gone = Vec::new();
-    // What was never seen there was released by a person, who needs no registry.
-    for (key, kept) in index.iter().filter(|(_, kept)| shared.registry_of(&kept.model).is_some()) {
+    let models: BTreeSet<&ModelName> = there.iter().map(|(model, _)| model).collect();
+    // A model that was never seen there was released by a person, who needs no registry.
+    let is_known = |model: &ModelName| models.contains(model) || shared.registry_of(model).is_some();
+    for (key, kept) in index.iter().filter(|(_, kept)| is_known(&kept.model)) {
         let release = kept.entry().release;
         let missing =
             release.staying().filter(|variant| !there.contains(&(kept.model.clone(), variant.version.clone())));
@@ -149,7 +151,7 @@ fn no_longer_there(key: &ReleaseKey, release: &Release, variant: &Variant) -> Sw
         release: key.to_string(),
         model: release.spec.model.clone(),
         kind: DifferenceKind::Deleted,
-        reason: format!("version {version} {does} and is no longer in the registry"),
+        reason: format!("version {version} {does} and is not in the registry"),
         cure: Some(cure),
         delivery: None,
     }

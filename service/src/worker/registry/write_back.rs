@@ -13,8 +13,9 @@ use tokio::sync::Notify;
 use super::status::{VersionStatus, of_release, refused, statuses};
 use crate::mlflow::{Client, Error};
 use crate::names::{CommitId, ModelName, ReleaseKey, Version};
-use crate::registry::VersionReading;
-use crate::worker::shared::{Shared, read};
+use crate::registry::{Answered, VersionReading};
+use crate::store::Batch;
+use crate::worker::shared::{Shared, read, write as write_lock};
 use crate::worker::turn::Harvest;
 
 /// One version of a model.
@@ -118,7 +119,10 @@ pub(in crate::worker) async fn write_back(shared: Arc<Shared>) {
 pub(in crate::worker) async fn write_waiting(shared: &Shared) -> Option<Option<Duration>> {
     let registry = shared.settings.registry.as_ref()?;
     while let Some((which, said)) = shared.outbox.take() {
-        let Err(error) = write(&registry.client, &which, &said).await else { continue };
+        let Err(error) = write(&registry.client, &which, &said).await else {
+            forget_answered(shared, &which, &said).await;
+            continue;
+        };
         let (model, version) = &which;
         if error.is_temporary() {
             shared.metrics.wrote_back("retried");
@@ -130,6 +134,31 @@ pub(in crate::worker) async fn write_waiting(shared: &Shared) -> Option<Option<D
         tracing::warn!(model.name = %model, "The tags of version {version} of `{model}` could not be written: {error}");
     }
     None
+}
+
+/// Forgets the wishes whose tags are deleted: set again, they are new ones.
+async fn forget_answered(shared: &Shared, (model, version): &Which, said: &Said) {
+    if said.answered.is_empty() {
+        return;
+    }
+    let state = {
+        let mut known = write_lock(&shared.registry);
+        let Some(state) = known.get_mut(model) else { return };
+        let is_said = |answered: &Answered| said.answered.get(&answered.tag) == Some(&answered.value);
+        if !state.answered.get(version).is_some_and(is_said) {
+            return;
+        }
+        let state = Arc::make_mut(state);
+        state.answered.remove(version);
+        state.clone()
+    };
+    // Without the store the next reading says the same, unless the wish is set again before it.
+    if let Err(error) = shared.store.commit(Batch { registry: vec![state], ..Batch::default() }).await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "That a wish's tag is deleted could not be stored: {error}"
+        );
+    }
 }
 
 /// Writes what a version does not say yet. It is read first, because MLflow tells everybody of a deletion, also of what never was.

@@ -225,7 +225,7 @@ async fn a_candidate_that_was_deleted_is_listed_with_the_way_out() {
     let report = world.sweep(false).await;
     let deleted = report.differences.iter().find(|d| d.kind == DifferenceKind::Deleted);
     let deleted = deleted.unwrap_or_else(|| panic!("{report:?}"));
-    assert_eq!(deleted.reason, "version 2 runs and is no longer in the registry");
+    assert_eq!(deleted.reason, "version 2 runs and is not in the registry");
     assert!(deleted.cure.as_ref().unwrap().contains("kmlflow abort fraud -n models"), "{deleted:?}");
 }
 

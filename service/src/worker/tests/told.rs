@@ -168,3 +168,16 @@ async fn tags_that_could_not_be_written_for_a_while_are_written_then() {
     world.run().await;
     assert_eq!(world.registry().status("fraud", 1, "state").as_deref(), Some("serving"));
 }
+
+#[tokio::test]
+async fn a_wish_that_is_set_again_is_a_new_one_also_where_its_event_got_lost() {
+    let mut world = world().await;
+    world.set_alias("champion", 1).await;
+    for _ in 0..2 {
+        world.registry().set_tag("fraud", 2, "kmlflow.release", "canary");
+        world.sweep(false).await;
+        assert_eq!(world.state("fraud").await, "canary running stable=1 candidate=2");
+        assert_eq!(world.registry().tag("fraud", 2, "kmlflow.release"), None);
+        world.act("fraud", Act::Abort).await;
+    }
+}

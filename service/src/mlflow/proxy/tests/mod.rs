@@ -164,7 +164,16 @@ async fn a_path_keeps_its_form_and_leads_nowhere_else() {
         proxy.pass(get(path), &place()).await.unwrap();
         assert_eq!(scripted.heads.recv().await.unwrap().lines().next().unwrap(), expected);
     }
-    for path in ["/mlflow/../x", "/mlflow/a/%2e%2E/x", "/mlflow/.%2e/x", "/mlflow/./x", "/mlflowx", "/mlflow"] {
+    for path in [
+        "/mlflow/../x",
+        "/mlflow/a/%2e%2E/x",
+        "/mlflow/.%2e/x",
+        "/mlflow/./x",
+        "/mlflow/..%2Fx",
+        "/mlflow/a%5c..%5Cx",
+        "/mlflowx",
+        "/mlflow",
+    ] {
         let error = proxy.pass(get(path), &place()).await.unwrap_err();
         assert!(matches!(error, ProxyError::Path), "{path}: {error:?}");
         assert_eq!(error.status(), StatusCode::BAD_REQUEST);
@@ -220,11 +229,12 @@ async fn a_server_that_is_not_there_or_says_nothing_is_told_apart() {
 #[tokio::test]
 async fn what_somebody_has_logged_does_not_act_as_a_page_of_the_service() {
     const LOGGED: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 7\r\n\r\n</head>";
-    let scripted = Scripted::start(&[LOGGED; 4]).await;
+    let scripted = Scripted::start(&[LOGGED; 5]).await;
     let proxy = scripted.proxy();
     for (path, is_confined) in [
         ("/mlflow/get-artifact?path=x.html&run_uuid=1", true),
         ("/mlflow/model-versions/get-artifact?path=x.html", true),
+        ("/mlflow/get%2Dartifact?path=x.html&run_uuid=1", true),
         ("/mlflow/api/2.0/mlflow-artifacts/artifacts/1/x.html", true),
         ("/mlflow/signup", false),
     ] {

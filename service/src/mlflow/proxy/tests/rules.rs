@@ -58,7 +58,11 @@ fn the_services_own_secrets_stay_and_the_servers_go_on() {
         ("bearer  kmlflow_abc".to_owned(), false),
         (basic("kmlflow_abc"), false),
         (basic("kmlflow"), true),
-        (basic("a:kmlflow_abc"), true),
+        (basic("a:kmlflow_abc"), false),
+        (format!("Basic {}", base64::engine::general_purpose::STANDARD.encode("kmlflow_abc:")), false),
+        ("Bearer\tkmlflow_abc".to_owned(), false),
+        ("Token kmlflow_abc".to_owned(), false),
+        ("kmlflow_abc".to_owned(), false),
         ("Bearer abc".to_owned(), true),
         ("Basic nonsense".to_owned(), true),
         ("nonsense".to_owned(), true),
@@ -66,6 +70,9 @@ fn the_services_own_secrets_stay_and_the_servers_go_on() {
         let up = to_upstream(&map(&[("authorization", &authorization)]), &place(), false, &OWN);
         assert_eq!(up.contains_key(header::AUTHORIZATION), goes_on, "{authorization}");
     }
+    let two = [("authorization", basic("abc")), ("authorization", "Bearer kmlflow_abc".to_owned())];
+    let two: Vec<(&str, &str)> = two.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    assert!(!to_upstream(&map(&two), &place(), false, &OWN).contains_key(header::AUTHORIZATION));
     for (cookies, expected) in [
         (&["kmlflow_session=x"][..], &[][..]),
         (&["a=1; kmlflow_session=x; b=2", "kmlflow_session=y", "c=3"], &["a=1; b=2", "c=3"]),
@@ -153,4 +160,11 @@ fn an_origin_is_ours_with_its_scheme_and_port_only() {
     ] {
         assert_eq!(hosts.is_own_origin(origin), is_own, "{origin}");
     }
+}
+
+#[test]
+fn an_answer_changes_nothing_of_the_whole_host() {
+    let mut headers = map(&[("clear-site-data", "\"*\""), ("service-worker-allowed", "/"), ("x-mine", "1")]);
+    from_upstream(&mut headers, "/mlflow", &Url::parse("http://mlflow:5000").unwrap(), &OWN);
+    assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-mine"]);
 }
