@@ -111,6 +111,7 @@ fn a_wish_by_tag_is_answered_once_and_deleted() {
 #[test]
 fn what_happened_while_nobody_listened_is_found_at_the_start() {
     let environment = TestEnvironment::new();
+    let mlflow = MlflowServer::builder().start();
     model(&mlflow, "silence", 2);
     mlflow.set_alias("silence", "champion", "1");
     let server = asking(&environment, &mlflow, "1h");
