@@ -89,14 +89,9 @@ pub async fn start(config: Config, listener: TcpListener) -> Result<Service, Sta
     let repository = SmartServer::new(git, handle.repository_path());
     let mut door = git_door::router(web.clone(), handle.clone(), repository, address.ip().is_loopback());
     let hosts = settings::hosts(&config, address);
-    if let Some(tracking_uri) = config.mlflow.tracking_uri.as_deref().filter(|_| config.mlflow.proxy) {
-        door = door.merge(mlflow_door::router(
-            web.clone(),
-            handle,
-            tracking_uri,
-            Arc::clone(&hosts),
-            address.ip().is_loopback(),
-        )?);
+    if let Some(client) = settings::tracking_client(&config.mlflow)?.filter(|_| config.mlflow.proxy) {
+        let is_local = address.ip().is_loopback();
+        door = door.merge(mlflow_door::router(web.clone(), handle, client, Arc::clone(&hosts), is_local)?);
     }
     let router = mlflow_door::by_host_name(web::router(web.clone(), door), hosts);
     let mut doors = vec![(listener, router)];

@@ -77,21 +77,18 @@ fn images(config: &Config) -> Result<Option<Arc<Resolver>>, StartError> {
 
 /// The tracking server, where one is configured.
 fn registry(config: &MlflowConfig) -> Result<Option<RegistrySettings>, StartError> {
-    let MlflowConfig {
-        tracking_uri,
-        username,
-        password,
-        artifacts_destination,
-        sweep_interval,
-        write_back,
-        proxy: _,
-        ..
-    } = config.clone();
+    let Some(client) = tracking_client(config)? else { return Ok(None) };
+    let MlflowConfig { artifacts_destination, sweep_interval, write_back, .. } = config.clone();
+    Ok(Some(RegistrySettings { client, sweep_interval, write_back, artifacts_destination }))
+}
+
+/// A client of the tracking server with the service's own account, where one is configured.
+pub(super) fn tracking_client(config: &MlflowConfig) -> Result<Option<Client>, StartError> {
+    let MlflowConfig { tracking_uri, username, password, .. } = config.clone();
     let Some(tracking_uri) = tracking_uri else { return Ok(None) };
     let password = password.map(|password| Password::new(password.expose().to_owned()));
     let client = Client::new(mlflow::Settings { tracking_uri, username, password });
-    let client = client.map_err(|error| StartError::new(format!("`mlflow.tracking_uri` cannot be used: {error}")))?;
-    Ok(Some(RegistrySettings { client, sweep_interval, write_back, artifacts_destination }))
+    client.map(Some).map_err(|error| StartError::new(format!("`mlflow.tracking_uri` cannot be used: {error}")))
 }
 
 /// What the doors and pages need.

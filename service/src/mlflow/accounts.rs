@@ -3,9 +3,9 @@
 use reqwest::header::HeaderValue;
 
 use super::call::Call;
-use super::wire::{PermissionAnswer, UserAnswer};
+use super::wire::{PermissionAnswer, UserAnswer, VersionAnswer};
 use super::{Client, Error};
-use crate::names::ModelName;
+use crate::names::{ModelName, Version};
 
 /// An account of MLflow.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +57,26 @@ impl Client {
             // A word that is new allows nothing.
             _ => Permission::NoPermissions,
         })
+    }
+
+    /// Whether the registry has a version, asked with the caller's header or, without one, with the client's own account.
+    ///
+    /// # Errors
+    /// The header belongs to nobody or to somebody who may not read the model, the server does not answer, or not as MLflow does.
+    pub async fn has_version(
+        &self,
+        authorization: Option<&str>,
+        model: &ModelName,
+        version: &Version,
+    ) -> Result<bool, Error> {
+        let call = Call::get("api/2.0/mlflow/model-versions/get").query("name", model.as_str());
+        let call = call.query("version", version.as_str());
+        let call = match authorization {
+            Some(authorization) => call.authorization(self.header(authorization)?),
+            None => call,
+        };
+        let found: Option<VersionAnswer> = self.find(call).await?;
+        Ok(found.is_some())
     }
 
     /// A caller's header; what is none is nobody's.

@@ -19,6 +19,7 @@ use tower::ServiceExt as _;
 
 use super::StartError;
 use crate::access::TOKEN_PREFIX;
+use crate::mlflow::Client;
 use crate::mlflow::proxy::{BUTTON_FILES, Hosts, OwnSecrets, Place, Proxy, ProxyError, wants_page};
 use crate::web::{self, ButtonSettings, Web};
 use crate::worker::Handle;
@@ -40,11 +41,11 @@ struct Door {
     hosts: Arc<Hosts>,
 }
 
-/// The router of the mount, for a tracking server at an address.
+/// The router of the mount, for the tracking server of a client.
 pub(super) fn router(
     web: Web,
     handle: Handle,
-    tracking_uri: &str,
+    client: Client,
     hosts: Arc<Hosts>,
     is_local: bool,
 ) -> Result<Router, StartError> {
@@ -53,8 +54,8 @@ pub(super) fn router(
         StartError::new(format!("MLflow's pages cannot be served from `mlflow.tracking_uri`: {reason}"))
             .cure("correct the address, or set `mlflow.proxy: false`")
     };
-    let proxy = Proxy::new(tracking_uri, own).map_err(unusable)?;
-    let accounts = accounts::Accounts::at(tracking_uri).map_err(|error| unusable(error.to_string()))?;
+    let proxy = Proxy::new(client.address(), own).map_err(unusable)?;
+    let accounts = accounts::Accounts::beside(client).map_err(|error| unusable(error.to_string()))?;
     let button = ButtonSettings { origins: hosts.origins().to_vec(), is_local };
     let button = web::button_router(web, Arc::new(accounts), button);
     let door = Door { handle, proxy: Arc::new(proxy), hosts };

@@ -15,7 +15,7 @@ use super::super::error::{Answer, Problem};
 use super::Button;
 use crate::access::{Scope, Token, TokenHash, TokenRole};
 use crate::bounds::RETRY_AFTER_SECONDS;
-use crate::names::{ModelName, is_plain_line, shown};
+use crate::names::{ModelName, Version, is_plain_line, shown};
 
 /// How long an answer of MLflow about an account holds: a page that is worked with asks once, and what is taken from somebody is soon gone.
 const KNOWN_FOR: SignedDuration = SignedDuration::from_secs(30);
@@ -66,6 +66,14 @@ pub trait ModelAccounts: Send + Sync + 'static {
         user: &'a str,
         model: &'a ModelName,
     ) -> BoxFuture<'a, Result<ModelPermission, AccountsError>>;
+
+    /// Whether the registry has a version; without an `Authorization` the service asks for itself.
+    fn has_version<'a>(
+        &'a self,
+        authorization: Option<&'a str>,
+        model: &'a ModelName,
+        version: &'a Version,
+    ) -> BoxFuture<'a, Result<bool, AccountsError>>;
 }
 
 /// What MLflow said a moment ago, by the hash of the credentials.
@@ -73,6 +81,8 @@ pub trait ModelAccounts: Send + Sync + 'static {
 pub(super) struct Known {
     users: Kept<TokenHash, Option<ModelUser>>,
     permissions: Kept<(TokenHash, ModelName), ModelPermission>,
+    /// Those that are there; one that is not may be made at any moment.
+    versions: Kept<(ModelName, Version), ()>,
 }
 
 /// Somebody who proved who they are.
@@ -115,6 +125,14 @@ pub(super) async fn identify(button: &Button, parts: &Parts) -> Answer<Identity>
 }
 
 impl Identity {
+    /// The credentials that the tracking server knows.
+    pub(super) fn authorization(&self) -> Option<&str> {
+        match self {
+            Self::OfMlflow { authorization, .. } => Some(authorization),
+            Self::OfService(_) | Self::Here => None,
+        }
+    }
+
     /// What somebody may do with a model.
     pub(super) async fn rights(self, button: &Button, model: &ModelName) -> Answer<Rights> {
         let now = button.web.clock().now();
@@ -177,6 +195,28 @@ impl Button {
         let permission = self.accounts.permission(authorization, user, model).await.map_err(problem)?;
         self.known.permissions.keep(key, permission, now);
         Ok(permission)
+    }
+
+    /// Refuses a version that the registry does not have. While it says neither, what is released can be seen and changed all the same.
+    pub(super) async fn check_version(
+        &self,
+        authorization: Option<&str>,
+        model: &ModelName,
+        version: &Version,
+    ) -> Answer<()> {
+        let (key, now) = ((model.clone(), version.clone()), self.web.clock().now());
+        if self.known.versions.get(&key, now).is_some() {
+            return Ok(());
+        }
+        match self.accounts.has_version(authorization, model, version).await {
+            Ok(true) => self.known.versions.keep(key, (), now),
+            Ok(false) => {
+                let problem = Problem::not_found(format!("MLflow has no version {version} of the model `{model}`"));
+                return Err(problem.cure("reload MLflow's page, and open a version that is there"));
+            }
+            Err(error) => tracing::debug!("whether there is a version {version} of `{model}` is not known: {error}"),
+        }
+        Ok(())
     }
 
     /// Lets somebody on this machine in where neither side knows anybody and nobody else can come.

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::request::Parts;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::super::body::{InPath, InQuery};
@@ -93,6 +94,8 @@ struct DeliveryOutcome {
     reason: Option<String>,
     cure: Option<String>,
     waits_for: Option<String>,
+    /// When it is tried again, where it failed for now.
+    next_attempt_at: Option<Timestamp>,
 }
 
 /// Reads the state of a model's release.
@@ -104,7 +107,10 @@ pub(super) async fn read(
 ) -> Answer<Json<ButtonState>> {
     let model = ModelName::parse(&which.model).map_err(bad("model"))?;
     let version = Version::parse(&which.version).map_err(bad("version"))?;
-    let rights = identify(&button, &parts).await?.rights(&button, &model).await?;
+    let identity = identify(&button, &parts).await?;
+    let authorization = identity.authorization().map(ToOwned::to_owned);
+    let rights = identity.rights(&button, &model).await?;
+    button.check_version(authorization.as_deref(), &model, &version).await?;
     let asked = query.release.map(|text| ReleaseKey::parse(&text).map_err(bad("release"))).transpose()?;
     if let Some(key) = &asked {
         button.web.handle().check_environment(Some(&key.environment))?;
@@ -219,6 +225,7 @@ impl Button {
             reason: view.reason,
             cure: view.cure,
             waits_for: view.waits_for,
+            next_attempt_at: view.next_attempt_at,
         })
     }
 }

@@ -16,7 +16,7 @@ use tower::ServiceExt as _;
 use super::super::{AccountsError, ButtonSettings, ModelAccounts, ModelPermission, ModelUser, Peer, button_router};
 use super::{FRAUD, Reply, Service, single};
 use crate::access::TokenRole;
-use crate::names::ModelName;
+use crate::names::{ModelName, Version};
 
 /// The origin of the service's own pages.
 const ORIGIN: &str = "http://kmlflow.test";
@@ -25,6 +25,8 @@ const ORIGIN: &str = "http://kmlflow.test";
 struct Scripted {
     has_accounts: bool,
     asked: AtomicUsize,
+    /// How often it was asked whether there is a version.
+    looked_up: AtomicUsize,
 }
 
 impl ModelAccounts for Scripted {
@@ -62,6 +64,24 @@ impl ModelAccounts for Scripted {
         }
         .boxed()
     }
+
+    /// Version 99 is not there, and of version 98 nobody knows; the caller's own name is asked with, where there is one.
+    fn has_version<'a>(
+        &'a self,
+        authorization: Option<&'a str>,
+        _model: &'a ModelName,
+        version: &'a Version,
+    ) -> BoxFuture<'a, Result<bool, AccountsError>> {
+        self.looked_up.fetch_add(1, Ordering::Relaxed);
+        assert!(authorization.is_none_or(|given| given.starts_with("Basic ")), "{authorization:?}");
+        async move {
+            match version.as_str() {
+                "98" => Err(AccountsError::Unavailable("it is down".to_owned())),
+                version => Ok(version != "99"),
+            }
+        }
+        .boxed()
+    }
 }
 
 fn basic(name: &str) -> String {
@@ -79,7 +99,7 @@ struct Scene {
 impl Scene {
     async fn start(has_accounts: bool, is_local: bool) -> Self {
         let service = Service::start().await;
-        let accounts = Arc::new(Scripted { has_accounts, asked: AtomicUsize::new(0) });
+        let accounts = Arc::new(Scripted { has_accounts, asked: AtomicUsize::new(0), looked_up: AtomicUsize::new(0) });
         let settings = ButtonSettings { origins: vec![ORIGIN.to_owned()], is_local };
         let button = button_router(service.web.clone(), accounts.clone(), settings);
         Self { service, accounts, button }
@@ -136,11 +156,54 @@ async fn what_an_account_of_mlflow_may_follows_its_permission_for_the_model() {
     }
     let mine = asked("1", json!({"model": "other", "dryRun": true}));
     scene.post("manager", "/releases", mine).await.problem(403);
-    let breaking = asked("8", json!({"dryRun": true, "allowBreakingSignature": true}));
-    let problem = scene.post("editor", "/releases", breaking).await;
-    assert!(!problem.status.is_success(), "{}", problem.text);
     let refusal = scene.look("nobody", STATE).await;
     assert_eq!(refusal.headers["www-authenticate"], "Bearer", "a browser would ask for a password");
+}
+
+#[tokio::test]
+async fn only_who_may_manage_the_model_may_let_a_release_break_its_callers() {
+    let scene = Scene::start(true, false).await;
+    scene.service.released(FRAUD, "fraud", "7").await;
+    for (who, may_release, may_break) in
+        [("reader", false, false), ("editor", true, false), ("manager", true, true), ("admin", true, true)]
+    {
+        let user = scene.look(who, STATE).await.json()["user"].clone();
+        assert_eq!(user, json!({"name": who, "mayRelease": may_release, "mayBreakCallers": may_break}));
+        let breaking = asked("8", json!({"dryRun": true, "allowBreakingSignature": true}));
+        let reply = scene.post(who, "/releases", breaking).await;
+        if may_break {
+            assert_eq!(reply.status.as_u16(), 200, "{who}: {}", reply.text);
+            continue;
+        }
+        let problem = reply.problem(403);
+        let permission = if may_release { "MANAGE" } else { "EDIT" };
+        assert!(problem["cure"].as_str().unwrap().contains(permission), "{who}: {problem}");
+        // What is not asked for needs no such permission.
+        let plain = asked("8", json!({"dryRun": true, "allowBreakingSignature": false}));
+        let status = if may_release { 200 } else { 403 };
+        assert_eq!(scene.post(who, "/releases", plain).await.status.as_u16(), status, "{who}");
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_the_registry_does_not_have_is_not_found_and_one_it_cannot_tell_of_is_shown() {
+    let scene = Scene::start(true, false).await;
+    let count = || scene.accounts.looked_up.load(Ordering::Relaxed);
+    for _ in 0..2 {
+        let problem = scene.look("reader", "/models/fraud/versions/99").await.problem(404);
+        assert!(problem["detail"].as_str().unwrap().contains("no version 99 of the model `fraud`"), "{problem}");
+        assert!(problem["cure"].as_str().unwrap().contains("open a version that is there"), "{problem}");
+    }
+    assert_eq!(count(), 2, "one that is not there may be made at any moment");
+    assert_eq!(scene.look("reader", "/models/fraud/versions/98").await.status.as_u16(), 200);
+    assert_eq!(count(), 3);
+    for _ in 0..3 {
+        assert_eq!(scene.look("reader", STATE).await.status.as_u16(), 200);
+    }
+    assert_eq!(count(), 4, "one that is there is there for a while");
+    // Whoever may not read the model does not learn which versions it has.
+    scene.look("nothing", "/models/fraud/versions/99").await.problem(403);
+    assert_eq!(count(), 4);
 }
 
 #[tokio::test]
