@@ -145,10 +145,19 @@ class Browser:
         """Whether the person prefers `light` or `dark` pages."""
         self.call("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}, self.session)
 
+    def frames(self) -> None:
+        """Lets the page draw itself twice."""
+        drawn = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"
+        self.call("Runtime.evaluate", {"expression": drawn, "awaitPromise": True}, self.session)
+
     def click(self, selector: str, text: str = "", patience: float = PATIENCE_SECONDS) -> bool:
-        """Points at the first such element once it is really in front, and presses the mouse's button there; whether there was one."""
-        wanted = f"({json.dumps(selector)}, {json.dumps(text)})"
-        at = self.wait_for(f"all{wanted}.filter((element) => !element.disabled).map(hit).find(Boolean)", patience)
+        """Points at the first such element once it is really in front and moves no more, and presses the mouse's button there; whether there was one."""
+        place = f"all({json.dumps(selector)}, {json.dumps(text)}).filter((element) => !element.disabled).map(hit).find(Boolean)"
+        deadline = time.monotonic() + patience
+        at, before = self.wait_for(place, patience), None
+        while isinstance(at, dict) and at != before:
+            self.frames()
+            at, before = self.wait_for(place, max(0.1, deadline - time.monotonic())), at
         if not isinstance(at, dict):
             return False
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):

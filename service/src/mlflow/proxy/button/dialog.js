@@ -3,6 +3,7 @@
 // Everything that comes from data is put in as text, never as markup.
 import { el, prose, when, problemBox, diffBox } from './parts.js';
 import { STRATEGIES, releaseForm, bodyOf } from './form.js';
+import { versionChoice } from './versions.js';
 
 // A commit takes milliseconds; what follows it, seconds to minutes.
 const POLL_MS = 1500;
@@ -74,12 +75,13 @@ class ReleaseDialog {
 
   /** The versions of the model, where the page names none: from MLflow itself. */
   async choose() {
-    const query = new URLSearchParams({ filter: `name='${this.model.replaceAll("'", "''")}'`, max_results: '200', order_by: 'version_number DESC' });
-    const answer = await fetch(new URL(`../ajax-api/2.0/mlflow/model-versions/search?${query}`, this.base)).catch(() => null);
-    const versions = (await answer?.json().catch(() => null))?.model_versions || [];
-    const select = el('select', {}, ...versions.map(({ version }) => el('option', { value: version }, version)));
-    const go = el('button', { class: 'main', type: 'button', disabled: !versions.length, onclick: () => ((this.version = select.value), this.load()) }, 'Go on');
-    this.show(`Release ${this.model}`, '', [el('label', { class: 'field' }, el('span', {}, 'Version'), select)], [go]);
+    try {
+      const take = (version) => ((this.version = version), this.load());
+      const { content, actions } = await versionChoice(this.base, this.model, take);
+      this.show(`Release ${this.model}`, '', content, actions);
+    } catch (problem) {
+      this.failed(problem, () => this.choose());
+    }
   }
 
   path(query = {}) {
@@ -93,7 +95,7 @@ class ReleaseDialog {
       this.state = (await this.ask(this.path(key ? { release: key } : {}))).said;
       this.overview();
     } catch (problem) {
-      this.failed(problem, () => this.load());
+      this.failed(problem, () => this.load(key));
     }
   }
 
@@ -181,11 +183,16 @@ class ReleaseDialog {
       resume: 'Resume',
       retract: 'Retract',
     };
+    const says = {
+      promote: 'The new version takes all traffic, and the run ends.',
+      rollback: 'Everything becomes as it was when the release last stood still.',
+      abort: 'The run ends, and the version from before it keeps all traffic.',
+      retract: 'The release goes, with all that it runs.',
+    };
     const versionOf = (role) => release.spec.variants.find((variant) => variant.role === role)?.version;
     const button = (act, label, variant) =>
-      el('button', { type: 'button', class: act === 'retract' ? 'danger' : '', 'data-act': act, onclick: () => this.preview({ act, label, variant }) }, label);
-    const isShown = ({ act }) => act !== 'abort' || !acts.some((one) => one.act === 'rollback');
-    return acts.filter(isShown).flatMap(({ act, variants }) => {
+      el('button', { type: 'button', class: act === 'retract' ? 'danger' : '', title: says[act], 'data-act': act, onclick: () => this.preview({ act, label, variant }) }, label);
+    return acts.flatMap(({ act, variants }) => {
       if (!variants) return [button(act, words[act])];
       return variants.map((variant) => button(act, `${words[act]} ${variant} (version ${versionOf(variant)})`, variant));
     });
@@ -232,7 +239,7 @@ class ReleaseDialog {
 
   /** Lets who may say that the callers of the live version may break, where that is what is in the way. */
   override(change, problem) {
-    const isAboutIt = `${problem.detail} ${problem.cure}`.includes('allowBreakingSignature');
+    const isAboutIt = problem.violations?.some(({ field }) => field.startsWith('signature.'));
     if (!isAboutIt || !this.state.user.mayBreakCallers || !change.body) return [];
     const again = { ...change, body: { ...change.body, allowBreakingSignature: true } };
     return [el('button', { type: 'button', class: 'danger', onclick: () => this.preview(again) }, 'Release all the same, callers may break')];
@@ -252,23 +259,25 @@ class ReleaseDialog {
 
   /** Follows a change to its commit and beyond, as far as that is known. */
   progress(seen) {
-    const { commit, waitsFor, release, refused } = seen;
+    const { commit, waitsFor, release, refused, failure } = seen;
     const isGone = this.change.act === 'retract';
     const steps = [el('li', { class: 'done' }, `Asked for by ${this.state.user.name}`)];
     if (refused) {
       steps.push(el('li', { class: 'bad' }, el('span', {}, ...prose(sentence(refused.reason || 'It was refused')))));
     } else if (!commit) {
-      steps.push(el('li', { class: 'now' }, el('span', {}, ...prose(`Waits for: ${waitsFor || 'its turn'}`))));
+      steps.push(el('li', { class: 'now' }, el('span', {}, ...prose(failure ? tried(failure) : `Waits for: ${waitsFor || 'its turn'}`))));
     } else {
       steps.push(el('li', { class: 'done', 'data-commit': commit }, seen.changed === false ? sentence(seen.reason || 'Nothing had to change') : `Committed as ${commit.slice(0, 7)}`));
       if (isGone) steps.push(el('li', { class: 'done' }, 'The release is gone from the repository'));
       else if (release) steps.push(...this.beyond(release));
     }
     if (refused?.cure) steps.push(el('li', {}, el('span', {}, ...prose(sentence(refused.cure)))));
-    this.list(steps);
     const isOver = refused || (commit && (isGone || !release || !this.goesOn(release)));
+    const isFollowed = !isOver && this.polls < POLLS_MAX;
+    if (!isOver && !isFollowed) steps.push(el('li', {}, el('span', { class: 'weak' }, 'It is not followed here any longer; the release itself says how it fares.')));
+    this.list(steps);
     const { steps: shown } = this;
-    if (!isOver && this.polls < POLLS_MAX) setTimeout(() => this.poll(seen, shown), POLL_MS);
+    if (isFollowed) setTimeout(() => this.poll(seen, shown), POLL_MS);
   }
 
   /** Shows the steps so far; where they are there already, without moving anybody's focus and only where they have changed. */
@@ -306,13 +315,21 @@ class ReleaseDialog {
     if (state) {
       const { delivery } = state;
       if (state.release) next.release = state.release;
-      if (delivery?.state === 'refused' || delivery?.state === 'failed') next.refused = delivery;
+      next.failure = delivery?.state === 'failed' ? delivery : null;
+      if (delivery?.state === 'refused') next.refused = delivery;
       else if (delivery?.commit) next.commit = delivery.commit;
       else if (delivery?.state === 'unchanged') Object.assign(next, { commit: state.release?.commit, changed: false, reason: delivery.reason });
       else if (delivery) next.waitsFor = delivery.waitsFor;
     }
     this.progress(next);
   }
+}
+
+/** What failed for now: why, and that it is tried again, which needs nobody. */
+function tried({ reason, cure, nextAttemptAt }) {
+  const time = nextAttemptAt && new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' }).format(new Date(nextAttemptAt));
+  const words = [reason ? sentence(reason) : 'It failed', `It is tried again${time ? ` at ${time}` : ''}`, ...(cure ? [sentence(cure)] : [])];
+  return words.map((text) => (text.endsWith('.') ? text : `${text}.`)).join(' ');
 }
 
 const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1) : '');

@@ -14,22 +14,32 @@ const PERIOD = { pattern: '([0-9]+(s|m|h|d))+', placeholder: 'such as 10m', titl
 
 const stableOf = ({ release }) => release?.spec.variants[0];
 
+// An address with a scheme, also one such as `models:/fraud/1`; what follows the colon of an image is a port or a tag.
+const MODEL_URI = /^[a-z][a-z0-9+.-]*:\//i;
+
+/** The strategies other than single need a live version, and another one beside it. */
+function strategyOf(state, values) {
+  const stable = stableOf(state);
+  return !stable || stable.version === state.version ? 'single' : values.strategy;
+}
+
 /** The form; `values` keeps what was typed, `move` is called with the key of another place. */
 export function releaseForm(state, values, move) {
   const stable = stableOf(state);
   const isServed = stable?.version === state.version;
   const isFirst = !stable;
-  if (isFirst || isServed) values.strategy = 'single';
   values.strategy ??= 'canary';
+  // What was chosen stays for places where it can be had.
+  const chosen = strategyOf(state, values);
   const choices = Object.entries(STRATEGIES).map(([value, { name }]) => {
     const isOut = (isFirst || isServed) && value !== 'single';
-    const radio = el('input', { type: 'radio', name: 'strategy', value, checked: value === values.strategy, disabled: isOut });
+    const radio = el('input', { type: 'radio', name: 'strategy', value, checked: value === chosen, disabled: isOut });
     return el('label', {}, radio, name);
   });
   const says = el('p', { class: 'weak', 'aria-live': 'polite' });
   const settings = el('div', { class: 'fields' });
   const fill = () => {
-    says.textContent = STRATEGIES[values.strategy].says;
+    says.textContent = STRATEGIES[strategyOf(state, values)].says;
     settings.replaceChildren(...settingsOf(state, values));
   };
   const group = el('fieldset', { onchange: (event) => ((values.strategy = event.target.value), fill()) }, el('legend', {}, 'Strategy'), el('div', { class: 'choices' }, ...choices));
@@ -53,7 +63,7 @@ function settingsOf(state, values) {
   const stable = stableOf(state);
   const field = (name, label, says, attributes = {}) => input(values, name, label, says, attributes);
   const baseline = stable && el('label', { class: 'field' }, el('span', {}, 'Compared with'), el('output', {}, `Version ${stable.version} (live)`));
-  switch (values.strategy) {
+  switch (strategyOf(state, values)) {
     case 'canary':
       values.steps ??= '5, 25, 50';
       return [
@@ -112,11 +122,12 @@ function place(state, values, move) {
 
 /** What is asked for. */
 export function bodyOf(state, values) {
-  const body = { model: state.model, version: state.version, strategy: values.strategy, release: state.key };
+  const strategy = strategyOf(state, values);
+  const body = { model: state.model, version: state.version, strategy, release: state.key };
   const text = (name) => values[name]?.trim() || undefined;
   const stable = stableOf(state);
-  if (stable && values.strategy !== 'single') body.baseline = stable.version;
-  switch (values.strategy) {
+  if (stable && strategy !== 'single') body.baseline = stable.version;
+  switch (strategy) {
     case 'canary': {
       const weights = text('steps').split(',').map((step) => Number(step.trim()));
       const pause = text('pause');
@@ -137,6 +148,6 @@ export function bodyOf(state, values) {
       break;
   }
   const artifact = text('artifact');
-  if (artifact) body[artifact.includes('://') ? 'modelUri' : 'image'] = artifact;
+  if (artifact) body[MODEL_URI.test(artifact) ? 'modelUri' : 'image'] = artifact;
   return body;
 }

@@ -33,7 +33,7 @@ export function when(text) {
 /** A refusal with what helps. */
 export function problemBox({ detail, cure, violations = [] }) {
   const capital = (text) => text && text[0].toUpperCase() + text.slice(1);
-  const others = violations.length > 1 ? [el('ul', {}, ...violations.map(({ field, detail }) => el('li', {}, el('code', {}, field), ` ${detail}`)))] : [];
+  const others = violations.length > 1 ? [el('ul', {}, ...violations.map(({ field, detail }) => el('li', {}, el('code', {}, field), ' ', ...prose(detail))))] : [];
   return el('div', { class: 'problem', role: 'alert' }, el('strong', {}, ...prose(capital(detail))), ...others, cure ? el('p', {}, ...prose(capital(cure))) : null);
 }
 

@@ -1,0 +1,125 @@
+"""Who may what with the button: pages of others, accounts of MLflow by their permission for the model, and the gate that only who manages it opens."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import urllib.parse
+import urllib.request
+
+from browser import Browser
+from button_page import ARTIFACTS, KEY, MODEL, Page, PageChecks, asked, get, git, history, post, state
+from service import Service
+from tracking import ADMIN, Tracking, basic
+
+# What a model says of itself: what it takes has these columns.
+MLMODEL = """flavors: {{python_function: {{loader_module: mlflow.sklearn, python_version: 3.11.7}}}}
+mlflow_version: 3.17.2
+signature:
+  inputs: '{inputs}'
+"""
+
+
+def elsewhere(checks: PageChecks, service: Service) -> None:
+    """A page of somebody else, and one that sends what a form could send."""
+    api = f"{service.url}/mlflow/_kmlflow/api"
+    json_type = {"Content-Type": "application/json"}
+    before = service.must("GET", f"/releases/{KEY}")["commit"]
+    for origin in ("https://evil.example", "http://127.0.0.1:1", "null", None):
+        headers = json_type | ({"Origin": origin} if origin else {})
+        checks.equal(f"a POST from {origin} is refused", post(f"{api}/releases", asked("3"), headers)[0], 403)
+        checks.equal(f"an act from {origin} is refused", post(f"{api}/releases/{KEY}/retract", {}, headers)[0], 403)
+    form = {"Content-Type": "text/plain", "Origin": service.url}
+    checks.equal("a POST of text is refused", post(f"{api}/releases", asked("3"), form)[0], 415)
+    checks.equal("nothing was done", service.must("GET", f"/releases/{KEY}")["commit"], before)
+    checks.equal("a page of the service may", post(f"{api}/releases", asked("1") | {"dryRun": True}, json_type | {"Origin": service.url})[0], 200)
+    status, said = get(f"{api}/models/{MODEL}/versions/99", {})
+    checks.equal("a version that MLflow does not have is not found", (status, "no version 99" in said), (404, True))
+    checks.equal("nor is a model", get(f"{api}/models/there-is-none/versions/1", {})[0], 404)
+
+
+def log_model(tracking: Tracking, columns: list[str]) -> None:
+    """Registers a version whose model takes these columns."""
+    api = "/ajax-api/2.0/mlflow"
+    run = tracking.must(f"{api}/runs/create", {"experiment_id": "0"})["run"]["info"]
+    inputs = json.dumps([{"type": "double", "name": name, "required": True} for name in columns])
+    place = f"{tracking.url}/api/2.0/mlflow-artifacts/artifacts/{run['artifact_uri'].removeprefix('mlflow-artifacts:/')}/model/MLmodel"
+    file = urllib.request.Request(place, data=MLMODEL.format(inputs=inputs).encode(), method="PUT", headers={"Authorization": basic(*ADMIN)})
+    urllib.request.urlopen(file, timeout=60).close()
+    tracking.must(f"{api}/model-versions/create", {"name": MODEL, "source": f"{run['artifact_uri']}/model", "run_id": run["run_id"]})
+
+
+def accounts(checks: PageChecks, tracking: Tracking, service: Service, own: str) -> None:
+    """Who has an account at MLflow may what the account may with the model; the browser sends its name by itself. On MLflow's own host name too."""
+    api = f"{service.url}/mlflow/_kmlflow/api"
+    may = {"reader": "READ", "user": "USE", "editor": "EDIT", "manager": "MANAGE"}
+    who = {name: tracking.account(name, permission, MODEL) for name, permission in may.items()}
+    who |= {"other": tracking.account("other", "EDIT", "another"), "nobody": basic("nobody", "x"), "admin": basic(*ADMIN)}
+    mine = {"Content-Type": "application/json", "Origin": service.url}
+    for name, status in (("nobody", 401), ("other", 403), ("reader", 403), ("user", 403), ("editor", 200), ("manager", 200), ("admin", 200)):
+        answer = post(f"{api}/releases", asked("1") | {"dryRun": True}, mine | {"Authorization": who[name]})
+        checks.equal(f"{name} asks for a release", answer[0], status)
+    for name, status in (("nobody", 401), ("other", 403), ("reader", 404), ("user", 404), ("editor", 404), ("admin", 404)):
+        checks.equal(f"{name} asks for a version that is not there", get(f"{api}/models/{MODEL}/versions/99", {"Authorization": who[name]})[0], status)
+    checks.equal("with a token of the service too", get(f"{api}/models/{MODEL}/versions/99", {"Authorization": f"Bearer {service.token}"})[0], 404)
+    checks.equal("without a name nobody may, also from this machine", post(f"{api}/releases", asked("1"), mine)[0], 401)
+    # Each name has its own host name, because a browser keeps what it once sent to one.
+    local = service.url.replace("127.0.0.1", "localhost")
+    with tempfile.TemporaryDirectory(prefix="kmlflow-test-", ignore_cleanup_errors=True) as profile, Browser(profile) as browser:
+        page = checks.page = Page(browser, service.url)
+        for name, may_release, base in (("reader", False, f"{service.url}/mlflow/"), ("editor", True, f"{local}/mlflow/"), ("editor", True, f"{own}/")):
+            sign_in(page, name, base)
+            page.version(1)
+            checks.holds(f"{base}: {name} sees the button", page.press())
+            checks.sees(f"{base}: the dialog knows {name}", "dialog[open] p", f"signed in as {name}")
+            checks.equal(f"{base}: {name} is offered a release: {may_release}", "New release" in page.dialog(), may_release)
+            browser.screenshot(ARTIFACTS / f"button-{name}.png")
+        ask(checks, page, "1")
+        checks.clicks("button[data-go]")
+        page.commit()
+        checks.equal("the history names who asked", history(service)[0]["requestedBy"], "editor")
+        page.base = f"{local}/mlflow/"
+        page.version(2)
+        checks.holds("the editor looks at a version that breaks callers", page.press())
+        ask(checks, page, "2")
+        checks.sees("which is refused by what breaks", ".problem", "breaks callers of the live version 1")
+        checks.sees("input by input", ".problem li code", "double (required)")
+        checks.equal("and an editor cannot have it all the same", "callers may break" in page.dialog(), False)
+        browser.screenshot(ARTIFACTS / "button-breaks-editor.png")
+    gate(checks, service)
+    checks.page = None
+
+
+def sign_in(page: Page, name: str, base: str) -> None:
+    """Goes to MLflow as somebody with an account there."""
+    page.base = base
+    page.browser.open(base.replace("http://", f"http://{name}:{urllib.parse.quote(name)}-of-tests-only@"))
+    page.browser.wait_for("document.querySelector('main')")
+
+
+def ask(checks: PageChecks, page: Page, version: str) -> None:
+    """Asks what a single release would change."""
+    checks.clicks("label", "Single")
+    checks.clicks("summary", "Where:")
+    page.type("artifact", f"registry.example/fraud:{version}")
+    checks.clicks("button[data-preview]")
+
+
+def gate(checks: PageChecks, service: Service) -> None:
+    """Who manages the model releases a version that breaks its callers, by a press that says so."""
+    with tempfile.TemporaryDirectory(prefix="kmlflow-test-", ignore_cleanup_errors=True) as profile, Browser(profile) as browser:
+        page = checks.page = Page(browser, service.url)
+        sign_in(page, "manager", f"{service.url}/mlflow/")
+        page.version(2)
+        checks.holds("the manager looks at it too", page.press())
+        ask(checks, page, "2")
+        checks.sees("it is refused at first", ".problem", "breaks callers of the live version 1")
+        browser.screenshot(ARTIFACTS / "button-breaks-manager.png")
+        checks.equal("nothing was done", state(service), "single settled 1")
+        checks.clicks("button", "Release all the same, callers may break")
+        checks.sees("then it is shown what changes", "pre span.added", "registry.example/fraud:2")
+        checks.clicks("button[data-go]")
+        commit = page.commit()
+        checks.equal("and released", state(service), "single settled 2")
+        message = git(service, "log", "-1", "--format=%B", commit)
+        checks.holds("as a commit of the manager", message.startswith(f"release({KEY}): ") and "Requested-By: manager" in message, message)
