@@ -7,13 +7,11 @@ import tempfile
 import urllib.request
 
 from browser import Browser
-from button_page import ARTIFACTS, MODEL, Page, PageChecks, act
+from button_page import ARTIFACTS, MODEL, Page, PageChecks
 from button_rights import accounts, elsewhere, log_model
 from button_runs import runs
 from service import Service
 from tracking import ADMIN, Tracking, free_port
-
-__all__ = ["ARTIFACTS", "Page", "act"]
 
 # The version that each row's link names, beside the one that the row's button would release.
 ROWS = """all('[data-testid="model-version-table"] [role="row"]').filter((row) => row.querySelector('a[href*="/versions/"]')).map((row) =>
@@ -26,7 +24,6 @@ MOVED = """new MutationObserver(() => {
     for (const element of document.querySelectorAll('[data-testid="overflow-menu-trigger"], [data-testid="model-version-table"]')) element.dataset.testid = 'moved';
     for (const element of document.querySelectorAll('.promote-model-btn')) element.classList.remove('promote-model-btn');
 }).observe(document, { childList: true, subtree: true });"""
-
 
 NEWEST_FIRST = [["3", "3"], ["2", "2"], ["1", "1"]]
 

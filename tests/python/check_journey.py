@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 
 from browser import Browser
-from check_button import ARTIFACTS, Page, act
+from button_page import ARTIFACTS, Page, act
 from service import ROOT, Checks, Service
 from tracking import Tracking
 
