@@ -24,6 +24,7 @@ import yaml
 import servers
 from scene import Scene, ask, facts, live_image, registered, stand_in, until
 from service import Checks, Service
+from tracking import Tracking
 
 SCRIPTS = {
     "track.py": ["--tracking-uri", "--experiment", "--model"],
@@ -410,12 +411,6 @@ def check_release(scene: Scene) -> None:
     scene.fails("release.sh: a wrong token", "401", "release.sh", more=address | {"KMLFLOW_TOKEN": "nobody"})
 
 
-def connect(service: Service, mlflow: str) -> None:
-    """Lets the tracking server tell the service what changes."""
-    command = [service.program, "mlflow", "connect", "--tracking-uri", mlflow, "--data-dir", service.data]
-    subprocess.run(command, env=service.environment, check=True, stdout=subprocess.DEVNULL)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pipeline", type=pathlib.Path, required=True, help="the Python with requirements-pipeline.txt")
@@ -425,21 +420,20 @@ def main() -> None:
     here = pathlib.Path.cwd()
     pythons = {"examples": pathlib.Path(sys.executable), "pipeline": here / arguments.pipeline, "serving": here / arguments.serving}
     checks = Checks()
-    with tempfile.TemporaryDirectory(prefix="kmlflow-test-") as directory:
-        home = pathlib.Path(directory)
-        with servers.mlflow(pythons["examples"].parent, home / "mlflow") as mlflow:
-            variables = {"KMLFLOW__MLFLOW__TRACKING_URI": mlflow.url, "KMLFLOW__MLFLOW__ARTIFACTS_DESTINATION": "s3://models"}
-            with Service(variables=variables) as service:
-                connect(service, mlflow.url)
-                scene = Scene(home, pythons, mlflow.url, service, checks)
-                for check in (
-                    check_papers, check_track, check_fit, check_publish, check_image, check_serving, check_proposal, check_pipeline, check_metrics, check_release
-                ):
-                    began, name = time.monotonic(), check.__name__.removeprefix("check_")
-                    if arguments.checks and name not in arguments.checks:
-                        continue
-                    check(scene)
-                    print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
+    with tempfile.TemporaryDirectory(prefix="kmlflow-test-") as directory, Tracking() as tracking:
+        variables = {"KMLFLOW__MLFLOW__TRACKING_URI": tracking.url, "KMLFLOW__MLFLOW__ARTIFACTS_DESTINATION": "s3://models"}
+        with Service(variables=variables) as service:
+            connected = service.connect(tracking.url)
+            checks.holds("connect succeeds", connected.returncode == 0, connected.stdout)
+            scene = Scene(pathlib.Path(directory), pythons, tracking, service, checks)
+            for check in (
+                check_papers, check_track, check_fit, check_publish, check_image, check_serving, check_proposal, check_pipeline, check_metrics, check_release
+            ):
+                began, name = time.monotonic(), check.__name__.removeprefix("check_")
+                if arguments.checks and name not in arguments.checks:
+                    continue
+                check(scene)
+                print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
     checks.end()
 
 

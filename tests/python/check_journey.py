@@ -45,7 +45,8 @@ def main() -> None:
             for version in ("1", "2", "3", "4"):
                 printed = example(tracking, "track.py", "--model", MODEL)
                 checks.holds(f"the example registers version {version}", f"registered {MODEL} version {version}" in printed, printed)
-            connect(checks, tracking, service)
+            connected = service.connect(tracking.url)
+            checks.holds("connect succeeds", connected.returncode == 0, connected.stdout)
             aliases(checks, tracking, service)
             with tempfile.TemporaryDirectory(prefix="kmlflow-test-", ignore_cleanup_errors=True) as profile, Browser(profile) as browser:
                 clicks(checks, Page(browser, service.url), service, tracking)
@@ -65,13 +66,6 @@ def client(tracking: Tracking):
     import mlflow
 
     return mlflow.MlflowClient(tracking.url, tracking.url)
-
-
-def connect(checks: Checks, tracking: Tracking, service: Service) -> None:
-    """MLflow is to tell the service what happens."""
-    command = [str(ROOT / "target/debug/kmlflow"), "mlflow", "connect", "--tracking-uri", tracking.url, "--data-dir", str(service.data)]
-    ran = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
-    checks.holds("connect succeeds", ran.returncode == 0, ran.stdout)
 
 
 def state(service: Service) -> str:

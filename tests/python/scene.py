@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -16,6 +17,7 @@ import urllib.request
 from collections.abc import Callable
 
 from service import ROOT, Checks, Service
+from tracking import Tracking
 
 # Each run takes seconds; the tier as a whole some minutes.
 RUN_WITHIN_SECONDS = 300
@@ -24,11 +26,12 @@ RUN_WITHIN_SECONDS = 300
 class Scene:
     """A copy of the examples, and the servers that they talk to."""
 
-    def __init__(self, home: pathlib.Path, pythons: dict[str, pathlib.Path], mlflow: str, service: Service, checks: Checks):
-        self.home, self.pythons, self.mlflow, self.service, self.checks = home, pythons, mlflow, service, checks
+    def __init__(self, home: pathlib.Path, pythons: dict[str, pathlib.Path], tracking: Tracking, service: Service, checks: Checks):
+        self.home, self.pythons, self.service, self.checks = home, pythons, service, checks
+        self.mlflow, self.artifacts = tracking.url, tracking.artifacts
         self.examples = home / "examples"
         shutil.copytree(ROOT / "examples", self.examples, ignore=shutil.ignore_patterns("__pycache__", ".venv"))
-        self.client = mlflow_client(mlflow)
+        self.client = mlflow_client(tracking.url)
 
     def variables(self, python: str = "examples", programs: pathlib.Path | None = None) -> dict[str, str]:
         """A user's shell with the virtual environment active; without Docker and Podman, where nothing else is put on the path."""
@@ -105,8 +108,7 @@ def ask(url: str, body: object = None) -> tuple[int, str]:
 
 def stand_in(scene: Scene, name: str) -> tuple[pathlib.Path, pathlib.Path]:
     """A directory with a builder of that name, and the file in which it writes down its calls."""
-    programs = scene.home / f"programs-{name}"
-    programs.mkdir()
+    programs = pathlib.Path(tempfile.mkdtemp(prefix="programs-", dir=scene.home))
     record = programs / "record"
     program = programs / name
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{ROOT}/tests/python/builder_stand_in.py" "{record}" "$@"\n')

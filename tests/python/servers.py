@@ -1,4 +1,4 @@
-"""Servers that the examples talk to, on loopback: MLflow, Prometheus and a model's as processes, and a stand-in for a cluster with Katib.
+"""Servers that tests talk to, on loopback: any process, Prometheus, and a stand-in for a cluster with Katib. MLflow's is in `tracking.py`.
 
 Each ends with its `with` block.
 """
@@ -16,15 +16,13 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from typing import Self
 
-# MLflow takes ten seconds on an idle machine; only a fault takes longer.
+# MLflow and MLServer take ten seconds on an idle machine; only a fault takes longer.
 READY_WITHIN_SECONDS = 180
 
-# A Fernet key for the secrets of webhooks; MLflow's own default is another one in each of its processes.
-WEBHOOK_KEY = "a2V5LW9mLXRlc3RzLW9ubHktMzItYnl0ZXMtbG9uZyE="
-
-
 def free_port() -> int:
+    """A port that nobody listens on at the moment."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
@@ -36,7 +34,7 @@ class Server:
     def __init__(self, command: list[str], url: str, ready: str, cwd: pathlib.Path, variables: dict[str, str]):
         self.command, self.url, self.ready, self.cwd, self.variables = command, url, ready, cwd, variables
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         self.log = (self.cwd / f"{pathlib.Path(self.command[0]).name}-{self.url.rsplit(':', 1)[1]}.log").open("w+")
         self.process = subprocess.Popen(
             self.command, env=self.variables, cwd=self.cwd, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True
@@ -71,26 +69,6 @@ class Server:
             pass
         self.process.wait()
         self.log.close()
-
-
-def mlflow(bin: pathlib.Path, home: pathlib.Path) -> Server:
-    """A tracking server with the three settings that webhooks to a loopback address need."""
-    port = free_port()
-    home.mkdir()
-    variables = {
-        "PATH": f"{bin}:{os.environ['PATH']}",
-        "HOME": str(home),
-        "LC_ALL": "C.UTF-8",
-        "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": WEBHOOK_KEY,
-        "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
-        "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
-        "MLFLOW_WEBHOOK_CACHE_TTL": "0",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-    }
-    command = [str(bin / "mlflow"), "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{home}/mlflow.db", "--artifacts-destination", str(home / "artifacts")]
-    return Server(command, f"http://127.0.0.1:{port}", "/health", home, variables)
 
 
 def prometheus(home: pathlib.Path, scrape: str) -> Server:

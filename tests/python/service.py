@@ -78,6 +78,11 @@ class Service:
             raise SystemExit(f"{method} {path}: {status} {json.dumps(answer)}\n" + "".join(self.printed[-20:]))
         return answer
 
+    def connect(self, mlflow: str) -> subprocess.CompletedProcess[str]:
+        """Lets a tracking server tell the service what changes; both outputs of the command are one text."""
+        command = [self.program, "mlflow", "connect", "--tracking-uri", mlflow, "--data-dir", self.data]
+        return subprocess.run(command, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+
     def clone(self) -> pathlib.Path:
         """Clones the embedded repository."""
         directory = pathlib.Path(tempfile.mkdtemp(dir=self.home)) / "gitops"

@@ -6,19 +6,13 @@ import base64
 import json
 import os
 import pathlib
-import select
 import shutil
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 
-# Ten seconds on an idle machine; only a fault takes longer.
-READY_WITHIN_SECONDS = 180
+from servers import Server, free_port
 
 # The administrator of a server with accounts, and the password, which stands in no other place than tests.
 ADMIN = ("admin", "a-password-of-tests")
@@ -32,67 +26,42 @@ authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 """
 
 
-def free_port() -> int:
-    """A port that nobody listens on at the moment."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
 def basic(name: str, password: str) -> str:
     """The header of somebody with a name and a password."""
     return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
 
 
-class Tracking:
-    """`mlflow server` of the Python that runs the test, on a free port; ends with the `with` block."""
+class Tracking(Server):
+    """`mlflow server` of the Python that runs the test, on a free port, with what webhooks to this machine need."""
 
     def __init__(self, with_accounts: bool = False):
         self.with_accounts = with_accounts
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="kmlflow-test-"))
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-
-    def __enter__(self) -> Tracking:
+        self.artifacts = self.home / "artifacts"
+        programs, port = pathlib.Path(sys.executable).parent, free_port()
         variables = {
-            "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{programs}:{os.environ['PATH']}",
             "HOME": str(self.home),
             "LC_ALL": "C.UTF-8",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
-            # What a webhook to this machine needs; the key is one that only tests have.
             "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
             "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
             "MLFLOW_WEBHOOK_CACHE_TTL": "0",
+            # The key is one that only tests have; MLflow's own default is another one in each of its processes.
             "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": base64.urlsafe_b64encode(b"only for the tests of this repo.").decode(),
         }
-        command = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
-        command += ["--backend-store-uri", f"sqlite:///{self.home}/mlflow.db", "--artifacts-destination", str(self.home / "artifacts")]
-        if self.with_accounts:
+        command = [str(programs / "mlflow"), "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+        command += ["--backend-store-uri", f"sqlite:///{self.home}/mlflow.db", "--artifacts-destination", str(self.artifacts)]
+        if with_accounts:
             settings = self.home / "accounts.ini"
             settings.write_text(ACCOUNTS.format(home=self.home))
             variables |= {"MLFLOW_AUTH_CONFIG_PATH": str(settings), "MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN[1], "MLFLOW_FLASK_SERVER_SECRET_KEY": "only-for-tests"}
             command += ["--app-name", "basic-auth"]
-        self.log = (self.home / "log").open("w+")
-        command[0] = str(pathlib.Path(sys.executable).parent / "mlflow")
-        self.process = subprocess.Popen(command, env=variables, cwd=self.home, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True)
-        deadline = time.monotonic() + READY_WITHIN_SECONDS
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                urllib.request.urlopen(f"{self.url}/health", timeout=5).close()
-                return self
-            except OSError:
-                select.select([], [], [], 0.2)
-        self.log.seek(0)
-        raise SystemExit("MLflow does not start:\n" + self.log.read()[-4000:])
+        super().__init__(command, f"http://127.0.0.1:{port}", "/health", self.home, variables)
 
     def __exit__(self, *_: object) -> None:
-        try:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        self.process.wait()
-        self.log.close()
+        super().__exit__()
         shutil.rmtree(self.home, ignore_errors=True)
 
     def call(self, method: str, path: str, body: object, at: str | None = None) -> tuple[int, dict]:
