@@ -7,7 +7,8 @@ What a reader learns:
 - every trial is a tracked run with the tag `katib_trial_name`, so that a name seen in Katib's UI is found in MLflow;
 - the best trial becomes a version that can be served.
 
-    python proposal.py --trials 6                          # the search runs here; the Experiment is written to search.yaml
+    python proposal.py --trials 6                          # the search runs here; the Experiment is written to a new directory
+    python proposal.py --manifest search.yaml              # … to a file of that name
     python proposal.py --submit --image ada/fitting:1      # Katib runs it, in the cluster of the kubeconfig
 
 Why the best one can be served here, and could not be in the project that this one follows. There a trial
@@ -29,6 +30,7 @@ import itertools
 import pathlib
 import random
 import secrets
+import tempfile
 from collections.abc import Iterator
 
 import mlflow
@@ -169,7 +171,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--trials", type=int, default=6, help="most trials")
     parser.add_argument("--epochs", type=int, default=Options.epochs, help="most passes over the data of a trial that runs here")
     parser.add_argument("--seed", type=int, default=Options.seed, help="seed of the search and of the trials that run here")
-    parser.add_argument("--manifest", type=pathlib.Path, default=pathlib.Path("search.yaml"), help="file that the Experiment is written to")
+    parser.add_argument("--manifest", type=pathlib.Path, help="file that the Experiment is written to; in a new directory unless given")
     parser.add_argument("--submit", action="store_true", help="let Katib run it, in the cluster of the kubeconfig")
     parser.add_argument("-n", "--namespace", default="kubeflow", help="namespace of the Experiment")
     parser.add_argument("--image", default="registry.example/fitting:1", help="image of the trials, made from the Dockerfile beside this file")
@@ -184,8 +186,9 @@ def main() -> None:
     experiment = build_experiment(
         name, arguments.namespace, arguments.algorithm, arguments.trials, arguments.image, arguments.tracking_uri
     )
-    write_manifest(experiment, arguments.manifest)
-    print(f"wrote {arguments.manifest}")
+    manifest = arguments.manifest or pathlib.Path(tempfile.mkdtemp(prefix="search-")) / "search.yaml"
+    write_manifest(experiment, manifest)
+    print(f"wrote {manifest}")
     if arguments.submit:
         search_in_katib(experiment, name, arguments.namespace)
     else:

@@ -233,7 +233,9 @@ def check_proposal(scene: Scene) -> None:
 
     checks, client = scene.checks, scene.client
     text = scene.must("proposal.py", "--experiment", "search-one", "--trials", "3", "--epochs", "30", "--model", "searched")
-    manifest = yaml.safe_load((scene.examples / "search.yaml").read_text())
+    [written] = re.findall(r"^wrote (/.*search\.yaml)$", text, re.MULTILINE)
+    manifest = yaml.safe_load(pathlib.Path(written).read_text())
+    checks.holds("proposal.py: leaves nothing beside itself", not list(scene.examples.rglob("search.yaml")), written)
     answer = argparse.Namespace(data=json.dumps(manifest))
     experiment = ApiClient().deserialize(answer, V1beta1Experiment)
     checks.equal("proposal.py: Katib's SDK reads all of it back", strip(ApiClient().sanitize_for_serialization(experiment)), strip(manifest))
