@@ -19,6 +19,7 @@ older one. In an image of its own the model is served by the MLflow that saved i
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import pathlib
 import platform
@@ -58,8 +59,11 @@ def construct_context(model_uri: str, directory: pathlib.Path) -> pathlib.Path:
 
 
 def image_name(registry: str, username: str, model: str, version: str) -> str:
-    """`docker.io/ada/wine:1`; a model's name may hold what an image's may not."""
-    name = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")
+    """`docker.io/ada/wine:1`. A model's name may hold what an image's may not; its hash then keeps two models apart, as in a release's name."""
+    name = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")[:63]
+    if name != model:
+        digits = hashlib.sha256(model.encode()).hexdigest()[:4]
+        name = f"{name[:35].strip('-') or 'm'}-{digits}"
     return f"{registry}/{username}/{name}:{version}"
 
 

@@ -218,13 +218,22 @@ def check_image(scene: Scene) -> None:
     checks.holds("publish.py: the alias is a commit", found, f"{live_image(scene.service, 'wine')}\n{scene.service.call('GET', '/deliveries')}")
 
     podman, record = stand_in(scene, "podman")
-    text = scene.must("publish.py", "--model", "Größe v1", "--request", "single", programs=podman)
-    checks.holds("publish.py: podman will do", "push docker.io/ada/gr-e-v1:1" in record.read_text(), record.read_text())
-    wished = until(lambda: "Größe v1" in {release["spec"]["model"] for release in scene.service.must("GET", "/releases")["items"]})
-    checks.holds("publish.py: --request is a release", wished, f"{text}\n{scene.service.call('GET', '/deliveries')}")
+    for model in ("Größe v1", "Gr e v1", "模型"):
+        text = scene.must("publish.py", "--model", model, "--request", "single", programs=podman)
+    found = until(lambda: {"Größe v1", "Gr e v1", "模型"} <= set(names_of(scene)))
+    checks.holds("publish.py: --request is a release", found, f"{text}\n{scene.service.call('GET', '/deliveries')}")
+    pushed = [line for line in record.read_text().splitlines() if line.startswith("push ")]
+    images = [f"push docker.io/ada/{names_of(scene).get(model)}:1" for model in ("Größe v1", "Gr e v1", "模型")]
+    checks.equal("publish.py: podman will do, and each model has an image that is called like its release", pushed, images)
+    checks.holds("publish.py: a hash keeps them apart", len(set(pushed)) == 3 and all(re.search(r"-[0-9a-f]{4}:1$", line) for line in pushed), str(pushed))
     scene.fails("publish.py: a build that fails names no image", "the build fails", "publish.py", "--model", "fails", programs=programs)
     checks.equal("publish.py: nor releases it", (scene.version("fails", "1").tags, scene.version("fails", "1").aliases), ({}, []))
     scene.fails("publish.py: whose registry is asked", "set DOCKER_USERNAME", "publish.py", programs=programs, more={"DOCKER_USERNAME": ""})
+
+
+def names_of(scene: Scene) -> dict[str, str]:
+    """The release of each model."""
+    return {item["spec"]["model"]: item["metadata"]["name"] for item in scene.service.must("GET", "/releases")["items"]}
 
 
 def check_proposal(scene: Scene) -> None:
