@@ -5,7 +5,7 @@ What a reader learns:
 - an Experiment built with Katib's own SDK: objective, algorithm, parameters, and a trial that runs `fit.py`;
 - the same search without a cluster: the same parameters, each trial a call of the function that `fit.py` runs;
 - every trial is a tracked run with the tag `katib_trial_name`, so that a name seen in Katib's UI is found in MLflow;
-- the best trial becomes a version that can be served.
+- the best trial becomes a version that can be served: by the runtime image of `runtime/`, or in an image of its own as `publish.py` makes it.
 
     python proposal.py --trials 6                          # the search runs here; the Experiment is written to a new directory
     python proposal.py --manifest search.yaml              # … to a file of that name
@@ -19,7 +19,9 @@ Why the best one can be served here, and could not be in the project that this o
   object store's keys written into the image;
 - tagged its run with another key than the one that the README searched for, so the best trial was not found in MLflow at all.
 So here a trial only fits: its model goes to MLflow with signature, example and requirements, and outlives the pod. Once the search is
-over the best one, and only that one, is registered, saved so that MLServer loads it, and `publish.py` shows how it gets an image.
+over the best one, and only that one, is registered. An alias on it (`champion`) is a release of the artifact where the configuration of
+Kmlflow names a runtime that has what it was logged with, and where a cluster finds what MLflow stores: `runtime/` has both. The runtime that
+Kmlflow knows by itself (MLServer 1.7.1) has an older Python and scikit-learn, and the release is refused with that reason.
 """
 
 from __future__ import annotations

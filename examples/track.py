@@ -10,7 +10,10 @@ What a reader learns:
 
     python track.py --tracking-uri http://127.0.0.1:5000 --model iris
 
-Nothing is served yet: an alias does that. `client.set_registered_model_alias("iris", "champion", 1)` releases version 1.
+Nothing is served yet: an alias asks for that. `client.set_registered_model_alias("iris", "champion", 1)` releases version 1 where Kmlflow
+hears of it (`kmlflow mlflow connect`) and its configuration names a runtime image that has what `requirements.txt` installs, and the place
+where a cluster finds what MLflow stores: `runtime/` has the image and the lines. Elsewhere the version's tag `kmlflow.status.reason` says
+what is missing.
 """
 
 from __future__ import annotations
@@ -65,7 +68,7 @@ def track(strength: float, iterations: int, seed: int, model_name: str) -> tuple
             name="model",
             signature=infer_signature(test, guesses),
             input_example=test.head(2),
-            # MLflow's default, skops, is safer to load, but no released MLServer image can: their MLflow is older than it.
+            # MLflow's default, skops, is safer to load, but of the images of MLServer only one like runtime/'s can: it takes MLflow 3.9.
             serialization_format="cloudpickle",
             registered_model_name=model_name,
         )

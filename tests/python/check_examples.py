@@ -11,25 +11,31 @@ import json
 import pathlib
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import yaml
 
 import servers
+from runtime import check_served, check_table, released
 from scene import Scene, ask, facts, live_image, registered, stand_in, until
 from service import Checks, Service
 from tracking import Tracking
 
+# What publish.py ends with where the release is there.
+ANSWERED = r"asked for by alias champion\nserving as production/models/wine: http://\S+/v2/models/wine/infer\n$"
+
 SCRIPTS = {
     "track.py": ["--tracking-uri", "--experiment", "--model"],
     "fit.py": ["--learning-rate", "--layers", "--epochs", "--batch-size", "--patience", "--seed", "--fast-dev-run", "--no-publish"],
-    "publish.py": ["--builder", "--registry", "--username", "--alias", "--request", "--learning-rate", "--fast-dev-run", "--no-publish"],
+    "publish.py": ["--builder", "--registry", "--username", "--alias", "--request", "--wait", "--learning-rate", "--fast-dev-run", "--no-publish"],
     "proposal.py": ["--algorithm", "--trials", "--submit", "--manifest", "--image"],
     "metrics.py": ["--prometheus", "--release", "--namespace", "--last"],
     "pipeline.py": ["compile", "run"],
@@ -49,10 +55,12 @@ def check_papers(scene: Scene) -> None:
         checks.holds(f"{script} --help: teaches", "What a reader learns:" in text, text)
         for option in options:
             checks.holds(f"{script} --help: {option}", option in text, text)
+    for folder in ("serving", "runtime", "demo"):
+        checks.holds(f"README names {folder}/", f"({folder}/README.md)" in index)
     text = texts["fit.py"]
     checks.holds("fit.py --help: defaults", "(default: 0.01)" in text and "(default: 200)" in text, text)
     pins: dict[str, set[str]] = {}
-    for path in ("requirements.txt", "requirements-pipeline.txt", "serving/requirements.txt"):
+    for path in ("requirements.txt", "requirements-pipeline.txt", "serving/requirements.txt", "runtime/requirements.txt"):
         for line in (scene.examples / path).read_text().splitlines():
             if line and not line.startswith("#"):
                 name, equals, version = line.partition("==")
@@ -75,6 +83,8 @@ def check_track(scene: Scene) -> None:
     artifacts = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
     checks.holds("track.py: artifacts", {"confusion.json", "summary.txt"} <= artifacts, str(artifacts))
     check_model(scene, "track.py", model, version, "cloudpickle", columns=4)
+    client.set_registered_model_alias(model, "champion", version)
+    check_served(scene, "track.py", released(scene, "track.py", model, version))
 
 
 def check_model(scene: Scene, what: str, model: str, version: str, saved_by: str, columns: int = 13) -> None:
@@ -106,6 +116,8 @@ def check_fit(scene: Scene) -> None:
     losses = [m.value for m in client.get_metric_history(run.info.run_id, "validation_loss")]
     checks.equal("fit.py: a loss per epoch", len(losses), epochs)
     check_model(scene, "fit.py", model, version, "skops")
+    client.set_registered_model_alias(model, "champion", version)
+    check_served(scene, "fit.py, by skops", released(scene, "fit.py, by skops", model, version))
     sys.path.insert(0, str(scene.examples))
     import fit
 
@@ -170,13 +182,38 @@ def serve_context(scene: Scene, context: pathlib.Path) -> servers.Server:
     return server
 
 
+def check_refused(scene: Scene) -> None:
+    """The runtime that the service knows by itself has not what the examples log with: that is said, and nothing is promised."""
+    checks = scene.checks
+    ran = scene.run("publish.py", "--model", "too-new")
+    last = ran.stdout.splitlines()[-2:]
+    checks.equal("publish.py: asks, and ends with 1 where it is refused", (ran.returncode, last[0]), (1, "asked for by alias champion"))
+    why = "refused: version 1 cannot be served: the runtime `docker.io/seldonio/mlserver:1.7.1-mlflow` cannot serve the model: it was logged with Python 3.11."
+    checks.holds("publish.py: says why", last[1].startswith(why) and "`scikit-learn` 1.9.1" in last[1] and "name it in `runtimes`" in last[1], last[1])
+
+
+def check_unanswered(scene: Scene) -> None:
+    """Nobody is there to answer."""
+    text = scene.must("publish.py", "--model", "unheard", "--wait", "1")
+    scene.checks.holds("publish.py: says that nobody has answered", "nobody has answered within 1 s" in text and "`kmlflow deliveries list`" in text, text)
+
+
+def check_made_good(scene: Scene) -> None:
+    """With the lines of `runtime/` pasted, the service releases at its start what was refused, and what it never heard of."""
+    for name in ("too-new", "unheard"):
+        released(scene, f"publish.py, {name}", name, "1")
+        state = until(lambda name=name: scene.version(name, "1").tags.get("kmlflow.status.state") == "serving")
+        scene.checks.holds(f"publish.py, {name}: MLflow shows it", state, str(scene.version(name, "1").tags))
+
+
 def check_publish(scene: Scene) -> None:
     """Without a builder: the artifact is released, and the service commits."""
     checks = scene.checks
     context = scene.home / "context"
     text = scene.must("publish.py", "--context", str(context))
     checks.holds("publish.py: no builder is said", "docker is not installed" in text and "podman is not installed" in text, text)
-    checks.holds("publish.py: says what is released", "no image was built: the artifact itself is released" in text, text)
+    checks.holds("publish.py: says what is to be served", "no image was built: the artifact itself is to be served" in text, text)
+    checks.holds("publish.py: reads the answer back", re.search(ANSWERED, text) is not None, text)
     model, version = registered(text)
     found = scene.version(model, version)
     checks.equal("publish.py: alias", (model, found.aliases), ("wine", ["champion"]))
@@ -184,6 +221,7 @@ def check_publish(scene: Scene) -> None:
     fact = {"kind": "aliasSet", "alias": "champion", "version": version}
     checks.holds("publish.py: the service is told", until(lambda: fact in facts(scene.service)), str(facts(scene.service)))
     check_model(scene, "publish.py", model, version, "cloudpickle")
+    check_served(scene, "publish.py", released(scene, "publish.py", model, version))
     files = {str(path.relative_to(context)) for path in context.rglob("*")}
     checks.holds("publish.py: context", {"Dockerfile", "server.py", "requirements.txt", "model/MLmodel", "model/model.pkl"} <= files, str(files))
     closed = [str(path) for path in context.rglob("*") if not path.stat().st_mode & 0o004]
@@ -215,11 +253,13 @@ def check_image(scene: Scene) -> None:
     checks.equal("publish.py: serve_locally", tags.get("serve_locally"), f"docker run --rm --publish 9000:9000 {image}")
     check_model(scene, "publish.py with an image", model, version, "skops")
     found = until(lambda: live_image(scene.service, "wine") == image)
-    checks.holds("publish.py: the alias is a commit", found, f"{live_image(scene.service, 'wine')}\n{scene.service.call('GET', '/deliveries')}")
+    checks.holds("publish.py with an image: the answer", re.search(ANSWERED, text) is not None, text)
+    checks.holds("publish.py with an image: the alias is a commit", found, f"{live_image(scene.service, 'wine')}\n{scene.service.call('GET', '/deliveries')}")
 
     podman, record = stand_in(scene, "podman")
     for model in ("Größe v1", "Gr e v1", "模型"):
-        text = scene.must("publish.py", "--model", model, "--request", "single", programs=podman)
+        text = scene.must("publish.py", "--model", model, "--request", "single", "--wait", "0", programs=podman)
+        checks.holds(f"publish.py: --wait 0 does not wait for {model}", text.endswith("asked for by tag kmlflow.release=single\n"), text)
     found = until(lambda: {"Größe v1", "Gr e v1", "模型"} <= set(names_of(scene)))
     checks.holds("publish.py: --request is a release", found, f"{text}\n{scene.service.call('GET', '/deliveries')}")
     pushed = [line for line in record.read_text().splitlines() if line.startswith("push ")]
@@ -264,6 +304,8 @@ def check_proposal(scene: Scene) -> None:
     checks.equal("proposal.py: and says from where", found.tags["katib_trial_name"], best.data.tags["katib_trial_name"])
     checks.equal("proposal.py: and alone", len(client.search_model_versions("name = 'searched'")), 1)
     check_model(scene, "proposal.py", model, version, "cloudpickle")
+    client.set_registered_model_alias(model, "champion", version)
+    check_served(scene, "proposal.py", released(scene, "proposal.py", model, version))
     port = servers.free_port()
     command = [str(scene.pythons["examples"]), "-m", "uvicorn", "--app-dir", "serving", "server:app", "--port", str(port)]
     variables = scene.variables() | {"MODEL_URI": f"models:/{model}/{version}", "METRICS_PORT": "0"}
@@ -422,29 +464,40 @@ def check_release(scene: Scene) -> None:
     scene.fails("release.sh: a wrong token", "401", "release.sh", more=address | {"KMLFLOW_TOKEN": "nobody"})
 
 
+def carry_out(scene: Scene, chosen: list[str], *those: Callable[[Scene], None]) -> None:
+    """Runs the checks that were asked for, and says how long each took."""
+    for check in those:
+        began, name = time.monotonic(), check.__name__.removeprefix("check_")
+        if not chosen or name in chosen:
+            check(scene)
+            print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pipeline", type=pathlib.Path, required=True, help="the Python with requirements-pipeline.txt")
     parser.add_argument("--serving", type=pathlib.Path, required=True, help="the Python with serving/requirements.txt")
+    parser.add_argument("--runtime", type=pathlib.Path, required=True, help="the Python with runtime/requirements.txt")
     parser.add_argument("checks", nargs="*", help="names of the checks to run, all unless given; some need what an earlier one left")
     arguments = parser.parse_args()
-    here = pathlib.Path.cwd()
-    pythons = {"examples": pathlib.Path(sys.executable), "pipeline": here / arguments.pipeline, "serving": here / arguments.serving}
+    here, chosen = pathlib.Path.cwd(), arguments.checks
+    pythons = {name: here / getattr(arguments, name) for name in ("pipeline", "serving", "runtime")} | {"examples": pathlib.Path(sys.executable)}
     checks = Checks()
     with tempfile.TemporaryDirectory(prefix="kmlflow-test-") as directory, Tracking() as tracking:
-        variables = {"KMLFLOW__MLFLOW__TRACKING_URI": tracking.url, "KMLFLOW__MLFLOW__ARTIFACTS_DESTINATION": "s3://models"}
-        with Service(variables=variables) as service:
+        home = pathlib.Path(directory)
+        # The service is started anew with other settings: on the same port, which MLflow delivers to, and with the same data.
+        place = {"data": home / "data", "port": servers.free_port()}
+        variables = {"KMLFLOW__MLFLOW__TRACKING_URI": tracking.url}
+        with Service(variables=variables | {"KMLFLOW__MLFLOW__ARTIFACTS_DESTINATION": "s3://mlflow/art"}, **place) as service:
+            scene = Scene(home, pythons, tracking, service, checks)
             connected = service.connect(tracking.url)
             checks.holds("connect succeeds", connected.returncode == 0, connected.stdout)
-            scene = Scene(pathlib.Path(directory), pythons, tracking, service, checks)
-            for check in (
-                check_papers, check_track, check_fit, check_publish, check_image, check_serving, check_proposal, check_pipeline, check_metrics, check_release
-            ):
-                began, name = time.monotonic(), check.__name__.removeprefix("check_")
-                if arguments.checks and name not in arguments.checks:
-                    continue
-                check(scene)
-                print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
+            carry_out(scene, chosen, check_papers, check_table, check_refused)
+        carry_out(scene, chosen, check_unanswered)
+        shutil.copy(scene.examples / "runtime/kmlflow.yaml", place["data"])
+        with Service(variables=variables, **place) as scene.service:
+            carry_out(scene, chosen, check_made_good, check_track, check_fit, check_publish, check_image, check_serving)
+            carry_out(scene, chosen, check_proposal, check_pipeline, check_metrics, check_release)
     checks.end()
 
 
