@@ -87,10 +87,10 @@ pub async fn start(config: Config, listener: TcpListener) -> Result<Service, Sta
     let url = settings.public_url.clone();
     let web = Web::new(handle.clone(), clock, settings, stop.clone());
     let repository = SmartServer::new(git, handle.repository_path());
-    let mut door = git_door::router(web.clone(), handle.clone(), repository, address.ip().is_loopback());
+    let is_local = settings::is_local(&config, address);
+    let mut door = git_door::router(web.clone(), handle.clone(), repository, is_local);
     let hosts = settings::hosts(&config, address);
     if let Some(client) = settings::tracking_client(&config.mlflow)?.filter(|_| config.mlflow.proxy) {
-        let is_local = address.ip().is_loopback();
         door = door.merge(mlflow_door::router(web.clone(), handle, client, Arc::clone(&hosts), is_local)?);
     }
     let router = mlflow_door::by_host_name(web::router(web.clone(), door), hosts);

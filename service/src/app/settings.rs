@@ -1,6 +1,6 @@
 //! The configuration, taken apart into what each part needs.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -117,6 +117,21 @@ pub(super) fn hosts(config: &Config, address: SocketAddr) -> Arc<Hosts> {
     Arc::new(Hosts::new(address.ip(), &config.public_url(address), own))
 }
 
+/// Whether the service is for this machine alone: it listens nowhere else, and nobody is told another name for it. Whoever puts a proxy before
+/// it names it by its public address, and then a caller over loopback may be anybody.
+pub(super) fn is_local(config: &Config, address: SocketAddr) -> bool {
+    let page = config.public_url(address);
+    let names = std::iter::once(page.as_str()).chain(config.mlflow.public_url.as_deref());
+    address.ip().is_loopback() && names.into_iter().all(names_this_machine)
+}
+
+fn names_this_machine(url: &str) -> bool {
+    let Ok(url) = reqwest::Url::parse(url) else { return false };
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let is_own = host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    is_own || host == "localhost" || host.ends_with(".localhost")
+}
+
 /// `page` is where the service's own pages are.
 fn of_environment(config: &Config, environment: &EnvironmentConfig, page: &str) -> EnvironmentSettings {
     let EnvironmentConfig {
@@ -172,5 +187,20 @@ fn templates(dir: Option<&Path>) -> Result<Templates, StartError> {
 impl From<ConfigError> for StartError {
     fn from(error: ConfigError) -> Self {
         Self::new(error.sentence).cure(error.cure)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names_this_machine;
+
+    #[test]
+    fn only_names_of_this_machine_make_a_service_local() {
+        for local in ["http://localhost:8080", "http://mlflow.localhost", "http://127.0.0.1:1/x", "http://[::1]"] {
+            assert!(names_this_machine(local), "{local}");
+        }
+        for other in ["https://kmlflow.example", "http://localhost.example", "http://10.0.0.1", "nothing"] {
+            assert!(!names_this_machine(other), "{other}");
+        }
     }
 }

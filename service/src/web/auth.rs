@@ -155,7 +155,9 @@ pub async fn authenticate(web: &Web, headers: &HeaderMap, address: IpAddr) -> Re
 /// elsewhere can make a browser on this machine ask for it.
 pub fn is_loopback_caller(parts: &Parts) -> bool {
     let peer = parts.extensions.get::<client::Peer>().is_some_and(|peer| peer.0.ip().to_canonical().is_loopback());
-    let proxied = ["x-forwarded-for", "forwarded", "x-real-ip"].iter().any(|name| parts.headers.contains_key(*name));
+    const OF_PROXIES: [&str; 6] =
+        ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "forwarded", "x-real-ip", "via"];
+    let proxied = OF_PROXIES.iter().any(|name| parts.headers.contains_key(*name));
     let host = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let name = host
         .rsplit_once(':')
