@@ -82,11 +82,11 @@ def mlserver(scene: Scene, artifact: pathlib.Path) -> Server:
     [command] = re.findall(r"^CMD (.*)$", dockerfile, re.MULTILINE)
     [settings] = re.findall(r"^ENV (.*)$", dockerfile, re.MULTILINE)
     python, port = scene.pythons["runtime"], free_port()
-    words = [{"mlserver": str(python.parent / "mlserver"), "/mnt/models": str(artifact)}.get(word, word) for word in json.loads(command)]
     home = scene.home / f"mlserver-{port}"
     home.mkdir()
-    variables = {"PATH": f"{python.parent}:/usr/bin:/bin"} | dict(setting.split("=", 1) for setting in shlex.split(settings))
-    variables = {name: value.replace("/tmp", str(home)) for name, value in variables.items()} | {
+    variables = dict(setting.split("=", 1) for setting in shlex.split(settings)) | {
+        "PATH": f"{python.parent}:/usr/bin:/bin",
+        "HOME": str(home),
         "MLSERVER_HOST": "127.0.0.1",
         "MLSERVER_HTTP_PORT": str(port),
         "MLSERVER_GRPC_PORT": str(free_port()),
@@ -96,7 +96,7 @@ def mlserver(scene: Scene, artifact: pathlib.Path) -> Server:
         "MLSERVER_MODEL_IMPLEMENTATION": "mlserver_mlflow.MLflowRuntime",
         "MLSERVER_MODEL_URI": str(artifact),
     }
-    return Server(words, f"http://127.0.0.1:{port}", "/v2/health/ready", home, variables)
+    return Server(json.loads(command), f"http://127.0.0.1:{port}", "/v2/health/ready", home, variables)
 
 
 def check_served(scene: Scene, what: str, artifact: pathlib.Path) -> None:
