@@ -3,12 +3,19 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use minijinja::value::Value;
 use serde::Deserialize;
 
-use super::RenderError;
+use super::objects::{Object, Parsed};
+use super::{RenderError, Templates};
+use crate::release::quoted;
 
 /// The template that the dashboard comes from.
 pub(super) const TEMPLATE: &str = "dashboard.json.j2";
+
+/// What stands for the dashboard while its `ConfigMap` is read back: a YAML reader takes longer for this one text than for everything
+/// else of a release, and would only find that it is a text.
+pub(super) const STAND_IN: &str = "[\"dashboard\"]";
 
 /// The most bytes of a dashboard: a repository holds thousands of them, each in many commits.
 const BYTES_MAX: usize = 30 * 1024;
@@ -31,11 +38,37 @@ struct Panel {
     id: u64,
 }
 
+/// The dashboard of what the templates see.
+///
+/// # Errors
+/// A template that fails, and all that [`compact`] refuses.
+pub(super) fn json(context: &Value, templates: &Templates) -> Result<String, RenderError> {
+    compact(&templates.render(TEMPLATE, context)?)
+}
+
+/// Puts the dashboard in the place of its stand-in, where that is the whole text of one entry and written as this program writes
+/// texts. Nothing where it is not: a template of somebody else may do with the text what it likes.
+pub(super) fn put_in(text: &str, parsed: &[Parsed], json: &str) -> Option<String> {
+    let [Parsed { object: Object::ConfigMap(map), .. }] = parsed else { return None };
+    let entries = map.data.iter().flatten().filter(|(_, value)| *value == STAND_IN).count();
+    let mut stand_in = String::new();
+    quoted(&mut stand_in, STAND_IN);
+    let mut around = text.split(stand_in.as_str());
+    let (Some(before), Some(behind), None, 1) = (around.next(), around.next(), around.next(), entries) else {
+        return None;
+    };
+    let mut whole = String::with_capacity(text.len() + json.len() + json.len() / 4);
+    whole.push_str(before);
+    quoted(&mut whole, json);
+    whole.push_str(behind);
+    Some(whole)
+}
+
 /// Reads the rendered dashboard and writes it on one line.
 ///
 /// # Errors
 /// What is not JSON, has no uid, has two panels of one id, or is too large.
-pub(super) fn compact(text: &str) -> Result<String, RenderError> {
+fn compact(text: &str) -> Result<String, RenderError> {
     let invalid = |detail: String| RenderError::manifest("dashboard.yaml", detail);
     let Dashboard { uid, panels } =
         serde_json::from_str(text).map_err(|error| invalid(format!("the dashboard is not JSON: {error}")))?;

@@ -73,7 +73,14 @@ pub fn render(release: &Release, templates: &Templates) -> Result<Manifests, Ren
         let parsed = objects::parse(file, &text)?;
         Ok(Rendered { file, text, parsed })
     };
-    let dashboard = || rendered(DASHBOARD_DOCUMENT, &with_dashboard(&context, templates)?);
+    let dashboard = || {
+        let json = dashboard::json(&context, templates)?;
+        let placed = rendered(DASHBOARD_DOCUMENT, &with_dashboard(&context, dashboard::STAND_IN))?;
+        match dashboard::put_in(&placed.text, &placed.parsed, &json) {
+            Some(text) => Ok(Rendered { text, ..placed }),
+            None => rendered(DASHBOARD_DOCUMENT, &with_dashboard(&context, &json)),
+        }
+    };
     let others = || documents.iter().map(|document| rendered(*document, &context)).collect::<Result<Vec<_>, _>>();
     let (others, dashboard) = rayon::join(others, dashboard);
 
@@ -115,9 +122,8 @@ fn prepare(release: &Release, stand_in: &dyn Fn(&PredictorName) -> Digest) -> Re
 }
 
 /// Adds the dashboard, which is a document of its own inside another one.
-fn with_dashboard(context: &Value, templates: &Templates) -> Result<Value, RenderError> {
-    let dashboard_json = dashboard::compact(&templates.render(dashboard::TEMPLATE, context)?)?;
-    Ok(minijinja::context! { dashboard_json, ..context.clone() })
+fn with_dashboard(context: &Value, json: &str) -> Value {
+    minijinja::context! { dashboard_json => json, ..context.clone() }
 }
 
 /// Writes down in the release what was rendered.

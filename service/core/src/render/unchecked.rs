@@ -28,7 +28,7 @@ impl Unchecked {
     /// A release without variants, or a dashboard that does not render.
     pub fn new(release: &Release, templates: &Templates) -> Result<Self, RenderError> {
         let Prepared { context, documents } = prepare(release, &stand_in(release))?;
-        let context = with_dashboard(&context, templates)?;
+        let context = with_dashboard(&context, &dashboard::json(&context, templates)?);
         let files = documents.into_iter().chain([DASHBOARD_DOCUMENT]).map(|(_, template)| template);
         let names = [dashboard::TEMPLATE].into_iter().chain(files).chain([KUSTOMIZATION_TEMPLATE]).collect();
         Ok(Self { context, names })

@@ -1,5 +1,6 @@
 //! Claims about the render, from the document to the files.
 
+mod dashboards;
 mod goldens;
 mod hostile;
 mod pod_hashes;
