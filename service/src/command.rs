@@ -1,4 +1,4 @@
-//! The only file that starts programs. So far that is Git, found once and started with an environment of its own.
+//! The only file that starts programs: Git and `ssh`, found once and started with an environment of their own.
 
 use std::ffi::OsString;
 use std::io;
@@ -25,11 +25,18 @@ const VERSION_LIMIT: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(5);
 
 /// How much of what a program says on standard error is kept for the log, in bytes.
-const STDERR_BYTES_MAX: u64 = 4 << 10;
+const STDERR_BYTES_MAX: usize = 4 << 10;
 
 /// A Git that was found and is new enough.
 #[derive(Debug, Clone)]
 pub struct Git {
+    program: PathBuf,
+    search_path: OsString,
+}
+
+/// The `ssh` of the machine.
+#[derive(Debug, Clone)]
+pub struct Ssh {
     program: PathBuf,
     search_path: OsString,
 }
@@ -57,6 +64,9 @@ pub enum CommandError {
     /// The Git on the search path is too old, or tells no version.
     #[error("Git {found} is too old; install Git {GIT_MINIMUM_TEXT} or newer")]
     TooOld { found: String },
+    /// There is no `ssh` on the search path.
+    #[error("`ssh` was not found; install OpenSSH's client, or put it on the PATH")]
+    SshMissing,
     /// It could not be started, or its pipes broke.
     #[error("`git {what}` could not be run")]
     Start { what: &'static str, source: io::Error },
@@ -75,9 +85,9 @@ impl Git {
     /// Finds Git on a search path (the `PATH` that the configuration read; the usual places where there is none) and checks its version.
     pub async fn find(search_path: Option<&str>) -> Result<Self, CommandError> {
         let search_path = search_path.filter(|path| !path.is_empty()).unwrap_or(USUAL_PLACES);
-        let places = std::env::split_paths(search_path).filter(|place| place.is_absolute());
-        let program = places.map(|place| place.join("git")).find(|file| file.is_file()).ok_or(CommandError::Missing)?;
-        let git = Self { program, search_path: search_path.into() };
+        let search_path = OsString::from(search_path);
+        let program = look_for("git", &search_path).ok_or(CommandError::Missing)?;
+        let git = Self { program, search_path };
         let call = Call {
             what: "version",
             repository: Path::new("/"),
@@ -128,20 +138,13 @@ impl Git {
 
     /// Starts Git with pipes on both sides.
     pub fn start(&self, call: &Call<'_>) -> Result<(Running, ChildStdin, ChildStdout), CommandError> {
-        let what = call.what;
-        let mut command = self.command(call);
-        let mut child = command.stdin(Stdio::piped()).spawn().map_err(|source| CommandError::Start { what, source })?;
-        match (child.stdin.take(), child.stdout.take()) {
-            (Some(stdin), Some(stdout)) => Ok((Running { child, what }, stdin, stdout)),
-            _ => Err(CommandError::Start { what, source: io::ErrorKind::BrokenPipe.into() }),
-        }
+        start(self.command(call), call.what)
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the file that starts programs")]
     fn command(&self, call: &Call<'_>) -> Command {
         let mut command = Command::new(&self.program);
-        command.env_clear();
-        command.env("PATH", &self.search_path).env("HOME", call.repository).env("LC_ALL", "C");
+        isolate(&mut command, &self.search_path, call.repository);
         command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_TERMINAL_PROMPT", "0");
         // Git refuses a repository of another user unless told so outside of it; whose it is was decided by who set the data directory.
         let settings = [("safe.directory", "*")].iter().chain(call.settings);
@@ -154,11 +157,51 @@ impl Git {
         if let Some(protocol) = call.protocol {
             command.env("GIT_PROTOCOL", protocol);
         }
-        command.args(call.arguments).current_dir(call.repository);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        // A group of its own: Git's own children end with it, and Ctrl-C reaches the service first.
-        command.process_group(0).kill_on_drop(true);
+        command.args(call.arguments);
         command
+    }
+}
+
+impl Ssh {
+    /// Finds `ssh` where Git was looked for.
+    pub fn find(git: &Git) -> Result<Self, CommandError> {
+        let program = look_for("ssh", &git.search_path).ok_or(CommandError::SshMissing)?;
+        Ok(Self { program, search_path: git.search_path.clone() })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.program
+    }
+
+    /// Starts it in a directory, which is its home as well, with pipes on both sides.
+    #[expect(clippy::disallowed_methods, reason = "this is the file that starts programs")]
+    pub fn start(&self, directory: &Path, arguments: &[String]) -> Result<(Running, ChildStdin, ChildStdout), CommandError> {
+        let mut command = Command::new(&self.program);
+        isolate(&mut command, &self.search_path, directory);
+        command.args(arguments);
+        start(command, "push over ssh")
+    }
+}
+
+/// The first absolute place of a search path that has a program.
+fn look_for(program: &str, search_path: &OsString) -> Option<PathBuf> {
+    let places = std::env::split_paths(search_path).filter(|place| place.is_absolute());
+    places.map(|place| place.join(program)).find(|file| file.is_file())
+}
+
+/// Gives a program nothing of ours but a search path, and a process group of its own: its children end with it, and Ctrl-C reaches the
+/// service first.
+fn isolate(command: &mut Command, search_path: &OsString, home: &Path) {
+    command.env_clear().env("PATH", search_path).env("HOME", home).env("LC_ALL", "C").current_dir(home);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+}
+
+fn start(mut command: Command, what: &'static str) -> Result<(Running, ChildStdin, ChildStdout), CommandError> {
+    let mut child = command.stdin(Stdio::piped()).spawn().map_err(|source| CommandError::Start { what, source })?;
+    match (child.stdin.take(), child.stdout.take()) {
+        (Some(stdin), Some(stdout)) => Ok((Running { child, what }, stdin, stdout)),
+        _ => Err(CommandError::Start { what, source: io::ErrorKind::BrokenPipe.into() }),
     }
 }
 
@@ -209,6 +252,15 @@ impl Running {
     }
 }
 
+impl Drop for Running {
+    /// What the program started itself must not go on alone.
+    fn drop(&mut self) {
+        if let Some(group) = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+            let _ended = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
 /// Reads a pipe up to a bound. A broken pipe ends the text: what was read stands.
 async fn read_pipe<P: AsyncRead + Unpin>(pipe: Option<P>, bytes_max: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -218,13 +270,16 @@ async fn read_pipe<P: AsyncRead + Unpin>(pipe: Option<P>, bytes_max: u64) -> Vec
     bytes
 }
 
-/// Reads standard error, and lets go by what is over the bound, so that a talkative program does not end by it.
-async fn read_stderr(mut pipe: Option<ChildStderr>) -> Vec<u8> {
-    let bytes = read_pipe(pipe.as_mut(), STDERR_BYTES_MAX).await;
-    if let Some(mut pipe) = pipe {
-        let _read = tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await;
+/// Reads standard error and keeps its end, which has the reason; what is over the bound goes by, so that a talkative program does not
+/// end by it.
+async fn read_stderr(pipe: Option<ChildStderr>) -> Vec<u8> {
+    let Some(mut pipe) = pipe else { return Vec::new() };
+    let (mut kept, mut piece) = (Vec::new(), [0; STDERR_BYTES_MAX]);
+    while let Ok(length @ 1..) = pipe.read(&mut piece).await {
+        kept.extend_from_slice(&piece[..length]);
+        kept.drain(..kept.len().saturating_sub(STDERR_BYTES_MAX));
     }
-    bytes
+    kept
 }
 
 /// The first two numbers of `git version 2.39.5 (words)`.
