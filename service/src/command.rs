@@ -176,7 +176,11 @@ impl Ssh {
 
     /// Starts it in a directory, which is its home as well, with pipes on both sides.
     #[expect(clippy::disallowed_methods, reason = "this is the file that starts programs")]
-    pub fn start(&self, directory: &Path, arguments: &[String]) -> Result<(Running, ChildStdin, ChildStdout), CommandError> {
+    pub fn start(
+        &self,
+        directory: &Path,
+        arguments: &[String],
+    ) -> Result<(Running, ChildStdin, ChildStdout), CommandError> {
         let mut command = Command::new(&self.program);
         isolate(&mut command, &self.search_path, directory);
         command.args(arguments);

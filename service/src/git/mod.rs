@@ -14,6 +14,7 @@ pub mod message;
 mod objects;
 mod pack;
 mod publish;
+pub mod remote;
 mod repository;
 mod seed;
 pub mod serve;

@@ -1,0 +1,227 @@
+//! What can go wrong with a remote: one sentence for people, and what to do about it.
+
+use std::time::Duration;
+
+use super::endpoint::EndpointError;
+use crate::command::CommandError;
+
+/// Why a remote could not be read or written. The text names the remote and holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RemoteError {
+    // What is set.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    #[error("{rule}")]
+    Settings { rule: &'static str },
+    #[error("the file `{path}` of the remote's {what} cannot be used")]
+    File { what: &'static str, path: String },
+    #[error("{0}")]
+    Program(String),
+
+    // Who we are to it.
+    #[error("the remote `{address}` does not take the credentials")]
+    Unauthorized { address: String },
+    #[error("the remote `{address}` does not allow this to the account{words}")]
+    Forbidden { address: String, words: String },
+    #[error("the remote `{address}` does not take the ssh key")]
+    KeyRefused { address: String },
+    #[error("the ssh key for the remote `{address}` cannot be used")]
+    KeyUnusable { address: String },
+
+    // Who it is to us.
+    #[error("the host key of the remote `{address}` is not known")]
+    HostKeyUnknown { address: String },
+    #[error("the host key of the remote `{address}` has changed: it is another machine, or somebody is in between")]
+    HostKeyChanged { address: String },
+    #[error("the certificate of the remote `{address}` is not believed{words}")]
+    Certificate { address: String, words: String },
+    #[error("the remote `{address}` sends to `{to}`, and credentials do not follow")]
+    Redirected { address: String, to: String },
+
+    // What is there.
+    #[error("there is no Git repository at `{address}`, or the account does not see it")]
+    NotFound { address: String },
+    #[error("the remote `{address}` is empty")]
+    Empty { address: String },
+    #[error("the remote `{address}` has no branch `{branch}`{}", default.as_ref().map(|name| format!("; its default branch is `{name}`")).unwrap_or_default())]
+    BranchMissing { address: String, branch: String, default: Option<String> },
+    #[error("what answers at `{address}` does not speak Git's protocol{words}")]
+    NotGit { address: String, words: String },
+    #[error("the remote `{address}` keeps its objects in a format other than sha1")]
+    ObjectFormat { address: String },
+
+    // Whether it is well.
+    #[error("the remote `{address}` cannot be reached{words}")]
+    Unreachable { address: String, words: String },
+    #[error("the remote `{address}` did not answer within {} s", limit.as_secs())]
+    TimedOut { address: String, limit: Duration },
+    #[error("the remote `{address}` takes no more requests for now ({status})")]
+    Busy { address: String, status: u16, retry_after: Option<Duration> },
+    #[error("the remote `{address}` fails with {status}")]
+    Failing { address: String, status: u16, retry_after: Option<Duration> },
+    #[error("the remote `{address}` broke off its answer{words}")]
+    Broken { address: String, words: String },
+    #[error("the remote `{address}` answered more than any does")]
+    TooMuch { address: String },
+    #[error("the remote `{address}` did not report what became of the push")]
+    NoReport { address: String },
+    #[error("the remote `{address}` gave up: {words}")]
+    GaveUp { address: String, words: String },
+    #[error("`git fetch` from `{address}` failed{words}")]
+    Fetch { address: String, words: String },
+}
+
+impl RemoteError {
+    /// Whether it may be otherwise in a while without anybody doing anything.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { .. }
+            | Self::TimedOut { .. }
+            | Self::Busy { .. }
+            | Self::Failing { .. }
+            | Self::Broken { .. }
+            | Self::TooMuch { .. }
+            | Self::NoReport { .. }
+            | Self::GaveUp { .. }
+            | Self::Fetch { .. } => true,
+            Self::Endpoint(_)
+            | Self::Settings { .. }
+            | Self::File { .. }
+            | Self::Program(_)
+            | Self::Unauthorized { .. }
+            | Self::Forbidden { .. }
+            | Self::KeyRefused { .. }
+            | Self::KeyUnusable { .. }
+            | Self::HostKeyUnknown { .. }
+            | Self::HostKeyChanged { .. }
+            | Self::Certificate { .. }
+            | Self::Redirected { .. }
+            | Self::NotFound { .. }
+            | Self::Empty { .. }
+            | Self::BranchMissing { .. }
+            | Self::NotGit { .. }
+            | Self::ObjectFormat { .. } => false,
+        }
+    }
+
+    /// How long the remote asked us to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { retry_after, .. } | Self::Failing { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// What a person can do about it; nothing where waiting is all.
+    pub fn cure(&self) -> Option<String> {
+        Some(match self {
+            Self::Unauthorized { .. } => {
+                "give a user and a password or token that are live, for example a new token with the right to write code".to_owned()
+            }
+            Self::Forbidden { .. } => "give the account the right to push to the branch, or use pull requests".to_owned(),
+            Self::KeyRefused { .. } => "add the public half of the key to the repository's deploy keys, with the right to write".to_owned(),
+            Self::KeyUnusable { .. } => "use a key without a passphrase that its owner alone can read: `chmod 600` the file".to_owned(),
+            Self::HostKeyUnknown { address } => format!(
+                "append the line of `ssh-keyscan {}` to the known_hosts file, once its fingerprint is the one that the host publishes",
+                keyscan(address)
+            ),
+            Self::HostKeyChanged { address } => format!(
+                "ask who runs the host; only if the key was renewed on purpose, replace its line in the known_hosts file by that of `ssh-keyscan {}`",
+                keyscan(address)
+            ),
+            Self::Certificate { .. } => "name the authority that signed it as the remote's CA file, or have the certificate renewed".to_owned(),
+            Self::Redirected { to, .. } => format!("write `{to}` as the remote's address, if it is yours"),
+            Self::NotFound { .. } => "check the address, and that the account may read the repository".to_owned(),
+            Self::Empty { .. } => "give it a first commit with `kmlflow init`".to_owned(),
+            Self::BranchMissing { branch, .. } => format!("make the branch `{branch}`, or name another one"),
+            Self::NotGit { .. } => "check the address: it is the one that `git clone` takes".to_owned(),
+            Self::ObjectFormat { .. } => "use a repository made without `--object-format=sha256`".to_owned(),
+            Self::File { .. } => "check that it is there and that the service may read it; its path has no spaces, quotes, `%` or `$`".to_owned(),
+            _ => return None,
+        })
+    }
+}
+
+/// A program that could not be started or did not end; what it said itself is read elsewhere.
+impl From<CommandError> for RemoteError {
+    fn from(error: CommandError) -> Self {
+        Self::Program(error.to_string())
+    }
+}
+
+/// What `ssh-keyscan` is given for an address of ssh.
+fn keyscan(address: &str) -> String {
+    let rest = address.strip_prefix("ssh://").unwrap_or(address);
+    let rest = rest.split_once('@').map_or(rest, |(_, rest)| rest);
+    let (host, rest) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some(parts) => parts,
+        None => rest.find([':', '/']).map_or((rest, ""), |at| rest.split_at(at)),
+    };
+    let port: String = rest.chars().skip(1).take_while(char::is_ascii_digit).collect();
+    let has_port = address.starts_with("ssh://") && rest.starts_with(':') && !port.is_empty();
+    if has_port { format!("-p {port} {host}") } else { host.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address() -> String {
+        "ssh://git@git.example:2222/x".to_owned()
+    }
+
+    #[test]
+    fn a_host_key_is_cured_by_a_command_that_can_be_run() {
+        for (address, command) in [
+            ("ssh://git@git.example:2222/x", "`ssh-keyscan -p 2222 git.example`"),
+            ("git@git.example:22/x", "`ssh-keyscan git.example`"),
+            ("git.example:x", "`ssh-keyscan git.example`"),
+            ("git@[::1]:x", "`ssh-keyscan ::1`"),
+        ] {
+            let cure = RemoteError::HostKeyUnknown { address: address.to_owned() }.cure().unwrap();
+            assert!(cure.contains(command), "{cure}");
+        }
+    }
+
+    #[test]
+    fn what_only_a_person_can_mend_has_a_cure_and_is_not_tried_again() {
+        let words = String::new;
+        for error in [
+            RemoteError::Unauthorized { address: address() },
+            RemoteError::Forbidden { address: address(), words: words() },
+            RemoteError::KeyRefused { address: address() },
+            RemoteError::KeyUnusable { address: address() },
+            RemoteError::HostKeyUnknown { address: address() },
+            RemoteError::HostKeyChanged { address: address() },
+            RemoteError::Certificate { address: address(), words: words() },
+            RemoteError::Redirected { address: address(), to: "https://other".to_owned() },
+            RemoteError::NotFound { address: address() },
+            RemoteError::Empty { address: address() },
+            RemoteError::BranchMissing { address: address(), branch: "main".to_owned(), default: None },
+            RemoteError::NotGit { address: address(), words: words() },
+            RemoteError::ObjectFormat { address: address() },
+        ] {
+            assert!(!error.is_transient() && error.cure().is_some(), "{error}");
+            assert!(!error.to_string().ends_with('.'), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_tried_again_when_the_remote_says() {
+        let busy = RemoteError::Busy { address: address(), status: 429, retry_after: Some(Duration::from_secs(7)) };
+        assert!(busy.is_transient() && busy.cure().is_none());
+        assert_eq!(busy.retry_after(), Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn a_renamed_branch_is_told_with_the_new_name() {
+        let missing = |default| {
+            RemoteError::BranchMissing { address: "/x".to_owned(), branch: "master".to_owned(), default }.to_string()
+        };
+        assert_eq!(
+            missing(Some("main".to_owned())),
+            "the remote `/x` has no branch `master`; its default branch is `main`"
+        );
+        assert_eq!(missing(None), "the remote `/x` has no branch `master`");
+    }
+}

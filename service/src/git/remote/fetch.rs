@@ -1,0 +1,212 @@
+//! Fetching from a remote, and listing its branches: Git's own, as a child whose environment we set.
+//!
+//! Credentials go in a header that Git sends to the remote's own origin: it is set in the environment of the child, so they are in no
+//! argument, no file and no address, and a bearer token can be sent, which `GIT_ASKPASS` has no way to.
+
+use std::path::Path;
+
+use super::endpoint::{Branch, Place};
+use super::error::RemoteError;
+use super::{Remote, Way, failure, pipe, ssh};
+use crate::command::{Call, CommandError};
+use crate::names::CommitId;
+
+/// Where the remote's branch is kept in our repository, below which it has its own name.
+const KEPT_BELOW: &str = "refs/kmlflow/remote/";
+
+/// How long the list of branches may be, in bytes: some 100,000.
+const HEADS_BYTES_MAX: u64 = 8 << 20;
+
+/// How much a fetch may say on its standard output, where it says nothing.
+const SAID_BYTES_MAX: u64 = 64 << 10;
+
+/// A transfer that moves less than a byte a second for a minute has stopped; while a server counts, it sends a sign every five seconds.
+const LOW_SPEED: [(&str, &str); 2] = [("http.lowSpeedLimit", "1"), ("http.lowSpeedTime", "60")];
+
+/// How much of the history is to be there. The tip's own files always are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum History {
+    /// The tip alone: for a first start.
+    Tip,
+    /// Everything since what is there.
+    Since,
+    /// So many commits more than are there.
+    More(u32),
+    /// All.
+    Whole,
+}
+
+/// What a remote has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heads {
+    /// The branch that it shows first; nothing where it names none that is there.
+    pub default: Option<Branch>,
+    /// Every branch and its tip. None at all: the repository is empty.
+    pub branches: Vec<(Branch, CommitId)>,
+}
+
+impl Remote {
+    /// The reference that [`Remote::fetch`] moves in our repository.
+    pub fn kept_as(&self) -> String {
+        format!("{KEPT_BELOW}{}", self.settings.branch.as_str())
+    }
+
+    /// Brings the branch into a repository of ours, and says where it is.
+    ///
+    /// # Errors
+    /// The branch is missing, the repository is empty or not there, or one of all the ways in which it cannot be reached.
+    pub async fn fetch(&self, into: &Path, history: History) -> Result<CommitId, RemoteError> {
+        let refspec = format!("+{}:{}", self.reference, self.kept_as());
+        let depth = history.argument(into);
+        let fixed = [
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-recurse-submodules",
+            "--no-auto-maintenance",
+        ];
+        let url = self.url();
+        let arguments: Vec<&str> =
+            fixed.into_iter().chain(depth.as_deref()).chain(["--", url.as_str(), refspec.as_str()]).collect();
+        match self.run("fetch", into, &arguments, SAID_BYTES_MAX).await {
+            Ok(_) => self.fetched(into),
+            Err(CommandError::Failed { stderr, .. }) if stderr.contains("couldn't find remote ref") => {
+                Err(self.missing().await)
+            }
+            Err(error) => Err(failure::of(error, &self.address, self.settings.limits.fetch)),
+        }
+    }
+
+    /// Lists the remote's branches.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be reached.
+    pub async fn heads(&self) -> Result<Heads, RemoteError> {
+        let url = self.url();
+        let arguments = ["ls-remote", "--quiet", "--symref", "--", url.as_str(), "HEAD", "refs/heads/*"];
+        let listed = self.run("ls-remote", &self.settings.directory, &arguments, HEADS_BYTES_MAX).await;
+        let listed = listed.map_err(|error| failure::of(error, &self.address, self.settings.limits.fetch))?;
+        Ok(parse_heads(&String::from_utf8_lossy(&listed)))
+    }
+
+    /// Why the branch is not there.
+    async fn missing(&self) -> RemoteError {
+        let address = self.address.clone();
+        match self.heads().await {
+            Ok(heads) if heads.branches.is_empty() => RemoteError::Empty { address },
+            Ok(Heads { default, .. }) => RemoteError::BranchMissing {
+                address,
+                branch: self.settings.branch.as_str().to_owned(),
+                default: default.map(|branch| branch.as_str().to_owned()),
+            },
+            Err(error) => error,
+        }
+    }
+
+    fn fetched(&self, into: &Path) -> Result<CommitId, RemoteError> {
+        let id = git2::Repository::open(into).and_then(|repository| repository.refname_to_id(&self.kept_as()));
+        let id = id.ok().and_then(|id| CommitId::parse(&id.to_string()).ok());
+        let words = ": it moved no reference of ours".to_owned();
+        id.ok_or_else(|| RemoteError::Fetch { address: self.address.clone(), words })
+    }
+
+    async fn run(
+        &self,
+        what: &'static str,
+        repository: &Path,
+        arguments: &[&str],
+        bytes_max: u64,
+    ) -> Result<Vec<u8>, CommandError> {
+        let settings = self.git_settings();
+        let settings: Vec<(&str, &str)> = settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let call = Call { what, repository, arguments, settings: &settings, protocol: None };
+        self.git.run(&call, self.settings.limits.fetch, bytes_max).await
+    }
+
+    /// What Git is told that no argument should say: the one protocol that it may speak, with what credentials, and whom to believe.
+    fn git_settings(&self) -> Vec<(String, String)> {
+        let mut settings = vec![("protocol.allow".to_owned(), "never".to_owned())];
+        let mut set = |key: &str, value: &str| settings.push((key.to_owned(), value.to_owned()));
+        match (&self.way, &self.settings.endpoint.0) {
+            (Way::Http(http), Place::Http(url)) => {
+                set(&format!("protocol.{}.allow", url.scheme()), "always");
+                set("http.followRedirects", "false");
+                LOW_SPEED.iter().for_each(|(key, value)| set(key, value));
+                if let Some(path) = &self.settings.ca_file {
+                    set("http.sslCAInfo", &path.to_string_lossy());
+                }
+                if let Some(value) = http.authorization()
+                    && let Ok(value) = value.to_str()
+                {
+                    let origin = url.origin().ascii_serialization();
+                    set(&format!("http.{origin}/.extraHeader"), &format!("Authorization: {value}"));
+                }
+            }
+            (Way::Pipe(pipe::Pipe::Ssh { program, options, .. }), _) => {
+                set("protocol.ssh.allow", "always");
+                set("ssh.variant", "ssh");
+                set("core.sshCommand", &ssh::command_line(program.path(), options));
+            }
+            _ => set("protocol.file.allow", "always"),
+        }
+        settings
+    }
+
+    /// The address as Git is given it.
+    fn url(&self) -> String {
+        match &self.settings.endpoint.0 {
+            Place::Http(_) | Place::Local(_) => self.address.clone(),
+            Place::Ssh(place) => place.url(),
+        }
+    }
+}
+
+impl History {
+    fn argument(self, into: &Path) -> Option<String> {
+        match self {
+            Self::Tip => Some("--depth=1".to_owned()),
+            Self::Since => None,
+            // Zero would be no more, which Git refuses.
+            Self::More(commits) => Some(format!("--deepen={}", commits.max(1))),
+            // Git refuses to complete what is complete.
+            Self::Whole => is_shallow(into).then(|| "--unshallow".to_owned()),
+        }
+    }
+}
+
+fn is_shallow(repository: &Path) -> bool {
+    repository.join("shallow").exists() || repository.join(".git/shallow").exists()
+}
+
+/// Reads `ref: refs/heads/main\tHEAD` and `<id>\trefs/heads/main`. Branches with names or ids that we do not take are left out.
+fn parse_heads(text: &str) -> Heads {
+    let branch = |name: &str| Branch::parse(name.strip_prefix("refs/heads/")?).ok();
+    let mut heads = Heads { default: None, branches: Vec::new() };
+    for (value, name) in text.lines().filter_map(|line| line.split_once('\t')) {
+        match (value.strip_prefix("ref: "), name) {
+            (Some(target), "HEAD") => heads.default = branch(target),
+            (Some(_), _) | (None, "HEAD") => {}
+            (None, name) => heads.branches.extend(branch(name).zip(CommitId::parse(value).ok())),
+        }
+    }
+    heads
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_branches_is_read_without_what_is_none() {
+        let id = "0123456789012345678901234567890123456789";
+        let text = format!(
+            "ref: refs/heads/main\tHEAD\n{id}\tHEAD\n{id}\trefs/heads/a/b\nnonsense\n{id}\trefs/heads/-x\n{id}\trefs/heads/main\nzz\trefs/heads/z\n"
+        );
+        let heads = parse_heads(&text);
+        assert_eq!(heads.default.as_ref().map(Branch::as_str), Some("main"));
+        let names: Vec<&str> = heads.branches.iter().map(|(branch, _)| branch.as_str()).collect();
+        assert_eq!(names, ["a/b", "main"]);
+        assert_eq!(parse_heads(""), Heads { default: None, branches: Vec::new() });
+    }
+}
