@@ -1,7 +1,10 @@
 //! Remotes against Git itself.
 
 mod fetch;
+mod http;
 mod local;
+mod site;
+mod tls;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
