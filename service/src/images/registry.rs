@@ -250,6 +250,13 @@ fn trouble_of(error: &reqwest::Error) -> Trouble {
     if error.is_timeout() { Trouble::Late } else { Trouble::Unreachable }
 }
 
+/// Whether an address is one of a registry, `host` or `host:port`.
+fn is_at(url: &Url, registry: &str) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port_or_known_default().unwrap_or_default();
+    registry == host || registry == format!("{host}:{port}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,11 +291,4 @@ mod tests {
             assert!(reason.starts_with("the registry `registry.example` ") && !reason.ends_with('.'), "{reason}");
         }
     }
-}
-
-/// Whether an address is one of a registry, `host` or `host:port`.
-fn is_at(url: &Url, registry: &str) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let port = url.port_or_known_default().unwrap_or_default();
-    registry == host || registry == format!("{host}:{port}")
 }
