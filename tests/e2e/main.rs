@@ -17,6 +17,7 @@ mod strategies;
 // What is kept.
 mod crash;
 mod disk;
+mod remotes;
 mod repository;
 mod trouble;
 

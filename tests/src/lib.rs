@@ -26,6 +26,9 @@ pub mod git;
 /// A real registry of images.
 pub mod image_registry;
 
+/// A real server of ssh.
+pub mod ssh_server;
+
 pub use delivery::{Delivery, Signing};
 pub use environment::TestEnvironment;
 pub use git::{Checkout, Commit};
