@@ -338,4 +338,44 @@ mod tests {
         let error = git.run(&call, VERSION_LIMIT, 10).await.unwrap_err();
         assert!(matches!(error, CommandError::TooLong { .. }), "{error:?}");
     }
+
+    #[tokio::test]
+    async fn the_end_of_what_a_program_says_is_kept() {
+        let git = Git::find(None).await.unwrap();
+        let arguments = ["-c", "alias.talk=!printf '%09000d' 0 >&2; echo the end >&2; false", "talk"];
+        let call =
+            Call { what: "talk", repository: Path::new("/"), arguments: &arguments, settings: &[], protocol: None };
+        let error = git.run(&call, VERSION_LIMIT, 10).await.unwrap_err();
+        let CommandError::Failed { stderr, .. } = error else { panic!("{error:?}") };
+        assert!(stderr.starts_with("000") && stderr.ends_with("the end\n"), "{stderr}");
+        assert_eq!(stderr.len(), STDERR_BYTES_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_program_that_nobody_waits_for_ends_with_its_children() {
+        let git = Git::find(None).await.unwrap();
+        let arguments = ["-c", "alias.wait=!tail -f /dev/null & echo $!; wait", "wait"];
+        let call =
+            Call { what: "wait", repository: Path::new("/"), arguments: &arguments, settings: &[], protocol: None };
+        let (running, _stdin, mut stdout) = git.start(&call).unwrap();
+        let mut child = [0; 16];
+        let length = stdout.read(&mut child).await.unwrap();
+        let child = std::str::from_utf8(&child[..length]).unwrap().trim();
+        // A process that has ended has no program any more, whether or not somebody has taken note of it.
+        let program = Path::new("/proc").join(child).join("exe");
+        drop(running);
+        let ended = async {
+            while program.exists() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(VERSION_LIMIT, ended).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_missing_ssh_is_told_with_its_cure() {
+        let git = Git { search_path: "/nowhere".into(), ..Git::find(None).await.unwrap() };
+        let error = Ssh::find(&git).unwrap_err().to_string();
+        assert!(error.contains("install OpenSSH's client"), "{error}");
+    }
 }

@@ -67,8 +67,8 @@ pub enum RemoteError {
     NoReport { address: String },
     #[error("the remote `{address}` gave up: {words}")]
     GaveUp { address: String, words: String },
-    #[error("`git fetch` from `{address}` failed{words}")]
-    Fetch { address: String, words: String },
+    #[error("Git failed to speak with the remote `{address}`{words}")]
+    Failed { address: String, words: String },
 }
 
 impl RemoteError {
@@ -83,7 +83,7 @@ impl RemoteError {
             | Self::TooMuch { .. }
             | Self::NoReport { .. }
             | Self::GaveUp { .. }
-            | Self::Fetch { .. } => true,
+            | Self::Failed { .. } => true,
             Self::Endpoint(_)
             | Self::Settings { .. }
             | Self::File { .. }

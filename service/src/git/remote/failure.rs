@@ -63,7 +63,7 @@ pub(super) fn said(stderr: &str, address: &str) -> RemoteError {
     if has(&UNREACHABLE) {
         return RemoteError::Unreachable { address, words };
     }
-    RemoteError::Fetch { address, words }
+    RemoteError::Failed { address, words }
 }
 
 /// How curl and ssh say that there is no way to the other side, or none any more.
@@ -158,8 +158,8 @@ mod tests {
                 "ssh: connect to host h port 22: Connection refused\r\nfatal: Could not read from remote repository.",
                 "Unreachable",
             ),
-            ("fatal: mystery", "Fetch"),
-            ("", "Fetch"),
+            ("fatal: mystery", "Failed"),
+            ("", "Failed"),
         ] {
             assert_eq!(kind(stderr), expected, "{stderr}");
         }
@@ -170,6 +170,9 @@ mod tests {
         let stderr = "Pseudo\nssh: connect to host h port 22: Connection refused\r\nfatal: Could not read from remote repository.\n\nPlease make sure\n";
         let expected = "the remote `host` cannot be reached: ssh: connect to host h port 22: Connection refused";
         assert_eq!(said(stderr, "host").to_string(), expected);
-        assert_eq!(said("\u{1b}[31mfatal: x\u{7}", "host").to_string(), "`git fetch` from `host` failed: fatal: x");
+        assert_eq!(
+            said("\u{1b}[31mfatal: x\u{7}", "host").to_string(),
+            "Git failed to speak with the remote `host`: fatal: x"
+        );
     }
 }

@@ -108,7 +108,7 @@ impl Remote {
         let id = git2::Repository::open(into).and_then(|repository| repository.refname_to_id(&self.kept_as()));
         let id = id.ok().and_then(|id| CommitId::parse(&id.to_string()).ok());
         let words = ": it moved no reference of ours".to_owned();
-        id.ok_or_else(|| RemoteError::Fetch { address: self.address.clone(), words })
+        id.ok_or_else(|| RemoteError::Failed { address: self.address.clone(), words })
     }
 
     async fn run(

@@ -43,7 +43,7 @@ use crate::names::CommitId;
 pub struct Settings {
     pub endpoint: Endpoint,
     pub branch: Branch,
-    /// Who we are over HTTP; nothing for everybody.
+    /// Who we are over HTTP; nothing for anybody.
     pub credentials: Option<Credentials>,
     /// The only authorities whose certificates are believed, in PEM; nothing for those of the machine.
     pub ca_file: Option<PathBuf>,
@@ -83,7 +83,8 @@ impl Default for Limits {
 pub enum Pushed {
     /// The branch is where it should be.
     Done,
-    /// The branch was not where it was believed to be, and was left there: fetch, and plan again.
+    /// The branch was not where it was believed to be, and was left there: fetch, and plan again. It may be where it should be already,
+    /// by a push of ours whose outcome nobody heard of.
     Moved { words: String },
     /// A hook or a rule of the remote said no, in these words; the same push will be refused again.
     Refused { words: String },
@@ -135,7 +136,9 @@ impl Remote {
     /// # Errors
     /// The settings contradict each other, a file that they name cannot be read, or `ssh` is needed and not installed.
     pub fn new(settings: Settings, git: Git) -> Result<Self, RemoteError> {
-        let Settings { endpoint, branch, credentials, ca_file, allow_plain_http, ssh, limits, .. } = &settings;
+        let Settings { endpoint, branch, credentials, ca_file, allow_plain_http, ssh, push_options, limits, .. } =
+            &settings;
+        request::check_options(push_options)?;
         if endpoint.is_readable_on_the_way() && !allow_plain_http {
             return Err(RemoteError::Settings {
                 rule: "the remote is spoken to without TLS, so everybody on the way can read the credentials; use https, or allow plain http for it",

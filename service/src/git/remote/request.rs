@@ -3,7 +3,8 @@
 //! By <https://git-scm.com/docs/pack-protocol#_reference_update_request_and_packfile_transfer>.
 
 use super::advertisement::Capabilities;
-use super::pkt::{FLUSH, encode};
+use super::error::RemoteError;
+use super::pkt::{FLUSH, PAYLOAD_BYTES_MAX, encode};
 use crate::names::CommitId;
 
 /// How a command names a branch that is not there yet.
@@ -49,6 +50,13 @@ impl Request<'_> {
     }
 }
 
+/// Whether options can be sent as they are: each is a line of its own.
+pub(super) fn check_options(options: &[String]) -> Result<(), RemoteError> {
+    let is_line = |text: &String| (1..=PAYLOAD_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
+    let rule = "an option of a push is a line of text: not empty, and without line breaks";
+    if options.iter().all(is_line) { Ok(()) } else { Err(RemoteError::Settings { rule }) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,5 +89,14 @@ mod tests {
         let sent = sent(None, &["ci.skip".to_owned()], &capabilities);
         assert!(sent.contains(&format!("{NOWHERE} ")), "{sent}");
         assert!(sent.contains("\0 report-status push-options0000000bci.skip0000PACK"), "{sent}");
+    }
+
+    #[test]
+    fn an_option_is_one_line() {
+        let check = |option: &str| check_options(&["ci.skip".to_owned(), option.to_owned()]);
+        assert_eq!(check("merge_request.title=Größer"), Ok(()));
+        for option in ["", "a\nb", "a\0b", &"x".repeat(PAYLOAD_BYTES_MAX + 1)] {
+            assert!(check(option).is_err(), "{option:?}");
+        }
     }
 }

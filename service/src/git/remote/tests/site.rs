@@ -23,6 +23,14 @@ use super::*;
 pub(super) const LOGIN: (&str, &str) = ("ann", "correct horse");
 const ACCEPTED: [&str; 2] = ["Basic YW5uOmNvcnJlY3QgaG9yc2U=", "Bearer correct-horse"];
 
+/// What a site answers to everything.
+#[derive(Debug, Clone)]
+struct Fixed {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    text: &'static str,
+}
+
 /// A site that serves the repositories of a directory.
 #[derive(Debug, Default)]
 pub(super) struct Site {
@@ -31,8 +39,8 @@ pub(super) struct Site {
     pub(super) is_closed: AtomicBool,
     /// Whether it takes a push only after it was asked for its references.
     pub(super) insists: AtomicBool,
-    /// What it answers to everything, where that is set: a status, headers, a text.
-    pub(super) always: Mutex<Option<(u16, Vec<(&'static str, String)>, &'static str)>>,
+    /// What it answers to everything, where that is set.
+    always: Mutex<Option<Fixed>>,
     pub(super) seen: Mutex<Vec<String>>,
     /// What the programs of the machine were called with while a request was answered.
     pub(super) arguments: Mutex<String>,
@@ -73,7 +81,7 @@ impl Site {
 
     pub(super) fn always(&self, status: u16, headers: &[(&'static str, &str)], text: &'static str) {
         let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        *self.always.lock().unwrap() = Some((status, headers, text));
+        *self.always.lock().unwrap() = Some(Fixed { status, headers, text });
     }
 }
 
@@ -83,7 +91,7 @@ async fn answer(State(site): State<Arc<Site>>, request: Request) -> Response {
     site.seen.lock().unwrap().push(format!("{} {path}", parts.method));
     let plain = |status: u16, text: &'static str| Response::builder().status(status).body(Body::from(text)).unwrap();
     let body = to_bytes(body, 64 << 20).await.unwrap();
-    if let Some((status, headers, text)) = site.always.lock().unwrap().clone() {
+    if let Some(Fixed { status, headers, text }) = site.always.lock().unwrap().clone() {
         let builder =
             headers.into_iter().fold(Response::builder().status(status), |b, (name, value)| b.header(name, value));
         return builder.body(Body::from(text)).unwrap();
