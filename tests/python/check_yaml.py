@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import subprocess
 import urllib.parse
 
 import yaml
@@ -174,6 +175,8 @@ def main() -> None:
     checks = Checks()
     with Service(variables=VARIABLES) as service:
         make(service)
+        anonymous = subprocess.run(["git", "ls-remote", f"{service.url}/git/gitops.git"], env=service.environment, capture_output=True, text=True)
+        checks.holds("with a public name nobody reads the repository without a token", anonymous.returncode != 0, anonymous.stdout)
         repository = service.clone()
         for asked in GALLERY:
             directory = repository / "releases" / asked.path
