@@ -78,7 +78,7 @@ fn gives_way(older: &Delivery, newer: &Delivery) -> bool {
 }
 
 /// Calls a function with every delivery that waits, in order of arrival.
-async fn each_waiting(store: &Store, mut f: impl FnMut(Delivery)) -> Result<(), StoreError> {
+pub(super) async fn each_waiting(store: &Store, mut f: impl FnMut(Delivery)) -> Result<(), StoreError> {
     let mut after = 0;
     loop {
         let page = store.waiting(after, PAGE_ROWS_MAX).await?;

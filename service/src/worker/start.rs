@@ -192,20 +192,11 @@ fn conveyor(
 
 /// Takes every waiting delivery: what failed at its time, the rest at once.
 async fn read_inbox(store: &Store, inbox: &Inbox, conveyor: &mut Conveyor, now: Timestamp) -> Result<(), StoreError> {
-    let mut after = 0;
-    loop {
-        let page = store.waiting(after, crate::store::PAGE_ROWS_MAX).await?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = last.number;
-        for delivery in page {
-            match delivery.next_attempt_at {
-                Some(at) if at > now => {
-                    conveyor.retry.insert((at, delivery.number), delivery);
-                }
-                _ => inbox.push(delivery),
-            }
-        }
-    }
+    interrupted::each_waiting(store, |delivery| match delivery.next_attempt_at {
+        Some(at) if at > now => drop(conveyor.retry.insert((at, delivery.number), delivery)),
+        _ => inbox.push(delivery),
+    })
+    .await
 }
 
 struct Source {

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::asked::{Asked, Present, asked, away, task, without_rejected};
-use super::status::{VersionStatus, of_release, refused, rejected, retired};
+use super::status::{VersionStatus, refused};
 use super::write_back::{Which, deployed};
 use crate::names::{CommitId, ModelName, ReleaseKey, Version};
 use crate::plan::Findings;
 use crate::policy::{self, Desired, ReleasePolicy};
-use crate::registry::{Reading, RegistryState, VersionReading};
+use crate::registry::{Reading, RegistryState};
 use crate::release::{Intent, Refusal, RegistryView, Release, Variant};
 use crate::worker::Fault;
 use crate::worker::apply::{Ground, Proposal, propose, retracted};
@@ -88,40 +88,6 @@ pub(super) fn look_at(
     Ok(looked)
 }
 
-/// Has said again what the registry should have been told.
-pub(super) fn remind(shared: &Shared, readings: &[Reading]) {
-    let writes_back = shared.settings.registry.as_ref().is_some_and(|registry| registry.write_back);
-    let index = read(&shared.index);
-    let releases = index.by_model();
-    for reading in readings {
-        let Reading { model, aliases: _, versions } = reading;
-        if let Some(known) = shared.registry_of(model).filter(|known| !known.answered.is_empty()) {
-            let mut known = RegistryState::clone(&known);
-            known.confirm(reading);
-            for (version, answered) in known.answered {
-                shared.outbox.delete((model.clone(), version), (answered.tag, answered.value));
-            }
-        }
-        let mut statuses: BTreeMap<Which, VersionStatus> = BTreeMap::new();
-        for (key, kept) in releases.get(model).into_iter().flatten().filter(|_| writes_back) {
-            let entry = kept.entry();
-            // What one release has counts for more than what another one had.
-            for (which, status) in rejected(key, &entry.release) {
-                statuses.entry(which).or_insert(status);
-            }
-            statuses.extend(of_release(key, &entry.commit, &entry.release));
-        }
-        for (version, VersionReading { tags, .. }) in versions.iter().filter(|_| writes_back) {
-            let which = (model.clone(), version.clone());
-            let is_ours =
-                |status: &VersionStatus| shared.settings.environments.contains_key(&status.release.environment);
-            if let Some(status) = statuses.remove(&which).or_else(|| retired(tags).filter(is_ours)) {
-                shared.outbox.correct(which, tags, status);
-            }
-        }
-    }
-}
-
 /// The releases with a version that the registry does not have any more: no event tells of that, and nothing is done about it by itself.
 fn deleted(shared: &Shared, there: &BTreeSet<Which>) -> Vec<SweepDifference> {
     let index = read(&shared.index);
@@ -129,10 +95,13 @@ fn deleted(shared: &Shared, there: &BTreeSet<Which>) -> Vec<SweepDifference> {
     let models: BTreeSet<&ModelName> = there.iter().map(|(model, _)| model).collect();
     // A model that was never seen there was released by a person, who needs no registry.
     let is_known = |model: &ModelName| models.contains(model) || shared.registry_of(model).is_some();
+    let is_there = |model: &ModelName, version: &Version| there.contains(&(model.clone(), version.clone()));
     for (key, kept) in index.iter().filter(|(_, kept)| is_known(&kept.model)) {
+        if kept.versions().all(|version| is_there(&kept.model, &version)) {
+            continue;
+        }
         let release = kept.entry().release;
-        let missing =
-            release.staying().filter(|variant| !there.contains(&(kept.model.clone(), variant.version.clone())));
+        let missing = release.staying().filter(|variant| !is_there(&kept.model, &variant.version));
         gone.extend(missing.map(|variant| no_longer_there(key, &release, variant)));
     }
     gone

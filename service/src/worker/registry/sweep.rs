@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::changed::{Watch, served};
-use super::compare::{Found, Looked, Seen, compare, look_at, remind};
+use super::compare::{Found, Looked, Seen, compare, look_at};
 use super::reader::{Answered, Read, about_reading};
 use super::status::state_tag;
+use super::write_back::remind;
 use crate::event::{Event, NewDelivery, RegistryChange, RegistryFact, Source};
 use crate::mlflow::Error;
 use crate::names::{DeliveryId, ModelName, ReleaseKey};

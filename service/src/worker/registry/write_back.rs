@@ -10,10 +10,10 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use tokio::sync::Notify;
 
-use super::status::{VersionStatus, of_release, refused, statuses};
+use super::status::{VersionStatus, of_release, refused, rejected, retired, statuses};
 use crate::mlflow::{Client, Error};
 use crate::names::{CommitId, ModelName, ReleaseKey, Version};
-use crate::registry::{Answered, VersionReading};
+use crate::registry::{Answered, Reading, RegistryState, VersionReading};
 use crate::store::Batch;
 use crate::worker::shared::{Shared, read, write as write_lock};
 use crate::worker::turn::Harvest;
@@ -206,6 +206,40 @@ pub(in crate::worker) fn tell_refused(shared: &Shared, harvest: &Harvest) {
             None => refused,
         };
         shared.outbox.tell(which.clone(), status);
+    }
+}
+
+/// Has said again what the registry should have been told.
+pub(super) fn remind(shared: &Shared, readings: &[Reading]) {
+    let writes_back = shared.settings.registry.as_ref().is_some_and(|registry| registry.write_back);
+    let index = read(&shared.index);
+    let releases = index.by_model();
+    for reading in readings {
+        let Reading { model, aliases: _, versions } = reading;
+        if let Some(known) = shared.registry_of(model).filter(|known| !known.answered.is_empty()) {
+            let mut known = RegistryState::clone(&known);
+            known.confirm(reading);
+            for (version, answered) in known.answered {
+                shared.outbox.delete((model.clone(), version), (answered.tag, answered.value));
+            }
+        }
+        let mut statuses: BTreeMap<Which, VersionStatus> = BTreeMap::new();
+        for (key, kept) in releases.get(model).into_iter().flatten().filter(|_| writes_back) {
+            let entry = kept.entry();
+            // What one release has counts for more than what another one had.
+            for (which, status) in rejected(key, &entry.release) {
+                statuses.entry(which).or_insert(status);
+            }
+            statuses.extend(of_release(key, &entry.commit, &entry.release));
+        }
+        for (version, VersionReading { tags, .. }) in versions.iter().filter(|_| writes_back) {
+            let which = (model.clone(), version.clone());
+            let is_ours =
+                |status: &VersionStatus| shared.settings.environments.contains_key(&status.release.environment);
+            if let Some(status) = statuses.remove(&which).or_else(|| retired(tags).filter(is_ours)) {
+                shared.outbox.correct(which, tags, status);
+            }
+        }
     }
 }
 
