@@ -25,6 +25,7 @@ pub mod unchecked;
 
 use indexmap::IndexMap;
 use minijinja::value::{Serde, Value};
+use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 
 pub use error::RenderError;
 pub use fields::{seldon_field_paths, used_field_paths};
@@ -60,7 +61,7 @@ struct Rendered {
 
 /// Renders a release from its document alone; `rendered` is not read.
 ///
-/// The dashboard is as much work as all the other files, so where another thread of the pool has nothing to do, it takes that over.
+/// Where another thread of the pool has nothing to do, it takes over half of the files.
 ///
 /// # Errors
 /// A setting that the cluster would refuse or misunderstand, a template that fails, or a file that is not what it should be.
@@ -68,24 +69,15 @@ pub fn render(release: &Release, templates: &Templates) -> Result<Manifests, Ren
     rules::check_release(release)?;
     let stand_in = stand_in(release);
     let Prepared { context, documents } = prepare(release, &stand_in)?;
-    let rendered = |(file, template): (&'static str, &str), context: &Value| {
-        let text = templates.render(template, context)?;
-        let parsed = objects::parse(file, &text)?;
-        Ok(Rendered { file, text, parsed })
+    let render_one = |document: &(&'static str, &'static str)| match *document {
+        DASHBOARD_DOCUMENT => render_dashboard(&context, templates),
+        document => render_document(document, &context, templates),
     };
-    let dashboard = || {
-        let json = dashboard::json(&context, templates)?;
-        let placed = rendered(DASHBOARD_DOCUMENT, &with_dashboard(&context, dashboard::STAND_IN))?;
-        match dashboard::put_in(&placed.text, &placed.parsed, &json) {
-            Some(text) => Ok(Rendered { text, ..placed }),
-            None => rendered(DASHBOARD_DOCUMENT, &with_dashboard(&context, &json)),
-        }
-    };
-    let others = || documents.iter().map(|document| rendered(*document, &context)).collect::<Result<Vec<_>, _>>();
-    let (others, dashboard) = rayon::join(others, dashboard);
+    let rendered: Vec<_> = documents.par_iter().map(render_one).collect();
 
     let (mut files, mut objects, mut pods) = (IndexMap::new(), Vec::new(), IndexMap::new());
-    for Rendered { file, mut text, parsed } in others?.into_iter().chain([dashboard?]) {
+    for rendered in rendered {
+        let Rendered { file, mut text, parsed } = rendered?;
         if file == SELDON {
             rules::check_size(&text)?;
             pods = pod_hashes(&parsed)?;
@@ -105,7 +97,7 @@ pub fn render(release: &Release, templates: &Templates) -> Result<Manifests, Ren
 /// What the templates of one release see, and which of them make its files.
 struct Prepared {
     context: Value,
-    /// File and template of each document but the dashboard's, which comes last, in the order of `kustomization.yaml`.
+    /// File and template of each document, in the order of `kustomization.yaml`.
     documents: Vec<(&'static str, &'static str)>,
 }
 
@@ -117,8 +109,30 @@ fn prepare(release: &Release, stand_in: &dyn Fn(&PredictorName) -> Digest) -> Re
     let context = Value::from(Serde(context::build(release, stable, &traffic, stand_in)));
     let is_monitored = release.spec.target.monitoring.mode == MonitoringMode::Operator;
     let monitoring = is_monitored.then_some((MONITORING, "monitoring.yaml.j2"));
-    let documents = [(SELDON, "seldon.yaml.j2"), (ROUTE, "route.yaml.j2")].into_iter().chain(monitoring).collect();
+    let others = [(SELDON, "seldon.yaml.j2"), (ROUTE, "route.yaml.j2")].into_iter().chain(monitoring);
+    let documents = others.chain([DASHBOARD_DOCUMENT]).collect();
     Ok(Prepared { context, documents })
+}
+
+/// Renders a document and reads it back.
+fn render_document(
+    (file, template): (&'static str, &'static str),
+    context: &Value,
+    templates: &Templates,
+) -> Result<Rendered, RenderError> {
+    let text = templates.render(template, context)?;
+    let parsed = objects::parse(file, &text)?;
+    Ok(Rendered { file, text, parsed })
+}
+
+fn render_dashboard(context: &Value, templates: &Templates) -> Result<Rendered, RenderError> {
+    let json = dashboard::json(context, templates)?;
+    let with = |json: &str| render_document(DASHBOARD_DOCUMENT, &with_dashboard(context, json), templates);
+    let placed = with(dashboard::STAND_IN)?;
+    match dashboard::put_in(&placed.text, &placed.parsed, &json) {
+        Some(text) => Ok(Rendered { text, ..placed }),
+        None => with(&json),
+    }
 }
 
 /// Adds the dashboard, which is a document of its own inside another one.

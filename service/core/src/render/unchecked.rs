@@ -3,9 +3,7 @@
 use minijinja::value::Value;
 
 use super::templates::{BUILT_IN, Templates};
-use super::{
-    DASHBOARD_DOCUMENT, KUSTOMIZATION_TEMPLATE, Prepared, RenderError, dashboard, prepare, stand_in, with_dashboard,
-};
+use super::{KUSTOMIZATION_TEMPLATE, Prepared, RenderError, dashboard, prepare, stand_in, with_dashboard};
 use crate::release::Release;
 
 /// What the templates of one release see, and which of them make its files.
@@ -29,7 +27,7 @@ impl Unchecked {
     pub fn new(release: &Release, templates: &Templates) -> Result<Self, RenderError> {
         let Prepared { context, documents } = prepare(release, &stand_in(release))?;
         let context = with_dashboard(&context, &dashboard::json(&context, templates)?);
-        let files = documents.into_iter().chain([DASHBOARD_DOCUMENT]).map(|(_, template)| template);
+        let files = documents.into_iter().map(|(_, template)| template);
         let names = [dashboard::TEMPLATE].into_iter().chain(files).chain([KUSTOMIZATION_TEMPLATE]).collect();
         Ok(Self { context, names })
     }
