@@ -91,10 +91,11 @@ impl Store {
 
     /// Keeps a delivery: once this returns `New` or `Again`, it survives a crash.
     pub async fn accept(&self, delivery: NewDelivery) -> Result<Accepted, StoreError> {
-        self.writer.hand_in(delivery).await?.1.durable().await
+        self.writer.accept(delivery).await
     }
 
-    /// Takes a delivery whose id was made for it, and gives it with its number before it is durable.
+    /// Takes a delivery whose id was made for it, and gives it with its number before it is durable. It becomes so with whatever is
+    /// written next, or once somebody waits for it. Whoever stops waiting for this itself has handed in nothing.
     pub async fn hand_in(&self, delivery: NewDelivery) -> Result<(Delivery, HandedOver<Accepted>), StoreError> {
         self.writer.hand_in(delivery).await
     }

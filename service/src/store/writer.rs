@@ -1,5 +1,8 @@
 //! The one writer: takes everything that is queued and writes it in one transaction, so one sync serves all who wait.
 //!
+//! Whoever hands in a request that is carried out meanwhile does not wait for that: it is written with the next that somebody waits for,
+//! which mostly is its own outcome. So a request costs one transaction and not two.
+//!
 //! Callers get their answer after the commit. When a transaction fails, everybody in it is told so, nothing of it is kept, the
 //! connection is dropped, and the next round opens a new one: a disk that works again is used again.
 
@@ -86,17 +89,30 @@ struct Counts {
 /// Something that the writer has and that is not durable yet.
 #[derive(Debug)]
 #[must_use = "nothing is promised before it is durable"]
-pub struct HandedOver<T>(oneshot::Receiver<Result<T, StoreError>>);
+pub struct HandedOver<T> {
+    answer: oneshot::Receiver<Result<T, StoreError>>,
+    /// Where it would lie until something else is written.
+    hurry: Option<mpsc::Sender<Message>>,
+}
 
 impl<T> HandedOver<T> {
     /// Waits until it is durable.
     pub async fn durable(self) -> Result<T, StoreError> {
-        self.0.await.map_err(|_| StoreError::Closed)?
+        if let Some(queue) = self.hurry {
+            // A writer that is gone says so by its answer.
+            drop(queue.send(Message::Hurry).await);
+        }
+        self.answer.await.map_err(|_| StoreError::Closed)?
     }
 }
 
+#[derive(Debug)]
 enum Message {
     Accept(Box<Arrival>),
+    /// To be kept with what comes next.
+    AcceptLater(Box<Arrival>),
+    /// Somebody waits for what lies there.
+    Hurry,
     Write(Box<dyn Task>),
     /// Tells once everything before it is written, or failed.
     Mark(oneshot::Sender<()>),
@@ -117,14 +133,30 @@ impl Writer {
         Ok(Self { queue, counts, limits })
     }
 
-    /// Hands a delivery over, and gives it with its number at once.
+    /// Keeps a delivery, durably.
+    pub(super) async fn accept(&self, delivery: NewDelivery) -> Result<Accepted, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Accept(Box::new(self.arrival(delivery, reply)?))).await?;
+        HandedOver { answer, hurry: None }.durable().await
+    }
+
+    /// Takes a delivery, to be kept with what comes next or once somebody waits for that, and gives it with its number at once. Whoever
+    /// stops waiting for this itself has handed in nothing.
     pub(super) async fn hand_in(&self, delivery: NewDelivery) -> Result<(Delivery, HandedOver<Accepted>), StoreError> {
         let (reply, answer) = oneshot::channel();
-        let number = self.counts.last_number.fetch_add(1, Ordering::Relaxed) + 1;
-        let arrival = Arrival::new(delivery, number, reply)?;
+        let place = self.queue.reserve().await.map_err(|_| StoreError::Closed)?;
+        let arrival = self.arrival(delivery, reply)?;
         let delivery = arrival.delivery().clone();
-        self.send(Message::Accept(Box::new(arrival))).await?;
-        Ok((delivery, HandedOver(answer)))
+        place.send(Message::AcceptLater(Box::new(arrival)));
+        Ok((delivery, HandedOver { answer, hurry: Some(self.queue.clone()) }))
+    }
+
+    fn arrival(
+        &self,
+        delivery: NewDelivery,
+        reply: oneshot::Sender<Result<Accepted, StoreError>>,
+    ) -> Result<Arrival, StoreError> {
+        Arrival::new(delivery, self.counts.last_number.fetch_add(1, Ordering::Relaxed) + 1, reply)
     }
 
     /// Whether as much waited as may, when the last write was done.
@@ -136,7 +168,7 @@ impl Writer {
     pub(super) async fn hand_over<W: Write>(&self, write: W) -> Result<HandedOver<W::Answer>, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.send(Message::Write(Box::new(Queued { write: Some(write), answer: None, reply }))).await?;
-        Ok(HandedOver(answer))
+        Ok(HandedOver { answer, hurry: None })
     }
 
     /// Carries out a write and returns its answer once it is durable.
@@ -180,12 +212,16 @@ struct Round {
     body_bytes: usize,
     marks: Vec<oneshot::Sender<()>>,
     close: Option<oneshot::Sender<()>>,
+    /// Whether somebody waits for something in it.
+    is_awaited: bool,
 }
 
 impl Round {
     fn add(&mut self, message: Message) {
+        self.is_awaited |= !matches!(message, Message::AcceptLater(_));
         match message {
-            Message::Accept(arrival) => {
+            Message::Hurry => {}
+            Message::Accept(arrival) | Message::AcceptLater(arrival) => {
                 self.body_bytes += arrival.bytes();
                 self.arrivals.push(*arrival);
             }
@@ -215,11 +251,17 @@ struct Desk {
 
 impl Desk {
     async fn consume_writes(mut self, mut messages: mpsc::Receiver<Message>) {
-        while let Some(first) = messages.recv().await {
+        let mut is_open = true;
+        while is_open {
+            let mut round = Round::default();
+            while is_open && !round.is_awaited && !round.is_full() {
+                match messages.recv().await {
+                    Some(message) => round.add(message),
+                    None => is_open = false,
+                }
+            }
             // Callers that were answered a moment ago get to queue their next write, so that it is part of this round.
             tokio::task::yield_now().await;
-            let mut round = Round::default();
-            round.add(first);
             while !round.is_full() {
                 let Ok(message) = messages.try_recv() else { break };
                 round.add(message);
@@ -300,6 +342,12 @@ trait Task: Send {
     ) -> BoxFuture<'a, Result<(), sqlx::Error>>;
     fn fail(&mut self, error: &StoreError);
     fn settle(self: Box<Self>);
+}
+
+impl std::fmt::Debug for dyn Task {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Task")
+    }
 }
 
 struct Queued<W: Write> {

@@ -102,7 +102,7 @@ impl Handle {
 
     /// Carries out a request and waits at most `wait` for its end.
     ///
-    /// It is carried out while the inbox writes it down: what is answered as done is durable in Git, and only what is to be done later
+    /// It is carried out before the inbox writes it down: what is answered as done is durable in Git, and only what is to be done later
     /// must be durable in the inbox first.
     ///
     /// # Errors
@@ -133,27 +133,26 @@ impl Handle {
         Ok(id)
     }
 
+    /// Hands a request to the store and to the writer. There is nothing to wait for in between, so nothing is stored that the writer has
+    /// not heard of, wherever a caller hangs up.
     async fn hand_in(&self, request: Requested) -> Result<HandedIn, Fault> {
-        let shared = Arc::clone(&self.shared);
-        to_its_end(async move {
-            if shared.state.is_store_behind.load(Ordering::Relaxed) {
-                let sentence = "the store does not take what is done; look at its disk".to_owned();
-                return Err(Fault::Unavailable { sentence, retry_after_seconds: RETRY_AFTER_SECONDS });
-            }
-            if shared.store.is_full() {
-                return Err(inbox_full());
-            }
-            let id = DeliveryId::parse(&uuid::Uuid::now_v7().to_string()).map_err(|_| Fault::Internal)?;
-            let body = serde_json::to_string(&request).map_err(|_| Fault::Internal)?;
-            let (received_at, event) = (shared.clock.now_exact(), Event::Requested(Box::new(request)));
-            let new = NewDelivery { source: Source::Api, id, received_at, body, event };
-            let (delivery, kept) = shared.store.hand_in(new).await.map_err(store_fault)?;
-            let (number, id) = (delivery.number, delivery.id.to_string());
-            let outcome = shared.inbox.wait_for(number);
-            shared.inbox.push(delivery);
-            Ok(HandedIn { number, id, outcome, kept })
-        })
-        .await
+        let shared = &self.shared;
+        if shared.state.is_store_behind.load(Ordering::Relaxed) {
+            let sentence = "the store does not take what is done; look at its disk".to_owned();
+            return Err(Fault::Unavailable { sentence, retry_after_seconds: RETRY_AFTER_SECONDS });
+        }
+        if shared.store.is_full() {
+            return Err(inbox_full());
+        }
+        let id = DeliveryId::parse(&uuid::Uuid::now_v7().to_string()).map_err(|_| Fault::Internal)?;
+        let body = serde_json::to_string(&request).map_err(|_| Fault::Internal)?;
+        let (received_at, event) = (shared.clock.now_exact(), Event::Requested(Box::new(request)));
+        let new = NewDelivery { source: Source::Api, id, received_at, body, event };
+        let (delivery, kept) = shared.store.hand_in(new).await.map_err(store_fault)?;
+        let (number, id) = (delivery.number, delivery.id.to_string());
+        let outcome = shared.inbox.wait_for(number);
+        shared.inbox.push(delivery);
+        Ok(HandedIn { number, id, outcome, kept })
     }
 
     /// The answer to what is done, or what it waits for.

@@ -10,6 +10,7 @@ use super::read::{COLUMNS, delivery};
 use crate::event::{Delivery, DeliveryState, NewDelivery, Verdict};
 
 /// A delivery on its way into the inbox, and who waits for the answer.
+#[derive(Debug)]
 pub(in super::super) struct Arrival {
     /// As it will be; the body is beside it.
     delivery: Delivery,

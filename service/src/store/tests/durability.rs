@@ -100,6 +100,38 @@ async fn whoever_reads_after_handing_over_sees_it() {
 }
 
 #[tokio::test]
+async fn what_is_carried_out_at_once_is_one_transaction() {
+    let test = TestStore::open().await;
+    let (first, kept) = test.store.hand_in(arriving("a")).await.unwrap();
+    // A writer that did not wait would have its turn now.
+    tokio::task::yield_now().await;
+    tokio::task::yield_now().await;
+    let batch = Batch { outcomes: vec![became(first.number, DeliveryState::Applied)], ..Batch::default() };
+    test.store.commit(batch).await.unwrap();
+    assert_eq!(test.store.writer_counts(), WriterCounts { transactions: 1, writes: 2 });
+    assert_eq!(kept.durable().await.unwrap(), Accepted::New(first));
+}
+
+#[tokio::test]
+async fn whoever_waits_for_what_was_handed_in_has_it_written() {
+    let test = TestStore::open().await;
+    let (first, kept) = test.store.hand_in(arriving("a")).await.unwrap();
+    assert_eq!(kept.durable().await.unwrap(), Accepted::New(first));
+    let crashed = after_a_crash(&test);
+    let store = Store::open("sqlite:", crashed.path()).await.unwrap();
+    assert_eq!(store.waiting(0, 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_handed_in_and_never_awaited_is_written_before_closing() {
+    let test = TestStore::open().await;
+    let (_, kept) = test.store.hand_in(arriving("a")).await.unwrap();
+    drop(kept);
+    let test = test.reopened().await;
+    assert_eq!(test.waiting_ids().await, ["a"]);
+}
+
+#[tokio::test]
 async fn a_full_inbox_is_known_without_asking_it() {
     let test = TestStore::open_with(Limits { waiting_max: 1, ..Limits::default() }).await;
     assert!(!test.store.is_full());
