@@ -4,13 +4,13 @@
 //! an empty file that a later commit takes for the object. In memory they cost a hash, and `publish` makes one pack of them. The trees on
 //! the way to the next commit are nearly always those of the last one, so they stay for a while.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::sync::Arc;
 
-use flate2::Compression;
 use flate2::read::ZlibDecoder;
-use flate2::write::ZlibEncoder;
+use flate2::{Compress, Compression, FlushCompress, Status};
 use git2::{ObjectType, Odb, Oid};
 use sha1::{Digest as _, Sha1};
 
@@ -18,6 +18,9 @@ use super::GitError;
 
 /// The most bytes of published trees and commits that are kept: the trees of a batch over a hundred namespaces.
 const RECENT_BYTES_MAX: usize = 2 << 20;
+
+/// Room in bytes that is made at least for what deflating gives next.
+const DEFLATED_BYTES_MIN: usize = 64;
 
 /// An object that was made.
 #[derive(Debug, Clone)]
@@ -72,11 +75,27 @@ impl Object {
     }
 }
 
+thread_local! {
+    /// Its tables have some 300 KiB; to make them anew takes longer than to deflate most objects.
+    static COMPRESS: RefCell<Compress> = RefCell::new(Compress::new(Compression::fast(), true));
+}
+
 /// Appends bytes, deflated as an object's are in a pack.
-pub(super) fn deflate(bytes: &[u8], out: Vec<u8>) -> Result<Vec<u8>, GitError> {
-    let mut encoder = ZlibEncoder::new(out, Compression::fast());
-    encoder.write_all(bytes)?;
-    Ok(encoder.finish()?)
+pub(super) fn deflate(bytes: &[u8], mut out: Vec<u8>) -> Result<Vec<u8>, GitError> {
+    COMPRESS.with_borrow_mut(|compress| {
+        compress.reset();
+        let mut rest = bytes;
+        loop {
+            out.reserve(rest.len() / 2 + DEFLATED_BYTES_MIN);
+            let before = compress.total_in();
+            let status = compress.compress_vec(rest, &mut out, FlushCompress::Finish).map_err(std::io::Error::from)?;
+            if status == Status::StreamEnd {
+                return Ok(out);
+            }
+            let taken = usize::try_from(compress.total_in() - before).unwrap_or(rest.len());
+            rest = rest.get(taken..).unwrap_or_default();
+        }
+    })
 }
 
 /// What was made.
@@ -212,6 +231,22 @@ impl<'o> Objects<'o> {
         match id.map(Oid::from_str) {
             Some(Ok(id)) => Ok(Some(id)),
             _ => Err(GitError::Corrupt { what: "a commit cannot be read", source: None }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_deflated_one_after_another_is_what_it_was() {
+        let random: Vec<u8> = (0..70_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
+        for text in [b"".as_slice(), b"a", &b"a line\n".repeat(10_000), &random, b"the end"] {
+            let out = deflate(text, b"before".to_vec()).unwrap();
+            let mut back = Vec::new();
+            ZlibDecoder::new(out.strip_prefix(b"before").unwrap()).read_to_end(&mut back).unwrap();
+            assert!(back == text, "{} bytes", text.len());
         }
     }
 }
