@@ -34,6 +34,10 @@ const CHECKSUM_BYTES: usize = 20;
 /// of a second to do again. The file has it from the start, so that a record changes no metadata that would have to be synced with it.
 const LENGTH_MAX: usize = 4 << 20;
 
+/// How much of the new file is written at once. The kernel keeps what is written at once together, and goes through all of that with each
+/// later write into it.
+const ZEROS_BYTES: usize = 16 << 10;
+
 /// One push: where the branch was, where it goes, and the new objects.
 #[derive(Debug)]
 pub(super) struct Record {
@@ -60,7 +64,10 @@ impl Journal {
         let bytes = fs::read(repository.join(FILE))?;
         let records = read(&bytes);
         if let Some(missing @ 1..) = LENGTH_MAX.checked_sub(bytes.len()) {
-            file.write_all_at(&vec![0; missing], bytes.len() as u64)?;
+            let end = bytes.len() + missing;
+            for at in (bytes.len()..end).step_by(ZEROS_BYTES) {
+                file.write_all_at(&[0; ZEROS_BYTES][..ZEROS_BYTES.min(end - at)], at as u64)?;
+            }
             file.sync_all()?;
         }
         let mut epoch = [0; 8];
@@ -70,15 +77,14 @@ impl Journal {
 
     /// Adds a record, durably.
     pub(super) fn append(&mut self, record: &Record) -> Result<(), GitError> {
-        let header = header(record, self.epoch, self.number);
-        // At its place and not at the end of the file: a record that was written by half is written over.
-        let mut end = self.end;
-        for part in [header.as_slice()].into_iter().chain(objects(record)) {
-            self.file.write_all_at(part, end)?;
-            end += part.len() as u64;
+        let mut bytes = header(record, self.epoch, self.number);
+        for part in objects(record) {
+            bytes.extend_from_slice(part);
         }
+        // At its place and not at the end of the file: a record that was written by half is written over.
+        self.file.write_all_at(&bytes, self.end)?;
         self.file.sync_data()?;
-        self.end = end;
+        self.end += bytes.len() as u64;
         self.number += 1;
         Ok(())
     }

@@ -46,13 +46,8 @@ impl Repository {
             if line.is_empty() {
                 find_commit(repository, tip)?;
             }
-            // Looking first spares the work where it is already lost; it decides nothing.
-            let now = branch_tip(repository)?;
-            if now != oid(base)? {
-                return commit_id(now).map(Publish::Moved);
-            }
             let pack = if line.is_empty() { None } else { Some(pack::encode(&line)?) };
-            let record = Record { base: now, tip: oid(tip)?, pack };
+            let record = Record { base: oid(base)?, tip: oid(tip)?, pack };
             let mut journal = self.journal().lock().unwrap_or_else(PoisonError::into_inner);
             let lock = Lock::take(self.path(), record.tip)?;
             let now = branch_tip(repository)?;

@@ -258,7 +258,12 @@ pub(super) const HARDENED: [(&str, &str); 8] = [
     ("uploadpack.allowFilter", "true"),
 ];
 
+/// The commit that the branch is at. It is a plain file nearly always, and libgit2 takes ten times as long to read that.
 pub(super) fn branch_tip(repository: &git2::Repository) -> Result<Oid, GitError> {
+    let text = fs::read_to_string(repository.path().join(BRANCH)).unwrap_or_default();
+    if let Some(Ok(tip)) = text.strip_suffix('\n').filter(|id| id.len() == 2 * tree::ID_BYTES).map(Oid::from_str) {
+        return Ok(tip);
+    }
     repository.refname_to_id(BRANCH).map_err(|error| match error.code() {
         git2::ErrorCode::NotFound => GitError::corrupt("its branch `main` is missing", error),
         git2::ErrorCode::GenericError => GitError::corrupt("its branch `main` cannot be read", error),
