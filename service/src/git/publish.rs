@@ -15,6 +15,7 @@ use git2::Oid;
 
 use super::handles::Handles;
 use super::journal::{Journal, Record};
+use super::pack::Blanks;
 use super::repository::{BRANCH, branch_tip, commit_id, find_commit, oid};
 use super::{GitError, Repository, pack};
 use crate::names::CommitId;
@@ -36,6 +37,10 @@ const LOCK_RETRY: Duration = Duration::from_millis(2);
 /// The file in the repository that the branch's new value is first written to.
 const ASIDE: &str = "main.next";
 
+/// The length of the branch's value in its file: an id in hexadecimal digits and a line break.
+#[cfg(target_os = "linux")]
+const VALUE_BYTES: u64 = 2 * super::tree::ID_BYTES as u64 + 1;
+
 impl Repository {
     /// Moves the branch from `base` to `tip`, durably, if it is still at `base`. One call at a time, as there is one writer.
     ///
@@ -49,13 +54,16 @@ impl Repository {
             let pack = if line.is_empty() { None } else { Some(pack::encode(&line)?) };
             let record = Record { base: oid(base)?, tip: oid(tip)?, pack };
             let mut journal = self.journal().lock().unwrap_or_else(PoisonError::into_inner);
-            let lock = Lock::take(self.path(), record.tip)?;
+            let (aside, blanks) = self.ahead().take().map(|Ahead { aside, pack }| (aside, pack)).unzip();
+            let lock = Lock::take(self.path(), record.tip, aside)?;
             let now = branch_tip(repository)?;
             if now != record.base {
                 return commit_id(now).map(Publish::Moved);
             }
             journal.append(&record)?;
-            record.pack.as_ref().map_or(Ok(()), |pack| pack.place(self.path()))?;
+            if let Some(pack) = &record.pack {
+                pack.place(self.path(), blanks)?;
+            }
             lock.become_branch()?;
             // The push is done and stays so; the journal is then as long as it was, and the next push tries again.
             if journal.is_long()
@@ -72,6 +80,16 @@ impl Repository {
         Ok(outcome)
     }
 
+    /// Makes the files that the next push fills, as far as they are not there: to be called when nobody waits. A file system may search
+    /// long for the place of a new file.
+    pub fn prepare(&self) {
+        let mut ahead = self.ahead();
+        if ahead.is_none() {
+            // Whoever pushes next makes them, or hears why that fails.
+            *ahead = Ahead::make(self.path()).ok();
+        }
+    }
+
     /// Makes durable what only the journal holds, so that it begins anew and the next start has nothing to do again.
     ///
     /// # Errors
@@ -81,6 +99,20 @@ impl Repository {
         sync_file_system(self.path())?;
         let mut journal = self.journal().lock().unwrap_or_else(PoisonError::into_inner);
         checkpoint(self.path(), &mut journal)
+    }
+}
+
+/// The files that a push fills, open and without content so far.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    /// For the branch's new value.
+    aside: File,
+    pack: Blanks,
+}
+
+impl Ahead {
+    fn make(repository: &Path) -> Result<Self, GitError> {
+        Ok(Self { aside: make_aside(&repository.join(ASIDE))?, pack: Blanks::make(repository)? })
     }
 }
 
@@ -101,11 +133,11 @@ pub(super) fn recover(handles: &Handles) -> Result<Journal, GitError> {
     let (mut journal, records) = Journal::open(path)?;
     let Some(last) = records.last() else { return Ok(journal) };
     for pack in records.iter().filter_map(|record| record.pack.as_ref()) {
-        pack.place(path)?;
+        pack.place(path, None)?;
     }
     let repository = handles.fresh()?;
     if is_behind(&repository, last.tip)? {
-        Lock::take(path, last.tip)?.become_branch()?;
+        Lock::take(path, last.tip, None)?.become_branch()?;
         tracing::info!(commit.id = %last.tip, "The branch is at `{}` again, as it was before the service ended early", last.tip);
     }
     sync_file_system(path)?;
@@ -173,14 +205,10 @@ struct Lock {
 
 impl Lock {
     /// Takes the lock by linking a file with the new value under the lock's name, which succeeds for one at a time, as Git's own way does.
-    fn take(repository: &Path, tip: Oid) -> Result<Self, GitError> {
+    /// The file is made where it was not made ahead.
+    fn take(repository: &Path, tip: Oid, file: Option<File>) -> Result<Self, GitError> {
         let (aside, path) = (repository.join(ASIDE), lock_path(repository));
-        // A new file, because the branch may still be the old one by another name.
-        match fs::remove_file(&aside) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
-        write_allocated(&aside, &format!("{tip}\n"))?;
+        file.map_or_else(|| make_aside(&aside), Ok)?.write_all(format!("{tip}\n").as_bytes())?;
         let begun = Instant::now();
         loop {
             match fs::hard_link(&aside, &path) {
@@ -206,14 +234,19 @@ impl Lock {
     }
 }
 
-/// Writes a small new file whose block is there before its content: ext4 writes the content of a file that is renamed over another to the
-/// disk at once where its place is not decided yet, and the journal has made sure of it already.
-fn write_allocated(path: &Path, text: &str) -> Result<(), GitError> {
-    let mut file = File::create(path)?;
+/// Makes the file for the branch's next value, with a block that is there before its content: ext4 writes the content of a file that is
+/// renamed over another to the disk at once where its place is not decided yet, and the journal has made sure of it already.
+fn make_aside(path: &Path) -> Result<File, GitError> {
+    // A new file, because the branch may still be the old one by another name.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let file = File::create(path)?;
     #[cfg(target_os = "linux")]
     // A file system that cannot do this writes sooner, or not; that is all.
-    let _there_or_not = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, text.len() as u64);
-    Ok(file.write_all(text.as_bytes())?)
+    let _there_or_not = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, VALUE_BYTES);
+    Ok(file)
 }
 
 impl Drop for Lock {

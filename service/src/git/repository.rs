@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 
 use git2::{ObjectType, Oid, RepositoryInitOptions, Signature, Time};
 use jiff::Timestamp;
@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::handles::Handles;
 use super::journal::Journal;
 use super::objects::{Made, Objects};
+use super::publish::Ahead;
 use super::{Draft, Edit, GitError, draft, pack, publish, tree};
 use crate::names::{CommitId, EnvironmentName, Namespace, ReleaseKey, ReleaseName, TreeId};
 
@@ -38,7 +39,7 @@ pub struct Repository {
 #[derive(Debug)]
 enum Remote {
     /// In this repository itself, which the service keeps in its data directory and serves.
-    Embedded(Handles, Mutex<Journal>),
+    Embedded(Handles, Mutex<Journal>, Mutex<Option<Ahead>>),
 }
 
 /// Who stands in a commit as its author.
@@ -82,7 +83,7 @@ impl Repository {
     fn open(path: &Path) -> Result<Self, GitError> {
         let handles = Handles::open(path)?;
         let journal = Mutex::new(publish::recover(&handles)?);
-        let repository = Self { remote: Remote::Embedded(handles, journal), made: RwLock::default() };
+        let repository = Self { remote: Remote::Embedded(handles, journal, Mutex::default()), made: RwLock::default() };
         let tip = repository.tip()?;
         repository.list(&tip, "")?;
         Ok(repository)
@@ -94,13 +95,19 @@ impl Repository {
     }
 
     pub(super) fn handles(&self) -> &Handles {
-        let Remote::Embedded(handles, _) = &self.remote;
+        let Remote::Embedded(handles, ..) = &self.remote;
         handles
     }
 
     pub(super) fn journal(&self) -> &Mutex<Journal> {
-        let Remote::Embedded(_, journal) = &self.remote;
+        let Remote::Embedded(_, journal, _) = &self.remote;
         journal
+    }
+
+    /// The files that the next push fills, where they are there.
+    pub(super) fn ahead(&self) -> MutexGuard<'_, Option<Ahead>> {
+        let Remote::Embedded(_, _, ahead) = &self.remote;
+        ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The commit that the branch is at.
@@ -225,7 +232,7 @@ fn make(path: &Path, seed: &[(String, Vec<u8>)], author: &Author, now: Timestamp
         seed.iter().map(|(path, content)| Edit { path: path.clone(), content: Some(content.clone()) }).collect();
     let (commit, new) =
         draft::make_first(&Objects::new(repository.odb()?, &Made::default()), edits, author, now, SEED_MESSAGE)?;
-    pack::encode(&new)?.place(&beside)?;
+    pack::encode(&new)?.place(&beside, None)?;
     repository.reference(BRANCH, commit, false, "")?;
     publish::sync_file_system(&beside)?;
     fs::rename(&beside, path)?;

@@ -119,6 +119,7 @@ impl Worker {
             return Step::Idle(self.conveyor.next());
         };
         turn(&self.shared, &mut self.conveyor, work, (&self.lock, &mut self.storing)).await;
+        self.shared.repository.prepare();
         self.pushes = self.pushes.wrapping_add(1);
         if self.pushes.is_multiple_of(PUSHES_PER_LOOK) {
             self.shared.many_pushes.notify_one();

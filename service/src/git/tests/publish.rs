@@ -46,6 +46,40 @@ fn a_lock_that_the_service_left_when_killed_is_taken_away_at_the_next_start() {
 }
 
 #[test]
+fn files_that_were_made_ahead_are_filled_and_are_missed_by_nobody() {
+    let fixture = Fixture::new();
+    let packs = fixture.repository.path().join("objects/pack");
+    let blanks = || {
+        fs::read_dir(&packs)
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("tmp_"))
+            .count()
+    };
+    fixture.repository.prepare();
+    assert_eq!(blanks(), 2);
+    fixture.release("production/models/fraud", "a");
+    assert_eq!(blanks(), 0);
+    fixture.repository.prepare();
+    for name in ["tmp_pack_next", "tmp_idx_next"] {
+        fs::remove_file(packs.join(name)).unwrap();
+    }
+    let commit = fixture.release("production/models/fraud", "b");
+    assert_eq!(fixture.git(&["rev-parse", "main"]).trim(), commit.as_str());
+    fixture.repository.prepare();
+    // As a start after a crash finds them.
+    let (repository, _) = fixture.open().unwrap();
+    repository.prepare();
+    let theirs = fixture.foreign_commit(&commit);
+    assert_eq!(repository.publish(&commit, &theirs).unwrap(), Publish::Done);
+    assert_eq!(fixture.git(&["fsck", "--strict", "--no-dangling"]), "");
+    assert!(
+        fixture
+            .git(&["cat-file", "-p", &format!("{commit}:releases/production/models/fraud/release.yaml")])
+            .contains("\nb\n")
+    );
+}
+
+#[test]
 fn publishing_leaves_no_lock_and_a_branch_that_git_reads() {
     let fixture = Fixture::new();
     let commit = fixture.release("production/models/fraud", "a");
