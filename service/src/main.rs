@@ -4,7 +4,7 @@ use std::future::Future;
 use std::process::ExitCode;
 
 use kmlflow::app::{self, StartError};
-use kmlflow::cli::{self, CliError, Exit, LogFormat, Started};
+use kmlflow::cli::{self, CliError, Exit, InitWish, Laid, LogFormat, Moved, Started};
 use kmlflow::config::{self, Config, Environment};
 use kmlflow::telemetry;
 use tokio::net::TcpListener;
@@ -24,11 +24,16 @@ impl cli::Program for Program<'_> {
         ready: impl FnOnce(&Started) + Send,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), CliError> {
-        app::run(config, listener, ready, shutdown).await.map_err(|StartError { sentence, cure }| CliError {
-            sentence,
-            hint: cure,
-            exit: Exit::Failed,
-        })
+        app::run(config, listener, ready, shutdown).await.map_err(failed)
+    }
+
+    async fn init(&self, config: Config, wish: InitWish) -> Result<Laid, CliError> {
+        let InitWish { url, with_policy, is_dry } = wish;
+        app::init(config, &url, with_policy, is_dry).await.map_err(failed)
+    }
+
+    async fn move_repository(&self, config: Config, to: String) -> Result<Moved, CliError> {
+        app::move_repository(config, &to).await.map_err(failed)
     }
 
     fn openapi(&self) -> String {
@@ -42,6 +47,10 @@ impl cli::Program for Program<'_> {
         };
         telemetry::init(format, self.0.get("RUST_LOG").map(String::as_str), level, config::color_allowed(self.0));
     }
+}
+
+fn failed(StartError { sentence, cure }: StartError) -> CliError {
+    CliError { sentence, hint: cure, exit: Exit::Failed }
 }
 
 #[tokio::main]

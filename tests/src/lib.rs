@@ -26,6 +26,9 @@ pub mod git;
 /// A real registry of images.
 pub mod image_registry;
 
+/// A real web server of Git repositories.
+pub mod git_site;
+
 /// A real server of ssh.
 pub mod ssh_server;
 

@@ -15,18 +15,19 @@ as_root() {
     if ((EUID == 0)); then "$@"; else sudo "$@"; fi
 }
 
-# need_apt PROGRAM PACKAGE: installs a Debian package where its program is missing.
+# need_apt PROGRAM PACKAGE…: installs Debian packages where a program of theirs is missing.
 need_apt() {
-    local program=$1 package=$2
+    local program=$1
+    shift
     command -v "$program" >/dev/null && return
-    say "installing $package"
+    say "installing $*"
     if [[ ! -e target/tests/apt-updated ]]; then
         as_root apt-get update -qq >target/tests/apt.log 2>&1 && : >target/tests/apt-updated
     fi
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >>target/tests/apt.log 2>&1 || true
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >>target/tests/apt.log 2>&1 || true
     command -v "$program" >/dev/null && return
     tail -n 5 target/tests/apt.log >&2
-    printf 'Error: `%s` is missing and could not be installed.\nHint: install the package %s\n' "$program" "$package" >&2
+    printf 'Error: `%s` is missing and could not be installed.\nHint: install the package %s\n' "$program" "$*" >&2
     return 1
 }
 

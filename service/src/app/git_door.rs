@@ -35,6 +35,13 @@ pub(super) fn router(web: Web, handle: Handle, server: SmartServer, is_local: bo
     Router::new().route(&path, any(serve)).with_state(Door { web, handle, server, is_local })
 }
 
+/// The router where the repository lives elsewhere: says where.
+pub(super) fn elsewhere(address: &str) -> Router {
+    let sentence = format!("the repository is not here but at {address}");
+    let path = format!("{MOUNT}/{{*rest}}");
+    Router::new().route(&path, any(move || std::future::ready(web::not_found(&sentence).into_response())))
+}
+
 async fn serve(State(door): State<Door>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().strip_prefix(MOUNT).unwrap_or_default().to_owned();

@@ -5,6 +5,7 @@
 mod first_start;
 mod git_door;
 mod mlflow_door;
+mod remote;
 mod seed;
 mod server;
 mod settings;
@@ -26,6 +27,8 @@ use crate::config::Config;
 use crate::git::serve::SmartServer;
 use crate::web::{self, Web};
 use crate::worker::{self, Worker};
+
+pub use remote::{init, move_repository};
 
 /// How long requests under way may take once the service is told to stop: as long as a change may wait for its answer.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -78,7 +81,9 @@ pub async fn start(config: Config, listener: TcpListener) -> Result<Service, Sta
     let secrets = first_start::Secrets::read_or_make(&data_dir)?;
     let git = Git::find(config.search_path.as_deref()).await;
     let git = git.map_err(|error| StartError::new(error.to_string()))?;
-    let (handle, worker) = worker::open(settings::of_worker(&config, &data_dir, address)?, clock.clone()).await?;
+    let remote = remote::settings(&config.git, &data_dir, &git)?;
+    let of_worker = worker::Settings { remote, ..settings::of_worker(&config, &data_dir, address)? };
+    let (handle, worker) = worker::open(of_worker, clock.clone()).await?;
     let worker = worker.with_git(git.clone());
     let new_admin_token = first_start::admin_token(&data_dir, &handle.accounts()).await?;
     let code = first_start::fresh_token()?;
@@ -86,9 +91,15 @@ pub async fn start(config: Config, listener: TcpListener) -> Result<Service, Sta
     let settings = settings::of_web(&config, &secrets, address, &code.hash())?;
     let url = settings.public_url.clone();
     let web = Web::new(handle.clone(), clock, settings, stop.clone());
-    let repository = SmartServer::new(git, handle.repository_path());
     let is_local = settings::is_local(&config, address);
-    let mut door = git_door::router(web.clone(), handle.clone(), repository, is_local);
+    let mut door = match handle.remote_address() {
+        Some(elsewhere) => git_door::elsewhere(elsewhere),
+        None => {
+            let repository = SmartServer::new(git, handle.repository_path());
+            git_door::router(web.clone(), handle.clone(), repository, is_local)
+        }
+    };
+    let repository_url = handle.remote_address().map_or_else(|| format!("{url}{}", git_door::MOUNT), ToOwned::to_owned);
     let hosts = settings::hosts(&config, address);
     if let Some(client) = settings::tracking_client(&config.mlflow)?.filter(|_| config.mlflow.proxy) {
         door = door.merge(mlflow_door::router(web.clone(), handle, client, Arc::clone(&hosts), is_local)?);
@@ -102,7 +113,7 @@ pub async fn start(config: Config, listener: TcpListener) -> Result<Service, Sta
     let announcement = Started {
         address,
         sign_in_url: format!("{url}/#{}", code.reveal()),
-        repository_url: format!("{url}{}", git_door::MOUNT),
+        repository_url,
         url,
         data_dir,
         new_admin_token,

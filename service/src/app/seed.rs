@@ -4,7 +4,7 @@ use crate::git;
 use crate::policy::seeded_default_policy;
 
 /// The policy of the seed that speaks for every model.
-const DEFAULT_POLICY: &str = "policies/default.yaml";
+pub(super) const DEFAULT_POLICY: &str = "policies/default.yaml";
 
 /// The seed. Without a tracking server nobody says what serves a version, so that an alias alone would release nothing: then the default
 /// policy names an image.

@@ -23,7 +23,7 @@ use crate::webhook::signature::{Secret, SecretError};
 use crate::worker::{EnvironmentSettings, RegistrySettings};
 use crate::{web, worker};
 
-/// Who makes the commits.
+/// Name and address of who makes the commits.
 const AUTHOR: (&str, &str) = ("Kmlflow", "kmlflow@localhost");
 
 /// Refuses to be reached from elsewhere with nothing but the secrets that the first start made for this machine.
@@ -43,6 +43,11 @@ pub(super) fn check_reach(config: &Config, address: SocketAddr) -> Result<(), St
     Err(StartError::new(sentence).cure("name a file with a secret for each, or listen on 127.0.0.1"))
 }
 
+/// Who makes the commits.
+pub(super) fn author() -> Author {
+    Author { name: AUTHOR.0.to_owned(), email: AUTHOR.1.to_owned() }
+}
+
 /// What the worker needs.
 pub(super) fn of_worker(config: &Config, data_dir: &Path, address: SocketAddr) -> Result<worker::Settings, StartError> {
     let page = config.public_url(address);
@@ -52,9 +57,10 @@ pub(super) fn of_worker(config: &Config, data_dir: &Path, address: SocketAddr) -
     let runtime = config.runtimes.default_image().map(str::to_owned);
     Ok(worker::Settings {
         data_dir: data_dir.to_owned(),
+        remote: None,
         store_url: config.store.url.clone(),
         seed: super::seed::seed(config.mlflow.tracking_uri.is_some()),
-        author: Author { name: AUTHOR.0.to_owned(), email: AUTHOR.1.to_owned() },
+        author: author(),
         environments: environments.collect(),
         templates: templates(config.templates_dir.as_deref())?,
         serving: Serving { runtime, ..Serving::defaults() },

@@ -34,7 +34,7 @@ pub(super) struct RestoreArgs {
 
 /// Which service it is about.
 #[derive(Debug, Args)]
-struct PremisesArgs {
+pub(super) struct PremisesArgs {
     /// Configuration of the service; `kmlflow.yaml` in the data directory unless given.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -69,7 +69,8 @@ pub(super) async fn restore(args: RestoreArgs, environment: &Environment, output
 }
 
 impl PremisesArgs {
-    fn load(self, environment: &Environment) -> Result<Config, CliError> {
+    /// The settings of that service.
+    pub(super) fn load(self, environment: &Environment) -> Result<Config, CliError> {
         let Self { config, data_dir } = self;
         Ok(Config::load(&Flags { config, data_dir, listen: None }, environment)?)
     }

@@ -15,12 +15,6 @@ pub(super) enum Later {
     /// Not there yet: print what a release's pods log.
     #[command(hide = true)]
     Logs(Anything),
-    /// Not there yet: lay out a repository on another Git server.
-    #[command(hide = true)]
-    Init(Anything),
-    /// Not there yet: move the repository to another Git server.
-    #[command(hide = true)]
-    Repo(Anything),
     /// Not there yet: take the store over to another database.
     #[command(hide = true)]
     Migrate(Anything),
@@ -43,11 +37,6 @@ pub(super) fn explain(command: &Later) -> CliError {
             "nothing waits for approval; `kmlflow hold --reason TEXT` stops every change",
         ),
         Later::Logs(_) => ("logs", "a connection to the cluster", "`kubectl logs` has them"),
-        Later::Init(_) | Later::Repo(_) => (
-            if matches!(command, Later::Init(_)) { "init" } else { "repo move" },
-            "a Git server other than the embedded one",
-            "`kmlflow serve` keeps its own repository, which can be cloned and pushed to",
-        ),
         Later::Migrate(_) => (
             "migrate",
             "a store other than the file in the data directory",

@@ -1,6 +1,6 @@
 //! The command line: one file per command or close family. A client of the API.
 //!
-//! `render`, `doctor`, `backup` and `restore` work offline, `mlflow connect` where the secret lies.
+//! `render`, `doctor`, `init`, `repo move`, `backup` and `restore` need no running service, `mlflow connect` is for where the secret lies.
 //!
 //! Ends at the API: what a release is and what may be done with it is decided by the service.
 
@@ -24,6 +24,7 @@ mod output;
 mod policy;
 mod release;
 mod render;
+mod repository;
 mod rerender;
 mod serve;
 mod story;
@@ -50,6 +51,7 @@ use self::output::{Format, Output};
 use crate::config::{ClientSettings, Config, Environment, color_allowed};
 
 pub use self::error::{CliError, Exit};
+pub use self::repository::{InitWish, Laid, Moved};
 
 /// The program that holds the command line: what only it can do, because the command line is a client of the service.
 pub trait Program {
@@ -61,6 +63,12 @@ pub trait Program {
         ready: impl FnOnce(&Started) + Send,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> impl Future<Output = Result<(), CliError>> + Send;
+
+    /// Gives a repository elsewhere what a new one begins with.
+    fn init(&self, config: Config, wish: InitWish) -> impl Future<Output = Result<Laid, CliError>> + Send;
+
+    /// Moves the embedded repository elsewhere; `to` is an address as `git clone` takes it.
+    fn move_repository(&self, config: Config, to: String) -> impl Future<Output = Result<Moved, CliError>> + Send;
 
     /// The OpenAPI document of what is served, as JSON.
     fn openapi(&self) -> String;
@@ -138,6 +146,9 @@ enum Command {
     Doctor(doctor::DoctorCommand),
     #[command(subcommand)]
     Mlflow(mlflow::MlflowCommand),
+    Init(repository::InitArgs),
+    #[command(subcommand)]
+    Repo(repository::RepoCommand),
     Backup(backup::BackupArgs),
     Restore(backup::RestoreArgs),
     Openapi(completion::OpenapiArgs),
@@ -228,6 +239,8 @@ async fn dispatch(
         Command::Render(args) => render::run(&args, output),
         Command::Doctor(command) => doctor::run(command, common.url.as_deref(), environment, &output),
         Command::Mlflow(command) => mlflow::run(command, common.url.as_deref(), environment, &output).await,
+        Command::Init(args) => repository::init(args, common.url.as_deref(), environment, &output, program).await,
+        Command::Repo(command) => repository::run(command, environment, &output, program).await,
         Command::Backup(args) => backup::backup(args, environment, output).await,
         Command::Restore(args) => backup::restore(args, environment, output).await,
         Command::Openapi(args) => completion::openapi(args, output, &program.openapi()),

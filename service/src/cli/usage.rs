@@ -96,7 +96,7 @@ Examples:
 Exit codes: 0 done (also when nothing had to change), 1 failed, 2 wrong usage, 3 refused,
 4 not found, 5 conflict with what is deployed, 6 deadline passed or still queued at it.
 
-Not there yet: approve, logs, init, repo move, migrate.";
+Not there yet: approve, logs, migrate.";
 
 /// After `kmlflow serve --help`.
 pub(super) const SERVE: &str = "\
@@ -311,6 +311,19 @@ The headers' file has one `Name: value` per line, as `curl -v` or a proxy's log 
 body must be byte for byte what was sent. Needs no service; the data directory's secret is tried
 unless a file is named. The curl that it prints is signed now, so it is good for five minutes; it
 needs curl and nothing else.";
+
+/// After `kmlflow init --help`.
+pub(super) const INIT: &str = "\
+Examples:
+  kmlflow init --url https://git.example/team/gitops.git --dry-run   what would be added
+  kmlflow init --url git@git.example:team/gitops.git --config kmlflow.yaml   by its key
+  kmlflow init --url /srv/git/gitops.git";
+
+/// After `kmlflow repo move --help`.
+pub(super) const REPO_MOVE: &str = "\
+Examples:
+  kmlflow repo move --to https://git.example/team/gitops.git   an empty one
+  kmlflow serve --config kmlflow.yaml   goes on there, once `git.url` in that file says so";
 
 /// After `kmlflow backup --help`.
 pub(super) const BACKUP: &str = "\

@@ -3,6 +3,7 @@
 //! The only reader of the environment. Ends where a stage gets its own few settings by value: no stage sees the whole `Config`.
 
 mod client;
+mod git;
 mod images;
 mod overlay;
 mod secret;
@@ -13,6 +14,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use client::*;
+pub use git::*;
 pub use images::*;
 pub use secret::*;
 pub use templates::read_templates;
@@ -62,15 +64,6 @@ pub struct Config {
 pub struct StoreConfig {
     /// `sqlite:` is `kmlflow.db` in the data directory.
     pub url: String,
-}
-
-/// The GitOps repository.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GitConfig {
-    /// `embedded`.
-    pub url: String,
-    pub branch: String,
 }
 
 /// The doors for events.
@@ -232,6 +225,7 @@ impl Config {
             );
         }
         self.images.read_credentials()?;
+        self.git.read_password(environment)?;
         self.mlflow.read_password(environment)
     }
 
@@ -255,12 +249,7 @@ impl Config {
         if !store.url.starts_with("sqlite:") {
             return Err(not_supported("store.url", "sqlite:"));
         }
-        if git.url != "embedded" {
-            return Err(not_supported("git.url", "embedded"));
-        }
-        if git.branch != "main" {
-            return Err(not_supported("git.branch", "main"));
-        }
+        git.check()?;
         for (name, environment) in environments {
             environment.check(name)?;
         }

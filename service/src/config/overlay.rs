@@ -9,7 +9,7 @@ const PREFIX: &str = "KMLFLOW__";
 
 /// Keys whose feature is not there yet, with the values that mean "without it" and are therefore accepted. `*` is any name.
 const LATER: &[(&str, &[&str])] = &[
-    ("git.credentials", &["null"]),
+    ("git.credentials.github_app", &["null"]),
     ("git.signing_key_file", &["null"]),
     ("webhooks.github.secret_files", &["null", "[]"]),
     ("webhooks.argocd.token_files", &["null", "[]"]),
@@ -26,6 +26,7 @@ const SECRETS: &[(&str, &str)] = &[
     ("webhooks.mlflow.secret", "webhooks.mlflow.secret_files"),
     ("webhooks.generic.secret", "webhooks.generic.secret_files"),
     ("mlflow.password", "mlflow.password_file"),
+    ("git.credentials.password", "git.credentials.password_file"),
 ];
 
 /// Names under which people are tempted to write a secret down.

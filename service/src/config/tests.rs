@@ -232,7 +232,7 @@ fn credentials_of_registries_come_from_a_file_and_are_never_shown() {
 fn what_is_not_there_yet_is_refused_unless_it_is_switched_off() {
     for file in [
         "git: {branch: live}",
-        "git: {url: \"https://git.example/gitops.git\"}",
+        "git: {credentials: {github_app: {id: 1}}}",
         "store: {url: \"postgres://db/kmlflow\"}",
         "kubernetes: {mode: in-cluster}",
         "prometheus: {url: http://prometheus:9090}",
@@ -250,6 +250,29 @@ fn what_is_not_there_yet_is_refused_unless_it_is_switched_off() {
     )
     .load()
     .unwrap();
+}
+
+#[test]
+fn a_remote_needs_what_belongs_together_and_an_embedded_repository_nothing() {
+    for (file, words) in [
+        ("git: {url: https://git.example/x, credentials: {username: ann}}", "needs a password"),
+        ("git: {url: git@git.example:x, credentials: {ssh_key_file: /key}}", "together"),
+        ("git: {url: https://git.example/x, poll_interval: 0s}", "at least 1s"),
+        ("git: {url: embedded, branch: live}", "`git.branch`"),
+    ] {
+        let sentence = Scene::new(file).sentence();
+        assert!(sentence.contains(words), "{file}: {sentence}");
+    }
+    let both = "git: {url: https://git.example/x, credentials: {ssh_key_file: /key, known_hosts_file: /hosts}}";
+    let both = Scene::new(both).var("KMLFLOW__GIT__CREDENTIALS__PASSWORD", "hunter2");
+    assert!(both.sentence().contains("a password or a key, not both"));
+    let scene = Scene::new("git: {url: https://git.example/x, branch: live, credentials: {username: ann}}");
+    let scene = scene.var("KMLFLOW__GIT__CREDENTIALS__PASSWORD", "hunter2");
+    let config = scene.load().unwrap();
+    assert!(!config.git.is_embedded() && config.git.branch == "live");
+    assert_eq!(config.git.credentials.password.as_ref().map(SecretText::expose), Some("hunter2"));
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert!(Scene::new("").load().unwrap().git.is_embedded());
 }
 
 #[test]

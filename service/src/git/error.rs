@@ -2,7 +2,9 @@
 
 use std::error::Error;
 use std::io;
+use std::time::Duration;
 
+use super::remote::RemoteError;
 use crate::command::CommandError;
 use crate::names::CommitId;
 
@@ -20,6 +22,9 @@ pub enum GitError {
         "the branch is locked by another program; if no push is running, remove `refs/heads/main.lock` inside the repository"
     )]
     Locked,
+    /// Others pushed again and again in the time of one push.
+    #[error("the branch was moved by others {times} times in a row while a push was made ready; it is tried again")]
+    Overtaken { times: usize },
     /// The disk is full or a quota is used up.
     #[error("the disk of the repository is full; make room on it")]
     DiskFull(#[source] Cause),
@@ -40,6 +45,12 @@ pub enum GitError {
     /// Git itself is missing, too old or failed.
     #[error(transparent)]
     Program(#[from] CommandError),
+    /// The remote that the branch lives at cannot be used now.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// The remote refuses commits that nobody asked for.
+    #[error("the remote refuses what the service made of a push: {words}")]
+    Refused { words: String },
     /// Anything else that libgit2 reports.
     #[error("the repository could not be read or written; the log says why")]
     Other(#[source] git2::Error),
@@ -52,10 +63,34 @@ impl GitError {
             Self::UnknownCommit(_) | Self::InvalidPath(_) | Self::TooLarge { .. } => true,
             Self::Corrupt { .. }
             | Self::Locked
+            | Self::Overtaken { .. }
             | Self::DiskFull(_)
             | Self::Disk(_)
             | Self::Program(_)
+            | Self::Remote(_)
+            | Self::Refused { .. }
             | Self::Other(_) => false,
+        }
+    }
+
+    /// Whether the fault is the remote's, and everything on this machine is well.
+    pub fn is_of_the_remote(&self) -> bool {
+        matches!(self, Self::Remote(_) | Self::Refused { .. } | Self::Overtaken { .. })
+    }
+
+    /// What a person can do about it, where the text does not say it already.
+    pub fn cure(&self) -> Option<String> {
+        match self {
+            Self::Remote(error) => error.cure(),
+            _ => None,
+        }
+    }
+
+    /// How long whoever tries again is asked to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Remote(error) => error.retry_after(),
+            _ => None,
         }
     }
 

@@ -1,7 +1,8 @@
-//! Step 6: manifests → commit → push. The GitOps repository: read by path, edited by path, moved on by compare-and-swap.
+//! Step 6: manifests → commit → push. The GitOps repository, embedded or elsewhere: read by path, edited by path, moved on by compare-and-swap.
 //!
 //! Knows names and what a commit does; knows no model and no template. What is committed, and when, is `worker`'s.
 
+mod begin;
 mod bundle;
 mod directories;
 mod draft;
@@ -19,9 +20,11 @@ mod repository;
 mod seed;
 pub mod serve;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tree;
+mod upstream;
 
+pub use begin::{Beginning, Begun, begin, relocate};
 pub use bundle::{bundle, unbundle};
 pub use draft::{Draft, Edit};
 pub use error::GitError;

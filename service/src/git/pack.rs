@@ -3,7 +3,7 @@
 //! Written here because libgit2's pack builder looks for a delta between any two objects of a batch, which costs ten times as much as
 //! the whole commit, and its pack writer unpacks and hashes everything once more. Git's own repack makes the deltas later.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -18,8 +18,8 @@ use super::objects::{Data, Object, deflate};
 /// Where a repository keeps its packs.
 const DIRECTORY: &str = "objects/pack";
 
-/// The names that a pack and its index are written under first; Git takes names of this kind for garbage that may be removed.
-const ASIDE: [&str; 2] = ["tmp_pack_next", "tmp_idx_next"];
+/// The name that an index is written under first; Git takes names of this kind for garbage that may be removed.
+const INDEX_ASIDE: &str = "tmp_idx_next";
 
 /// The bytes of a checksum, with which a pack ends and by which it is named.
 const CHECKSUM_BYTES: usize = 20;
@@ -31,47 +31,21 @@ pub(super) struct Pack {
     pub(super) index: Vec<u8>,
 }
 
-/// The files that a pack and its index are written to, empty so far and open.
-#[derive(Debug)]
-pub(super) struct Blanks([File; 2]);
-
-impl Blanks {
-    /// Makes them in a repository, in place of what a crash may have left there.
-    pub(super) fn make(repository: &Path) -> Result<Self, GitError> {
+impl Pack {
+    /// Puts it into a repository; a crash may take it away again until the file system is synced. Changes nothing where it is there as
+    /// it should be.
+    pub(super) fn place(&self, repository: &Path) -> Result<(), GitError> {
         let directory = repository.join(DIRECTORY);
         fs::create_dir_all(&directory)?;
-        let [pack, index] = ASIDE.map(|name| create(&directory.join(name)));
-        Ok(Self([pack?, index?]))
-    }
-}
-
-impl Pack {
-    /// Puts it into a repository, by these files where they are made already; a crash may take it away again until the file system is
-    /// synced. Changes nothing where it is there as it should be.
-    pub(super) fn place(&self, repository: &Path, blanks: Option<Blanks>) -> Result<(), GitError> {
-        let directory = repository.join(DIRECTORY);
         let name = hex::encode(&self.bytes[self.bytes.len().saturating_sub(CHECKSUM_BYTES)..]);
-        let files = ["pack", "idx"].map(|suffix| directory.join(format!("pack-{name}.{suffix}")));
-        if is(&files[0], &self.bytes)? && is(&files[1], &self.index)? {
+        let [pack, index] = ["pack", "idx"].map(|suffix| directory.join(format!("pack-{name}.{suffix}")));
+        if is(&pack, &self.bytes)? && is(&index, &self.index)? {
             return Ok(());
         }
-        let Blanks(blanks) = blanks.map_or_else(|| Blanks::make(repository), Ok)?;
-        let contents = [&self.bytes, &self.index].into_iter().zip(blanks);
-        // Nobody looks at a pack without an index, so the pack comes first; both appear as a whole.
-        for ((bytes, mut blank), (aside, file)) in contents.zip(ASIDE.iter().zip(files)) {
-            let aside = directory.join(aside);
-            blank.write_all(bytes)?;
-            match fs::rename(&aside, &file) {
-                // Somebody has tidied up.
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    fs::create_dir_all(&directory)?;
-                    create(&aside)?.write_all(bytes)?;
-                    fs::rename(aside, file)?;
-                }
-                renamed => renamed?,
-            }
-        }
-        Ok(())
+        // Nobody looks at a pack without an index, so only the index needs to appear as a whole.
+        write_new(&pack, &self.bytes)?;
+        write_new(&directory.join(INDEX_ASIDE), &self.index)?;
+        Ok(fs::rename(directory.join(INDEX_ASIDE), index)?)
     }
 }
 
@@ -85,17 +59,18 @@ fn is(path: &Path, bytes: &[u8]) -> Result<bool, GitError> {
     }
 }
 
-/// Makes a new file, in place of what a crash may have left there.
-fn create(path: &Path) -> Result<File, GitError> {
+/// Writes a new file, in place of what a crash may have left there.
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), GitError> {
     // Git's packs are read-only.
     let new = || OpenOptions::new().write(true).create_new(true).mode(0o444).open(path);
-    match new() {
+    let mut file = match new() {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             fs::remove_file(path)?;
-            Ok(new()?)
+            new()?
         }
-        opened => Ok(opened?),
-    }
+        opened => opened?,
+    };
+    Ok(file.write_all(bytes)?)
 }
 
 /// Where an object is in the pack.

@@ -8,15 +8,14 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use git2::Oid;
 
 use super::handles::Handles;
 use super::journal::{Journal, Record};
-use super::pack::Blanks;
-use super::repository::{BRANCH, branch_tip, commit_id, find_commit, oid};
+use super::repository::{BRANCH, Home, branch_tip, commit_id, find_commit, oid};
 use super::{GitError, Repository, pack};
 use crate::names::CommitId;
 
@@ -28,6 +27,14 @@ pub enum Publish {
     Done,
     /// Somebody else moved it to this commit; nothing was changed.
     Moved(CommitId),
+    /// A hook or a rule of the remote said no, in these words; nothing was changed, and the same commits will be refused again.
+    Refused(String),
+}
+
+/// What goes with a branch that lives in this repository itself.
+#[derive(Debug)]
+pub(super) struct Embedded {
+    journal: Mutex<Journal>,
 }
 
 /// How long the branch's lock is waited for. Git holds it for the length of two renames; its own default is to wait 100 ms.
@@ -37,15 +44,15 @@ const LOCK_RETRY: Duration = Duration::from_millis(2);
 /// The file in the repository that the branch's new value is first written to.
 const ASIDE: &str = "main.next";
 
-/// The length of the branch's value in its file: an id in hexadecimal digits and a line break.
-#[cfg(target_os = "linux")]
-const VALUE_BYTES: u64 = 2 * super::tree::ID_BYTES as u64 + 1;
+impl Embedded {
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Repository {
-    /// Moves the branch from `base` to `tip`, durably, if it is still at `base`. One call at a time, as there is one writer.
-    ///
-    /// Drafts end with it: commits that are not published by it are forgotten, unless it fails, for then it may be tried again.
-    pub fn publish(&self, base: &CommitId, tip: &CommitId) -> Result<Publish, GitError> {
+    /// Moves the branch of the embedded repository, durably.
+    pub(super) fn publish(&self, embedded: &Embedded, base: &CommitId, tip: &CommitId) -> Result<Publish, GitError> {
         let line = self.made().line_to(oid(tip)?);
         let outcome = self.handles().call(|repository| {
             if line.is_empty() {
@@ -53,16 +60,15 @@ impl Repository {
             }
             let pack = if line.is_empty() { None } else { Some(pack::encode(&line)?) };
             let record = Record { base: oid(base)?, tip: oid(tip)?, pack };
-            let mut journal = self.journal().lock().unwrap_or_else(PoisonError::into_inner);
-            let (aside, blanks) = self.ahead().take().map(|Ahead { aside, pack }| (aside, pack)).unzip();
-            let lock = Lock::take(self.path(), record.tip, aside)?;
-            let now = branch_tip(repository)?;
+            let mut journal = embedded.journal();
+            let lock = Lock::take(self.path(), record.tip)?;
+            let now = branch_tip(repository, BRANCH)?;
             if now != record.base {
                 return commit_id(now).map(Publish::Moved);
             }
             journal.append(&record)?;
             if let Some(pack) = &record.pack {
-                pack.place(self.path(), blanks)?;
+                pack.place(self.path())?;
             }
             lock.become_branch()?;
             // The push is done and stays so; the journal is then as long as it was, and the next push tries again.
@@ -75,19 +81,9 @@ impl Repository {
         })?;
         match outcome {
             Publish::Done => self.made().publish(line),
-            Publish::Moved(_) => self.made().clear(),
+            Publish::Moved(_) | Publish::Refused(_) => self.made().clear(),
         }
         Ok(outcome)
-    }
-
-    /// Makes the files that the next push fills, as far as they are not there: to be called when nobody waits. A file system may search
-    /// long for the place of a new file.
-    pub fn prepare(&self) {
-        let mut ahead = self.ahead();
-        if ahead.is_none() {
-            // Whoever pushes next makes them, or hears why that fails.
-            *ahead = Ahead::make(self.path()).ok();
-        }
     }
 
     /// Makes durable what only the journal holds, so that it begins anew and the next start has nothing to do again.
@@ -95,24 +91,11 @@ impl Repository {
     /// # Errors
     /// The disk fails; the journal then keeps what it holds.
     pub fn checkpoint(&self) -> Result<(), GitError> {
+        // A clone can be made again.
+        let Home::Embedded(embedded) = self.home() else { return Ok(()) };
         // Nearly everything goes to the disk while pushes go on; they wait for the rest alone.
         sync_file_system(self.path())?;
-        let mut journal = self.journal().lock().unwrap_or_else(PoisonError::into_inner);
-        checkpoint(self.path(), &mut journal)
-    }
-}
-
-/// The files that a push fills, open and without content so far.
-#[derive(Debug)]
-pub(super) struct Ahead {
-    /// For the branch's new value.
-    aside: File,
-    pack: Blanks,
-}
-
-impl Ahead {
-    fn make(repository: &Path) -> Result<Self, GitError> {
-        Ok(Self { aside: make_aside(&repository.join(ASIDE))?, pack: Blanks::make(repository)? })
+        checkpoint(self.path(), &mut embedded.journal())
     }
 }
 
@@ -127,17 +110,21 @@ fn checkpoint(repository: &Path, journal: &mut Journal) -> Result<(), GitError> 
 /// Opens the journal and does again what a crash may have taken: packs, and the branch's last value.
 ///
 /// A branch that is beyond that value, or beside it, was moved by somebody else, and stays.
-pub(super) fn recover(handles: &Handles) -> Result<Journal, GitError> {
+pub(super) fn recover(handles: &Handles) -> Result<Embedded, GitError> {
+    Ok(Embedded { journal: Mutex::new(recover_journal(handles)?) })
+}
+
+fn recover_journal(handles: &Handles) -> Result<Journal, GitError> {
     let path = handles.path();
     remove_own_lock(path)?;
     let (mut journal, records) = Journal::open(path)?;
     let Some(last) = records.last() else { return Ok(journal) };
     for pack in records.iter().filter_map(|record| record.pack.as_ref()) {
-        pack.place(path, None)?;
+        pack.place(path)?;
     }
     let repository = handles.fresh()?;
     if is_behind(&repository, last.tip)? {
-        Lock::take(path, last.tip, None)?.become_branch()?;
+        Lock::take(path, last.tip)?.become_branch()?;
         tracing::info!(commit.id = %last.tip, "The branch is at `{}` again, as it was before the service ended early", last.tip);
     }
     sync_file_system(path)?;
@@ -147,7 +134,7 @@ pub(super) fn recover(handles: &Handles) -> Result<Journal, GitError> {
 
 /// Whether the branch is before a commit, or names nothing that is there.
 fn is_behind(repository: &git2::Repository, tip: Oid) -> Result<bool, GitError> {
-    let Ok(now) = branch_tip(repository) else { return Ok(true) };
+    let Ok(now) = branch_tip(repository, BRANCH) else { return Ok(true) };
     if now == tip {
         return Ok(false);
     }
@@ -205,10 +192,14 @@ struct Lock {
 
 impl Lock {
     /// Takes the lock by linking a file with the new value under the lock's name, which succeeds for one at a time, as Git's own way does.
-    /// The file is made where it was not made ahead.
-    fn take(repository: &Path, tip: Oid, file: Option<File>) -> Result<Self, GitError> {
+    fn take(repository: &Path, tip: Oid) -> Result<Self, GitError> {
         let (aside, path) = (repository.join(ASIDE), lock_path(repository));
-        file.map_or_else(|| make_aside(&aside), Ok)?.write_all(format!("{tip}\n").as_bytes())?;
+        // A new file, because the branch may still be the old one by another name.
+        match fs::remove_file(&aside) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        write_allocated(&aside, &format!("{tip}\n"))?;
         let begun = Instant::now();
         loop {
             match fs::hard_link(&aside, &path) {
@@ -234,19 +225,14 @@ impl Lock {
     }
 }
 
-/// Makes the file for the branch's next value, with a block that is there before its content: ext4 writes the content of a file that is
-/// renamed over another to the disk at once where its place is not decided yet, and the journal has made sure of it already.
-fn make_aside(path: &Path) -> Result<File, GitError> {
-    // A new file, because the branch may still be the old one by another name.
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
-    }
-    let file = File::create(path)?;
+/// Writes a small new file whose block is there before its content: ext4 writes the content of a file that is renamed over another to the
+/// disk at once where its place is not decided yet, and the journal has made sure of it already.
+fn write_allocated(path: &Path, text: &str) -> Result<(), GitError> {
+    let mut file = File::create(path)?;
     #[cfg(target_os = "linux")]
     // A file system that cannot do this writes sooner, or not; that is all.
-    let _there_or_not = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, VALUE_BYTES);
-    Ok(file)
+    let _there_or_not = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, text.len() as u64);
+    Ok(file.write_all(text.as_bytes())?)
 }
 
 impl Drop for Lock {

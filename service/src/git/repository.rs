@@ -3,19 +3,19 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 
 use git2::{ObjectType, Oid, RepositoryInitOptions, Signature, Time};
 use jiff::Timestamp;
 
 use super::handles::Handles;
-use super::journal::Journal;
 use super::objects::{Made, Objects};
-use super::publish::Ahead;
+use super::publish::{Embedded, Publish};
+use super::upstream::Upstream;
 use super::{Draft, Edit, GitError, draft, pack, publish, tree};
 use crate::names::{CommitId, EnvironmentName, Namespace, ReleaseKey, ReleaseName, TreeId};
 
-/// The branch that everything is on.
+/// The branch of the embedded repository, which everything is on.
 pub(super) const BRANCH: &str = "refs/heads/main";
 
 /// The largest file that is read. The service's own files are a few kB, but anyone who may push can push any blob.
@@ -30,16 +30,21 @@ const MADE_COMMITS_MAX: usize = 1_024;
 /// The GitOps repository. Shared between threads; each call takes a handle of its own.
 #[derive(Debug)]
 pub struct Repository {
-    remote: Remote,
+    handles: Handles,
+    /// The reference that says where the branch is, as far as is known here.
+    reference: String,
+    home: Home,
     /// Drafts are read, by anyone who knows their commits, and written by one at a time.
     made: RwLock<Made>,
 }
 
 /// Where the branch lives that everybody reads.
 #[derive(Debug)]
-enum Remote {
+pub(super) enum Home {
     /// In this repository itself, which the service keeps in its data directory and serves.
-    Embedded(Handles, Mutex<Journal>, Mutex<Option<Ahead>>),
+    Embedded(Embedded),
+    /// Elsewhere; this repository is a clone.
+    Upstream(Box<Upstream>),
 }
 
 /// Who stands in a commit as its author.
@@ -80,10 +85,15 @@ impl Repository {
         Ok((Self::open(path)?, Seeded::New))
     }
 
-    fn open(path: &Path) -> Result<Self, GitError> {
+    pub(super) fn open(path: &Path) -> Result<Self, GitError> {
         let handles = Handles::open(path)?;
-        let journal = Mutex::new(publish::recover(&handles)?);
-        let repository = Self { remote: Remote::Embedded(handles, journal, Mutex::default()), made: RwLock::default() };
+        let home = Home::Embedded(publish::recover(&handles)?);
+        Self::checked(handles, BRANCH.to_owned(), home)
+    }
+
+    /// A repository of which the newest tree can be read.
+    pub(super) fn checked(handles: Handles, reference: String, home: Home) -> Result<Self, GitError> {
+        let repository = Self { handles, reference, home, made: RwLock::default() };
         let tip = repository.tip()?;
         repository.list(&tip, "")?;
         Ok(repository)
@@ -91,34 +101,67 @@ impl Repository {
 
     /// Where the repository lies on this machine.
     pub fn path(&self) -> &Path {
-        self.handles().path()
+        self.handles.path()
     }
 
     pub(super) fn handles(&self) -> &Handles {
-        let Remote::Embedded(handles, ..) = &self.remote;
-        handles
+        &self.handles
     }
 
-    pub(super) fn journal(&self) -> &Mutex<Journal> {
-        let Remote::Embedded(_, journal, _) = &self.remote;
-        journal
+    pub(super) fn home(&self) -> &Home {
+        &self.home
     }
 
-    /// The files that the next push fills, where they are there.
-    pub(super) fn ahead(&self) -> MutexGuard<'_, Option<Ahead>> {
-        let Remote::Embedded(_, _, ahead) = &self.remote;
-        ahead.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The commit that the branch is at.
+    /// The commit that the branch is at; of a branch elsewhere, where it was when it was last looked at or pushed to.
     pub fn tip(&self) -> Result<CommitId, GitError> {
-        self.handles().call(|repository| commit_id(branch_tip(repository)?))
+        self.handles.call(|repository| commit_id(branch_tip(repository, &self.reference)?))
+    }
+
+    /// Looks where the branch is now, where that is elsewhere.
+    ///
+    /// # Errors
+    /// The remote cannot be read, or has no such branch.
+    pub async fn look(&self) -> Result<(), GitError> {
+        match &self.home {
+            Home::Embedded(_) => Ok(()),
+            Home::Upstream(upstream) => upstream.look(self).await.map(drop),
+        }
+    }
+
+    /// Whether a push may have arrived of which nobody knows what became: then [`Self::look`] comes before the next one.
+    pub fn is_unsure(&self) -> bool {
+        match &self.home {
+            Home::Embedded(_) => false,
+            Home::Upstream(upstream) => upstream.is_unsure(),
+        }
+    }
+
+    /// The address of the remote that the branch lives at; nothing where it is embedded.
+    pub fn address(&self) -> Option<&str> {
+        match &self.home {
+            Home::Embedded(_) => None,
+            Home::Upstream(upstream) => Some(upstream.address()),
+        }
+    }
+
+    /// Moves the branch from `base` to `tip`, where everybody reads it, if it is still at `base`. One call at a time, as there is one writer.
+    ///
+    /// Drafts end with it: commits that are not published by it are forgotten, unless it fails, for then it may be tried again.
+    ///
+    /// # Errors
+    /// The disk fails, or the remote cannot be reached or cannot keep the commits; then it may be tried again, after a look at
+    /// the branch where [`Self::is_unsure`].
+    pub async fn push(&self, base: &CommitId, tip: &CommitId) -> Result<Publish, GitError> {
+        match &self.home {
+            Home::Embedded(embedded) => self.publish(embedded, base, tip),
+            Home::Upstream(upstream) => upstream.push(self, base, tip).await,
+        }
     }
 
     /// Calls a function with the objects of the repository and those that are not published yet. Not to be called within itself.
     pub(super) fn objects<T>(&self, f: impl FnOnce(&Objects<'_>) -> Result<T, GitError>) -> Result<T, GitError> {
         let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
-        self.handles().call(|repository| f(&Objects::new(repository.odb()?, &made)))
+        self.handles.call(|repository| f(&Objects::new(repository.odb()?, &made)))
     }
 
     pub(super) fn made(&self) -> RwLockWriteGuard<'_, Made> {
@@ -232,7 +275,7 @@ fn make(path: &Path, seed: &[(String, Vec<u8>)], author: &Author, now: Timestamp
         seed.iter().map(|(path, content)| Edit { path: path.clone(), content: Some(content.clone()) }).collect();
     let (commit, new) =
         draft::make_first(&Objects::new(repository.odb()?, &Made::default()), edits, author, now, SEED_MESSAGE)?;
-    pack::encode(&new)?.place(&beside, None)?;
+    pack::encode(&new)?.place(&beside)?;
     repository.reference(BRANCH, commit, false, "")?;
     publish::sync_file_system(&beside)?;
     fs::rename(&beside, path)?;
@@ -266,14 +309,14 @@ pub(super) const HARDENED: [(&str, &str); 8] = [
 ];
 
 /// The commit that the branch is at. It is a plain file nearly always, and libgit2 takes ten times as long to read that.
-pub(super) fn branch_tip(repository: &git2::Repository) -> Result<Oid, GitError> {
-    let text = fs::read_to_string(repository.path().join(BRANCH)).unwrap_or_default();
+pub(super) fn branch_tip(repository: &git2::Repository, reference: &str) -> Result<Oid, GitError> {
+    let text = fs::read_to_string(repository.path().join(reference)).unwrap_or_default();
     if let Some(Ok(tip)) = text.strip_suffix('\n').filter(|id| id.len() == 2 * tree::ID_BYTES).map(Oid::from_str) {
         return Ok(tip);
     }
-    repository.refname_to_id(BRANCH).map_err(|error| match error.code() {
-        git2::ErrorCode::NotFound => GitError::corrupt("its branch `main` is missing", error),
-        git2::ErrorCode::GenericError => GitError::corrupt("its branch `main` cannot be read", error),
+    repository.refname_to_id(reference).map_err(|error| match error.code() {
+        git2::ErrorCode::NotFound => GitError::corrupt("its branch is missing", error),
+        git2::ErrorCode::GenericError => GitError::corrupt("its branch cannot be read", error),
         _ => error.into(),
     })
 }

@@ -1,8 +1,7 @@
-//! What the one writer knows between its turns, and a turn itself: from what waits to a moved branch.
+//! What the one writer knows between its turns, and what a turn does on a draft.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -16,22 +15,16 @@ use super::history;
 use super::pace::Pace;
 use super::policies::{self, POLICY_DIR};
 use super::preview::Now;
+use super::publish::Head;
 use super::registry::Found;
 use super::shared::{Shared, write};
 use super::turn::{Harvest, Turn};
 use crate::event::{Delivery, DeliveryState, Event};
-use crate::git::{GitError, LogEntry, Publish};
+use crate::git::{GitError, LogEntry};
 use crate::names::{CommitId, EnvironmentName, ModelName, PolicyName, ReleaseKey};
 use crate::plan::Findings;
 use crate::release::Intent;
 use crate::rollout::Decision;
-
-/// The most deliveries of one turn, and the most releases whose time has come. Twice as many go little faster, because a turn's two syncs are
-/// shared by enough already, and take twice the memory.
-pub(super) const TURN_MAX: usize = 64;
-
-/// How often a turn begins anew because somebody else pushed meanwhile: each time means a whole push of theirs within milliseconds.
-const MOVED_MAX: usize = 8;
 
 /// The storm guard counts within this.
 const STORM_WINDOW: SignedDuration = SignedDuration::from_secs(60);
@@ -58,6 +51,10 @@ pub(super) struct Conveyor {
     pub(super) storm: BTreeSet<i64>,
     /// When events made new releases, by environment.
     pub(super) made: HashMap<EnvironmentName, VecDeque<Timestamp>>,
+    /// Work that a turn was to do and that is for the next ones.
+    pub(super) left_over: VecDeque<Work>,
+    /// The head of a history that does not go on from what is known; a person has to say that it counts.
+    pub(super) rewritten: Option<CommitId>,
     /// Deliveries that failed and when they are tried again.
     pub(super) retry: BTreeMap<(Timestamp, i64), Delivery>,
     pub(super) pace: Pace,
@@ -96,6 +93,8 @@ pub(super) struct Done {
     pub(super) harvest: Harvest,
     pub(super) conclusions: Vec<Conclusion>,
     pub(super) base: CommitId,
+    /// The branch has another history than the index has.
+    pub(super) is_anew: bool,
     /// Policies to be remembered and forgotten, where they changed.
     pub(super) policies: Option<policies::Read>,
 }
@@ -114,6 +113,8 @@ impl Conveyor {
             held_newest: HashMap::new(),
             storm: BTreeSet::new(),
             made: HashMap::new(),
+            left_over: VecDeque::new(),
+            rewritten: None,
             retry: BTreeMap::new(),
             pace: Pace::new(),
             done_before: DoneBefore::new(),
@@ -123,55 +124,26 @@ impl Conveyor {
         }
     }
 
-    /// Does one turn and publishes it.
-    pub(super) fn turn(&mut self, shared: &Shared, work: &Work) -> Result<Done, GitError> {
-        for _ in 0..MOVED_MAX {
-            let base = shared.repository.tip()?;
-            let begin = Instant::now();
-            let since = self.since_known(shared, &base)?;
-            let done = self.draft(shared, work, &base, &since)?;
-            let Done { harvest, .. } = &done;
-            if harvest.tip == base {
-                return Ok(done);
-            }
-            self.ours.extend(history::ours(&harvest.rows));
-            let published = shared.repository.publish(&base, &harvest.tip)?;
-            let releases = harvest.fresh.len() + harvest.gone.len().saturating_sub(harvest.fresh.len());
-            match published {
-                Publish::Done => {
-                    shared.metrics.pushed("pushed", releases, begin.elapsed());
-                    return Ok(done);
-                }
-                Publish::Moved(tip) => {
-                    shared.metrics.pushed("rejected", releases, begin.elapsed());
-                    tracing::info!(commit.id = %tip, "Somebody else pushed `{tip}`; planning again on it");
-                }
-            }
-        }
-        Err(GitError::Locked)
-    }
-
-    /// The commits that are not taken in yet.
-    fn since_known(&mut self, shared: &Shared, base: &CommitId) -> Result<Vec<LogEntry>, GitError> {
-        let since = if *base == self.known { Vec::new() } else { shared.repository.log(Some(&self.known), base)? };
-        // A draft that nobody published is not to be remembered.
-        let mut ours = std::mem::take(&mut self.ours);
-        self.ours = since.iter().filter_map(|entry| ours.take(&entry.commit)).collect();
-        Ok(since)
-    }
-
-    /// Commits everything on a draft on `base`; `since` is what others, or this service before it ended, put there.
-    fn draft(&self, shared: &Shared, work: &Work, base: &CommitId, since: &[LogEntry]) -> Result<Done, GitError> {
+    /// Commits everything on a draft on a head, after what is new there was taken in.
+    pub(super) fn draft(&self, shared: &Shared, work: &Work, head: &Head) -> Result<Done, GitError> {
+        let Head { base, since, is_anew } = head;
         let policies = self.policies(shared, base)?;
         let set = policies.as_ref().map_or_else(|| shared.policy_set(), |read| read.set.clone());
         let mut turn = Turn::begin(shared, base, set)?;
         turn.found.clone_from(&work.found);
         turn.findings.clone_from(&work.findings);
         self.make_room(&turn);
-        if !since.is_empty() {
+        let mut done_before = std::borrow::Cow::Borrowed(&self.done_before);
+        if *is_anew {
+            turn.rows = history::walk(&shared.repository, since, |_| false)?.rows;
+            foreign::accept(&mut turn, &self.known)?;
+        } else if !since.is_empty() {
             let is_ours = |entry: &LogEntry| self.ours.contains(&entry.commit);
-            turn.rows = history::walk(&shared.repository, since, is_ours)?.rows;
-            foreign::take_in(&mut turn, &foreign::touched(&self.known, since, is_ours))?;
+            let walked = history::walk(&shared.repository, since, is_ours)?;
+            turn.rows = walked.rows;
+            // A push of which nobody heard what became of it.
+            done_before.to_mut().extend(walked.done);
+            foreign::take_in(&mut turn, &foreign::changed_since(&self.known, since, is_ours))?;
         }
         for key in &work.ticks {
             Self::tick(&mut turn, key)?;
@@ -179,15 +151,15 @@ impl Conveyor {
         let now = Now { shared, tip: base.clone(), now: turn_start(&turn), is_live: false, known: None };
         let mut conclusions = work.concluded.clone();
         for delivery in self.awakened(&work.ticks) {
-            conclusions.push(carry_out(&mut turn, delivery, &self.done_before)?);
+            conclusions.push(carry_out(&mut turn, delivery, &done_before)?);
         }
         for some in work.deliveries.chunks(AHEAD_MAX) {
             turn.prepare(render_ahead(shared, &now, some));
             for delivery in some {
-                conclusions.push(carry_out(&mut turn, delivery.clone(), &self.done_before)?);
+                conclusions.push(carry_out(&mut turn, delivery.clone(), &done_before)?);
             }
         }
-        Ok(Done { harvest: turn.finish()?, conclusions, base: base.clone(), policies })
+        Ok(Done { harvest: turn.finish()?, conclusions, base: base.clone(), is_anew: *is_anew, policies })
     }
 
     /// The deliveries that wait for releases whose time has come.

@@ -1,7 +1,7 @@
 //! What a person pushed: a changed `release.yaml` is rendered, a rendered file changed by hand is seen and left alone, an older
 //! state put back is taken over.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -35,23 +35,28 @@ pub(super) struct Directory {
     pub(super) document: Result<Release, String>,
 }
 
-/// Finds the releases that commits of others changed since `from`, but for those that the service took in afterwards.
-pub(super) fn touched(
-    from: &CommitId,
-    entries: &[LogEntry],
-    is_ours: impl Fn(&LogEntry) -> bool,
-) -> BTreeMap<ReleaseKey, Touched> {
-    let mut found: BTreeMap<ReleaseKey, Touched> = BTreeMap::new();
+/// The releases that commits changed, by who changed them last.
+#[derive(Debug, Default)]
+pub(super) struct Changed {
+    theirs: BTreeMap<ReleaseKey, Touched>,
+    /// By pushes of the service that nobody saw end.
+    ours: BTreeSet<ReleaseKey>,
+}
+
+/// Finds the releases that were changed since `from`.
+pub(super) fn changed_since(from: &CommitId, entries: &[LogEntry], is_ours: impl Fn(&LogEntry) -> bool) -> Changed {
+    let mut found = Changed::default();
     let mut before = from.clone();
     for entry in entries {
         let ours = is_ours(entry);
         for key in entry.changed.iter().filter_map(|directory| key_of(directory)) {
             if ours {
-                found.remove(&key);
+                found.theirs.remove(&key);
+                found.ours.insert(key);
             } else {
-                found
-                    .entry(key)
-                    .or_insert_with(|| Touched { base: before.clone(), by: crate::names::shown(&entry.author.name) });
+                found.ours.remove(&key);
+                let touched = || Touched { base: before.clone(), by: crate::names::shown(&entry.author.name) };
+                found.theirs.entry(key).or_insert_with(touched);
             }
         }
         before = entry.commit.clone();
@@ -76,7 +81,9 @@ pub(super) fn directories<'k>(
 }
 
 /// Takes the changed releases in.
-pub(super) fn take_in(turn: &mut Turn<'_>, touched: &BTreeMap<ReleaseKey, Touched>) -> Result<(), GitError> {
+pub(super) fn take_in(turn: &mut Turn<'_>, changed: &Changed) -> Result<(), GitError> {
+    let Changed { theirs: touched, ours } = changed;
+    read_anew(turn, ours)?;
     let repository = &turn.shared.repository;
     let mut now = directories(repository, turn.tip(), touched.keys())?;
     let mut bases: HashMap<&CommitId, Vec<&ReleaseKey>> = HashMap::new();
@@ -99,6 +106,35 @@ pub(super) fn take_in(turn: &mut Turn<'_>, touched: &BTreeMap<ReleaseKey, Touche
             .and_then(|directory| directory.document.ok())
             .or_else(|| turn.entry(key).map(|entry| Release::clone(&entry.release)));
         take_in_one(turn, key, directory, before, touched)?;
+    }
+    Ok(())
+}
+
+/// Takes a history that was rewritten as it is: every release that is another one than at a commit before is read anew, as a start reads it.
+pub(super) fn accept(turn: &mut Turn<'_>, before: &CommitId) -> Result<(), GitError> {
+    let (repository, tip) = (&turn.shared.repository, turn.tip().clone());
+    let directory = |path: String| Some(path.rsplit_once('/')?.0.to_owned());
+    let changed = repository.changed(before, &tip)?.into_iter().filter_map(directory);
+    read_anew(turn, &changed.filter_map(|directory| key_of(&directory)).collect())
+}
+
+/// Reads releases as a start does.
+fn read_anew(turn: &mut Turn<'_>, keys: &BTreeSet<ReleaseKey>) -> Result<(), GitError> {
+    let (repository, tip) = (&turn.shared.repository, turn.tip().clone());
+    let mut now = directories(repository, &tip, keys)?;
+    for key in keys {
+        turn.look_at(key);
+        match now.remove(key) {
+            None => turn.remove(key),
+            Some(Directory { tree, document: Ok(release) }) => {
+                let drifted = drifted(repository, &tip, key, &release)?;
+                entry(turn, key, (release, tree), State { drifted, notes: Vec::new(), invalid: None });
+            }
+            Some(Directory { tree, document: Err(why) }) => {
+                let known = turn.entry(key).map(|entry| Release::clone(&entry.release));
+                invalid(turn, key, tree, known, why);
+            }
+        }
     }
     Ok(())
 }

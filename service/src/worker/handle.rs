@@ -438,6 +438,11 @@ impl Handle {
         tip.map(drop).map_err(|fault| fault.to_string())
     }
 
+    /// The address of the remote that the branch lives at; nothing where it is embedded.
+    pub fn remote_address(&self) -> Option<&str> {
+        self.shared.repository.address()
+    }
+
     /// Where the embedded repository lies, for serving it.
     pub fn repository_path(&self) -> PathBuf {
         self.shared.settings.data_dir.join(super::start::REPOSITORY_DIR)

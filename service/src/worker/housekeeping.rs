@@ -27,6 +27,15 @@ pub(super) async fn keep_house(shared: Arc<Shared>, git: Option<Git>) {
     }
 }
 
+/// Has a branch that lives elsewhere looked at now and then, until it is dropped: nobody may tell of a push.
+pub(super) async fn look_again_and_again(shared: Arc<Shared>) {
+    let Some(remote) = &shared.settings.remote else { return };
+    loop {
+        tokio::time::sleep(remote.poll_interval.as_duration()).await;
+        shared.inbox.note_push();
+    }
+}
+
 async fn prune_store(shared: &Shared) {
     match shared.store.prune(shared.clock.now()).await {
         Ok(pruned) => tracing::debug!("Pruned the store: {pruned:?}"),

@@ -57,7 +57,7 @@ impl From<io::Error> for OfflineError {
 }
 
 /// The repository's directory, and its name in a backup.
-const REPOSITORY: &str = "gitops.git";
+pub const REPOSITORY: &str = "gitops.git";
 const BUNDLE: &str = "gitops.bundle";
 
 /// The store's file.

@@ -18,13 +18,13 @@ pub(super) async fn postpone(
     shared: &Shared,
     conveyor: &mut Conveyor,
     deliveries: Vec<Delivery>,
-    (reason, cure): (String, Option<&'static str>),
+    (reason, cure): (String, Option<String>),
     at: Timestamp,
 ) {
     let mut batch = Batch::default();
     for mut delivery in deliveries {
         let mut concluded = Concluded::failed(delivery.verdict.release.clone(), reason.clone());
-        concluded.verdict.cure = cure.map(ToOwned::to_owned);
+        concluded.verdict.cure.clone_from(&cure);
         delivery.attempt += 1;
         delivery.state = concluded.state;
         delivery.verdict =
@@ -56,7 +56,7 @@ pub(super) fn later(now: Timestamp, wait: Duration) -> Timestamp {
 }
 
 /// Full jitter over a range that doubles: those who failed together do not all come back together.
-pub(super) fn backoff(failures: u32) -> Duration {
+fn backoff(failures: u32) -> Duration {
     let range = 1_000_u64.saturating_mul(1 << failures.min(16)).min(RETRY_SECONDS_MAX * 1_000);
     let mut bytes = [0; 8];
     // Without randomness everybody waits for the whole range.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::git::Author;
+use crate::command::Git;
+use crate::git::{self, Author};
 use crate::images::Resolver;
 use crate::mlflow::Client;
 use crate::names::EnvironmentName;
@@ -18,6 +19,8 @@ use crate::servable::Runtimes;
 pub struct Settings {
     /// Everything it keeps lies here; the repository in `gitops.git`.
     pub data_dir: PathBuf,
+    /// Where the branch lives; nothing for a repository in the data directory itself.
+    pub remote: Option<RemoteSettings>,
     /// `sqlite:` for the file in the data directory.
     pub store_url: String,
     /// Paths and contents that a new repository begins with.
@@ -34,6 +37,16 @@ pub struct Settings {
     pub images: Option<Arc<Resolver>>,
     /// The tracking server, where there is one; otherwise its signed events are believed.
     pub registry: Option<RegistrySettings>,
+}
+
+/// A branch that lives elsewhere.
+#[derive(Debug, Clone)]
+pub struct RemoteSettings {
+    pub remote: git::remote::Settings,
+    /// Fetches from it.
+    pub git: Git,
+    /// Between two looks at the branch where nobody tells of a push.
+    pub poll_interval: Period,
 }
 
 /// The tracking server.
@@ -65,12 +78,22 @@ pub struct EnvironmentSettings {
 pub(super) struct Limits {
     /// The most deliveries kept in memory: two batches, so that the writer never waits for the store, at some 4 kB each.
     pub(super) queued: usize,
+    /// The most deliveries of one turn, and the most releases whose time has come.
+    pub(super) turn: usize,
     /// How many commits one request may lead to where phases follow at once: a run from its start to its end has far fewer.
     pub(super) following: usize,
 }
 
 impl Default for Limits {
+    /// A turn of twice the size goes little faster, because its two syncs are shared by enough already, and takes twice the memory.
     fn default() -> Self {
-        Self { queued: 256, following: 32 }
+        Self { queued: 256, turn: 64, following: 32 }
+    }
+}
+
+impl Limits {
+    /// For a branch elsewhere: a push takes as long as the way there and back, so more go together.
+    pub(super) fn far() -> Self {
+        Self { queued: 512, turn: 256, ..Self::default() }
     }
 }

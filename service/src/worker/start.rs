@@ -1,7 +1,6 @@
 //! The start: data directory, store and repository are opened, and what happened while nobody looked is taken in.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
 use jiff::Timestamp;
@@ -18,9 +17,10 @@ use super::interrupted;
 use super::lock::{DataDirLock, LockError};
 use super::metrics::Metrics;
 use super::policies;
+use super::publish::rewritten_hold;
 use super::queue::Inbox;
 use super::registry::{Outbox, Reader};
-use super::settings::{Limits, Settings};
+use super::settings::{Limits, RemoteSettings, Settings};
 use super::shared::{Shared, WorkerState};
 use super::writer::{Worker, outcome};
 use crate::clock::Clock;
@@ -29,8 +29,9 @@ use crate::names::{CommitId, PolicyName, ReleaseKey, TreeId};
 use crate::release::Release;
 use crate::store::{Batch, IndexedCommit, Store, StoreError};
 
-/// Where the embedded repository lies in the data directory.
+/// Where the embedded repository lies in the data directory, and where the clone of one that lives elsewhere.
 pub(super) const REPOSITORY_DIR: &str = "gitops.git";
+const CLONE_DIR: &str = "clone.git";
 
 /// Why the worker could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -47,9 +48,10 @@ pub enum OpenError {
 
 impl OpenError {
     /// What helps, where a person can do something.
-    pub fn cure(&self) -> Option<&'static str> {
+    pub fn cure(&self) -> Option<String> {
         match self {
-            Self::Lock(LockError::Taken) => Some("stop it, or start this one with another `--data-dir`"),
+            Self::Lock(LockError::Taken) => Some("stop it, or start this one with another `--data-dir`".to_owned()),
+            Self::Git(error) => error.cure(),
             _ => None,
         }
     }
@@ -68,6 +70,8 @@ struct Loaded {
     unreadable: Vec<Unreadable>,
     /// The index did not belong to this branch.
     is_anew: bool,
+    /// The commit that the index reached, where the branch elsewhere had it and has it no more.
+    gone: Option<CommitId>,
 }
 
 /// Opens data directory, store and repository, takes in what happened while nobody looked, and hands out both ends.
@@ -75,7 +79,8 @@ struct Loaded {
 /// # Errors
 /// The data directory is in use, or one of its parts cannot be opened.
 pub async fn open(settings: Settings, clock: Clock) -> Result<(Handle, Worker), OpenError> {
-    open_with(settings, clock, Limits::default()).await
+    let limits = if settings.remote.is_some() { Limits::far() } else { Limits::default() };
+    open_with(settings, clock, limits).await
 }
 
 /// Opens with bounds of the caller's choice.
@@ -87,7 +92,10 @@ pub(super) async fn open_with(settings: Settings, clock: Clock, limits: Limits) 
     let mut loaded = load_beside(&store, &settings, now, &remembered).await?;
     let ours = if loaded.is_anew { HashSet::new() } else { history::ours(&loaded.walked.rows).collect() };
     tell_store(&store, &mut loaded, &remembered, now).await?;
-    let Loaded { repository, index, policies, walked, known, tip, unreadable: _, is_anew: _ } = loaded;
+    if let Some(gone) = &loaded.gone {
+        store.hold(rewritten_hold(gone, &loaded.tip, now)).await?;
+    }
+    let Loaded { repository, index, policies, walked, known, tip, .. } = loaded;
     let registry = store.registry().await?.into_iter().map(|state| (state.model.clone(), Arc::new(state))).collect();
     let is_behind = known != tip;
     let mut conveyor = conveyor(known, &policies, remembered, &index, now);
@@ -133,16 +141,26 @@ async fn load_beside(
     remembered: &[(PolicyName, String)],
 ) -> Result<Loaded, OpenError> {
     let source = Source {
-        path: settings.data_dir.join(REPOSITORY_DIR),
-        seed: settings.seed.clone(),
+        repository: open_repository(settings, now).await?,
         author: settings.author.clone(),
-        now,
         indexed: store.indexed_tip().await?,
         newest: store.newest_commits().await?,
         remembered: remembered.to_vec(),
     };
     let loaded = tokio::task::spawn_blocking(move || load(source)).await.map_err(|_| OpenError::Interrupted)??;
     Ok(loaded)
+}
+
+/// Opens the embedded repository, or a clone of the one that lives elsewhere.
+async fn open_repository(settings: &Settings, now: Timestamp) -> Result<Repository, OpenError> {
+    if let Some(RemoteSettings { remote, git, .. }) = &settings.remote {
+        let path = settings.data_dir.join(CLONE_DIR);
+        return Ok(Repository::open_clone(&path, remote.clone(), git).await?);
+    }
+    let (path, seed, author) = (settings.data_dir.join(REPOSITORY_DIR), settings.seed.clone(), settings.author.clone());
+    let open = move || Repository::open_or_seed(&path, &seed, &author, now);
+    let (repository, _) = tokio::task::spawn_blocking(open).await.map_err(|_| OpenError::Interrupted)??;
+    Ok(repository)
 }
 
 /// Tells the store what it did not know about the repository, and takes from its history what the tip does not say.
@@ -200,27 +218,24 @@ async fn read_inbox(store: &Store, inbox: &Inbox, conveyor: &mut Conveyor, now: 
 }
 
 struct Source {
-    path: PathBuf,
-    seed: Vec<(String, Vec<u8>)>,
+    repository: Repository,
     author: Author,
-    now: Timestamp,
     indexed: Option<CommitId>,
     newest: Vec<IndexedCommit>,
     remembered: Vec<(PolicyName, String)>,
 }
 
 fn load(source: Source) -> Result<Loaded, GitError> {
-    let Source { path, seed, author, now, indexed, mut newest, remembered } = source;
-    let (repository, _) = Repository::open_or_seed(&path, &seed, &author, now)?;
+    let Source { repository, author, indexed, mut newest, remembered } = source;
     let tip = repository.tip()?;
     let is_ours = |commit: &CommitId| match repository.is_ancestor(commit, &tip) {
         Ok(is_ours) => Ok(is_ours),
         Err(GitError::UnknownCommit(_)) => Ok(false),
         Err(error) => Err(error),
     };
-    let from = match indexed {
-        Some(commit) if is_ours(&commit)? => Some(commit),
-        _ => None,
+    let (from, gone) = match indexed {
+        Some(commit) if is_ours(&commit)? => (Some(commit), None),
+        gone => (None, gone.filter(|_| repository.address().is_some())),
     };
     let is_anew = from.is_none();
     if is_anew {
@@ -232,7 +247,7 @@ fn load(source: Source) -> Result<Loaded, GitError> {
     let policies = policies::read(&repository, &tip, &remembered)?;
     // Without an index nobody can say what is new; then every release is looked at as it is.
     let known = from.unwrap_or_else(|| tip.clone());
-    Ok(Loaded { repository, index, policies, walked, known, tip, unreadable, is_anew })
+    Ok(Loaded { repository, index, policies, walked, known, tip, unreadable, is_anew, gone })
 }
 
 /// A release whose document cannot be read.

@@ -9,12 +9,12 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 
 use super::conclusion::{Conclusion, Keep};
-use super::conveyor::{Conveyor, Done, TURN_MAX, Work, show};
-use super::housekeeping::{PUSHES_PER_LOOK, keep_house};
+use super::conveyor::{Conveyor, Done, Work, show};
+use super::housekeeping::{PUSHES_PER_LOOK, keep_house, look_again_and_again};
 use super::registry::{
     Answered, Concern, Read, concern, sweep_again_and_again, tell_refused, tell_versions, write_back, write_waiting,
 };
-use super::retry::{backoff, later, postpone, wait};
+use super::retry::{later, postpone, wait};
 use super::shared::{Shared, WorkerState};
 use crate::command::Git;
 use crate::event::{Delivery, DeliveryState};
@@ -69,6 +69,7 @@ impl Worker {
             tokio::spawn(keep_house(Arc::clone(&self.shared), self.git.take())),
             tokio::spawn(sweep_again_and_again(Arc::clone(&self.shared))),
             tokio::spawn(write_back(Arc::clone(&self.shared))),
+            tokio::spawn(look_again_and_again(Arc::clone(&self.shared))),
         ];
         let stopping = self.shared.state.stopping.clone();
         {
@@ -119,7 +120,6 @@ impl Worker {
             return Step::Idle(self.conveyor.next());
         };
         turn(&self.shared, &mut self.conveyor, work, (&self.lock, &mut self.storing)).await;
-        self.shared.repository.prepare();
         self.pushes = self.pushes.wrapping_add(1);
         if self.pushes.is_multiple_of(PUSHES_PER_LOOK) {
             self.shared.many_pushes.notify_one();
@@ -149,6 +149,10 @@ async fn collect(shared: &Arc<Shared>, conveyor: &mut Conveyor) -> Option<Work> 
     if conveyor.not_before.is_some_and(|moment| now < moment) {
         return None;
     }
+    if let Some(work) = conveyor.left_over.pop_front() {
+        return Some(work);
+    }
+    let most = shared.limits.turn;
     if conveyor.storm_ends().is_some_and(|moment| moment <= now) {
         shared.inbox.leave_out(std::mem::take(&mut conveyor.storm));
     }
@@ -157,11 +161,11 @@ async fn collect(shared: &Arc<Shared>, conveyor: &mut Conveyor) -> Option<Work> 
     while conveyor.retry.first_key_value().is_some_and(|((at, _), _)| *at <= now) {
         let Some((_, delivery)) = conveyor.retry.pop_first() else { break };
         work.deliveries.push(delivery);
-        if work.deliveries.len() >= TURN_MAX {
+        if work.deliveries.len() >= most {
             break;
         }
     }
-    let taken = shared.inbox.take(TURN_MAX - work.deliveries.len().min(TURN_MAX));
+    let taken = shared.inbox.take(most - work.deliveries.len().min(most));
     if taken.holds_changed {
         conveyor.lift_holds(shared, now);
     }
@@ -182,7 +186,7 @@ async fn collect(shared: &Arc<Shared>, conveyor: &mut Conveyor) -> Option<Work> 
     work.deliveries.extend(at_once);
     work.deliveries.extend(conveyor.pace.take_due(now));
     work.look_at_repository = taken.pushed;
-    work.ticks = conveyor.agenda.take_due(now, TURN_MAX);
+    work.ticks = conveyor.agenda.take_due(now, most);
     let has_work =
         !work.deliveries.is_empty() || !work.concluded.is_empty() || !work.ticks.is_empty() || work.look_at_repository;
     (has_work || taken.holds_changed || kept_back).then_some(work)
@@ -217,7 +221,7 @@ async fn take_answers(shared: &Shared, conveyor: &mut Conveyor, work: &mut Work)
                 let reason = format!("the registry could not be asked about `{model}`: {error}");
                 tracing::warn!(model.name = %model, "{reason}; {} deliveries are tried again", deliveries.len());
                 let at = later(shared.clock.now_exact(), wait);
-                postpone(shared, conveyor, deliveries, (reason, error.cure()), at).await;
+                postpone(shared, conveyor, deliveries, (reason, error.cure().map(ToOwned::to_owned)), at).await;
                 continue;
             }
         };
@@ -259,11 +263,13 @@ async fn refill(shared: &Shared, conveyor: &Conveyor) {
 async fn turn(
     shared: &Arc<Shared>,
     conveyor: &mut Conveyor,
-    work: Work,
+    mut work: Work,
     (_lock, storing): (&WriterLock, &mut Option<JoinHandle<()>>),
 ) {
-    let done = conveyor.turn(shared, &work);
-    shared.state.is_repository_failing.store(done.is_err(), Ordering::Relaxed);
+    let done = conveyor.turn(shared, &mut work).await;
+    // While a remote is away, everything is accepted and kept.
+    let is_failing = done.as_ref().is_err_and(|error| !error.is_of_the_remote());
+    shared.state.is_repository_failing.store(is_failing, Ordering::Relaxed);
     match done {
         Ok(done) => finish(shared, conveyor, done, (&work.ticks, storing)).await,
         Err(error) => {
@@ -300,6 +306,9 @@ async fn finish(
         audit: conclusions.iter().filter_map(|conclusion| audit(conclusion, now)).collect(),
     };
     stored(storing).await;
+    if done.is_anew {
+        forget_index(shared).await;
+    }
     let first = if batch == Batch::default() { None } else { Some(shared.store.hand_over(batch.clone()).await) };
     let (at_once, later) =
         conclusions.into_iter().partition(|conclusion| conclusion.concluded.state == DeliveryState::Applied);
@@ -316,6 +325,16 @@ async fn finish(
         }
         conclude_all(&shared, later, now);
     }));
+}
+
+/// Forgets what the index says of another history. Should the service end before it is written anew, the next start does that.
+async fn forget_index(shared: &Shared) {
+    if let Err(error) = shared.store.forget_index().await {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "The index of the history before could not be dropped: {error}"
+        );
+    }
 }
 
 /// Waits until what the turn before left to the store is durable.
@@ -449,14 +468,17 @@ fn conclude(shared: &Shared, conclusion: Conclusion, now: Timestamp) {
 async fn fail(shared: &Shared, conveyor: &mut Conveyor, work: Work, error: &GitError) {
     tracing::error!(error = error as &dyn std::error::Error, "A turn failed: {error}; it is tried again");
     conveyor.failures = conveyor.failures.saturating_add(1);
-    let at = later(shared.clock.now_exact(), backoff(conveyor.failures));
+    let at = later(shared.clock.now_exact(), wait(conveyor.failures, error.retry_after()));
     conveyor.not_before = Some(at);
+    if !work.concluded.is_empty() {
+        conveyor.left_over.push_front(Work { concluded: work.concluded, ..Work::default() });
+    }
     for key in &work.ticks {
         conveyor.agenda.at(at, key);
     }
     if work.look_at_repository {
         shared.inbox.note_push();
     }
-    postpone(shared, conveyor, work.deliveries, (error.to_string(), None), at).await;
+    postpone(shared, conveyor, work.deliveries, (error.to_string(), error.cure()), at).await;
     shared.metrics.pushed("failed", 0, Duration::ZERO);
 }

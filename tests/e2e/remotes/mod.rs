@@ -1,5 +1,6 @@
 //! Remotes behind real servers, which the tier `remotes` installs.
 
+mod serve;
 mod ssh;
 
 use std::path::{Path, PathBuf};

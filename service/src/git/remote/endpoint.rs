@@ -46,7 +46,7 @@ pub struct Branch(String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     #[error(
-        "the address of the remote has a user or password in it; take it out, and give `git.username` and `git.password_file`"
+        "the address of the remote has a user or password in it; take it out, and set `git.credentials.username` and `git.credentials.password_file`"
     )]
     Credentials,
     #[error(

@@ -43,6 +43,8 @@ pub enum RemoteError {
     NotFound { address: String },
     #[error("the remote `{address}` is empty")]
     Empty { address: String },
+    #[error("the remote `{address}` has a history of its own")]
+    NotEmpty { address: String },
     #[error("the remote `{address}` has no branch `{branch}`{}", default.as_ref().map(|name| format!("; its default branch is `{name}`")).unwrap_or_default())]
     BranchMissing { address: String, branch: String, default: Option<String> },
     #[error("what answers at `{address}` does not speak Git's protocol{words}")]
@@ -65,6 +67,8 @@ pub enum RemoteError {
     TooMuch { address: String },
     #[error("the remote `{address}` did not report what became of the push")]
     NoReport { address: String },
+    #[error("the remote `{address}` cannot keep what is pushed: {words}")]
+    NotKept { address: String, words: String },
     #[error("the remote `{address}` gave up: {words}")]
     GaveUp { address: String, words: String },
     #[error("Git failed to speak with the remote `{address}`{words}")]
@@ -82,6 +86,7 @@ impl RemoteError {
             | Self::Broken { .. }
             | Self::TooMuch { .. }
             | Self::NoReport { .. }
+            | Self::NotKept { .. }
             | Self::GaveUp { .. }
             | Self::Failed { .. } => true,
             Self::Endpoint(_)
@@ -98,6 +103,7 @@ impl RemoteError {
             | Self::Redirected { .. }
             | Self::NotFound { .. }
             | Self::Empty { .. }
+            | Self::NotEmpty { .. }
             | Self::BranchMissing { .. }
             | Self::NotGit { .. }
             | Self::ObjectFormat { .. } => false,
@@ -133,9 +139,13 @@ impl RemoteError {
             Self::Redirected { to, .. } => format!("write `{to}` as the remote's address, if it is yours"),
             Self::NotFound { .. } => "check the address, and that the account may read the repository".to_owned(),
             Self::Empty { .. } => "give it a first commit with `kmlflow init`".to_owned(),
+            Self::NotEmpty { .. } => {
+                "give an empty one, as a forge makes it without a README, or begin there anew with `kmlflow init`".to_owned()
+            }
             Self::BranchMissing { branch, .. } => format!("make the branch `{branch}`, or name another one"),
             Self::NotGit { .. } => "check the address: it is the one that `git clone` takes".to_owned(),
             Self::ObjectFormat { .. } => "use a repository made without `--object-format=sha256`".to_owned(),
+            Self::NotKept { .. } => "make room at the remote, or raise the limit that it names".to_owned(),
             Self::File { .. } => "check that it is there and that the service may read it; its path has no spaces, quotes, `%` or `$`".to_owned(),
             _ => return None,
         })
@@ -197,6 +207,7 @@ mod tests {
             RemoteError::Redirected { address: address(), to: "https://other".to_owned() },
             RemoteError::NotFound { address: address() },
             RemoteError::Empty { address: address() },
+            RemoteError::NotEmpty { address: address() },
             RemoteError::BranchMissing { address: address(), branch: "main".to_owned(), default: None },
             RemoteError::NotGit { address: address(), words: words() },
             RemoteError::ObjectFormat { address: address() },

@@ -111,7 +111,7 @@ impl Remote {
         id.ok_or_else(|| RemoteError::Failed { address: self.address.clone(), words })
     }
 
-    async fn run(
+    pub(super) async fn run(
         &self,
         what: &'static str,
         repository: &Path,
@@ -154,7 +154,7 @@ impl Remote {
     }
 
     /// The address as Git is given it.
-    fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         match &self.settings.endpoint.0 {
             Place::Http(_) | Place::Local(_) => self.address.clone(),
             Place::Ssh(place) => place.url(),

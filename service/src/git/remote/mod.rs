@@ -17,6 +17,7 @@ mod pipe;
 mod pkt;
 mod report;
 mod request;
+mod send;
 mod ssh;
 #[cfg(test)]
 mod tests;

@@ -120,7 +120,7 @@ fn git_finds_no_fault_after_many_commits() {
         }
     }
     let tip = draft.tip().clone();
-    assert_eq!(fixture.repository.publish(&base, &tip).unwrap(), Publish::Done);
+    assert_eq!(fixture.repository.push_now(&base, &tip).unwrap(), Publish::Done);
     assert_eq!(text(git(fixture.repository.path(), &["fsck", "--strict", "--no-dangling"])), "");
     assert_eq!(fixture.git(&["rev-list", "--count", "main"]).trim(), "221");
 }

@@ -15,7 +15,7 @@ fn the_history_comes_oldest_first_with_the_releases_of_each_commit() {
         put("policies/default.yaml", "e"),
     ];
     let third = draft.commit(edits, "Several\n\nat once", &author(), now()).unwrap().unwrap();
-    assert_eq!(repository.publish(&second, &third).unwrap(), Publish::Done);
+    assert_eq!(repository.push_now(&second, &third).unwrap(), Publish::Done);
     let log = repository.log(None, &third).unwrap();
     let commits: Vec<&CommitId> = log.iter().map(|entry| &entry.commit).collect();
     assert_eq!(commits, [&seeded, &first, &second, &third]);
@@ -41,7 +41,7 @@ fn a_merge_changes_only_what_no_side_had() {
     let side = |key: &str| {
         let mut draft = repository.draft(&base).unwrap();
         let commit = draft.commit(files(key, "side"), key, &author(), now()).unwrap().unwrap();
-        assert_eq!(repository.publish(&base, &commit).unwrap(), Publish::Done);
+        assert_eq!(repository.push_now(&base, &commit).unwrap(), Publish::Done);
         fixture.git(&["update-ref", "refs/heads/main", base.as_str()]);
         commit
     };
@@ -64,7 +64,7 @@ fn changed_names_every_file_that_differs() {
     let edits =
         vec![remove("README.md"), put("releases/production/models/fraud/release.yaml", "x"), put("new/file", "y")];
     let second = draft.commit(edits, "x", &author(), now()).unwrap().unwrap();
-    assert_eq!(fixture.repository.publish(&first, &second).unwrap(), Publish::Done);
+    assert_eq!(fixture.repository.push_now(&first, &second).unwrap(), Publish::Done);
     let changed = fixture.repository.changed(&first, &second).unwrap();
     assert_eq!(changed, ["README.md", "new/file", "releases/production/models/fraud/release.yaml"]);
     assert_eq!(fixture.repository.changed(&second, &second).unwrap(), [""; 0]);

@@ -10,6 +10,7 @@ mod serve;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use tempfile::TempDir;
 
@@ -41,12 +42,12 @@ impl Fixture {
         let base = self.repository.tip().unwrap();
         let mut draft = self.repository.draft(&base).unwrap();
         let commit = draft.commit(files(key, text), &message(key).to_text(), &author(), now()).unwrap().unwrap();
-        assert_eq!(self.repository.publish(&base, &commit).unwrap(), Publish::Done);
+        assert_eq!(self.repository.push_now(&base, &commit).unwrap(), Publish::Done);
         commit
     }
 
     /// What Git says in the repository.
-    pub(super) fn git(&self, arguments: &[&str]) -> String {
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
         text(git(self.repository.path(), arguments))
     }
 
@@ -55,6 +56,13 @@ impl Fixture {
         let tree = format!("{on}^{{tree}}");
         let commit = self.git(&["commit-tree", "-m", "By hand", "-p", on.as_str(), &tree]);
         CommitId::parse(commit.trim()).unwrap()
+    }
+}
+
+impl Repository {
+    /// Pushes to the embedded repository, which waits for nothing.
+    pub(crate) fn push_now(&self, base: &CommitId, tip: &CommitId) -> Result<Publish, GitError> {
+        self.push(base, tip).now_or_never().unwrap()
     }
 }
 
@@ -98,7 +106,7 @@ pub(super) fn message(key: &str) -> Message {
 
 /// Runs Git with an environment of its own.
 #[expect(clippy::disallowed_methods, reason = "the tests hold the module against Git itself")]
-pub(super) fn git(directory: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn git(directory: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new("git");
     command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin").env("HOME", directory);
     command
@@ -113,7 +121,7 @@ pub(super) fn git(directory: &Path, arguments: &[&str]) -> Output {
 }
 
 /// What a Git that succeeded wrote.
-pub(super) fn text(output: Output) -> String {
+pub(crate) fn text(output: Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }

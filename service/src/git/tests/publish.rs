@@ -11,7 +11,7 @@ fn a_branch_that_moved_is_an_outcome_and_stays() {
     let ours = draft.commit(files("production/models/fraud", "a"), "x", &author(), now()).unwrap().unwrap();
     let theirs = fixture.foreign_commit(&base);
     fixture.git(&["update-ref", "refs/heads/main", theirs.as_str()]);
-    assert_eq!(fixture.repository.publish(&base, &ours).unwrap(), Publish::Moved(theirs.clone()));
+    assert_eq!(fixture.repository.push_now(&base, &ours).unwrap(), Publish::Moved(theirs.clone()));
     assert_eq!(fixture.repository.tip().unwrap(), theirs);
 }
 
@@ -22,13 +22,13 @@ fn a_lock_of_another_program_is_respected_and_told() {
     let theirs = fixture.foreign_commit(&base);
     let lock = fixture.repository.path().join("refs/heads/main.lock");
     fs::write(&lock, "").unwrap();
-    let error = fixture.repository.publish(&base, &theirs).unwrap_err();
+    let error = fixture.repository.push_now(&base, &theirs).unwrap_err();
     assert!(matches!(error, GitError::Locked), "{error:?}");
     assert_eq!(fixture.repository.tip().unwrap(), base);
     fixture.open().unwrap();
     assert!(lock.exists(), "opening must not take another program's lock away");
     fs::remove_file(&lock).unwrap();
-    assert_eq!(fixture.repository.publish(&base, &theirs).unwrap(), Publish::Done);
+    assert_eq!(fixture.repository.push_now(&base, &theirs).unwrap(), Publish::Done);
 }
 
 #[test]
@@ -42,41 +42,7 @@ fn a_lock_that_the_service_left_when_killed_is_taken_away_at_the_next_start() {
     let (repository, _) = fixture.open().unwrap();
     assert!(!lock.exists());
     let theirs = fixture.foreign_commit(&base);
-    assert_eq!(repository.publish(&base, &theirs).unwrap(), Publish::Done);
-}
-
-#[test]
-fn files_that_were_made_ahead_are_filled_and_are_missed_by_nobody() {
-    let fixture = Fixture::new();
-    let packs = fixture.repository.path().join("objects/pack");
-    let blanks = || {
-        fs::read_dir(&packs)
-            .unwrap()
-            .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("tmp_"))
-            .count()
-    };
-    fixture.repository.prepare();
-    assert_eq!(blanks(), 2);
-    fixture.release("production/models/fraud", "a");
-    assert_eq!(blanks(), 0);
-    fixture.repository.prepare();
-    for name in ["tmp_pack_next", "tmp_idx_next"] {
-        fs::remove_file(packs.join(name)).unwrap();
-    }
-    let commit = fixture.release("production/models/fraud", "b");
-    assert_eq!(fixture.git(&["rev-parse", "main"]).trim(), commit.as_str());
-    fixture.repository.prepare();
-    // As a start after a crash finds them.
-    let (repository, _) = fixture.open().unwrap();
-    repository.prepare();
-    let theirs = fixture.foreign_commit(&commit);
-    assert_eq!(repository.publish(&commit, &theirs).unwrap(), Publish::Done);
-    assert_eq!(fixture.git(&["fsck", "--strict", "--no-dangling"]), "");
-    assert!(
-        fixture
-            .git(&["cat-file", "-p", &format!("{commit}:releases/production/models/fraud/release.yaml")])
-            .contains("\nb\n")
-    );
+    assert_eq!(repository.push_now(&base, &theirs).unwrap(), Publish::Done);
 }
 
 #[test]
@@ -96,7 +62,7 @@ fn an_unknown_commit_is_not_published() {
     let fixture = Fixture::new();
     let base = fixture.repository.tip().unwrap();
     let unknown = CommitId::parse(&"1".repeat(40)).unwrap();
-    assert!(matches!(fixture.repository.publish(&base, &unknown), Err(GitError::UnknownCommit(_))));
+    assert!(matches!(fixture.repository.push_now(&base, &unknown), Err(GitError::UnknownCommit(_))));
     assert_eq!(fixture.repository.tip().unwrap(), base);
 }
 
@@ -121,9 +87,9 @@ fn a_publish_that_failed_can_be_tried_again() {
     let ours = draft.commit(files("production/models/fraud", "a"), "x", &author(), now()).unwrap().unwrap();
     let lock = fixture.repository.path().join("refs/heads/main.lock");
     fs::write(&lock, "").unwrap();
-    fixture.repository.publish(&base, &ours).unwrap_err();
+    fixture.repository.push_now(&base, &ours).unwrap_err();
     fs::remove_file(&lock).unwrap();
-    assert_eq!(fixture.repository.publish(&base, &ours).unwrap(), Publish::Done);
+    assert_eq!(fixture.repository.push_now(&base, &ours).unwrap(), Publish::Done);
     assert_eq!(fixture.git(&["fsck", "--strict", "--no-dangling"]), "");
 }
 
@@ -144,7 +110,7 @@ async fn maintenance_keeps_everything_even_what_nothing_names() {
         assert_eq!(fixture.git(&["cat-file", "-t", commit.as_str()]).trim(), "commit");
     }
     let second = draft.commit(files("production/models/fraud", "c"), "x", &author(), now()).unwrap().unwrap();
-    assert_eq!(repository.publish(&commit, &second).unwrap(), Publish::Done);
+    assert_eq!(repository.push_now(&commit, &second).unwrap(), Publish::Done);
     assert_eq!(fixture.git(&["rev-parse", "main~1"]).trim(), first.as_str());
     assert_eq!(fixture.git(&["fsck", "--strict", "--no-dangling"]), "");
 }

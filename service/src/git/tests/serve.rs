@@ -170,7 +170,7 @@ async fn of_a_push_and_a_publish_from_the_same_commit_one_wins() {
     let push = served.git(&clone, &["push", "-q", "origin", "main"]);
     let fixture = Arc::clone(&served.fixture);
     let (from, to) = (base.clone(), ours.clone());
-    let publish = tokio::task::spawn_blocking(move || fixture.repository.publish(&from, &to));
+    let publish = tokio::task::spawn_blocking(move || fixture.repository.push_now(&from, &to));
     let (pushed, published) = tokio::join!(push, publish);
     let tip = repository.tip().unwrap();
     match published.unwrap().unwrap() {
@@ -182,6 +182,7 @@ async fn of_a_push_and_a_publish_from_the_same_commit_one_wins() {
             assert!(pushed.status.success());
             assert_eq!((to.as_str(), tip.as_str()), (theirs.as_str(), theirs.as_str()));
         }
+        Publish::Refused(words) => panic!("nobody refuses: {words}"),
     }
     assert!(served.ended.recv().await.is_some());
 }
@@ -198,7 +199,7 @@ async fn every_commit_of_pushes_and_publishes_that_race_arrives_once() {
             let mut draft = fixture.repository.draft(&base).unwrap();
             let key = format!("production/models/m{done}");
             let commit = draft.commit(files(&key, "a"), &key, &author(), now()).unwrap().unwrap();
-            done += i32::from(fixture.repository.publish(&base, &commit).unwrap() == Publish::Done);
+            done += i32::from(fixture.repository.push_now(&base, &commit).unwrap() == Publish::Done);
         }
     });
     for n in 0..4 {

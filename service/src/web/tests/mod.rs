@@ -176,6 +176,7 @@ fn of_worker(dir: &tempfile::TempDir) -> worker::Settings {
         EnvironmentSettings { target, blind_delay: Period::ZERO, new_releases_per_minute: 60, require_digest: false };
     worker::Settings {
         data_dir: dir.path().to_owned(),
+        remote: None,
         store_url: "sqlite:".to_owned(),
         seed: git::seed(),
         author: Author { name: "Kmlflow".to_owned(), email: "kmlflow@localhost".to_owned() },

@@ -6,6 +6,7 @@ mod foreign;
 mod hostile;
 mod policy;
 mod registry;
+mod remote;
 mod requests;
 mod servable;
 mod told;
@@ -24,7 +25,8 @@ use self::tracking_server::Registry;
 use super::settings::Limits;
 use super::start::open_with;
 use super::{
-    Answer, DeliveryView, Done, EnvironmentSettings, Fault, Handle, Received, ReleaseView, Settings, Worker, open,
+    Answer, DeliveryView, Done, EnvironmentSettings, Fault, Handle, LockError, OpenError, Received, ReleaseView,
+    RemoteSettings, Settings, Worker, open,
 };
 use crate::clock::Clock;
 use crate::event::{Event, Guard, NewDelivery, RegistryChange, RegistryFact, Requested, Source};
@@ -51,6 +53,8 @@ struct World {
     events: u32,
     /// A tracking server, where there is one.
     registry: Option<Registry>,
+    /// Where the branch lives, if elsewhere.
+    remote: Option<RemoteSettings>,
 }
 
 const NOW: &str = "2026-11-23T10:00:00Z";
@@ -114,6 +118,7 @@ impl World {
             parts: None,
             events: 0,
             registry: None,
+            remote: None,
         }
     }
 
@@ -139,6 +144,7 @@ impl World {
         };
         Settings {
             data_dir: self.dir.path().to_owned(),
+            remote: self.remote.clone(),
             store_url: "sqlite:".into(),
             seed: files,
             author: author(),
@@ -154,7 +160,16 @@ impl World {
     /// Starts the service, or starts it again.
     async fn start(&mut self) {
         self.parts = None;
-        self.parts = Some(open_with(self.settings(), self.clock.clone(), self.limits).await.unwrap());
+        let begun = std::time::Instant::now();
+        self.parts = Some(loop {
+            match open_with(self.settings(), self.clock.clone(), self.limits).await {
+                // Git that another test starts at this moment has the lock until it is Git.
+                Err(OpenError::Lock(LockError::Taken)) if begun.elapsed() < Duration::from_secs(20) => {
+                    tokio::task::yield_now().await;
+                }
+                opened => break opened.unwrap(),
+            }
+        });
     }
 
     /// Ends the service as a power cut would: nothing that is under way is ended.
@@ -296,7 +311,7 @@ fn commit_as(
         .map(|(path, text)| crate::git::Edit { path, content: text.map(String::into_bytes) })
         .collect();
     let commit = draft.commit(edits, message, author, NOW.parse().unwrap()).unwrap().unwrap();
-    assert_eq!(repository.publish(&base, &commit).unwrap(), crate::git::Publish::Done);
+    assert_eq!(repository.push_now(&base, &commit).unwrap(), crate::git::Publish::Done);
     commit
 }
 

@@ -1,0 +1,119 @@
+//! The remote that the branch lives at, from the settings; and what is done at it before there is a service.
+
+use std::path::Path;
+
+use super::{StartError, seed, settings as of};
+use crate::cli::{Laid, Moved};
+use crate::clock::Clock;
+use crate::command::Git;
+use crate::config::{Config, GitConfig, GitCredentials};
+use crate::git::remote::{Branch, Credentials, Endpoint, EndpointError, Limits, Secret, Settings, SshSettings};
+use crate::git::{self, Beginning, Begun, GitError};
+use crate::worker::{DataDirLock, RemoteSettings, offline};
+
+/// What the worker needs of a branch that lives elsewhere; nothing where it is embedded.
+///
+/// # Errors
+/// The address or the branch cannot be used.
+pub(super) fn settings(config: &GitConfig, data_dir: &Path, git: &Git) -> Result<Option<RemoteSettings>, StartError> {
+    if config.is_embedded() {
+        return Ok(None);
+    }
+    let remote = remote(config, &config.url, data_dir)?;
+    Ok(Some(RemoteSettings { remote, git: git.clone(), poll_interval: config.poll_interval }))
+}
+
+/// Gives a repository elsewhere the files that a new one begins with. One that has something already gets the policy for every model only
+/// where that is asked for.
+///
+/// # Errors
+/// The address cannot be used, or the remote refuses or cannot be reached.
+pub async fn init(config: Config, url: &str, with_policy: bool, is_dry: bool) -> Result<Laid, StartError> {
+    let scratch = tempfile::tempdir().map_err(|error| no_scratch(&error))?;
+    let settings = remote(&config.git, url, scratch.path())?;
+    let git = find_git(&config).await?;
+    let policies = if with_policy { Vec::new() } else { vec![seed::DEFAULT_POLICY.to_owned()] };
+    let with = Beginning {
+        files: seed::seed(true),
+        only_if_empty: policies,
+        author: of::author(),
+        now: Clock::system().now(),
+        is_dry,
+    };
+    let Begun { address, was_empty, added, commit } = git::begin(settings, &git, scratch.path(), with).await?;
+    Ok(Laid { address, was_empty, added, commit })
+}
+
+/// Moves the embedded repository of a service that does not run to an empty one elsewhere, with its history.
+///
+/// # Errors
+/// The service runs, there is no embedded repository, or the remote is not empty, refuses or cannot be reached.
+pub async fn move_repository(config: Config, to: &str) -> Result<Moved, StartError> {
+    let scratch = tempfile::tempdir().map_err(|error| no_scratch(&error))?;
+    let settings = remote(&config.git, to, scratch.path())?;
+    let address = settings.endpoint.to_string();
+    let git = find_git(&config).await?;
+    let repository = config.data_dir().join(offline::REPOSITORY);
+    if !repository.is_dir() {
+        return Err(StartError::new("the data directory holds no repository, so there is nothing to move")
+            .cure("name the data directory of the service with --data-dir"));
+    }
+    let _lock = DataDirLock::take(config.data_dir())
+        .map_err(|error| StartError::new(error.to_string()).cure("stop the service first"))?;
+    let commit = git::relocate(settings, &git, &repository).await?;
+    Ok(Moved { address, commit })
+}
+
+async fn find_git(config: &Config) -> Result<Git, StartError> {
+    Git::find(config.search_path.as_deref()).await.map_err(|error| StartError::new(error.to_string()))
+}
+
+fn no_scratch(error: &std::io::Error) -> StartError {
+    StartError::new(format!("no temporary directory could be made: {}", error.kind()))
+        .cure("name one that can be written to by TMPDIR")
+}
+
+impl From<GitError> for StartError {
+    fn from(error: GitError) -> Self {
+        Self { sentence: error.to_string(), cure: error.cure() }
+    }
+}
+
+/// A remote by its address, with everything else as it is configured.
+fn remote(config: &GitConfig, url: &str, directory: &Path) -> Result<Settings, StartError> {
+    let GitConfig { url: _, branch, credentials, ca_file, allow_plain_http, push_options, poll_interval: _ } = config;
+    Ok(Settings {
+        endpoint: Endpoint::parse(url).map_err(|error| wrong("git.url", &error))?,
+        branch: Branch::parse(branch).map_err(|error| wrong("git.branch", &error))?,
+        credentials: of_password(credentials),
+        ca_file: ca_file.clone(),
+        allow_plain_http: *allow_plain_http,
+        ssh: of_key(credentials),
+        push_options: push_options.clone(),
+        directory: directory.to_owned(),
+        limits: Limits::default(),
+    })
+}
+
+fn of_password(credentials: &GitCredentials) -> Option<Credentials> {
+    let password = Secret::new(credentials.password.as_ref()?.expose());
+    Some(match &credentials.username {
+        Some(username) => Credentials::Basic { username: username.clone(), password },
+        None => Credentials::token(password),
+    })
+}
+
+fn of_key(credentials: &GitCredentials) -> Option<SshSettings> {
+    let GitCredentials { ssh_key_file, known_hosts_file, .. } = credentials;
+    let (key, known_hosts) = (ssh_key_file.clone()?, known_hosts_file.clone()?);
+    Some(SshSettings { key, known_hosts })
+}
+
+/// Where the error has one text for both, what helps stands behind the semicolon.
+fn wrong(key: &str, error: &EndpointError) -> StartError {
+    let text = format!("`{key}` cannot be used: {error}");
+    match text.split_once("; ") {
+        Some((sentence, cure)) => StartError::new(sentence).cure(cure),
+        None => StartError::new(text).cure("write it as `git clone` takes it"),
+    }
+}

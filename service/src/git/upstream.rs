@@ -1,0 +1,173 @@
+//! A branch that lives elsewhere: a clone here has its objects and says where it was seen last; a push moves it there first, then here.
+//!
+//! The clone holds nothing that the remote has not, so nothing here is synced: what a crash takes is fetched again, and a clone that is
+//! damaged is made anew.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use git2::RepositoryInitOptions;
+
+use super::handles::Handles;
+use super::objects::Object;
+use super::remote::{History, Pushed, Remote, RemoteError, Settings};
+use super::repository::{Home, oid};
+use super::{GitError, Publish, Repository, pack};
+use crate::command::Git;
+use crate::names::CommitId;
+
+/// The setting of a clone that says of which address and branch it is.
+const CLONE_OF: &str = "kmlflow.cloneOf";
+
+/// Nothing but the service's own maintenance touches the objects of a clone.
+const QUIET: [(&str, &str); 2] = [("gc.auto", "0"), ("maintenance.auto", "false")];
+
+/// The branch of a remote.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    remote: Remote,
+    /// Where this repository keeps what the branch was seen at.
+    reference: String,
+    /// A push was sent, and nobody has heard or looked what became of it.
+    is_unsure: AtomicBool,
+}
+
+/// The objects of a row of commits, the newest first.
+type Line = Vec<(git2::Oid, Object)>;
+
+impl Repository {
+    /// Opens a clone of a remote's branch, or makes it at a place where there is none, or one of something else, or a damaged one.
+    ///
+    /// Where the remote cannot be reached for the moment, a clone that is there is enough to begin with.
+    ///
+    /// # Errors
+    /// The remote cannot be read, has no such branch, or is empty; or the disk fails.
+    pub async fn open_clone(path: &Path, settings: Settings, git: &Git) -> Result<Self, GitError> {
+        let identity = format!("{} {}", settings.endpoint, settings.branch.as_str());
+        if is_clone_of(path, &identity) {
+            match Self::open_existing(path, settings.clone(), git).await {
+                Err(GitError::Corrupt { what, .. }) => {
+                    tracing::warn!("The clone of the remote is damaged ({what}) and is made anew");
+                }
+                opened => return opened,
+            }
+        }
+        make(path, &identity)?;
+        let remote = Remote::new(settings, git.clone())?;
+        remote.fetch(path, History::Whole).await?;
+        Self::clone_of(path, remote, false)
+    }
+
+    async fn open_existing(path: &Path, settings: Settings, git: &Git) -> Result<Self, GitError> {
+        let remote = Remote::new(settings, git.clone())?;
+        let is_unsure = match remote.fetch(path, History::Since).await {
+            Ok(_) => false,
+            Err(error) if error.is_transient() => {
+                tracing::warn!("{error}; the service begins with what it has of it");
+                true
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Self::clone_of(path, remote, is_unsure)
+    }
+
+    fn clone_of(path: &Path, remote: Remote, is_unsure: bool) -> Result<Self, GitError> {
+        let reference = remote.kept_as();
+        let upstream = Upstream { remote, reference: reference.clone(), is_unsure: AtomicBool::new(is_unsure) };
+        Self::checked(Handles::open(path)?, reference, Home::Upstream(Box::new(upstream)))
+    }
+}
+
+impl Upstream {
+    pub(super) fn address(&self) -> &str {
+        self.remote.address()
+    }
+
+    pub(super) fn is_unsure(&self) -> bool {
+        self.is_unsure.load(Ordering::Relaxed)
+    }
+
+    /// Fetches what is new, and says where the branch is.
+    pub(super) async fn look(&self, repository: &Repository) -> Result<CommitId, GitError> {
+        let tip = self.remote.fetch(repository.path(), History::Since).await?;
+        self.is_unsure.store(false, Ordering::Relaxed);
+        Ok(tip)
+    }
+
+    /// Moves the branch on by one exchange, if it is still at `base`.
+    pub(super) async fn push(
+        &self,
+        repository: &Repository,
+        base: &CommitId,
+        tip: &CommitId,
+    ) -> Result<Publish, GitError> {
+        let line = repository.made().line_to(oid(tip)?);
+        let pack = pack::encode(&line)?;
+        // Whoever stops waiting for this does not know either.
+        self.is_unsure.store(true, Ordering::Relaxed);
+        let pushed = self.remote.push(Some(base), tip, &pack.bytes).await;
+        let is_unsure = matches!(pushed, Pushed::Unknown(_));
+        self.is_unsure.store(is_unsure, Ordering::Relaxed);
+        match pushed {
+            Pushed::Done => {
+                pack.place(repository.path())?;
+                self.note(repository, tip)?;
+                repository.made().publish(line);
+                Ok(Publish::Done)
+            }
+            Pushed::Refused { words } => {
+                repository.made().clear();
+                Ok(Publish::Refused(words))
+            }
+            Pushed::Moved { .. } => self.find(repository, tip, line).await,
+            Pushed::Unknown(error) => {
+                tracing::warn!("{error}; what became of the push is looked up");
+                self.find(repository, tip, line).await
+            }
+            Pushed::Unpack { words } => Err(RemoteError::NotKept { address: self.address().to_owned(), words }.into()),
+            Pushed::Denied(error) | Pushed::Transient(error) => Err(error.into()),
+        }
+    }
+
+    /// Looks whether the branch has a commit that was pushed: the push may have arrived, at this try or at one before.
+    async fn find(&self, repository: &Repository, tip: &CommitId, line: Line) -> Result<Publish, GitError> {
+        let now = self.look(repository).await?;
+        if now == *tip {
+            repository.made().publish(line);
+            return Ok(Publish::Done);
+        }
+        // Where somebody has built on it already, it is taken in like any commit of the branch.
+        repository.made().clear();
+        Ok(Publish::Moved(now))
+    }
+
+    fn note(&self, repository: &Repository, tip: &CommitId) -> Result<(), GitError> {
+        let tip = oid(tip)?;
+        repository.handles().call(|repository| Ok(repository.reference(&self.reference, tip, true, "").map(drop)?))
+    }
+}
+
+/// Whether there is a clone of this at a place.
+fn is_clone_of(path: &Path, identity: &str) -> bool {
+    let Ok(repository) = git2::Repository::open_bare(path) else { return false };
+    let of = repository.config().and_then(|config| config.get_string(CLONE_OF));
+    of.is_ok_and(|of| of == identity)
+}
+
+/// Makes an empty clone, in place of what is there.
+pub(super) fn make(path: &Path, identity: &str) -> Result<git2::Repository, GitError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let mut options = RepositoryInitOptions::new();
+    options.bare(true).no_reinit(true).mkpath(true).external_template(false).initial_head("main");
+    let repository = git2::Repository::init_opts(path, &options)?;
+    let mut config = repository.config()?.open_level(git2::ConfigLevel::Local)?;
+    for (key, value) in QUIET.into_iter().chain([(CLONE_OF, identity)]) {
+        config.set_str(key, value)?;
+    }
+    Ok(repository)
+}

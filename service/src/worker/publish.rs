@@ -1,0 +1,204 @@
+//! How a turn gets to the branch: planned on its tip, planned anew where somebody else was faster, divided where a remote refuses it,
+//! and not at all while the history there is another one.
+
+use std::time::{Duration, Instant};
+
+use super::conclusion::{Concluded, Conclusion, Keep};
+use super::conveyor::{Conveyor, Done, Work};
+use super::history;
+use super::retry::later;
+use super::shared::{Shared, Waits, read, write};
+use crate::event::Delivery;
+use crate::git::{GitError, LogEntry, Publish};
+use crate::names::{CommitId, ReleaseKey};
+use crate::release::{Refusal, RefusalKind};
+use crate::store::Hold;
+
+/// How often a turn begins anew because somebody else pushed meanwhile: each time means a whole push of theirs during one of ours.
+const MOVED_MAX: usize = 8;
+
+/// How long a step that happens by itself is left alone after the remote refused it: hooks change when people change them.
+const STEP_RETRY: Duration = Duration::from_secs(300);
+
+/// The most commits of which nobody heard whether they arrived: some hundred failed pushes of the largest size.
+const OURS_MAX: usize = 100_000;
+
+/// Who sets a hold when the history was rewritten.
+const SERVICE: &str = "kmlflow";
+
+/// What a turn is planned on.
+pub(super) struct Head {
+    pub(super) base: CommitId,
+    /// What others, or this service before it ended, put there since the last turn; where it counts anew, its whole history.
+    pub(super) since: Vec<LogEntry>,
+    /// It does not go on from what is known, and counts by itself.
+    pub(super) is_anew: bool,
+}
+
+impl Conveyor {
+    /// Does one turn and publishes it. Work that has to wait for the next turn is taken out.
+    pub(super) async fn turn(&mut self, shared: &Shared, work: &mut Work) -> Result<Done, GitError> {
+        if work.look_at_repository || shared.repository.is_unsure() {
+            shared.repository.look().await?;
+        }
+        let mut moved = 0;
+        while moved < MOVED_MAX {
+            let head = self.head(shared).await?;
+            let begin = Instant::now();
+            let done = self.draft(shared, work, &head)?;
+            let harvest = &done.harvest;
+            if harvest.tip == head.base {
+                return Ok(done);
+            }
+            if self.ours.len() > OURS_MAX {
+                self.ours.clear();
+            }
+            self.ours.extend(history::ours(&harvest.rows));
+            let published = shared.repository.push(&head.base, &harvest.tip).await?;
+            let releases = harvest.fresh.len() + harvest.gone.len().saturating_sub(harvest.fresh.len());
+            let count = |outcome| shared.metrics.pushed(outcome, releases, begin.elapsed());
+            match published {
+                Publish::Done => {
+                    count("pushed");
+                    return Ok(done);
+                }
+                Publish::Moved(tip) => {
+                    count("rejected");
+                    moved += 1;
+                    tracing::info!(commit.id = %tip, "Somebody else pushed `{tip}`; planning again on it");
+                }
+                Publish::Refused(words) => {
+                    count("refused");
+                    let words = crate::names::shown(&words);
+                    self.divide(shared, work, &done.conclusions, words)?;
+                }
+            }
+        }
+        Err(GitError::Overtaken { times: MOVED_MAX })
+    }
+
+    /// Where the branch is, and what is not taken in yet.
+    async fn head(&mut self, shared: &Shared) -> Result<Head, GitError> {
+        let repository = &shared.repository;
+        let tip = repository.tip()?;
+        if tip == self.known {
+            // A push that nobody heard of may still arrive.
+            return Ok(Head { base: tip, since: Vec::new(), is_anew: false });
+        }
+        if follows(shared, &self.known, &tip)? {
+            let since = repository.log(Some(&self.known), &tip)?;
+            // What was made for another tip cannot arrive any more.
+            let mut ours = std::mem::take(&mut self.ours);
+            self.ours = since.iter().filter_map(|entry| ours.take(&entry.commit)).collect();
+            return Ok(Head { base: tip, since, is_anew: false });
+        }
+        if self.is_accepted(shared, &tip)? {
+            tracing::info!(commit.id = %tip, "The rewritten history at `{tip}` counts from now on");
+            return Ok(Head { since: repository.log(None, &tip)?, base: tip, is_anew: true });
+        }
+        if self.rewritten.as_ref() != Some(&tip) {
+            stop(shared, &self.known, &tip).await;
+            self.rewritten = Some(tip);
+        }
+        Ok(Head { base: self.known.clone(), since: Vec::new(), is_anew: false })
+    }
+
+    /// Whether a person lifted the hold that a rewritten history led to.
+    fn is_accepted(&self, shared: &Shared, tip: &CommitId) -> Result<bool, GitError> {
+        let is_held = read(&shared.holds).iter().any(|hold| hold.environment.is_none());
+        match &self.rewritten {
+            Some(seen) if !is_held => follows(shared, seen, tip),
+            _ => Ok(false),
+        }
+    }
+
+    /// Keeps the first half for another try, and the rest for the next turn. What is refused alone is refused.
+    fn divide(
+        &mut self,
+        shared: &Shared,
+        work: &mut Work,
+        conclusions: &[Conclusion],
+        words: String,
+    ) -> Result<(), GitError> {
+        if let Some(rest) = work.split() {
+            self.left_over.push_front(rest);
+        } else if let Some(delivery) = work.deliveries.pop() {
+            work.concluded.push(refused(delivery, conclusions, &words));
+        } else if let Some(key) = work.ticks.pop() {
+            self.put_off(shared, &key, &words);
+        } else {
+            return Err(GitError::Refused { words });
+        }
+        Ok(())
+    }
+
+    fn put_off(&mut self, shared: &Shared, key: &ReleaseKey, words: &str) {
+        let reason = format!("the remote refuses the next step: {words}");
+        tracing::warn!(release.key = %key, "{reason}; it is tried again");
+        let at = later(shared.clock.now_exact(), STEP_RETRY);
+        self.agenda.at(at, key);
+        write(&shared.waits).insert(key.clone(), Waits { reason: Some(reason), until: Some(at) });
+    }
+}
+
+impl Work {
+    /// Takes the second half out; nothing where there is no more than one thing to do.
+    fn split(&mut self) -> Option<Self> {
+        let count = self.ticks.len() + self.deliveries.len();
+        if count < 2 {
+            return None;
+        }
+        let ticks = self.ticks.split_off(self.ticks.len().min(count / 2));
+        let deliveries = self.deliveries.split_off(count / 2 - self.ticks.len());
+        let (found, findings) = (self.found.clone(), self.findings.clone());
+        Some(Self { ticks, deliveries, found, findings, ..Self::default() })
+    }
+}
+
+/// Whether a commit has another in its history.
+fn follows(shared: &Shared, before: &CommitId, commit: &CommitId) -> Result<bool, GitError> {
+    match shared.repository.is_ancestor(before, commit) {
+        Err(GitError::UnknownCommit(_)) => Ok(false),
+        follows => follows,
+    }
+}
+
+/// Holds everything, because the history of the branch was rewritten.
+async fn stop(shared: &Shared, known: &CommitId, tip: &CommitId) {
+    let hold = rewritten_hold(known, tip, shared.clock.now());
+    tracing::error!(commit.id = %tip, "Everything is held: {}; `kmlflow unhold` goes on from there", hold.reason);
+    if let Err(error) = shared.store.hold(hold.clone()).await {
+        tracing::error!(error = &error as &dyn std::error::Error, "The hold could not be stored: {error}");
+    }
+    let mut holds = write(&shared.holds);
+    holds.retain(|other| other.environment.is_some());
+    holds.push(hold);
+}
+
+/// The hold of everything after the history of the branch was rewritten.
+pub(super) fn rewritten_hold(known: &CommitId, tip: &CommitId, now: jiff::Timestamp) -> Hold {
+    let reason = format!(
+        "somebody rewrote the history of the branch: it is at {}, and {} is no longer in it; look at it, and lift this hold to go on from there",
+        short(tip),
+        short(known)
+    );
+    Hold { environment: None, reason, by: Some(SERVICE.to_owned()), since: now }
+}
+
+/// A commit as people write it.
+fn short(commit: &CommitId) -> &str {
+    commit.as_str().get(..12).unwrap_or_default()
+}
+
+/// The remote said no to what this delivery alone leads to.
+fn refused(delivery: Delivery, conclusions: &[Conclusion], words: &str) -> Conclusion {
+    let release = conclusions.iter().find(|made| made.delivery.number == delivery.number);
+    let release = release.and_then(|made| made.concluded.verdict.release.clone());
+    let refusal = Refusal {
+        kind: RefusalKind::RemoteRefused,
+        reason: format!("the remote refuses this change: {words}"),
+        cure: Some("change what it objects to, or ask whoever set the rule at the remote".to_owned()),
+        violations: Vec::new(),
+    };
+    Conclusion { delivery, concluded: Concluded::refused(release, refusal), keep: Keep::No }
+}

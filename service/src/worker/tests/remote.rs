@@ -1,0 +1,334 @@
+//! A branch that lives elsewhere, others who push to it, and remotes that say no, go away or break off.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use super::*;
+use crate::command::Git;
+use crate::event::DeliveryState;
+use crate::git::remote;
+use crate::git::tests::{git, text};
+use crate::release::RefusalKind;
+
+/// A bare repository that is the remote, a person's clone of it, and a service.
+struct Far {
+    directory: TempDir,
+    world: World,
+}
+
+impl Far {
+    /// A remote with the seed, and a service that has begun.
+    async fn new() -> Self {
+        let mut far = Self::without_start().await;
+        far.world.start().await;
+        far
+    }
+
+    async fn without_start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut world = World::new(Period::ZERO, 1_000);
+        let run = |arguments: &[&str]| text(git(directory.path(), arguments));
+        run(&["init", "-q", "--bare", "--initial-branch=main", "remote.git"]);
+        run(&["clone", "-q", "remote.git", "person"]);
+        let address = directory.path().join("remote.git");
+        world.remote = Some(RemoteSettings {
+            remote: remote::Settings {
+                endpoint: remote::Endpoint::parse(address.to_str().unwrap()).unwrap(),
+                branch: remote::Branch::parse("main").unwrap(),
+                credentials: None,
+                ca_file: None,
+                allow_plain_http: false,
+                ssh: None,
+                push_options: Vec::new(),
+                directory: world.dir.path().to_owned(),
+                limits: remote::Limits::default(),
+            },
+            git: Git::find(None).await.unwrap(),
+            poll_interval: Period::from_minutes(1),
+        });
+        let far = Self { directory, world };
+        far.commit("policies/default.yaml", &seeded_default_policy());
+        far.person(&["push", "-q", "origin", "main"]);
+        far
+    }
+
+    fn remote(&self) -> PathBuf {
+        self.directory.path().join("remote.git")
+    }
+
+    /// What Git says in the person's clone.
+    fn person(&self, arguments: &[&str]) -> String {
+        text(git(&self.directory.path().join("person"), arguments)).trim().to_owned()
+    }
+
+    /// A person's commit, not pushed.
+    fn commit(&self, path: &str, content: &str) {
+        let file = self.directory.path().join("person").join(path);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, content).unwrap();
+        self.person(&["add", "."]);
+        self.person(&["commit", "-q", "-m", "By hand"]);
+    }
+
+    /// A person's commit on what the remote has, pushed.
+    fn push(&self, path: &str, content: &str) -> String {
+        self.person(&["fetch", "-q"]);
+        self.person(&["reset", "-q", "--hard", "origin/main"]);
+        self.commit(path, content);
+        self.person(&["push", "-q", "origin", "main"]);
+        self.person(&["rev-parse", "HEAD"])
+    }
+
+    /// What Git says of the remote.
+    fn at_remote(&self, arguments: &[&str]) -> String {
+        text(git(&self.remote(), arguments)).trim().to_owned()
+    }
+
+    /// The subjects at the remote, oldest first, without what a person did.
+    fn subjects(&self) -> Vec<String> {
+        let log = self.at_remote(&["log", "--reverse", "--author=Kmlflow", "--format=%s", "main"]);
+        log.lines().map(ToOwned::to_owned).collect()
+    }
+
+    fn hook(&self, name: &str, script: &str) {
+        let path = self.remote().join("hooks").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn without_hook(&self, name: &str) {
+        fs::remove_file(self.remote().join("hooks").join(name)).unwrap();
+    }
+
+    /// Takes the remote away, or brings it back.
+    fn is_there(&self, is_there: bool) {
+        let away = self.directory.path().join("away.git");
+        let (from, to) = if is_there { (away, self.remote()) } else { (self.remote(), away) };
+        fs::rename(from, to).unwrap();
+    }
+
+    /// A look at the branch, as after a push that was told of.
+    async fn look(&mut self) {
+        self.world.handle().pushed();
+        self.world.run().await;
+    }
+
+    async fn queued(&mut self, requested: Requested) -> String {
+        match self.world.ask(requested).await {
+            Ok(Answer::Queued { waits_for, .. }) => waits_for,
+            other => panic!("not queued: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_release_becomes_a_commit_at_the_remote_and_nothing_is_kept_here_alone() {
+    let mut far = Far::new().await;
+    let done = far.world.put("fraud", single("7")).await;
+    assert_eq!(far.at_remote(&["rev-parse", "main"]), done.commit.unwrap().as_str());
+    assert!(far.at_remote(&["show", "main:releases/production/models/fraud/seldon.yaml"]).contains("fraud:7"));
+    assert!(!far.world.dir.path().join("gitops.git").exists());
+    let before = far.subjects();
+    fs::remove_dir_all(far.world.dir.path().join("clone.git")).unwrap();
+    far.world.start().await;
+    assert_eq!(far.world.state("fraud").await, "single settled live=7");
+    assert!(!far.world.put("fraud", single("7")).await.changed);
+    assert_eq!(far.subjects(), before);
+}
+
+#[tokio::test]
+async fn what_somebody_else_pushed_meanwhile_is_built_on() {
+    let mut far = Far::new().await;
+    far.world.put("fraud", single("7")).await;
+    let theirs = far.push("README.md", "words");
+    far.world.put("fraud", single("8")).await;
+    let log = far.at_remote(&["log", "--first-parent", "--format=%H", "main"]);
+    assert_eq!(log.lines().nth(1), Some(theirs.as_str()));
+    assert_eq!(far.world.state("fraud").await, "single settled live=8");
+}
+
+#[tokio::test]
+async fn a_persons_change_of_a_release_is_seen_by_a_look_and_rendered() {
+    let mut far = Far::new().await;
+    far.world.put("fraud", single("7")).await;
+    let document = far.at_remote(&["show", &format!("main:{}", path("release.yaml"))]);
+    far.push(&path("release.yaml"), &document.replace("replicas: 1", "replicas: 3"));
+    far.look().await;
+    assert!(far.at_remote(&["show", &format!("main:{}", path("seldon.yaml"))]).contains("replicas: 3"));
+    assert!(far.subjects().last().unwrap().contains("render"));
+}
+
+#[tokio::test]
+async fn only_the_culprit_of_a_refused_batch_is_refused() {
+    let mut far = Far::new().await;
+    far.hook(
+        "pre-receive",
+        "while read old new ref; do git diff --name-only $old $new | grep -q /m3/ && echo 'm3 is frozen' >&2 && exit 1; done; exit 0",
+    );
+    let handle = far.world.handle();
+    let asked: Vec<_> = (0..8)
+        .map(|number| {
+            let (handle, requested) = (handle.clone(), put(&format!("m{number}"), single("7")));
+            tokio::spawn(async move { handle.request(requested, Duration::from_secs(60)).await })
+        })
+        .collect();
+    while !asked.iter().all(tokio::task::JoinHandle::is_finished) {
+        far.world.run().await;
+        tokio::task::yield_now().await;
+    }
+    for (number, answer) in asked.into_iter().enumerate() {
+        let answer = answer.await.unwrap();
+        if number == 3 {
+            let refused = refusal(answer);
+            assert_eq!(refused.kind, RefusalKind::RemoteRefused);
+            assert!(refused.reason.contains("m3 is frozen"), "{}", refused.reason);
+        } else {
+            assert!(matches!(answer, Ok(Answer::Done(_))), "{number}: {answer:?}");
+        }
+    }
+    assert_eq!(far.subjects().len(), 7);
+}
+
+#[tokio::test]
+async fn a_step_by_itself_that_is_refused_waits_and_says_why() {
+    let mut far = Far::new().await;
+    far.world.put("fraud", single("7")).await;
+    let steps = json!({"version": "8", "strategy": "canary", "steps": [{"weight": 5, "pause": "10m"}, {"weight": 50}]});
+    far.world.put("fraud", steps).await;
+    far.hook("update", "echo 'no steps on Friday'; exit 1");
+    far.world.turn_clock(10).await;
+    let waits = far.world.view("fraud").await.waits_for.unwrap_or_default();
+    assert!(waits.contains("no steps on Friday"), "{waits}");
+    far.without_hook("update");
+    far.world.turn_clock(6).await;
+    assert!(far.subjects().last().unwrap().contains("50"), "{:?}", far.subjects());
+}
+
+#[tokio::test]
+async fn a_rewritten_history_stops_everything_until_a_person_goes_on_from_there() {
+    let mut far = Far::new().await;
+    far.world.put("fraud", single("7")).await;
+    far.person(&["fetch", "-q"]);
+    far.person(&["reset", "-q", "--hard", "origin/main"]);
+    far.world.put("fraud", single("8")).await;
+    far.world.put("other", single("1")).await;
+    far.commit("README.md", "rewritten");
+    far.person(&["push", "-q", "--force", "origin", "main"]);
+    let head = far.at_remote(&["rev-parse", "main"]);
+
+    let waits = far.queued(put("fraud", single("9"))).await;
+    assert!(waits.contains("rewrote the history"), "{waits}");
+    assert_eq!(far.at_remote(&["rev-parse", "main"]), head, "nothing is pushed");
+    assert_eq!(far.world.state("fraud").await, "single settled live=8");
+
+    far.world.handle().unhold(None, "seen", "ada").await.unwrap();
+    far.world.run().await;
+    assert_eq!(far.world.state("fraud").await, "single settled live=9");
+    assert!(far.world.handle().release(&key("other")).await.is_err(), "it is not in the new history");
+    let versions: Vec<_> = far.world.handle().history(&key("fraud"), None, None).await.unwrap().items;
+    assert_eq!(versions.len(), 2, "{versions:?}");
+    assert_eq!(far.at_remote(&["rev-parse", "main~1"]), head);
+}
+
+#[tokio::test]
+async fn a_history_that_was_rewritten_while_nobody_looked_stops_the_next_start_as_well() {
+    let mut far = Far::new().await;
+    far.world.put("fraud", single("7")).await;
+    far.world.kill();
+    far.commit("README.md", "rewritten");
+    far.person(&["push", "-q", "--force", "origin", "main"]);
+    far.world.start().await;
+    let waits = far.queued(put("fraud", single("9"))).await;
+    assert!(waits.contains("rewrote the history"), "{waits}");
+    far.world.handle().unhold(None, "seen", "ada").await.unwrap();
+    far.world.run().await;
+    assert_eq!(far.world.state("fraud").await, "single settled live=9");
+    assert_eq!(far.subjects().len(), 1);
+}
+
+#[tokio::test]
+async fn while_the_remote_is_away_requests_wait_and_are_pushed_in_order_once() {
+    let mut far = Far::new().await;
+    far.world.put("fraud", single("7")).await;
+    far.is_there(false);
+    let waits = far.queued(put("fraud", single("8"))).await;
+    assert!(waits.contains("there is no Git repository"), "{waits}");
+    for name in ["a", "b"] {
+        let answer = far.world.handle().request(put(name, single("1")), Duration::from_millis(10)).await;
+        assert!(matches!(answer, Ok(Answer::Queued { .. })), "{answer:?}");
+    }
+    far.world.kill();
+    far.is_there(true);
+    far.world.start().await;
+    far.world.turn_clock(10).await;
+    let names: Vec<String> =
+        far.subjects().iter().map(|subject| subject.split([')', '/']).nth(2).unwrap().to_owned()).collect();
+    assert_eq!(names, ["fraud", "fraud", "a", "b"]);
+}
+
+#[tokio::test]
+async fn a_push_that_arrived_and_was_not_reported_is_found_and_not_done_again() {
+    let mut far = Far::new().await;
+    far.hook("reference-transaction", "[ $1 != committed ] || kill -9 $PPID");
+    let done = far.world.put("fraud", single("7")).await;
+    assert_eq!(far.at_remote(&["rev-parse", "main"]), done.commit.unwrap().as_str());
+    assert_eq!(far.subjects().len(), 1);
+}
+
+#[tokio::test]
+async fn a_push_that_arrived_while_the_remote_went_away_is_found_when_it_is_back() {
+    let mut far = Far::new().await;
+    let away = far.directory.path().join("away.git");
+    let script =
+        format!("[ $1 != committed ] || {{ mv {} {}; kill -9 $PPID; }}", far.remote().display(), away.display());
+    far.hook("reference-transaction", &script);
+    far.queued(put("fraud", single("7"))).await;
+    far.is_there(true);
+    far.without_hook("reference-transaction");
+    far.push("README.md", "somebody builds on it");
+    far.world.turn_clock(10).await;
+    assert_eq!(far.subjects().len(), 1);
+    assert_eq!(far.world.state("fraud").await, "single settled live=7");
+    let deliveries = far.world.handle().deliveries(super::super::DeliveryFilter::default()).await.unwrap().items;
+    assert_eq!(deliveries[0].state, DeliveryState::Applied, "{deliveries:?}");
+    assert_eq!(far.world.view("fraud").await.files, []);
+}
+
+#[tokio::test]
+async fn a_branch_that_is_gone_is_said_to_be_and_nothing_is_lost() {
+    let mut far = Far::new().await;
+    far.world.put("fraud", single("7")).await;
+    far.at_remote(&["branch", "-m", "main", "trunk"]);
+    let waits = far.queued(put("fraud", single("8"))).await;
+    assert!(waits.contains("no branch `main`; its default branch is `trunk`"), "{waits}");
+    far.at_remote(&["branch", "-m", "trunk", "main"]);
+    far.world.turn_clock(10).await;
+    assert_eq!(far.world.state("fraud").await, "single settled live=8");
+}
+
+#[tokio::test]
+async fn an_empty_remote_is_no_beginning_and_the_cure_is_said() {
+    let mut far = Far::without_start().await;
+    far.at_remote(&["update-ref", "-d", "refs/heads/main"]);
+    let error = open(far.world.settings(), far.world.clock.clone()).await.map(drop).unwrap_err();
+    assert!(error.to_string().contains("is empty"), "{error}");
+    assert!(error.cure().unwrap().contains("kmlflow init"));
+    far.world.kill();
+}
+
+#[tokio::test]
+async fn a_start_without_the_remote_goes_on_with_what_is_known_and_a_damaged_clone_is_made_anew() {
+    let mut far = Far::new().await;
+    far.world.put("fraud", single("7")).await;
+    let clone = far.world.dir.path().join("clone.git");
+    for entry in fs::read_dir(clone.join("objects/pack")).unwrap() {
+        let file = entry.unwrap().path();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(file, "").unwrap();
+    }
+    far.world.start().await;
+    assert_eq!(far.world.state("fraud").await, "single settled live=7");
+    far.world.put("fraud", single("8")).await;
+}

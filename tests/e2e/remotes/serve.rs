@@ -1,0 +1,183 @@
+//! The whole program against repositories elsewhere: laid out, served, pushed to by others, and moved to.
+
+use serde_json::{Value, json};
+use tests::environment::run;
+use tests::git_site::{GitSite, LOGIN};
+use tests::ssh_server::SshServer;
+use tests::{Server, ServerBuilder};
+
+use super::*;
+
+/// An empty bare repository.
+fn empty(environment: &TestEnvironment, name: &str) -> PathBuf {
+    let path = environment.path(name);
+    succeed(environment.command("git").args(["init", "-q", "--bare", "--initial-branch=main"]).arg(&path));
+    succeed(environment.command("git").args(["config", "http.receivepack", "true"]).current_dir(&path));
+    path
+}
+
+fn log(environment: &TestEnvironment, repository: &Path) -> Vec<String> {
+    let mut command = environment.command("git");
+    let log = succeed(command.args(["log", "--reverse", "--format=%s", "main"]).current_dir(repository));
+    log.lines().map(ToOwned::to_owned).collect()
+}
+
+/// What all of them must do: begin in an empty repository, release there, take in what a person pushed, and start again.
+fn begins_and_releases(environment: &TestEnvironment, repository: &Path, settings: &[(&str, String)]) {
+    let with = |mut command: std::process::Command| {
+        command.envs(settings.iter().map(|(name, value)| (format!("KMLFLOW__GIT__{name}"), value)));
+        command
+    };
+    let url = &settings.iter().find(|(name, _)| *name == "URL").unwrap().1;
+    let init = |more: &[&str]| {
+        let arguments = ["init", "--url", url, "-o", "json"].into_iter().chain(more.iter().copied());
+        serde_json::from_str::<Value>(&succeed(&mut with(environment.kmlflow(arguments)))).unwrap()
+    };
+    let dry = init(&["--dry-run"]);
+    assert_eq!((dry["wasEmpty"].clone(), dry["commit"].clone()), (json!(true), Value::Null));
+    let added = init(&[])["added"].clone();
+    assert_eq!(added, dry["added"]);
+    assert!(added.as_array().unwrap().contains(&json!("policies/default.yaml")));
+    assert_eq!(init(&[])["added"], json!([]), "the second time there is nothing to add");
+
+    let begin = || -> ServerBuilder<'_> {
+        let begin = environment.server();
+        settings.iter().fold(begin, |begin, (name, value)| begin.env(&format!("KMLFLOW__GIT__{name}"), value))
+    };
+    let server: Server<'_> = begin().start();
+    let single = |version: &str| json!({"model": "fraud", "version": version, "image": format!("registry.example/fraud:{version}")});
+    server.put("production/models/fraud", &single("7")).expect(201);
+    let mut person = environment.command("git");
+    succeed(person.args(["clone", "-q"]).arg(repository).arg(environment.path("person")));
+    let person = |arguments: &[&str]| {
+        let mut command = environment.command("git");
+        command.args(["-c", "user.name=Ann", "-c", "user.email=ann@example.org"]).args(arguments);
+        succeed(command.current_dir(environment.path("person")))
+    };
+    person(&["commit", "-q", "--allow-empty", "-m", "A person's"]);
+    person(&["push", "-q", "origin", "main"]);
+    server.put("production/models/fraud", &single("8")).expect(200);
+    assert_eq!(server.get("/releases/production/models/fraud")["spec"]["variants"][0]["version"], "8");
+    assert_eq!(server.stop(), Some(0));
+
+    let server = begin().start();
+    server.act("production/models/fraud", "rollback", None).expect(200);
+    drop(server);
+    let subjects = log(environment, repository);
+    assert_eq!(subjects.len(), 5, "{subjects:?}");
+    assert_eq!(subjects[2], "A person's");
+    assert!(subjects[4].starts_with("release(production/models/fraud): "), "{subjects:?}");
+}
+
+#[test]
+fn a_service_begins_and_releases_over_https_with_a_password_file() {
+    let environment = TestEnvironment::new();
+    let repository = empty(&environment, "gitops.git");
+    let site = GitSite::start(&environment);
+    let password = environment.write("password", LOGIN.1);
+    std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let settings = [
+        ("URL", site.url("gitops.git")),
+        ("CREDENTIALS__USERNAME", LOGIN.0.to_owned()),
+        ("CREDENTIALS__PASSWORD_FILE", password.display().to_string()),
+        ("CA_FILE", site.ca_file.display().to_string()),
+    ];
+    begins_and_releases(&environment, &repository, &settings);
+    // Neither in what was logged nor in what was kept.
+    let mut search = environment.command("grep");
+    let found = run(search.args(["-r", "-l", LOGIN.1]).arg(environment.data_dir()));
+    assert_eq!(found.stdout, "", "{}", found.stdout);
+}
+
+#[test]
+fn a_service_begins_and_releases_over_ssh_with_a_key() {
+    let environment = TestEnvironment::new();
+    let repository = empty(&environment, "gitops.git");
+    let server = SshServer::start(&environment);
+    let known = environment.write("known_hosts", server.known_as(&server.host_key));
+    let settings = [
+        ("URL", server.url(&repository)),
+        ("CREDENTIALS__SSH_KEY_FILE", server.key.display().to_string()),
+        ("CREDENTIALS__KNOWN_HOSTS_FILE", known.display().to_string()),
+    ];
+    begins_and_releases(&environment, &repository, &settings);
+}
+
+#[test]
+fn a_service_begins_and_releases_at_a_path() {
+    let environment = TestEnvironment::new();
+    let repository = empty(&environment, "gitops.git");
+    begins_and_releases(&environment, &repository, &[("URL", format!("file://{}", repository.display()))]);
+}
+
+#[test]
+fn an_embedded_repository_is_moved_with_its_history_and_the_service_goes_on_there() {
+    let environment = TestEnvironment::new();
+    let repository = empty(&environment, "gitops.git");
+    let url = format!("file://{}", repository.display());
+    let body = json!({"model": "fraud", "version": "7", "image": "registry.example/fraud:7"});
+    let server = environment.server().start();
+    server.put("production/models/fraud", &body).expect(201);
+    let relocate = |to: &str| {
+        let data_dir = environment.data_dir().display().to_string();
+        run(&mut environment.kmlflow(["repo", "move", "--to", to, "--data-dir", &data_dir]))
+    };
+    let refused = relocate(&url);
+    assert!(refused.stderr.contains("another kmlflow uses the data directory"), "{}", refused.stderr);
+    assert_eq!(server.stop(), Some(0));
+    for _ in 0..2 {
+        let moved = relocate(&url);
+        assert!(moved.stdout.contains("has the repository, up to commit"), "{}{}", moved.stdout, moved.stderr);
+    }
+    let server = environment.server().env("KMLFLOW__GIT__URL", &url).start();
+    let history = server.get("/releases/production/models/fraud/history");
+    assert_eq!(history["items"].as_array().unwrap().len(), 1);
+    server.api("DELETE", "/releases/production/models/fraud", None).expect(200);
+    assert_eq!(log(&environment, &repository).len(), 3);
+    drop(server);
+    let other = empty(&environment, "other.git");
+    let mut command = environment.command("git");
+    succeed(command.args(["push", "-q"]).arg(&other).arg("main~1:main").current_dir(&repository));
+    let refused = relocate(&format!("file://{}", other.display()));
+    assert!(refused.stderr.contains("has a history of its own"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_repository_with_content_gets_no_policy_unasked() {
+    let environment = TestEnvironment::new();
+    let repository = Repository::new(&environment);
+    let url = format!("file://{}", repository.path.display());
+    let init = |more: &[&str]| {
+        let arguments = ["init", "--url", &url].into_iter().chain(more.iter().copied());
+        succeed(&mut environment.kmlflow(arguments))
+    };
+    let said = init(&[]);
+    assert!(said.contains("+ README.md") && !said.contains("policies"), "{said}");
+    let said = init(&["--with-default-policy"]);
+    assert!(said.contains("+ policies/default.yaml") && !said.contains("README"), "{said}");
+    assert_eq!(log(&environment, &repository.path).len(), 3);
+}
+
+#[test]
+fn a_start_that_the_remote_does_not_let_in_says_why_and_what_helps() {
+    let environment = TestEnvironment::new();
+    empty(&environment, "gitops.git");
+    let site = GitSite::start(&environment);
+    let begin = |settings: &[(&str, &str)]| {
+        let begin = environment.server().env("KMLFLOW__GIT__URL", &site.url("gitops.git"));
+        settings.iter().fold(begin, |begin, (name, value)| begin.env(&format!("KMLFLOW__GIT__{name}"), value)).run()
+    };
+    let ca = site.ca_file.display().to_string();
+    let wrong =
+        begin(&[("CA_FILE", &ca), ("CREDENTIALS__USERNAME", "ann"), ("CREDENTIALS__PASSWORD", "s3cr3t-marked")]);
+    assert!(
+        wrong.stderr.contains("does not take the credentials") && wrong.stderr.contains("Hint: give a user"),
+        "{}",
+        wrong.stderr
+    );
+    assert!(!wrong.stderr.contains("s3cr3t-marked"));
+    let unknown = begin(&[("CREDENTIALS__USERNAME", LOGIN.0), ("CREDENTIALS__PASSWORD", LOGIN.1)]);
+    assert!(unknown.stderr.contains("is not believed") && unknown.stderr.contains("CA file"), "{}", unknown.stderr);
+    let empty = begin(&[("CA_FILE", &ca), ("CREDENTIALS__USERNAME", LOGIN.0), ("CREDENTIALS__PASSWORD", LOGIN.1)]);
+    assert!(empty.stderr.contains("is empty") && empty.stderr.contains("kmlflow init"), "{}", empty.stderr);
+}

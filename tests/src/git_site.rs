@@ -1,0 +1,103 @@
+//! Git's own `http-backend` behind a real web server with TLS and a login: Debian's `lighttpd`, as a process of its own.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use crate::environment::{TestEnvironment, succeed};
+use crate::ssh_server::free_port;
+
+/// Where it is looked for.
+const PLACES: [&str; 2] = ["/usr/sbin/lighttpd", "/usr/local/sbin/lighttpd"];
+
+/// Whom it lets in.
+pub const LOGIN: (&str, &str) = ("ann", "correct-horse-battery");
+
+/// A running web server for the repositories of one directory; killed when it is dropped.
+pub struct GitSite {
+    child: Child,
+    port: u16,
+    /// The authority that signed its certificate.
+    pub ca_file: PathBuf,
+}
+
+impl GitSite {
+    /// Starts one on the loopback for the repositories in the environment's directory.
+    ///
+    /// # Panics
+    /// When it does not start; `lighttpd` with its module for OpenSSL, and `openssl`, must be installed.
+    #[track_caller]
+    pub fn start(environment: &TestEnvironment) -> Self {
+        let program = PLACES.iter().find(|place| Path::new(place).is_file()).expect("lighttpd is installed");
+        let (ca_file, pem) = certificate(environment);
+        let backend = succeed(environment.command("git").arg("--exec-path")).trim().to_owned() + "/git-http-backend";
+        let (user, password) = LOGIN;
+        let users = environment.write("site/users", format!("{user}:{password}\n"));
+        let port = free_port();
+        let config = format!(
+            r#"server.modules = ("mod_openssl", "mod_auth", "mod_authn_file", "mod_alias", "mod_setenv", "mod_cgi")
+server.document-root = "{root}"
+server.bind = "127.0.0.1"
+server.port = {port}
+server.errorlog = "/dev/stderr"
+server.stream-request-body = 0
+ssl.engine = "enable"
+ssl.pemfile = "{pem}"
+auth.backend = "plain"
+auth.backend.plain.userfile = "{users}"
+auth.require = ("" => ("method" => "basic", "realm" => "git", "require" => "valid-user"))
+alias.url = ("/git" => "{backend}")
+$HTTP["url"] =~ "^/git" {{
+    cgi.assign = ("" => "")
+    setenv.set-environment = ("GIT_PROJECT_ROOT" => "{root}", "GIT_HTTP_EXPORT_ALL" => "1", "PATH" => "/usr/local/bin:/usr/bin:/bin", "HOME" => "{root}")
+}}
+"#,
+            root = environment.path("").display(),
+            pem = pem.display(),
+            users = users.display(),
+        );
+        let path = environment.write("site/config", config);
+        let mut command = environment.command(program);
+        command.args(["-D", "-f"]).arg(path).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("lighttpd starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("its output")).lines().map_while(Result::ok);
+        let mut said = Vec::new();
+        // It listens before it says so.
+        let is_listening = lines.by_ref().any(|line| {
+            said.push(line);
+            said.last().is_some_and(|line| line.contains("server started"))
+        });
+        assert!(is_listening, "lighttpd ended: {said:?}");
+        // What else it prints must go somewhere, or it stops when the pipe is full.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, port, ca_file }
+    }
+
+    /// The address of a repository in the environment's directory.
+    pub fn url(&self, repository: &str) -> String {
+        format!("https://localhost:{}/git/{repository}", self.port)
+    }
+}
+
+impl Drop for GitSite {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// An authority, and a certificate for `localhost` with its key that it signed.
+fn certificate(environment: &TestEnvironment) -> (PathBuf, PathBuf) {
+    let openssl = |arguments: &str| {
+        let mut command = environment.command("openssl");
+        succeed(command.args(arguments.split(' ')).current_dir(environment.path("site")))
+    };
+    environment.write("site/names", "subjectAltName=DNS:localhost\n");
+    let curve = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    openssl(&format!("req -x509 {curve} -days 2 -subj /CN=test-authority -keyout ca.key -out ca.pem"));
+    openssl(&format!("req {curve} -subj /CN=localhost -keyout site.key -out site.csr"));
+    openssl("x509 -req -in site.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out site.crt");
+    let read = |name: &str| std::fs::read_to_string(environment.path(name)).expect("what openssl wrote");
+    let pem = environment.write("site/site.pem", read("site/site.key") + &read("site/site.crt"));
+    (environment.path("site/ca.pem"), pem)
+}
