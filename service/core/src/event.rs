@@ -20,6 +20,8 @@ pub enum Event {
     RegistryChanged(RegistryChange),
     /// Somebody who may asked for something of a release.
     Requested(Box<Requested>),
+    /// Somebody pushed to a branch of a Git server.
+    Pushed { branch: String },
     /// Authentic, but nothing that concerns releases; the reason is for the inbox.
     Ignored { reason: String },
 }

@@ -112,6 +112,14 @@ impl Repository {
         &self.home
     }
 
+    /// The name of the branch that everything is on.
+    pub fn branch(&self) -> &str {
+        match &self.home {
+            Home::Embedded(_) => BRANCH.trim_start_matches("refs/heads/"),
+            Home::Upstream(upstream) => upstream.branch(),
+        }
+    }
+
     /// The commit that the branch is at; of a branch elsewhere, where it was when it was last looked at or pushed to.
     pub fn tip(&self) -> Result<CommitId, GitError> {
         self.handles.call(|repository| commit_id(branch_tip(repository, &self.reference)?))

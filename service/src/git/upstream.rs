@@ -85,6 +85,10 @@ impl Upstream {
         self.remote.address()
     }
 
+    pub(super) fn branch(&self) -> &str {
+        self.remote.branch()
+    }
+
     pub(super) fn is_unsure(&self) -> bool {
         self.is_unsure.load(Ordering::Relaxed)
     }

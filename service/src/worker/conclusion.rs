@@ -55,6 +55,11 @@ impl Concluded {
         )
     }
 
+    /// It told of what stands in Git by itself.
+    pub(super) fn taken_in(reason: String) -> Self {
+        Self::of(DeliveryState::Unchanged, Verdict { reason: Some(reason), ..Verdict::default() })
+    }
+
     /// It concerns nothing here.
     pub(super) fn ignored(reason: String) -> Self {
         Self::of(DeliveryState::Ignored, Verdict { reason: Some(reason), ..Verdict::default() })

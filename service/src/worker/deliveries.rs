@@ -10,7 +10,7 @@ use super::shared::about_the_request;
 use super::turn::{Carried, Turn};
 use crate::event::{Delivery, Event, Guard, Requested};
 use crate::git::GitError;
-use crate::names::{CommitId, ReleaseKey, Version};
+use crate::names::{CommitId, ReleaseKey, Version, shown};
 use crate::release::Intent;
 
 /// Deliveries that were carried out before a crash, before the store heard of it: found by their trailers.
@@ -28,6 +28,7 @@ pub(super) fn carry_out(
     let done = done_before.get(delivery.id.as_str());
     let concluded = match &delivery.event {
         Event::Ignored { reason } => Ok((Concluded::ignored(reason.clone()), Keep::No)),
+        Event::Pushed { branch } => Ok((pushed(turn, branch), Keep::No)),
         Event::Requested(requested) => match done {
             Some((key, commit)) => Ok((Concluded::applied(key.clone(), commit.clone(), false, None), Keep::No)),
             None => request(turn, &delivery, requested),
@@ -42,6 +43,15 @@ pub(super) fn carry_out(
         Err(error) => return Err(error),
     };
     Ok(Conclusion { delivery, concluded, keep })
+}
+
+/// Every turn begins with what is new on the branch, so what was pushed is taken in by now.
+fn pushed(turn: &Turn<'_>, branch: &str) -> Concluded {
+    let ours = turn.shared.repository.branch();
+    if branch == ours {
+        return Concluded::taken_in(format!("what was pushed to `{ours}` is taken in"));
+    }
+    Concluded::ignored(format!("the push was to `{}`, and the branch that is read is `{ours}`", shown(branch)))
 }
 
 fn request(turn: &mut Turn<'_>, delivery: &Delivery, requested: &Requested) -> Result<(Concluded, Keep), GitError> {

@@ -17,7 +17,7 @@ use super::registry::{
 use super::retry::{later, postpone, wait};
 use super::shared::{Shared, WorkerState};
 use crate::command::Git;
-use crate::event::{Delivery, DeliveryState};
+use crate::event::{Delivery, DeliveryState, Event};
 use crate::git::GitError;
 use crate::names::ReleaseKey;
 use crate::registry::RegistryState;
@@ -185,7 +185,8 @@ async fn collect(shared: &Arc<Shared>, conveyor: &mut Conveyor) -> Option<Work> 
     let kept_back = at_once.len() < count;
     work.deliveries.extend(at_once);
     work.deliveries.extend(conveyor.pace.take_due(now));
-    work.look_at_repository = taken.pushed;
+    let tells_of_a_push = |delivery: &Delivery| matches!(delivery.event, Event::Pushed { .. });
+    work.look_at_repository = taken.pushed || work.deliveries.iter().any(tells_of_a_push);
     work.ticks = conveyor.agenda.take_due(now, most);
     let has_work =
         !work.deliveries.is_empty() || !work.concluded.is_empty() || !work.ticks.is_empty() || work.look_at_repository;
@@ -409,7 +410,7 @@ fn audit(conclusion: &Conclusion, now: Timestamp) -> Option<AuditEntry> {
     (concluded.state == DeliveryState::Refused).then(|| AuditEntry {
         at: now,
         actor: match &delivery.event {
-            crate::event::Event::Requested(requested) => requested.requested_by.clone(),
+            Event::Requested(requested) => requested.requested_by.clone(),
             _ => Some(delivery.source.to_string()),
         },
         action: "release".to_owned(),

@@ -167,6 +167,11 @@ impl Remote {
         &self.address
     }
 
+    /// The branch's name.
+    pub fn branch(&self) -> &str {
+        self.settings.branch.as_str()
+    }
+
     /// Goes on with other credentials: a token was renewed before its end.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! What people push: never lost, never overwritten unasked.
 
 use super::*;
+use crate::event::DeliveryState;
 use crate::release::RefusalKind;
 use crate::worker::FileState;
 
@@ -19,6 +20,52 @@ async fn a_changed_release_file_is_rendered() {
     let history = world.handle().history(&key("fraud"), None, None).await.unwrap();
     assert!(history.items.iter().any(|entry| entry.commit == theirs));
     assert!(!world.put("fraud", single("7")).await.changed, "what a person set is kept");
+}
+
+/// A forge says that somebody pushed.
+async fn tell_of_push(world: &mut World, id: &str, branch: &str) {
+    let (id, received_at) = (DeliveryId::parse(id).unwrap(), world.clock.now_exact());
+    let event = Event::Pushed { branch: branch.to_owned() };
+    let delivery = NewDelivery { source: Source::Github, id, received_at, body: "{}".into(), event };
+    assert_eq!(world.handle().deliver(delivery).await.unwrap(), Received::Accepted);
+}
+
+#[tokio::test]
+async fn a_push_that_a_forge_tells_of_is_taken_in_by_the_turn_that_hears_of_it() {
+    let mut world = with_fraud().await;
+    let text = world.read("fraud", "release.yaml").unwrap().replace("replicas: 1", "replicas: 3");
+    commit_by_hand(&world.repository(), vec![(path("release.yaml"), Some(text))]);
+    world.run().await;
+    assert_ne!(world.view("fraud").await.release.spec.serving.replicas, Some(3), "nobody said anything");
+    tell_of_push(&mut world, "p-1", "main").await;
+    world.run().await;
+    assert_eq!(world.view("fraud").await.release.spec.serving.replicas, Some(3));
+    let told = world.handle().delivery("p-1").await.unwrap();
+    assert_eq!((told.state, told.release, told.commit), (DeliveryState::Unchanged, None, None));
+    assert_eq!(told.event, json!({"event": "pushed", "branch": "main"}));
+}
+
+#[tokio::test]
+async fn a_push_to_another_branch_concerns_nothing_here() {
+    let mut world = with_fraud().await;
+    tell_of_push(&mut world, "p-1", "topic").await;
+    world.run().await;
+    let told = world.handle().delivery("p-1").await.unwrap();
+    assert_eq!(told.state, DeliveryState::Ignored);
+    assert_eq!(told.reason.as_deref(), Some("the push was to `topic`, and the branch that is read is `main`"));
+}
+
+#[tokio::test]
+async fn a_push_that_was_told_of_before_the_service_ended_is_taken_in_by_the_next_start() {
+    let mut world = with_fraud().await;
+    let text = world.read("fraud", "release.yaml").unwrap().replace("replicas: 1", "replicas: 3");
+    commit_by_hand(&world.repository(), vec![(path("release.yaml"), Some(text))]);
+    tell_of_push(&mut world, "p-1", "main").await;
+    world.kill();
+    world.start().await;
+    world.run().await;
+    assert_eq!(world.view("fraud").await.release.spec.serving.replicas, Some(3));
+    assert_eq!(world.handle().delivery("p-1").await.unwrap().state, DeliveryState::Unchanged);
 }
 
 #[tokio::test]
