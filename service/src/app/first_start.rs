@@ -26,6 +26,7 @@ pub(super) struct Secrets {
     /// The file of MLflow's, one per line; it may change while the service runs.
     pub mlflow: PathBuf,
     pub generic: SecretText,
+    pub github: SecretText,
 }
 
 /// The file that says where the service listens, for the command line's convenience; gone when it is dropped.
@@ -85,14 +86,14 @@ impl Secrets {
         let dir = data_dir.join(SECRETS_DIR);
         make_dir(&dir)
             .map_err(|error| StartError::new(format!("{} cannot be made: {}", dir.display(), error.kind())))?;
-        for name in ["github", "argocd"] {
-            read_or_make(&dir.join(name), || Ok(fresh_secret()?.expose().to_owned()))?;
-        }
+        let made_as_hex = |path: &Path| read_or_make(path, || Ok(fresh_secret()?.expose().to_owned()));
+        made_as_hex(&dir.join("argocd"))?;
         let mlflow = data_dir.join(MLFLOW_SECRETS_FILE);
-        read_or_make(&mlflow, || Ok(fresh_secret()?.expose().to_owned()))?;
+        made_as_hex(&mlflow)?;
         Ok(Self {
             mlflow,
             generic: read_or_make(&dir.join("generic"), || Ok(format!("whsec_{}", BASE64.encode(random()?))))?,
+            github: made_as_hex(&dir.join("github"))?,
         })
     }
 }
@@ -171,6 +172,8 @@ mod tests {
         let second = Secrets::read_or_make(&dir).unwrap();
         assert_eq!(first.mlflow, second.mlflow);
         assert_eq!(first.generic.expose(), second.generic.expose());
+        assert_eq!(first.github.expose(), second.github.expose());
+        assert_ne!(first.github.expose(), first.generic.expose());
         assert!(first.generic.expose().starts_with("whsec_"));
         assert_ne!(read_secret_file(&first.mlflow).unwrap().expose(), first.generic.expose());
     }

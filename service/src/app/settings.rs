@@ -26,7 +26,8 @@ use crate::{web, worker};
 /// Name and address of who makes the commits.
 const AUTHOR: (&str, &str) = ("Kmlflow", "kmlflow@localhost");
 
-/// Refuses to be reached from elsewhere with nothing but the secrets that the first start made for this machine.
+/// Refuses to be reached from elsewhere with nothing but the secrets that the first start made for this machine; GitHub's is not asked for,
+/// because nobody who has no forge should have to make one up, and the door believes nobody until a forge is told the first start's.
 pub(super) fn check_reach(config: &Config, address: SocketAddr) -> Result<(), StartError> {
     let senders = [
         ("webhooks.mlflow.secret_files", &config.webhooks.mlflow),
@@ -107,7 +108,8 @@ pub(super) fn of_web(
     let webhooks = &config.webhooks;
     Ok(web::Settings {
         mlflow_secrets: live_of_mlflow(&webhooks.mlflow, made)?,
-        generic_secrets: live_of_generic(&webhooks.generic, &made.generic)?,
+        generic_secrets: live_of(&webhooks.generic, &made.generic, ("generic", Secret::parse_standard))?,
+        github_secrets: live_of(&webhooks.github, &made.github, ("github", Secret::parse))?,
         allow_from: webhooks.allow_from.clone(),
         trusted_proxies: webhooks.trusted_proxies.clone(),
         public_url: config.public_url(address),
@@ -168,17 +170,20 @@ fn live_of_mlflow(configured: &SenderConfig, made: &Secrets) -> Result<LiveSecre
     Ok(LiveSecrets::fixed(parsed(&configured.secrets, "mlflow", Secret::parse)?))
 }
 
-/// Every live secret of the generic door: the configured ones or, where there is none, the one that the first start made.
-fn live_of_generic(configured: &SenderConfig, made: &SecretText) -> Result<Vec<Secret>, StartError> {
+/// Every live secret of a door: the configured ones or, where there is none, the one that the first start made.
+fn live_of(
+    configured: &SenderConfig,
+    made: &SecretText,
+    (name, parse): (&str, Parse),
+) -> Result<Vec<Secret>, StartError> {
     let texts = if configured.secrets.is_empty() { std::slice::from_ref(made) } else { &configured.secrets };
-    parsed(texts, "generic", Secret::parse_standard)
+    parsed(texts, name, parse)
 }
 
-fn parsed(
-    texts: &[SecretText],
-    name: &str,
-    parse: fn(&str) -> Result<Secret, SecretError>,
-) -> Result<Vec<Secret>, StartError> {
+/// Reads the text of a secret as its door wants it.
+type Parse = fn(&str) -> Result<Secret, SecretError>;
+
+fn parsed(texts: &[SecretText], name: &str, parse: Parse) -> Result<Vec<Secret>, StartError> {
     let parsed = texts.iter().map(|text| parse(text.expose())).collect::<Result<_, _>>();
     parsed.map_err(|error| StartError::new(format!("a secret of `webhooks.{name}` cannot be used: {error}")))
 }

@@ -48,6 +48,17 @@ pub(super) struct WebhookArgs {
 enum DoorName {
     Mlflow,
     Generic,
+    Github,
+}
+
+impl From<DoorName> for Door {
+    fn from(name: DoorName) -> Self {
+        match name {
+            DoorName::Mlflow => Self::Mlflow,
+            DoorName::Generic => Self::Standard,
+            DoorName::Github => Self::Github,
+        }
+    }
 }
 
 /// Examines a delivery and says what is wrong with it.
@@ -58,17 +69,10 @@ pub(super) fn run(
     output: &Output,
 ) -> Result<Exit, CliError> {
     let DoctorCommand::Webhook(WebhookArgs { headers, body: body_file, secret_file, door, at }) = command;
-    let headers = parse_headers(&read(&headers)?)?;
-    let is_standard = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("webhook-signature"));
-    let by_header = if is_standard { DoorName::Generic } else { DoorName::Mlflow };
-    let door_name = door.unwrap_or(by_header);
-    let secret_files = secret_files(secret_file, door_name, environment)?;
-    let secrets = secrets(&secret_files, door_name)?;
-    let headers = Headers::from_pairs(headers);
-    let door = door.map(|door| match door {
-        DoorName::Mlflow => Door::Mlflow,
-        DoorName::Generic => Door::Standard,
-    });
+    let headers = Headers::from_pairs(parse_headers(&read(&headers)?)?);
+    let door = door.map_or_else(|| Door::guess(&headers), Door::from);
+    let secret_files = secret_files(secret_file, door, environment)?;
+    let secrets = secrets(&secret_files, door)?;
     let body = read(&body_file)?;
     let present = Timestamp::now();
     let exhibit = Exhibit {
@@ -86,11 +90,11 @@ pub(super) fn run(
     let diagnosis = diagnose(&exhibit);
     let fine = diagnosis.code == "fine";
     let body = serde_json::to_value(&diagnosis).unwrap_or_default();
-    output.data(&body.to_string(), &body, |color| report(&diagnosis, &secret_files, color))?;
+    output.data(&body.to_string(), &body, |color| report(&diagnosis, (door, &secret_files), color))?;
     Ok(if fine { Exit::Done } else { Exit::Failed })
 }
 
-fn report(diagnosis: &Diagnosis, secret_files: &[PathBuf], color: bool) -> String {
+fn report(diagnosis: &Diagnosis, (door, secret_files): (Door, &[PathBuf]), color: bool) -> String {
     let Diagnosis { code, sentence, cure, also, curl } = diagnosis;
     let tone = if *code == "fine" { Tone::Good } else { Tone::Bad };
     let tried = secret_files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
@@ -106,16 +110,16 @@ fn report(diagnosis: &Diagnosis, secret_files: &[PathBuf], color: bool) -> Strin
     for sentence in also {
         out.push_str(&format!("- {}\n", plain(sentence)));
     }
-    format!(
-        "{out}\nThis delivers the body so that it is believed; signed now, it is good for five minutes:\n\n{curl}\n"
-    )
+    let until = if door.is_timed() { "; signed now, it is good for five minutes" } else { "" };
+    format!("{out}\nThis delivers the body so that it is believed{until}:\n\n{curl}\n")
 }
 
 /// The files of the secrets to try: those given, or the door's own of this machine's data directory.
-fn secret_files(files: Vec<PathBuf>, door: DoorName, environment: &Environment) -> Result<Vec<PathBuf>, CliError> {
+fn secret_files(files: Vec<PathBuf>, door: Door, environment: &Environment) -> Result<Vec<PathBuf>, CliError> {
     let own = match door {
-        DoorName::Mlflow => "secrets/mlflow",
-        DoorName::Generic => "secrets/generic",
+        Door::Mlflow => "secrets/mlflow",
+        Door::Standard => "secrets/generic",
+        Door::Github => "secrets/github",
     };
     let here = || default_data_dir(environment).map(|dir| dir.join(own)).filter(|path| path.exists());
     let files = if files.is_empty() { here().into_iter().collect() } else { files };
@@ -125,13 +129,13 @@ fn secret_files(files: Vec<PathBuf>, door: DoorName, environment: &Environment) 
     Ok(files)
 }
 
-fn secrets(files: &[PathBuf], door: DoorName) -> Result<Vec<Secret>, CliError> {
+fn secrets(files: &[PathBuf], door: Door) -> Result<Vec<Secret>, CliError> {
     let mut secrets = Vec::new();
     for file in files {
         let text = read_secret_file(file).map_err(|error| CliError::from(error).as_usage())?;
         let parsed = match door {
-            DoorName::Mlflow => Secret::parse_lines(text.expose()),
-            DoorName::Generic => Secret::parse_standard(text.expose()).map(|secret| vec![secret]),
+            Door::Mlflow => Secret::parse_lines(text.expose()),
+            Door::Standard | Door::Github => door.parse_secret(text.expose()).map(|secret| vec![secret]),
         };
         secrets.extend(parsed.map_err(|error| CliError::usage(format!("`{}`: {error}", file.display())))?);
     }
@@ -186,7 +190,7 @@ mod tests {
 
     #[test]
     fn without_any_secret_the_hint_is_to_name_one() {
-        let error = secret_files(Vec::new(), DoorName::Mlflow, &Environment::new()).unwrap_err();
+        let error = secret_files(Vec::new(), Door::Mlflow, &Environment::new()).unwrap_err();
         assert_eq!(error.exit, Exit::Usage);
         assert!(error.hint.unwrap().contains("--secret-file"));
     }

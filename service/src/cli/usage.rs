@@ -309,8 +309,8 @@ Examples:
 
 The headers' file has one `Name: value` per line, as `curl -v` or a proxy's log shows them. The
 body must be byte for byte what was sent. Needs no service; the data directory's secret is tried
-unless a file is named. The curl that it prints is signed now, so it is good for five minutes; it
-needs curl and nothing else.";
+unless a file is named. The curl that it prints is signed now and needs curl and nothing else; it
+is good for five minutes, but for GitHub's door, where no time is signed.";
 
 /// After `kmlflow init --help`.
 pub(super) const INIT: &str = "\

@@ -72,6 +72,8 @@ pub struct StoreConfig {
 pub struct WebhooksConfig {
     pub mlflow: SenderConfig,
     pub generic: SenderConfig,
+    /// GitHub, Gitea and Forgejo.
+    pub github: SenderConfig,
     /// Who may deliver; empty: anyone who can sign.
     pub allow_from: Vec<IpNet>,
     /// Whose `X-Forwarded-For` is believed.
@@ -215,10 +217,12 @@ impl Config {
     }
 
     fn read_secrets(&mut self, environment: &Environment) -> Result<(), ConfigError> {
-        let WebhooksConfig { mlflow, generic, .. } = &mut self.webhooks;
-        for (sender, variable) in
-            [(mlflow, "KMLFLOW__WEBHOOKS__MLFLOW__SECRET"), (generic, "KMLFLOW__WEBHOOKS__GENERIC__SECRET")]
-        {
+        let WebhooksConfig { mlflow, generic, github, allow_from: _, trusted_proxies: _ } = &mut self.webhooks;
+        for (sender, variable) in [
+            (mlflow, "KMLFLOW__WEBHOOKS__MLFLOW__SECRET"),
+            (generic, "KMLFLOW__WEBHOOKS__GENERIC__SECRET"),
+            (github, "KMLFLOW__WEBHOOKS__GITHUB__SECRET"),
+        ] {
             sender.secrets = sender.secret_files.iter().map(|path| read_secret_file(path)).collect::<Result<_, _>>()?;
             sender.secrets.extend(
                 environment.get(variable).filter(|text| !text.trim().is_empty()).map(|text| SecretText::new(text)),
@@ -355,7 +359,8 @@ impl EnvironmentConfig {
 }
 
 impl WebhooksConfig {
-    /// Refuses to be reached from elsewhere with nothing but the secrets that the first start made for this machine.
+    /// Refuses to be reached from elsewhere with nothing but the secrets that the first start made for this machine. GitHub's is not asked for:
+    /// who has no forge would have to make one up, and until a forge is told the one of the first start, that door believes nobody.
     fn check_open_to(&self, listen: SocketAddr) -> Result<(), ConfigError> {
         let missing: Vec<&str> =
             [("webhooks.mlflow.secret_files", &self.mlflow), ("webhooks.generic.secret_files", &self.generic)]

@@ -11,7 +11,6 @@ const PREFIX: &str = "KMLFLOW__";
 const LATER: &[(&str, &[&str])] = &[
     ("git.credentials.github_app", &["null"]),
     ("git.signing_key_file", &["null"]),
-    ("webhooks.github.secret_files", &["null", "[]"]),
     ("webhooks.argocd.token_files", &["null", "[]"]),
     ("kubernetes.mode", &["auto", "off"]),
     ("argocd.namespace", &["argocd"]),
@@ -25,6 +24,7 @@ const LATER: &[(&str, &[&str])] = &[
 const SECRETS: &[(&str, &str)] = &[
     ("webhooks.mlflow.secret", "webhooks.mlflow.secret_files"),
     ("webhooks.generic.secret", "webhooks.generic.secret_files"),
+    ("webhooks.github.secret", "webhooks.github.secret_files"),
     ("mlflow.password", "mlflow.password_file"),
     ("git.credentials.password", "git.credentials.password_file"),
 ];

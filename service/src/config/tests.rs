@@ -239,7 +239,7 @@ fn what_is_not_there_yet_is_refused_unless_it_is_switched_off() {
         "environments: {production: {mode: pull_request}}",
         "environments: {production: {approval: required}}",
         "environments: {production: {freeze: [{cron: x}]}}",
-        "webhooks: {github: {secret_files: [a]}}",
+        "webhooks: {argocd: {token_files: [a]}}",
         "environments: {production: {auto_rollback: true}}",
     ] {
         let sentence = Scene::new(file).sentence();
@@ -292,6 +292,13 @@ fn secrets_come_from_files_and_the_environment_and_never_from_the_configuration(
     assert_eq!(texts, ["first", "second", "third"]);
     assert!(!format!("{config:?}").contains("third"));
 
+    let scene = Scene::new("webhooks: {github: {secret_files: []}}").var("KMLFLOW__WEBHOOKS__GITHUB__SECRET", "third");
+    let config = scene.load().unwrap();
+    let texts: Vec<&str> = config.webhooks.github.secrets.iter().map(SecretText::expose).collect();
+    assert_eq!(texts, ["third"]);
+    let error = Scene::new("webhooks: {github: {secret: hunter2}}").load().unwrap_err();
+    assert!(error.cure.contains("webhooks.github.secret_files"), "{error:?}");
+
     let error = Scene::new("webhooks: {mlflow: {secret: hunter2}}").load().unwrap_err();
     assert!(
         error.sentence.contains("never stands in the configuration") && !error.sentence.contains("hunter2"),
@@ -319,6 +326,8 @@ fn beyond_this_machine_it_needs_secrets_and_says_which() {
         sentence.contains("`webhooks.generic.secret_files`") && !sentence.contains("webhooks.mlflow"),
         "{sentence}"
     );
+    // A door of a forge that nobody has is not asked for.
+    assert!(!sentence.contains("github"), "{sentence}");
     scene.var("KMLFLOW__WEBHOOKS__GENERIC__SECRET", "y").load().unwrap();
 }
 

@@ -15,7 +15,7 @@ use super::body::Json as JsonBody;
 use super::error::{Answer, Problem};
 use super::{Web, client};
 use crate::webhook::doctor::{Diagnosis, Door, Exhibit, diagnose};
-use crate::webhook::signature::{Headers, Secret};
+use crate::webhook::signature::Headers;
 
 pub(super) fn router() -> OpenApiRouter<Web> {
     OpenApiRouter::new().routes(routes!(webhook))
@@ -25,7 +25,7 @@ pub(super) fn router() -> OpenApiRouter<Web> {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Visit {
-    /// `mlflow` or `generic`; guessed from the headers unless given.
+    /// `mlflow`, `generic` or `github`; guessed from the headers unless given.
     source: Option<VisitSource>,
     /// Value by name.
     headers: BTreeMap<String, String>,
@@ -41,6 +41,17 @@ struct Visit {
 enum VisitSource {
     Mlflow,
     Generic,
+    Github,
+}
+
+impl From<VisitSource> for Door {
+    fn from(source: VisitSource) -> Self {
+        match source {
+            VisitSource::Mlflow => Self::Mlflow,
+            VisitSource::Generic => Self::Standard,
+            VisitSource::Github => Self::Github,
+        }
+    }
 }
 
 /// Says why a delivery is not believed, and how to send it so that it is.
@@ -61,23 +72,20 @@ async fn webhook(
 impl Visit {
     fn exhibit(self, web: &Web) -> Answer<Exhibit> {
         let Self { source, headers, body, secret } = self;
-        let is_standard = match source {
-            Some(source) => source == VisitSource::Generic,
-            None => headers.keys().any(|name| name.eq_ignore_ascii_case("webhook-signature")),
-        };
+        let headers = Headers::from_pairs(headers);
+        let door = source.map_or_else(|| Door::guess(&headers), Door::from);
         let may_sign = secret.is_some();
-        let secrets = match secret {
-            None if is_standard => web.settings().generic_secrets.clone(),
-            None => web.settings().mlflow_secrets.current().to_vec(),
-            Some(text) => {
-                let parsed = if is_standard { Secret::parse_standard(&text) } else { Secret::parse(&text) };
-                vec![parsed.map_err(|error| Problem::invalid("secret", error.to_string()))?]
+        let secrets = match (secret, door) {
+            (None, Door::Mlflow) => web.settings().mlflow_secrets.current().to_vec(),
+            (None, Door::Standard) => web.settings().generic_secrets.clone(),
+            (None, Door::Github) => web.settings().github_secrets.clone(),
+            (Some(text), door) => {
+                vec![door.parse_secret(&text).map_err(|error| Problem::invalid("secret", error.to_string()))?]
             }
         };
-        let door = source.map(|source| if source == VisitSource::Generic { Door::Standard } else { Door::Mlflow });
         Ok(Exhibit {
             door,
-            headers: Headers::from_pairs(headers),
+            headers,
             body: body.into_bytes(),
             secrets,
             now: web.clock().now(),

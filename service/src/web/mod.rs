@@ -61,6 +61,8 @@ pub struct Settings {
     pub mlflow_secrets: LiveSecrets,
     /// Every live secret of the generic door.
     pub generic_secrets: Vec<Secret>,
+    /// Every live secret of the door for GitHub, Gitea and Forgejo.
+    pub github_secrets: Vec<Secret>,
     /// Who may deliver; empty: anyone who can sign.
     pub allow_from: Vec<IpNet>,
     /// Whose `X-Forwarded-For` is believed.

@@ -2,7 +2,8 @@
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -12,14 +13,18 @@ use utoipa_axum::routes;
 
 use super::error::{Answer, Problem};
 use super::{Web, body, client};
-use crate::event::{NewDelivery, Source};
+use crate::event::{Event, NewDelivery, Source};
 use crate::names::DeliveryId;
-use crate::webhook::signature::{Headers, Proof, ProofError, verify_mlflow, verify_standard};
-use crate::webhook::{ParseError, mlflow, standard};
+use crate::webhook::signature::{Headers, Proof, ProofError, verify_github, verify_mlflow, verify_standard};
+use crate::webhook::{ParseError, github, mlflow, standard};
 use crate::worker::Received;
 
 /// A delivery that is authentic, fresh and read.
-struct Proven(NewDelivery);
+struct Proven {
+    delivery: NewDelivery,
+    /// It only asks whether somebody is there.
+    is_greeting: bool,
+}
 
 /// The answer to a delivery that is kept.
 #[derive(Debug, Serialize, ToSchema)]
@@ -32,19 +37,19 @@ pub(super) fn router() -> OpenApiRouter<Web> {
     OpenApiRouter::new().routes(routes!(deliver))
 }
 
-/// Takes a delivery. 202 once it is durable, 200 for a repeat of one that was carried out.
+/// Takes a delivery. 202 once it is durable, 200 for a repeat of one that was carried out and for a greeting.
 #[utoipa::path(
     post, path = "/webhooks/{source}", operation_id = "deliver", tag = "doors", security(()),
-    params(("source" = String, Path, description = "`mlflow` or `generic`")),
+    params(("source" = String, Path, description = "`mlflow`, `generic` or `github`, which is Gitea's and Forgejo's too")),
     request_body(content = Object, description = "As the sender signs it", content_type = "application/json"),
-    responses((status = 202, body = Kept), (status = 200, body = Kept, description = "A repeat"),
+    responses((status = 202, body = Kept), (status = 200, body = Kept, description = "A repeat, or GitHub's `ping`"),
         (status = "4XX", body = Problem), (status = 503, body = Problem))
 )]
-async fn deliver(State(web): State<Web>, Proven(delivery): Proven) -> Answer<Response> {
+async fn deliver(State(web): State<Web>, Proven { delivery, is_greeting }: Proven) -> Answer<Response> {
     let kept = Kept { delivery: delivery.id.clone() };
     let status = match web.handle().deliver(delivery).await? {
-        Received::Accepted => StatusCode::ACCEPTED,
-        Received::Repeat => StatusCode::OK,
+        Received::Accepted if !is_greeting => StatusCode::ACCEPTED,
+        Received::Accepted | Received::Repeat => StatusCode::OK,
     };
     Ok((status, axum::Json(kept)).into_response())
 }
@@ -63,11 +68,15 @@ impl FromRequest<Web> for Proven {
         }
         let Some(known) = source else { return Err(unproven(web, None, "unknown source")) };
         let now = web.clock().now();
-        let proof = prove(web, known, &parts.headers, &body, now);
+        let pairs = parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let headers = Headers::from_pairs(pairs);
+        let proof = prove(web, known, &headers, &body, now);
         let proof = proof.map_err(|error| unproven(web, source, &error.to_string()))?;
-        body::check_content_type(&parts.headers).inspect_err(|_| turned_away(web, source, "unreadable"))?;
-        let delivery = read_event(known, proof, body, now).inspect_err(|_| turned_away(web, source, "unreadable"))?;
-        Ok(Self(delivery))
+        check_content_type(known, &parts.headers).inspect_err(|_| turned_away(web, source, "unreadable"))?;
+        let event = read_event(known, &headers, &body).inspect_err(|_| turned_away(web, source, "unreadable"))?;
+        let body = String::from_utf8(body.into()).map_err(|_| Problem::malformed("the body is not UTF-8"))?;
+        let delivery = NewDelivery { source: known, id: proof.delivery_id, received_at: now, body, event };
+        Ok(Self { delivery, is_greeting: known == Source::Github && github::is_ping(&headers) })
     }
 }
 
@@ -76,36 +85,49 @@ fn source(request: &Request) -> Option<Source> {
     match request.uri().path().strip_prefix("/webhooks/")? {
         "mlflow" => Some(Source::Mlflow),
         "generic" => Some(Source::Generic),
+        "github" => Some(Source::Github),
         _ => None,
     }
 }
 
-fn prove(web: &Web, source: Source, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<Proof, ProofError> {
-    let headers = Headers::from_pairs(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
+fn prove(web: &Web, source: Source, headers: &Headers, body: &[u8], now: Timestamp) -> Result<Proof, ProofError> {
     match source {
-        Source::Mlflow => verify_mlflow(&headers, body, &web.settings().mlflow_secrets.current(), now),
-        Source::Generic => verify_standard(&headers, body, &web.settings().generic_secrets, now),
-        Source::Github | Source::Argocd | Source::Api | Source::Sweep => Err(ProofError::NoSecret),
+        Source::Mlflow => verify_mlflow(headers, body, &web.settings().mlflow_secrets.current(), now),
+        Source::Generic => verify_standard(headers, body, &web.settings().generic_secrets, now),
+        Source::Github => verify_github(headers, body, &web.settings().github_secrets),
+        Source::Argocd | Source::Api | Source::Sweep => Err(ProofError::NoSecret),
     }
 }
 
-fn read_event(source: Source, proof: Proof, body: Bytes, now: Timestamp) -> Answer<NewDelivery> {
+/// What helps against a form.
+const FORM_CURE: &str = "set the webhook's content type to `application/json`";
+
+/// Refuses a body that is no JSON. GitHub, Gitea and Forgejo can also send a form, so there the cure names their setting, in the log as well:
+/// whoever set the webhook up may see only one of the two.
+fn check_content_type(source: Source, headers: &HeaderMap) -> Answer<()> {
+    let given = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let is_form = given.to_ascii_lowercase().starts_with(b"application/x-www-form-urlencoded");
+    let checked = body::check_content_type(headers);
+    if !is_form || source != Source::Github {
+        return checked;
+    }
+    tracing::warn!(delivery.source = source.as_str(), "A delivery to `{source}` is authentic and a form: {FORM_CURE}");
+    checked.map_err(|refused| refused.cure(FORM_CURE))
+}
+
+fn read_event(source: Source, headers: &Headers, body: &Bytes) -> Answer<Event> {
     let parsed = match source {
-        Source::Mlflow => mlflow::parse(&body),
-        Source::Generic => standard::parse(&body),
+        Source::Mlflow => mlflow::parse(body),
+        Source::Generic => standard::parse(body),
+        Source::Github => github::parse(headers, body),
         // There is no such door, so nothing is proven at it.
-        Source::Github | Source::Argocd | Source::Api | Source::Sweep => return Err(Problem::internal()),
+        Source::Argocd | Source::Api | Source::Sweep => return Err(Problem::internal()),
     };
-    let event = match parsed {
-        Ok(event) => event,
-        Err(ParseError::Refused(refusal)) => return Err(refusal.into()),
-        Err(ParseError::Fields(refusal)) => {
-            return Err(Problem::malformed(refusal.reason).with_violations(refusal.violations));
-        }
-        Err(error) => return Err(Problem::malformed(error.to_string())),
-    };
-    let body = String::from_utf8(body.into()).map_err(|_| Problem::malformed("the body is not UTF-8"))?;
-    Ok(NewDelivery { source, id: proof.delivery_id, received_at: now, body, event })
+    parsed.map_err(|error| match error {
+        ParseError::Refused(refusal) => refusal.into(),
+        ParseError::Fields(refusal) => Problem::malformed(refusal.reason).with_violations(refusal.violations),
+        error => Problem::malformed(error.to_string()),
+    })
 }
 
 /// The one answer to whatever is not proven: it does not say what is missing, which the log and the doctor do.

@@ -4,6 +4,7 @@
 //! Only the live secrets themselves are read, from the file that they lie in.
 
 pub mod doctor;
+pub mod github;
 pub mod live;
 pub mod mlflow;
 pub mod signature;
@@ -23,6 +24,9 @@ pub enum ParseError {
     /// The JSON is a list, a number or the like (400).
     #[error("the body is not a JSON object")]
     NotAnObject,
+    /// The header that says what the body is about is not there (400).
+    #[error("the header `{0}` is missing")]
+    NoHeader(&'static str),
     /// A field is missing, unknown or of another type (400).
     #[error("{0}")]
     Fields(Refusal),

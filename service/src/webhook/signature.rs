@@ -1,8 +1,9 @@
 //! Proof that a delivery comes from somebody who knows a secret, and is fresh.
 //!
 //! Two schemes sign the same message, `<id>.<timestamp>.<body>`, under different headers: MLflow's own, whose key is the secret's
-//! text as it is, and Standard Webhooks 1.0, whose key is the base64 part of `whsec_…`. Everything here works on the raw bytes, before
-//! anything reads the body.
+//! text as it is, and Standard Webhooks 1.0, whose key is the base64 part of `whsec_…`. GitHub signs the body alone, with the secret's text
+//! (<https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries>): neither id nor time are proven, so whoever
+//! caught such a delivery can send it again under another id. Everything here works on the raw bytes, before anything reads the body.
 
 use std::fmt;
 
@@ -15,17 +16,25 @@ use sha2::Sha256;
 use crate::bounds::SIGNED_WINDOW_SECONDS;
 use crate::names::DeliveryId;
 
+pub(super) const MLFLOW_TIMESTAMP: &str = "x-mlflow-timestamp";
+
+pub(super) const STANDARD_TIMESTAMP: &str = "webhook-timestamp";
+
 /// The headers of MLflow's scheme.
 pub const MLFLOW: Scheme = Scheme {
     id: "x-mlflow-delivery-id",
-    timestamp: "x-mlflow-timestamp",
+    timestamp: Some(MLFLOW_TIMESTAMP),
     signature: "x-mlflow-signature",
-    list: false,
+    form: Form::One,
 };
 
 /// The headers of Standard Webhooks 1.0.
 pub const STANDARD: Scheme =
-    Scheme { id: "webhook-id", timestamp: "webhook-timestamp", signature: "webhook-signature", list: true };
+    Scheme { id: "webhook-id", timestamp: Some(STANDARD_TIMESTAMP), signature: "webhook-signature", form: Form::List };
+
+/// The headers of GitHub, which Gitea and Forgejo send beside their own. The signature by SHA-1, `X-Hub-Signature`, is never looked at.
+pub const GITHUB: Scheme =
+    Scheme { id: "x-github-delivery", timestamp: None, signature: "x-hub-signature-256", form: Form::Hex };
 
 /// The most signatures looked at in one `webhook-signature` header; a sender that rotates sends two.
 const SIGNATURES_MAX: usize = 8;
@@ -34,10 +43,21 @@ const SIGNATURES_MAX: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scheme {
     pub id: &'static str,
-    pub timestamp: &'static str,
+    /// Where the time is signed, and the id with it; otherwise the body alone is.
+    pub timestamp: Option<&'static str>,
     pub signature: &'static str,
-    /// Whether the signature header is a list, of which one must be right.
-    pub list: bool,
+    pub form: Form,
+}
+
+/// How the signature header is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// `v1,` and base64.
+    One,
+    /// A list of those, of which one must be right.
+    List,
+    /// `sha256=` and hexadecimal digits.
+    Hex,
 }
 
 /// A shared secret. `Debug` shows nothing of it, and nothing compares two of them.
@@ -64,8 +84,8 @@ pub struct Headers(Vec<(String, Vec<u8>)>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proof {
     pub delivery_id: DeliveryId,
-    /// When the sender says it was signed.
-    pub signed_at: Timestamp,
+    /// When the sender says it was signed, where that is signed too.
+    pub signed_at: Option<Timestamp>,
 }
 
 /// Why a delivery is not believed: for the log and a counter, never for the sender, who gets one fixed answer.
@@ -176,7 +196,7 @@ impl fmt::Debug for Headers {
 
 /// Proves a delivery of MLflow against every live secret.
 pub fn verify_mlflow(headers: &Headers, body: &[u8], secrets: &[Secret], now: Timestamp) -> Result<Proof, ProofError> {
-    verify(headers, &MLFLOW, body, secrets, now)
+    fresh(verify(headers, &MLFLOW, body, secrets)?, now)
 }
 
 /// Proves a delivery by Standard Webhooks 1.0 against every live secret.
@@ -186,71 +206,90 @@ pub fn verify_standard(
     secrets: &[Secret],
     now: Timestamp,
 ) -> Result<Proof, ProofError> {
-    verify(headers, &STANDARD, body, secrets, now)
+    fresh(verify(headers, &STANDARD, body, secrets)?, now)
+}
+
+/// Proves a delivery of GitHub, Gitea or Forgejo against every live secret.
+pub fn verify_github(headers: &Headers, body: &[u8], secrets: &[Secret]) -> Result<Proof, ProofError> {
+    verify(headers, &GITHUB, body, secrets)
 }
 
 /// Signs as MLflow does and gives the three headers.
 pub fn sign_mlflow(secret: &Secret, id: &DeliveryId, at: Timestamp, body: &[u8]) -> [(&'static str, String); 3] {
-    sign(&MLFLOW, secret, id, at, body)
+    sign((&MLFLOW, MLFLOW_TIMESTAMP), (secret, id, at), body)
 }
 
 /// Signs by Standard Webhooks 1.0 and gives the three headers.
 pub fn sign_standard(secret: &Secret, id: &DeliveryId, at: Timestamp, body: &[u8]) -> [(&'static str, String); 3] {
-    sign(&STANDARD, secret, id, at, body)
+    sign((&STANDARD, STANDARD_TIMESTAMP), (secret, id, at), body)
 }
 
-fn sign(scheme: &Scheme, secret: &Secret, id: &DeliveryId, at: Timestamp, body: &[u8]) -> [(&'static str, String); 3] {
+/// Signs as GitHub does and gives the two headers; a third, which is not signed, says which event it is.
+pub fn sign_github(secret: &Secret, id: &DeliveryId, body: &[u8]) -> [(&'static str, String); 2] {
+    let tag = mac(&secret.key, &[], body).finalize().into_bytes();
+    [(GITHUB.id, id.to_string()), (GITHUB.signature, format!("sha256={}", hex::encode(tag)))]
+}
+
+fn sign(
+    (scheme, timestamp_header): (&Scheme, &'static str),
+    (secret, id, at): (&Secret, &DeliveryId, Timestamp),
+    body: &[u8],
+) -> [(&'static str, String); 3] {
     let timestamp = at.as_second().to_string();
     let tag = mac(&secret.key, &[id.as_str(), ".", &timestamp, "."], body).finalize().into_bytes();
     [
         (scheme.id, id.to_string()),
-        (scheme.timestamp, timestamp),
+        (timestamp_header, timestamp),
         (scheme.signature, format!("v1,{}", BASE64.encode(tag))),
     ]
 }
 
-fn verify(
-    headers: &Headers,
-    scheme: &Scheme,
-    body: &[u8],
-    secrets: &[Secret],
-    now: Timestamp,
-) -> Result<Proof, ProofError> {
+fn verify(headers: &Headers, scheme: &Scheme, body: &[u8], secrets: &[Secret]) -> Result<Proof, ProofError> {
     if secrets.is_empty() {
         return Err(ProofError::NoSecret);
     }
     let id = headers.one(scheme.id)?;
     let delivery_id = DeliveryId::parse(id).map_err(|_| ProofError::Malformed(scheme.id))?;
-    let timestamp = headers.one(scheme.timestamp)?;
-    let signed_at = parse_seconds(timestamp).ok_or(ProofError::Malformed(scheme.timestamp))?;
+    let (mut signed_at, mut before_body) = (None, Vec::new());
+    if let Some(header) = scheme.timestamp {
+        let timestamp = headers.one(header)?;
+        signed_at = Some(parse_seconds(timestamp).ok_or(ProofError::Malformed(header))?);
+        before_body = vec![id, ".", timestamp, "."];
+    }
     let given =
-        parse_signatures(headers.one(scheme.signature)?, scheme.list).ok_or(ProofError::Malformed(scheme.signature))?;
+        parse_signatures(headers.one(scheme.signature)?, scheme.form).ok_or(ProofError::Malformed(scheme.signature))?;
 
     // Every pair is tried, so that the time it takes does not tell which secret fits.
     let mut matches = false;
     for secret in secrets {
-        let mac = mac(&secret.key, &[id, ".", timestamp, "."], body);
+        let mac = mac(&secret.key, &before_body, body);
         for signature in &given {
             matches |= mac.clone().verify_slice(signature).is_ok();
         }
     }
-    if !matches {
-        return Err(ProofError::Mismatch);
-    }
-    match now.as_second() - signed_at.as_second() {
+    if matches { Ok(Proof { delivery_id, signed_at }) } else { Err(ProofError::Mismatch) }
+}
+
+/// Refuses what was signed too long ago, or in the future.
+fn fresh(proof: Proof, now: Timestamp) -> Result<Proof, ProofError> {
+    let age = proof.signed_at.map_or(0, |signed_at| now.as_second() - signed_at.as_second());
+    match age {
         age if age > SIGNED_WINDOW_SECONDS => Err(ProofError::Stale(age)),
         age if age < -SIGNED_WINDOW_SECONDS => Err(ProofError::Future(-age)),
-        _ => Ok(Proof { delivery_id, signed_at }),
+        _ => Ok(proof),
     }
 }
 
-/// Reads the signatures of version 1. In a list, those of other versions and what cannot be one are passed over: another may be right.
-fn parse_signatures(text: &str, list: bool) -> Option<Vec<[u8; 32]>> {
-    if !list {
-        return parse_signature(text).map(|one| vec![one]);
+/// Reads the signatures of a header. In a list, those of other versions and what cannot be one are passed over: another may be right.
+fn parse_signatures(text: &str, form: Form) -> Option<Vec<[u8; 32]>> {
+    match form {
+        Form::One => parse_signature(text).map(|one| vec![one]),
+        Form::List => {
+            let ours: Vec<[u8; 32]> = text.split(' ').filter_map(parse_signature).take(SIGNATURES_MAX).collect();
+            Some(ours).filter(|all| !all.is_empty())
+        }
+        Form::Hex => Some(vec![hex::decode(text.strip_prefix("sha256=")?).ok()?.try_into().ok()?]),
     }
-    let ours: Vec<[u8; 32]> = text.split(' ').filter_map(parse_signature).take(SIGNATURES_MAX).collect();
-    Some(ours).filter(|all| !all.is_empty())
 }
 
 /// Reads `v1,` and the padded standard base64 of 32 bytes.

@@ -15,7 +15,8 @@ pub fn parse(body: &[u8]) -> Result<Event, ParseError> {
     request(&mut body).map(|requested| Event::Requested(Box::new(requested)))
 }
 
-fn request(body: &mut Map<String, Value>) -> Result<Requested, ParseError> {
+/// Reads the fields of a release request and of its place.
+pub(super) fn request(body: &mut Map<String, Value>) -> Result<Requested, ParseError> {
     let name = take(body, "name", ReleaseName::parse)?;
     let namespace =
         take(body, "namespace", Namespace::parse)?.ok_or_else(|| ParseError::Fields(missing("namespace")))?;
@@ -46,11 +47,11 @@ fn take<T>(
     }
 }
 
-fn missing(field: &str) -> Refusal {
+pub(super) fn missing(field: &str) -> Refusal {
     violation(field, "is missing".to_owned())
 }
 
-fn violation(field: &str, detail: String) -> Refusal {
+pub(super) fn violation(field: &str, detail: String) -> Refusal {
     Refusal::violations(vec![Violation { field: field.to_owned(), detail }])
 }
 

@@ -81,7 +81,8 @@ fn a_recorded_signature_is_made_again_to_the_letter() {
     let one = &all[5];
     let proof =
         verify_mlflow(&one.headers, one.body.as_bytes(), std::slice::from_ref(&secret), one.received_at).unwrap();
-    let [_, _, (name, signature)] = sign_mlflow(&secret, &proof.delivery_id, proof.signed_at, one.body.as_bytes());
+    let [_, _, (name, signature)] =
+        sign_mlflow(&secret, &proof.delivery_id, proof.signed_at.unwrap(), one.body.as_bytes());
     assert_eq!((name, signature.as_str()), ("x-mlflow-signature", "v1,e0+1UQadTnqU/1pFD0gBTneFfQsIiC5plP6mRldMQoI="));
 }
 
@@ -135,7 +136,7 @@ fn a_malformed_header_is_no_proof() {
         assert_eq!(verify(&with(0, bad), BODY), Err(ProofError::Malformed(MLFLOW.id)), "{bad}");
     }
     for bad in ["", "-1", "+1", "1e9", "1795407046.5", "01795407046", "1795407046123", "soon", "١"] {
-        assert_eq!(verify(&with(1, bad), BODY), Err(ProofError::Malformed(MLFLOW.timestamp)), "{bad}");
+        assert_eq!(verify(&with(1, bad), BODY), Err(ProofError::Malformed("x-mlflow-timestamp")), "{bad}");
     }
     let good = signed_at(now())[2].1.clone();
     let bare = good.trim_start_matches("v1,");
@@ -187,6 +188,57 @@ fn a_standard_delivery_is_signed_proven_and_read() {
     let headers = Headers::from_pairs(sign_standard(&secret, &id(), now(), body));
     assert!(verify_standard(&headers, body, std::slice::from_ref(&secret), now()).is_ok());
     assert!(matches!(standard::parse(body), Ok(Event::Requested(_))));
+}
+
+/// The example of GitHub's documentation, under the headers of a delivery.
+fn of_github(signature: &str) -> [(&'static str, String); 3] {
+    [
+        ("X-GitHub-Delivery", id().to_string()),
+        ("X-GitHub-Event", "ping".to_owned()),
+        ("X-Hub-Signature-256", signature.to_owned()),
+    ]
+}
+
+/// Made by GitHub's documentation from the secret `It's a Secret to Everybody` and the body `Hello, World!`.
+const OF_GITHUB: &str = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+
+#[test]
+fn the_example_of_githubs_documentation_is_proven_and_nothing_beside_it() {
+    let secrets = ["another", "It's a Secret to Everybody\n"].map(|text| Secret::parse(text).unwrap());
+    let check =
+        |signature: &str, body: &[u8]| verify_github(&Headers::from_pairs(of_github(signature)), body, &secrets);
+    let body = b"Hello, World!";
+    assert_eq!(check(OF_GITHUB, body), Ok(Proof { delivery_id: id(), signed_at: None }));
+    assert_eq!(sign_github(&secrets[1], &id(), body).map(|(_, value)| value), [id().to_string(), OF_GITHUB.to_owned()]);
+    for index in 0..body.len() {
+        let mut changed = *body;
+        changed[index] ^= 1;
+        assert_eq!(check(OF_GITHUB, &changed), Err(ProofError::Mismatch), "{index}");
+    }
+    let digits = OF_GITHUB.trim_start_matches("sha256=");
+    let upper = format!("sha256={}", digits.to_uppercase());
+    assert!(check(&upper, body).is_ok());
+    for bad in [digits, "sha256=", &OF_GITHUB[..70], &format!("{OF_GITHUB}0"), &format!("sha1={digits}"), "v1,AAAA"] {
+        assert_eq!(check(bad, body), Err(ProofError::Malformed(GITHUB.signature)), "{bad}");
+    }
+    assert_eq!(check(&format!("sha256={}", "0".repeat(64)), body), Err(ProofError::Mismatch));
+}
+
+#[test]
+fn a_delivery_of_github_needs_its_id_its_signature_and_a_live_secret() {
+    let secret = [Secret::parse("It's a Secret to Everybody").unwrap()];
+    let pairs = of_github(OF_GITHUB);
+    let check = |pairs: &[(&'static str, String)], secrets: &[Secret]| {
+        let headers = Headers::from_pairs(pairs.iter().map(|(name, value)| (name, value)));
+        verify_github(&headers, b"Hello, World!", secrets).map(|_| ())
+    };
+    assert_eq!(check(&pairs, &[]), Err(ProofError::NoSecret));
+    assert_eq!(check(&pairs[1..], &secret), Err(ProofError::Missing(GITHUB.id)));
+    assert_eq!(check(&pairs[..2], &secret), Err(ProofError::Missing(GITHUB.signature)));
+    let sha1 = [pairs[0].clone(), ("X-Hub-Signature", "sha1=0123".to_owned())];
+    assert_eq!(check(&sha1, &secret), Err(ProofError::Missing(GITHUB.signature)));
+    let twice = [&pairs[..], &pairs[2..]].concat();
+    assert_eq!(check(&twice, &secret), Err(ProofError::Repeated(GITHUB.signature)));
 }
 
 #[test]

@@ -6,10 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::super::Peer;
-use super::{Reply, SECRET, STANDARD_SECRET, Service};
+use super::{GITHUB_SECRET, Reply, SECRET, STANDARD_SECRET, Service};
 use crate::names::DeliveryId;
 use crate::webhook::live::LiveSecrets;
-use crate::webhook::signature::{Secret, sign_mlflow, sign_standard};
+use crate::webhook::signature::{Secret, sign_github, sign_mlflow, sign_standard};
 
 /// A request with MLflow's signature.
 fn signed(secret: &str, id: &str, at: Timestamp, body: &[u8]) -> axum::http::request::Builder {
@@ -32,6 +32,14 @@ async fn deliver_request(service: &Service, id: &str, body: &Value) -> Reply {
     service.send(request.body(Body::from(body)).unwrap()).await
 }
 
+/// A request with GitHub's signature.
+fn of_github(secret: &str, (id, event): (&str, &str), body: &[u8]) -> Request<Body> {
+    let headers = sign_github(&Secret::parse(secret).unwrap(), &DeliveryId::parse(id).unwrap(), body);
+    let request = Request::post("/webhooks/github").header("content-type", "application/json");
+    let request = headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+    request.header("x-github-event", event).body(Body::from(body.to_vec())).unwrap()
+}
+
 #[tokio::test]
 async fn what_is_not_proven_gets_one_answer() {
     let service = Service::start().await;
@@ -49,6 +57,7 @@ async fn what_is_not_proven_gets_one_answer() {
         request(signed(SECRET, "d-1", minutes(6), body)),
         request(signed(SECRET, "d-1", now, b"{ }")),
         request(Request::post("/webhooks/github")),
+        of_github("wrong", ("d-1", "push"), body),
         request(Request::post("/webhooks/nobody")),
         request(Request::post("/webhooks/generic")),
     ];
@@ -72,8 +81,13 @@ async fn either_live_secret_proves() {
 
 #[tokio::test]
 async fn without_a_secret_nothing_is_proven() {
-    let service = Service::with(|settings| settings.mlflow_secrets = LiveSecrets::fixed(Vec::new())).await;
+    let service = Service::with(|settings| {
+        settings.mlflow_secrets = LiveSecrets::fixed(Vec::new());
+        settings.github_secrets.clear();
+    })
+    .await;
     deliver(&service, "d-1", b"{}").await.problem(401);
+    service.send(of_github(GITHUB_SECRET, ("d-1", "ping"), b"{}")).await.problem(401);
 }
 
 #[tokio::test]
@@ -110,6 +124,85 @@ async fn a_delivery_is_kept_and_its_repeat_is_200_once_it_is_settled() {
     assert_eq!(kept["items"].as_array().unwrap().len(), 1, "{kept}");
 }
 
+/// Waits until a delivery is no longer only accepted.
+async fn settled(service: &Service, id: &str) -> Value {
+    let mut events = service.handle.subscribe(None);
+    loop {
+        let kept = service.ask("GET", &format!("/api/v1/deliveries/{id}"), None).await.json();
+        if kept["state"] != "accepted" {
+            return kept;
+        }
+        events.next().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_dispatch_of_github_is_carried_out_once_whoever_of_its_secrets_signed() {
+    let service = Service::start().await;
+    let body = json!({"action": "mlflow-model-update", "client_payload": {"image_uri": "registry.example/fraud:8"},
+        "sender": {"login": "octocat"}});
+    let body = body.to_string().into_bytes();
+    let first = service.send(of_github("another", ("d-1", "repository_dispatch"), &body)).await;
+    assert_eq!((first.status.as_u16(), first.json()), (202, json!({"delivery": "d-1"})));
+    let kept = settled(&service, "d-1").await;
+    assert_eq!((&kept["state"], &kept["source"]), (&json!("applied"), &json!("github")), "{kept}");
+    let again = service.send(of_github(GITHUB_SECRET, ("d-1", "repository_dispatch"), &body)).await;
+    assert_eq!((again.status.as_u16(), again.json()), (200, json!({"delivery": "d-1"})));
+    let release = service.ask("GET", super::FRAUD, None).await.json();
+    assert_eq!(release["spec"]["variants"][0]["version"], "8", "{release}");
+    let metrics = service.send(Request::get("/metrics").body(Body::empty()).unwrap()).await.text;
+    assert!(metrics.contains(r#"kmlflow_deliveries_total{source="github",outcome="applied"} 1"#), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_ping_of_github_is_answered_at_once_and_kept_to_be_seen() {
+    let service = Service::start().await;
+    for _ in 0..2 {
+        let pong = service.send(of_github(GITHUB_SECRET, ("d-1", "ping"), br#"{"zen": "Design for failure."}"#)).await;
+        assert_eq!((pong.status.as_u16(), pong.json()), (200, json!({"delivery": "d-1"})));
+    }
+    assert_eq!(settled(&service, "d-1").await["state"], "ignored");
+}
+
+#[tokio::test]
+async fn what_github_tells_of_branches_and_pull_requests_is_kept_with_the_reason() {
+    let service = Service::start().await;
+    for (id, event, body, state, because) in [
+        ("d-1", "push", json!({"ref": "refs/heads/main"}), "unchanged", "`main` is taken in"),
+        ("d-2", "push", json!({"ref": "refs/heads/topic"}), "ignored", "`topic`"),
+        ("d-3", "push", json!({"ref": "refs/tags/v1"}), "ignored", "no branch"),
+        ("d-4", "pull_request", json!({"action": "opened"}), "ignored", "no pull-request mode yet"),
+        ("d-5", "star", json!({"action": "created"}), "ignored", "`star`"),
+    ] {
+        let body = body.to_string().into_bytes();
+        assert_eq!(service.send(of_github(GITHUB_SECRET, (id, event), &body)).await.status.as_u16(), 202, "{id}");
+        let kept = settled(&service, id).await;
+        assert!(kept["state"] == state && kept["reason"].as_str().unwrap().contains(because), "{kept}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_of_github_and_cannot_be_read_says_why() {
+    let service = Service::start().await;
+    let mut form = of_github(GITHUB_SECRET, ("d-1", "push"), b"payload=%7B%7D");
+    form.headers_mut().insert("content-type", "application/x-www-form-urlencoded".parse().unwrap());
+    let refused = service.send(form).await.problem(415);
+    assert!(refused["cure"].as_str().unwrap().contains("content type to `application/json`"), "{refused}");
+    let mut nameless = of_github(GITHUB_SECRET, ("d-2", "push"), b"{}");
+    nameless.headers_mut().remove("x-github-event");
+    service.send(nameless).await.problem(400);
+    let dispatch = |image: &str| {
+        let body = json!({"action": "mlflow-model-update", "client_payload": {"image_uri": image}});
+        service.send(of_github(GITHUB_SECRET, ("d-3", "repository_dispatch"), body.to_string().as_bytes()))
+    };
+    let refused = dispatch("registry.example/fraud:latest").await.problem(422);
+    assert_eq!(refused["violations"][0]["field"], "image_uri", "{refused}");
+    dispatch("registry.example/$(reboot):8").await.problem(422);
+    let empty = br#"{"action": "mlflow-model-update", "client_payload": {}}"#;
+    service.send(of_github(GITHUB_SECRET, ("d-4", "repository_dispatch"), empty)).await.problem(400);
+    assert_eq!(service.ask("GET", "/api/v1/deliveries", None).await.json()["items"], json!([]));
+}
+
 #[tokio::test]
 async fn only_the_networks_that_are_named_may_deliver() {
     let service = Service::with(|settings| {
@@ -141,6 +234,9 @@ async fn the_doctor_finds_the_wrong_secret_and_has_its_hours() {
     assert_eq!(said.status.as_u16(), 200, "{said:?}");
     assert_ne!(said.json()["code"], "fine");
     assert!(!said.text.contains(SECRET), "{said:?}");
+    let headers = json!({"X-GitHub-Delivery": "d-1", "X-GitHub-Event": "ping", "X-Hub-Signature-256": "sha256="});
+    let github = json!({"headers": headers, "body": "{}", "source": "github"});
+    assert_eq!(service.ask("POST", "/api/v1/doctor/webhook", Some(github)).await.json()["code"], "unsigned");
     let mut last = 0;
     for _ in 0..super::super::limits::DOCTOR_VISITS_PER_MINUTE {
         last = service.ask("POST", "/api/v1/doctor/webhook", Some(visit.clone())).await.status.as_u16();

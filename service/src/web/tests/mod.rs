@@ -35,6 +35,9 @@ pub(super) const SECRET: &str = "a-secret-of-the-registry";
 /// The live secret of the generic door.
 pub(super) const STANDARD_SECRET: &str = "whsec_YS1zZWNyZXQtb2YtdGhlLWRvb3I=";
 
+/// The live secret of GitHub's door: the one of GitHub's documentation.
+pub(super) const GITHUB_SECRET: &str = "It's a Secret to Everybody";
+
 /// Where most of the tests release.
 pub(super) const FRAUD: &str = "/api/v1/releases/production/models/fraud";
 
@@ -73,6 +76,7 @@ impl Service {
         let mut settings = Settings {
             mlflow_secrets: LiveSecrets::fixed(Secret::parse_lines(&format!("{SECRET}\nanother")).unwrap()),
             generic_secrets: vec![Secret::parse_standard(STANDARD_SECRET).unwrap()],
+            github_secrets: vec![Secret::parse(GITHUB_SECRET).unwrap(), Secret::parse("another").unwrap()],
             allow_from: Vec::new(),
             trusted_proxies: Vec::new(),
             public_url: "http://kmlflow.test".to_owned(),

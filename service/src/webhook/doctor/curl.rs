@@ -1,7 +1,7 @@
 //! A command that delivers the examined body so that it is believed.
 
 use crate::names::DeliveryId;
-use crate::webhook::signature::{Headers, Secret, sign_mlflow, sign_standard};
+use crate::webhook::signature::{Headers, Secret, sign_github, sign_mlflow, sign_standard};
 
 use super::{Door, Exhibit};
 
@@ -17,7 +17,8 @@ pub(super) fn working(exhibit: &Exhibit, door: Door) -> String {
     let body = inline(exhibit);
     let post = |headers: &str| {
         let data = body.as_deref().map_or_else(|| quoted(&format!("@{}", body_file(exhibit))), quoted);
-        format!("curl -sS {address} -H 'Content-Type: application/json' {headers} --data-binary {data}")
+        let event = event(exhibit, door);
+        format!("curl -sS {address} -H 'Content-Type: application/json' {event}{headers} --data-binary {data}")
     };
     match exhibit.secrets.first().filter(|_| exhibit.may_sign).and_then(|secret| signed(exhibit, door, secret)) {
         Some(headers) => post(&headers),
@@ -29,6 +30,16 @@ pub(super) fn working(exhibit: &Exhibit, door: Door) -> String {
             scripted(door, &source, post)
         }
     }
+}
+
+/// The header that says which of GitHub's events it is; as a greeting where the examined delivery does not say.
+fn event(exhibit: &Exhibit, door: Door) -> String {
+    if door != Door::Github {
+        return String::new();
+    }
+    let is_word = |text: &&str| text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let event = exhibit.headers.text("x-github-event").filter(is_word).unwrap_or("ping");
+    format!("-H 'X-GitHub-Event: {event}' ")
 }
 
 fn body_file(exhibit: &Exhibit) -> &str {
@@ -48,29 +59,34 @@ fn inline(exhibit: &Exhibit) -> Option<String> {
 fn signed(exhibit: &Exhibit, door: Door, secret: &Secret) -> Option<String> {
     // A new id: that of the examined delivery may be known already.
     let id = DeliveryId::parse(&format!("doctor-{}", exhibit.present.as_second())).ok()?;
+    let secret = door.parse_secret(secret.text()).ok()?;
     let pairs = match door {
-        Door::Mlflow => sign_mlflow(secret, &id, exhibit.present, &exhibit.body),
-        Door::Standard => {
-            sign_standard(&Secret::parse_standard(secret.text()).ok()?, &id, exhibit.present, &exhibit.body)
-        }
+        Door::Mlflow => sign_mlflow(&secret, &id, exhibit.present, &exhibit.body).to_vec(),
+        Door::Standard => sign_standard(&secret, &id, exhibit.present, &exhibit.body).to_vec(),
+        Door::Github => sign_github(&secret, &id, &exhibit.body).to_vec(),
     };
-    Some(pairs.map(|(name, value)| format!("-H '{name}: {value}'")).join(" "))
+    let headers: Vec<String> = pairs.into_iter().map(|(name, value)| format!("-H '{name}: {value}'")).collect();
+    Some(headers.join(" "))
 }
 
 /// Shell lines that sign with the secret in a file. Python does it, because an argument of `openssl` would show the key in the process list.
 fn scripted(door: Door, source: &str, post: impl Fn(&str) -> String) -> String {
     let key = match door {
-        Door::Mlflow => "open(sys.argv[1],'rb').read().strip()",
+        Door::Mlflow | Door::Github => "open(sys.argv[1],'rb').read().strip()",
         Door::Standard => "base64.b64decode(open(sys.argv[1]).read().strip().removeprefix('whsec_'))",
     };
-    let python = format!(
-        "import base64,hmac,sys;k={key};m=sys.argv[2].encode()+sys.stdin.buffer.read();print('v1,'+base64.b64encode(hmac.new(k,m,'sha256').digest()).decode())"
-    );
     let scheme = door.scheme();
-    let headers =
-        format!("-H \"{}: $id\" -H \"{}: $ts\" -H \"{}: $sig\"", scheme.id, scheme.timestamp, scheme.signature);
+    let (signature, before_body) = match door {
+        Door::Mlflow | Door::Standard => ("'v1,'+base64.b64encode(h.digest()).decode()", "$id.$ts."),
+        Door::Github => ("'sha256='+h.hexdigest()", ""),
+    };
+    let python = format!(
+        "import base64,hmac,sys;k={key};m=sys.argv[2].encode()+sys.stdin.buffer.read();h=hmac.new(k,m,'sha256');print({signature})"
+    );
+    let time = scheme.timestamp.map(|name| format!("-H \"{name}: $ts\" ")).unwrap_or_default();
+    let headers = format!("-H \"{}: $id\" {time}-H \"{}: $sig\"", scheme.id, scheme.signature);
     format!(
-        "ts=$(date +%s); id=doctor-$ts\nsig=$({source} | python3 -c \"{python}\" SECRET_FILE \"$id.$ts.\")\n{}",
+        "ts=$(date +%s); id=doctor-$ts\nsig=$({source} | python3 -c \"{python}\" SECRET_FILE \"{before_body}\")\n{}",
         post(&headers)
     )
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::mistakes::{Mistake, *};
 use super::{Door, Exhibit};
-use crate::webhook::signature::mac;
+use crate::webhook::signature::{Form, Headers, MLFLOW, STANDARD, mac};
 
 /// The most secrets tried; nobody rotates through more at once.
 const SECRETS_MAX: usize = 4;
@@ -46,11 +46,14 @@ fn wrong<T>(mistake: &'static Mistake, value: T) -> Variant<T> {
 pub(super) fn search(exhibit: &Exhibit, door: Door) -> Found {
     let scheme = door.scheme();
     let text = |name| exhibit.headers.text(name).unwrap_or_default();
-    let signatures = signatures(text(scheme.signature), scheme.list);
+    let signatures = signatures(text(scheme.signature), scheme.form);
     if signatures.is_empty() {
-        return Found::Mistakes(vec![&SIGNATURE_FORM]);
+        return Found::Mistakes(vec![if scheme.form == Form::Hex { &GITHUB_FORM } else { &SIGNATURE_FORM }]);
     }
-    let messages = messages(text(scheme.id), text(scheme.timestamp));
+    let messages = match scheme.timestamp {
+        Some(timestamp) => messages(text(scheme.id), text(timestamp)),
+        None => messages_of_github(&exhibit.headers, text(scheme.id)),
+    };
     let bodies = bodies(&exhibit.body);
     let keys: Vec<_> = exhibit.secrets.iter().take(SECRETS_MAX).flat_map(|secret| keys(secret.text(), door)).collect();
     let together_max = if exhibit.body.len() <= COMBINED_BODY_BYTES_MAX { 3 } else { 1 };
@@ -75,9 +78,24 @@ pub(super) fn search(exhibit: &Exhibit, door: Door) -> Found {
 }
 
 /// The signatures in a header, however they are written.
-fn signatures(text: &str, list: bool) -> Vec<Variant<Vec<u8>>> {
-    let entries: Vec<&str> = if list { text.split(' ').take(SIGNATURES_MAX).collect() } else { vec![text] };
-    entries.into_iter().filter_map(signature).collect()
+fn signatures(text: &str, form: Form) -> Vec<Variant<Vec<u8>>> {
+    match form {
+        Form::One => signature(text).into_iter().collect(),
+        Form::List => text.split(' ').take(SIGNATURES_MAX).filter_map(signature).collect(),
+        Form::Hex => signature_of_github(text).into_iter().collect(),
+    }
+}
+
+fn signature_of_github(text: &str) -> Option<Variant<Vec<u8>>> {
+    let (rest, prefix) = match text.strip_prefix("sha256=") {
+        Some(rest) => (rest, None),
+        None => (text.strip_prefix("v1,").unwrap_or(text), Some(&GITHUB_NO_PREFIX)),
+    };
+    let forms = [(hex::decode(rest).ok(), None), (BASE64.decode(rest).ok(), Some(&GITHUB_BASE64))];
+    let (bytes, form) = forms
+        .into_iter()
+        .find_map(|(bytes, form)| bytes.filter(|bytes| bytes.len() == 32).map(|bytes| (bytes, form)))?;
+    Some(Variant { value: bytes, mistake: form.or(prefix) })
 }
 
 fn signature(text: &str) -> Option<Variant<Vec<u8>>> {
@@ -105,7 +123,7 @@ fn keys(text: &str, door: Door) -> Vec<Variant<Vec<u8>>> {
     let decoded = BASE64.decode(stripped.unwrap_or(text)).ok().filter(|key| !key.is_empty());
     let mut keys = Vec::new();
     match door {
-        Door::Mlflow => {
+        Door::Mlflow | Door::Github => {
             keys.push(right(raw()));
             let mistake = if stripped.is_some() { &KEY_PREFIX_DECODED } else { &KEY_DECODED };
             keys.extend(decoded.map(|key| wrong(mistake, key)));
@@ -133,6 +151,14 @@ fn messages(id: &str, timestamp: &str) -> Vec<Variant<Vec<String>>> {
         wrong(&MESSAGE_ORDER, vec![format!("{timestamp}.{id}.")]),
         wrong(&MESSAGE_NO_DOTS, vec![format!("{id}{timestamp}")]),
     ]
+}
+
+/// GitHub signs nothing but the body.
+fn messages_of_github(headers: &Headers, id: &str) -> Vec<Variant<Vec<String>>> {
+    let mut messages = vec![right(Vec::new()), wrong(&MESSAGE_TIMED, vec![format!("{id}.")])];
+    let times = [MLFLOW, STANDARD].into_iter().filter_map(|other| headers.text(other.timestamp?));
+    messages.extend(times.map(|time| wrong(&MESSAGE_TIMED, vec![format!("{id}.{time}.")])));
+    messages
 }
 
 /// The body, and how it may have looked when it was signed.

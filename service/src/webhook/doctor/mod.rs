@@ -15,21 +15,24 @@ use utoipa::ToSchema;
 
 use self::experiment::{Found, search};
 use self::mistakes::{Mistake, *};
-use super::signature::{Headers, MLFLOW, STANDARD, Scheme, Secret, parse_seconds};
+use super::signature::{GITHUB, Headers, MLFLOW, STANDARD, Scheme, Secret, SecretError, parse_seconds};
 use crate::bounds::SIGNED_WINDOW_SECONDS;
+
+/// GitHub's older header, whose signature is by SHA-1.
+const SHA1_HEADER: &str = "x-hub-signature";
 
 /// Which door a delivery was sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
     Mlflow,
     Standard,
+    Github,
 }
 
 /// A delivery under examination.
 #[derive(Debug, Clone)]
 pub struct Exhibit {
-    /// The door; guessed from the headers where nobody says.
-    pub door: Option<Door>,
+    pub door: Door,
     pub headers: Headers,
     pub body: Vec<u8>,
     /// The live secrets of the door, or the one that the caller holds.
@@ -64,6 +67,7 @@ impl Door {
         match self {
             Self::Mlflow => &MLFLOW,
             Self::Standard => &STANDARD,
+            Self::Github => &GITHUB,
         }
     }
 
@@ -71,13 +75,34 @@ impl Door {
         match self {
             Self::Mlflow => "/webhooks/mlflow",
             Self::Standard => "/webhooks/generic",
+            Self::Github => "/webhooks/github",
         }
     }
 
-    /// The door that the headers seem to be meant for; MLflow's unless only the other's are there.
-    fn guess(headers: &Headers) -> Self {
+    /// The door that the headers seem to be meant for; MLflow's unless only another's are there.
+    pub fn guess(headers: &Headers) -> Self {
         let has = |scheme: &Scheme| headers.has(scheme.signature) || headers.has(scheme.id);
-        if has(&STANDARD) && !has(&MLFLOW) { Self::Standard } else { Self::Mlflow }
+        match (has(&MLFLOW), has(&STANDARD), has(&GITHUB) || headers.has(SHA1_HEADER)) {
+            (false, true, _) => Self::Standard,
+            (false, false, true) => Self::Github,
+            _ => Self::Mlflow,
+        }
+    }
+
+    /// Reads a secret as this door takes it.
+    ///
+    /// # Errors
+    /// It is empty, or not of the form that the door wants.
+    pub fn parse_secret(self, text: &str) -> Result<Secret, SecretError> {
+        match self {
+            Self::Mlflow | Self::Github => Secret::parse(text),
+            Self::Standard => Secret::parse_standard(text),
+        }
+    }
+
+    /// Whether the signature grows old.
+    pub fn is_timed(self) -> bool {
+        self.scheme().timestamp.is_some()
     }
 }
 
@@ -105,7 +130,7 @@ impl Finding {
 
 /// Finds out why a delivery is not believed.
 pub fn diagnose(exhibit: &Exhibit) -> Diagnosis {
-    let door = exhibit.door.unwrap_or_else(|| Door::guess(&exhibit.headers));
+    let door = exhibit.door;
     let mut findings = headers_findings(&exhibit.headers, door.scheme());
     let readable = findings.is_empty();
     if exhibit.secrets.is_empty() {
@@ -116,8 +141,9 @@ pub fn diagnose(exhibit: &Exhibit) -> Diagnosis {
             Found::Mistakes(mistakes) => findings.extend(mistakes.into_iter().map(Finding::from)),
             Found::Nothing => findings.push((&WRONG_SECRET).into()),
         }
-        findings.extend(exhibit.headers.text(scheme.timestamp).and_then(|text| clock(text, exhibit.now)));
+        findings.extend(time_of(&exhibit.headers, scheme).and_then(|text| clock(text, exhibit.now)));
     }
+    findings.extend(is_form(&exhibit.headers).then_some(&FORM).map(Finding::from));
     let curl = curl::working(exhibit, door);
     let mut findings = findings.into_iter();
     let first = findings.next().unwrap_or_else(|| (&FINE).into());
@@ -135,11 +161,11 @@ fn headers_findings(headers: &Headers, scheme: &Scheme) -> Vec<Finding> {
     if let Some(foreign) = foreign_scheme(headers, scheme) {
         return vec![foreign.into()];
     }
-    if scheme == &MLFLOW && headers.has(MLFLOW.id) && !headers.has(MLFLOW.signature) {
+    if is_unsigned(headers, scheme) {
         return vec![(&UNSIGNED).into()];
     }
     let mut findings = Vec::new();
-    for name in [scheme.id, scheme.timestamp, scheme.signature] {
+    for name in [Some(scheme.id), scheme.timestamp, Some(scheme.signature)].into_iter().flatten() {
         match headers.all(name).count() {
             0 => findings.push(Finding::with(&HEADER_MISSING, name)),
             1 if headers.text(name).is_none() => findings.push(Finding::with(&HEADER_UNREADABLE, name)),
@@ -148,20 +174,42 @@ fn headers_findings(headers: &Headers, scheme: &Scheme) -> Vec<Finding> {
         }
     }
     if findings.is_empty() {
-        findings.extend(headers.text(scheme.timestamp).and_then(timestamp_form));
+        findings.extend(time_of(headers, scheme).and_then(timestamp_form));
     }
     findings
+}
+
+/// The text of the timestamp, where the scheme has one.
+fn time_of<'a>(headers: &'a Headers, scheme: &Scheme) -> Option<&'a str> {
+    headers.text(scheme.timestamp?)
+}
+
+/// Without a secret at the webhook MLflow and GitHub send no signature, Gitea and Forgejo send one of nothing.
+fn is_unsigned(headers: &Headers, scheme: &Scheme) -> bool {
+    let has_none = !headers.has(scheme.signature) || headers.text(scheme.signature) == Some("sha256=");
+    scheme != &STANDARD && headers.has(scheme.id) && has_none
+}
+
+/// GitHub and its likes send JSON as a field of a form unless they are told otherwise.
+fn is_form(headers: &Headers) -> bool {
+    let given = headers.text("content-type").unwrap_or_default().to_ascii_lowercase();
+    given.starts_with("application/x-www-form-urlencoded")
 }
 
 fn foreign_scheme(headers: &Headers, scheme: &Scheme) -> Option<&'static Mistake> {
     if headers.has(scheme.signature) {
         return None;
     }
-    if headers.has("x-hub-signature-256") || headers.has("x-hub-signature") {
-        return Some(&GITHUB_SCHEME);
+    if scheme == &GITHUB && headers.has(SHA1_HEADER) {
+        return Some(&SHA1_ALONE);
     }
-    let other = if scheme == &MLFLOW { (&STANDARD, &STANDARD_SCHEME) } else { (&MLFLOW, &MLFLOW_SCHEME) };
-    headers.has(other.0.signature).then_some(other.1)
+    let others = [
+        (GITHUB.signature, &GITHUB_SCHEME),
+        (SHA1_HEADER, &GITHUB_SCHEME),
+        (STANDARD.signature, &STANDARD_SCHEME),
+        (MLFLOW.signature, &MLFLOW_SCHEME),
+    ];
+    others.into_iter().find(|(signature, _)| headers.has(signature)).map(|(_, mistake)| mistake)
 }
 
 fn timestamp_form(text: &str) -> Option<Finding> {

@@ -8,7 +8,9 @@ use hmac::Mac as _;
 use jiff::Timestamp;
 
 use super::*;
-use crate::webhook::signature::{mac, verify_mlflow, verify_standard};
+use crate::webhook::signature::{
+    MLFLOW_TIMESTAMP, STANDARD_TIMESTAMP, mac, verify_github, verify_mlflow, verify_standard,
+};
 
 const ID: &str = "0045f5fd-6d0d-487d-b7a9-72a24c382b58";
 const NOW: i64 = 1_795_407_046;
@@ -31,7 +33,7 @@ fn message(body: &str) -> String {
 
 fn exhibit(door: Door, secret: &str, headers: &[(&str, &str)]) -> Exhibit {
     Exhibit {
-        door: Some(door),
+        door,
         headers: Headers::from_pairs(headers.iter().copied()),
         body: BODY.as_bytes().to_vec(),
         secrets: vec![Secret::parse(secret).unwrap()],
@@ -45,18 +47,34 @@ fn exhibit(door: Door, secret: &str, headers: &[(&str, &str)]) -> Exhibit {
 
 fn mlflow(secret: &str, signature: &str) -> Exhibit {
     let time = NOW.to_string();
-    exhibit(Door::Mlflow, secret, &[(MLFLOW.id, ID), (MLFLOW.timestamp, &time), (MLFLOW.signature, signature)])
+    exhibit(Door::Mlflow, secret, &[(MLFLOW.id, ID), (MLFLOW_TIMESTAMP, &time), (MLFLOW.signature, signature)])
 }
 
 fn standard(secret: &str, signature: &str) -> Exhibit {
     let time = NOW.to_string();
-    exhibit(Door::Standard, secret, &[(STANDARD.id, ID), (STANDARD.timestamp, &time), (STANDARD.signature, signature)])
+    exhibit(Door::Standard, secret, &[(STANDARD.id, ID), (STANDARD_TIMESTAMP, &time), (STANDARD.signature, signature)])
+}
+
+/// A signature as GitHub writes it.
+fn sha256(key: &[u8], message: &str) -> String {
+    format!("sha256={}", hex::encode(tag(key, message)))
+}
+
+/// An exhibit at GitHub's door with the headers that are always there, and these.
+fn github_headers(more: &[(&str, &str)]) -> Exhibit {
+    let always = [("X-GitHub-Event", "push"), ("X-GitHub-Delivery", ID), ("Content-Type", "application/json")];
+    exhibit(Door::Github, SECRET, &[&always, more].concat())
+}
+
+fn github(secret: &str, signature: &str) -> Exhibit {
+    let headers = github_headers(&[("X-Hub-Signature-256", signature), ("X-Hub-Signature", "sha1=ab")]).headers;
+    Exhibit { headers, ..exhibit(Door::Github, secret, &[]) }
 }
 
 /// An exhibit with MLflow's headers, signed rightly for this timestamp.
 fn timed(time: &str) -> Exhibit {
     let signature = v1(SECRET.as_bytes(), &format!("{ID}.{time}.{BODY}"));
-    exhibit(Door::Mlflow, SECRET, &[(MLFLOW.id, ID), (MLFLOW.timestamp, time), (MLFLOW.signature, &signature)])
+    exhibit(Door::Mlflow, SECRET, &[(MLFLOW.id, ID), (MLFLOW_TIMESTAMP, time), (MLFLOW.signature, &signature)])
 }
 
 fn with_body(body: &str, signed: &str) -> Exhibit {
@@ -71,7 +89,7 @@ fn decoded(text: &str) -> Vec<u8> {
 fn header_cases() -> Vec<(&'static str, Exhibit)> {
     let good = v1(SECRET.as_bytes(), &message(BODY));
     let time = NOW.to_string();
-    let full = [(MLFLOW.id, ID), (MLFLOW.timestamp, time.as_str()), (MLFLOW.signature, good.as_str())];
+    let full = [(MLFLOW.id, ID), (MLFLOW_TIMESTAMP, time.as_str()), (MLFLOW.signature, good.as_str())];
     let mlflow_door = |headers: &[(&str, &str)]| exhibit(Door::Mlflow, SECRET, headers);
     vec![
         ("fine", mlflow(SECRET, &good)),
@@ -156,8 +174,38 @@ fn message_cases() -> Vec<(&'static str, Exhibit)> {
     ]
 }
 
+/// The mistakes of a sender that is GitHub, a server like it, or a script that wants to be.
+fn github_cases() -> Vec<(&'static str, Exhibit)> {
+    let key = SECRET.as_bytes();
+    let good = sha256(key, BODY);
+    let digits = good.trim_start_matches("sha256=");
+    let re_spaced = r#"{"b":"größe","a":[1,2.5,null]}"#;
+    let form = [("X-GitHub-Delivery", ID), ("X-Hub-Signature-256", good.as_str())];
+    let form = [&form[..], &[("Content-Type", "application/x-www-form-urlencoded")]].concat();
+    vec![
+        ("fine", github(SECRET, &good)),
+        ("unsigned", github(SECRET, "sha256=")),
+        ("unsigned", github_headers(&[])),
+        ("github-sha1", github_headers(&[("X-Hub-Signature", "sha1=0123")])),
+        ("header-missing", exhibit(Door::Github, SECRET, &[("X-Hub-Signature-256", &good)])),
+        ("standard-scheme", exhibit(Door::Github, WHSEC, &[(STANDARD.id, ID), (STANDARD.signature, "v1,AAAA")])),
+        ("mlflow-scheme", exhibit(Door::Github, SECRET, &[(MLFLOW.id, ID), (MLFLOW.signature, "v1,AAAA")])),
+        ("form-encoded", exhibit(Door::Github, SECRET, &form)),
+        ("github-form", github(SECRET, "sha256=abc")),
+        ("github-form", github(SECRET, "sha1=0123456789012345678901234567890123456789")),
+        ("github-without-prefix", github(SECRET, digits)),
+        ("github-base64", github(SECRET, &format!("sha256={}", BASE64.encode(tag(key, BODY))))),
+        ("github-base64", github(SECRET, &v1(key, BODY))),
+        ("wrong-secret", github(SECRET, &sha256(b"another", BODY))),
+        ("key-newline", github(SECRET, &sha256(format!("{SECRET}\n").as_bytes(), BODY))),
+        ("body-reserialised", github(SECRET, &sha256(key, re_spaced))),
+        ("body-newline", github(SECRET, &sha256(key, &format!("{BODY}\n")))),
+        ("message-timed", github(SECRET, &sha256(key, &format!("{ID}.{BODY}")))),
+    ]
+}
+
 fn cases() -> Vec<(&'static str, Exhibit)> {
-    [header_cases(), signature_cases(), key_cases(), message_cases()].concat()
+    [header_cases(), signature_cases(), key_cases(), message_cases(), github_cases()].concat()
 }
 
 #[test]
@@ -193,7 +241,7 @@ fn several_mistakes_together_are_all_said() {
     let old = NOW - 1000;
     let signature = format!("v1,{}", hex::encode(tag(format!("{SECRET}\n").as_bytes(), BODY)));
     let time = old.to_string();
-    let headers = [(MLFLOW.id, ID), (MLFLOW.timestamp, time.as_str()), (MLFLOW.signature, signature.as_str())];
+    let headers = [(MLFLOW.id, ID), (MLFLOW_TIMESTAMP, time.as_str()), (MLFLOW.signature, signature.as_str())];
     let diagnosis = diagnose(&exhibit(Door::Mlflow, SECRET, &headers));
     assert_eq!(diagnosis.code, "signature-hex");
     let also = diagnosis.also.join("\n");
@@ -209,11 +257,15 @@ fn any_live_secret_that_fits_is_fine() {
 
 #[test]
 fn the_door_is_guessed_from_the_headers() {
-    let guessed = |exhibit: Exhibit| diagnose(&Exhibit { door: None, ..exhibit });
+    let guessed = |exhibit: Exhibit| diagnose(&Exhibit { door: Door::guess(&exhibit.headers), ..exhibit });
     assert_eq!(guessed(mlflow(SECRET, &v1(SECRET.as_bytes(), &message(BODY)))).code, "fine");
     let standard = guessed(standard(WHSEC, &v1(&decoded(&WHSEC[6..]), &message(BODY))));
     assert_eq!(standard.code, "fine");
     assert!(standard.curl.contains("/webhooks/generic"));
+    let github = guessed(github(SECRET, &sha256(SECRET.as_bytes(), BODY)));
+    assert!(github.code == "fine" && github.curl.contains("/webhooks/github"), "{github:?}");
+    assert_eq!(guessed(github_headers(&[("X-Hub-Signature", "sha1=ab")])).code, "github-sha1");
+    assert_eq!(guessed(github_headers(&[])).code, "unsigned");
 }
 
 /// The headers and the body of a command that carries a signature.
@@ -231,18 +283,23 @@ fn the_curl_is_believed_and_never_contains_the_secret() {
         let curl = diagnose(&exhibit).curl;
         assert!(!curl.contains(&secret) && curl.contains("'http://localhost:8080/webhooks/"), "{curl}");
         let (headers, body) = delivered(&curl);
-        let proof = match exhibit.door.unwrap() {
+        let proof = match exhibit.door {
             Door::Mlflow => verify_mlflow(&headers, body.as_bytes(), &exhibit.secrets, exhibit.now),
             Door::Standard => {
                 let secrets = [Secret::parse_standard(&secret).unwrap()];
                 verify_standard(&headers, body.as_bytes(), &secrets, exhibit.now)
             }
+            Door::Github => verify_github(&headers, body.as_bytes(), &exhibit.secrets),
         };
         assert!(proof.is_ok(), "{curl}");
+        assert_eq!(headers.has("x-github-event"), exhibit.door == Door::Github, "{curl}");
         exhibit.may_sign = false;
         let scripted = diagnose(&exhibit).curl;
         assert!(
-            !scripted.contains("v1,A") && scripted.contains("SECRET_FILE") && !scripted.contains(&secret),
+            !scripted.contains("v1,A")
+                && !scripted.contains("sha256=0")
+                && scripted.contains("SECRET_FILE")
+                && !scripted.contains(&secret),
             "{scripted}"
         );
     }
