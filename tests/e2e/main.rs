@@ -3,6 +3,8 @@
 #![cfg(test)]
 
 // The way in.
+mod github;
+mod github_examples;
 mod image_registry;
 mod mlflow;
 mod receiver;

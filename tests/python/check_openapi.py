@@ -74,7 +74,8 @@ class Contract:
         return not errors, "; ".join(f"{e.json_path}: {e.message[-300:]}" for e in errors[:6])
 
 
-SIGNATURE = {"webhook-id", "webhook-timestamp", "webhook-signature", "x-mlflow-delivery-id", "x-mlflow-timestamp", "x-mlflow-signature"}
+GITHUB = {"x-github-delivery", "x-github-event", "x-hub-signature-256"}
+SIGNATURE = {"webhook-id", "webhook-timestamp", "webhook-signature", "x-mlflow-delivery-id", "x-mlflow-timestamp", "x-mlflow-signature"} | GITHUB
 
 
 def place(name: str) -> dict[str, object]:
@@ -148,6 +149,11 @@ def deliver(contract: Contract) -> None:
     headers = {"webhook-id": "check-1", "webhook-timestamp": at, "webhook-signature": f"v1,{proof}"}
     contract.ask("POST", "/webhooks/{source}", 202, body=body, headers=headers, source="generic")
     contract.ask("POST", "/webhooks/{source}", 401, body=body, source="generic")
+    key = (contract.service.data / "secrets/github").read_bytes().strip()
+    ping = json.dumps({"zen": "Design for failure."}).encode()
+    proof = f"sha256={hmac.new(key, ping, hashlib.sha256).hexdigest()}"
+    of_github = {"x-github-delivery": "check-2", "x-github-event": "ping", "x-hub-signature-256": proof}
+    contract.ask("POST", "/webhooks/{source}", 200, body=ping, headers=of_github, source="github")
     contract.ask("GET", "/deliveries/{id}", 200, id="check-1")
     contract.ask("GET", "/deliveries/{id}", 404, id="nobody")
     contract.ask("POST", "/deliveries/{id}/redeliver", 202, id="check-1")

@@ -15,6 +15,8 @@ pub enum Signing {
     Mlflow,
     /// Standard Webhooks 1.0.
     Standard,
+    /// GitHub, and servers that send as it does.
+    Github,
 }
 
 /// One delivery before it is signed.
@@ -23,18 +25,27 @@ pub struct Delivery {
     pub signing: Signing,
     pub id: String,
     pub timestamp: i64,
+    /// Which event it is, where a header says so.
+    pub event: String,
     pub body: Vec<u8>,
 }
 
 impl Delivery {
     /// A delivery of MLflow with this body.
     pub fn mlflow(id: &str, body: impl Into<Vec<u8>>) -> Self {
-        Self { signing: Signing::Mlflow, id: id.into(), timestamp: now(), body: body.into() }
+        Self { signing: Signing::Mlflow, id: id.into(), timestamp: now(), event: String::new(), body: body.into() }
     }
 
     /// A delivery of the generic door with this release request, `name`, `namespace` and `environment` in it.
     pub fn generic(id: &str, body: &Value) -> Self {
-        Self { signing: Signing::Standard, id: id.into(), timestamp: now(), body: body.to_string().into() }
+        let body = body.to_string().into();
+        Self { signing: Signing::Standard, id: id.into(), timestamp: now(), event: String::new(), body }
+    }
+
+    /// An event of GitHub.
+    pub fn github(id: &str, event: &str, body: &Value) -> Self {
+        let body = body.to_string().into();
+        Self { signing: Signing::Github, id: id.into(), timestamp: now(), event: event.into(), body }
     }
 
     /// A new version of a model.
@@ -85,6 +96,7 @@ impl Delivery {
         match self.signing {
             Signing::Mlflow => "/webhooks/mlflow",
             Signing::Standard => "/webhooks/generic",
+            Signing::Github => "/webhooks/github",
         }
     }
 
@@ -109,15 +121,29 @@ impl Delivery {
                     .header("webhook-timestamp", &timestamp)
                     .header("webhook-signature", format!("v1,{}", mac(&key, &signed)))
             }
+            Signing::Github => {
+                let digits: String =
+                    mac_bytes(secret.as_bytes(), &self.body).iter().map(|byte| format!("{byte:02x}")).collect();
+                request
+                    .header("X-GitHub-Delivery", &self.id)
+                    .header("X-GitHub-Event", &self.event)
+                    // By SHA-1, which nothing may believe; GitHub sends both.
+                    .header("X-Hub-Signature", format!("sha1={}", &digits[..40]))
+                    .header("X-Hub-Signature-256", format!("sha256={digits}"))
+            }
         }
     }
 }
 
 /// HMAC-SHA256 in base64.
 pub fn mac(key: &[u8], message: &[u8]) -> String {
+    STANDARD.encode(mac_bytes(key, message))
+}
+
+fn mac_bytes(key: &[u8], message: &[u8]) -> Vec<u8> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     mac.update(message);
-    STANDARD.encode(mac.finalize().into_bytes())
+    mac.finalize().into_bytes().to_vec()
 }
 
 fn envelope(entity: &str, action: &str, data: Value) -> String {

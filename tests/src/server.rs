@@ -138,6 +138,7 @@ impl<'a> Server<'a> {
         let name = match signing {
             Signing::Mlflow => "mlflow",
             Signing::Standard => "generic",
+            Signing::Github => "github",
         };
         secret(&self.environment.data_dir().join("secrets").join(name))
     }
