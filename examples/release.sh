@@ -9,6 +9,7 @@
 #     export KMLFLOW_URL=http://127.0.0.1:8080 KMLFLOW_TOKEN=…
 #     ./release.sh [NAME]            # wine, unless given
 #
+# Where the service has a tracking server, versions 1 and 2 of the model must be in MLflow: what is not there is not released.
 # NAMESPACE, ENVIRONMENT, IMAGE (without its tag) and WITHIN (seconds that each phase may take) can be set.
 set -euo pipefail
 
@@ -34,7 +35,10 @@ texts() { grep -o "\"$1\":\"[^\"]*\"" | cut -d '"' -f 4; }
 # act WHAT METHOD PATH [BODY]: sends a change and says which commit it made; the release before it in the answer may name older ones.
 act() {
     local answer
-    answer=$(api --request "$2" --header "Idempotency-Key: $name-$$-$1" --data "${4:-{\}}" "$release$3")
+    answer=$(api --request "$2" --header "Idempotency-Key: $name-$$-$1" --data "${4:-{\}}" "$release$3") || {
+        echo "$1: $answer" >&2
+        exit 1
+    }
     printf '%-10s %s\n' "$1" "$(texts commit <<<"$answer" | tail -n 1 || echo 'queued: a commit follows')"
 }
 

@@ -448,6 +448,10 @@ def check_load_time(scene: Scene, prometheus: str) -> None:
 def check_release(scene: Scene) -> None:
     checks, service = scene.checks, scene.service
     address = {"KMLFLOW_URL": service.url, "KMLFLOW_TOKEN": service.token, "WITHIN": "60"}
+    scene.fails("release.sh: a model that MLflow does not have", "MLflow has no version 1 of the model", "release.sh", "by-curl", more=address)
+    scene.client.create_registered_model("by-curl")
+    for _ in range(2):
+        scene.client.create_model_version("by-curl", "s3://mlflow/by-curl")
     text = scene.must("release.sh", "by-curl", more=address)
     oids = re.findall(r"^(release|canary|advance|promote|rollback|retract) +([0-9a-f]{40})$", text, re.MULTILINE)
     checks.equal("release.sh: says each commit", [name for name, _ in oids], ["release", "canary", "advance", "promote", "rollback", "retract"])

@@ -158,6 +158,28 @@ fn what_was_rolled_back_stays_away_through_ten_sweeps_and_a_deleted_version_is_t
 }
 
 #[test]
+fn a_version_that_mlflow_does_not_have_is_refused_also_where_an_image_is_named() {
+    let environment = TestEnvironment::new();
+    let mlflow = MlflowServer::builder().start();
+    let server = asking(&environment, &mlflow, "1h");
+    model(&mlflow, "known", 2);
+    mlflow.delete_version("known", "2");
+    for (model, version) in [("known", "2"), ("known", "99"), ("unknown", "1")] {
+        let body = json!({"model": model, "version": version, "image": "registry.example/x:1"});
+        let problem = server.put("production/models/known", &body).expect_problem(422);
+        let detail = problem["detail"].as_str().unwrap();
+        assert_eq!(detail, format!("MLflow has no version {version} of the model `{model}`"));
+        assert!(problem["cure"].as_str().unwrap().contains("register it in MLflow first"), "{problem}");
+    }
+    assert_eq!(state(&server, "known"), "not there");
+    let body = json!({"model": "known", "version": "1", "image": "registry.example/x:1"});
+    server.put("production/models/known", &body).expect(201);
+    // One that serves may be asked for again once MLflow has lost it: nothing new comes of that.
+    mlflow.delete_version("known", "1");
+    server.put("production/models/known", &body).expect(200);
+}
+
+#[test]
 fn a_server_that_dies_in_the_middle_of_a_change_delays_it_and_no_more() {
     let mut mlflow = MlflowServer::builder().start();
     let environment = TestEnvironment::new();

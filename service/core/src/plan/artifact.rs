@@ -18,6 +18,13 @@ pub(super) fn choose(
 ) -> Result<Artifact, Refusal> {
     let finding = situation.findings.versions.get(&arm.version);
     let default = situation.default_images.get(&arm.version);
+    // What is deployed serves on, also where the registry lost it meanwhile.
+    if deployed.is_none() && finding.is_some_and(|finding| finding.is_absent) {
+        return Err(Refusal::invalid(
+            format!("MLflow has no version {} of the model `{model}`", arm.version),
+            "name a version that is there, or register it in MLflow first",
+        ));
+    }
     if let Some(image) = &arm.artifact.image {
         return of_image(image, deployed, situation);
     }

@@ -28,6 +28,8 @@ pub enum ImageFinding {
 /// What the tracking server says of a version.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct VersionFinding {
+    /// Whether it says that there is no such version.
+    pub is_absent: bool,
     /// The image that it names by a tag of its own or of its run.
     pub image: Option<String>,
     /// Where a cluster finds its files, or why it cannot.

@@ -40,7 +40,9 @@ pub(in crate::worker) fn inquiry_of_request<'a>(key: &'a ReleaseKey, wanted: &'a
 enum Need {
     /// What serves it is not named: everything.
     All,
-    /// What serves it is named: only what callers send.
+    /// What serves it is named: whether it is there, and what callers send.
+    Named,
+    /// It serves already: only what callers send.
     Signature,
 }
 
@@ -52,7 +54,7 @@ pub(in crate::worker) async fn find_out(shared: &Shared, inquiry: Inquiry<'_>) -
     let entry = shared.entry(inquiry.key);
     let mut needs: BTreeMap<&Version, Need> = BTreeMap::new();
     for arm in &inquiry.arms {
-        let need = if arm.artifact.image.is_some() { Need::Signature } else { Need::All };
+        let need = if arm.artifact.image.is_some() { Need::Named } else { Need::All };
         needs.insert(&arm.version, need);
     }
     if let (Some(live), false) = (entry.as_ref().and_then(|entry| entry.release.stable()), needs.is_empty()) {
@@ -82,16 +84,22 @@ async fn about(
     destination: Option<&str>,
 ) -> Result<(Version, VersionFinding), Error> {
     let mut finding = VersionFinding::default();
-    if need == Need::Signature {
-        // Who says what serves it decides; what its callers send is compared where it can be told.
-        finding.model = logged_model(client, model, version).await.unwrap_or_default();
+    if need != Need::All {
+        // Who says what serves it decides; what its callers send is compared, and whether it is there looked at, where that can be told.
+        let is_asked = need == Need::Named && known.is_none();
+        let absent = async { is_asked && matches!(client.version(model, version).await, Ok(None)) };
+        let (is_absent, logged) = tokio::join!(absent, logged_model(client, model, version));
+        (finding.is_absent, finding.model) = (is_absent, logged.unwrap_or_default());
         return Ok((version.clone(), finding));
     }
     let reading = match known {
         Some(reading) => Some(reading.clone()),
         None => client.version(model, version).await?,
     };
-    let Some(reading) = reading else { return Ok((version.clone(), finding)) };
+    let Some(reading) = reading else {
+        finding.is_absent = true;
+        return Ok((version.clone(), finding));
+    };
     finding.image = named_image(client, &reading).await?;
     if finding.image.is_some() {
         finding.model = logged_model(client, model, version).await.unwrap_or_default();

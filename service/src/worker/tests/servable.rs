@@ -83,6 +83,36 @@ async fn a_request_that_names_an_image_needs_no_servable_model_and_no_registry()
 }
 
 #[tokio::test]
+async fn a_version_that_the_registry_does_not_have_is_refused_whatever_would_serve_it() {
+    let mut world = with_model(Some(CLOUDPICKLE)).await;
+    world.push(vec![("policies/default.yaml".into(), Some(seeded_default_policy()))]).await;
+    for (model, version) in [("fraud", "99"), ("fruad", "1")] {
+        for served in [json!({"image": "registry.example/x:1"}), json!({"modelUri": "s3://elsewhere/x"}), json!({})] {
+            let mut body = json!({"model": model, "version": version});
+            body.as_object_mut().unwrap().extend(served.as_object().unwrap().clone());
+            let refusal = refusal(world.ask(asks_for(body.clone())).await);
+            let expected = format!("MLflow has no version {version} of the model `{model}`");
+            assert_eq!((refusal.kind, &refusal.reason), (RefusalKind::Invalid, &expected), "{body}");
+            assert!(refusal.cure.as_ref().unwrap().contains("register it in MLflow first"), "{refusal:?}");
+            let Err(Fault::Refused(dry)) = world.handle().dry_run(asks_for(body)).await else { panic!("it would be") };
+            assert_eq!(dry.reason, expected);
+        }
+    }
+    assert_eq!(world.actions(), ["by hand"], "the policy alone was pushed");
+}
+
+#[tokio::test]
+async fn a_version_that_is_deployed_may_be_asked_for_again_after_the_registry_lost_it() {
+    let mut world = with_model(Some(CLOUDPICKLE)).await;
+    world.put("fraud", single("1")).await;
+    world.registry().content().models.get_mut("fraud").unwrap().versions.clear();
+    let more = json!({"version": "1", "image": "registry.example/fraud:1", "serving": {"replicas": 3}});
+    world.put("fraud", more).await;
+    assert_eq!(world.view("fraud").await.release.spec.serving.replicas, Some(3));
+    assert_eq!(refusal(world.ask(put("fraud", single("2"))).await).kind, RefusalKind::Invalid);
+}
+
+#[tokio::test]
 async fn a_request_that_names_nothing_waits_while_the_registry_is_down() {
     let mut world = with_model(Some(CLOUDPICKLE)).await;
     world.registry().content().is_down = true;
@@ -164,6 +194,7 @@ async fn the_sweep_lists_what_cannot_be_served_and_releases_it_once_it_can() {
 async fn a_rollback_overtakes_a_request_that_is_still_being_looked_into() {
     let mut world = with_another_signature().await;
     world.put("fraud", json!({"version": "2", "allowBreakingSignature": true})).await;
+    world.registry().register_one("fraud", 3, &[]);
     let handle = world.handle();
     let slow = put("fraud", json!({"version": "3"}));
     let rollback = world.absolute("fraud", Act::Rollback { to: None }).await.unwrap();
