@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt as _, stream};
+
 use super::changed::{Watch, served};
 use super::compare::{Found, Looked, Seen, compare, look_at};
 use super::reader::{Answered, Read, about_reading};
@@ -31,6 +33,10 @@ pub(in crate::worker) struct Sweeper {
     asked: HashMap<ModelName, Seen>,
     artifacts: Watch,
 }
+
+/// How many models that differ are asked about at once. Each has one to three questions on their way at a time, and the client eight in all:
+/// so a sweep uses what a server answers side by side, and what people ask for meanwhile stands behind no more than a handful.
+const ASKED_AT_ONCE: usize = 4;
 
 /// How soon a registry that did not answer is asked again, where the interval is longer.
 const RETRY: Duration = Duration::from_secs(5);
@@ -69,14 +75,8 @@ pub(in crate::worker) async fn sweep(shared: &Arc<Shared>, dry_run: bool) -> Res
         compare(shared, readings)
     };
     let Looked { listed: mut differences, open, .. } = shared.blocking(look).await?;
-    let mut asking = Vec::with_capacity(open.len());
-    for (reading, key) in open {
-        match about_reading(shared, &reading).await {
-            Ok(findings) => asking.push((reading, Some(findings))),
-            // One model that cannot be told about is no reason to leave the others.
-            Err(error) => differences.push(not_found_out(&reading, &key, &error)),
-        }
-    }
+    let (asking, unknown) = find_out_about(shared, open).await;
+    differences.extend(unknown);
     let looked = shared.blocking(move |shared| look_at(shared, asking.into_iter())).await?;
     differences.extend(looked.listed);
     if registry.write_back && !dry_run {
@@ -103,6 +103,27 @@ pub(in crate::worker) async fn sweep(shared: &Arc<Shared>, dry_run: bool) -> Res
         note(shared, &report);
     }
     Ok(report)
+}
+
+/// Finds out what models would serve, a few at once and answered in their order; beside it those of which it cannot be told: one is no
+/// reason to leave the others.
+async fn find_out_about(
+    shared: &Shared,
+    open: Vec<(Reading, ReleaseKey)>,
+) -> (Vec<(Reading, Option<Arc<Findings>>)>, Vec<SweepDifference>) {
+    let asked = open.into_iter().map(|(reading, key)| async move {
+        let found = about_reading(shared, &reading).await;
+        (reading, key, found)
+    });
+    let mut answered = stream::iter(asked).buffered(ASKED_AT_ONCE);
+    let (mut found_out, mut unknown) = (Vec::new(), Vec::new());
+    while let Some((reading, key, found)) = answered.next().await {
+        match found {
+            Ok(findings) => found_out.push((reading, Some(findings))),
+            Err(error) => unknown.push(not_found_out(&reading, &key, &error)),
+        }
+    }
+    (found_out, unknown)
 }
 
 /// What the last sweep found.

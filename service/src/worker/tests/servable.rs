@@ -1,5 +1,9 @@
 //! Can it be served? What is found out before a commit, and what is refused for it.
 
+use std::sync::Arc;
+
+use tokio::sync::Barrier;
+
 use super::super::DifferenceKind;
 use super::tracking_server::Registry;
 use super::*;
@@ -328,6 +332,25 @@ async fn the_sweep_lists_what_it_could_not_find_out_about() {
     let [difference] = report.differences.as_slice() else { panic!("{report:?}") };
     assert_eq!((difference.kind, difference.release.as_str()), (DifferenceKind::Waiting, "production/models/fraud"));
     assert!(difference.reason.contains("could not be found out"), "{difference:?}");
+}
+
+#[tokio::test]
+async fn the_sweep_asks_about_four_models_that_differ_at_once() {
+    const MODELS: usize = 8;
+    let registry = Registry::start().await;
+    for number in 0..MODELS {
+        let model = format!("m{number}");
+        registry.register_one(&model, 1, &[]);
+        registry.file(&model, 1, "MLmodel", CLOUDPICKLE);
+        registry.alias(&model, "champion", Some(1));
+    }
+    // Fewer would wait for each other until the client gives up.
+    registry.content().together = Some(Arc::new(Barrier::new(4)));
+    let world = World::tracking(registry).await;
+    let report = world.handle().sweep(true).await.unwrap();
+    assert_eq!(report.differences.len(), MODELS);
+    assert!(report.differences.iter().all(|one| one.kind == DifferenceKind::Repaired), "{report:?}");
+    assert_eq!(world.registry().content().waiting_max, 4);
 }
 
 #[tokio::test]

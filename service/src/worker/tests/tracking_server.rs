@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
+use tokio::sync::Barrier;
 
 use super::super::{RegistrySettings, SweepReport};
 use super::*;
@@ -32,6 +33,11 @@ pub(super) struct Content {
     pub(super) is_read_only: bool,
     /// What was asked, in order.
     pub(super) asked: Vec<String>,
+    /// Lets questions for a location wait for each other until there are so many.
+    pub(super) together: Option<Arc<Barrier>>,
+    /// How many of them are waiting, and the most that ever were.
+    waiting: usize,
+    pub(super) waiting_max: usize,
 }
 
 #[derive(Default)]
@@ -242,6 +248,16 @@ async fn run(State(shared): State<Shared>, Query(query): Query<Tags>) -> Respons
 async fn location(State(shared): State<Shared>, Query(query): Query<Tags>) -> Response {
     if let Some(answer) = asked(&shared, "location") {
         return answer;
+    }
+    let together = lock(&shared).together.clone();
+    if let Some(barrier) = together {
+        {
+            let mut content = lock(&shared);
+            content.waiting += 1;
+            content.waiting_max = content.waiting_max.max(content.waiting);
+        }
+        barrier.wait().await;
+        lock(&shared).waiting -= 1;
     }
     let content = lock(&shared);
     let location = content.models.get(&query["name"]).and_then(|model| model.location.clone());
