@@ -83,11 +83,6 @@ class Page:
         """Goes on to the next field, so that the one before takes what was typed."""
         self.browser.press("Tab", 9)
 
-    def rest(self, milliseconds: int) -> None:
-        """Lets the page draw itself, and do for a while what it does by itself."""
-        rested = f"new Promise((done) => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done)), {milliseconds}))"
-        self.browser.call("Runtime.evaluate", {"expression": f"{rested}.then(() => true)", "awaitPromise": True}, self.browser.session)
-
     def commit(self) -> str:
         """The commit at which a change has arrived."""
         return str(self.browser.wait_for("all('[data-commit]').map((step) => step.dataset.commit)[0]"))
