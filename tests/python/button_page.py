@@ -24,6 +24,16 @@ KEY = f"production/models/{MODEL}"
 # The button in a page's header, in a row of the table, in the corner; and whether somebody could press it.
 PRESSABLE = "all('kmlflow-release[data-kind={kind}]').flatMap((element) => all('button', '', element.shadowRoot)).map(hit).find(Boolean)"
 
+# Whether the dialog is in the window as a whole.
+FITS = """all('dialog[open]').map((dialog) => dialog.getBoundingClientRect()).map(({ left, right, top, bottom }) =>
+    left >= 0 && right <= innerWidth && top >= 0 && bottom <= innerHeight)"""
+
+# How much wider what is in the dialog is than the dialog.
+SIDEWAYS = "all('dialog[open] main').map((main) => main.scrollWidth - main.clientWidth)"
+
+# Large and small windows, light and dark: what each is called in the names of pictures.
+LOOKS = [(f"{'dark' if is_dark else 'light'}-{width}", is_dark, width, height) for is_dark in (False, True) for width, height in ((1280, 900), (360, 740))]
+
 # How much of a page a failed check repeats, in characters.
 SHOWN = 3000
 
@@ -35,6 +45,12 @@ class Page:
         self.browser = browser
         self.base = f"{url}/mlflow/"
         self.name = model
+
+    def sign_in(self, service: Service) -> bool:
+        """Opens the link that the start printed, as a person does. Its session counts at the host that it leads to, so that is gone to from here on."""
+        self.base = f"{service.sign_in_link.partition('/#')[0]}/mlflow/"
+        self.browser.open(service.sign_in_link)
+        return self.wait_for("#sign-out")
 
     def model(self) -> None:
         self.browser.open(f"{self.base}#/models/{urllib.parse.quote(self.name, safe='')}")

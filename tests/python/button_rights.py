@@ -1,4 +1,4 @@
-"""Who may what with the button: pages of others, accounts of MLflow by their permission for the model, and the gate that only who manages it opens."""
+"""Who may what with the button: nobody without signing in, pages of others, accounts of MLflow by their permission for the model, and the gate that only who manages it opens."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import urllib.parse
 import urllib.request
 
 from browser import Browser
-from button_page import ARTIFACTS, KEY, MODEL, Page, PageChecks, asked, get, git, history, post, state
+from button_page import ARTIFACTS, FITS, KEY, LOOKS, MODEL, Page, PageChecks, asked, get, git, history, post, state
 from service import Service
 from tracking import ADMIN, Tracking, basic
 
@@ -20,22 +20,69 @@ signature:
 """
 
 
+def strangers(checks: PageChecks, page: Page, service: Service, own: str) -> None:
+    """Nobody sees or changes a release without signing in, not from this machine either; the dialog says what to do, and then it can be done."""
+    browser, here = page.browser, f"{service.sign_in_link.partition('/#')[0]}/mlflow/"
+    by_link, at_mlflow = "the sign-in link that kmlflow serve printed (each start prints a new one)", "ign in at MLflow where it has accounts"
+    for base, first, there in ((f"{service.url}/mlflow/", "S", f"{here}: that session counts"), (f"{own}/", "S", f"{here}: that session counts"), (here, "s", "Open")):
+        page.base = base
+        page.set_up(False)
+        page.version(1)
+        checks.holds(f"{base}: the button opens its dialog for a stranger", page.press())
+        said = page.dialog()
+        checks.holds(f"{base}: who says to sign in", "You are not signed in" in said and by_link in said and first + at_mlflow in said, said)
+        checks.holds(f"{base}: and where that counts", there in said, said)
+        checks.holds(f"{base}: nothing of a release is shown", "Live now" not in said and KEY not in said, said)
+        checks.equal(f"{base}: a link to Kmlflow's own page, where there is one", "Kmlflow's own page" in said, base != f"{own}/")
+    browser.screenshot(ARTIFACTS / "button-stranger.png")
+    tab = browser.call("Target.createTarget", {"url": service.sign_in_link, "background": True})["targetId"]
+
+    def is_in() -> bool:
+        browser.click("dialog[open] button", "Try again", 1)
+        return bool(browser.wait_for("all('dialog[open] h3', 'Live now').length", 1))
+
+    checks.becomes("signed in by the link in another tab, trying again is enough", is_in, True)
+    checks.sees("and the dialog knows it", "dialog[open] p", "signed in as page")
+    browser.call("Target.closeTarget", {"targetId": tab})
+
+
+def stranger_looks(checks: PageChecks, page: Page) -> None:
+    """What a stranger is told fits the window, large and small, light and dark."""
+    for where, is_dark, width, height in LOOKS:
+        page.browser.resize(width, height)
+        page.set_up(is_dark)
+        page.version(1)
+        checks.holds(f"{where}: the dialog opens for a stranger", page.press())
+        checks.sees(f"{where}: and says what to do", "dialog[open] .problem p", "sign-in link")
+        checks.reads(f"{where}: which fits the window", FITS, [True])
+        page.browser.screenshot(ARTIFACTS / f"button-stranger-{where}.png")
+    page.browser.resize(1280, 900)
+
+
 def elsewhere(checks: PageChecks, service: Service) -> None:
     """A page of somebody else, and one that sends what a form could send."""
     api = f"{service.url}/mlflow/_kmlflow/api"
     json_type = {"Content-Type": "application/json"}
+    signed_in = {"Authorization": f"Bearer {service.token}"}
     before = service.must("GET", f"/releases/{KEY}")["commit"]
     for origin in ("https://evil.example", "http://127.0.0.1:1", "null", None):
-        headers = json_type | ({"Origin": origin} if origin else {})
+        headers = json_type | signed_in | ({"Origin": origin} if origin else {})
         checks.equal(f"a POST from {origin} is refused", post(f"{api}/releases", asked("3"), headers)[0], 403)
         checks.equal(f"an act from {origin} is refused", post(f"{api}/releases/{KEY}/retract", {}, headers)[0], 403)
     form = {"Content-Type": "text/plain", "Origin": service.url}
-    checks.equal("a POST of text is refused", post(f"{api}/releases", asked("3"), form)[0], 415)
+    checks.equal("a POST of text is refused", post(f"{api}/releases", asked("3"), form | signed_in)[0], 415)
+    mine = json_type | {"Origin": service.url}
+    for what, headers in (("without a name", mine), ("with a name that nobody checks", mine | {"Authorization": basic("ann", "x")})):
+        checks.equal(f"{what} nobody asks for a release", post(f"{api}/releases", asked("3"), headers)[0], 401)
+        checks.equal(f"{what} nobody retracts one", post(f"{api}/releases/{KEY}/retract", {}, headers)[0], 401)
+        checks.equal(f"{what} nobody sees one", get(f"{api}/models/{MODEL}/versions/1", headers)[0], 401)
+    status, said = post(f"{api}/releases", asked("99"), mine | signed_in)
+    checks.equal("a version that MLflow does not have is refused", (status, "MLflow has no version 99" in said, "register it in MLflow first" in said), (422, True, True))
     checks.equal("nothing was done", service.must("GET", f"/releases/{KEY}")["commit"], before)
-    checks.equal("a page of the service may", post(f"{api}/releases", asked("1") | {"dryRun": True}, json_type | {"Origin": service.url})[0], 200)
-    status, said = get(f"{api}/models/{MODEL}/versions/99", {})
+    checks.equal("a page of the service may, with a name", post(f"{api}/releases", asked("1") | {"dryRun": True}, mine | signed_in)[0], 200)
+    status, said = get(f"{api}/models/{MODEL}/versions/99", signed_in)
     checks.equal("a version that MLflow does not have is not found", (status, "no version 99" in said), (404, True))
-    checks.equal("nor is a model", get(f"{api}/models/there-is-none/versions/1", {})[0], 404)
+    checks.equal("nor is a model", get(f"{api}/models/there-is-none/versions/1", signed_in)[0], 404)
 
 
 def log_model(tracking: Tracking, columns: list[str]) -> None:

@@ -29,7 +29,7 @@ def committed(checks: PageChecks, service: Service, commit: str, what: str, key:
     # A request may lead to several; the first says who asked.
     run = git(service, "log", "--format=%(trailers:key=Release-Id)", "-1", commit).strip()
     asked = git(service, "log", "--format=%B", f"--grep={run}", commit)
-    checks.holds(f"{what} says who asked", bool(run) and "Requested-By: local" in asked, asked)
+    checks.holds(f"{what} says who asked", bool(run) and "Requested-By: page" in asked, asked)
     release = git(service, "show", f"{commit}:releases/{key}/release.yaml")
     checks.equal(f"with all of {what}", [word for word in words if word not in release], [])
     on_branch = git(service, "rev-list", "main").split()
@@ -98,7 +98,7 @@ def blue_green(checks: PageChecks, page: Page, service: Service) -> None:
     checks.holds("it is in the history", any(entry["commit"] == commit for entry in history(service)), commit)
     committed(checks, service, commit, "the blue-green release", KEY, "strategy: blue-green")
     checks.equal("blue is active", (view["spec"]["strategy"], view["spec"]["blueGreen"]["active"]), ("blue-green", "blue"))
-    checks.equal("who asked is who sits here", view["origin"]["requestedBy"], "local")
+    checks.equal("who asked is who signed in by the link", view["origin"]["requestedBy"], "page")
     done(checks)
     checks.sees("the acts that apply are there", "button[data-act=advance]", "Flip to green")
     browser.screenshot(ARTIFACTS / "button-running.png")

@@ -7,8 +7,8 @@ import tempfile
 import urllib.request
 
 from browser import Browser
-from button_page import ARTIFACTS, MODEL, Page, PageChecks
-from button_rights import accounts, elsewhere, log_model
+from button_page import ARTIFACTS, FITS, LOOKS, MODEL, SIDEWAYS, Page, PageChecks
+from button_rights import accounts, elsewhere, log_model, stranger_looks, strangers
 from button_runs import runs
 from service import Service
 from tracking import ADMIN, Tracking, free_port
@@ -42,13 +42,6 @@ NEWEST_FIRST = [["3", "3"], ["2", "2"], ["1", "1"]]
 # A name that a filter of MLflow must quote in another way than most.
 QUOTED = "O'Brien & sons"
 
-# Whether the dialog is in the window as a whole.
-FITS = """all('dialog[open]').map((dialog) => dialog.getBoundingClientRect()).map(({ left, right, top, bottom }) =>
-    left >= 0 && right <= innerWidth && top >= 0 && bottom <= innerHeight)"""
-
-# How much wider what is in the dialog is than the dialog.
-SIDEWAYS = "all('dialog[open] main').map((main) => main.scrollWidth - main.clientWidth)"
-
 # Pages of two versions, so that three need a second one.
 SHORT = "const short = window.fetch; window.fetch = (where, options) => short(String(where).replace('max_results=100&', 'max_results=2&'), options);"
 
@@ -60,9 +53,13 @@ SILENT = """const willing = window.fetch; window.fetch = async (where, options) 
 def main() -> None:
     checks = PageChecks()
     ARTIFACTS.mkdir(parents=True, exist_ok=True)
+    # A browser takes every name below `localhost` for this machine.
+    port = free_port()
+    own = f"http://mlflow.localhost:{port}"
     with Tracking() as tracking:
-        variables = {"KMLFLOW__MLFLOW__TRACKING_URI": tracking.url, "KMLFLOW__ENVIRONMENTS__STAGING__BLIND_DELAY": "0s"}
-        with Service(variables=variables) as service:
+        variables = {"KMLFLOW__MLFLOW__TRACKING_URI": tracking.url, "KMLFLOW__MLFLOW__PUBLIC_URL": own}
+        variables |= {"KMLFLOW__ENVIRONMENTS__STAGING__BLIND_DELAY": "0s"}
+        with Service(variables=variables, port=port) as service:
             tracking.register(MODEL, 3, at=f"{service.url}/mlflow")
             tracking.register(QUOTED, 3)
             with tempfile.TemporaryDirectory(prefix="kmlflow-test-", ignore_cleanup_errors=True) as profile, Browser(profile) as browser:
@@ -70,6 +67,8 @@ def main() -> None:
                 browser.call("Page.addScriptToEvaluateOnNewDocument", {"source": ERRORS}, browser.session)
                 page = checks.page = Page(browser, service.url)
                 browser.resize(1280, 900)
+                stranger_looks(checks, page)
+                strangers(checks, page, service, own)
                 page.set_up(False)
                 runs(checks, page, service)
                 looks(checks, page)
@@ -79,7 +78,6 @@ def main() -> None:
                 stands_in(checks, page, service)
                 chooses(checks, page)
                 checks.page = None
-    # A browser takes every name below `localhost` for this machine.
     port = free_port()
     own = f"http://mlflow.localhost:{port}"
     with Tracking(with_accounts=True) as tracking:
@@ -96,30 +94,28 @@ def main() -> None:
 def looks(checks: PageChecks, page: Page) -> None:
     """It is there and in front, large and small, light and dark, and so is its dialog."""
     browser = page.browser
-    for is_dark in (False, True):
-        for width, height in ((1280, 900), (360, 740)):
-            browser.resize(width, height)
-            page.set_up(is_dark)
-            where = f"{'dark' if is_dark else 'light'}-{width}"
-            page.model()
-            checks.holds(f"{where}: a row has a button in front", page.pressable("row"))
-            browser.screenshot(ARTIFACTS / f"button-model-{where}.png")
-            page.version(2)
-            checks.holds(f"{where}: the header has a button in front", page.pressable("header"))
-            browser.screenshot(ARTIFACTS / f"button-version-{where}.png")
-            checks.reads(f"{where}: the button follows MLflow's theme", "document.querySelector('kmlflow-release').dataset.theme", "dark" if is_dark else "light")
-            checks.holds(f"{where}: pressing it opens the dialog", page.press() and page.wait_for("dialog[open] h3", "New release"))
-            checks.reads(f"{where}: the dialog fits the window", FITS, [True])
-            checks.reads(f"{where}: nothing in it must be scrolled sideways", SIDEWAYS, [0])
-            browser.screenshot(ARTIFACTS / f"button-dialog-{where}.png")
-            checks.clicks("dialog[open] summary", "Where:")
-            page.type("artifact", "registry.example/fraud:2")
-            browser.screenshot(ARTIFACTS / f"button-form-{where}.png")
-            checks.clicks("button[data-preview]")
-            checks.sees(f"{where}: what changes is shown", "pre span.added", "registry.example/fraud:2")
-            checks.reads(f"{where}: which fits the window too", FITS, [True])
-            checks.reads(f"{where}: and only the diff is scrolled sideways", SIDEWAYS, [0])
-            browser.screenshot(ARTIFACTS / f"button-diff-{where}.png")
+    for where, is_dark, width, height in LOOKS:
+        browser.resize(width, height)
+        page.set_up(is_dark)
+        page.model()
+        checks.holds(f"{where}: a row has a button in front", page.pressable("row"))
+        browser.screenshot(ARTIFACTS / f"button-model-{where}.png")
+        page.version(2)
+        checks.holds(f"{where}: the header has a button in front", page.pressable("header"))
+        browser.screenshot(ARTIFACTS / f"button-version-{where}.png")
+        checks.reads(f"{where}: the button follows MLflow's theme", "document.querySelector('kmlflow-release').dataset.theme", "dark" if is_dark else "light")
+        checks.holds(f"{where}: pressing it opens the dialog", page.press() and page.wait_for("dialog[open] h3", "New release"))
+        checks.reads(f"{where}: the dialog fits the window", FITS, [True])
+        checks.reads(f"{where}: nothing in it must be scrolled sideways", SIDEWAYS, [0])
+        browser.screenshot(ARTIFACTS / f"button-dialog-{where}.png")
+        checks.clicks("dialog[open] summary", "Where:")
+        page.type("artifact", "registry.example/fraud:2")
+        browser.screenshot(ARTIFACTS / f"button-form-{where}.png")
+        checks.clicks("button[data-preview]")
+        checks.sees(f"{where}: what changes is shown", "pre span.added", "registry.example/fraud:2")
+        checks.reads(f"{where}: which fits the window too", FITS, [True])
+        checks.reads(f"{where}: and only the diff is scrolled sideways", SIDEWAYS, [0])
+        browser.screenshot(ARTIFACTS / f"button-diff-{where}.png")
     browser.resize(1280, 900)
     page.set_up(False)
 

@@ -112,7 +112,7 @@ def clicks(checks: Checks, page: Page, service: Service, tracking: Tracking) -> 
     """The button on version 3: blue-green, the flip, and the roll back."""
     browser = page.browser
     browser.resize(1280, 900)
-    page.base = f"{service.url}/mlflow/"
+    checks.holds("the link that the start printed signs in", page.sign_in(service))
     page.set_up(False)
     browser.open(f"{page.base}#/models/{MODEL}/versions/3")
     checks.holds("the button opens its dialog", page.press())

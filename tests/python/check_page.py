@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 
 from browser import Browser
@@ -12,19 +11,12 @@ from service import ROOT, Checks, Service
 ARTIFACTS = ROOT / "target/artifacts"
 
 
-def sign_in_link(printed: list[str]) -> str:
-    found = re.findall(r"^sign in\s+(\S+)$", "".join(printed), re.MULTILINE)
-    if not found:
-        raise SystemExit("the start prints no link to sign in:\n" + "".join(printed))
-    return found[-1]
-
-
 def main() -> None:
     checks = Checks()
     ARTIFACTS.mkdir(parents=True, exist_ok=True)
     with Service() as service, tempfile.TemporaryDirectory(prefix="kmlflow-test-", ignore_cleanup_errors=True) as profile, Browser(profile) as browser:
         make(service)
-        link = sign_in_link(service.printed)
+        link = service.sign_in_link
         browser.open(link.partition("#")[0])
         stranger = browser.source()
         checks.holds("a stranger sees no release", not any(asked.path in stranger for asked in GALLERY))

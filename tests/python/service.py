@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import queue
+import re
 import shutil
 import subprocess
 import tempfile
@@ -59,6 +60,14 @@ class Service:
             if line.startswith("listening on "):
                 found.put(line.removeprefix("listening on ").strip())
         found.put(None)
+
+    @property
+    def sign_in_link(self) -> str:
+        """The link to sign in that the start printed."""
+        found = re.findall(r"^sign in\s+(\S+)$", "".join(self.printed), re.MULTILINE)
+        if not found:
+            raise SystemExit("the start prints no link to sign in:\n" + "".join(self.printed))
+        return found[-1]
 
     def call(self, method: str, path: str, body: object = None) -> tuple[int, dict]:
         """Asks the API; `path` begins after `/api/v1`."""

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::uri::{Authority, Uri};
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
@@ -25,9 +26,6 @@ const KNOWN_MAX: usize = 256;
 
 /// The longest name of an account that a commit repeats as it is, as of any requester.
 const NAME_CHARS_MAX: usize = 100;
-
-/// Credentials of nobody: a server with accounts refuses them, one without does not look.
-const NOBODY: &str = "Basic Og==";
 
 /// An account of MLflow.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,8 +90,6 @@ pub(super) enum Identity {
     OfService(Caller),
     /// By an account of MLflow.
     OfMlflow { user: ModelUser, authorization: String },
-    /// Somebody on this machine, which alone can reach a service and an MLflow that know nobody.
-    Here,
 }
 
 /// What somebody is with respect to one model.
@@ -113,13 +109,14 @@ pub(super) async fn identify(button: &Button, parts: &Parts) -> Answer<Identity>
     match given {
         Some(authorization) if is_basic(authorization) => match button.who(authorization).await? {
             Some(user) => Ok(Identity::OfMlflow { user, authorization: authorization.to_owned() }),
-            None => button.here(parts).await,
+            // A server without accounts lets everybody in, so what it was shown proves nothing.
+            None => return Err(button.nobody(parts)),
         },
         Some(_) => {
             let address = client::address(&parts.extensions, &parts.headers, &web.settings().trusted_proxies);
             Ok(Identity::OfService(Caller(auth::authenticate(web, &parts.headers, address).await?)))
         }
-        None => button.here(parts).await,
+        None => return Err(button.nobody(parts)),
     }
     .map_err(|problem| button.counted(parts, problem))
 }
@@ -129,7 +126,7 @@ impl Identity {
     pub(super) fn authorization(&self) -> Option<&str> {
         match self {
             Self::OfMlflow { authorization, .. } => Some(authorization),
-            Self::OfService(_) | Self::Here => None,
+            Self::OfService(_) => None,
         }
     }
 
@@ -138,10 +135,6 @@ impl Identity {
         let now = button.web.clock().now();
         let (user, authorization) = match self {
             Self::OfService(caller) => return Ok(Rights { caller, may_break_callers: true }),
-            Self::Here => {
-                let caller = Caller(token("local", "local".to_owned(), TokenRole::Releaser, now));
-                return Ok(Rights { caller, may_break_callers: true });
-            }
             Self::OfMlflow { user, authorization } => (user, authorization),
         };
         let name = if is_plain_line(&user.name, NAME_CHARS_MAX) { user.name.clone() } else { shown(&user.name) };
@@ -219,14 +212,21 @@ impl Button {
         Ok(())
     }
 
-    /// Lets somebody on this machine in where neither side knows anybody and nobody else can come.
-    async fn here(&self, parts: &Parts) -> Answer<Identity> {
-        let is_here = self.settings.is_local && auth::is_loopback_caller(parts);
-        if is_here && matches!(self.who(NOBODY).await, Ok(None)) {
-            return Ok(Identity::Here);
-        }
-        let problem = Problem::unauthenticated("you are not signed in");
-        Err(problem.cure("sign in to MLflow, or to Kmlflow's own page at the same address"))
+    /// What somebody is told who has not proved who they are, wherever they call from: a proxy before the service calls over loopback too.
+    fn nobody(&self, parts: &Parts) -> Problem {
+        let page = &self.web.settings().public_url;
+        let host = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let by_link = "open the sign-in link that `kmlflow serve` printed (each start prints a new one)";
+        let cure = if is_at_host(page, host) {
+            format!("{by_link}, or sign in at MLflow where it has accounts, then try again")
+        } else {
+            // A browser sends the cookie of a session to the host that gave it and to no other; MLflow's own one never gives any.
+            format!(
+                "sign in at MLflow where it has accounts, or {by_link} and then MLflow's pages at `{page}/mlflow/`: that session counts \
+                 at no other host"
+            )
+        };
+        Problem::unauthenticated("you are not signed in").cure(cure)
     }
 
     /// Counts a failed sign-in of an address; with too many, that is the answer.
@@ -253,6 +253,12 @@ fn problem(error: AccountsError) -> Problem {
             Problem::unavailable("MLflow does not say who you are", RETRY_AFTER_SECONDS.into())
         }
     }
+}
+
+/// Whether an address has the name of a `Host`; the port is none of a cookie's business.
+fn is_at_host(url: &str, host: &str) -> bool {
+    let name = url.parse::<Uri>().ok().and_then(|url| url.host().map(str::to_lowercase));
+    name.is_some() && name == host.parse::<Authority>().ok().map(|host| host.host().to_lowercase())
 }
 
 fn is_basic(authorization: &str) -> bool {
@@ -296,6 +302,22 @@ impl<K: Eq + Hash, V: Clone> Kept<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_counts_at_the_host_that_gave_it_whatever_the_port() {
+        for (url, host, counts) in [
+            ("http://localhost:8080", "localhost:8080", true),
+            ("http://localhost:8080", "LOCALHOST:9", true),
+            ("https://k.example", "k.example", true),
+            ("http://[::1]:8080", "[::1]:8080", true),
+            ("http://localhost:8080", "127.0.0.1:8080", false),
+            ("https://k.example", "mlflow.k.example", false),
+            ("https://k.example", "", false),
+            ("", "", false),
+        ] {
+            assert_eq!(is_at_host(url, host), counts, "{url} {host}");
+        }
+    }
 
     #[test]
     fn an_answer_holds_for_its_time_and_ever_new_ones_fill_no_memory() {

@@ -27,7 +27,8 @@ use super::{Web, accounts, body};
 pub struct ButtonSettings {
     /// The origins of the service's own pages, MLflow's among them, as browsers write them.
     pub origins: Vec<String>,
-    /// Whether only this machine can reach the service.
+    /// Whether the service listens for this machine alone and was told no other name: then the loopback name that a page was opened under is
+    /// one of the service's own. Lets nobody in.
     pub is_local: bool,
 }
 

@@ -23,7 +23,8 @@ pub(super) async fn layer(State(button): State<Button>, request: Request, next: 
     }
 }
 
-/// `is_here`: the caller is on this machine, which alone can reach the service; then the name that the page was opened under counts too.
+/// `is_here`: the request came over loopback under a loopback name, to a service that knows no other; then the name that the page was opened
+/// under counts too. Whose page it is says nothing of who asks.
 fn check(settings: &ButtonSettings, headers: &HeaderMap, is_here: bool) -> Answer<()> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let origin = text(header::ORIGIN);

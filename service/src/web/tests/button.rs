@@ -244,26 +244,62 @@ async fn a_session_of_the_service_counts_before_everything_else() {
     assert_eq!(scene.accounts.asked.load(Ordering::Relaxed), 0);
 }
 
-#[tokio::test]
-async fn without_any_account_only_this_machine_may_and_only_where_nobody_else_comes() {
-    let ask = async |has_accounts, is_local, peer: &str, host: &str, more: &[(&str, &str)]| {
-        let scene = Scene::start(has_accounts, is_local).await;
-        let mut request = Request::get(STATE).header("host", host);
-        for (name, value) in more {
+/// What the calls of the button are answered without credentials that prove something: a look, a release and an act, by a loopback caller.
+async fn over_loopback(scene: &Scene, headers: &[(&str, &str)]) -> Vec<Reply> {
+    let act = "/releases/production/models/fraud/retract";
+    let mut replies = Vec::new();
+    for (method, path, body) in [
+        ("GET", STATE, String::new()),
+        ("POST", "/releases", asked("8", json!({})).to_string()),
+        ("POST", "/releases", asked("8", json!({"dryRun": true})).to_string()),
+        ("POST", act, "{}".to_owned()),
+    ] {
+        let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let mut request = request.body(Body::empty()).unwrap();
-        request.extensions_mut().insert(Peer(peer.parse().unwrap()));
-        scene.send(request).await.status.as_u16()
+        let mut request = request.body(Body::from(body)).unwrap();
+        request.extensions_mut().insert(Peer("127.0.0.1:1".parse().unwrap()));
+        replies.push(scene.send(request).await);
+    }
+    replies
+}
+
+#[tokio::test]
+async fn over_loopback_too_nobody_sees_or_changes_a_release_without_signing_in() {
+    // A proxy that was told nothing to the service calls over loopback, under a loopback name, for anybody.
+    let (host, origin) = (("host", "localhost:8080"), ("origin", "http://localhost:8080"));
+    let basic = basic("anybody");
+    for has_accounts in [false, true] {
+        let scene = Scene::start(has_accounts, true).await;
+        scene.service.released(FRAUD, "fraud", "7").await;
+        let before = scene.service.ask("GET", FRAUD, None).await.text;
+        let mut all = over_loopback(&scene, &[host, origin]).await;
+        all.extend(over_loopback(&scene, &[host, origin, ("authorization", &basic)]).await);
+        all.extend(over_loopback(&scene, &[host, origin, ("cookie", "kmlflow_session=made-up")]).await);
+        for reply in all {
+            assert_eq!(reply.status.as_u16(), 401, "{}", reply.text);
+            assert!(!reply.text.contains("production"), "{}", reply.text);
+        }
+        assert_eq!(scene.service.ask("GET", FRAUD, None).await.text, before);
+    }
+}
+
+#[tokio::test]
+async fn who_is_not_signed_in_is_told_in_one_sentence_what_to_do_at_this_host() {
+    let scene = Scene::start(false, true).await;
+    let cure = async |host: &str| {
+        let request = Request::get(STATE).header("host", host).body(Body::empty()).unwrap();
+        scene.send(request).await.problem(401)["cure"].as_str().unwrap().to_owned()
     };
-    let here = ("127.0.0.1:1", "localhost:8080");
-    assert_eq!(ask(false, true, here.0, here.1, &[]).await, 200);
-    assert_eq!(ask(false, true, here.0, here.1, &[("authorization", "Basic eDp5")]).await, 200);
-    assert_eq!(ask(true, true, here.0, here.1, &[]).await, 401);
-    assert_eq!(ask(false, false, here.0, here.1, &[]).await, 401);
-    assert_eq!(ask(false, true, "192.0.2.1:1", here.1, &[]).await, 401);
-    assert_eq!(ask(false, true, here.0, "evil.example", &[]).await, 401);
-    assert_eq!(ask(false, true, here.0, here.1, &[("x-forwarded-for", "192.0.2.1")]).await, 401);
+    let here = cure("kmlflow.test").await;
+    assert!(here.starts_with("open the sign-in link that `kmlflow serve` printed"), "{here}");
+    assert!(here.contains("each start prints a new one") && here.contains("or sign in at MLflow"), "{here}");
+    for elsewhere in ["mlflow.kmlflow.test", "127.0.0.1:8080"] {
+        let cure = cure(elsewhere).await;
+        assert!(cure.starts_with("sign in at MLflow") && cure.contains("the sign-in link"), "{cure}");
+        assert!(cure.contains("`http://kmlflow.test/mlflow/`: that session counts at no other host"), "{cure}");
+    }
 }
 
 #[tokio::test]

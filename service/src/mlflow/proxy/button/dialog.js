@@ -101,10 +101,9 @@ class ReleaseDialog {
 
   failed(problem, again) {
     const content = [problemBox(problem)];
-    if (problem.status === 401) {
-      content.push(el('p', {}, 'Releases are asked for with your account at MLflow or, where it has none, with a session of Kmlflow.'));
-      // On a host name of its own there is nothing but MLflow.
-      if (this.base.pathname.startsWith('/mlflow/')) content.push(el('p', {}, el('a', { href: new URL('/', this.base), target: '_blank', rel: 'noopener' }, 'Sign in to Kmlflow')));
+    // On a host name of its own there is nothing but MLflow.
+    if (problem.status === 401 && this.base.pathname.startsWith('/mlflow/')) {
+      content.push(el('p', { class: 'weak' }, el('a', { href: new URL('/', this.base), target: '_blank', rel: 'noopener' }, "Kmlflow's own page"), ' takes a token too.'));
     }
     this.show(`Release ${this.model}`, this.version ? `Version ${this.version}` : '', content, [
       el('button', { type: 'button', onclick: again }, 'Try again'),
