@@ -12,10 +12,11 @@ from button_page import ARTIFACTS, FITS, KEY, LOOKS, MODEL, Page, PageChecks, as
 from service import Service
 from tracking import ADMIN, Tracking, basic
 
-# What a model says of itself: what it takes has these columns.
-MLMODEL = """flavors: {{python_function: {{loader_module: mlflow.sklearn, python_version: 3.11.7}}}}
+# What a model says of itself, and what it takes where it says that.
+MLMODEL = """flavors: {python_function: {loader_module: mlflow.sklearn, python_version: 3.11.7}}
 mlflow_version: 3.17.2
-signature:
+"""
+SIGNATURE = """signature:
   inputs: '{inputs}'
 """
 
@@ -85,15 +86,16 @@ def elsewhere(checks: PageChecks, service: Service) -> None:
     checks.equal("nor is a model", get(f"{api}/models/there-is-none/versions/1", signed_in)[0], 404)
 
 
-def log_model(tracking: Tracking, columns: list[str]) -> None:
-    """Registers a version whose model takes these columns."""
+def log_model(tracking: Tracking, columns: list[str] | None, model: str = MODEL) -> None:
+    """Registers a version whose model takes these columns, with `?` where one may be left out, or does not say what it takes."""
     api = "/ajax-api/2.0/mlflow"
     run = tracking.must(f"{api}/runs/create", {"experiment_id": "0"})["run"]["info"]
-    inputs = json.dumps([{"type": "double", "name": name, "required": True} for name in columns])
+    inputs = json.dumps([{"type": "double", "name": name.rstrip("?"), "required": not name.endswith("?")} for name in columns or []])
+    text = MLMODEL + (SIGNATURE.format(inputs=inputs) if columns else "")
     place = f"{tracking.url}/api/2.0/mlflow-artifacts/artifacts/{run['artifact_uri'].removeprefix('mlflow-artifacts:/')}/model/MLmodel"
-    file = urllib.request.Request(place, data=MLMODEL.format(inputs=inputs).encode(), method="PUT", headers={"Authorization": basic(*ADMIN)})
+    file = urllib.request.Request(place, data=text.encode(), method="PUT", headers={"Authorization": basic(*ADMIN)})
     urllib.request.urlopen(file, timeout=60).close()
-    tracking.must(f"{api}/model-versions/create", {"name": MODEL, "source": f"{run['artifact_uri']}/model", "run_id": run["run_id"]})
+    tracking.must(f"{api}/model-versions/create", {"name": model, "source": f"{run['artifact_uri']}/model", "run_id": run["run_id"]})
 
 
 def accounts(checks: PageChecks, tracking: Tracking, service: Service, own: str) -> None:

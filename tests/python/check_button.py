@@ -10,6 +10,7 @@ from browser import Browser
 from button_page import ARTIFACTS, FITS, LOOKS, MODEL, SIDEWAYS, Page, PageChecks
 from button_rights import accounts, elsewhere, log_model, stranger_looks, strangers
 from button_runs import runs
+from button_signature import signatures
 from service import Service
 from tracking import ADMIN, Tracking, free_port
 
@@ -77,6 +78,7 @@ def main() -> None:
                 elsewhere(checks, service)
                 stands_in(checks, page, service)
                 chooses(checks, page)
+                signatures(checks, page, tracking, service)
                 checks.page = None
     port = free_port()
     own = f"http://mlflow.localhost:{port}"

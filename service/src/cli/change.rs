@@ -199,6 +199,10 @@ pub(super) fn preview(body: &Value, color: bool) -> String {
 fn signature(change: &Value) -> String {
     let lines = change["lines"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let lines: String = lines.map(|line| format!("  {line}\n")).collect();
+    let breaks = change["breaks"].as_array().into_iter().flatten();
+    let breaks = breaks.map(|one| format!("  breaks callers: `{}` {}\n", text(one, "/input"), text(one, "/fault")));
+    let more = change["moreBreaks"].as_u64().map(|more| format!("  breaks callers: … and {more} more\n"));
+    let lines: String = [lines].into_iter().chain(breaks).chain(more).collect();
     match change["warning"].as_str() {
         Some(warning) => format!("signature: {warning}\n{lines}"),
         None if lines.is_empty() => String::new(),
@@ -211,6 +215,23 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_preview_says_what_of_the_signature_breaks_callers() {
+        let breaks = json!([{"input": "height", "fault": "is new and required: `double (required)`"}]);
+        let lines = json!(["+ height: double (required)"]);
+        let body = json!({"summary": "s", "signature": {"lines": lines, "breaks": breaks, "moreBreaks": 2}});
+        assert!(
+            preview(&body, false).contains(
+                "signature:\n  + height: double (required)\n  breaks callers: `height` is new and required: `double (required)`\n  \
+                 breaks callers: … and 2 more\n"
+            ),
+            "{}",
+            preview(&body, false)
+        );
+        let added = json!({"summary": "s", "signature": {"lines": ["+ note: string (optional)"]}});
+        assert!(!preview(&added, false).contains("breaks"), "{}", preview(&added, false));
+    }
 
     #[test]
     fn an_outcome_says_where_the_release_stands_now() {

@@ -11,7 +11,7 @@ use super::apply::{Ground, Proposal, Task, Write, new_id, propose};
 use super::deliveries::asked_version;
 use super::index::Entry;
 use super::shared::{PolicySet, Shared, git_fault, read};
-use super::{Fault, PolicyVerdict, Preview, SecondView, SignatureDiff};
+use super::{Fault, PolicyVerdict, Preview, SecondView, SignatureBreak, SignatureDiff};
 use crate::event::{RegistryChange, RegistryFact, Requested};
 use crate::git::{Edit, GitError};
 use crate::names::{AliasName, CommitId, ModelName, ReleaseKey, Version};
@@ -19,6 +19,7 @@ use crate::plan::Findings;
 use crate::policy::{self, Desired};
 use crate::registry::RegistryState;
 use crate::release::{Observed, Period, Refusal, Target};
+use crate::servable::{Break, SHOWN_MAX, SignatureChange};
 
 /// What is deployed now, as the readers see it.
 #[derive(Clone)]
@@ -108,8 +109,11 @@ fn empty(changed: bool, summary: String) -> Preview {
 fn signature(ground: &Now<'_>, task: &Task) -> Option<SignatureDiff> {
     let release = ground.entry(&task.key)?.release;
     let change = task.findings.signature_change(&release.stable()?.version, asked_version(&task.intent)?)?;
-    let warning = change.warning.map(str::to_owned);
-    (warning.is_some() || !change.lines.is_empty()).then_some(SignatureDiff { lines: change.lines, warning })
+    let SignatureChange { lines, breaks, warning } = change;
+    let more_breaks = breaks.len().checked_sub(SHOWN_MAX).filter(|more| *more > 0);
+    let breaks = breaks.into_iter().take(SHOWN_MAX).map(|Break { input, fault }| SignatureBreak { input, fault });
+    let (breaks, warning) = (breaks.collect(), warning.map(str::to_owned));
+    (warning.is_some() || !lines.is_empty()).then_some(SignatureDiff { lines, breaks, more_breaks, warning })
 }
 
 fn shown(ground: &Now<'_>, key: &ReleaseKey, write: Write) -> Result<Preview, GitError> {

@@ -178,12 +178,28 @@ pub struct Preview {
 
 /// How the input signature of a version differs from that of the one that serves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct SignatureDiff {
     /// `- amount: double (required)` and `+ …`.
     pub lines: Vec<String>,
+    /// What of it callers of the version that serves would run into; the rest is merely added, or takes what they send as well.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub breaks: Vec<SignatureBreak>,
+    /// How many more inputs break callers, where not all are named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub more_breaks: Option<usize>,
     /// What cannot be known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
+}
+
+/// An input whose change breaks callers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct SignatureBreak {
+    /// Its name, or its position from 1 on.
+    pub input: String,
+    /// What is the matter with it, as the end of a sentence about it.
+    pub fault: String,
 }
 
 /// A commit in the history of a release.

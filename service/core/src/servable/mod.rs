@@ -17,7 +17,7 @@ pub use ml_model::{MlModel, PythonFunction};
 pub use requirements::{Requirement, Requirements};
 pub use runtime::{Runtime, Runtimes};
 pub use signature::{Column, Inputs, Signature, Tensor};
-pub use signature_change::{SignatureChange, signature_change};
+pub use signature_change::{Break, SHOWN_MAX, SignatureChange, signature_change};
 
 use crate::release::Refusal;
 

@@ -12,7 +12,7 @@ use crate::release::{Refusal, RefusalKind, Violation};
 const WIDENS: [(&str, &str); 3] = [("integer", "long"), ("float", "double"), ("integer", "double")];
 
 /// The most lines of a diff, and the most inputs of a refusal, that are shown; the rest is counted.
-const SHOWN_MAX: usize = 50;
+pub const SHOWN_MAX: usize = 50;
 
 /// The difference between two input signatures.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,7 +21,7 @@ pub struct SignatureChange {
     pub lines: Vec<String>,
     /// What callers of the live version would run into.
     pub breaks: Vec<Break>,
-    /// What cannot be known: the candidate does not say what it takes.
+    /// What cannot be known, where one of the two does not say what it takes.
     pub warning: Option<&'static str>,
 }
 
@@ -37,7 +37,7 @@ pub struct Break {
 /// Compares what the live version takes with what the candidate takes.
 ///
 /// Named inputs are compared by name, whatever their order; unnamed ones by position. Without a live signature nothing is known that
-/// could break; without a candidate's nothing can be checked, which is a warning and no refusal: signatures are optional in MLflow.
+/// could break; without a candidate's nothing can be checked. Both are a warning and no refusal: signatures are optional in MLflow.
 pub fn signature_change(live: Option<&Signature>, candidate: Option<&Signature>) -> SignatureChange {
     let live = live.and_then(|signature| signature.inputs.as_ref());
     let candidate = candidate.and_then(|signature| signature.inputs.as_ref());
@@ -59,10 +59,15 @@ pub fn signature_change(live: Option<&Signature>, candidate: Option<&Signature>)
             compare(&[], columns, &mut change, true);
         }
     }
-    if live.is_some() && candidate.is_none() {
-        change.warning =
-            Some("it has no input signature, so nothing says that it takes what callers of the live version send");
-    }
+    change.warning = match (live, candidate) {
+        (Some(_), None) => {
+            Some("it has no input signature, so nothing says that it takes what callers of the live version send")
+        }
+        (None, Some(_)) => {
+            Some("it is not known what callers of the live version send, so nothing says whether it breaks them")
+        }
+        _ => None,
+    };
     change.shorten();
     change
 }
@@ -323,7 +328,10 @@ mod tests {
         let silent = Signature { inputs: None };
         for none in [None, Some(&silent)] {
             let from = signature_change(none, Some(&some));
-            assert!(!from.breaks_callers() && from.warning.is_none(), "{from:?}");
+            assert!(
+                !from.breaks_callers() && from.warning.is_some_and(|warning| warning.contains("not known")),
+                "{from:?}"
+            );
             let to = signature_change(Some(&some), none);
             assert!(
                 !to.breaks_callers() && to.warning.is_some_and(|warning| warning.contains("no input signature")),

@@ -28,11 +28,12 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// What the button is made of: name, type and text of each file. `button.js` is the one that the line in the page names; it loads the rest
 /// when it is pressed.
-pub const BUTTON_FILES: [(&str, &str, &str); 6] = [
+pub const BUTTON_FILES: [(&str, &str, &str); 7] = [
     ("button.js", SCRIPT, include_str!("button/button.js")),
     ("dialog.js", SCRIPT, include_str!("button/dialog.js")),
     ("parts.js", SCRIPT, include_str!("button/parts.js")),
     ("form.js", SCRIPT, include_str!("button/form.js")),
+    ("signature.js", SCRIPT, include_str!("button/signature.js")),
     ("versions.js", SCRIPT, include_str!("button/versions.js")),
     ("dialog.css", "text/css; charset=utf-8", include_str!("button/dialog.css")),
 ];

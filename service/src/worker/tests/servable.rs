@@ -238,9 +238,21 @@ async fn a_dry_run_shows_how_the_signature_differs() {
     };
     let wider = shown("2").await.unwrap();
     assert!(wider.lines.iter().any(|line| line.starts_with("+ extra")) && wider.warning.is_none(), "{wider:?}");
+    assert_eq!((wider.breaks.as_slice(), wider.more_breaks), (&[][..], None), "what is merely added breaks nobody");
     let silent = shown("3").await.unwrap();
     assert!(silent.warning.unwrap().contains("no input signature"));
     assert_eq!(shown("1").await, None);
+}
+
+#[tokio::test]
+async fn a_dry_run_that_may_break_callers_names_the_inputs_that_do() {
+    let world = with_another_signature().await;
+    let body = json!({"model": "fraud", "version": "2", "strategy": "canary", "allowBreakingSignature": true});
+    let shown = world.handle().dry_run(asks_for(body)).await.unwrap().signature.unwrap();
+    let named: Vec<&str> = shown.breaks.iter().map(|one| one.input.as_str()).collect();
+    assert_eq!(named, ["sepal width (cm)", "sepal breadth (cm)"], "{shown:?}");
+    assert!(shown.breaks[1].fault.starts_with("is new and required"), "{shown:?}");
+    assert_eq!(shown.lines.len(), 2, "{shown:?}");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 import { el, prose, when, problemBox, diffBox } from './parts.js';
 import { STRATEGIES, releaseForm, bodyOf } from './form.js';
 import { versionChoice } from './versions.js';
+import { signatureBox } from './signature.js';
 
 // A commit takes milliseconds; what follows it, seconds to minutes.
 const POLL_MS = 1500;
@@ -228,6 +229,7 @@ class ReleaseDialog {
       const content = [el('p', { 'data-summary': '' }, ...prose(sentence(said.summary)))];
       if (said.waitsFor) content.push(el('p', { class: 'note' }, ...prose(`It waits first for: ${said.waitsFor}`)));
       if (change.act === 'retract') content.push(el('p', { class: 'note warn' }, 'Nobody can call the endpoint any more once it is retracted.'));
+      if (said.signature) content.push(signatureBox(said.signature, this.state.release?.spec.variants[0].version));
       if (said.diff) content.push(el('h3', {}, 'What changes in the repository'), diffBox(said.diff));
       const go = el('button', { type: 'button', class: change.act === 'retract' ? 'main danger' : 'main', 'data-go': '', onclick: () => this.carryOut(change) }, change.label);
       this.show(title, subtitle, content, said.changed ? [back, go] : [back]);

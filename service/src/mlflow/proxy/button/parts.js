@@ -37,13 +37,13 @@ export function problemBox({ detail, cure, violations = [] }) {
   return el('div', { class: 'problem', role: 'alert' }, el('strong', {}, ...prose(capital(detail))), ...others, cure ? el('p', {}, ...prose(capital(cure))) : null);
 }
 
-/** A unified diff with its lines told apart. */
-export function diffBox(diff) {
+/** A diff with its lines told apart. */
+export function diffBox(diff, label = 'Changes in the repository') {
   const kind = (line) => {
     if (line.startsWith('+++') || line.startsWith('---')) return 'file';
     if (line.startsWith('@@')) return 'hunk';
     return { '+': 'added', '-': 'removed' }[line[0]] || '';
   };
   const lines = diff.trimEnd().split('\n').map((line) => el('span', { class: kind(line) }, line || ' '));
-  return el('pre', { tabindex: '0', role: 'region', 'aria-label': 'Changes in the repository' }, ...lines);
+  return el('pre', { tabindex: '0', role: 'region', 'aria-label': label }, ...lines);
 }
