@@ -118,7 +118,7 @@ impl Handle {
             },
             Ok(Err(_)) | Err(_) => {
                 self.shared.inbox.stop_waiting(number);
-                "the requests before it".to_owned()
+                locked(&self.shared.state.trouble).clone().unwrap_or_else(|| "the requests before it".to_owned())
             }
         };
         is_kept(kept.durable().await)?;
@@ -422,7 +422,7 @@ impl Handle {
     /// # Errors
     /// One sentence that says what does not.
     pub async fn ready(&self) -> Result<(), String> {
-        let WorkerState { stopping: _, is_store_behind, is_repository_failing, has_ended } = &self.shared.state;
+        let WorkerState { is_store_behind, is_repository_failing, has_ended, .. } = &self.shared.state;
         if has_ended.load(Ordering::Relaxed) {
             return Err("the worker has ended and nothing is released; start the service again".to_owned());
         }

@@ -65,6 +65,8 @@ pub(super) struct WorkerState {
     pub(super) is_store_behind: AtomicBool,
     /// The last turn failed for the repository; nothing is released until one succeeds.
     pub(super) is_repository_failing: AtomicBool,
+    /// Why the last turn failed, be it for the repository or for a remote.
+    pub(super) trouble: RwLock<Option<String>>,
     /// It ended, as it was told to or by a mistake.
     pub(super) has_ended: AtomicBool,
 }

@@ -15,7 +15,7 @@ use super::registry::{
     Answered, Concern, Read, concern, sweep_again_and_again, tell_refused, tell_versions, write_back, write_waiting,
 };
 use super::retry::{later, postpone, wait};
-use super::shared::{Shared, WorkerState};
+use super::shared::{Shared, WorkerState, write};
 use crate::command::Git;
 use crate::event::{Delivery, DeliveryState, Event};
 use crate::git::GitError;
@@ -271,6 +271,7 @@ async fn turn(
     // While a remote is away, everything is accepted and kept.
     let is_failing = done.as_ref().is_err_and(|error| !error.is_of_the_remote());
     shared.state.is_repository_failing.store(is_failing, Ordering::Relaxed);
+    *write(&shared.state.trouble) = done.as_ref().err().map(ToString::to_string);
     match done {
         Ok(done) => finish(shared, conveyor, done, (&work.ticks, storing)).await,
         Err(error) => {

@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 use tests::environment::run;
 use tests::git_site::{GitSite, LOGIN};
 use tests::ssh_server::SshServer;
-use tests::{Server, ServerBuilder};
 
 use super::*;
 
@@ -22,16 +21,23 @@ fn log(environment: &TestEnvironment, repository: &Path) -> Vec<String> {
     log.lines().map(ToOwned::to_owned).collect()
 }
 
+/// The configuration that README shows for this kind of address, with what is elsewhere here, and more of `git` besides.
+fn of_readme(environment: &TestEnvironment, kind: &str, here: &[(&str, &str)], more: &str) -> String {
+    let readme = std::fs::read_to_string(tests::environment::repository_root().join("README.md")).unwrap();
+    let (_, block) = readme.split_once(&format!("```yaml test={kind}\n")).expect("the block of README");
+    let mut text = block.split_once("\n```").expect("its end").0.to_owned();
+    for (there, here) in here {
+        assert!(text.contains(there), "{there}: {text}");
+        text = text.replace(there, here);
+    }
+    environment.write("kmlflow.yaml", text + more + "\n").display().to_string()
+}
+
 /// What all of them must do: begin in an empty repository, release there, take in what a person pushed, and start again.
-fn begins_and_releases(environment: &TestEnvironment, repository: &Path, settings: &[(&str, String)]) {
-    let with = |mut command: std::process::Command| {
-        command.envs(settings.iter().map(|(name, value)| (format!("KMLFLOW__GIT__{name}"), value)));
-        command
-    };
-    let url = &settings.iter().find(|(name, _)| *name == "URL").unwrap().1;
+fn begins_and_releases(environment: &TestEnvironment, repository: &Path, config: &str) {
     let init = |more: &[&str]| {
-        let arguments = ["init", "--url", url, "-o", "json"].into_iter().chain(more.iter().copied());
-        serde_json::from_str::<Value>(&succeed(&mut with(environment.kmlflow(arguments)))).unwrap()
+        let arguments = ["init", "--config", config, "-o", "json"].into_iter().chain(more.iter().copied());
+        serde_json::from_str::<Value>(&succeed(&mut environment.kmlflow(arguments))).unwrap()
     };
     let dry = init(&["--dry-run"]);
     assert_eq!((dry["wasEmpty"].clone(), dry["commit"].clone()), (json!(true), Value::Null));
@@ -40,11 +46,8 @@ fn begins_and_releases(environment: &TestEnvironment, repository: &Path, setting
     assert!(added.as_array().unwrap().contains(&json!("policies/default.yaml")));
     assert_eq!(init(&[])["added"], json!([]), "the second time there is nothing to add");
 
-    let begin = || -> ServerBuilder<'_> {
-        let begin = environment.server();
-        settings.iter().fold(begin, |begin, (name, value)| begin.env(&format!("KMLFLOW__GIT__{name}"), value))
-    };
-    let server: Server<'_> = begin().start();
+    let begin = || environment.server().arg("--config").arg(config);
+    let server = begin().start();
     let single = |version: &str| json!({"model": "fraud", "version": version, "image": format!("registry.example/fraud:{version}")});
     server.put("production/models/fraud", &single("7")).expect(201);
     let mut person = environment.command("git");
@@ -76,13 +79,15 @@ fn a_service_begins_and_releases_over_https_with_a_password_file() {
     let site = GitSite::start(&environment);
     let password = environment.write("password", LOGIN.1);
     std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let settings = [
-        ("URL", site.url("gitops.git")),
-        ("CREDENTIALS__USERNAME", LOGIN.0.to_owned()),
-        ("CREDENTIALS__PASSWORD_FILE", password.display().to_string()),
-        ("CA_FILE", site.ca_file.display().to_string()),
+    let (url, login) = (site.url("gitops.git"), format!("username: {}", LOGIN.0));
+    let here = [
+        ("https://git.example.com/team/gitops.git", url.as_str()),
+        ("username: kmlflow", &login),
+        ("/etc/kmlflow/git-token", password.to_str().unwrap()),
     ];
-    begins_and_releases(&environment, &repository, &settings);
+    let more = format!("\n  ca_file: {}", site.ca_file.display());
+    let config = of_readme(&environment, "https", &here, &more);
+    begins_and_releases(&environment, &repository, &config);
     // Neither in what was logged nor in what was kept.
     let mut search = environment.command("grep");
     let found = run(search.args(["-r", "-l", LOGIN.1]).arg(environment.data_dir()));
@@ -95,19 +100,21 @@ fn a_service_begins_and_releases_over_ssh_with_a_key() {
     let repository = empty(&environment, "gitops.git");
     let server = SshServer::start(&environment);
     let known = environment.write("known_hosts", server.known_as(&server.host_key));
-    let settings = [
-        ("URL", server.url(&repository)),
-        ("CREDENTIALS__SSH_KEY_FILE", server.key.display().to_string()),
-        ("CREDENTIALS__KNOWN_HOSTS_FILE", known.display().to_string()),
+    let url = server.url(&repository);
+    let here = [
+        ("ssh://git@git.example.com/team/gitops.git", url.as_str()),
+        ("/etc/kmlflow/git-key", server.key.to_str().unwrap()),
+        ("/etc/kmlflow/known-hosts", known.to_str().unwrap()),
     ];
-    begins_and_releases(&environment, &repository, &settings);
+    begins_and_releases(&environment, &repository, &of_readme(&environment, "ssh", &here, ""));
 }
 
 #[test]
 fn a_service_begins_and_releases_at_a_path() {
     let environment = TestEnvironment::new();
     let repository = empty(&environment, "gitops.git");
-    begins_and_releases(&environment, &repository, &[("URL", format!("file://{}", repository.display()))]);
+    let here = [("/srv/git/gitops.git", repository.to_str().unwrap())];
+    begins_and_releases(&environment, &repository, &of_readme(&environment, "file", &here, ""));
 }
 
 #[test]

@@ -257,7 +257,8 @@ async fn while_the_remote_is_away_requests_wait_and_are_pushed_in_order_once() {
     assert!(waits.contains("there is no Git repository"), "{waits}");
     for name in ["a", "b"] {
         let answer = far.world.handle().request(put(name, single("1")), Duration::from_millis(10)).await;
-        assert!(matches!(answer, Ok(Answer::Queued { .. })), "{answer:?}");
+        let Ok(Answer::Queued { waits_for, .. }) = answer else { panic!("{answer:?}") };
+        assert!(waits_for.contains("there is no Git repository"), "{waits_for}");
     }
     far.world.kill();
     far.is_there(true);
