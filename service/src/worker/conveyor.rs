@@ -9,7 +9,7 @@ use super::agenda::Agenda;
 use super::ahead::{AHEAD_MAX, render_ahead};
 use super::apply::Task;
 use super::conclusion::{Concluded, Conclusion, Keep};
-use super::deliveries::{DoneBefore, carry_out};
+use super::deliveries::{DoneBefore, Earlier, carry_out};
 use super::foreign;
 use super::history;
 use super::pace::Pace;
@@ -95,6 +95,8 @@ pub(super) struct Done {
     pub(super) base: CommitId,
     /// The branch has another history than the index has.
     pub(super) is_anew: bool,
+    /// Deliveries that commits of the service say they carried out, which it did not know of.
+    pub(super) found_done: DoneBefore,
     /// Policies to be remembered and forgotten, where they changed.
     pub(super) policies: Option<policies::Read>,
 }
@@ -133,33 +135,37 @@ impl Conveyor {
         turn.found.clone_from(&work.found);
         turn.findings.clone_from(&work.findings);
         self.make_room(&turn);
-        let mut done_before = std::borrow::Cow::Borrowed(&self.done_before);
+        let mut found_done = DoneBefore::new();
         if *is_anew {
             turn.rows = history::walk(&shared.repository, since, |_| false)?.rows;
             foreign::accept(&mut turn, &self.known)?;
         } else if !since.is_empty() {
-            let is_ours = |entry: &LogEntry| self.ours.contains(&entry.commit);
+            // At a remote another service may release as well, or this one before it was moved: what it made is taken as it is.
+            let is_shared = shared.repository.address().is_some();
+            let says_ours = |entry: &LogEntry| is_shared && history::says_ours(entry, &shared.settings.author);
+            let is_ours = |entry: &LogEntry| self.ours.contains(&entry.commit) || says_ours(entry);
             let walked = history::walk(&shared.repository, since, is_ours)?;
             turn.rows = walked.rows;
             // A push of which nobody heard what became of it.
-            done_before.to_mut().extend(walked.done);
+            found_done = walked.done;
             foreign::take_in(&mut turn, &foreign::changed_since(&self.known, since, is_ours))?;
         }
         for key in &work.ticks {
             Self::tick(&mut turn, key)?;
         }
+        let done_before = Earlier { known: &self.done_before, found: &found_done };
         let now = Now { shared, tip: base.clone(), now: turn_start(&turn), is_live: false, known: None };
         let mut conclusions = work.concluded.clone();
         for delivery in self.awakened(&work.ticks) {
-            conclusions.push(carry_out(&mut turn, delivery, &done_before)?);
+            conclusions.push(carry_out(&mut turn, delivery, done_before)?);
         }
         for some in work.deliveries.chunks(AHEAD_MAX) {
             turn.prepare(render_ahead(shared, &now, some));
             for delivery in some {
-                conclusions.push(carry_out(&mut turn, delivery.clone(), &done_before)?);
+                conclusions.push(carry_out(&mut turn, delivery.clone(), done_before)?);
             }
         }
-        Ok(Done { harvest: turn.finish()?, conclusions, base: base.clone(), is_anew: *is_anew, policies })
+        Ok(Done { harvest: turn.finish()?, conclusions, base: base.clone(), is_anew: *is_anew, policies, found_done })
     }
 
     /// The deliveries that wait for releases whose time has come.
@@ -209,6 +215,7 @@ impl Conveyor {
     ) -> Vec<Conclusion> {
         self.known.clone_from(&done.harvest.tip);
         self.ours.clear();
+        self.done_before.extend(std::mem::take(&mut done.found_done));
         self.failures = 0;
         self.not_before = None;
         if let Some(read) = &done.policies {

@@ -16,16 +16,21 @@ use crate::release::Intent;
 /// Deliveries that were carried out before a crash, before the store heard of it: found by their trailers.
 pub(super) type DoneBefore = HashMap<String, (ReleaseKey, CommitId)>;
 
+/// Where such deliveries are looked for.
+#[derive(Clone, Copy)]
+pub(super) struct Earlier<'d> {
+    pub(super) known: &'d DoneBefore,
+    /// Found on the branch a moment ago.
+    pub(super) found: &'d DoneBefore,
+}
+
 /// Carries one delivery out as far as it goes in this turn.
 ///
 /// # Errors
 /// The repository fails in a way that may pass; what concerns this delivery alone is a refusal.
-pub(super) fn carry_out(
-    turn: &mut Turn<'_>,
-    delivery: Delivery,
-    done_before: &DoneBefore,
-) -> Result<Conclusion, GitError> {
-    let done = done_before.get(delivery.id.as_str());
+pub(super) fn carry_out(turn: &mut Turn<'_>, delivery: Delivery, earlier: Earlier<'_>) -> Result<Conclusion, GitError> {
+    let id = delivery.id.as_str();
+    let done = earlier.found.get(id).or_else(|| earlier.known.get(id));
     let concluded = match &delivery.event {
         Event::Ignored { reason } => Ok((Concluded::ignored(reason.clone()), Keep::No)),
         Event::Pushed { branch } => Ok((pushed(turn, branch), Keep::No)),

@@ -36,6 +36,7 @@ mod settings;
 mod shared;
 mod start;
 mod turn;
+mod urgent;
 mod view;
 mod writer;
 

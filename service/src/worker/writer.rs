@@ -11,11 +11,13 @@ use tokio::task::JoinHandle;
 use super::conclusion::{Conclusion, Keep};
 use super::conveyor::{Conveyor, Done, Work, show};
 use super::housekeeping::{PUSHES_PER_LOOK, keep_house, look_again_and_again};
+use super::queue::Taken;
 use super::registry::{
     Answered, Concern, Read, concern, sweep_again_and_again, tell_refused, tell_versions, write_back, write_waiting,
 };
 use super::retry::{later, postpone, wait};
 use super::shared::{Shared, WorkerState, write};
+use super::urgent::{Due, Share, share_out};
 use crate::command::Git;
 use crate::event::{Delivery, DeliveryState, Event};
 use crate::git::GitError;
@@ -25,6 +27,13 @@ use crate::store::{AuditEntry, Batch, DeliveryOutcome, HandedOver, IndexedCommit
 
 /// How long the store is left alone after it refused what Git has already.
 const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// How long a remote is waited for once the service is told to stop; what is on its way then is looked up at the next start. As long as
+/// requests under way may take, and a third of what Kubernetes gives.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// How many deliveries whose time has come are looked at for who goes first: a dozen large turns, so that a long backlog costs each turn little.
+const LOOKED_AT_MAX: usize = 4_096;
 
 /// Says that its holder is the only writer: there is one per opened worker, and it is not handed out twice.
 #[derive(Debug)]
@@ -78,7 +87,9 @@ impl Worker {
                 () = &mut working => {}
                 () = stop => {
                     stopping.cancel();
-                    working.await;
+                    if tokio::time::timeout(STOP_LIMIT, &mut working).await.is_err() {
+                        tracing::warn!("A remote did not answer; the next start looks what became of the push");
+                    }
                 }
             }
         }
@@ -152,31 +163,16 @@ async fn collect(shared: &Arc<Shared>, conveyor: &mut Conveyor) -> Option<Work> 
     if let Some(work) = conveyor.left_over.pop_front() {
         return Some(work);
     }
-    let most = shared.limits.turn;
     if conveyor.storm_ends().is_some_and(|moment| moment <= now) {
         shared.inbox.leave_out(std::mem::take(&mut conveyor.storm));
     }
     refill(shared, conveyor).await;
-    let mut work = Work::default();
-    while conveyor.retry.first_key_value().is_some_and(|((at, _), _)| *at <= now) {
-        let Some((_, delivery)) = conveyor.retry.pop_first() else { break };
-        work.deliveries.push(delivery);
-        if work.deliveries.len() >= most {
-            break;
-        }
-    }
-    let taken = shared.inbox.take(most - work.deliveries.len().min(most));
+    let (due, taken) = gather(shared, conveyor, now);
+    let mut work = Work { deliveries: due, ..Work::default() };
     if taken.holds_changed {
         conveyor.lift_holds(shared, now);
     }
-    for delivery in &taken.deliveries {
-        // One that is given in again is not also tried later.
-        conveyor.retry.retain(|(_, number), _| *number != delivery.number);
-    }
-    // One whose time had come when it was given in again is here already.
-    let is_new = |delivery: &Delivery| !work.deliveries.iter().any(|due| due.number == delivery.number);
-    let taken_anew: Vec<Delivery> = taken.deliveries.into_iter().filter(is_new).collect();
-    let taken_anew = have_asked(shared, conveyor, taken_anew);
+    let taken_anew = have_asked(shared, conveyor, taken.deliveries);
     work.deliveries = have_asked(shared, conveyor, work.deliveries);
     take_answers(shared, conveyor, &mut work).await;
     let count = taken_anew.len();
@@ -187,10 +183,31 @@ async fn collect(shared: &Arc<Shared>, conveyor: &mut Conveyor) -> Option<Work> 
     work.deliveries.extend(conveyor.pace.take_due(now));
     let tells_of_a_push = |delivery: &Delivery| matches!(delivery.event, Event::Pushed { .. });
     work.look_at_repository = taken.pushed || work.deliveries.iter().any(tells_of_a_push);
-    work.ticks = conveyor.agenda.take_due(now, most);
+    work.ticks = conveyor.agenda.take_due(now, shared.limits.turn);
     let has_work =
         !work.deliveries.is_empty() || !work.concluded.is_empty() || !work.ticks.is_empty() || work.look_at_repository;
     (has_work || taken.holds_changed || kept_back).then_some(work)
+}
+
+/// Takes deliveries whose time has come and deliveries of the inbox, together at most as many as a turn has room for, each once.
+fn gather(shared: &Shared, conveyor: &mut Conveyor, now: Timestamp) -> (Vec<Delivery>, Taken) {
+    let most = shared.limits.turn;
+    let mut taken = shared.inbox.take(most);
+    let mut due: Vec<Due> = Vec::new();
+    while due.len() < LOOKED_AT_MAX && conveyor.retry.first_key_value().is_some_and(|((at, _), _)| *at <= now) {
+        let Some(((at, _), delivery)) = conveyor.retry.pop_first() else { break };
+        due.push((at, delivery));
+    }
+    // One that is given in again is not also tried later, nor twice where its time has come.
+    for delivery in &taken.deliveries {
+        conveyor.retry.retain(|(_, number), _| *number != delivery.number);
+    }
+    taken.deliveries.retain(|delivery| !due.iter().any(|(_, due)| due.number == delivery.number));
+    let Share { due, taken: deliveries, due_later, taken_later } =
+        share_out(due, std::mem::take(&mut taken.deliveries), most);
+    conveyor.retry.extend(due_later.into_iter().map(|(at, delivery)| ((at, delivery.number), delivery)));
+    taken_later.into_iter().rev().for_each(|delivery| shared.inbox.push_front(delivery));
+    (due.into_iter().map(|(_, delivery)| delivery).collect(), Taken { deliveries, ..taken })
 }
 
 /// Has asked what has to be asked before a delivery is carried out; gives back the others.

@@ -298,6 +298,38 @@ async fn a_push_that_arrived_while_the_remote_went_away_is_found_when_it_is_back
 }
 
 #[tokio::test]
+async fn two_services_on_one_branch_build_on_each_other_without_sharing_anything_else() {
+    let mut far = Far::new().await;
+    let mut other = World::new(Period::ZERO, 1_000);
+    let mut settings = far.world.remote.clone().unwrap();
+    settings.remote.directory = other.dir.path().to_owned();
+    other.remote = Some(settings);
+    other.start().await;
+
+    far.world.put("fraud", single("7")).await;
+    other.handle().pushed();
+    other.run().await;
+    other.put("fraud", canary("8")).await;
+    far.look().await;
+    assert_eq!(far.world.state("fraud").await, "canary running stable=7 candidate=8");
+    far.world.act("fraud", Act::Advance).await;
+    // Neither has heard of the other's when it asks.
+    far.world.put("mine", single("1")).await;
+    other.put("theirs", single("1")).await;
+    far.world.act("fraud", Act::Promote { variant: None }).await;
+    other.handle().pushed();
+    other.run().await;
+    for world in [&far.world, &other] {
+        assert_eq!(world.state("fraud").await, "single settled live=8");
+        assert_eq!(world.view("fraud").await.notes, [] as [String; 0]);
+        assert_eq!(world.state("theirs").await, world.state("mine").await);
+    }
+    let actions = far.at_remote(&["log", "--reverse", "--format=%(trailers:key=Action,valueonly,separator=)", "main"]);
+    let actions: Vec<&str> = actions.lines().filter(|action| !action.is_empty()).collect();
+    assert!(!actions.contains(&"render") && !actions.contains(&"adopt"), "{actions:?}");
+}
+
+#[tokio::test]
 async fn a_branch_that_is_gone_is_said_to_be_and_nothing_is_lost() {
     let mut far = Far::new().await;
     far.world.put("fraud", single("7")).await;

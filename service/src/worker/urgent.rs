@@ -1,0 +1,129 @@
+//! Who goes first where more waits than one turn takes: a release that somebody wants back or stopped, with all that was asked of it.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+
+use crate::event::{Delivery, Event};
+use crate::names::ReleaseKey;
+use crate::release::Intent;
+
+/// A delivery that failed, and when its time came.
+pub(super) type Due = (Timestamp, Delivery);
+
+/// What goes into a turn, and what goes back to where it waited.
+#[derive(Debug, Default)]
+pub(super) struct Share {
+    pub(super) due: Vec<Due>,
+    pub(super) taken: Vec<Delivery>,
+    pub(super) due_later: Vec<Due>,
+    pub(super) taken_later: Vec<Delivery>,
+}
+
+/// Chooses at most so many deliveries of those whose time has come and those that were taken from the inbox.
+///
+/// The order within a release stays: a rollback that overtook the request before it would be undone by that.
+pub(super) fn share_out(due: Vec<Due>, taken: Vec<Delivery>, most: usize) -> Share {
+    if due.len() + taken.len() <= most {
+        return Share { due, taken, ..Share::default() };
+    }
+    let all = due.iter().map(|(_, delivery)| delivery).chain(&taken);
+    let urgent: HashSet<ReleaseKey> = all.filter_map(wants_back).cloned().collect();
+    let is_urgent = |delivery: &Delivery| key_of(delivery).is_some_and(|key| urgent.contains(key));
+    let (mut due, calm_due): (Vec<Due>, Vec<Due>) = due.into_iter().partition(|(_, delivery)| is_urgent(delivery));
+    let (mut taken, calm_taken): (Vec<Delivery>, Vec<Delivery>) = taken.into_iter().partition(is_urgent);
+    due.extend(calm_due);
+    let due_later = due.split_off(due.len().min(most - taken.len().min(most)));
+    taken.extend(calm_taken);
+    let taken_later = taken.split_off(taken.len().min(most - due.len()));
+    Share { due, taken, due_later, taken_later }
+}
+
+/// The release that somebody wants back or stopped.
+fn wants_back(delivery: &Delivery) -> Option<&ReleaseKey> {
+    let Event::Requested(requested) = &delivery.event else { return None };
+    let wants = matches!(requested.intent, Intent::Rollback { .. } | Intent::Abort { .. } | Intent::Pause { .. });
+    wants.then_some(&requested.key)
+}
+
+fn key_of(delivery: &Delivery) -> Option<&ReleaseKey> {
+    match &delivery.event {
+        Event::Requested(requested) => Some(&requested.key),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::event::{DeliveryState, Guard, NewDelivery, Requested, Source, Verdict};
+
+    fn delivery(number: i64, name: &str, intent: Intent) -> Delivery {
+        let key = ReleaseKey::parse(&format!("production/models/{name}")).unwrap();
+        let requested = Requested { key, intent, guard: Guard::default(), requested_by: None };
+        let id = crate::names::DeliveryId::parse(&number.to_string()).unwrap();
+        let new = NewDelivery {
+            source: Source::Api,
+            id,
+            received_at: Timestamp::UNIX_EPOCH,
+            body: String::new(),
+            event: Event::Requested(Box::new(requested)),
+        };
+        let NewDelivery { source, id, received_at, body, event } = new;
+        let (state, verdict) = (DeliveryState::Accepted, Verdict::default());
+        Delivery { number, source, id, received_at, body, event, state, verdict, attempt: 0, next_attempt_at: None }
+    }
+
+    fn put(number: i64, name: &str) -> Delivery {
+        let body = json!({"model": name, "version": "8", "image": "registry.example/x:8"});
+        let request = serde_json::from_value::<crate::release::ReleaseRequest>(body).unwrap();
+        delivery(number, name, Intent::Put(Box::new(request.wanted().unwrap())))
+    }
+
+    fn numbers<'a>(deliveries: impl IntoIterator<Item = &'a Delivery>) -> Vec<i64> {
+        deliveries.into_iter().map(|delivery| delivery.number).collect()
+    }
+
+    fn due(deliveries: Vec<Delivery>) -> Vec<Due> {
+        deliveries.into_iter().map(|delivery| (Timestamp::UNIX_EPOCH, delivery)).collect()
+    }
+
+    #[test]
+    fn what_fits_is_left_in_its_order() {
+        let share = share_out(due(vec![put(1, "a")]), vec![delivery(2, "b", Intent::Pause)], 2);
+        assert_eq!((numbers(share.due.iter().map(|(_, due)| due)), numbers(&share.taken)), (vec![1], vec![2]));
+        assert!(share.due_later.is_empty() && share.taken_later.is_empty());
+    }
+
+    #[test]
+    fn a_rollback_goes_first_behind_what_was_asked_of_its_release_before() {
+        let failed = due((1..=9).map(|number| put(number, if number == 7 { "fraud" } else { "other" })).collect());
+        let back = delivery(11, "fraud", Intent::Pause);
+        let share = share_out(failed, vec![put(10, "third"), back], 3);
+        assert_eq!(numbers(share.due.iter().map(|(_, due)| due)), [7, 1]);
+        assert_eq!(numbers(&share.taken), [11]);
+        assert_eq!(numbers(share.due_later.iter().map(|(_, due)| due)), [2, 3, 4, 5, 6, 8, 9]);
+        assert_eq!(numbers(&share.taken_later), [10]);
+    }
+
+    #[test]
+    fn nothing_is_lost_however_little_room_there_is() {
+        for most in 0..8 {
+            let share =
+                share_out(due((1..=3).map(|n| put(n, "a")).collect()), (4..=6).map(|n| put(n, "b")).collect(), most);
+            assert!(share.due.len() + share.taken.len() <= most);
+            let all = share
+                .due
+                .iter()
+                .chain(&share.due_later)
+                .map(|(_, due)| due)
+                .chain(&share.taken)
+                .chain(&share.taken_later);
+            let mut all = numbers(all);
+            all.sort_unstable();
+            assert_eq!(all, [1, 2, 3, 4, 5, 6], "{most}");
+        }
+    }
+}
