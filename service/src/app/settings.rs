@@ -8,8 +8,8 @@ use super::StartError;
 use super::first_start::Secrets;
 use crate::access::TokenHash;
 use crate::config::{
-    Config, ConfigError, EnvironmentConfig, ImagesConfig, MlflowConfig, SecretText, SenderConfig, read_secret_file,
-    read_templates,
+    Config, ConfigError, EnvironmentConfig, ImagesConfig, MlflowConfig, SecretText, SenderConfig, StoreConfig,
+    read_secret_file, read_templates,
 };
 use crate::git::Author;
 use crate::images::Resolver;
@@ -18,6 +18,7 @@ use crate::mlflow::{self, Client, Password};
 use crate::plan::EnvironmentTarget;
 use crate::release::{Links, Serving};
 use crate::render::Templates;
+use crate::store::Address;
 use crate::webhook::live::LiveSecrets;
 use crate::webhook::signature::{Secret, SecretError};
 use crate::worker::{EnvironmentSettings, RegistrySettings};
@@ -59,7 +60,7 @@ pub(super) fn of_worker(config: &Config, data_dir: &Path, address: SocketAddr) -
     Ok(worker::Settings {
         data_dir: data_dir.to_owned(),
         remote: None,
-        store_url: config.store.url.clone(),
+        store: store(&config.store),
         seed: super::seed::seed(config.mlflow.tracking_uri.is_some()),
         author: author(),
         environments: environments.collect(),
@@ -69,6 +70,11 @@ pub(super) fn of_worker(config: &Config, data_dir: &Path, address: SocketAddr) -
         images: images(config)?,
         registry: registry(&config.mlflow)?,
     })
+}
+
+/// Where the store is.
+fn store(config: &StoreConfig) -> Address {
+    Address::new(&config.url, config.password.as_ref().map(SecretText::expose))
 }
 
 /// What asks the registries of images, where tags are to be resolved.

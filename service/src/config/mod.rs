@@ -7,6 +7,7 @@ mod git;
 mod images;
 mod overlay;
 mod secret;
+mod store;
 mod templates;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ pub use client::*;
 pub use git::*;
 pub use images::*;
 pub use secret::*;
+pub use store::*;
 pub use templates::read_templates;
 
 use ipnet::IpNet;
@@ -56,14 +58,6 @@ pub struct Config {
     /// `PATH`, where programs are looked for.
     #[serde(skip)]
     pub search_path: Option<String>,
-}
-
-/// The SQL store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StoreConfig {
-    /// `sqlite:` is `kmlflow.db` in the data directory.
-    pub url: String,
 }
 
 /// The doors for events.
@@ -230,6 +224,7 @@ impl Config {
         }
         self.images.read_credentials()?;
         self.git.read_password(environment)?;
+        self.store.read_password(environment)?;
         self.mlflow.read_password(environment)
     }
 
@@ -250,9 +245,7 @@ impl Config {
             images,
             ..
         } = self;
-        if !store.url.starts_with("sqlite:") {
-            return Err(not_supported("store.url", "sqlite:"));
-        }
+        store.check()?;
         git.check()?;
         for (name, environment) in environments {
             environment.check(name)?;

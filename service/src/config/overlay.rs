@@ -2,7 +2,7 @@
 
 use serde_yaml::{Mapping, Value};
 
-use super::{ConfigError, DEFAULT_FILE, Environment};
+use super::{ConfigError, DEFAULT_FILE, Environment, split_password};
 
 /// What a variable that overrides a key begins with.
 const PREFIX: &str = "KMLFLOW__";
@@ -27,7 +27,11 @@ const SECRETS: &[(&str, &str)] = &[
     ("webhooks.github.secret", "webhooks.github.secret_files"),
     ("mlflow.password", "mlflow.password_file"),
     ("git.credentials.password", "git.credentials.password_file"),
+    ("store.password", "store.password_file"),
 ];
+
+/// The one address that may have a password in it, where a variable gives it.
+const STORE_URL: &str = "store.url";
 
 /// Names under which people are tempted to write a secret down.
 const SECRET_WORDS: &[&str] =
@@ -130,7 +134,9 @@ pub(super) fn lay_over(settings: &mut Value, layer: &Value, at: &str, from: Laye
         if is_later(&path, value)? {
             continue;
         }
-        if SECRET_WORDS.contains(&key.as_str()) && from == Layer::File {
+        let is_secret = SECRET_WORDS.contains(&key.as_str())
+            || path == STORE_URL && value.as_str().is_some_and(|url| split_password(url).1.is_some());
+        if is_secret && from == Layer::File {
             return Err(inline_secret(&path));
         }
         match settings.get_mut(&key) {
@@ -191,11 +197,15 @@ pub(super) fn not_supported(path: &str, instead: &str) -> ConfigError {
 
 fn inline_secret(path: &str) -> ConfigError {
     let known = SECRETS.iter().find(|(secret, _)| path.starts_with(secret)).map(|(_, files)| *files);
+    let (what, known) = match path {
+        STORE_URL => ("the password in `store.url`".to_owned(), Some("store.password_file")),
+        _ => (format!("`{path}`"), known),
+    };
     let cure = known.map_or_else(
         || "put it into a file that only its owner can read, and name the file".to_owned(),
         |files| format!("put it into a file that only its owner can read, and name the file in `{files}`"),
     );
-    ConfigError::new(format!("`{path}` is a secret, and a secret never stands in the configuration"), &cure)
+    ConfigError::new(format!("{what} is a secret, and a secret never stands in the configuration"), &cure)
 }
 
 /// An unknown key, with the known one that is most like it: a sibling, else any key of the file.

@@ -233,7 +233,6 @@ fn what_is_not_there_yet_is_refused_unless_it_is_switched_off() {
     for file in [
         "git: {branch: live}",
         "git: {credentials: {github_app: {id: 1}}}",
-        "store: {url: \"postgres://db/kmlflow\"}",
         "kubernetes: {mode: in-cluster}",
         "prometheus: {url: http://prometheus:9090}",
         "environments: {production: {mode: pull_request}}",
@@ -279,6 +278,39 @@ fn a_remote_needs_what_belongs_together_and_an_embedded_repository_nothing() {
 fn a_refused_address_never_repeats_its_password() {
     let sentence = Scene::new("git: {url: \"https://me:hunter2@git.example/x\"}").sentence();
     assert!(!sentence.contains("hunter2"), "{sentence}");
+}
+
+#[test]
+fn the_password_of_the_store_comes_from_a_file_or_the_environment_and_never_from_the_configuration() {
+    let url = "postgres://kmlflow:hunter2@db.example/kmlflow";
+    let error = Scene::new(&format!("store: {{url: \"{url}\"}}")).load().unwrap_err();
+    assert!(
+        error.sentence.contains("the password in `store.url` is a secret")
+            && error.cure.contains("`store.password_file`")
+    );
+    assert!(!format!("{error:?}").contains("hunter2"));
+
+    let config = Scene::new("").var("KMLFLOW__STORE__URL", url).load().unwrap();
+    assert_eq!(config.store.url, "postgres://kmlflow@db.example/kmlflow");
+    assert_eq!(config.store.password.as_ref().unwrap().expose(), "hunter2");
+    assert!(!format!("{config:?}").contains("hunter2"));
+
+    let scene = Scene::new("store: {url: \"postgres://kmlflow@db.example/kmlflow\"}").secret("p", "from a file", 0o600);
+    let file = scene.dir.path().join("p").display().to_string();
+    let scene = scene.var("KMLFLOW__STORE__PASSWORD_FILE", &file).var("KMLFLOW__STORE__PASSWORD", "other");
+    assert_eq!(scene.load().unwrap().store.password.unwrap().expose(), "from a file");
+    let scene = Scene::new("store: {password: x}");
+    assert!(scene.sentence().contains("`store.password` is a secret"));
+}
+
+#[test]
+fn a_store_is_a_file_or_a_postgresql_server() {
+    for url in ["mysql://db/kmlflow", "kmlflow.db", ""] {
+        let sentence = Scene::new(&format!("store: {{url: \"{url}\"}}")).sentence();
+        assert!(sentence.contains("`store.url` begins with neither"), "{url}: {sentence}");
+    }
+    let sentence = Scene::new("").var("KMLFLOW__STORE__PASSWORD", "x").sentence();
+    assert!(sentence.contains("names no server"), "{sentence}");
 }
 
 #[test]

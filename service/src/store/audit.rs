@@ -1,8 +1,7 @@
 //! The audit: what was refused, and what admins did.
 
-use sqlx::{SqliteConnection, SqlitePool};
-
-use super::columns::{get, parse, time, write_rows};
+use super::columns::{get, parse, time};
+use super::db::{Connection, Readers, Statement};
 use super::writer::{Ledger, Write};
 use super::{AuditEntry, Audited, PAGE_ROWS_MAX, StoreError};
 use crate::names::ReleaseKey;
@@ -10,14 +9,14 @@ use crate::names::ReleaseKey;
 const INSERT: (&str, &str) = ("INSERT INTO audit (at, actor, action, release, outcome, reason) ", "");
 
 /// Adds entries in their order.
-pub(super) async fn write_entries(db: &mut SqliteConnection, entries: &[AuditEntry]) -> Result<(), sqlx::Error> {
-    write_rows(db, INSERT, entries, |values, AuditEntry { at, actor, action, release, outcome, reason }| {
+pub(super) async fn write_entries(db: &mut Connection, entries: &[AuditEntry]) -> Result<(), sqlx::Error> {
+    db.write_rows(INSERT, entries, |values, AuditEntry { at, actor, action, release, outcome, reason }| {
         values.push_bind(time(*at));
-        values.push_bind(actor.clone());
+        values.push_bind(actor.as_deref());
         values.push_bind(action.as_str());
         values.push_bind(release.as_ref().map(ToString::to_string));
         values.push_bind(outcome.as_str());
-        values.push_bind(reason.clone());
+        values.push_bind(reason.as_deref());
     })
     .await?;
     Ok(())
@@ -26,15 +25,15 @@ pub(super) async fn write_entries(db: &mut SqliteConnection, entries: &[AuditEnt
 impl Write for AuditEntry {
     type Answer = ();
 
-    async fn run(self, db: &mut SqliteConnection, _: &mut Ledger) -> Result<(), sqlx::Error> {
+    async fn run(self, db: &mut Connection, _: &mut Ledger) -> Result<(), sqlx::Error> {
         write_entries(db, &[self]).await
     }
 }
 
 /// Entries before a number, newest first.
-pub(super) async fn list(db: &SqlitePool, before: Option<i64>, limit: u32) -> Result<Vec<Audited>, StoreError> {
-    let query = sqlx::query("SELECT * FROM audit WHERE number < $1 ORDER BY number DESC LIMIT $2");
-    let rows = query.bind(before.unwrap_or(i64::MAX)).bind(limit.min(PAGE_ROWS_MAX)).fetch_all(db).await?;
+pub(super) async fn list(db: &Readers, before: Option<i64>, limit: u32) -> Result<Vec<Audited>, StoreError> {
+    let query = Statement::new("SELECT * FROM audit WHERE number < $1 ORDER BY number DESC LIMIT $2");
+    let rows = db.rows(query.bind(before.unwrap_or(i64::MAX)).bind(limit.min(PAGE_ROWS_MAX))).await?;
     let entry = |row| {
         let release: Option<&str> = get(row, "release")?;
         let entry = AuditEntry {

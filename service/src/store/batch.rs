@@ -1,8 +1,9 @@
 //! Storing what one turn of the conveyor leaves behind.
 
-use sqlx::{SqliteConnection, SqlitePool};
+use std::collections::BTreeMap;
 
-use super::columns::{from_json, json, write_rows};
+use super::columns::{from_json, json};
+use super::db::{Connection, Readers, Statement};
 use super::writer::{Ledger, Write};
 use super::{Batch, StoreError, audit, history, inbox};
 use crate::registry::RegistryState;
@@ -10,7 +11,7 @@ use crate::registry::RegistryState;
 impl Write for Batch {
     type Answer = ();
 
-    async fn run(self, db: &mut SqliteConnection, ledger: &mut Ledger) -> Result<(), sqlx::Error> {
+    async fn run(self, db: &mut Connection, ledger: &mut Ledger) -> Result<(), sqlx::Error> {
         let Self { outcomes, commits, indexed_tip, registry, audit } = self;
         inbox::write_outcomes(db, ledger, outcomes).await?;
         history::write_commits(db, &commits).await?;
@@ -25,10 +26,12 @@ impl Write for Batch {
 const UPSERT_REGISTRY: (&str, &str) =
     ("INSERT INTO registry (model, state) ", " ON CONFLICT (model) DO UPDATE SET state = excluded.state");
 
-async fn write_registry(db: &mut SqliteConnection, states: &[RegistryState]) -> Result<(), sqlx::Error> {
+async fn write_registry(db: &mut Connection, states: &[RegistryState]) -> Result<(), sqlx::Error> {
+    // The last state of a model counts; PostgreSQL changes no row twice in one statement.
+    let last: BTreeMap<&str, &RegistryState> = states.iter().map(|state| (state.model.as_str(), state)).collect();
     let rows: Vec<(&str, String)> =
-        states.iter().map(|state| Ok((state.model.as_str(), json(state)?))).collect::<Result<_, sqlx::Error>>()?;
-    write_rows(db, UPSERT_REGISTRY, &rows, |values, (model, state)| {
+        last.into_iter().map(|(model, state)| Ok((model, json(state)?))).collect::<Result<_, sqlx::Error>>()?;
+    db.write_rows(UPSERT_REGISTRY, &rows, |values, (model, state)| {
         values.push_bind(*model);
         values.push_bind(state.as_str());
     })
@@ -37,7 +40,7 @@ async fn write_registry(db: &mut SqliteConnection, states: &[RegistryState]) -> 
 }
 
 /// What the registry is known to say of every model.
-pub(super) async fn registry(db: &SqlitePool) -> Result<Vec<RegistryState>, StoreError> {
-    let rows = sqlx::query("SELECT state FROM registry ORDER BY model").fetch_all(db).await?;
+pub(super) async fn registry(db: &Readers) -> Result<Vec<RegistryState>, StoreError> {
+    let rows = db.rows(Statement::new("SELECT state FROM registry ORDER BY model")).await?;
     rows.iter().map(|row| from_json(row, "state")).collect()
 }

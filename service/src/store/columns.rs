@@ -5,35 +5,10 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IntoDeserializer as _, value};
-use sqlx::query_builder::Separated;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
+use sqlx::{Decode, Postgres, Sqlite, Type};
 
 use super::StoreError;
-
-/// Rows of one statement. A longer list takes several: the number of prepared statements stays bounded, and a whole turn of a busy
-/// receiver still fits in a few.
-const STATEMENT_ROWS_MAX: usize = 32;
-
-/// The values of one row, in the order of the columns.
-pub(super) type Values<'qb> = Separated<'qb, Sqlite, &'static str>;
-
-/// Runs `<head> VALUES (…), (…) <tail>` over all rows, and says how many rows it changed.
-pub(super) async fn write_rows<T>(
-    db: &mut SqliteConnection,
-    (head, tail): (&'static str, &'static str),
-    rows: &[T],
-    bind: impl Fn(&mut Values<'_>, &T),
-) -> Result<u64, sqlx::Error> {
-    let mut changed = 0;
-    for chunk in rows.chunks(STATEMENT_ROWS_MAX) {
-        let mut query = QueryBuilder::new(head);
-        query.push_values(chunk, |mut values, row| bind(&mut values, row));
-        query.push(tail);
-        changed += query.build().execute(&mut *db).await?.rows_affected();
-    }
-    Ok(changed)
-}
+use super::db::Row;
 
 /// Writes a moment so that moments sort as text: RFC 3339 in UTC, always with milliseconds.
 pub(super) fn time(moment: Timestamp) -> String {
@@ -45,32 +20,37 @@ pub(super) fn json(value: &impl Serialize) -> Result<String, sqlx::Error> {
     serde_json::to_string(value).map_err(|e| sqlx::Error::Encode(Box::new(e)))
 }
 
-/// Reads a column of SQLite's own types.
-pub(super) fn get<'r, T>(row: &'r SqliteRow, column: &'static str) -> Result<T, StoreError>
+/// Reads a column of the engines' own types.
+pub(super) fn get<'r, T>(row: &'r Row, column: &'static str) -> Result<T, StoreError>
 where
-    T: sqlx::Decode<'r, Sqlite> + sqlx::Type<Sqlite>,
+    T: Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres>,
 {
-    row.try_get(column).map_err(|_| StoreError::Unreadable { what: column })
+    row.get(column).map_err(|_| StoreError::Unreadable { what: column })
+}
+
+/// Reads a column that holds a whole number of a smaller type.
+pub(super) fn number<T: TryFrom<i64>>(row: &Row, column: &'static str) -> Result<T, StoreError> {
+    get::<i64>(row, column)?.try_into().map_err(|_| StoreError::Unreadable { what: column })
 }
 
 /// Reads a column that holds a name.
-pub(super) fn parse<T: FromStr>(row: &SqliteRow, column: &'static str) -> Result<T, StoreError> {
+pub(super) fn parse<T: FromStr>(row: &Row, column: &'static str) -> Result<T, StoreError> {
     get::<&str>(row, column)?.parse().map_err(|_| StoreError::Unreadable { what: column })
 }
 
 /// Reads a column that holds a name or nothing.
-pub(super) fn parse_some<T: FromStr>(row: &SqliteRow, column: &'static str) -> Result<Option<T>, StoreError> {
+pub(super) fn parse_some<T: FromStr>(row: &Row, column: &'static str) -> Result<Option<T>, StoreError> {
     let text = get::<Option<&str>>(row, column)?;
     text.map(|text| text.parse().map_err(|_| StoreError::Unreadable { what: column })).transpose()
 }
 
 /// Reads a column that holds one of a type's words.
-pub(super) fn word<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<T, StoreError> {
+pub(super) fn word<T: DeserializeOwned>(row: &Row, column: &'static str) -> Result<T, StoreError> {
     one_word(get(row, column)?, column)
 }
 
 /// Reads a column that holds one of a type's words, or nothing.
-pub(super) fn word_some<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<Option<T>, StoreError> {
+pub(super) fn word_some<T: DeserializeOwned>(row: &Row, column: &'static str) -> Result<Option<T>, StoreError> {
     get::<Option<&str>>(row, column)?.map(|text| one_word(text, column)).transpose()
 }
 
@@ -80,6 +60,6 @@ fn one_word<T: DeserializeOwned>(text: &str, column: &'static str) -> Result<T, 
 }
 
 /// Reads a column that holds JSON.
-pub(super) fn from_json<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<T, StoreError> {
+pub(super) fn from_json<T: DeserializeOwned>(row: &Row, column: &'static str) -> Result<T, StoreError> {
     serde_json::from_str(get(row, column)?).map_err(|_| StoreError::Unreadable { what: column })
 }

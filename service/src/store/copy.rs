@@ -4,12 +4,12 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use sqlx::SqlitePool;
-
 use super::StoreError;
+use super::db::Readers;
 
 /// Writes the copy, readable by its owner only, and returns once it is durable.
-pub(super) async fn copy(db: &SqlitePool, to: &Path) -> Result<(), StoreError> {
+pub(super) async fn copy(db: &Readers, to: &Path) -> Result<(), StoreError> {
+    let Readers::Sqlite(db) = db else { return Err(StoreError::Elsewhere) };
     // SQLite takes an empty file that is there; making it first decides who may read it.
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
     let path = to.to_str().ok_or(StoreError::Unreadable { what: "the copy's path" })?;

@@ -1,9 +1,7 @@
 //! The index of the repository's history: which commits changed a release, so that nobody walks Git to answer that.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, SqliteConnection, SqlitePool};
-
-use super::columns::{get, parse, time, word, word_some, write_rows};
+use super::columns::{get, parse, time, word, word_some};
+use super::db::{Connection, Readers, Row, Statement};
 use super::writer::{Ledger, Write};
 use super::{IndexedCommit, PAGE_ROWS_MAX, StoreError};
 use crate::names::{CommitId, ReleaseKey};
@@ -17,12 +15,12 @@ const INSERT: (&str, &str) = (
 );
 
 /// Adds commits, oldest first, and moves each release's newest.
-pub(super) async fn write_commits(db: &mut SqliteConnection, commits: &[IndexedCommit]) -> Result<(), sqlx::Error> {
+pub(super) async fn write_commits(db: &mut Connection, commits: &[IndexedCommit]) -> Result<(), sqlx::Error> {
     if commits.is_empty() {
         return Ok(());
     }
-    let last: i64 = sqlx::query_scalar("SELECT coalesce(max(position), 0) FROM commits").fetch_one(&mut *db).await?;
-    write_rows(db, INSERT, commits, |values, commit| {
+    let last = db.number(Statement::new("SELECT coalesce(max(position), 0) FROM commits")).await?;
+    db.write_rows(INSERT, commits, |values, commit| {
         let IndexedCommit {
             key,
             commit,
@@ -46,26 +44,26 @@ pub(super) async fn write_commits(db: &mut SqliteConnection, commits: &[IndexedC
         values.push_bind(phase.map(|phase| phase.as_str()));
         values.push_bind(time(*at));
         values.push_bind(release_id.as_str());
-        values.push_bind(requested_by.clone());
-        values.push_bind(delivery_id.clone());
+        values.push_bind(requested_by.as_deref());
+        values.push_bind(delivery_id.as_deref());
         values.push_bind(subject.as_str());
     })
     .await?;
-    let newest = sqlx::query(
+    let newest = Statement::new(
         "INSERT INTO newest_commits (environment, namespace, name, position)
          SELECT environment, namespace, name, max(position) FROM commits WHERE position > $1 GROUP BY environment, namespace, name
          ON CONFLICT (environment, namespace, name) DO UPDATE SET position = excluded.position",
     );
-    newest.bind(last).execute(db).await?;
+    db.execute(newest.bind(last)).await?;
     Ok(())
 }
 
 /// Writes down up to where the index reaches.
-pub(super) async fn write_tip(db: &mut SqliteConnection, tip: &CommitId) -> Result<(), sqlx::Error> {
-    let query = sqlx::query(
+pub(super) async fn write_tip(db: &mut Connection, tip: &CommitId) -> Result<(), sqlx::Error> {
+    let query = Statement::new(
         "INSERT INTO indexed_tip (only_row, commit_id) VALUES (1, $1) ON CONFLICT (only_row) DO UPDATE SET commit_id = excluded.commit_id",
     );
-    query.bind(tip.as_str()).execute(db).await?;
+    db.execute(query.bind(tip.as_str())).await?;
     Ok(())
 }
 
@@ -75,22 +73,22 @@ pub(super) struct ForgetIndex;
 impl Write for ForgetIndex {
     type Answer = ();
 
-    async fn run(self, db: &mut SqliteConnection, _: &mut Ledger) -> Result<(), sqlx::Error> {
-        sqlx::query("DELETE FROM commits").execute(&mut *db).await?;
-        sqlx::query("DELETE FROM newest_commits").execute(&mut *db).await?;
-        sqlx::query("DELETE FROM indexed_tip").execute(&mut *db).await?;
+    async fn run(self, db: &mut Connection, _: &mut Ledger) -> Result<(), sqlx::Error> {
+        db.execute(Statement::new("DELETE FROM commits")).await?;
+        db.execute(Statement::new("DELETE FROM newest_commits")).await?;
+        db.execute(Statement::new("DELETE FROM indexed_tip")).await?;
         Ok(())
     }
 }
 
 /// The commits of a release before one of them, newest first; none where that one did not change the release.
 pub(super) async fn of_release(
-    db: &SqlitePool,
+    db: &Readers,
     key: &ReleaseKey,
     before: Option<&CommitId>,
     limit: u32,
 ) -> Result<Vec<IndexedCommit>, StoreError> {
-    let mut query = QueryBuilder::new("SELECT ");
+    let mut query = Statement::new("SELECT ");
     query.push(COLUMNS).push(" FROM commits WHERE ");
     push_key(&mut query, key);
     if let Some(before) = before {
@@ -99,29 +97,29 @@ pub(super) async fn of_release(
         query.push(" AND commit_id = ").push_bind(before.as_str()).push(")");
     }
     query.push(" ORDER BY position DESC LIMIT ").push_bind(limit.min(PAGE_ROWS_MAX));
-    query.build().fetch_all(db).await?.iter().map(indexed_commit).collect()
+    db.rows(query).await?.iter().map(indexed_commit).collect()
 }
 
-fn push_key(query: &mut QueryBuilder<sqlx::Sqlite>, key: &ReleaseKey) {
+fn push_key<'a>(query: &mut Statement<'a>, key: &'a ReleaseKey) {
     query.push("environment = ").push_bind(key.environment.as_str());
     query.push(" AND namespace = ").push_bind(key.namespace.as_str());
     query.push(" AND name = ").push_bind(key.name.as_str());
 }
 
 /// The newest commit of every release.
-pub(super) async fn newest(db: &SqlitePool) -> Result<Vec<IndexedCommit>, StoreError> {
-    let mut query = QueryBuilder::new("SELECT ");
+pub(super) async fn newest(db: &Readers) -> Result<Vec<IndexedCommit>, StoreError> {
+    let mut query = Statement::new("SELECT ");
     query.push(COLUMNS).push(" FROM commits WHERE position IN (SELECT position FROM newest_commits) ORDER BY position");
-    query.build().fetch_all(db).await?.iter().map(indexed_commit).collect()
+    db.rows(query).await?.iter().map(indexed_commit).collect()
 }
 
 /// Up to where the index reaches.
-pub(super) async fn tip(db: &SqlitePool) -> Result<Option<CommitId>, StoreError> {
-    let row = sqlx::query("SELECT commit_id FROM indexed_tip").fetch_optional(db).await?;
+pub(super) async fn tip(db: &Readers) -> Result<Option<CommitId>, StoreError> {
+    let row = db.row(Statement::new("SELECT commit_id FROM indexed_tip")).await?;
     row.map(|row| parse(&row, "commit_id")).transpose()
 }
 
-fn indexed_commit(row: &SqliteRow) -> Result<IndexedCommit, StoreError> {
+fn indexed_commit(row: &Row) -> Result<IndexedCommit, StoreError> {
     Ok(IndexedCommit {
         key: ReleaseKey {
             environment: parse(row, "environment")?,

@@ -1,12 +1,16 @@
 //! Idempotency keys: the same request under the same key gets the same answer, for 24 hours.
 
-use jiff::Timestamp;
-use sqlx::{Row as _, SqliteConnection};
+use jiff::{SignedDuration, Timestamp};
 
 use super::columns::time;
+use super::db::{Connection, Statement};
 use super::prune::IDEMPOTENCY_KEYS_KEPT;
 use super::writer::{Ledger, Write};
 use super::{Claim, ClaimKey};
+
+/// How long a claim may go unanswered, which is longer than any request is waited for. After that whoever claimed it is gone: a replica that
+/// went down is not noticed in another way.
+const UNANSWERED_MAX: SignedDuration = SignedDuration::from_hours(1);
 
 /// Claims a key for a request.
 pub(super) struct ClaimFor {
@@ -18,28 +22,33 @@ pub(super) struct ClaimFor {
 impl Write for ClaimFor {
     type Answer = Claim;
 
-    async fn run(self, db: &mut SqliteConnection, _: &mut Ledger) -> Result<Claim, sqlx::Error> {
+    async fn run(self, db: &mut Connection, _: &mut Ledger) -> Result<Claim, sqlx::Error> {
         let Self { key: ClaimKey { token_id, path, key }, body_hash, now } = self;
-        let forgotten = now.checked_sub(IDEMPOTENCY_KEYS_KEPT).unwrap_or(Timestamp::MIN);
+        let before = |kept| time(now.checked_sub(kept).unwrap_or(Timestamp::MIN));
         // An entry that is old enough to be forgotten is taken over as if it were not there.
-        let claim = sqlx::query(
+        let claim = Statement::new(
             "INSERT INTO idempotency_keys (token_id, path, key, body_hash, claimed_at) VALUES ($1, $2, $3, $4, $5)
              ON CONFLICT (token_id, path, key) DO UPDATE SET body_hash = excluded.body_hash, claimed_at = excluded.claimed_at,
-             status = NULL, answer = NULL WHERE idempotency_keys.claimed_at < $6",
+             status = NULL, answer = NULL WHERE idempotency_keys.claimed_at < $6
+             OR (idempotency_keys.status IS NULL AND idempotency_keys.claimed_at < $7)",
         );
-        let claim = claim.bind(&token_id).bind(&path).bind(&key).bind(&body_hash).bind(time(now)).bind(time(forgotten));
-        if claim.execute(&mut *db).await?.rows_affected() > 0 {
+        let claim = claim.bind(&token_id).bind(&path).bind(&key).bind(&body_hash).bind(time(now));
+        let claim = claim.bind(before(IDEMPOTENCY_KEYS_KEPT)).bind(before(UNANSWERED_MAX));
+        if db.execute(claim).await? > 0 {
             return Ok(Claim::New);
         }
-        let known = sqlx::query(
+        let known = Statement::new(
             "SELECT body_hash, status, answer FROM idempotency_keys WHERE token_id = $1 AND path = $2 AND key = $3",
         );
-        let known = known.bind(token_id).bind(path).bind(key).fetch_one(db).await?;
-        let status: Option<u16> = known.try_get("status")?;
+        let known = db.row(known.bind(token_id).bind(path).bind(key)).await?.ok_or(sqlx::Error::RowNotFound)?;
+        let status: Option<i64> = known.get("status")?;
         Ok(match status {
-            _ if known.try_get::<&str, _>("body_hash")? != body_hash => Claim::Other,
+            _ if known.get::<&str>("body_hash")? != body_hash => Claim::Other,
             None => Claim::InFlight,
-            Some(status) => Claim::Same(status, known.try_get::<Option<String>, _>("answer")?.unwrap_or_default()),
+            Some(status) => {
+                let status = u16::try_from(status).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+                Claim::Same(status, known.get::<Option<String>>("answer")?.unwrap_or_default())
+            }
         })
     }
 }
@@ -53,13 +62,13 @@ pub(super) struct Settle {
 impl Write for Settle {
     type Answer = ();
 
-    async fn run(self, db: &mut SqliteConnection, _: &mut Ledger) -> Result<(), sqlx::Error> {
+    async fn run(self, db: &mut Connection, _: &mut Ledger) -> Result<(), sqlx::Error> {
         let Self { key: ClaimKey { token_id, path, key }, answer } = self;
         let query = match &answer {
-            Some(_) => sqlx::query(
+            Some(_) => Statement::new(
                 "UPDATE idempotency_keys SET status = $4, answer = $5 WHERE token_id = $1 AND path = $2 AND key = $3 AND status IS NULL",
             ),
-            None => sqlx::query(
+            None => Statement::new(
                 "DELETE FROM idempotency_keys WHERE token_id = $1 AND path = $2 AND key = $3 AND status IS NULL",
             ),
         };
@@ -67,13 +76,14 @@ impl Write for Settle {
         if let Some((status, body)) = answer {
             query = query.bind(status).bind(body);
         }
-        query.execute(db).await?;
+        db.execute(query).await?;
         Ok(())
     }
 }
 
-/// Gives back what nobody is left to answer: whoever claimed it went down with the process before this one.
-pub(super) async fn give_back_all(db: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    sqlx::query("DELETE FROM idempotency_keys WHERE status IS NULL").execute(db).await?;
+/// Gives back what nobody is left to answer: whoever claimed it went down with the process before this one. Not for a store that replicas
+/// share, where another may be answering.
+pub(super) async fn give_back_all(db: &mut Connection) -> Result<(), sqlx::Error> {
+    db.execute(Statement::new("DELETE FROM idempotency_keys WHERE status IS NULL")).await?;
     Ok(())
 }

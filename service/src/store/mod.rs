@@ -4,15 +4,19 @@
 //! transaction, so one sync of the disk serves everybody who waited for it. Whoever need not wait hands over and goes on; what is read
 //! afterwards waits for that. The store decides nothing: it keeps and finds.
 
+mod address;
 mod audit;
 mod batch;
 mod columns;
-mod connection;
 mod copy;
+mod db;
 mod error;
 mod history;
 mod idempotency;
 mod inbox;
+mod lead;
+mod lease;
+mod migrate;
 mod orders;
 mod prune;
 #[cfg(test)]
@@ -24,22 +28,27 @@ mod writer;
 use std::path::Path;
 
 use jiff::Timestamp;
-use sqlx::SqlitePool;
 
 use crate::access::{NewToken, Token, TokenHash};
 use crate::event::{Delivery, DeliveryState, NewDelivery, Source};
 use crate::names::{CommitId, EnvironmentName, PolicyName, ReleaseKey};
 use crate::registry::RegistryState;
 
+use db::{Place, Readers};
 use history::ForgetIndex;
 use idempotency::{ClaimFor, Settle};
 use inbox::{Redeliver, Redelivered};
+use lead::Leaders;
+use lease::{EndLease, ExtendLease, TakeLease};
 use orders::{RememberPolicy, Unhold};
 use prune::PruneStep;
 use tokens::RevokeToken;
 use writer::Writer;
 
+pub use address::Address;
 pub use error::{Cause, StoreError};
+pub use lead::Leadership;
+pub use migrate::Copied;
 pub use types::*;
 pub use writer::{HandedOver, WriterCounts};
 
@@ -50,7 +59,8 @@ pub const PAGE_ROWS_MAX: u32 = 1_000;
 #[derive(Debug, Clone)]
 pub struct Store {
     writer: Writer,
-    readers: SqlitePool,
+    readers: Readers,
+    leaders: Leaders,
 }
 
 /// How much the store takes.
@@ -60,7 +70,7 @@ pub struct Limits {
     pub waiting_max: u64,
     /// Deliveries that are kept after they are done.
     pub deliveries_max: u32,
-    /// Pages of 4 KiB that the database may have; as many as the disk holds where nothing is said.
+    /// Pages of 4 KiB that a database in a file may have; as many as the disk holds where nothing is said.
     pub pages_max: Option<u32>,
 }
 
@@ -71,22 +81,22 @@ impl Default for Limits {
 }
 
 impl Store {
-    /// Opens the store that a URL names, makes it where there is none, and brings its tables up to date. `sqlite:` is `kmlflow.db` in the
-    /// data directory, `sqlite:FILE` a file of its own.
-    pub async fn open(url: &str, data_dir: &Path) -> Result<Self, StoreError> {
-        Self::open_with(url, data_dir, Limits::default()).await
+    /// Opens the store of an address, makes it where there is none, and brings its tables up to date. `sqlite:` is `kmlflow.db` in the data
+    /// directory, `sqlite:FILE` a file of its own, `postgres://USER@HOST/DATABASE` a database of a server, which must be there.
+    pub async fn open(address: impl Into<Address>, data_dir: &Path) -> Result<Self, StoreError> {
+        Self::open_with(address, data_dir, Limits::default()).await
     }
 
     /// Opens the store with other limits than the usual ones.
-    pub async fn open_with(url: &str, data_dir: &Path, limits: Limits) -> Result<Self, StoreError> {
-        let path = connection::path_of(url, data_dir)?;
-        connection::create_file(&path)?;
-        let mut db = connection::open_writer(&path, limits).await?;
-        // Not `run`: it borrows in a way that keeps the future from being sent between threads.
-        sqlx::migrate!().run_direct(None, &mut db, false).await?;
-        idempotency::give_back_all(&mut db).await?;
-        let readers = connection::readers(&path);
-        Ok(Self { writer: Writer::spawn(path, db, limits).await?, readers })
+    pub async fn open_with(address: impl Into<Address>, data_dir: &Path, limits: Limits) -> Result<Self, StoreError> {
+        let place = Place::of(&address.into(), data_dir)?;
+        let mut db = place.prepare(limits).await?;
+        if !place.is_shared() {
+            idempotency::give_back_all(&mut db).await?;
+        }
+        let readers = place.readers();
+        let leaders = Leaders::of(&place);
+        Ok(Self { writer: Writer::spawn(place, db, &readers, limits).await?, readers, leaders })
     }
 
     /// Keeps a delivery: once this returns `New` or `Again`, it survives a crash.
@@ -116,6 +126,9 @@ impl Store {
     }
 
     /// Reads what waits, in order of arrival, after a number (0: from the start), at most `limit` of them; without their bodies.
+    ///
+    /// Where replicas share the store, one of a lower number may become visible after one of a higher number, so what was not read yet is not
+    /// found by the last number alone.
     pub async fn waiting(&self, after: i64, limit: u32) -> Result<Vec<Delivery>, StoreError> {
         self.writer.caught_up().await;
         inbox::waiting(&self.readers, after, limit).await
@@ -269,14 +282,45 @@ impl Store {
         }
     }
 
-    /// Writes a whole and consistent copy into a file that is not there yet.
+    /// Writes a whole and consistent copy into a file that is not there yet; [`StoreError::Elsewhere`] for one on a server.
     pub async fn checkpointed_copy(&self, to: &Path) -> Result<(), StoreError> {
         copy::copy(&self.readers, to).await
     }
 
-    /// Writes a whole and consistent copy of the store that a URL names into a file that is not there yet, also while a service uses it.
-    pub async fn copy(url: &str, data_dir: &Path, to: &Path) -> Result<(), StoreError> {
-        copy::copy(&connection::readers(&connection::path_of(url, data_dir)?), to).await
+    /// Writes a whole and consistent copy of the store of an address into a file that is not there yet, also while a service uses it.
+    pub async fn copy(address: impl Into<Address>, data_dir: &Path, to: &Path) -> Result<(), StoreError> {
+        copy::copy(&Place::of(&address.into(), data_dir)?.readers(), to).await
+    }
+
+    /// Copies the store in a file into an empty database of a server, in one transaction, and says how many rows of which table. No service
+    /// may use the file meanwhile.
+    pub async fn migrate(
+        from: impl Into<Address>,
+        data_dir: &Path,
+        to: impl Into<Address>,
+    ) -> Result<Vec<Copied>, StoreError> {
+        migrate::migrate(&from.into(), data_dir, &to.into()).await
+    }
+
+    /// Takes up to `limit` of what waits for an owner, oldest first: what nobody has, what it has itself, and what somebody had whose lease has
+    /// run out. Nobody else gets it until then.
+    pub async fn lease(&self, lease: Lease, limit: u32) -> Result<Vec<Delivery>, StoreError> {
+        self.writer.write(TakeLease { lease, limit }).await?.into_iter().collect()
+    }
+
+    /// Lets an owner keep what it has for longer, and says how many deliveries that are: fewer than it had where some were taken over.
+    pub async fn extend_lease(&self, lease: Lease) -> Result<u64, StoreError> {
+        self.writer.write(ExtendLease { lease }).await
+    }
+
+    /// Gives back everything that an owner has.
+    pub async fn end_lease(&self, owner: &str) -> Result<u64, StoreError> {
+        self.writer.write(EndLease { owner: owner.to_owned() }).await
+    }
+
+    /// Tries to be the one who writes to something, for example a branch of a remote. Nothing where another replica is.
+    pub async fn try_lead(&self, what: &str) -> Result<Option<Leadership>, StoreError> {
+        self.leaders.try_lead(what).await
     }
 
     /// Tells how often the writer did what, since the store was opened.

@@ -1,9 +1,9 @@
 //! Holds, and the last good text of each policy: what people ordered.
 
 use jiff::Timestamp;
-use sqlx::{SqliteConnection, SqlitePool};
 
 use super::columns::{get, parse, time};
+use super::db::{Connection, Readers, Statement};
 use super::writer::{Ledger, Write};
 use super::{Hold, StoreError};
 use crate::names::{EnvironmentName, PolicyName};
@@ -15,14 +15,14 @@ const ALL: &str = "*";
 impl Write for Hold {
     type Answer = ();
 
-    async fn run(self, db: &mut SqliteConnection, _: &mut Ledger) -> Result<(), sqlx::Error> {
+    async fn run(self, db: &mut Connection, _: &mut Ledger) -> Result<(), sqlx::Error> {
         let Self { environment, reason, by, since } = self;
-        let query = sqlx::query(
+        let query = Statement::new(
             "INSERT INTO holds (environment, reason, held_by, since) VALUES ($1, $2, $3, $4)
              ON CONFLICT (environment) DO UPDATE SET reason = excluded.reason, held_by = excluded.held_by",
         );
         let environment = environment.as_ref().map_or(ALL, EnvironmentName::as_str);
-        query.bind(environment).bind(reason).bind(by).bind(time(since)).execute(db).await?;
+        db.execute(query.bind(environment).bind(reason).bind(by).bind(time(since))).await?;
         Ok(())
     }
 }
@@ -35,16 +35,16 @@ pub(super) struct Unhold {
 impl Write for Unhold {
     type Answer = bool;
 
-    async fn run(self, db: &mut SqliteConnection, _: &mut Ledger) -> Result<bool, sqlx::Error> {
+    async fn run(self, db: &mut Connection, _: &mut Ledger) -> Result<bool, sqlx::Error> {
         let environment = self.environment.as_ref().map_or(ALL, EnvironmentName::as_str);
-        let query = sqlx::query("DELETE FROM holds WHERE environment = $1").bind(environment);
-        Ok(query.execute(db).await?.rows_affected() > 0)
+        let query = Statement::new("DELETE FROM holds WHERE environment = $1").bind(environment);
+        Ok(db.execute(query).await? > 0)
     }
 }
 
 /// All holds, the one for everything first.
-pub(super) async fn holds(db: &SqlitePool) -> Result<Vec<Hold>, StoreError> {
-    let rows = sqlx::query("SELECT * FROM holds ORDER BY environment").fetch_all(db).await?;
+pub(super) async fn holds(db: &Readers) -> Result<Vec<Hold>, StoreError> {
+    let rows = db.rows(Statement::new("SELECT * FROM holds ORDER BY environment")).await?;
     let hold = |row| {
         let environment = match get::<&str>(row, "environment")? {
             ALL => None,
@@ -64,24 +64,24 @@ pub(super) struct RememberPolicy {
 impl Write for RememberPolicy {
     type Answer = ();
 
-    async fn run(self, db: &mut SqliteConnection, _: &mut Ledger) -> Result<(), sqlx::Error> {
+    async fn run(self, db: &mut Connection, _: &mut Ledger) -> Result<(), sqlx::Error> {
         let query = match self.text {
-            Some((text, now)) => sqlx::query(
+            Some((text, now)) => Statement::new(
                 "INSERT INTO policies (name, text, remembered_at) VALUES ($1, $2, $3)
                  ON CONFLICT (name) DO UPDATE SET text = excluded.text, remembered_at = excluded.remembered_at",
             )
             .bind(self.name.as_str())
             .bind(text)
             .bind(time(now)),
-            None => sqlx::query("DELETE FROM policies WHERE name = $1").bind(self.name.as_str()),
+            None => Statement::new("DELETE FROM policies WHERE name = $1").bind(self.name.as_str()),
         };
-        query.execute(db).await?;
+        db.execute(query).await?;
         Ok(())
     }
 }
 
 /// The last good text of each policy, by name.
-pub(super) async fn policies(db: &SqlitePool) -> Result<Vec<(PolicyName, String)>, StoreError> {
-    let rows = sqlx::query("SELECT name, text FROM policies ORDER BY name").fetch_all(db).await?;
+pub(super) async fn policies(db: &Readers) -> Result<Vec<(PolicyName, String)>, StoreError> {
+    let rows = db.rows(Statement::new("SELECT name, text FROM policies ORDER BY name")).await?;
     rows.iter().map(|row| Ok((parse(row, "name")?, get(row, "text")?))).collect()
 }

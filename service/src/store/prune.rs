@@ -1,9 +1,9 @@
 //! Removing what has been kept long enough, a little at a time so that deliveries do not wait behind it.
 
 use jiff::{SignedDuration, Timestamp};
-use sqlx::SqliteConnection;
 
 use super::columns::{json, time};
+use super::db::{Connection, Statement};
 use super::writer::{Ledger, Write};
 use super::{Limits, Pruned};
 
@@ -33,7 +33,7 @@ pub(super) struct PruneStep {
 impl Write for PruneStep {
     type Answer = Pruned;
 
-    async fn run(self, db: &mut SqliteConnection, ledger: &mut Ledger) -> Result<Pruned, sqlx::Error> {
+    async fn run(self, db: &mut Connection, ledger: &mut Ledger) -> Result<Pruned, sqlx::Error> {
         let before = |kept| time(self.now.checked_sub(kept).unwrap_or(Timestamp::MIN));
         Ok(Pruned {
             deliveries: prune_deliveries(db, &before(DELIVERIES_KEPT), ledger.limits).await?,
@@ -61,54 +61,59 @@ impl Pruned {
 
 /// Removes the oldest deliveries that are done and either old or too many. Their ids are kept, except those of refused ones: they had
 /// no effect, and the sender may try them again.
-async fn prune_deliveries(db: &mut SqliteConnection, before: &str, limits: Limits) -> Result<u64, sqlx::Error> {
-    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM deliveries").fetch_one(&mut *db).await?;
+async fn prune_deliveries(db: &mut Connection, before: &str, limits: Limits) -> Result<u64, sqlx::Error> {
+    let rows = db.number(Statement::new("SELECT count(*) FROM deliveries")).await?;
     let too_many = usize::try_from(rows - i64::from(limits.deliveries_max)).unwrap_or(0);
     // Arrival goes with time, so only the oldest are looked at.
-    let oldest = sqlx::query_as(
-        "SELECT number, received_at < $1 FROM deliveries WHERE state NOT IN ('accepted', 'failed') ORDER BY number LIMIT $2",
+    let oldest = Statement::new(
+        "SELECT number, received_at < $1 AS is_old FROM deliveries WHERE state NOT IN ('accepted', 'failed') ORDER BY number LIMIT $2",
     );
-    let oldest: Vec<(i64, bool)> = oldest.bind(before).bind(STEP_ROWS).fetch_all(&mut *db).await?;
-    let goes = oldest.into_iter().enumerate().filter(|(place, (_, is_old))| *is_old || *place < too_many);
-    let numbers: Vec<i64> = goes.map(|(_, (number, _))| number).collect();
+    let oldest = db.rows(oldest.bind(before).bind(STEP_ROWS)).await?;
+    let mut numbers: Vec<i64> = Vec::new();
+    for (place, row) in oldest.iter().enumerate() {
+        if place < too_many || row.get("is_old")? {
+            numbers.push(row.get("number")?);
+        }
+    }
     if numbers.is_empty() {
         return Ok(0);
     }
     let numbers = json(&numbers)?;
-    let remember = sqlx::query(
+    let these = db.numbers_of_list();
+    let remember = format!(
         "INSERT INTO past_deliveries (delivery_id, source, number, state, received_at)
          SELECT delivery_id, source, number, state, received_at FROM deliveries
-         WHERE number IN (SELECT value FROM json_each($1)) AND state <> 'refused'
+         WHERE number IN ({these}) AND state <> 'refused'
          ON CONFLICT (delivery_id, source) DO NOTHING",
     );
-    remember.bind(&numbers).execute(&mut *db).await?;
-    let delete = sqlx::query("DELETE FROM deliveries WHERE number IN (SELECT value FROM json_each($1))");
-    Ok(delete.bind(numbers).execute(db).await?.rows_affected())
+    db.execute(Statement::new(remember).bind(&numbers)).await?;
+    let delete = format!("DELETE FROM deliveries WHERE number IN ({these})");
+    db.execute(Statement::new(delete).bind(numbers)).await
 }
 
-async fn prune_delivery_ids(db: &mut SqliteConnection, before: &str) -> Result<u64, sqlx::Error> {
-    let delete = sqlx::query(
+async fn prune_delivery_ids(db: &mut Connection, before: &str) -> Result<u64, sqlx::Error> {
+    let delete = Statement::new(
         "DELETE FROM past_deliveries WHERE (delivery_id, source) IN
          (SELECT delivery_id, source FROM past_deliveries WHERE received_at < $1 ORDER BY received_at LIMIT $2)",
     );
-    Ok(delete.bind(before).bind(STEP_ROWS).execute(db).await?.rows_affected())
+    db.execute(delete.bind(before).bind(STEP_ROWS)).await
 }
 
 /// Removes old keys, and the oldest answered ones where there are too many.
-async fn prune_idempotency_keys(db: &mut SqliteConnection, before: &str) -> Result<u64, sqlx::Error> {
-    let delete = sqlx::query(
+async fn prune_idempotency_keys(db: &mut Connection, before: &str) -> Result<u64, sqlx::Error> {
+    let delete = Statement::new(
         "DELETE FROM idempotency_keys WHERE (token_id, path, key) IN
          (SELECT token_id, path, key FROM idempotency_keys WHERE claimed_at < $1
           OR (status IS NOT NULL AND claimed_at < (SELECT claimed_at FROM idempotency_keys ORDER BY claimed_at DESC LIMIT 1 OFFSET $3))
           ORDER BY claimed_at LIMIT $2)",
     );
-    Ok(delete.bind(before).bind(STEP_ROWS).bind(ROWS_MAX).execute(db).await?.rows_affected())
+    db.execute(delete.bind(before).bind(STEP_ROWS).bind(ROWS_MAX)).await
 }
 
-async fn prune_audit(db: &mut SqliteConnection, before: &str) -> Result<u64, sqlx::Error> {
-    let delete = sqlx::query(
-        "DELETE FROM audit WHERE number IN (SELECT number FROM (SELECT number, at FROM audit ORDER BY number LIMIT $2)
+async fn prune_audit(db: &mut Connection, before: &str) -> Result<u64, sqlx::Error> {
+    let delete = Statement::new(
+        "DELETE FROM audit WHERE number IN (SELECT number FROM (SELECT number, at FROM audit ORDER BY number LIMIT $2) oldest
          WHERE at < $1 OR number <= (SELECT number FROM audit ORDER BY number DESC LIMIT 1 OFFSET $3))",
     );
-    Ok(delete.bind(before).bind(STEP_ROWS).bind(ROWS_MAX).execute(db).await?.rows_affected())
+    db.execute(delete.bind(before).bind(STEP_ROWS).bind(ROWS_MAX)).await
 }

@@ -1,11 +1,10 @@
 //! Tokens: kept by the hash of their clear text.
 
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{SqliteConnection, SqlitePool};
 
 use super::StoreError;
 use super::columns::{from_json, get, json, parse, parse_some, time, word};
+use super::db::{Connection, Readers, Row, Statement};
 use super::writer::{Ledger, Write};
 use crate::access::{NewToken, Token, TokenHash};
 
@@ -13,16 +12,16 @@ use crate::access::{NewToken, Token, TokenHash};
 impl Write for NewToken {
     type Answer = bool;
 
-    async fn run(self, db: &mut SqliteConnection, _: &mut Ledger) -> Result<bool, sqlx::Error> {
+    async fn run(self, db: &mut Connection, _: &mut Ledger) -> Result<bool, sqlx::Error> {
         let Self { token, hash } = self;
         let Token { id, name, role, scopes, created_at, expires_at, revoked_at } = token;
-        let query = sqlx::query(
+        let query = Statement::new(
             "INSERT INTO tokens (id, hash, name, role, scopes, created_at, expires_at, revoked_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
         );
         let query = query.bind(id).bind(hash.as_str()).bind(name).bind(role.as_str()).bind(json(&scopes)?);
         let query = query.bind(time(created_at)).bind(expires_at.map(time)).bind(revoked_at.map(time));
-        Ok(query.execute(db).await?.rows_affected() > 0)
+        Ok(db.execute(query).await? > 0)
     }
 }
 
@@ -35,25 +34,25 @@ pub(super) struct RevokeToken {
 impl Write for RevokeToken {
     type Answer = bool;
 
-    async fn run(self, db: &mut SqliteConnection, _: &mut Ledger) -> Result<bool, sqlx::Error> {
-        let query = sqlx::query("UPDATE tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL");
-        Ok(query.bind(self.id).bind(time(self.now)).execute(db).await?.rows_affected() > 0)
+    async fn run(self, db: &mut Connection, _: &mut Ledger) -> Result<bool, sqlx::Error> {
+        let query = Statement::new("UPDATE tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL");
+        Ok(db.execute(query.bind(self.id).bind(time(self.now))).await? > 0)
     }
 }
 
 /// All tokens, newest first.
-pub(super) async fn list(db: &SqlitePool) -> Result<Vec<Token>, StoreError> {
-    let rows = sqlx::query("SELECT * FROM tokens ORDER BY created_at DESC, id").fetch_all(db).await?;
+pub(super) async fn list(db: &Readers) -> Result<Vec<Token>, StoreError> {
+    let rows = db.rows(Statement::new("SELECT * FROM tokens ORDER BY created_at DESC, id")).await?;
     rows.iter().map(token).collect()
 }
 
 /// The token of a hash.
-pub(super) async fn by_hash(db: &SqlitePool, hash: &TokenHash) -> Result<Option<Token>, StoreError> {
-    let row = sqlx::query("SELECT * FROM tokens WHERE hash = $1").bind(hash.as_str()).fetch_optional(db).await?;
+pub(super) async fn by_hash(db: &Readers, hash: &TokenHash) -> Result<Option<Token>, StoreError> {
+    let row = db.row(Statement::new("SELECT * FROM tokens WHERE hash = $1").bind(hash.as_str())).await?;
     row.as_ref().map(token).transpose()
 }
 
-fn token(row: &SqliteRow) -> Result<Token, StoreError> {
+fn token(row: &Row) -> Result<Token, StoreError> {
     Ok(Token {
         id: get(row, "id")?,
         name: get(row, "name")?,

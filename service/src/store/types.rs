@@ -105,6 +105,18 @@ pub struct Audited {
     pub entry: AuditEntry,
 }
 
+/// Who is at work on what waits, and until when others leave it alone.
+///
+/// The times are the owner's. So clocks of replicas may differ by less than a lease lasts; the compare-and-swap of a push is what nothing is
+/// done twice by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// One replica, from its start to its end.
+    pub owner: String,
+    pub now: Timestamp,
+    pub until: Timestamp,
+}
+
 /// An order to accept and keep everything, and apply nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -4,18 +4,19 @@
 //! which mostly is its own outcome. So a request costs one transaction and not two.
 //!
 //! Callers get their answer after the commit. When a transaction fails, everybody in it is told so, nothing of it is kept, the
-//! connection is dropped, and the next round opens a new one: a disk that works again is used again.
+//! connection is dropped, and the next round opens a new one: a disk that works again is used again, and so is a server, which is left alone
+//! for a moment after each attempt that failed.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
+use super::db::{self, Backoff, Connection, Numbers, Place, Readers, Statement};
 use super::inbox::{self, Arrival};
-use super::{Accepted, Limits, StoreError, connection};
+use super::{Accepted, Limits, StoreError};
 use crate::event::{Delivery, NewDelivery};
 
 /// Writes that may be queued; who comes later waits for a place in the queue.
@@ -26,6 +27,9 @@ const ROUND_WRITES_MAX: usize = 256;
 
 /// Bodies of one transaction in bytes: a flood of the largest bodies must not be in memory twice.
 const ROUND_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How long a full inbox of a shared store counts as full without being asked again: another replica may have made room.
+const FULL_BELIEVED: Duration = Duration::from_secs(1);
 
 /// What the writer knows without asking the database.
 #[derive(Debug, Clone, Copy)]
@@ -41,10 +45,20 @@ impl Ledger {
         self.limits.waiting_max.saturating_sub(self.waiting)
     }
 
-    async fn read(db: &mut SqliteConnection, limits: Limits) -> Result<Self, sqlx::Error> {
-        let waiting = sqlx::query_scalar("SELECT count(*) FROM deliveries WHERE state IN ('accepted', 'failed')");
-        let waiting: i64 = waiting.fetch_one(&mut *db).await?;
-        Ok(Self { waiting: waiting.unsigned_abs(), limits })
+    pub(super) async fn read(db: &mut Connection, limits: Limits) -> Result<Self, sqlx::Error> {
+        let waiting = Statement::new("SELECT count(*) FROM deliveries WHERE state IN ('accepted', 'failed')");
+        Ok(Self { waiting: db.number(waiting).await?.unsigned_abs(), limits })
+    }
+
+    /// Counts what waits, and writes it down where replicas share the store.
+    async fn recount(db: &mut Connection, limits: Limits) -> Result<Self, sqlx::Error> {
+        if !db.is_shared() {
+            return Self::read(db, limits).await;
+        }
+        db.begin().await?;
+        let ledger = Self::read(db, limits).await?;
+        db.commit(Some(ledger.waiting)).await?;
+        Ok(ledger)
     }
 }
 
@@ -54,7 +68,7 @@ pub(super) trait Write: Send + 'static {
 
     fn run(
         self,
-        db: &mut SqliteConnection,
+        db: &mut Connection,
         ledger: &mut Ledger,
     ) -> impl Future<Output = Result<Self::Answer, sqlx::Error>> + Send;
 }
@@ -73,6 +87,7 @@ pub struct WriterCounts {
 pub(super) struct Writer {
     queue: mpsc::Sender<Message>,
     counts: Arc<Counts>,
+    numbers: Arc<Numbers>,
     limits: Limits,
 }
 
@@ -82,8 +97,26 @@ struct Counts {
     writes: AtomicU64,
     /// Deliveries that waited when the last transaction was committed.
     waiting: AtomicU64,
-    /// The last number that was given to a delivery.
-    last_number: AtomicI64,
+    /// When that was, where other replicas change it too.
+    counted_at: Option<Mutex<Instant>>,
+}
+
+impl Counts {
+    fn waits(&self, waiting: u64) {
+        self.waiting.store(waiting, Ordering::Relaxed);
+        if let Some(counted_at) = &self.counted_at {
+            *counted_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        }
+    }
+
+    /// Deliveries that wait, as far as that is known.
+    fn waiting(&self) -> u64 {
+        let age = |at: &Mutex<Instant>| at.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+        match self.counted_at.as_ref().map(age) {
+            Some(age) if age > FULL_BELIEVED => 0,
+            _ => self.waiting.load(Ordering::Relaxed),
+        }
+    }
 }
 
 /// Something that the writer has and that is not durable yet.
@@ -121,22 +154,28 @@ enum Message {
 
 impl Writer {
     /// Starts the writer on a connection that is open already.
-    pub(super) async fn spawn(path: PathBuf, mut db: SqliteConnection, limits: Limits) -> Result<Self, StoreError> {
-        let ledger = Ledger::read(&mut db, limits).await?;
-        let last = sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'deliveries'");
-        let counts = Counts { last_number: AtomicI64::new(last.fetch_one(&mut db).await?), ..Counts::default() };
-        counts.waiting.store(ledger.waiting, Ordering::Relaxed);
+    pub(super) async fn spawn(
+        place: Place,
+        mut db: Connection,
+        readers: &Readers,
+        limits: Limits,
+    ) -> Result<Self, StoreError> {
+        let ledger = Ledger::recount(&mut db, limits).await.map_err(|error| db.failed(error))?;
+        let numbers = Numbers::of(&mut db, readers).await.map_err(|error| db.failed(error))?;
+        let counted_at = place.is_shared().then(|| Mutex::new(Instant::now()));
+        let counts = Arc::new(Counts { counted_at, ..Counts::default() });
+        counts.waits(ledger.waiting);
         let (queue, messages) = mpsc::channel(QUEUE_MAX);
-        let counts = Arc::new(counts);
-        let desk = Desk { path, limits, open: Some((db, ledger)), counts: Arc::clone(&counts) };
+        let open = Some((db, ledger));
+        let desk = Desk { place, limits, open, backoff: Backoff::default(), counts: Arc::clone(&counts) };
         tokio::spawn(desk.consume_writes(messages));
-        Ok(Self { queue, counts, limits })
+        Ok(Self { queue, counts, numbers: Arc::new(numbers), limits })
     }
 
     /// Keeps a delivery, durably.
     pub(super) async fn accept(&self, delivery: NewDelivery) -> Result<Accepted, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Message::Accept(Box::new(self.arrival(delivery, reply)?))).await?;
+        self.send(Message::Accept(Box::new(self.arrival(delivery, reply).await?))).await?;
         HandedOver { answer, hurry: None }.durable().await
     }
 
@@ -145,23 +184,23 @@ impl Writer {
     pub(super) async fn hand_in(&self, delivery: NewDelivery) -> Result<(Delivery, HandedOver<Accepted>), StoreError> {
         let (reply, answer) = oneshot::channel();
         let place = self.queue.reserve().await.map_err(|_| StoreError::Closed)?;
-        let arrival = self.arrival(delivery, reply)?;
+        let arrival = self.arrival(delivery, reply).await?;
         let delivery = arrival.delivery().clone();
         place.send(Message::AcceptLater(Box::new(arrival)));
         Ok((delivery, HandedOver { answer, hurry: Some(self.queue.clone()) }))
     }
 
-    fn arrival(
+    async fn arrival(
         &self,
         delivery: NewDelivery,
         reply: oneshot::Sender<Result<Accepted, StoreError>>,
     ) -> Result<Arrival, StoreError> {
-        Arrival::new(delivery, self.counts.last_number.fetch_add(1, Ordering::Relaxed) + 1, reply)
+        Arrival::new(delivery, self.numbers.next().await?, reply)
     }
 
     /// Whether as much waited as may, when the last write was done.
     pub(super) fn is_full(&self) -> bool {
-        self.counts.waiting.load(Ordering::Relaxed) >= self.limits.waiting_max
+        self.counts.waiting() >= self.limits.waiting_max
     }
 
     /// Hands a write over.
@@ -195,7 +234,7 @@ impl Writer {
     }
 
     pub(super) fn counts(&self) -> WriterCounts {
-        let Counts { transactions, writes, waiting: _, last_number: _ } = &*self.counts;
+        let Counts { transactions, writes, waiting: _, counted_at: _ } = &*self.counts;
         WriterCounts { transactions: transactions.load(Ordering::Relaxed), writes: writes.load(Ordering::Relaxed) }
     }
 
@@ -242,10 +281,11 @@ impl Round {
 
 /// The writer's own side.
 struct Desk {
-    path: PathBuf,
+    place: Place,
     limits: Limits,
     /// None after a failure, until the next round opens it again.
-    open: Option<(SqliteConnection, Ledger)>,
+    open: Option<(Connection, Ledger)>,
+    backoff: Backoff,
     counts: Arc<Counts>,
 }
 
@@ -285,7 +325,6 @@ impl Desk {
                     tracing::error!(error = %error, cause = ?error, "the store failed, {} writes are lost to their callers", round.writes());
                     round.arrivals.iter_mut().for_each(|arrival| arrival.fail(&error));
                     round.tasks.iter_mut().for_each(|task| task.fail(&error));
-                    self.close().await;
                 }
             }
         }
@@ -297,25 +336,56 @@ impl Desk {
     }
 
     async fn transact(&mut self, round: &mut Round) -> Result<(), StoreError> {
-        let (db, known) = match &mut self.open {
-            Some(open) => open,
-            closed => {
-                let mut db = connection::open_writer(&self.path, self.limits).await?;
-                let ledger = Ledger::read(&mut db, self.limits).await?;
-                closed.insert((db, ledger))
+        let (mut db, ledger) = self.begin().await?;
+        match db::within(self.place.is_shared(), write(&mut db, ledger, round)).await {
+            Ok(Ok(ledger)) => {
+                self.counts.waits(ledger.waiting);
+                self.open = Some((db, ledger));
+                Ok(())
             }
-        };
-        // Only a committed round may change what the writer believes.
-        let mut ledger = *known;
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut *db).await?;
-        inbox::accept(db, &mut ledger, &mut round.arrivals).await?;
-        for task in &mut round.tasks {
-            task.run(db, &mut ledger).await?;
+            Ok(Err(error)) => {
+                let error = db.failed(error);
+                close(db).await;
+                Err(error)
+            }
+            Err(too_late) => Err(too_late),
         }
-        sqlx::query("COMMIT").execute(&mut *db).await?;
-        *known = ledger;
-        self.counts.waiting.store(ledger.waiting, Ordering::Relaxed);
-        Ok(())
+    }
+
+    /// Begins a transaction: on a new connection where there is none, or where a server's has died unnoticed.
+    async fn begin(&mut self) -> Result<(Connection, Ledger), StoreError> {
+        if let Some((mut db, ledger)) = self.open.take() {
+            match begin_on(&mut db, ledger).await {
+                Ok(ledger) => return Ok((db, ledger)),
+                Err(error) => {
+                    close(db).await;
+                    if !matches!(error, StoreError::ServerAway(_)) {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        if let Some(error) = self.backoff.pauses(Instant::now()) {
+            return Err(error);
+        }
+        let begun = self.begin_anew().await;
+        match (&begun, self.place.is_shared()) {
+            (Ok(_), _) => self.backoff.succeeded(),
+            (Err(error), true) => self.backoff.failed(Instant::now(), error),
+            // A file is not less busy for being left alone.
+            (Err(_), false) => {}
+        }
+        begun
+    }
+
+    async fn begin_anew(&self) -> Result<(Connection, Ledger), StoreError> {
+        let mut db = self.place.connect(self.limits).await?;
+        let ledger = match self.place.is_shared() {
+            true => Ledger { waiting: 0, limits: self.limits },
+            false => Ledger::read(&mut db, self.limits).await.map_err(|error| db.failed(error))?,
+        };
+        let ledger = begin_on(&mut db, ledger).await?;
+        Ok((db, ledger))
     }
 
     fn count(&self, writes: usize) {
@@ -323,23 +393,41 @@ impl Desk {
         self.counts.writes.fetch_add(writes as u64, Ordering::Relaxed);
     }
 
-    /// Closes the connection; an open transaction is rolled back by that.
     async fn close(&mut self) {
-        if let Some((db, _)) = self.open.take()
-            && let Err(error) = db.close().await
-        {
-            tracing::warn!(error = %error, "the store's connection did not close cleanly");
+        if let Some((db, _)) = self.open.take() {
+            close(db).await;
         }
+    }
+}
+
+/// Begins a transaction, and says what the writer knows then.
+async fn begin_on(db: &mut Connection, known: Ledger) -> Result<Ledger, StoreError> {
+    let begun = db::within(db.is_shared(), db.begin()).await?;
+    let waiting = begun.map_err(|error| db.failed(error))?;
+    Ok(Ledger { waiting: waiting.unwrap_or(known.waiting), ..known })
+}
+
+/// Writes a round and commits it. Only a committed round may change what the writer believes.
+async fn write(db: &mut Connection, known: Ledger, round: &mut Round) -> Result<Ledger, sqlx::Error> {
+    let mut ledger = known;
+    inbox::accept(db, &mut ledger, &mut round.arrivals).await?;
+    for task in &mut round.tasks {
+        task.run(db, &mut ledger).await?;
+    }
+    db.commit(Some(ledger.waiting).filter(|waiting| *waiting != known.waiting)).await?;
+    Ok(ledger)
+}
+
+/// Closes a connection; an open transaction is rolled back by that.
+async fn close(db: Connection) {
+    if let Err(error) = db.close().await {
+        tracing::warn!(error = %error, "the store's connection did not close cleanly");
     }
 }
 
 /// A write whose type is forgotten.
 trait Task: Send {
-    fn run<'a>(
-        &'a mut self,
-        db: &'a mut SqliteConnection,
-        ledger: &'a mut Ledger,
-    ) -> BoxFuture<'a, Result<(), sqlx::Error>>;
+    fn run<'a>(&'a mut self, db: &'a mut Connection, ledger: &'a mut Ledger) -> BoxFuture<'a, Result<(), sqlx::Error>>;
     fn fail(&mut self, error: &StoreError);
     fn settle(self: Box<Self>);
 }
@@ -357,11 +445,7 @@ struct Queued<W: Write> {
 }
 
 impl<W: Write> Task for Queued<W> {
-    fn run<'a>(
-        &'a mut self,
-        db: &'a mut SqliteConnection,
-        ledger: &'a mut Ledger,
-    ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+    fn run<'a>(&'a mut self, db: &'a mut Connection, ledger: &'a mut Ledger) -> BoxFuture<'a, Result<(), sqlx::Error>> {
         Box::pin(async move {
             if let Some(write) = self.write.take() {
                 self.answer = Some(Ok(write.run(db, ledger).await?));

@@ -13,6 +13,7 @@ use crate::plan::EnvironmentTarget;
 use crate::release::{Period, Serving};
 use crate::render::Templates;
 use crate::servable::Runtimes;
+use crate::store::Address;
 
 /// What the worker needs of the configuration.
 #[derive(Debug, Clone)]
@@ -22,7 +23,7 @@ pub struct Settings {
     /// Where the branch lives; nothing for a repository in the data directory itself.
     pub remote: Option<RemoteSettings>,
     /// `sqlite:` for the file in the data directory.
-    pub store_url: String,
+    pub store: Address,
     /// Paths and contents that a new repository begins with.
     pub seed: Vec<(String, Vec<u8>)>,
     /// Who makes the commits.

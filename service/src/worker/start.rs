@@ -86,7 +86,7 @@ pub async fn open(settings: Settings, clock: Clock) -> Result<(Handle, Worker), 
 /// Opens with bounds of the caller's choice.
 pub(super) async fn open_with(settings: Settings, clock: Clock, limits: Limits) -> Result<(Handle, Worker), OpenError> {
     let lock = DataDirLock::take(&settings.data_dir)?;
-    let store = Store::open(&settings.store_url, &settings.data_dir).await?;
+    let store = Store::open(&settings.store, &settings.data_dir).await?;
     let remembered = store.policies().await?;
     let now = clock.now();
     let mut loaded = load_beside(&store, &settings, now, &remembered).await?;

@@ -1,9 +1,9 @@
 //! Keeping what arrives: all deliveries of a turn at once, each told whether it is new.
 
-use sqlx::{QueryBuilder, Row as _, SqliteConnection};
 use tokio::sync::oneshot;
 
-use super::super::columns::{json, time, word, write_rows};
+use super::super::columns::{json, time, word};
+use super::super::db::{Connection, Statement, Value};
 use super::super::writer::Ledger;
 use super::super::{Accepted, StoreError};
 use super::read::{COLUMNS, delivery};
@@ -69,7 +69,7 @@ impl Arrival {
 
 /// Keeps what is new of these arrivals and writes down the answer of each.
 pub(in super::super) async fn accept(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     ledger: &mut Ledger,
     arrivals: &mut [Arrival],
 ) -> Result<(), sqlx::Error> {
@@ -99,20 +99,17 @@ const INSERT: (&str, &str) = (
 );
 
 /// Keeps arrivals for which there is room.
-async fn accept_all(
-    db: &mut SqliteConnection,
-    ledger: &mut Ledger,
-    arrivals: &mut [Arrival],
-) -> Result<(), sqlx::Error> {
-    let inserted = write_rows(db, INSERT, arrivals, |values, Arrival { delivery, body, event, .. }| {
-        values.push_bind(delivery.number);
-        values.push_bind(delivery.source.as_str());
-        values.push_bind(delivery.id.as_str());
-        values.push_bind(time(delivery.received_at));
-        values.push_bind(event.as_str());
-        values.push_bind(body.as_str());
-    })
-    .await?;
+async fn accept_all(db: &mut Connection, ledger: &mut Ledger, arrivals: &mut [Arrival]) -> Result<(), sqlx::Error> {
+    let inserted = db
+        .write_rows(INSERT, arrivals, |values, Arrival { delivery, body, event, .. }| {
+            values.push_bind(delivery.number);
+            values.push_bind(delivery.source.as_str());
+            values.push_bind(delivery.id.as_str());
+            values.push_bind(time(delivery.received_at));
+            values.push_bind(event.as_str());
+            values.push_bind(Value::body(body));
+        })
+        .await?;
     ledger.waiting += inserted;
     // All were new, nearly always; only where one was not it is worth asking which.
     let first = arrivals.iter().map(|arrival| arrival.delivery.number).min().unwrap_or_default();
@@ -126,26 +123,24 @@ async fn accept_all(
 }
 
 /// The numbers from one on that the inbox has, in order.
-async fn numbers_from(db: &mut SqliteConnection, first: i64) -> Result<Vec<i64>, sqlx::Error> {
-    sqlx::query_scalar("SELECT number FROM deliveries WHERE number >= $1 ORDER BY number")
-        .bind(first)
-        .fetch_all(db)
-        .await
+async fn numbers_from(db: &mut Connection, first: i64) -> Result<Vec<i64>, sqlx::Error> {
+    let from = Statement::new("SELECT number FROM deliveries WHERE number >= $1 ORDER BY number").bind(first);
+    db.rows(from).await?.iter().map(|row| row.get("number")).collect()
 }
 
 /// Answers a delivery whose id is known: a repeat, or one that waits again. Nothing where its id is unknown.
 async fn accept_again(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     ledger: &mut Ledger,
     arrived: &Delivery,
 ) -> Result<Option<Result<Accepted, StoreError>>, sqlx::Error> {
-    let known = sqlx::query(
+    let known = Statement::new(
         "SELECT number, state FROM deliveries WHERE delivery_id = $1 AND source = $2
          UNION ALL SELECT number, state FROM past_deliveries WHERE delivery_id = $1 AND source = $2",
     );
-    let known = known.bind(arrived.id.as_str()).bind(arrived.source.as_str()).fetch_optional(&mut *db).await?;
+    let known = db.row(known.bind(arrived.id.as_str()).bind(arrived.source.as_str())).await?;
     let Some(row) = known else { return Ok(None) };
-    let number: i64 = row.try_get("number")?;
+    let number: i64 = row.get("number")?;
     let state = match word(&row, "state") {
         Ok(state) => state,
         Err(error) => return Ok(Some(Err(error))),
@@ -163,15 +158,12 @@ async fn accept_again(
 }
 
 /// Puts a delivery back into the queue, its attempts and the commit that it made kept.
-pub(super) async fn wait_again(
-    db: &mut SqliteConnection,
-    number: i64,
-) -> Result<Result<Delivery, StoreError>, sqlx::Error> {
-    let mut query = QueryBuilder::new(
+pub(super) async fn wait_again(db: &mut Connection, number: i64) -> Result<Result<Delivery, StoreError>, sqlx::Error> {
+    let mut query = Statement::new(
         "UPDATE deliveries SET state = 'accepted', next_attempt_at = NULL, release = NULL, reason = NULL,
          cure = NULL, waits_for = NULL WHERE number = ",
     );
     query.push_bind(number).push(" RETURNING ").push(COLUMNS);
-    let row = query.build().fetch_one(db).await?;
+    let row = db.row(query).await?.ok_or(sqlx::Error::RowNotFound)?;
     Ok(delivery(&row))
 }

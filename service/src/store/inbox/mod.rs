@@ -6,4 +6,4 @@ mod read;
 
 pub(super) use accept::{Arrival, accept};
 pub(super) use outcome::{Redeliver, Redelivered, write_outcomes};
-pub(super) use read::{by_id, depth, list, waiting};
+pub(super) use read::{COLUMNS, by_id, delivery, depth, list, waiting};

@@ -2,25 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::SqliteConnection;
-
-use super::super::columns::{json, time, write_rows};
+use super::super::columns::{json, time};
+use super::super::db::{Connection, Statement};
 use super::super::writer::{Ledger, Write};
 use super::super::{DeliveryOutcome, StoreError};
 use super::accept::wait_again;
 use crate::event::Delivery;
+use crate::names::CommitId;
 
 const UPDATE: (&str, &str) = (
     "WITH became (number, state, attempt, next_attempt_at, release, commit_id, reason, cure, waits_for) AS (",
     ") UPDATE deliveries SET state = became.state, attempt = became.attempt, next_attempt_at = became.next_attempt_at,
-       release = became.release, reason = became.reason, cure = became.cure, waits_for = became.waits_for,
+       release = became.release, reason = became.reason, cure = became.cure, waits_for = became.waits_for, leased_by = NULL, leased_until = NULL,
        commit_id = CASE became.state WHEN 'accepted' THEN became.commit_id ELSE coalesce(became.commit_id, deliveries.commit_id) END
        FROM became WHERE deliveries.number = became.number",
 );
 
 /// Writes down what became of deliveries; the last outcome of a number counts. One that made no commit leaves the one of before.
 pub(in super::super) async fn write_outcomes(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     ledger: &mut Ledger,
     outcomes: Vec<DeliveryOutcome>,
 ) -> Result<(), sqlx::Error> {
@@ -31,16 +31,16 @@ pub(in super::super) async fn write_outcomes(
     let numbers = json(&last.keys().collect::<Vec<_>>())?;
     let before = waiting_among(db, &numbers).await?;
     let rows: Vec<DeliveryOutcome> = last.into_values().collect();
-    write_rows(db, UPDATE, &rows, |values, DeliveryOutcome { number, state, verdict, attempt, next_attempt_at }| {
+    db.write_rows(UPDATE, &rows, |values, DeliveryOutcome { number, state, verdict, attempt, next_attempt_at }| {
         values.push_bind(*number);
         values.push_bind(state.as_str());
         values.push_bind(*attempt);
         values.push_bind(next_attempt_at.map(time));
         values.push_bind(verdict.release.as_ref().map(ToString::to_string));
-        values.push_bind(verdict.commit.as_ref().map(ToString::to_string));
-        values.push_bind(verdict.reason.clone());
-        values.push_bind(verdict.cure.clone());
-        values.push_bind(verdict.waits_for.clone());
+        values.push_bind(verdict.commit.as_ref().map(CommitId::as_str));
+        values.push_bind(verdict.reason.as_deref());
+        values.push_bind(verdict.cure.as_deref());
+        values.push_bind(verdict.waits_for.as_deref());
     })
     .await?;
     let after = waiting_among(db, &numbers).await?;
@@ -49,13 +49,13 @@ pub(in super::super) async fn write_outcomes(
 }
 
 /// How many of these deliveries wait.
-async fn waiting_among(db: &mut SqliteConnection, numbers: &str) -> Result<u64, sqlx::Error> {
+async fn waiting_among(db: &mut Connection, numbers: &str) -> Result<u64, sqlx::Error> {
     // The state is no condition of the search: its index would be walked through all that wait, for each of the numbers.
-    let query = sqlx::query_scalar(
-        "SELECT count(CASE WHEN state IN ('accepted', 'failed') THEN 1 END) FROM deliveries
-         WHERE number IN (SELECT value FROM json_each($1))",
+    let query = format!(
+        "SELECT count(CASE WHEN state IN ('accepted', 'failed') THEN 1 END) FROM deliveries WHERE number IN ({})",
+        db.numbers_of_list()
     );
-    let waiting: i64 = query.bind(numbers).fetch_one(db).await?;
+    let waiting = db.number(Statement::new(query).bind(numbers)).await?;
     Ok(waiting.unsigned_abs())
 }
 
@@ -74,9 +74,9 @@ pub(in super::super) enum Redelivered {
 impl Write for Redeliver {
     type Answer = Redelivered;
 
-    async fn run(self, db: &mut SqliteConnection, ledger: &mut Ledger) -> Result<Redelivered, sqlx::Error> {
-        let waits = sqlx::query_scalar("SELECT state IN ('accepted', 'failed') FROM deliveries WHERE number = $1");
-        let waits: Option<bool> = waits.bind(self.number).fetch_optional(&mut *db).await?;
+    async fn run(self, db: &mut Connection, ledger: &mut Ledger) -> Result<Redelivered, sqlx::Error> {
+        let waits = Statement::new("SELECT state IN ('accepted', 'failed') AS waits FROM deliveries WHERE number = $1");
+        let waits = db.row(waits.bind(self.number)).await?.map(|row| row.get::<bool>("waits")).transpose()?;
         Ok(match waits {
             None => Redelivered::Unknown,
             Some(false) if ledger.room() == 0 => Redelivered::Full,

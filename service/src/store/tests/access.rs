@@ -17,7 +17,7 @@ fn new_token(id: &str, clear: &ClearToken) -> NewToken {
 
 #[tokio::test]
 async fn a_token_is_found_by_its_hash_and_its_clear_text_is_nowhere() {
-    let test = TestStore::open().await;
+    let test = TestStore::in_file(Limits::default()).await;
     let clear = ClearToken::generate().unwrap();
     let new = new_token("one", &clear);
     assert!(test.store.create_token(new.clone()).await.unwrap());
@@ -97,8 +97,17 @@ async fn a_claim_is_forgotten_after_a_day_or_when_it_is_given_back() {
 }
 
 #[tokio::test]
-async fn a_restart_gives_back_what_nobody_is_left_to_answer() {
+async fn a_claim_that_nobody_answers_for_an_hour_is_anybodys() {
     let test = TestStore::open().await;
+    let minutes = |minutes: i64| start().checked_add(SignedDuration::from_mins(minutes)).unwrap();
+    test.store.claim(claim_key("k"), "body".into(), start()).await.unwrap();
+    assert_eq!(test.store.claim(claim_key("k"), "body".into(), minutes(60)).await.unwrap(), Claim::InFlight);
+    assert_eq!(test.store.claim(claim_key("k"), "body".into(), minutes(61)).await.unwrap(), Claim::New);
+}
+
+#[tokio::test]
+async fn a_restart_gives_back_what_nobody_is_left_to_answer() {
+    let test = TestStore::in_file(Limits::default()).await;
     test.store.claim(claim_key("left"), "body".into(), start()).await.unwrap();
     test.store.claim(claim_key("answered"), "body".into(), start()).await.unwrap();
     test.store.answer(claim_key("answered"), 200, "{}".into()).await.unwrap();

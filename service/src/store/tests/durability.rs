@@ -12,7 +12,7 @@ fn after_a_crash(test: &TestStore) -> TempDir {
 
 #[tokio::test]
 async fn what_was_answered_survives_a_crash() {
-    let test = TestStore::open().await;
+    let test = TestStore::in_file(Limits::default()).await;
     test.accept_new("a").await;
     let number = test.accept_new("b").await.number;
     test.settle(number, DeliveryState::Applied).await;
@@ -53,7 +53,7 @@ async fn the_registry_is_remembered_one_state_per_model() {
 #[tokio::test]
 async fn the_file_is_its_owners_alone() {
     use std::os::unix::fs::PermissionsExt as _;
-    let test = TestStore::open().await;
+    let test = TestStore::in_file(Limits::default()).await;
     test.accept_new("a").await;
     for file in ["kmlflow.db", "kmlflow.db-wal", "kmlflow.db-shm"] {
         let mode = std::fs::metadata(test.path().join(file)).unwrap().permissions().mode();
@@ -63,7 +63,7 @@ async fn the_file_is_its_owners_alone() {
 
 #[tokio::test]
 async fn a_copy_is_whole_and_never_overwrites() {
-    let test = TestStore::open().await;
+    let test = TestStore::in_file(Limits::default()).await;
     test.accept_new("a").await;
     let elsewhere = tempfile::tempdir().unwrap();
     let copy = elsewhere.path().join("kmlflow.db");
@@ -78,7 +78,8 @@ async fn a_copy_is_whole_and_never_overwrites() {
 #[tokio::test]
 async fn what_is_queued_is_written_before_closing_and_nothing_after() {
     let test = TestStore::open().await;
-    let (accepted, ()) = tokio::join!(test.store.accept(arriving("a")), test.store.close());
+    let (_, kept) = test.store.hand_in(arriving("a")).await.unwrap();
+    let (accepted, ()) = tokio::join!(kept.durable(), test.store.close());
     assert!(matches!(accepted, Ok(Accepted::New(_))));
     assert!(matches!(test.store.accept(arriving("b")).await, Err(StoreError::Closed)));
     assert!(test.store.waiting(0, 1).await.is_err());
@@ -114,7 +115,7 @@ async fn what_is_carried_out_at_once_is_one_transaction() {
 
 #[tokio::test]
 async fn whoever_waits_for_what_was_handed_in_has_it_written() {
-    let test = TestStore::open().await;
+    let test = TestStore::in_file(Limits::default()).await;
     let (first, kept) = test.store.hand_in(arriving("a")).await.unwrap();
     assert_eq!(kept.durable().await.unwrap(), Accepted::New(first));
     let crashed = after_a_crash(&test);

@@ -21,11 +21,9 @@ async fn a_missing_data_directory_is_an_error() {
 }
 
 #[tokio::test]
-async fn only_sqlite_in_a_file_is_supported() {
+async fn only_sqlite_in_a_file_and_postgresql_are_supported() {
     let directory = tempfile::tempdir().unwrap();
-    for url in
-        ["postgres://localhost/kmlflow", "sqlite::memory:", "sqlite://store.db?synchronous=off", "", "kmlflow.db"]
-    {
+    for url in ["mysql://localhost/kmlflow", "sqlite::memory:", "sqlite://store.db?synchronous=off", "", "kmlflow.db"] {
         assert!(matches!(Store::open(url, directory.path()).await, Err(StoreError::Unsupported)), "{url}");
     }
     for (url, file) in [("sqlite:one.db", "one.db"), ("sqlite://two.db", "two.db")] {
@@ -46,7 +44,7 @@ async fn what_is_no_database_is_told_so() {
 
 #[tokio::test]
 async fn a_damaged_database_is_told_so() {
-    let test = TestStore::open().await;
+    let test = TestStore::in_file(Limits::default()).await;
     for n in 0..50 {
         test.accept_new(&format!("d{n}")).await;
     }
@@ -62,7 +60,7 @@ async fn a_damaged_database_is_told_so() {
 
 #[tokio::test]
 async fn a_store_of_a_newer_version_is_left_alone() {
-    let test = TestStore::open().await;
+    let test = TestStore::in_file(Limits::default()).await;
     test.sql(
         "INSERT INTO _sqlx_migrations (version, description, installed_on, success, checksum, execution_time)
          VALUES (9999, 'later', '2030-01-01', 1, x'00', 0)",
@@ -74,7 +72,7 @@ async fn a_store_of_a_newer_version_is_left_alone() {
 
 #[tokio::test]
 async fn a_full_disk_refuses_everybody_in_the_turn_and_serves_again_when_there_is_room() {
-    let test = TestStore::open_with(Limits { pages_max: Some(100), ..Limits::default() }).await;
+    let test = TestStore::in_file(Limits { pages_max: Some(100), ..Limits::default() }).await;
     test.accept_new("before").await;
     test.sql("CREATE TABLE somebodys_data AS SELECT zeroblob(1000000) AS data").await;
     let large = |id: &str| NewDelivery { body: "x".repeat(100_000), ..arriving(id) };
@@ -92,7 +90,7 @@ async fn a_full_disk_refuses_everybody_in_the_turn_and_serves_again_when_there_i
 
 #[tokio::test]
 async fn a_store_that_fails_serves_again_once_it_works() {
-    let test = TestStore::open_with(Limits { waiting_max: 2, ..Limits::default() }).await;
+    let test = TestStore::in_file(Limits { waiting_max: 2, ..Limits::default() }).await;
     let number = test.accept_new("before").await.number;
     test.sql("CREATE TRIGGER broken BEFORE INSERT ON deliveries BEGIN SELECT RAISE(ABORT, 'broken'); END").await;
     let batch = Batch { outcomes: vec![became(number, DeliveryState::Applied)], ..Batch::default() };

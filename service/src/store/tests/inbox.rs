@@ -81,7 +81,7 @@ async fn many_who_wait_share_one_transaction() {
 
 #[tokio::test]
 async fn different_writes_share_a_transaction_too() {
-    let test = TestStore::open().await;
+    let test = TestStore::in_file(Limits::default()).await;
     let number = test.accept_new("a").await.number;
     let before = test.store.writer_counts().transactions;
     let hold = Hold { environment: None, reason: "r".into(), by: None, since: start() };
@@ -126,7 +126,7 @@ async fn the_bound_holds_after_a_restart() {
     test.accept_new("b").await;
     test.store.close().await;
     let limits = Limits { waiting_max: 2, ..Limits::default() };
-    let store = Store::open_with("sqlite:", test.path(), limits).await.unwrap();
+    let store = test.opened_again(limits).await;
     assert_eq!(store.accept(arriving("c")).await.unwrap(), Accepted::Full);
 }
 

@@ -1,12 +1,17 @@
 //! The store from the outside: every test has a database of its own, and the time is an argument.
+//!
+//! The tests are the same for both engines: SQLite, or the PostgreSQL server that `KMLFLOW_TEST_POSTGRES` names by its URL, whose user may make databases.
+//! Those of [`TestStore::in_file`] are about what only a file can do or suffer.
 
 mod access;
 mod durability;
 mod failure;
 mod history;
 mod inbox;
+mod leases;
 mod orders;
 mod pruning;
+mod tables;
 
 use std::path::Path;
 
@@ -17,10 +22,13 @@ use super::*;
 use crate::event::{Delivery, Event, RegistryChange, RegistryFact, Verdict};
 use crate::names::{AliasName, DeliveryId, ModelName, Version};
 
-/// A store in a directory of its own.
+/// A store with a directory and a database of its own.
 struct TestStore {
     store: Store,
     directory: TempDir,
+    address: Address,
+    /// The server and the name of the database on it; none for a file.
+    server: Option<(String, String)>,
 }
 
 impl TestStore {
@@ -29,28 +37,44 @@ impl TestStore {
     }
 
     async fn open_with(limits: Limits) -> Self {
+        let Some(server) = server() else { return Self::in_file(limits).await };
+        let name = format!("kmlflow_test_{}", uuid::Uuid::now_v7().simple());
+        on_server(&server, format!("CREATE DATABASE {name}")).await;
+        let (base, query) = server.split_once('?').unwrap_or((&server, ""));
+        let place = base.rfind('/').unwrap();
+        let address = Address::from(format!("{}/{name}?{query}", &base[..place]).as_str());
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open_with("sqlite:", directory.path(), limits).await.unwrap();
-        Self { store, directory }
+        let store = Store::open_with(&address, directory.path(), limits).await.unwrap();
+        Self { store, directory, address, server: Some((server, name)) }
+    }
+
+    /// One in a file, whatever the other tests use.
+    async fn in_file(limits: Limits) -> Self {
+        let (directory, address) = (tempfile::tempdir().unwrap(), Address::from("sqlite:"));
+        let store = Store::open_with(&address, directory.path(), limits).await.unwrap();
+        Self { store, directory, address, server: None }
     }
 
     fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    /// Closes the store and opens it again.
-    async fn reopened(self) -> Self {
-        self.store.close().await;
-        let store = Store::open("sqlite:", self.directory.path()).await.unwrap();
-        Self { store, directory: self.directory }
+    /// Another process's store on the same database, where that is on a server.
+    async fn opened_again(&self, limits: Limits) -> Store {
+        Store::open_with(&self.address, self.path(), limits).await.unwrap()
     }
 
-    /// Runs a statement as somebody with `sqlite3` would.
-    async fn sql(&self, statement: &'static str) {
-        use sqlx::{ConnectOptions as _, Connection as _};
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.path().join("kmlflow.db"));
-        let mut db = options.connect().await.unwrap();
-        sqlx::query(statement).execute(&mut db).await.unwrap();
+    /// Closes the store and opens it again.
+    async fn reopened(mut self) -> Self {
+        self.store.close().await;
+        self.store = self.opened_again(Limits::default()).await;
+        self
+    }
+
+    /// Runs a statement as somebody with `sqlite3` or `psql` would.
+    async fn sql(&self, statement: &str) {
+        let mut db = db::Place::of(&self.address, self.path()).unwrap().connect(Limits::default()).await.unwrap();
+        db.execute(db::Statement::new(statement.to_owned())).await.unwrap();
         db.close().await.unwrap();
     }
 
@@ -76,6 +100,30 @@ impl TestStore {
             .map(|delivery| delivery.id.to_string())
             .collect()
     }
+}
+
+impl Drop for TestStore {
+    fn drop(&mut self) {
+        let Some((server, name)) = self.server.take() else { return };
+        let gone = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(on_server(&server, format!("DROP DATABASE {name} WITH (FORCE)")));
+        });
+        assert!(gone.join().is_ok() || std::thread::panicking(), "a database is left behind");
+    }
+}
+
+/// The server that the tests run on; none means files.
+#[expect(clippy::disallowed_methods, reason = "the tier that has a server says so by its environment")]
+fn server() -> Option<String> {
+    std::env::var("KMLFLOW_TEST_POSTGRES").ok()
+}
+
+async fn on_server(url: &str, statement: String) {
+    let place = db::Place::of(&url.into(), Path::new("")).unwrap();
+    let mut db = place.connect(Limits::default()).await.unwrap();
+    db.execute(db::Statement::new(statement)).await.unwrap();
+    db.close().await.unwrap();
 }
 
 fn start() -> Timestamp {

@@ -181,7 +181,7 @@ fn of_worker(dir: &tempfile::TempDir) -> worker::Settings {
     worker::Settings {
         data_dir: dir.path().to_owned(),
         remote: None,
-        store_url: "sqlite:".to_owned(),
+        store: "sqlite:".into(),
         seed: git::seed(),
         author: Author { name: "Kmlflow".to_owned(), email: "kmlflow@localhost".to_owned() },
         environments: [("production".parse().unwrap(), production)].into(),

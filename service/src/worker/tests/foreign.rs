@@ -195,7 +195,7 @@ async fn the_services_own_commits_that_the_store_does_not_know_are_not_taken_for
     world.put("fraud", single("8")).await;
     world.kill();
     let settings = world.settings();
-    let store = crate::store::Store::open(&settings.store_url, &settings.data_dir).await.unwrap();
+    let store = crate::store::Store::open(&settings.store, &settings.data_dir).await.unwrap();
     let first = world.log()[0].commit.clone();
     store.commit(crate::store::Batch { indexed_tip: Some(first), ..Default::default() }).await.unwrap();
     drop(store);

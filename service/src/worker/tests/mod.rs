@@ -145,7 +145,7 @@ impl World {
         Settings {
             data_dir: self.dir.path().to_owned(),
             remote: self.remote.clone(),
-            store_url: "sqlite:".into(),
+            store: "sqlite:".into(),
             seed: files,
             author: author(),
             environments: BTreeMap::from([(EnvironmentName::parse("production").unwrap(), environment)]),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, SqliteConnection, SqlitePool};
 
-use super::{Limits, StoreError};
+use super::super::{Limits, StoreError};
 
 /// The store's file in the data directory.
 const FILE_NAME: &str = "kmlflow.db";
@@ -39,7 +39,7 @@ const LOG_FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 const WRITER_STATEMENTS: usize = 192;
 
 /// Where a URL says that the store is.
-pub(super) fn path_of(url: &str, data_dir: &Path) -> Result<PathBuf, StoreError> {
+pub(in super::super) fn path_of(url: &str, data_dir: &Path) -> Result<PathBuf, StoreError> {
     let rest = url.strip_prefix("sqlite:").ok_or(StoreError::Unsupported)?;
     let rest = rest.strip_prefix("//").unwrap_or(rest);
     match rest {

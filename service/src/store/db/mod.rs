@@ -1,0 +1,230 @@
+//! The two engines that the store runs on, behind one face: SQLite in a file, or a PostgreSQL server.
+//!
+//! Each statement has one text that both take. What they do not share is here and in the migrations: how a transaction begins and ends, where
+//! the next number comes from, and how a list of numbers is spread out.
+
+mod backoff;
+mod numbers;
+mod postgres;
+mod row;
+mod sqlite;
+mod statement;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row as _, SqliteConnection, SqlitePool};
+
+use super::{Address, Limits, StoreError};
+
+pub(super) use backoff::Backoff;
+pub(super) use numbers::Numbers;
+pub(super) use row::Row;
+pub(super) use statement::{Statement, Value};
+
+/// How long a connection that is given up may take to say goodbye.
+const GOODBYE_MAX: Duration = Duration::from_secs(2);
+
+/// Waits for something that a server answers for as long as an answer may take; a file is waited for without end.
+pub(super) async fn within<T>(is_shared: bool, answer: impl Future<Output = T>) -> Result<T, StoreError> {
+    match is_shared {
+        true => tokio::time::timeout(postgres::ANSWER_MAX, answer).await.map_err(postgres::too_late),
+        false => Ok(answer.await),
+    }
+}
+
+/// Where a store is.
+#[derive(Clone)]
+pub(super) enum Place {
+    Sqlite(PathBuf),
+    Postgres(Box<PgConnectOptions>),
+}
+
+impl Place {
+    /// Where an address says that it is.
+    pub(super) fn of(address: &Address, data_dir: &Path) -> Result<Self, StoreError> {
+        match address.is_postgres() {
+            true => Ok(Self::Postgres(Box::new(postgres::options(address)?))),
+            false => Ok(Self::Sqlite(sqlite::path_of(address.url(), data_dir)?)),
+        }
+    }
+
+    /// Opens the connection that writes.
+    pub(super) async fn connect(&self, limits: Limits) -> Result<Connection, StoreError> {
+        match self {
+            Self::Sqlite(path) => Ok(Connection::Sqlite(sqlite::open_writer(path, limits).await?)),
+            Self::Postgres(options) => Ok(Connection::Postgres(postgres::connect(options).await?)),
+        }
+    }
+
+    /// Makes the store where there is none, brings its tables up to date, and gives the connection that writes.
+    pub(super) async fn prepare(&self, limits: Limits) -> Result<Connection, StoreError> {
+        if let Self::Sqlite(path) = self {
+            sqlite::create_file(path)?;
+        }
+        let mut db = self.connect(limits).await?;
+        // Not `run`: it borrows in a way that keeps the future from being sent between threads.
+        match &mut db {
+            Connection::Sqlite(db) => sqlx::migrate!("migrations/sqlite").run_direct(None, db, false).await?,
+            Connection::Postgres(db) => {
+                let migrated = sqlx::migrate!("migrations/postgres").run_direct(None, db, false).await;
+                migrated.map_err(postgres::migration_failed)?;
+                postgres::warn_of_lost_writes(db).await?;
+            }
+        }
+        Ok(db)
+    }
+
+    /// Prepares the connections that read; they are opened when they are needed.
+    pub(super) fn readers(&self) -> Readers {
+        match self {
+            Self::Sqlite(path) => Readers::Sqlite(sqlite::readers(path)),
+            Self::Postgres(options) => Readers::Postgres(postgres::readers(options)),
+        }
+    }
+
+    /// Whether other replicas may write there too.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+}
+
+/// The connection that writes.
+pub(super) enum Connection {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Connection {
+    /// Carries out a statement, and says how many rows it changed.
+    pub(super) async fn execute(&mut self, statement: Statement<'_>) -> Result<u64, sqlx::Error> {
+        match self {
+            Self::Sqlite(db) => Ok(statement.for_sqlite().execute(db).await?.rows_affected()),
+            Self::Postgres(db) => Ok(statement.for_postgres().execute(db).await?.rows_affected()),
+        }
+    }
+
+    /// Reads all rows of a statement.
+    pub(super) async fn rows(&mut self, statement: Statement<'_>) -> Result<Vec<Row>, sqlx::Error> {
+        match self {
+            Self::Sqlite(db) => Ok(statement.for_sqlite().fetch_all(db).await?.into_iter().map(Row::Sqlite).collect()),
+            Self::Postgres(db) => {
+                Ok(statement.for_postgres().fetch_all(db).await?.into_iter().map(Row::Postgres).collect())
+            }
+        }
+    }
+
+    /// Reads the first row of a statement.
+    pub(super) async fn row(&mut self, statement: Statement<'_>) -> Result<Option<Row>, sqlx::Error> {
+        match self {
+            Self::Sqlite(db) => Ok(statement.for_sqlite().fetch_optional(db).await?.map(Row::Sqlite)),
+            Self::Postgres(db) => Ok(statement.for_postgres().fetch_optional(db).await?.map(Row::Postgres)),
+        }
+    }
+
+    /// Reads the one whole number that a statement gives.
+    pub(super) async fn number(&mut self, statement: Statement<'_>) -> Result<i64, sqlx::Error> {
+        match self {
+            Self::Sqlite(db) => statement.for_sqlite().fetch_one(db).await?.try_get(0),
+            Self::Postgres(db) => statement.for_postgres().fetch_one(db).await?.try_get(0),
+        }
+    }
+
+    /// Begins a transaction that nobody else writes beside. Where replicas share the store, it says how many deliveries wait.
+    pub(super) async fn begin(&mut self) -> Result<Option<u64>, sqlx::Error> {
+        match self {
+            Self::Sqlite(db) => {
+                sqlx::query("BEGIN IMMEDIATE").execute(db).await?;
+                Ok(None)
+            }
+            Self::Postgres(db) => {
+                // One round trip. The row's lock is the turn of the one who writes.
+                let both = sqlx::raw_sql("BEGIN; SELECT waiting FROM ledger WHERE only_row = 1 FOR UPDATE");
+                let rows = both.fetch_all(db).await?;
+                let waiting: i64 = rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?;
+                Ok(Some(waiting.unsigned_abs()))
+            }
+        }
+    }
+
+    /// Commits, and tells the other replicas how many deliveries wait where that has changed.
+    pub(super) async fn commit(&mut self, waiting: Option<u64>) -> Result<(), sqlx::Error> {
+        match (self, waiting) {
+            (Self::Sqlite(db), _) => sqlx::query("COMMIT").execute(db).await.map(drop),
+            (Self::Postgres(db), None) => sqlx::raw_sql("COMMIT").execute(db).await.map(drop),
+            (Self::Postgres(db), Some(waiting)) => {
+                let both = format!("UPDATE ledger SET waiting = {waiting} WHERE only_row = 1; COMMIT");
+                sqlx::raw_sql(AssertSqlSafe(both)).execute(db).await.map(drop)
+            }
+        }
+    }
+
+    /// What spreads out a JSON list of numbers, given as `$1`, in `number IN (…)`.
+    pub(super) fn numbers_of_list(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "SELECT value FROM json_each($1)",
+            Self::Postgres(_) => "SELECT value::bigint FROM json_array_elements_text($1::json)",
+        }
+    }
+
+    /// Whether other replicas may write there too.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
+    /// Says what a failure on this connection means.
+    pub(super) fn failed(&self, error: sqlx::Error) -> StoreError {
+        match self {
+            Self::Sqlite(_) => error.into(),
+            Self::Postgres(_) => postgres::failed(error),
+        }
+    }
+
+    /// Closes the connection; an open transaction is rolled back by that.
+    pub(super) async fn close(self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(db) => db.close().await,
+            // A server that is gone answers no goodbye; dropping the connection closes it all the same.
+            Self::Postgres(db) => tokio::time::timeout(GOODBYE_MAX, db.close()).await.unwrap_or(Ok(())),
+        }
+    }
+}
+
+/// The connections that read.
+#[derive(Debug, Clone)]
+pub(super) enum Readers {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+impl Readers {
+    /// Reads all rows of a statement.
+    pub(super) async fn rows(&self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
+        match self {
+            Self::Sqlite(db) => Ok(statement.for_sqlite().fetch_all(db).await?.into_iter().map(Row::Sqlite).collect()),
+            Self::Postgres(db) => {
+                let rows = postgres::answered(statement.for_postgres().fetch_all(db)).await?;
+                Ok(rows.into_iter().map(Row::Postgres).collect())
+            }
+        }
+    }
+
+    /// Reads the first row of a statement.
+    pub(super) async fn row(&self, statement: Statement<'_>) -> Result<Option<Row>, StoreError> {
+        match self {
+            Self::Sqlite(db) => Ok(statement.for_sqlite().fetch_optional(db).await?.map(Row::Sqlite)),
+            Self::Postgres(db) => {
+                Ok(postgres::answered(statement.for_postgres().fetch_optional(db)).await?.map(Row::Postgres))
+            }
+        }
+    }
+
+    /// Closes them.
+    pub(super) async fn close(&self) {
+        match self {
+            Self::Sqlite(db) => db.close().await,
+            Self::Postgres(db) => tokio::time::timeout(GOODBYE_MAX, db.close()).await.unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! A statement and its values, before it is known which engine carries it out.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{AssertSqlSafe, Postgres, SqlSafeStr as _, Sqlite};
+
+use super::Connection;
+
+/// Rows of one statement. A longer list takes several: the number of prepared statements stays bounded, and a whole turn of a busy
+/// receiver still fits in a few.
+const STATEMENT_ROWS_MAX: usize = 32;
+
+/// What takes the place of a zero byte, which a text of PostgreSQL cannot have
+/// (<https://www.postgresql.org/docs/current/datatype-character.html>). It must not fail the transaction of everybody else.
+const INSTEAD_OF_ZERO: &str = "\u{fffd}";
+
+/// A statement with its values.
+pub(in super::super) struct Statement<'a> {
+    text: Cow<'static, str>,
+    values: Vec<Value<'a>>,
+    /// How places are written by [`Statement::push_bind`]. `$1` suits both engines, but SQLite looks each such name up in a list of all of
+    /// them, which a statement of hundreds would notice.
+    is_numbered: bool,
+}
+
+/// A value as a column keeps it.
+pub(in super::super) enum Value<'a> {
+    Text(Option<Cow<'a, str>>),
+    Number(Option<i64>),
+    /// A text that may hold anything.
+    Body(Cow<'a, str>),
+}
+
+impl<'a> Value<'a> {
+    /// A delivery's body.
+    pub(in super::super) fn body(text: &'a str) -> Self {
+        Self::Body(Cow::Borrowed(text))
+    }
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(Some(Cow::Borrowed(text)))
+    }
+}
+
+impl<'a> From<&'a String> for Value<'a> {
+    fn from(text: &'a String) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl From<String> for Value<'_> {
+    fn from(text: String) -> Self {
+        Self::Text(Some(Cow::Owned(text)))
+    }
+}
+
+impl From<Option<String>> for Value<'_> {
+    fn from(text: Option<String>) -> Self {
+        Self::Text(text.map(Cow::Owned))
+    }
+}
+
+impl<'a> From<Option<&'a str>> for Value<'a> {
+    fn from(text: Option<&'a str>) -> Self {
+        Self::Text(text.map(Cow::Borrowed))
+    }
+}
+
+impl From<i64> for Value<'_> {
+    fn from(number: i64) -> Self {
+        Self::Number(Some(number))
+    }
+}
+
+impl From<Option<i64>> for Value<'_> {
+    fn from(number: Option<i64>) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<u32> for Value<'_> {
+    fn from(number: u32) -> Self {
+        Self::Number(Some(number.into()))
+    }
+}
+
+impl From<u16> for Value<'_> {
+    fn from(number: u16) -> Self {
+        Self::Number(Some(number.into()))
+    }
+}
+
+impl<'a> Statement<'a> {
+    /// A statement of this text, whose places are `$1` and so on.
+    pub(in super::super) fn new(text: impl Into<Cow<'static, str>>) -> Self {
+        Self { text: text.into(), values: Vec::new(), is_numbered: true }
+    }
+
+    /// Gives the next place its value.
+    pub(in super::super) fn bind(mut self, value: impl Into<Value<'a>>) -> Self {
+        self.values.push(value.into());
+        self
+    }
+
+    /// Adds text.
+    pub(in super::super) fn push(&mut self, text: &str) -> &mut Self {
+        self.text.to_mut().push_str(text);
+        self
+    }
+
+    /// Adds a place and its value.
+    pub(in super::super) fn push_bind(&mut self, value: impl Into<Value<'a>>) -> &mut Self {
+        self.values.push(value.into());
+        let text = self.text.to_mut();
+        match self.is_numbered {
+            // Writing into a string never fails.
+            true => write!(text, "${}", self.values.len()).unwrap_or_default(),
+            false => text.push('?'),
+        }
+        self
+    }
+
+    /// Adds `VALUES (…), (…)` with all values of each row.
+    pub(in super::super) fn push_rows(&mut self, rows: Vec<Vec<Value<'a>>>) {
+        for (place, row) in rows.into_iter().enumerate() {
+            self.push(if place == 0 { "VALUES (" } else { ", (" });
+            let mut values = Values { statement: self, is_first: true };
+            row.into_iter().for_each(|value| values.push_bind(value));
+            self.push(")");
+        }
+    }
+
+    pub(super) fn for_sqlite(self) -> Query<'static, Sqlite, SqliteArguments> {
+        let Self { text, values, is_numbered: _ } = self;
+        values.into_iter().fold(sqlx::query(safe(text)), |query, value| match value {
+            Value::Text(text) => query.bind(text.map(Cow::into_owned)),
+            Value::Number(number) => query.bind(number),
+            Value::Body(text) => query.bind(text.into_owned()),
+        })
+    }
+
+    pub(super) fn for_postgres(self) -> Query<'static, Postgres, PgArguments> {
+        let Self { text, values, is_numbered: _ } = self;
+        values.into_iter().fold(sqlx::query(safe(text)), |query, value| match value {
+            Value::Text(text) => query.bind(text.map(without_zero)),
+            Value::Number(number) => query.bind(number),
+            Value::Body(text) => query.bind(text.into_owned().into_bytes()),
+        })
+    }
+}
+
+/// All text comes from this module's callers, and every value is bound.
+fn safe(text: Cow<'static, str>) -> sqlx::SqlStr {
+    match text {
+        Cow::Borrowed(text) => text.into_sql_str(),
+        Cow::Owned(text) => AssertSqlSafe(text).into_sql_str(),
+    }
+}
+
+fn without_zero(text: Cow<'_, str>) -> String {
+    if text.contains('\0') { text.replace('\0', INSTEAD_OF_ZERO) } else { text.into_owned() }
+}
+
+/// The values of one row, in the order of the columns.
+pub(in super::super) struct Values<'s, 'a> {
+    statement: &'s mut Statement<'a>,
+    is_first: bool,
+}
+
+impl<'a> Values<'_, 'a> {
+    /// Adds the value of the next column.
+    pub(in super::super) fn push_bind(&mut self, value: impl Into<Value<'a>>) {
+        if !std::mem::take(&mut self.is_first) {
+            self.statement.push(", ");
+        }
+        self.statement.push_bind(value);
+    }
+}
+
+impl Connection {
+    /// Runs `<head> VALUES (…), (…) <tail>` over all rows, and says how many rows it changed.
+    pub(in super::super) async fn write_rows<'a, T>(
+        &mut self,
+        (head, tail): (&'static str, &'static str),
+        rows: &'a [T],
+        bind: impl Fn(&mut Values<'_, 'a>, &'a T),
+    ) -> Result<u64, sqlx::Error> {
+        let mut changed = 0;
+        for chunk in rows.chunks(STATEMENT_ROWS_MAX) {
+            let mut statement = Statement { is_numbered: self.is_shared(), ..Statement::new(head) };
+            for (place, row) in chunk.iter().enumerate() {
+                statement.push(if place == 0 { "VALUES (" } else { ", (" });
+                bind(&mut Values { statement: &mut statement, is_first: true }, row);
+                statement.push(")");
+            }
+            statement.push(tail);
+            changed += self.execute(statement).await?;
+        }
+        Ok(changed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Execute as _;
+
+    use super::*;
+
+    #[test]
+    fn places_are_numbered_in_the_order_of_their_values() {
+        let mut statement = Statement::new("SELECT ");
+        statement.push_bind("a").push(", ").push_bind(7_u32);
+        assert_eq!((statement.text.as_ref(), statement.values.len()), ("SELECT $1, $2", 2));
+        assert_eq!(statement.for_postgres().sql().as_str(), "SELECT $1, $2");
+    }
+
+    #[test]
+    fn a_zero_byte_in_a_text_fails_nobody() {
+        assert_eq!(without_zero(Cow::Borrowed("a\0b")), "a\u{fffd}b");
+        assert_eq!(without_zero(Cow::Borrowed("plain")), "plain");
+    }
+}
