@@ -7,7 +7,7 @@ use clap::Args;
 use super::error::{CliError, Exit};
 use super::output::Output;
 use super::usage;
-use crate::config::{Config, Environment, Flags};
+use crate::config::{Config, Environment, Flags, SecretText};
 use crate::worker::offline::{self, OfflineError, Premises};
 
 /// Put repository, store and secrets into one file.
@@ -37,10 +37,10 @@ pub(super) struct RestoreArgs {
 pub(super) struct PremisesArgs {
     /// Configuration of the service; `kmlflow.yaml` in the data directory unless given.
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// Its data directory; the XDG data directory + `kmlflow` unless given.
     #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    pub(super) data_dir: Option<PathBuf>,
 }
 
 /// Makes a backup.
@@ -76,15 +76,24 @@ impl PremisesArgs {
     }
 }
 
-fn of(config: &Config) -> Premises<'_> {
-    Premises { data_dir: config.data_dir(), store_url: &config.store.url, search_path: config.search_path.as_deref() }
+/// Where everything of a service lies.
+pub(super) fn of(config: &Config) -> Premises<'_> {
+    Premises {
+        data_dir: config.data_dir(),
+        store_url: &config.store.url,
+        store_password: config.store.password.as_ref().map(SecretText::expose),
+        search_path: config.search_path.as_deref(),
+    }
 }
 
 fn explain(error: &OfflineError) -> CliError {
     let hint = match error {
-        OfflineError::Nothing => "name the data directory of the service with --data-dir",
+        OfflineError::Nothing | OfflineError::NoDirectory => "name the data directory of the service with --data-dir",
         OfflineError::Exists => "choose another name",
         OfflineError::NotEmpty(_) => "bring it back into a new directory with --data-dir",
+        OfflineError::StoreOnServer => {
+            "dump the database first, then copy `gitops.git`, `secrets` and `admin-token` of the data directory; bring them back in the same order"
+        }
         OfflineError::StoreElsewhere => "set `store.url` to `sqlite:`",
         OfflineError::Locked(_) => "stop the service first",
         OfflineError::Files(_) | OfflineError::Store(_) | OfflineError::Git(_) => {

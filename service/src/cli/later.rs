@@ -15,9 +15,6 @@ pub(super) enum Later {
     /// Not there yet: print what a release's pods log.
     #[command(hide = true)]
     Logs(Anything),
-    /// Not there yet: take the store over to another database.
-    #[command(hide = true)]
-    Migrate(Anything),
 }
 
 /// Whatever stands behind the name.
@@ -37,11 +34,6 @@ pub(super) fn explain(command: &Later) -> CliError {
             "nothing waits for approval; `kmlflow hold --reason TEXT` stops every change",
         ),
         Later::Logs(_) => ("logs", "a connection to the cluster", "`kubectl logs` has them"),
-        Later::Migrate(_) => (
-            "migrate",
-            "a store other than the file in the data directory",
-            "`kmlflow backup` and `kmlflow restore` move a service to another machine",
-        ),
     };
     CliError::failed(format!("`{name}` is not there yet: it needs {needs}")).hint(instead)
 }

@@ -1,6 +1,7 @@
 //! The command line: one file per command or close family. A client of the API.
 //!
-//! `render`, `doctor`, `init`, `repo move`, `backup` and `restore` need no running service, `mlflow connect` is for where the secret lies.
+//! `render`, `doctor`, `init`, `repo move`, `backup`, `restore` and `migrate` need no running service, `mlflow connect` is for where the secret
+//! lies.
 //!
 //! Ends at the API: what a release is and what may be done with it is decided by the service.
 
@@ -19,6 +20,7 @@ mod hold;
 mod later;
 mod list;
 mod manifests;
+mod migrate;
 mod mlflow;
 mod output;
 mod policy;
@@ -151,6 +153,7 @@ enum Command {
     Repo(repository::RepoCommand),
     Backup(backup::BackupArgs),
     Restore(backup::RestoreArgs),
+    Migrate(migrate::MigrateArgs),
     Openapi(completion::OpenapiArgs),
     Completion(completion::CompletionArgs),
     #[command(flatten)]
@@ -243,6 +246,7 @@ async fn dispatch(
         Command::Repo(command) => repository::run(command, environment, &output, program).await,
         Command::Backup(args) => backup::backup(args, environment, output).await,
         Command::Restore(args) => backup::restore(args, environment, output).await,
+        Command::Migrate(args) => migrate::run(args, environment, output).await,
         Command::Openapi(args) => completion::openapi(args, output, &program.openapi()),
         Command::Completion(args) => completion::run(args, output),
         Command::Later(command) => Err(later::explain(&command)),

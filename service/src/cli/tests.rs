@@ -43,13 +43,13 @@ fn the_commands_of_the_interface_are_there_and_no_other() {
         names.join(", "),
         "serve, demo, release, list, get, history, manifests, diff, watch, advance, promote, rollback, pause, resume, abort, weights, \
          retract, hold, unhold, rerender, sweep, deliveries list, deliveries show, deliveries redeliver, policy test, token create, token list, \
-         token revoke, render, doctor webhook, mlflow connect, init, repo move, backup, restore, openapi, completion"
+         token revoke, render, doctor webhook, mlflow connect, init, repo move, backup, restore, migrate, openapi, completion"
     );
 }
 
 #[test]
 fn a_command_that_is_not_there_yet_says_what_it_needs() {
-    for line in ["approve fraud", "logs fraud -n models", "migrate"] {
+    for line in ["approve fraud", "logs fraud -n models"] {
         let Cli { command, .. } = Cli::try_parse_from(format!("kmlflow {line}").split(' ')).unwrap();
         let Command::Later(command) = command else { panic!("{line}: {command:?}") };
         let error = later::explain(&command);

@@ -96,7 +96,7 @@ Examples:
 Exit codes: 0 done (also when nothing had to change), 1 failed, 2 wrong usage, 3 refused,
 4 not found, 5 conflict with what is deployed, 6 deadline passed or still queued at it.
 
-Not there yet: approve, logs, migrate.";
+Not there yet: approve, logs.";
 
 /// After `kmlflow serve --help`.
 pub(super) const SERVE: &str = "\
@@ -335,6 +335,12 @@ Examples:
 pub(super) const RESTORE: &str = "\
 Examples:
   kmlflow restore kmlflow.tar --data-dir ./new   into an empty data directory";
+
+/// After `kmlflow migrate --help`.
+pub(super) const MIGRATE: &str = "\
+Examples:
+  kmlflow migrate   the file in the data directory into the database that `store.url` names
+  kmlflow migrate --to postgres://kmlflow@db.example/kmlflow --password-file ./password";
 
 /// After `kmlflow token create --help`.
 pub(super) const TOKEN_CREATE: &str = "\

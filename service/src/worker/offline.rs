@@ -13,7 +13,7 @@ use tar::{Archive, Builder, EntryType, Header};
 use super::lock::{DataDirLock, LOCK_FILE, LockError};
 use crate::command::{CommandError, Git};
 use crate::git::{GitError, bundle, unbundle};
-use crate::store::{Store, StoreError};
+use crate::store::{Address, Store, StoreError};
 
 /// Where everything lies.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +21,8 @@ pub struct Premises<'p> {
     pub data_dir: &'p Path,
     /// `sqlite:` for the file in the data directory.
     pub store_url: &'p str,
+    /// Of the store's server.
+    pub store_password: Option<&'p str>,
     /// Where Git is looked for.
     pub search_path: Option<&'p str>,
 }
@@ -30,6 +32,8 @@ pub struct Premises<'p> {
 pub enum OfflineError {
     #[error("the data directory holds no repository, so there is nothing to back up")]
     Nothing,
+    #[error("the data directory is not there")]
+    NoDirectory,
     #[error("the file is there already")]
     Exists,
     #[error("the data directory is not empty: it holds `{0}`")]
@@ -38,6 +42,8 @@ pub enum OfflineError {
     NotABackup(&'static str),
     #[error("a store at another place than the data directory cannot be brought back")]
     StoreElsewhere,
+    #[error("the store is on a database server, which `pg_dump` copies and `pg_restore` brings back")]
+    StoreOnServer,
     #[error("the backup could not be read or written: {0}")]
     Files(io::ErrorKind),
     #[error(transparent)]
@@ -77,7 +83,11 @@ const MARK: (&str, &[u8]) = ("kmlflow-backup", b"1\n");
 /// # Errors
 /// There is nothing to back up, the file is there already, or something cannot be read or written.
 pub async fn backup(premises: Premises<'_>, to: &Path) -> Result<(), OfflineError> {
-    let Premises { data_dir, store_url, search_path } = premises;
+    let Premises { data_dir, store_url, store_password, search_path } = premises;
+    let address = Address::new(store_url, store_password);
+    if address.is_postgres() {
+        return Err(OfflineError::StoreOnServer);
+    }
     let repository = data_dir.join(REPOSITORY);
     if !repository.is_dir() {
         return Err(OfflineError::Nothing);
@@ -87,7 +97,7 @@ pub async fn backup(premises: Premises<'_>, to: &Path) -> Result<(), OfflineErro
     let written = async {
         let scratch = tempfile::Builder::new().prefix(".backup-").tempdir_in(data_dir)?;
         let (store, bundled) = (scratch.path().join(STORE), scratch.path().join(BUNDLE));
-        Store::copy(store_url, data_dir, &store).await?;
+        Store::copy(address, data_dir, &store).await?;
         bundle(&git, &repository, &bundled).await?;
         let mut archive = Builder::new(&file);
         append(&mut archive, MARK.0, MARK.1)?;
@@ -116,7 +126,10 @@ pub async fn backup(premises: Premises<'_>, to: &Path) -> Result<(), OfflineErro
 /// # Errors
 /// The directory is in use or not empty, the file is no backup, or something cannot be read or written.
 pub async fn restore(premises: Premises<'_>, from: &Path) -> Result<(), OfflineError> {
-    let Premises { data_dir, store_url, search_path } = premises;
+    let Premises { data_dir, store_url, store_password: _, search_path } = premises;
+    if Address::from(store_url).is_postgres() {
+        return Err(OfflineError::StoreOnServer);
+    }
     if store_url != "sqlite:" {
         return Err(OfflineError::StoreElsewhere);
     }
@@ -153,6 +166,22 @@ async fn restore_into(data_dir: &Path, git: &Git, file: File) -> Result<(), Offl
         }
     }
     Ok(File::open(data_dir)?.sync_all()?)
+}
+
+/// Copies the store in a file into the empty database that the premises name, and says how many rows of which table. No service may use the
+/// data directory meanwhile.
+///
+/// # Errors
+/// The data directory is in use, the file is not there, the database is not empty, or something cannot be read or written.
+pub async fn migrate(premises: Premises<'_>, from: &str) -> Result<Vec<(&'static str, u64)>, OfflineError> {
+    let Premises { data_dir, store_url, store_password, search_path: _ } = premises;
+    if !data_dir.is_dir() {
+        return Err(OfflineError::NoDirectory);
+    }
+    let lock = DataDirLock::take(data_dir)?;
+    let copied = Store::migrate(from, data_dir, Address::new(store_url, store_password)).await;
+    drop(lock);
+    Ok(copied?)
 }
 
 /// What is made on the way to a data directory that may come to nothing: directories and the lock's file.
@@ -227,7 +256,7 @@ mod tests {
     use crate::names::CommitId;
 
     fn premises(data_dir: &Path) -> Premises<'_> {
-        Premises { data_dir, store_url: "sqlite:", search_path: None }
+        Premises { data_dir, store_url: "sqlite:", store_password: None, search_path: None }
     }
 
     async fn furnish(data_dir: &Path) -> CommitId {
@@ -287,6 +316,37 @@ mod tests {
         let busy = tempfile::tempdir().unwrap();
         let _lock = DataDirLock::take(busy.path()).unwrap();
         assert!(matches!(restore(premises(busy.path()), &file).await, Err(OfflineError::Locked(_))));
+    }
+
+    #[tokio::test]
+    async fn a_store_on_a_server_is_left_to_its_own_tools() {
+        let (dir, shelf) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        furnish(dir.path()).await;
+        let file = shelf.path().join("backup.tar");
+        let premises = Premises { store_url: "postgres://k@localhost/kmlflow", ..premises(dir.path()) };
+        let backed_up = backup(premises, &file).await.unwrap_err();
+        fs::write(&file, "x").unwrap();
+        let restored = restore(premises, &file).await.unwrap_err();
+        for error in [backed_up, restored] {
+            assert!(matches!(error, OfflineError::StoreOnServer) && error.to_string().contains("`pg_dump`"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_migration_leaves_a_store_in_use_and_a_file_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        furnish(dir.path()).await;
+        let server = Premises { store_url: "postgres://k@localhost/kmlflow", ..premises(dir.path()) };
+        let lock = DataDirLock::take(dir.path()).unwrap();
+        assert!(matches!(migrate(server, "sqlite:").await, Err(OfflineError::Locked(_))));
+        drop(lock);
+        let back = migrate(premises(dir.path()), "sqlite:").await;
+        assert!(matches!(back, Err(OfflineError::Store(StoreError::Direction))), "{back:?}");
+        let missing = migrate(server, "sqlite:elsewhere.db").await;
+        assert!(matches!(missing, Err(OfflineError::Store(StoreError::NoFile { .. }))), "{missing:?}");
+        assert!(!dir.path().join("elsewhere.db").exists());
+        let nowhere = Premises { data_dir: &dir.path().join("nowhere"), ..server };
+        assert!(matches!(migrate(nowhere, "sqlite:").await, Err(OfflineError::NoDirectory)));
     }
 
     #[tokio::test]
