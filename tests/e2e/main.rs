@@ -19,6 +19,7 @@ mod strategies;
 // What is kept.
 mod crash;
 mod disk;
+mod postgres;
 mod remotes;
 mod repository;
 mod trouble;

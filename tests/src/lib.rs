@@ -29,6 +29,9 @@ pub mod image_registry;
 /// A real web server of Git repositories.
 pub mod git_site;
 
+/// A real database server.
+pub mod postgres_server;
+
 /// A real server of ssh.
 pub mod ssh_server;
 
