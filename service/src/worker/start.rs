@@ -33,6 +33,9 @@ use crate::store::{Batch, IndexedCommit, Store, StoreError};
 pub(super) const REPOSITORY_DIR: &str = "gitops.git";
 const CLONE_DIR: &str = "clone.git";
 
+/// What the one writer of a store leads.
+const WRITER: &str = "writer";
+
 /// Why the worker could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -40,6 +43,8 @@ pub enum OpenError {
     Lock(#[from] LockError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("another kmlflow uses the database")]
+    Led,
     #[error(transparent)]
     Git(#[from] GitError),
     #[error("the start ended early by a mistake in the service")]
@@ -51,6 +56,7 @@ impl OpenError {
     pub fn cure(&self) -> Option<String> {
         match self {
             Self::Lock(LockError::Taken) => Some("stop it, or start this one with another `--data-dir`".to_owned()),
+            Self::Led => Some("stop it; whoever starts this one again and again takes over once it is gone".to_owned()),
             Self::Git(error) => error.cure(),
             _ => None,
         }
@@ -87,6 +93,7 @@ pub async fn open(settings: Settings, clock: Clock) -> Result<(Handle, Worker), 
 pub(super) async fn open_with(settings: Settings, clock: Clock, limits: Limits) -> Result<(Handle, Worker), OpenError> {
     let lock = DataDirLock::take(&settings.data_dir)?;
     let store = Store::open(&settings.store, &settings.data_dir).await?;
+    let leadership = store.try_lead(WRITER).await?.ok_or(OpenError::Led)?;
     let remembered = store.policies().await?;
     let now = clock.now();
     let mut loaded = load_beside(&store, &settings, now, &remembered).await?;
@@ -130,7 +137,7 @@ pub(super) async fn open_with(settings: Settings, clock: Clock, limits: Limits) 
         state: WorkerState::default(),
         _lock: lock,
     });
-    Ok((Handle::new(Arc::clone(&shared)), Worker::new(shared, conveyor)))
+    Ok((Handle::new(Arc::clone(&shared)), Worker::new(shared, conveyor, leadership)))
 }
 
 /// Reads the repository, and what the store says about it.

@@ -42,7 +42,7 @@ pub(super) fn share_out(due: Vec<Due>, taken: Vec<Delivery>, most: usize) -> Sha
 /// The release that somebody wants back or stopped.
 fn wants_back(delivery: &Delivery) -> Option<&ReleaseKey> {
     let Event::Requested(requested) = &delivery.event else { return None };
-    let wants = matches!(requested.intent, Intent::Rollback { .. } | Intent::Abort { .. } | Intent::Pause { .. });
+    let wants = matches!(requested.intent, Intent::Rollback { .. } | Intent::Abort { .. } | Intent::Pause);
     wants.then_some(&requested.key)
 }
 

@@ -8,22 +8,19 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
+use super::collect::collect;
 use super::conclusion::{Conclusion, Keep};
 use super::conveyor::{Conveyor, Done, Work, show};
 use super::housekeeping::{PUSHES_PER_LOOK, keep_house, look_again_and_again};
-use super::queue::Taken;
-use super::registry::{
-    Answered, Concern, Read, concern, sweep_again_and_again, tell_refused, tell_versions, write_back, write_waiting,
-};
+use super::registry::{sweep_again_and_again, tell_refused, tell_versions, write_back, write_waiting};
 use super::retry::{later, postpone, wait};
 use super::shared::{Shared, WorkerState, write};
-use super::urgent::{Due, Share, share_out};
 use crate::command::Git;
-use crate::event::{Delivery, DeliveryState, Event};
+use crate::event::{DeliveryState, Event};
 use crate::git::GitError;
 use crate::names::ReleaseKey;
 use crate::registry::RegistryState;
-use crate::store::{AuditEntry, Batch, DeliveryOutcome, HandedOver, IndexedCommit, StoreError};
+use crate::store::{AuditEntry, Batch, DeliveryOutcome, HandedOver, IndexedCommit, Leadership, StoreError};
 
 /// How long the store is left alone after it refused what Git has already.
 const STORE_RETRY: Duration = Duration::from_secs(1);
@@ -31,9 +28,6 @@ const STORE_RETRY: Duration = Duration::from_secs(1);
 /// How long a remote is waited for once the service is told to stop; what is on its way then is looked up at the next start. As long as
 /// requests under way may take, and a third of what Kubernetes gives.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
-
-/// How many deliveries whose time has come are looked at for who goes first: a dozen large turns, so that a long backlog costs each turn little.
-const LOOKED_AT_MAX: usize = 4_096;
 
 /// Says that its holder is the only writer: there is one per opened worker, and it is not handed out twice.
 #[derive(Debug)]
@@ -44,6 +38,8 @@ pub struct Worker {
     shared: Arc<Shared>,
     conveyor: Conveyor,
     lock: WriterLock,
+    /// Says that no other service writes by this store.
+    leadership: Option<Leadership>,
     /// What the last turn left to the store, while it is not durable yet.
     storing: Option<JoinHandle<()>>,
     git: Option<Git>,
@@ -60,8 +56,16 @@ enum Step {
 }
 
 impl Worker {
-    pub(super) fn new(shared: Arc<Shared>, conveyor: Conveyor) -> Self {
-        Self { shared, conveyor, lock: WriterLock(()), storing: None, git: None, pushes: 0 }
+    pub(super) fn new(shared: Arc<Shared>, conveyor: Conveyor, leadership: Leadership) -> Self {
+        Self {
+            shared,
+            conveyor,
+            lock: WriterLock(()),
+            leadership: Some(leadership),
+            storing: None,
+            git: None,
+            pushes: 0,
+        }
     }
 
     /// Has the repository packed by this Git now and then.
@@ -81,16 +85,20 @@ impl Worker {
             tokio::spawn(look_again_and_again(Arc::clone(&self.shared))),
         ];
         let stopping = self.shared.state.stopping.clone();
+        let mut leadership = self.leadership.take();
         {
             let mut working = std::pin::pin!(self.work());
-            tokio::select! {
-                () = &mut working => {}
-                () = stop => {
-                    stopping.cancel();
-                    if tokio::time::timeout(STOP_LIMIT, &mut working).await.is_err() {
-                        tracing::warn!("A remote did not answer; the next start looks what became of the push");
-                    }
+            let has_ended = tokio::select! {
+                () = &mut working => true,
+                () = lost(leadership.as_mut()) => {
+                    tracing::error!("The connection to the database broke that makes this service the only writer; it ends");
+                    false
                 }
+                () = stop => false,
+            };
+            stopping.cancel();
+            if !has_ended && tokio::time::timeout(STOP_LIMIT, &mut working).await.is_err() {
+                tracing::warn!("A remote did not answer; the next start looks what became of the push");
             }
         }
         stored(&mut self.storing).await;
@@ -146,135 +154,20 @@ impl Drop for Worker {
     }
 }
 
+/// Waits until another service may write by the same store.
+async fn lost(leadership: Option<&mut Leadership>) {
+    match leadership {
+        Some(leadership) => leadership.lost().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Waits until a moment of the service's clock; for ever where there is none.
 async fn until(shared: &Shared, moment: Option<Timestamp>) {
     match moment {
         Some(moment) => shared.clock.sleep_until(moment).await,
         None => std::future::pending().await,
     }
-}
-
-/// Gathers what can be done now.
-async fn collect(shared: &Arc<Shared>, conveyor: &mut Conveyor) -> Option<Work> {
-    let now = shared.clock.now_exact();
-    if conveyor.not_before.is_some_and(|moment| now < moment) {
-        return None;
-    }
-    if let Some(work) = conveyor.left_over.pop_front() {
-        return Some(work);
-    }
-    if conveyor.storm_ends().is_some_and(|moment| moment <= now) {
-        shared.inbox.leave_out(std::mem::take(&mut conveyor.storm));
-    }
-    refill(shared, conveyor).await;
-    let (due, taken) = gather(shared, conveyor, now);
-    let mut work = Work { deliveries: due, ..Work::default() };
-    if taken.holds_changed {
-        conveyor.lift_holds(shared, now);
-    }
-    let taken_anew = have_asked(shared, conveyor, taken.deliveries);
-    work.deliveries = have_asked(shared, conveyor, work.deliveries);
-    take_answers(shared, conveyor, &mut work).await;
-    let count = taken_anew.len();
-    let at_once = conveyor.pace.keep_back(taken_anew);
-    // More may wait behind those that were kept back.
-    let kept_back = at_once.len() < count;
-    work.deliveries.extend(at_once);
-    work.deliveries.extend(conveyor.pace.take_due(now));
-    let tells_of_a_push = |delivery: &Delivery| matches!(delivery.event, Event::Pushed { .. });
-    work.look_at_repository = taken.pushed || work.deliveries.iter().any(tells_of_a_push);
-    work.ticks = conveyor.agenda.take_due(now, shared.limits.turn);
-    let has_work =
-        !work.deliveries.is_empty() || !work.concluded.is_empty() || !work.ticks.is_empty() || work.look_at_repository;
-    (has_work || taken.holds_changed || kept_back).then_some(work)
-}
-
-/// Takes deliveries whose time has come and deliveries of the inbox, together at most as many as a turn has room for, each once.
-fn gather(shared: &Shared, conveyor: &mut Conveyor, now: Timestamp) -> (Vec<Delivery>, Taken) {
-    let most = shared.limits.turn;
-    let mut taken = shared.inbox.take(most);
-    let mut due: Vec<Due> = Vec::new();
-    while due.len() < LOOKED_AT_MAX && conveyor.retry.first_key_value().is_some_and(|((at, _), _)| *at <= now) {
-        let Some(((at, _), delivery)) = conveyor.retry.pop_first() else { break };
-        due.push((at, delivery));
-    }
-    // One that is given in again is not also tried later, nor twice where its time has come.
-    for delivery in &taken.deliveries {
-        conveyor.retry.retain(|(_, number), _| *number != delivery.number);
-    }
-    taken.deliveries.retain(|delivery| !due.iter().any(|(_, due)| due.number == delivery.number));
-    let Share { due, taken: deliveries, due_later, taken_later } =
-        share_out(due, std::mem::take(&mut taken.deliveries), most);
-    conveyor.retry.extend(due_later.into_iter().map(|(at, delivery)| ((at, delivery.number), delivery)));
-    taken_later.into_iter().rev().for_each(|delivery| shared.inbox.push_front(delivery));
-    (due.into_iter().map(|(_, delivery)| delivery).collect(), Taken { deliveries, ..taken })
-}
-
-/// Has asked what has to be asked before a delivery is carried out; gives back the others.
-fn have_asked(shared: &Arc<Shared>, conveyor: &mut Conveyor, deliveries: Vec<Delivery>) -> Vec<Delivery> {
-    let mut at_once = Vec::with_capacity(deliveries.len());
-    for delivery in deliveries {
-        match concern(shared, &delivery) {
-            None => at_once.push(delivery),
-            Some(Concern::Model(model)) => shared.reader.ask(shared, &model.clone(), delivery),
-            Some(Concern::Request(key, wanted)) => {
-                conveyor.asks(key);
-                shared.reader.look_into(shared, (key.clone(), wanted.clone()), delivery);
-            }
-        }
-    }
-    at_once
-}
-
-/// Takes the deliveries that waited for an answer; those for which there was none fail for now.
-async fn take_answers(shared: &Shared, conveyor: &mut Conveyor, work: &mut Work) {
-    for Read { model, deliveries, answer } in shared.reader.take() {
-        let deliveries: Vec<Delivery> =
-            deliveries.into_iter().filter_map(|delivery| conveyor.has_asked(delivery, work)).collect();
-        let answered = match answer {
-            Ok(answered) => answered,
-            Err(error) => {
-                let attempt = deliveries.iter().map(|delivery| delivery.attempt).max().unwrap_or_default();
-                let wait = wait(attempt.saturating_add(1), error.retry_after());
-                let reason = format!("the registry could not be asked about `{model}`: {error}");
-                tracing::warn!(model.name = %model, "{reason}; {} deliveries are tried again", deliveries.len());
-                let at = later(shared.clock.now_exact(), wait);
-                postpone(shared, conveyor, deliveries, (reason, error.cure().map(ToOwned::to_owned)), at).await;
-                continue;
-            }
-        };
-        let Answered { found, findings } = answered;
-        work.found.extend(found.map(|found| (model, found)));
-        work.findings.extend(deliveries.iter().map(|delivery| (delivery.number, Arc::clone(&findings))));
-        work.deliveries.extend(deliveries);
-    }
-}
-
-/// Reads from the store what was not kept in memory.
-async fn refill(shared: &Shared, conveyor: &Conveyor) {
-    let numbers = shared.inbox.take_left_out();
-    let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else { return };
-    let mut after = first - 1;
-    let mut found: Vec<Delivery> = Vec::new();
-    while after < *last {
-        match shared.store.waiting(after, crate::store::PAGE_ROWS_MAX).await {
-            Ok(page) => {
-                let Some(end) = page.last().map(|delivery| delivery.number) else { break };
-                after = end;
-                let parked = |number: i64| conveyor.parked.values().any(|parked| parked.number == number);
-                found
-                    .extend(page.into_iter().filter(|delivery| {
-                        numbers.binary_search(&delivery.number).is_ok() && !parked(delivery.number)
-                    }));
-            }
-            Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "The inbox could not be read: {error}");
-                shared.inbox.leave_out(numbers);
-                return;
-            }
-        }
-    }
-    shared.inbox.refill(found);
 }
 
 /// Does one turn and tells everybody.

@@ -9,7 +9,7 @@ use tests::environment::{run, succeed};
 use super::*;
 use crate::image;
 
-const URL: &str = "KMLFLOW__STORE__URL";
+pub(super) const URL: &str = "KMLFLOW__STORE__URL";
 
 #[test]
 fn a_service_goes_on_with_what_its_file_had() {

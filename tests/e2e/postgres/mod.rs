@@ -1,5 +1,6 @@
 //! The store on a real PostgreSQL server, which the tier `postgres` installs.
 
+mod alone;
 mod migrate;
 mod replicas;
 mod trouble;

@@ -1,6 +1,5 @@
 //! Remotes behind real servers, which the tier `remotes` installs.
 
-mod killed;
 mod serve;
 mod ssh;
 

@@ -144,7 +144,7 @@ fn an_embedded_repository_is_moved_with_its_history_and_the_service_goes_on_ther
     drop(server);
     let other = empty(&environment, "other.git");
     let mut command = environment.command("git");
-    succeed(command.args(["push", "-q"]).arg(&other).arg("main~1:refs/heads/main").current_dir(&repository));
+    succeed(command.args(["push", "-q"]).arg(&other).arg("main").current_dir(&repository));
     let refused = relocate(&format!("file://{}", other.display()));
     assert!(refused.stderr.contains("has a history of its own"), "{}", refused.stderr);
 }
