@@ -225,7 +225,7 @@ impl Repository {
 
     /// Begins a draft on a commit.
     ///
-    /// There is one writer: what a draft made and did not publish is forgotten with the next [`Self::publish`].
+    /// There is one writer: what a draft made and did not publish is forgotten with the next [`Self::push`].
     pub fn draft(&self, base: &CommitId) -> Result<Draft<'_>, GitError> {
         self.objects(|objects| root_of(objects, base).map(drop))?;
         let mut made = self.made();
