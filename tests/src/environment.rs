@@ -1,8 +1,9 @@
 //! The surroundings of one test. Nothing of the caller's environment reaches the programs that run in it.
 
 use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
@@ -127,6 +128,23 @@ fn told(output: &Output) -> Run {
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
+}
+
+/// Waits until a program that was started with a pipe says these words on its standard error, and lets it say more.
+///
+/// # Panics
+/// When it ends before that.
+#[track_caller]
+pub fn wait_until_it_says(child: &mut Child, words: &str) {
+    let mut lines = BufReader::new(child.stderr.take().expect("its output")).lines().map_while(Result::ok);
+    let mut said = Vec::new();
+    let is_said = lines.by_ref().any(|line| {
+        said.push(line);
+        said.last().is_some_and(|line| line.contains(words))
+    });
+    assert!(is_said, "it ended: {said:?}");
+    // What else it prints must go somewhere, or it stops when the pipe is full.
+    std::thread::spawn(move || lines.for_each(drop));
 }
 
 /// A program of this workspace, beside the test that runs.

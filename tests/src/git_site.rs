@@ -1,10 +1,9 @@
 //! Git's own `http-backend` behind a real web server with TLS and a login: Debian's `lighttpd`, as a process of its own.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
-use crate::environment::{TestEnvironment, succeed};
+use crate::environment::{TestEnvironment, succeed, wait_until_it_says};
 use crate::ssh_server::free_port;
 
 /// Where it is looked for.
@@ -60,16 +59,8 @@ $HTTP["url"] =~ "^/git" {{
         let mut command = environment.command(program);
         command.args(["-D", "-f"]).arg(path).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("lighttpd starts");
-        let mut lines = BufReader::new(child.stderr.take().expect("its output")).lines().map_while(Result::ok);
-        let mut said = Vec::new();
         // It listens before it says so.
-        let is_listening = lines.by_ref().any(|line| {
-            said.push(line);
-            said.last().is_some_and(|line| line.contains("server started"))
-        });
-        assert!(is_listening, "lighttpd ended: {said:?}");
-        // What else it prints must go somewhere, or it stops when the pipe is full.
-        std::thread::spawn(move || lines.for_each(drop));
+        wait_until_it_says(&mut child, "server started");
         Self { child, port, ca_file }
     }
 

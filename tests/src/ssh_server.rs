@@ -1,11 +1,10 @@
 //! A real `sshd` (Debian's `openssh-server`) as a process of its own, with a host key, a user's key and a port of its own.
 
-use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
-use crate::environment::{TestEnvironment, succeed};
+use crate::environment::{TestEnvironment, succeed, wait_until_it_says};
 
 /// Where it is looked for; it wants to be started by its whole path.
 const PLACES: [&str; 2] = ["/usr/sbin/sshd", "/usr/local/sbin/sshd"];
@@ -42,15 +41,7 @@ impl SshServer {
         let mut command = environment.command(program);
         command.args(["-D", "-e", "-f"]).arg(path).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("sshd starts");
-        let mut lines = BufReader::new(child.stderr.take().expect("its output")).lines().map_while(Result::ok);
-        let mut said = Vec::new();
-        let is_listening = lines.by_ref().any(|line| {
-            said.push(line);
-            said.last().is_some_and(|line| line.contains("Server listening"))
-        });
-        assert!(is_listening, "sshd ended: {said:?}");
-        // What else it prints must go somewhere, or it stops when the pipe is full.
-        std::thread::spawn(move || lines.for_each(drop));
+        wait_until_it_says(&mut child, "Server listening");
         let user = succeed(environment.command("id").arg("-un")).trim().to_owned();
         Self { child, port, user, key, host_key: public_half(&host) }
     }

@@ -275,9 +275,7 @@ fn make(path: &Path, seed: &[(String, Vec<u8>)], author: &Author, now: Timestamp
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    let mut options = RepositoryInitOptions::new();
-    options.bare(true).no_reinit(true).mkpath(true).external_template(false).initial_head("main");
-    let repository = git2::Repository::init_opts(&beside, &options)?;
+    let repository = init_bare(&beside)?;
     harden(&repository)?;
     let edits =
         seed.iter().map(|(path, content)| Edit { path: path.clone(), content: Some(content.clone()) }).collect();
@@ -288,6 +286,13 @@ fn make(path: &Path, seed: &[(String, Vec<u8>)], author: &Author, now: Timestamp
     publish::sync_file_system(&beside)?;
     fs::rename(&beside, path)?;
     publish::sync_parent(path)
+}
+
+/// Makes an empty bare repository, with nothing in it that the machine's templates would add.
+pub(super) fn init_bare(path: &Path) -> Result<git2::Repository, GitError> {
+    let mut options = RepositoryInitOptions::new();
+    options.bare(true).no_reinit(true).mkpath(true).external_template(false).initial_head("main");
+    Ok(git2::Repository::init_opts(path, &options)?)
 }
 
 const SEED_MESSAGE: &str =

@@ -8,12 +8,10 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use git2::RepositoryInitOptions;
-
 use super::handles::Handles;
 use super::objects::Object;
 use super::remote::{History, Pushed, Remote, RemoteError, Settings};
-use super::repository::{Home, oid};
+use super::repository::{Home, init_bare, oid};
 use super::{GitError, Publish, Repository, pack};
 use crate::command::Git;
 use crate::names::CommitId;
@@ -166,9 +164,7 @@ pub(super) fn make(path: &Path, identity: &str) -> Result<git2::Repository, GitE
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    let mut options = RepositoryInitOptions::new();
-    options.bare(true).no_reinit(true).mkpath(true).external_template(false).initial_head("main");
-    let repository = git2::Repository::init_opts(path, &options)?;
+    let repository = init_bare(path)?;
     let mut config = repository.config()?.open_level(git2::ConfigLevel::Local)?;
     for (key, value) in QUIET.into_iter().chain([(CLONE_OF, identity)]) {
         config.set_str(key, value)?;

@@ -9,7 +9,7 @@ use super::queue::Taken;
 use super::registry::{Answered, Concern, Read, concern};
 use super::retry::{later, postpone, wait};
 use super::shared::Shared;
-use super::urgent::{Due, Share, share_out};
+use super::urgent::{Due, Portion, share_out};
 use crate::event::{Delivery, Event};
 
 /// How many deliveries whose time has come are looked at for who goes first: a dozen large turns, so that a long backlog costs each turn little.
@@ -64,7 +64,7 @@ fn gather(shared: &Shared, conveyor: &mut Conveyor, now: Timestamp) -> (Vec<Deli
         conveyor.retry.retain(|(_, number), _| *number != delivery.number);
     }
     taken.deliveries.retain(|delivery| !due.iter().any(|(_, due)| due.number == delivery.number));
-    let Share { due, taken: deliveries, due_later, taken_later } =
+    let Portion { due, taken: deliveries, due_later, taken_later } =
         share_out(due, std::mem::take(&mut taken.deliveries), most);
     conveyor.retry.extend(due_later.into_iter().map(|(at, delivery)| ((at, delivery.number), delivery)));
     taken_later.into_iter().rev().for_each(|delivery| shared.inbox.push_front(delivery));

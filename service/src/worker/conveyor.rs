@@ -93,8 +93,8 @@ pub(super) struct Done {
     pub(super) harvest: Harvest,
     pub(super) conclusions: Vec<Conclusion>,
     pub(super) base: CommitId,
-    /// The branch has another history than the index has.
-    pub(super) is_anew: bool,
+    /// The branch has another history than the index has: so many rows, the first, are that history, and take the place of all that is there.
+    pub(super) replaced: Option<usize>,
     /// Deliveries that commits of the service say they carried out, which it did not know of.
     pub(super) found_done: DoneBefore,
     /// Policies to be remembered and forgotten, where they changed.
@@ -136,8 +136,11 @@ impl Conveyor {
         turn.findings.clone_from(&work.findings);
         self.make_room(&turn);
         let mut found_done = DoneBefore::new();
+        let mut replaced = None;
         if *is_anew {
-            turn.rows = history::walk(&shared.repository, since, |_| false)?.rows;
+            let says_ours = |entry: &LogEntry| history::says_ours(entry, &shared.settings.author);
+            turn.rows = history::walk(&shared.repository, since, says_ours)?.rows;
+            replaced = Some(turn.rows.len());
             foreign::accept(&mut turn, &self.known)?;
         } else if !since.is_empty() {
             // At a remote another service may release as well, or this one before it was moved: what it made is taken as it is.
@@ -165,7 +168,7 @@ impl Conveyor {
                 conclusions.push(carry_out(&mut turn, delivery.clone(), done_before)?);
             }
         }
-        Ok(Done { harvest: turn.finish()?, conclusions, base: base.clone(), is_anew: *is_anew, policies, found_done })
+        Ok(Done { harvest: turn.finish()?, conclusions, base: base.clone(), replaced, policies, found_done })
     }
 
     /// The deliveries that wait for releases whose time has come.

@@ -13,7 +13,7 @@ pub(super) type Due = (Timestamp, Delivery);
 
 /// What goes into a turn, and what goes back to where it waited.
 #[derive(Debug, Default)]
-pub(super) struct Share {
+pub(super) struct Portion {
     pub(super) due: Vec<Due>,
     pub(super) taken: Vec<Delivery>,
     pub(super) due_later: Vec<Due>,
@@ -23,9 +23,9 @@ pub(super) struct Share {
 /// Chooses at most so many deliveries of those whose time has come and those that were taken from the inbox.
 ///
 /// The order within a release stays: a rollback that overtook the request before it would be undone by that.
-pub(super) fn share_out(due: Vec<Due>, taken: Vec<Delivery>, most: usize) -> Share {
+pub(super) fn share_out(due: Vec<Due>, taken: Vec<Delivery>, most: usize) -> Portion {
     if due.len() + taken.len() <= most {
-        return Share { due, taken, ..Share::default() };
+        return Portion { due, taken, ..Portion::default() };
     }
     let all = due.iter().map(|(_, delivery)| delivery).chain(&taken);
     let urgent: HashSet<ReleaseKey> = all.filter_map(wants_back).cloned().collect();
@@ -36,7 +36,7 @@ pub(super) fn share_out(due: Vec<Due>, taken: Vec<Delivery>, most: usize) -> Sha
     let due_later = due.split_off(due.len().min(most - taken.len().min(most)));
     taken.extend(calm_taken);
     let taken_later = taken.split_off(taken.len().min(most - due.len()));
-    Share { due, taken, due_later, taken_later }
+    Portion { due, taken, due_later, taken_later }
 }
 
 /// The release that somebody wants back or stopped.

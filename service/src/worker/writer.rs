@@ -218,14 +218,15 @@ async fn finish(
         audit: conclusions.iter().filter_map(|conclusion| audit(conclusion, now)).collect(),
     };
     stored(storing).await;
-    if done.is_anew {
+    if done.replaced.is_some() {
         forget_index(shared).await;
     }
     let first = if batch == Batch::default() { None } else { Some(shared.store.hand_over(batch.clone()).await) };
     let (at_once, later) =
         conclusions.into_iter().partition(|conclusion| conclusion.concluded.state == DeliveryState::Applied);
     conclude_all(shared, at_once, now);
-    announce(shared, &rows);
+    // What happened long ago is no news.
+    announce(shared, rows.get(done.replaced.unwrap_or_default()..).unwrap_or_default());
     let policies = done.policies;
     let shared = Arc::clone(shared);
     *storing = Some(tokio::spawn(async move {

@@ -230,6 +230,8 @@ async fn a_rewritten_history_stops_everything_until_a_person_goes_on_from_there(
     let versions: Vec<_> = far.world.handle().history(&key("fraud"), None, None).await.unwrap().items;
     assert_eq!(versions.len(), 2, "{versions:?}");
     assert_eq!(far.at_remote(&["rev-parse", "main~1"]), head);
+    far.world.act("fraud", Act::Rollback { to: None }).await;
+    assert_eq!(far.world.state("fraud").await, "single settled live=7", "it knows its own commits in that history");
 }
 
 #[tokio::test]
