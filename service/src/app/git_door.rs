@@ -35,11 +35,11 @@ pub(super) fn router(web: Web, handle: Handle, server: SmartServer, is_local: bo
     Router::new().route(&path, any(serve)).with_state(Door { web, handle, server, is_local })
 }
 
-/// The router where the repository lives elsewhere: says where.
-pub(super) fn elsewhere(address: &str) -> Router {
-    let sentence = format!("the repository is not here but at {address}");
+/// The router where the repository lives elsewhere. Where that is, is not for everybody: it may be a path of this machine.
+pub(super) fn elsewhere() -> Router {
     let path = format!("{MOUNT}/{{*rest}}");
-    Router::new().route(&path, any(move || std::future::ready(web::not_found(&sentence).into_response())))
+    Router::new()
+        .route(&path, any(async || web::not_found("the repository is not served here: `git.url` says where it is")))
 }
 
 async fn serve(State(door): State<Door>, request: Request) -> Response {

@@ -93,7 +93,7 @@ pub async fn start(config: Config, listener: TcpListener) -> Result<Service, Sta
     let web = Web::new(handle.clone(), clock, settings, stop.clone());
     let is_local = settings::is_local(&config, address);
     let mut door = match handle.remote_address() {
-        Some(elsewhere) => git_door::elsewhere(elsewhere),
+        Some(_) => git_door::elsewhere(),
         None => {
             let repository = SmartServer::new(git, handle.repository_path());
             git_door::router(web.clone(), handle.clone(), repository, is_local)
@@ -188,19 +188,22 @@ impl StartError {
         Self { sentence: sentence.into(), cure: None }
     }
 
+    /// The error of a part. Where that has one text for both, what helps stands behind the semicolon.
+    fn told(text: &str, cure: Option<String>) -> Self {
+        match (cure, text.split_once("; ")) {
+            (Some(cure), _) => Self::new(text).cure(cure),
+            (None, Some((sentence, cure))) => Self::new(sentence).cure(cure),
+            (None, None) => Self::new(text),
+        }
+    }
+
     fn cure(self, cure: impl Into<String>) -> Self {
         Self { cure: Some(cure.into()), ..self }
     }
 }
 
 impl From<worker::OpenError> for StartError {
-    /// Where the part that failed has one text for both, what helps stands behind the semicolon.
     fn from(error: worker::OpenError) -> Self {
-        let text = error.to_string();
-        match (error.cure(), text.split_once("; ")) {
-            (Some(cure), _) => Self::new(text).cure(cure),
-            (None, Some((sentence, cure))) => Self::new(sentence).cure(cure),
-            (None, None) => Self::new(text),
-        }
+        Self::told(&error.to_string(), error.cure())
     }
 }

@@ -75,7 +75,7 @@ fn no_scratch(error: &std::io::Error) -> StartError {
 
 impl From<GitError> for StartError {
     fn from(error: GitError) -> Self {
-        Self { sentence: error.to_string(), cure: error.cure() }
+        Self::told(&error.to_string(), error.cure())
     }
 }
 
@@ -109,11 +109,6 @@ fn of_key(credentials: &GitCredentials) -> Option<SshSettings> {
     Some(SshSettings { key, known_hosts })
 }
 
-/// Where the error has one text for both, what helps stands behind the semicolon.
 fn wrong(key: &str, error: &EndpointError) -> StartError {
-    let text = format!("`{key}` cannot be used: {error}");
-    match text.split_once("; ") {
-        Some((sentence, cure)) => StartError::new(sentence).cure(cure),
-        None => StartError::new(text).cure("write it as `git clone` takes it"),
-    }
+    StartError::told(&format!("`{key}` cannot be used: {error}"), None)
 }

@@ -1,6 +1,7 @@
 //! The whole program against repositories elsewhere: laid out, served, pushed to by others, and moved to.
 
 use serde_json::{Value, json};
+use tests::Request;
 use tests::environment::run;
 use tests::git_site::{GitSite, LOGIN};
 use tests::ssh_server::SshServer;
@@ -61,6 +62,9 @@ fn begins_and_releases(environment: &TestEnvironment, repository: &Path, config:
     person(&["push", "-q", "origin", "main"]);
     server.put("production/models/fraud", &single("8")).expect(200);
     assert_eq!(server.get("/releases/production/models/fraud")["spec"]["variants"][0]["version"], "8");
+    let door = Request::new("GET", "/git/gitops.git/info/refs?service=git-upload-pack").send(server.address());
+    let told = door.expect(404).text();
+    assert!(told.contains("not served here") && !told.contains(environment.path("").to_str().unwrap()), "{told}");
     assert_eq!(server.stop(), Some(0));
 
     let server = begin().start();
