@@ -25,19 +25,20 @@ pub fn service<'a>(environment: &'a TestEnvironment) -> Server<'a> {
 }
 
 /// Puts ever newer versions of releases, one after the other, on one connection.
-struct Caller {
+pub struct Caller {
     connection: Connection,
     token: String,
     version: u32,
 }
 
 impl Caller {
-    fn new(server: &Server<'_>) -> Self {
+    /// One who begins.
+    pub fn new(server: &Server<'_>) -> Self {
         Self { connection: Connection::open(server.address()), token: server.token(), version: 100 }
     }
 
     /// One request to its commit, in milliseconds.
-    fn put(&mut self, namespace: &str, name: &str) -> f64 {
+    pub fn put(&mut self, namespace: &str, name: &str) -> f64 {
         self.version += 1;
         let body = json!({"model": name, "version": self.version, "image": format!("registry.example/{name}:{}", self.version)});
         let path = format!("/api/v1/releases/production/{namespace}/{name}");
@@ -51,21 +52,26 @@ impl Caller {
 }
 
 /// A generic delivery that asks for a release.
-fn wish(namespace: &str, name: &str) -> Delivery {
+pub fn wish(namespace: &str, name: &str) -> Delivery {
     let body = json!({"name": name, "namespace": namespace, "environment": "production", "model": name, "version": "1", "image": format!("registry.example/{name}:1")});
     Delivery::generic(&format!("{namespace}-{name}"), &body)
 }
 
-fn namespace_of(number: usize, namespaces: usize) -> String {
+/// Where the release of this number is.
+pub fn namespace_of(number: usize, namespaces: usize) -> String {
     format!("ns{}", number % namespaces)
 }
 
 /// Makes this many releases and waits until all are committed.
 pub fn fill(server: &Server<'_>, releases: usize, namespaces: usize) {
+    fill_with(server, 0..releases, namespaces);
+}
+
+/// Makes the releases of these numbers and waits until all are committed.
+pub fn fill_with(server: &Server<'_>, numbers: std::ops::Range<usize>, namespaces: usize) {
     let secret = server.secret(Signing::Standard);
-    let wishes: Vec<Request> = (0..releases)
-        .map(|number| wish(&namespace_of(number, namespaces), &format!("m{number}")).sign(&secret))
-        .collect();
+    let wishes: Vec<Request> =
+        numbers.map(|number| wish(&namespace_of(number, namespaces), &format!("m{number}")).sign(&secret)).collect();
     post_all(server.address(), &wishes, 202);
     drained(server);
 }

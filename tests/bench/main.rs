@@ -4,10 +4,12 @@
 
 mod commits;
 mod counting;
+mod line;
 mod machine;
 mod proxy;
 mod receiver;
 mod registry;
+mod remotes;
 mod report;
 mod start;
 mod sweep;
@@ -37,6 +39,11 @@ pub struct Sizes {
     /// The size of an artifact in MiB, and how often it is moved each way.
     artifact_mib: usize,
     artifacts: usize,
+    /// Releases of the repositories behind a web server, and of the largest one.
+    elsewhere: [usize; 3],
+    most_elsewhere: usize,
+    /// For how many seconds deliveries keep arriving.
+    arriving: u32,
 }
 
 /// What the bench proves.
@@ -50,6 +57,9 @@ const FULL: Sizes = Sizes {
     registry: [500, 10],
     artifact_mib: 1_024,
     artifacts: 5,
+    elsewhere: [10, 1_000, 10_000],
+    most_elsewhere: 50_000,
+    arriving: 8,
 };
 
 /// That it runs at all.
@@ -63,6 +73,9 @@ const SMOKE: Sizes = Sizes {
     registry: [3, 4],
     artifact_mib: 4,
     artifacts: 2,
+    elsewhere: [2, 3, 4],
+    most_elsewhere: 6,
+    arriving: 1,
 };
 
 /// One part of the bench.
@@ -86,7 +99,7 @@ fn main() {
     let bench = Bench { sizes: if smoke { SMOKE } else { FULL }, python, folder };
 
     let mut report = Report::new(smoke);
-    let parts: [(&str, Part); 8] = [
+    let parts: [(&str, Part); 9] = [
         ("requests to commits", commits::measure),
         ("syncs", syncs::measure),
         ("receiver", receiver::measure),
@@ -95,11 +108,15 @@ fn main() {
         ("registry to commits", registry::measure),
         ("sweep", sweep::measure),
         ("proxy", proxy::measure),
+        ("remotes", remotes::measure),
     ];
-    let only = after("--only");
-    for (name, part) in
-        parts.into_iter().filter(|(name, _)| only.as_ref().is_none_or(|only| name.contains(only.as_str())))
-    {
+    let only = after("--only").unwrap_or_default();
+    let chosen: Vec<_> = parts.into_iter().filter(|(name, _)| name.contains(&only)).collect();
+    if chosen.is_empty() {
+        eprintln!("Error: no part is called `{only}`\nHint: tests/bench/run --help");
+        std::process::exit(2);
+    }
+    for (name, part) in chosen {
         eprintln!("measuring: {name}");
         part(&bench, &mut report);
     }

@@ -1,5 +1,6 @@
 //! Git's own `http-backend` behind a real web server with TLS and a login: Debian's `lighttpd`, as a process of its own.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
@@ -16,6 +17,7 @@ pub const LOGIN: (&str, &str) = ("ann", "correct-horse-battery");
 pub struct GitSite {
     child: Child,
     port: u16,
+    plain_port: u16,
     /// The authority that signed its certificate.
     pub ca_file: PathBuf,
 }
@@ -32,7 +34,7 @@ impl GitSite {
         let backend = succeed(environment.command("git").arg("--exec-path")).trim().to_owned() + "/git-http-backend";
         let (user, password) = LOGIN;
         let users = environment.write("site/users", format!("{user}:{password}\n"));
-        let port = free_port();
+        let [port, plain_port] = [free_port(), free_port()];
         let config = format!(
             r#"server.modules = ("mod_openssl", "mod_auth", "mod_authn_file", "mod_alias", "mod_setenv", "mod_cgi")
 server.document-root = "{root}"
@@ -42,6 +44,7 @@ server.errorlog = "/dev/stderr"
 server.stream-request-body = 0
 ssl.engine = "enable"
 ssl.pemfile = "{pem}"
+$SERVER["socket"] == "127.0.0.1:{plain_port}" {{ ssl.engine = "disable" }}
 auth.backend = "plain"
 auth.backend.plain.userfile = "{users}"
 auth.require = ("" => ("method" => "basic", "realm" => "git", "require" => "valid-user"))
@@ -61,12 +64,22 @@ $HTTP["url"] =~ "^/git" {{
         let mut child = command.spawn().expect("lighttpd starts");
         // It listens before it says so.
         wait_until_it_says(&mut child, "server started");
-        Self { child, port, ca_file }
+        Self { child, port, plain_port, ca_file }
     }
 
     /// The address of a repository in the environment's directory.
     pub fn url(&self, repository: &str) -> String {
         format!("https://localhost:{}/git/{repository}", self.port)
+    }
+
+    /// Where it listens without TLS.
+    pub fn plain_address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.plain_port))
+    }
+
+    /// The address of a repository without TLS, there or at the other end of something that passes on.
+    pub fn plain_url(&self, repository: &str, entrance: Option<SocketAddr>) -> String {
+        format!("http://{}/git/{repository}", entrance.unwrap_or_else(|| self.plain_address()))
     }
 }
 

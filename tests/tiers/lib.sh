@@ -31,6 +31,15 @@ need_apt() {
     return 1
 }
 
+# A web server with TLS and a login, for Git's `http-backend`.
+need_lighttpd() {
+    PATH=$PATH:/usr/sbin
+    if command -v lighttpd >/dev/null; then return; fi
+    need_apt lighttpd lighttpd lighttpd-mod-openssl
+    # Debian starts it at once and with every boot, on every address; the tests start their own.
+    if command -v systemctl >/dev/null; then as_root systemctl disable --now --quiet lighttpd || true; fi
+}
+
 # venv REQUIREMENTS: prints the Python of a virtual environment that has exactly these packages; kept under .cache.
 venv() {
     local requirements=$1 directory

@@ -163,8 +163,10 @@ impl Door {
             ProxyError::Idle => ("idle", "the tracking server does not answer", "look at MLflow's log, then try again"),
         };
         self.handle.count_proxied(outcome);
-        if !matches!(error, ProxyError::Path) {
-            tracing::warn!(error = error as &dyn std::error::Error, "MLflow's pages are not there: {error}");
+        match error {
+            // The caller is told, and the metric counts them: under load there are thousands.
+            ProxyError::Path | ProxyError::Full => tracing::debug!("refused a request for MLflow: {error}"),
+            _ => tracing::warn!(error = error as &dyn std::error::Error, "MLflow's pages are not there: {error}"),
         }
         let status = error.status();
         if for_a_page {
