@@ -37,6 +37,11 @@ impl Caller {
         Self { connection: Connection::open(server.address()), token: server.token(), version: 100 }
     }
 
+    /// Goes on with a new connection: a server closes one that rests for long.
+    pub fn connect_again(&mut self, server: &Server<'_>) {
+        self.connection = Connection::open(server.address());
+    }
+
     /// One request to its commit, in milliseconds.
     pub fn put(&mut self, namespace: &str, name: &str) -> f64 {
         self.version += 1;

@@ -50,9 +50,9 @@ impl Line {
     }
 
     /// Connections so far, and how often a client spoke after it was silent or had heard the server.
-    pub fn counted(&self) -> (usize, usize) {
+    pub fn counted(&self) -> [usize; 2] {
         let Counted { connections, exchanges } = &*self.counted;
-        (connections.load(Ordering::Relaxed), exchanges.load(Ordering::Relaxed))
+        [connections, exchanges].map(|counter| counter.load(Ordering::Relaxed))
     }
 }
 

@@ -211,26 +211,27 @@ fn idle(bench: &Bench, report: &mut Report, releases: usize) {
     let commits = rounds * CHUNK + 1;
     let (mut git, mut floor) = (GitPush::new(&site, commits, None), Floor::new(&site, commits));
     let mut caller = Caller::new(&server);
-    let mut number = 0;
-    let mut put = || {
-        number += 7919;
-        caller.put(&namespace_of(number % releases, namespaces), &format!("m{}", number % releases))
-    };
-    // The first one pays for the connection.
-    put();
     let (mut of_git, mut of_floor, mut all, mut processor) = (Vec::new(), Vec::new(), [const { Vec::new() }; 3], 0.0);
-    let before = line.counted();
+    let (mut number, mut counted) = (0, [0; 2]);
     for _ in 0..rounds {
-        let used = processor_seconds(server.pid());
+        caller.connect_again(&server);
+        let mut put = || {
+            number = (number + 7919) % releases;
+            caller.put(&namespace_of(number, namespaces), &format!("m{number}"))
+        };
+        // The first one pays for the connections.
+        put();
+        let (used, before) = (processor_seconds(server.pid()), line.counted());
         let ours: Vec<f64> = (0..CHUNK).map(|_| put()).collect();
         processor += processor_seconds(server.pid()) - used;
+        counted.iter_mut().zip(line.counted()).zip(before).for_each(|((sum, after), before)| *sum += after - before);
         let [by_git, at_least]: [Vec<f64>; 2] =
             [&mut git as &mut dyn Pusher, &mut floor].map(|pusher| (0..CHUNK).map(|_| pusher.push()).collect());
         of_git.push(median(&ours) / median(&by_git));
         of_floor.push(median(&ours) / median(&at_least));
         all.iter_mut().zip([ours, by_git, at_least]).for_each(|(all, some)| all.extend(some));
     }
-    let after = line.counted();
+    let [connections, exchanges] = counted;
     let pushes = (rounds * CHUNK) as f64;
     let what = format!("request → pushed over http with {releases} present, idle, p50");
     report.at_most(&format!("{what}, of `git push` of one ready commit {}", range(&of_git)), median(&of_git), 0.9, "x");
@@ -242,12 +243,8 @@ fn idle(bench: &Bench, report: &mut Report, releases: usize) {
     );
     let told = all.map(|took| format!("{:.1} ms", median(&took))).join("; ");
     report.beside("the same by itself; `git push`; receive-pack", told);
-    report.counted(
-        "exchanges of a push on a connection that is there",
-        (after.1 - before.1) as f64 / pushes,
-        1.0..=1.0,
-    );
-    report.counted("connections made meanwhile", (after.0 - before.0) as f64, 0.0..=0.0);
+    report.counted("exchanges of a push on a connection that is there", exchanges as f64 / pushes, 1.0..=1.0);
+    report.counted("connections made meanwhile", connections as f64, 0.0..=0.0);
     let script: Vec<f64> = (0..rounds.min(3)).map(|round| scripted(&site, &directory, round)).collect();
     let ours = processor / pushes;
     let what = format!("processor time of a release with {releases} present, of a script's clone, commit and push");
