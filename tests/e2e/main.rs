@@ -19,6 +19,7 @@ mod strategies;
 // What is kept.
 mod crash;
 mod disk;
+mod gitea;
 mod postgres;
 mod remotes;
 mod repository;

@@ -23,6 +23,9 @@ pub mod mlflow;
 /// What a `git clone` shows.
 pub mod git;
 
+/// A real forge.
+pub mod gitea;
+
 /// A real registry of images.
 pub mod image_registry;
 

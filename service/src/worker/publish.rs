@@ -69,7 +69,6 @@ impl Conveyor {
                 }
                 Publish::Refused(words) => {
                     count("refused");
-                    let words = crate::names::shown(&words);
                     self.divide(shared, work, &done.conclusions, words)?;
                 }
             }

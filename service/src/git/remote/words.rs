@@ -32,7 +32,9 @@ pub(super) fn harmless(text: &str) -> String {
         let line = line.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default();
         without_escapes(line)
     });
-    let lines: Vec<String> = lines.map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect();
+    // Gitea begins with an `error:` of nothing.
+    let says_something = |line: &String| !line.is_empty() && line != "error:";
+    let lines: Vec<String> = lines.map(|line| line.trim().to_owned()).filter(says_something).collect();
     let text = lines.join("; ");
     let mut shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
     if text.chars().nth(SHOWN_CHARS_MAX).is_some() {
@@ -73,6 +75,7 @@ mod tests {
             ("a\u{7}b\u{202e}c", "a b c"),
             ("\u{1b}]0;title\u{7}", "]0;title"),
             ("one\r\n\n  two  \r\n", "one; two"),
+            ("error:\nerror: Not allowed to push\n", "error: Not allowed to push"),
             ("\u{1b}[", ""),
         ] {
             assert_eq!(harmless(said), shown, "{said:?}");
