@@ -37,6 +37,7 @@ pub async fn init(config: Config, url: &str, with_policy: bool, is_dry: bool) ->
         files: seed::seed(true),
         only_if_empty: policies,
         author: of::author(),
+        signing_key: of::signing_key(&config.git)?,
         now: Clock::system().now(),
         is_dry,
     };
@@ -81,7 +82,17 @@ impl From<GitError> for StartError {
 
 /// A remote by its address, with everything else as it is configured.
 fn remote(config: &GitConfig, url: &str, directory: &Path) -> Result<Settings, StartError> {
-    let GitConfig { url: _, branch, credentials, ca_file, allow_plain_http, push_options, poll_interval: _ } = config;
+    let GitConfig {
+        url: _,
+        branch,
+        credentials,
+        ca_file,
+        allow_plain_http,
+        push_options,
+        poll_interval: _,
+        signing_key_file: _,
+        signing_key: _,
+    } = config;
     Ok(Settings {
         endpoint: Endpoint::parse(url).map_err(|error| wrong("git.url", &error))?,
         branch: Branch::parse(branch).map_err(|error| wrong("git.branch", &error))?,

@@ -8,10 +8,10 @@ use super::StartError;
 use super::first_start::Secrets;
 use crate::access::TokenHash;
 use crate::config::{
-    Config, ConfigError, EnvironmentConfig, ImagesConfig, MlflowConfig, SecretText, SenderConfig, StoreConfig,
-    read_secret_file, read_templates,
+    Config, ConfigError, EnvironmentConfig, GitConfig, ImagesConfig, MlflowConfig, SecretText, SenderConfig,
+    StoreConfig, read_secret_file, read_templates,
 };
-use crate::git::Author;
+use crate::git::{Author, SigningKey};
 use crate::images::Resolver;
 use crate::mlflow::proxy::Hosts;
 use crate::mlflow::{self, Client, Password};
@@ -50,6 +50,20 @@ pub(super) fn author() -> Author {
     Author { name: AUTHOR.0.to_owned(), email: AUTHOR.1.to_owned() }
 }
 
+/// The key that signs them, where one is configured.
+///
+/// # Errors
+/// The file holds no key that can sign.
+pub(super) fn signing_key(config: &GitConfig) -> Result<Option<SigningKey>, StartError> {
+    let (Some(file), Some(text)) = (&config.signing_key_file, &config.signing_key) else { return Ok(None) };
+    let key = SigningKey::parse(text.expose()).map_err(|error| {
+        StartError::new(format!("`git.signing_key_file` cannot be used: `{}` {error}", file.display()))
+            .cure(error.cure(file))
+    })?;
+    tracing::info!("Commits are signed with {key}");
+    Ok(Some(key))
+}
+
 /// What the worker needs.
 pub(super) fn of_worker(config: &Config, data_dir: &Path, address: SocketAddr) -> Result<worker::Settings, StartError> {
     let page = config.public_url(address);
@@ -63,6 +77,7 @@ pub(super) fn of_worker(config: &Config, data_dir: &Path, address: SocketAddr) -
         store: store(&config.store),
         seed: super::seed::seed(config.mlflow.tracking_uri.is_some()),
         author: author(),
+        signing_key: signing_key(&config.git)?,
         environments: environments.collect(),
         templates: templates(config.templates_dir.as_deref())?,
         serving: Serving { runtime, ..Serving::defaults() },

@@ -32,6 +32,11 @@ pub struct GitConfig {
     pub push_options: Vec<String>,
     /// Between two looks at a branch elsewhere.
     pub poll_interval: Period,
+    /// The private SSH key that signs the commits of the service.
+    pub signing_key_file: Option<PathBuf>,
+    /// The text of that file.
+    #[serde(skip)]
+    pub signing_key: Option<SecretText>,
 }
 
 /// With what the remote lets us in.
@@ -53,12 +58,13 @@ impl GitConfig {
         self.url == EMBEDDED
     }
 
-    pub(super) fn read_password(&mut self, environment: &Environment) -> Result<(), ConfigError> {
+    pub(super) fn read_secrets(&mut self, environment: &Environment) -> Result<(), ConfigError> {
         let given = environment.get("KMLFLOW__GIT__CREDENTIALS__PASSWORD").filter(|text| !text.trim().is_empty());
         self.credentials.password = match &self.credentials.password_file {
             Some(path) => Some(read_secret_file(path)?),
             None => given.map(|text| SecretText::new(text)),
         };
+        self.signing_key = self.signing_key_file.as_deref().map(read_secret_file).transpose()?;
         Ok(())
     }
 

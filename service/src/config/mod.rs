@@ -223,7 +223,7 @@ impl Config {
             );
         }
         self.images.read_credentials()?;
-        self.git.read_password(environment)?;
+        self.git.read_secrets(environment)?;
         self.store.read_password(environment)?;
         self.mlflow.read_password(environment)
     }

@@ -10,7 +10,6 @@ const PREFIX: &str = "KMLFLOW__";
 /// Keys whose feature is not there yet, with the values that mean "without it" and are therefore accepted. `*` is any name.
 const LATER: &[(&str, &[&str])] = &[
     ("git.credentials.github_app", &["null"]),
-    ("git.signing_key_file", &["null"]),
     ("webhooks.argocd.token_files", &["null", "[]"]),
     ("kubernetes.mode", &["auto", "off"]),
     ("argocd.namespace", &["argocd"]),

@@ -252,6 +252,29 @@ fn what_is_not_there_yet_is_refused_unless_it_is_switched_off() {
 }
 
 #[test]
+fn a_signing_key_is_read_from_a_file_of_its_owner_alone_and_never_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("key");
+    let scene = || Scene::new("").var("KMLFLOW__GIT__SIGNING_KEY_FILE", &file.display().to_string());
+    assert!(scene().sentence().contains("there is no file"));
+    fs::write(&file, "hunter2\n").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(scene().sentence().contains("can be read by everybody"));
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let config = scene().load().unwrap();
+    assert_eq!(config.git.signing_key.as_ref().map(SecretText::expose), Some("hunter2"));
+    assert!(!format!("{config:?}{}", serde_yaml::to_string(&config).unwrap()).contains("hunter2"));
+    for (inline, words) in [
+        (Scene::new("git: {signing_key: hunter2}"), "a secret never stands in the configuration"),
+        (Scene::new("").var("KMLFLOW__GIT__SIGNING_KEY", "hunter2"), "the nearest is `git.signing_key_file`"),
+    ] {
+        let error = inline.load().unwrap_err();
+        assert!(error.sentence.contains(words) && !format!("{error:?}").contains("hunter2"), "{error:?}");
+    }
+    assert_eq!(Scene::new("").load().unwrap().git.signing_key, None);
+}
+
+#[test]
 fn a_remote_needs_what_belongs_together_and_an_embedded_repository_nothing() {
     for (file, words) in [
         ("git: {url: https://git.example/x, credentials: {username: ann}}", "needs a password"),

@@ -4,11 +4,12 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
+use super::draft::Statement;
 use super::objects::{Made, Objects};
 use super::remote::{Pushed, Remote, RemoteError, Settings};
 use super::repository::{BRANCH, commit_id};
 use super::upstream::make;
-use super::{Author, Edit, GitError, Publish, Repository, draft, pack};
+use super::{Author, Edit, GitError, Publish, Repository, SigningKey, draft, pack};
 use crate::command::Git;
 use crate::names::CommitId;
 
@@ -26,6 +27,8 @@ pub struct Beginning {
     /// Those of them that only an empty repository gets.
     pub only_if_empty: Vec<String>,
     pub author: Author,
+    /// Signs the commit.
+    pub signing_key: Option<SigningKey>,
     pub now: Timestamp,
     /// Whether to say only what would be added.
     pub is_dry: bool,
@@ -53,7 +56,7 @@ pub async fn begin(settings: Settings, git: &Git, scratch: &Path, with: Beginnin
     if remote.heads().await?.branches.is_empty() {
         return begin_empty(&remote, &clone, with).await;
     }
-    let repository = Repository::open_clone(&clone, settings, git).await?;
+    let repository = Repository::open_clone(&clone, settings, git).await?.signed_with(with.signing_key);
     for _ in 0..MOVED_MAX {
         let base = repository.tip()?;
         let mut begun =
@@ -89,8 +92,10 @@ async fn begin_empty(remote: &Remote, scratch: &Path, with: Beginning) -> Result
         let repository = make(scratch, remote.address())?;
         let edits = with.files.into_iter().map(|(path, content)| Edit { path, content: Some(content) }).collect();
         let made = Made::default();
+        let key = with.signing_key.as_ref();
+        let statement = Statement { author: &with.author, at: with.now, message: MESSAGE, key };
         let objects = Objects::new(repository.odb()?, &made);
-        let (commit, new) = draft::make_first(&objects, edits, &with.author, with.now, MESSAGE)?;
+        let (commit, new) = draft::make_first(&objects, edits, &statement)?;
         (commit_id(commit)?, pack::encode(&new)?)
     };
     let address = begun.address.clone();

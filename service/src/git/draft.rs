@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::objects::{Object, Objects};
 use super::repository::{commit_id, oid, root_of};
-use super::{Author, GitError, Repository, tree};
+use super::{Author, GitError, Repository, SigningKey, tree};
 use crate::names::CommitId;
 
 /// One file that shall be different.
@@ -43,9 +43,8 @@ impl Draft<'_> {
         author: &Author,
         at: Timestamp,
     ) -> Result<Option<CommitId>, GitError> {
-        let made = self
-            .repository
-            .objects(|objects| make(objects, &self.tip, edits, |tree| text(tree, &self.tip, author, at, message)))?;
+        let statement = Statement { author, at, message, key: self.repository.signing_key() };
+        let made = self.repository.objects(|objects| make(objects, &self.tip, edits, &statement))?;
         let Some((commit, new)) = made else { return Ok(None) };
         let made = commit_id(commit)?;
         self.repository.made().add(commit, oid(&self.tip)?, new)?;
@@ -77,44 +76,55 @@ impl Draft<'_> {
 /// A commit with everything that is new in it.
 type New = (Oid, Vec<(Oid, Object)>);
 
+/// Who says what with a commit, and when.
+pub(super) struct Statement<'a> {
+    pub(super) author: &'a Author,
+    pub(super) at: Timestamp,
+    pub(super) message: &'a str,
+    /// Signs the commit.
+    pub(super) key: Option<&'a SigningKey>,
+}
+
+impl Statement<'_> {
+    /// Makes the commit, and signs it once.
+    fn commit(&self, tree: Oid, parent: Option<&CommitId>) -> Result<(Oid, Object), GitError> {
+        let who = self.author.line(self.at)?;
+        let parent = parent.map(|parent| format!("parent {parent}\n")).unwrap_or_default();
+        let headers = format!("tree {tree}\n{parent}author {who}\ncommitter {who}\n");
+        let message = message_lines(self.message);
+        let signature = match self.key {
+            Some(key) => key.header(format!("{headers}\n{message}").as_bytes())?,
+            None => String::new(),
+        };
+        Object::make(ObjectType::Commit, format!("{headers}{signature}\n{message}").into_bytes())
+    }
+}
+
 /// Makes the objects of a commit; nothing where the tree stays the same.
 fn make(
     objects: &Objects<'_>,
     parent: &CommitId,
     edits: Vec<Edit>,
-    text: impl FnOnce(Oid) -> Result<String, GitError>,
+    statement: &Statement<'_>,
 ) -> Result<Option<New>, GitError> {
     let old = root_of(objects, parent)?;
     let (tree, mut new) = tree::rewrite(objects, Some(old), edits)?;
     if tree == old {
         return Ok(None);
     }
-    let commit = Object::make(ObjectType::Commit, text(tree)?.into_bytes())?;
+    let commit = statement.commit(tree, Some(parent))?;
     let id = commit.0;
     new.push(commit);
     Ok(Some((id, new)))
 }
 
 /// The first commit of a repository.
-pub(super) fn make_first(
-    objects: &Objects<'_>,
-    edits: Vec<Edit>,
-    author: &Author,
-    at: Timestamp,
-    message: &str,
-) -> Result<New, GitError> {
+pub(super) fn make_first(objects: &Objects<'_>, edits: Vec<Edit>, statement: &Statement<'_>) -> Result<New, GitError> {
     let (tree, mut new) = tree::rewrite(objects, None, edits)?;
-    let signature = author.line(at)?;
-    let text = format!("tree {tree}\nauthor {signature}\ncommitter {signature}\n\n{}", message_lines(message));
-    let commit = Object::make(ObjectType::Commit, text.into_bytes())?;
+    let commit = statement.commit(tree, None)?;
     let id = commit.0;
     new.push(commit);
     Ok((id, new))
-}
-
-fn text(tree: Oid, parent: &CommitId, author: &Author, at: Timestamp, message: &str) -> Result<String, GitError> {
-    let signature = author.line(at)?;
-    Ok(format!("tree {tree}\nparent {parent}\nauthor {signature}\ncommitter {signature}\n\n{}", message_lines(message)))
 }
 
 /// A message as Git wants it: no NUL, one line break at the end.

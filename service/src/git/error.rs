@@ -51,6 +51,9 @@ pub enum GitError {
     /// The remote refuses commits that nobody asked for.
     #[error("the remote refuses what the service made of a push: {words}")]
     Refused { words: String },
+    /// The key that signed at the start does not any more.
+    #[error("a commit cannot be signed; the log says why")]
+    Unsigned(#[source] Cause),
     /// Anything else that libgit2 reports.
     #[error("the repository could not be read or written; the log says why")]
     Other(#[source] git2::Error),
@@ -69,6 +72,7 @@ impl GitError {
             | Self::Program(_)
             | Self::Remote(_)
             | Self::Refused { .. }
+            | Self::Unsigned(_)
             | Self::Other(_) => false,
         }
     }

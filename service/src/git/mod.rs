@@ -19,6 +19,7 @@ pub mod remote;
 mod repository;
 mod seed;
 pub mod serve;
+mod signing;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tree;
@@ -34,3 +35,4 @@ pub use message::Message;
 pub use publish::Publish;
 pub use repository::{Author, EntryKind, Repository, Seeded};
 pub use seed::seed;
+pub use signing::{SigningKey, SigningKeyError};

@@ -8,11 +8,12 @@ use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 use git2::{ObjectType, Oid, RepositoryInitOptions, Signature, Time};
 use jiff::Timestamp;
 
+use super::draft::Statement;
 use super::handles::Handles;
 use super::objects::{Made, Objects};
 use super::publish::{Embedded, Publish};
 use super::upstream::Upstream;
-use super::{Draft, Edit, GitError, draft, pack, publish, tree};
+use super::{Draft, Edit, GitError, SigningKey, draft, pack, publish, tree};
 use crate::names::{CommitId, EnvironmentName, Namespace, ReleaseKey, ReleaseName, TreeId};
 
 /// The branch of the embedded repository, which everything is on.
@@ -36,6 +37,8 @@ pub struct Repository {
     home: Home,
     /// Drafts are read, by anyone who knows their commits, and written by one at a time.
     made: RwLock<Made>,
+    /// Signs each commit that is made here.
+    signing_key: Option<SigningKey>,
 }
 
 /// Where the branch lives that everybody reads.
@@ -77,12 +80,26 @@ impl Repository {
         seed: &[(String, Vec<u8>)],
         author: &Author,
         now: Timestamp,
+        signing_key: Option<SigningKey>,
     ) -> Result<(Self, Seeded), GitError> {
-        if !is_vacant(path)? {
-            return Ok((Self::open(path)?, Seeded::Existing));
-        }
-        make(path, seed, author, now)?;
-        Ok((Self::open(path)?, Seeded::New))
+        let seeded = if is_vacant(path)? {
+            let statement = Statement { author, at: now, message: SEED_MESSAGE, key: signing_key.as_ref() };
+            make(path, seed, &statement)?;
+            Seeded::New
+        } else {
+            Seeded::Existing
+        };
+        Ok((Self::open(path)?.signed_with(signing_key), seeded))
+    }
+
+    /// The repository with a key for every commit that it makes from now on; without one they stay unsigned.
+    pub fn signed_with(mut self, signing_key: Option<SigningKey>) -> Self {
+        self.signing_key = signing_key;
+        self
+    }
+
+    pub(super) fn signing_key(&self) -> Option<&SigningKey> {
+        self.signing_key.as_ref()
     }
 
     pub(super) fn open(path: &Path) -> Result<Self, GitError> {
@@ -93,7 +110,7 @@ impl Repository {
 
     /// A repository of which the newest tree can be read.
     pub(super) fn checked(handles: Handles, reference: String, home: Home) -> Result<Self, GitError> {
-        let repository = Self { handles, reference, home, made: RwLock::default() };
+        let repository = Self { handles, reference, home, made: RwLock::default(), signing_key: None };
         let tip = repository.tip()?;
         repository.list(&tip, "")?;
         Ok(repository)
@@ -269,7 +286,7 @@ fn is_vacant(path: &Path) -> Result<bool, GitError> {
 }
 
 /// Makes the repository beside its place and moves it there once it is whole and durable, so that a crash leaves none or all.
-fn make(path: &Path, seed: &[(String, Vec<u8>)], author: &Author, now: Timestamp) -> Result<(), GitError> {
+fn make(path: &Path, seed: &[(String, Vec<u8>)], statement: &Statement<'_>) -> Result<(), GitError> {
     let beside = path.with_extension("new");
     match fs::remove_dir_all(&beside) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
@@ -279,8 +296,7 @@ fn make(path: &Path, seed: &[(String, Vec<u8>)], author: &Author, now: Timestamp
     harden(&repository)?;
     let edits =
         seed.iter().map(|(path, content)| Edit { path: path.clone(), content: Some(content.clone()) }).collect();
-    let (commit, new) =
-        draft::make_first(&Objects::new(repository.odb()?, &Made::default()), edits, author, now, SEED_MESSAGE)?;
+    let (commit, new) = draft::make_first(&Objects::new(repository.odb()?, &Made::default()), edits, statement)?;
     pack::encode(&new)?.place(&beside)?;
     repository.reference(BRANCH, commit, false, "")?;
     publish::sync_file_system(&beside)?;

@@ -263,7 +263,7 @@ mod tests {
         let author = Author { name: "Kmlflow".into(), email: "kmlflow@localhost".into() };
         let seed = [("README.md".to_owned(), b"hello\n".to_vec())];
         let (repository, _) =
-            Repository::open_or_seed(&data_dir.join(REPOSITORY), &seed, &author, Timestamp::UNIX_EPOCH).unwrap();
+            Repository::open_or_seed(&data_dir.join(REPOSITORY), &seed, &author, Timestamp::UNIX_EPOCH, None).unwrap();
         Store::open("sqlite:", data_dir).await.unwrap().close().await;
         fs::create_dir(data_dir.join("secrets")).unwrap();
         fs::write(data_dir.join("secrets/mlflow"), "s3cret\n").unwrap();
@@ -285,7 +285,7 @@ mod tests {
         assert_eq!(fs::metadata(new.path()).unwrap().permissions().mode() & 0o777, 0o700);
         let author = Author { name: "x".into(), email: "x".into() };
         let (repository, seeded) =
-            Repository::open_or_seed(&new.path().join(REPOSITORY), &[], &author, Timestamp::UNIX_EPOCH).unwrap();
+            Repository::open_or_seed(&new.path().join(REPOSITORY), &[], &author, Timestamp::UNIX_EPOCH, None).unwrap();
         assert_eq!((repository.tip().unwrap(), seeded), (tip.clone(), crate::git::Seeded::Existing));
         assert_eq!(repository.read(&tip, "README.md").unwrap().unwrap(), b"hello\n");
         let config = fs::read_to_string(new.path().join("gitops.git/config")).unwrap();

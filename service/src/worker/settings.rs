@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::command::Git;
-use crate::git::{self, Author};
+use crate::git::{self, Author, SigningKey};
 use crate::images::Resolver;
 use crate::mlflow::Client;
 use crate::names::EnvironmentName;
@@ -28,6 +28,8 @@ pub struct Settings {
     pub seed: Vec<(String, Vec<u8>)>,
     /// Who makes the commits.
     pub author: Author,
+    /// Signs them, where they are to be signed.
+    pub signing_key: Option<SigningKey>,
     pub environments: BTreeMap<EnvironmentName, EnvironmentSettings>,
     pub templates: Templates,
     /// Settings of every new release.

@@ -162,10 +162,12 @@ async fn load_beside(
 async fn open_repository(settings: &Settings, now: Timestamp) -> Result<Repository, OpenError> {
     if let Some(RemoteSettings { remote, git, .. }) = &settings.remote {
         let path = settings.data_dir.join(CLONE_DIR);
-        return Ok(Repository::open_clone(&path, remote.clone(), git).await?);
+        let clone = Repository::open_clone(&path, remote.clone(), git).await?;
+        return Ok(clone.signed_with(settings.signing_key.clone()));
     }
     let (path, seed, author) = (settings.data_dir.join(REPOSITORY_DIR), settings.seed.clone(), settings.author.clone());
-    let open = move || Repository::open_or_seed(&path, &seed, &author, now);
+    let signing_key = settings.signing_key.clone();
+    let open = move || Repository::open_or_seed(&path, &seed, &author, now, signing_key);
     let (repository, _) = tokio::task::spawn_blocking(open).await.map_err(|_| OpenError::Interrupted)??;
     Ok(repository)
 }

@@ -29,7 +29,7 @@ fn cut(fixture: &Fixture, survivor: &Path) {
 }
 
 fn start(path: &Path) -> Repository {
-    Repository::open_or_seed(path, &seed(), &author(), now()).unwrap().0
+    Repository::open_or_seed(path, &seed(), &author(), now(), None).unwrap().0
 }
 
 fn check_whole(path: &Path, tip: &CommitId) {

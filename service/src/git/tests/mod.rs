@@ -6,6 +6,7 @@ mod journal;
 mod publish;
 mod repository;
 mod serve;
+mod signing;
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -28,13 +29,13 @@ impl Fixture {
     pub(super) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (repository, seeded) =
-            Repository::open_or_seed(&directory.path().join("gitops.git"), &seed(), &author(), now()).unwrap();
+            Repository::open_or_seed(&directory.path().join("gitops.git"), &seed(), &author(), now(), None).unwrap();
         assert_eq!(seeded, Seeded::New);
         Self { directory, repository }
     }
 
     pub(super) fn open(&self) -> Result<(Repository, Seeded), GitError> {
-        Repository::open_or_seed(self.repository.path(), &seed(), &author(), now())
+        Repository::open_or_seed(self.repository.path(), &seed(), &author(), now(), None)
     }
 
     /// Commits and publishes a release of two files, whose text is `text`.

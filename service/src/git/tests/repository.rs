@@ -32,7 +32,7 @@ fn a_seed_that_was_cut_off_is_made_anew() {
     fs::create_dir(&half).unwrap();
     fs::write(half.join("HEAD"), "ref: ").unwrap();
     let (_, seeded) =
-        Repository::open_or_seed(&directory.path().join("gitops.git"), &seed(), &author(), now()).unwrap();
+        Repository::open_or_seed(&directory.path().join("gitops.git"), &seed(), &author(), now(), None).unwrap();
     assert_eq!(seeded, Seeded::New);
     assert!(!half.exists());
 }
@@ -64,7 +64,7 @@ fn a_damaged_repository_is_refused_and_left_as_it_is() {
 fn a_foreign_directory_is_not_taken_for_a_repository() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("notes.txt"), "mine").unwrap();
-    let error = Repository::open_or_seed(directory.path(), &seed(), &author(), now()).unwrap_err();
+    let error = Repository::open_or_seed(directory.path(), &seed(), &author(), now(), None).unwrap_err();
     assert!(matches!(error, GitError::Corrupt { .. }), "{error:?}");
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 }

@@ -183,6 +183,7 @@ fn of_worker(dir: &tempfile::TempDir) -> worker::Settings {
         remote: None,
         store: "sqlite:".into(),
         seed: git::seed(),
+        signing_key: None,
         author: Author { name: "Kmlflow".to_owned(), email: "kmlflow@localhost".to_owned() },
         environments: [("production".parse().unwrap(), production)].into(),
         templates: Templates::built_in(),

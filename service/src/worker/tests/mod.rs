@@ -147,6 +147,7 @@ impl World {
             remote: self.remote.clone(),
             store: "sqlite:".into(),
             seed: files,
+            signing_key: None,
             author: author(),
             environments: BTreeMap::from([(EnvironmentName::parse("production").unwrap(), environment)]),
             templates: self.templates.clone(),
@@ -289,7 +290,7 @@ impl World {
 }
 
 fn open_repository(data_dir: &Path) -> Repository {
-    Repository::open_or_seed(&data_dir.join("gitops.git"), &[], &author(), NOW.parse().unwrap()).unwrap().0
+    Repository::open_or_seed(&data_dir.join("gitops.git"), &[], &author(), NOW.parse().unwrap(), None).unwrap().0
 }
 
 fn commit_by_hand(repository: &Repository, edits: Vec<(String, Option<String>)>) -> CommitId {
