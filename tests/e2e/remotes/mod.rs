@@ -1,6 +1,7 @@
 //! Remotes behind real servers, which the tier `remotes` installs.
 
 mod serve;
+mod signed;
 mod ssh;
 
 use std::path::{Path, PathBuf};

@@ -9,7 +9,7 @@ use tests::ssh_server::SshServer;
 use super::*;
 
 /// An empty bare repository.
-fn empty(environment: &TestEnvironment, name: &str) -> PathBuf {
+pub(super) fn empty(environment: &TestEnvironment, name: &str) -> PathBuf {
     let path = environment.path(name);
     succeed(environment.command("git").args(["init", "-q", "--bare", "--initial-branch=main"]).arg(&path));
     succeed(environment.command("git").args(["config", "http.receivepack", "true"]).current_dir(&path));
