@@ -416,7 +416,7 @@ impl Release {
         if is_nested_too_deep(yaml) {
             return Err(format!("it is nested deeper than {NESTING_MAX} levels"));
         }
-        serde_yaml::from_str(yaml).map_err(|error| error.to_string())
+        super::yaml::from_yaml(yaml).map_err(|error| error.to_string())
     }
 
     /// Writes the document as it stands in the repository.

@@ -32,5 +32,7 @@ pub use serving::*;
 pub use strategy::*;
 pub use traffic::*;
 pub use validity::*;
-pub(crate) use yaml::quoted;
+#[cfg(test)]
+pub(crate) use yaml::at_speed;
 pub use yaml::to_yaml;
+pub(crate) use yaml::{Node, quoted, read as read_yaml};

@@ -17,6 +17,7 @@ mod kinds;
 mod objects;
 mod pods;
 mod rules;
+mod same;
 mod templates;
 #[cfg(test)]
 mod tests;

@@ -4,10 +4,11 @@
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_yaml::Value;
 
 use super::RenderError;
 use super::kinds::{GrpcRoute, HttpRoute, PodMonitor, PrometheusRule, SeldonDeployment};
+use super::same::compare;
+use crate::release::{Node, read_yaml};
 
 /// A rendered object.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ pub(super) enum Object {
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub object: Object,
-    pub document: Value,
+    pub document: Node,
 }
 
 /// What `kustomization.yaml` says.
@@ -55,14 +56,12 @@ pub(super) fn parse_kustomization(file: &str, text: &str) -> Result<Kustomizatio
     typed(file, "Kustomization", document)
 }
 
-fn documents(file: &str, text: &str) -> Result<Vec<Value>, RenderError> {
-    serde_yaml::Deserializer::from_str(text)
-        .map(|document| Value::deserialize(document).map_err(|error| RenderError::manifest(file, error.to_string())))
-        .collect()
+fn documents(file: &str, text: &str) -> Result<Vec<Node>, RenderError> {
+    read_yaml(text).map_err(|error| RenderError::manifest(file, error))
 }
 
-fn parse_one(file: &str, document: Value) -> Result<Parsed, RenderError> {
-    let word = |key: &str| document.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+fn parse_one(file: &str, document: Node) -> Result<Parsed, RenderError> {
+    let word = |key: &str| document.get(key).and_then(Node::as_str).unwrap_or_default().to_owned();
     let (version, kind) = (word("apiVersion"), word("kind"));
     let object = match (version.as_str(), kind.as_str()) {
         ("machinelearning.seldon.io/v1", "SeldonDeployment") => Object::Seldon(typed(file, &kind, &document)?),
@@ -83,33 +82,10 @@ fn parse_one(file: &str, document: Value) -> Result<Parsed, RenderError> {
     Ok(Parsed { object, document })
 }
 
-fn typed<T: DeserializeOwned + Serialize>(file: &str, kind: &str, document: &Value) -> Result<T, RenderError> {
+fn typed<T: DeserializeOwned + Serialize>(file: &str, kind: &str, document: &Node) -> Result<T, RenderError> {
     let object = T::deserialize(document).map_err(|error| RenderError::manifest(file, format!("{kind}: {error}")))?;
-    let again =
-        serde_yaml::to_value(&object).map_err(|error| RenderError::manifest(file, format!("{kind}: {error}")))?;
-    match difference(document, &again, "") {
-        None => Ok(object),
-        Some(path) => Err(RenderError::manifest(file, format!("{kind} has no such field or value as `{path}`"))),
+    match compare(&object, document) {
+        Ok(()) => Ok(object),
+        Err(path) => Err(RenderError::manifest(file, format!("{kind} has no such field or value as `{path}`"))),
     }
-}
-
-/// The path of the first place where two documents differ.
-fn difference(left: &Value, right: &Value, path: &str) -> Option<String> {
-    match (left, right) {
-        (Value::Mapping(left), Value::Mapping(right)) => {
-            let name = |key: &Value| format!("{path}.{}", key.as_str().unwrap_or("?"));
-            let here = left.iter().find_map(|(key, value)| match right.get(key) {
-                Some(other) if value == other => None,
-                Some(other) => difference(value, other, &name(key)),
-                None => Some(name(key)),
-            });
-            here.or_else(|| right.keys().find(|key| !left.contains_key(*key)).map(name))
-        }
-        (Value::Sequence(left), Value::Sequence(right)) if left.len() == right.len() => {
-            (0..left.len()).find_map(|n| difference(&left[n], &right[n], &format!("{path}[{n}]")))
-        }
-        (left, right) if left == right => None,
-        _ => Some(path.trim_start_matches('.').to_owned()),
-    }
-    .map(|path| path.trim_start_matches('.').to_owned())
 }

@@ -4,10 +4,10 @@
 //! copied into every pod. So everything else counts, whatever the predictor's place or the release's phase.
 
 use indexmap::IndexMap;
-use serde_yaml::Value;
 
 use super::RenderError;
 use crate::names::{Digest, PredictorName};
+use crate::release::Node;
 
 /// The annotation that carries the hash; it is not part of what it is taken over.
 pub(super) const POD_HASH: &str = "kmlflow.dev/pod-hash";
@@ -16,15 +16,15 @@ pub(super) const POD_HASH: &str = "kmlflow.dev/pod-hash";
 ///
 /// # Errors
 /// A predictor whose name is none.
-pub(super) fn hashes(file: &str, document: &Value) -> Result<IndexMap<PredictorName, Digest>, RenderError> {
-    let spec = document.get("spec").unwrap_or(&Value::Null);
+pub(super) fn hashes(file: &str, document: &Node) -> Result<IndexMap<PredictorName, Digest>, RenderError> {
+    let spec = document.get("spec").unwrap_or(&Node::Null);
     let part = |key: &str| spec.get(key).map_or_else(|| "null".to_owned(), |value| canonical(value, &|_, _| true));
     let common = format!("{{\"annotations\":{},\"protocol\":{},\"predictor\":", part("annotations"), part("protocol"));
-    let predictors = spec.get("predictors").and_then(Value::as_sequence).map(Vec::as_slice).unwrap_or_default();
+    let predictors = spec.get("predictors").map(Node::items).unwrap_or_default();
     predictors
         .iter()
         .map(|predictor| {
-            let name = predictor.get("name").and_then(Value::as_str).unwrap_or_default();
+            let name = predictor.get("name").and_then(Node::as_str).unwrap_or_default();
             let name = PredictorName::parse(name).map_err(|error| RenderError::manifest(file, error.to_string()))?;
             Ok((name, Digest::of(format!("{common}{}}}", canonical(predictor, &counts)).as_bytes())))
         })
@@ -37,20 +37,17 @@ fn counts(depth: usize, name: &str) -> bool {
 }
 
 /// The value as JSON with sorted keys and without spaces, of the fields that count.
-fn canonical(value: &Value, counts: &dyn Fn(usize, &str) -> bool) -> String {
+fn canonical(value: &Node, counts: &dyn Fn(usize, &str) -> bool) -> String {
     let mut out = String::new();
     write(&mut out, value, 0, counts);
     out
 }
 
-fn write(out: &mut String, value: &Value, depth: usize, counts: &dyn Fn(usize, &str) -> bool) {
+fn write(out: &mut String, value: &Node, depth: usize, counts: &dyn Fn(usize, &str) -> bool) {
     match value {
-        Value::Mapping(mapping) => {
-            let mut fields: Vec<(&str, &Value)> = mapping
-                .iter()
-                .filter_map(|(key, value)| Some((key.as_str()?, value)))
-                .filter(|(key, _)| counts(depth, key))
-                .collect();
+        Node::Map(entries) => {
+            let named = entries.iter().map(|(name, value)| (name.as_str(), value));
+            let mut fields: Vec<(&str, &Node)> = named.filter(|(name, _)| counts(depth, name)).collect();
             fields.sort_by_key(|(key, _)| *key);
             out.push('{');
             for (n, (key, value)) in fields.into_iter().enumerate() {
@@ -61,7 +58,7 @@ fn write(out: &mut String, value: &Value, depth: usize, counts: &dyn Fn(usize, &
             }
             out.push('}');
         }
-        Value::Sequence(items) => {
+        Node::List(items) => {
             out.push('[');
             for (n, item) in items.iter().enumerate() {
                 out.push_str(if n == 0 { "" } else { "," });
@@ -69,10 +66,10 @@ fn write(out: &mut String, value: &Value, depth: usize, counts: &dyn Fn(usize, &
             }
             out.push(']');
         }
-        Value::String(text) => scalar(out, text),
-        Value::Number(number) => out.push_str(&number.to_string()),
-        Value::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
-        Value::Null | Value::Tagged(_) => out.push_str("null"),
+        Node::Text(text) => scalar(out, text),
+        Node::Number(number) => out.push_str(&number.to_string()),
+        Node::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
+        Node::Null => out.push_str("null"),
     }
 }
 

@@ -10,7 +10,9 @@ use super::RenderError;
 use super::kinds::{BackendRef, ComponentSpec, Container, ObjectMeta, Predictor, SeldonDeployment};
 use super::objects::{Kustomization, Object, Parsed};
 use super::pods::POD_HASH;
-use crate::release::{ENGINE_GRPC_PORT, ENGINE_PORT, ENV_NAMES_THAT_WIPE, Release, is_env_name, is_host, is_quantity};
+use crate::release::{
+    ENGINE_GRPC_PORT, ENGINE_PORT, ENV_NAMES_THAT_WIPE, Node, Release, is_env_name, is_host, is_quantity,
+};
 
 type Checked = Result<(), RenderError>;
 
@@ -62,8 +64,7 @@ pub(super) fn check_objects(release: &Release, objects: &[(&'static str, Parsed)
     let mut seen = BTreeSet::new();
     for (file, parsed) in objects {
         let meta = parsed.document.get("metadata");
-        let word =
-            |key: &str| meta.and_then(|meta| meta.get(key)).and_then(serde_yaml::Value::as_str).unwrap_or_default();
+        let word = |key: &str| meta.and_then(|meta| meta.get(key)).and_then(Node::as_str).unwrap_or_default();
         let ours = word("name") == name || word("name").strip_prefix(name).is_some_and(|rest| rest.starts_with('-'));
         intact(file, ours && word("namespace") == namespace, || {
             format!(
@@ -71,7 +72,7 @@ pub(super) fn check_objects(release: &Release, objects: &[(&'static str, Parsed)
                 crate::names::shown(word("name"))
             )
         })?;
-        let kind = parsed.document.get("kind").and_then(serde_yaml::Value::as_str).unwrap_or_default();
+        let kind = parsed.document.get("kind").and_then(Node::as_str).unwrap_or_default();
         intact(file, seen.insert((kind, word("name"))), || format!("{kind} `{}` is there twice", word("name")))?;
         if let Object::Seldon(deployment) = &parsed.object {
             check_seldon(file, name, deployment)?;

@@ -4,6 +4,7 @@ mod dashboards;
 mod goldens;
 mod hostile;
 mod pod_hashes;
+mod reading;
 mod refusals;
 mod samples;
 mod semantics;

@@ -2,7 +2,7 @@
 
 use super::samples::release;
 use crate::names::{Digest, PredictorName};
-use crate::release::{Release, Serving};
+use crate::release::{Node, Release, Serving, read_yaml};
 use crate::render::{Templates, render};
 
 fn hash(release: &Release, predictor: &str) -> Digest {
@@ -59,19 +59,17 @@ fn what_restarts_a_pod_changes_its_hash() {
 #[test]
 fn the_hash_is_the_same_wherever_the_fields_of_a_document_stand() {
     let manifests = render(&release("canary"), &Templates::built_in()).unwrap();
-    let document: serde_yaml::Value = serde_yaml::from_str(&manifests.files["seldon.yaml"]).unwrap();
-    let reversed = reverse(&document);
+    let documents = read_yaml(&manifests.files["seldon.yaml"]).unwrap();
+    let reversed = reverse(&documents[0]);
     assert_eq!(crate::render::pods::hashes("seldon.yaml", &reversed).unwrap(), manifests.pods);
 }
 
-fn reverse(value: &serde_yaml::Value) -> serde_yaml::Value {
-    match value {
-        serde_yaml::Value::Mapping(map) => {
-            let mut pairs: Vec<_> = map.iter().map(|(key, value)| (key.clone(), reverse(value))).collect();
-            pairs.reverse();
-            serde_yaml::Value::Mapping(pairs.into_iter().collect())
+fn reverse(node: &Node) -> Node {
+    match node {
+        Node::Map(entries) => {
+            Node::Map(entries.iter().rev().map(|(name, value)| (name.clone(), reverse(value))).collect())
         }
-        serde_yaml::Value::Sequence(items) => serde_yaml::Value::Sequence(items.iter().map(reverse).collect()),
+        Node::List(items) => Node::List(items.iter().map(reverse).collect()),
         other => other.clone(),
     }
 }

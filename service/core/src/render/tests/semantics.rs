@@ -203,16 +203,13 @@ fn every_object_links_to_release_dashboard_and_model_version() {
             continue;
         }
         for parsed in parse(&name, &text).unwrap() {
-            let notes = &parsed.document["metadata"]["annotations"];
-            assert_eq!(
-                notes["link.argocd.argoproj.io/release"],
-                "https://kmlflow.example/releases/production/models/fraud"
-            );
-            let dashboard = notes["link.argocd.argoproj.io/dashboard"].as_str().unwrap();
+            let notes = parsed.document.get("metadata").and_then(|meta| meta.get("annotations")).unwrap();
+            let link = |name: &str| notes.get(&format!("link.argocd.argoproj.io/{name}")).unwrap().as_str().unwrap();
+            assert_eq!(link("release"), "https://kmlflow.example/releases/production/models/fraud");
+            let dashboard = link("dashboard");
             assert!(dashboard.starts_with("https://grafana.example/d/kmlflow-"), "{dashboard}");
             for version in ["7", "8"] {
-                let link =
-                    notes[format!("link.argocd.argoproj.io/mlflow-version-{version}").as_str()].as_str().unwrap();
+                let link = link(&format!("mlflow-version-{version}"));
                 assert_eq!(link, format!("https://mlflow.example/#/models/Fraud%20Detector/versions/{version}"));
             }
         }

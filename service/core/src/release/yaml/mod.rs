@@ -1,12 +1,21 @@
-//! Writing YAML that every parser reads alike.
+//! Writing YAML that every parser reads alike, and reading the same at speed.
 //!
 //! YAML 1.1 takes `yes`, `1_000`, `190:20` and `2026-11-27` for something else than text, 1.2 does not, and the tools around a
-//! repository use either. So only what no parser could mistake stands without quotes. Reading is the library's.
+//! repository use either. So only what no parser could mistake stands without quotes. Whatever others write is read by the library.
+
+mod node;
+mod reader;
 
 use std::fmt::Write as _;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_yaml::Value;
+
+pub(crate) use node::Node;
+#[cfg(test)]
+pub(crate) use reader::at_speed;
+pub(crate) use reader::read;
 
 use crate::names::is_invisible;
 
@@ -30,6 +39,19 @@ pub fn to_yaml<T: Serialize>(value: &T) -> Result<String, serde_yaml::Error> {
         out.push('\n');
     }
     Ok(out)
+}
+
+/// Reads a value from one document.
+///
+/// # Errors
+/// What is not YAML, or not such a value.
+pub(super) fn from_yaml<T: DeserializeOwned>(text: &str) -> Result<T, serde_yaml::Error> {
+    // The library is asked wherever this is not certain: it takes `7` for a text where one is wanted.
+    let at_speed = reader::at_speed(text).and_then(|documents| match documents.as_slice() {
+        [document] => T::deserialize(document).ok(),
+        _ => None,
+    });
+    at_speed.map_or_else(|| serde_yaml::from_str(text), Ok)
 }
 
 /// Whether it is a collection with lines of its own.
