@@ -19,6 +19,10 @@ use super::GitError;
 /// The most bytes of published trees and commits that are kept: the trees of a batch over a hundred namespaces.
 const RECENT_BYTES_MAX: usize = 2 << 20;
 
+/// Up to so many bytes an object is kept as it is, in the form of something deflated: to clear the tables of the compressor takes longer than
+/// all else about it, and most of a small tree are ids, which do not get smaller. That is half of the objects of a commit.
+const STORED_BYTES_MAX: usize = 1_024;
+
 /// Room in bytes that is made at least for what deflating gives next.
 const DEFLATED_BYTES_MIN: usize = 64;
 
@@ -82,6 +86,10 @@ thread_local! {
 
 /// Appends bytes, deflated as an object's are in a pack.
 pub(super) fn deflate(bytes: &[u8], mut out: Vec<u8>) -> Result<Vec<u8>, GitError> {
+    if bytes.len() <= STORED_BYTES_MAX {
+        store(bytes, &mut out);
+        return Ok(out);
+    }
     COMPRESS.with_borrow_mut(|compress| {
         compress.reset();
         let mut rest = bytes;
@@ -96,6 +104,25 @@ pub(super) fn deflate(bytes: &[u8], mut out: Vec<u8>) -> Result<Vec<u8>, GitErro
             rest = rest.get(taken..).unwrap_or_default();
         }
     })
+}
+
+/// Appends a few bytes as a zlib stream of one stored block (RFC 1950, and RFC 1951 section 3.2.4).
+fn store(bytes: &[u8], out: &mut Vec<u8>) {
+    const HEADER: [u8; 2] = [0x78, 0x01];
+    const LAST_BLOCK_STORED: u8 = 1;
+    /// The largest prime below 2^16. So few bytes overflow neither sum, so it is taken out once.
+    const ADLER: u32 = 65_521;
+    let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+    let (low, high) = bytes.iter().fold((1_u32, 0_u32), |(low, high), byte| {
+        let low = low + u32::from(*byte);
+        (low, high + low)
+    });
+    out.extend_from_slice(&HEADER);
+    out.push(LAST_BLOCK_STORED);
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(&(!length).to_le_bytes());
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(&(((high % ADLER) << 16) | (low % ADLER)).to_be_bytes());
 }
 
 /// What was made.
@@ -242,7 +269,8 @@ mod tests {
     #[test]
     fn what_is_deflated_one_after_another_is_what_it_was() {
         let random: Vec<u8> = (0..70_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
-        for text in [b"".as_slice(), b"a", &b"a line\n".repeat(10_000), &random, b"the end"] {
+        let (small, larger) = (vec![0xff; STORED_BYTES_MAX], vec![0xff; STORED_BYTES_MAX + 1]);
+        for text in [b"".as_slice(), b"a", &b"a line\n".repeat(10_000), &random, &small, &larger, b"the end"] {
             let out = deflate(text, b"before".to_vec()).unwrap();
             let mut back = Vec::new();
             ZlibDecoder::new(out.strip_prefix(b"before").unwrap()).read_to_end(&mut back).unwrap();
