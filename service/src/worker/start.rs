@@ -33,6 +33,9 @@ use crate::store::{Batch, IndexedCommit, Store, StoreError};
 pub(super) const REPOSITORY_DIR: &str = "gitops.git";
 const CLONE_DIR: &str = "clone.git";
 
+/// Releases whose documents are read at once at the start: in full they are some 10 kB each, and the index keeps a tenth of that.
+const READ_AT_ONCE: usize = 256;
+
 /// What the one writer of a store leads.
 const WRITER: &str = "writer";
 
@@ -279,18 +282,20 @@ fn read_index(
     let mut index = Index::default();
     let mut unreadable = Vec::new();
     let keys: Vec<ReleaseKey> = repository.release_keys(tip)?.into_iter().map(|(key, _)| key).collect();
-    for (key, Directory { tree, document }) in directories(repository, tip, &keys)? {
-        match document {
-            Ok(release) => {
-                let row = newest.get(&key);
-                // Only a person's commit can have left a file that is not as it was rendered, and what a commit says of itself
-                // is believed of those alone that this service made while it ran.
-                let is_known = row.is_some_and(|row| !row.release_id.is_empty()) && !unseen.contains(&key);
-                let drifted = if is_known { Vec::new() } else { drifted(repository, tip, &key, &release)? };
-                let entry = Entry { drifted, ..entry(tip, release, tree, row) };
-                index.put(key, entry);
+    for keys in keys.chunks(READ_AT_ONCE) {
+        for (key, Directory { tree, document }) in directories(repository, tip, keys)? {
+            match document {
+                Ok(release) => {
+                    let row = newest.get(&key);
+                    // Only a person's commit can have left a file that is not as it was rendered, and what a commit says of itself
+                    // is believed of those alone that this service made while it ran.
+                    let is_known = row.is_some_and(|row| !row.release_id.is_empty()) && !unseen.contains(&key);
+                    let drifted = if is_known { Vec::new() } else { drifted(repository, tip, &key, &release)? };
+                    let entry = Entry { drifted, ..entry(tip, release, tree, row) };
+                    index.put(key, entry);
+                }
+                Err(why) => unreadable.push(Unreadable { key, tree, tip: tip.clone(), why: crate::names::shown(&why) }),
             }
-            Err(why) => unreadable.push(Unreadable { key, tree, tip: tip.clone(), why: crate::names::shown(&why) }),
         }
     }
     Ok((index, unreadable))
