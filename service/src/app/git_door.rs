@@ -52,6 +52,9 @@ async fn serve(State(door): State<Door>, request: Request) -> Response {
     if let Err(refused) = door.check(access, &parts).await {
         return refused;
     }
+    if let Err(fault) = door.handle.put_in_place().await {
+        return Problem::from(fault).into_response();
+    }
     let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
     let smart = SmartRequest {
         method: parts.method.to_string(),

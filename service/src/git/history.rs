@@ -41,7 +41,7 @@ impl Repository {
         let commits = self.walk(from, to)?;
         let mut entries = Vec::with_capacity(commits.len());
         for commits in commits.chunks(COMMITS_PER_HANDLE) {
-            let repository = self.handles().fresh()?;
+            let repository = self.handles()?.fresh()?;
             for commit in commits {
                 entries.push(entry(&repository, *commit)?);
             }
@@ -50,7 +50,7 @@ impl Repository {
     }
 
     fn walk(&self, from: Option<&CommitId>, to: &CommitId) -> Result<Vec<Oid>, GitError> {
-        let repository = self.handles().fresh()?;
+        let repository = self.handles()?.fresh()?;
         find_commit(&repository, to)?;
         let mut walk = repository.revwalk()?;
         walk.set_sorting(Sort::TOPOLOGICAL | Sort::REVERSE)?;
@@ -72,7 +72,7 @@ impl Repository {
         commits_max: usize,
     ) -> Result<Option<LogEntry>, GitError> {
         let wanted = Oid::from_str(tree.as_str())?;
-        let repository = self.handles().fresh()?;
+        let repository = self.handles()?.fresh()?;
         let mut walk = repository.revwalk()?;
         walk.simplify_first_parent()?;
         walk.push(oid(from)?)?;
@@ -91,7 +91,7 @@ impl Repository {
 
     /// The paths of files that differ between two commits.
     pub fn changed(&self, from: &CommitId, to: &CommitId) -> Result<Vec<String>, GitError> {
-        self.handles().call(|repository| {
+        self.handles()?.call(|repository| {
             let (old, new) = (find_commit(repository, from)?.tree()?, find_commit(repository, to)?.tree()?);
             let diff = repository.diff_tree_to_tree(Some(&old), Some(&new), None)?;
             let files = diff
@@ -103,7 +103,7 @@ impl Repository {
 
     /// Whether `commit` has `ancestor` in its history, or is it.
     pub fn is_ancestor(&self, ancestor: &CommitId, commit: &CommitId) -> Result<bool, GitError> {
-        self.handles().call(|repository| {
+        self.handles()?.call(|repository| {
             find_commit(repository, ancestor)?;
             find_commit(repository, commit)?;
             Ok(ancestor == commit || repository.graph_descendant_of(oid(commit)?, oid(ancestor)?)?)

@@ -121,8 +121,10 @@ impl Repository {
         self.handles.path()
     }
 
-    pub(super) fn handles(&self) -> &Handles {
-        &self.handles
+    /// Handles on the repository as it is after the last push.
+    pub(super) fn handles(&self) -> Result<&Handles, GitError> {
+        self.put_in_place()?;
+        Ok(&self.handles)
     }
 
     pub(super) fn home(&self) -> &Home {
@@ -139,7 +141,7 @@ impl Repository {
 
     /// The commit that the branch is at; of a branch elsewhere, where it was when it was last looked at or pushed to.
     pub fn tip(&self) -> Result<CommitId, GitError> {
-        self.handles.call(|repository| commit_id(branch_tip(repository, &self.reference)?))
+        self.handles()?.call(|repository| commit_id(branch_tip(repository, &self.reference)?))
     }
 
     /// Looks where the branch is now, where that is elsewhere.
@@ -186,7 +188,7 @@ impl Repository {
     /// Calls a function with the objects of the repository and those that are not published yet. Not to be called within itself.
     pub(super) fn objects<T>(&self, f: impl FnOnce(&Objects<'_>) -> Result<T, GitError>) -> Result<T, GitError> {
         let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
-        self.handles.call(|repository| f(&Objects::new(repository.odb()?, &made)))
+        self.handles()?.call(|repository| f(&Objects::new(repository.odb()?, &made)))
     }
 
     pub(super) fn made(&self) -> RwLockWriteGuard<'_, Made> {

@@ -443,6 +443,17 @@ impl Handle {
         self.shared.repository.address()
     }
 
+    /// Has whoever reads the embedded repository by its path find in it what was answered as done.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub async fn put_in_place(&self) -> Result<(), Fault> {
+        if !self.shared.repository.is_owing() {
+            return Ok(());
+        }
+        self.shared.blocking(|shared| shared.repository.put_in_place().map_err(super::shared::git_fault)).await
+    }
+
     /// Where the embedded repository lies, for serving it.
     pub fn repository_path(&self) -> PathBuf {
         self.shared.settings.data_dir.join(super::start::REPOSITORY_DIR)

@@ -183,7 +183,16 @@ async fn turn(
     shared.state.is_repository_failing.store(is_failing, Ordering::Relaxed);
     *write(&shared.state.trouble) = done.as_ref().err().map(ToString::to_string);
     match done {
-        Ok(done) => finish(shared, conveyor, done, (&work.ticks, storing)).await,
+        Ok(done) => {
+            finish(shared, conveyor, done, (&work.ticks, storing)).await;
+            if let Err(error) = shared.repository.put_in_place() {
+                // The next turn tries it again, and fails where it cannot be.
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "What is released is durable and cannot be read: {error}"
+                );
+            }
+        }
         Err(error) => {
             stored(storing).await;
             fail(shared, conveyor, work, &error).await;

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use futures_util::FutureExt as _;
+
 use super::*;
 use crate::git::journal::has_records;
 
@@ -52,6 +54,23 @@ fn what_was_published_is_there_again_after_a_power_cut_that_took_all_but_the_jou
         cut(&fixture, survivor);
         check_whole(survivor, &tip);
     }
+}
+
+#[test]
+fn a_push_that_only_the_journal_has_is_there_after_an_early_end() {
+    let fixture = Fixture::new();
+    fixture.release("production/models/fraud", "a");
+    let base = fixture.repository.tip().unwrap();
+    let mut draft = fixture.repository.draft(&base).unwrap();
+    let tip = draft.commit(files("production/models/fraud", "b"), "x", &author(), now()).unwrap().unwrap();
+    assert_eq!(fixture.repository.push(&base, &tip).now_or_never().unwrap().unwrap(), Publish::Done);
+    let survivor = copy(&fixture, "killed");
+    assert!(survivor.join("refs/heads/main.lock").exists());
+    // A copy has other inodes; a kill leaves the lock as it was.
+    fs::remove_file(survivor.join("refs/heads/main.lock")).unwrap();
+    fs::hard_link(survivor.join("main.next"), survivor.join("refs/heads/main.lock")).unwrap();
+    cut(&fixture, &survivor);
+    check_whole(&survivor, &tip);
 }
 
 #[test]

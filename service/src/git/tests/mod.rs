@@ -61,9 +61,11 @@ impl Fixture {
 }
 
 impl Repository {
-    /// Pushes to the embedded repository, which waits for nothing.
+    /// Pushes to the embedded repository, which waits for nothing, and puts in place what was pushed.
     pub(crate) fn push_now(&self, base: &CommitId, tip: &CommitId) -> Result<Publish, GitError> {
-        self.push(base, tip).now_or_never().unwrap()
+        let published = self.push(base, tip).now_or_never().unwrap()?;
+        self.put_in_place()?;
+        Ok(published)
     }
 }
 

@@ -1,5 +1,7 @@
 use std::fs;
 
+use futures_util::FutureExt as _;
+
 use super::*;
 use crate::command::Git;
 
@@ -112,5 +114,58 @@ async fn maintenance_keeps_everything_even_what_nothing_names() {
     let second = draft.commit(files("production/models/fraud", "c"), "x", &author(), now()).unwrap().unwrap();
     assert_eq!(repository.push_now(&commit, &second).unwrap(), Publish::Done);
     assert_eq!(fixture.git(&["rev-parse", "main~1"]).trim(), first.as_str());
+    assert_eq!(fixture.git(&["fsck", "--strict", "--no-dangling"]), "");
+}
+
+/// Commits a release and pushes it, and no more.
+fn push_only(fixture: &Fixture, key: &str) -> [CommitId; 2] {
+    let base = fixture.repository.tip().unwrap();
+    let mut draft = fixture.repository.draft(&base).unwrap();
+    let ours = draft.commit(files(key, "a"), "x", &author(), now()).unwrap().unwrap();
+    assert_eq!(fixture.repository.push(&base, &ours).now_or_never().unwrap().unwrap(), Publish::Done);
+    [base, ours]
+}
+
+#[test]
+fn whoever_reads_after_a_push_reads_what_was_pushed() {
+    let fixture = Fixture::new();
+    let [base, ours] = push_only(&fixture, "production/models/fraud");
+    assert_eq!(fixture.git(&["rev-parse", "main"]).trim(), base.as_str(), "only the journal has it");
+    assert!(fixture.repository.is_ancestor(&base, &ours).unwrap());
+    assert_eq!(fixture.git(&["rev-parse", "main"]).trim(), ours.as_str());
+    let [base, ours] = push_only(&fixture, "production/models/churn");
+    assert!(fixture.repository.read(&ours, "releases/production/models/churn/seldon.yaml").unwrap().is_some());
+    assert_eq!(fixture.repository.log(Some(&base), &ours).unwrap().len(), 1);
+    let [base, ours] = push_only(&fixture, "production/models/fraud-2");
+    assert_eq!(fixture.repository.log(Some(&base), &ours).unwrap().len(), 1);
+    assert_eq!(fixture.git(&["fsck", "--strict", "--no-dangling"]), "");
+}
+
+#[test]
+fn the_branch_is_locked_until_a_push_is_in_place() {
+    let fixture = Fixture::new();
+    let [base, ours] = push_only(&fixture, "production/models/fraud");
+    let by_hand = git(fixture.repository.path(), &["update-ref", "refs/heads/main", base.as_str()]);
+    assert!(!by_hand.status.success());
+    assert_eq!(fixture.repository.tip().unwrap(), ours);
+    assert!(!fixture.repository.path().join("refs/heads/main.lock").exists());
+}
+
+#[test]
+fn what_cannot_be_put_in_place_is_tried_again() {
+    let fixture = Fixture::new();
+    let [_, ours] = push_only(&fixture, "production/models/fraud");
+    let packs = fixture.repository.path().join("objects/pack");
+    fs::rename(&packs, packs.with_extension("away")).unwrap();
+    fs::write(&packs, "no directory").unwrap();
+    fixture.repository.put_in_place().unwrap_err();
+    fixture.repository.tip().unwrap_err();
+    fixture.repository.checkpoint().unwrap_err();
+    fs::remove_file(&packs).unwrap();
+    fs::rename(packs.with_extension("away"), &packs).unwrap();
+    assert_eq!(fixture.repository.tip().unwrap(), ours);
+    let [base, _] = push_only(&fixture, "production/models/churn");
+    assert_eq!(base, ours);
+    fixture.repository.checkpoint().unwrap();
     assert_eq!(fixture.git(&["fsck", "--strict", "--no-dangling"]), "");
 }
