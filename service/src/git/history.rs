@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::message::parse_trailers;
 use super::repository::{commit_id, find_commit, oid};
-use super::{Author, GitError, Repository};
+use super::{Author, GitError, Repository, on_every_core};
 use crate::names::{CommitId, TreeId};
 
 /// One commit of the history.
@@ -38,15 +38,29 @@ impl Repository {
     ///
     /// Trees are compared from the top down, so a commit costs the trees on the paths that it changed and nothing else.
     pub fn log(&self, from: Option<&CommitId>, to: &CommitId) -> Result<Vec<LogEntry>, GitError> {
+        self.each_commit(from, to, Ok)
+    }
+
+    /// The same, with what a function makes of each commit, on every core: a long history is never held as a whole.
+    pub fn each_commit<T: Send>(
+        &self,
+        from: Option<&CommitId>,
+        to: &CommitId,
+        make: impl Fn(LogEntry) -> Result<T, GitError> + Sync,
+    ) -> Result<Vec<T>, GitError> {
         let commits = self.walk(from, to)?;
-        let mut entries = Vec::with_capacity(commits.len());
-        for commits in commits.chunks(COMMITS_PER_HANDLE) {
-            let repository = self.handles()?.fresh()?;
-            for commit in commits {
-                entries.push(entry(&repository, *commit)?);
+        let handles = self.handles()?;
+        let shares = on_every_core(&commits, |share| {
+            let mut made = Vec::with_capacity(share.len());
+            for commits in share.chunks(COMMITS_PER_HANDLE) {
+                let repository = handles.fresh()?;
+                for commit in commits {
+                    made.push(make(entry(&repository, *commit)?)?);
+                }
             }
-        }
-        Ok(entries)
+            Ok::<_, GitError>(made)
+        })?;
+        Ok(shares.into_iter().flatten().collect())
     }
 
     fn walk(&self, from: Option<&CommitId>, to: &CommitId) -> Result<Vec<Oid>, GitError> {

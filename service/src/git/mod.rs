@@ -4,6 +4,7 @@
 
 mod begin;
 mod bundle;
+mod cores;
 mod directories;
 mod draft;
 mod error;
@@ -27,6 +28,7 @@ mod upstream;
 
 pub use begin::{Beginning, Begun, begin, relocate};
 pub use bundle::{bundle, unbundle};
+pub use cores::on_every_core;
 pub use draft::{Draft, Edit};
 pub use error::GitError;
 pub use history::LogEntry;

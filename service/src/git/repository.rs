@@ -198,11 +198,16 @@ impl Repository {
     /// Reads a file; nothing where there is none.
     pub fn read(&self, at: &CommitId, path: &str) -> Result<Option<Vec<u8>>, GitError> {
         self.objects(|objects| {
-            let Some(id) = tree::find_file(objects, root_of(objects, at)?, path)? else { return Ok(None) };
-            if objects.size(id)? > FILE_BYTES_MAX {
-                return Err(GitError::TooLarge { path: path.to_owned(), max: FILE_BYTES_MAX });
-            }
-            Ok(Some(objects.read(id, ObjectType::Blob)?.to_vec()))
+            let id = tree::find_file(objects, root_of(objects, at)?, path)?;
+            id.map(|id| read_file(objects, id, path)).transpose()
+        })
+    }
+
+    /// Reads a file of a directory whose tree is known; nothing where there is none. Errors as of [`Self::read`].
+    pub fn read_in(&self, directory: &TreeId, file: &str) -> Result<Option<Vec<u8>>, GitError> {
+        self.objects(|objects| {
+            let id = tree::find_file(objects, Oid::from_str(directory.as_str())?, file)?;
+            id.map(|id| read_file(objects, id, file)).transpose()
         })
     }
 
@@ -273,6 +278,13 @@ impl Author {
         let checked = Signature::new(&self.name, &self.email, &Time::new(at.as_second(), 0))?;
         Ok(format!("{} <{}> {} +0000", checked.name()?, checked.email()?, at.as_second()))
     }
+}
+
+fn read_file(objects: &Objects<'_>, id: Oid, path: &str) -> Result<Vec<u8>, GitError> {
+    if objects.size(id)? > FILE_BYTES_MAX {
+        return Err(GitError::TooLarge { path: path.to_owned(), max: FILE_BYTES_MAX });
+    }
+    Ok(objects.read(id, ObjectType::Blob)?.to_vec())
 }
 
 /// Whether there is nothing at a place, or an empty directory.

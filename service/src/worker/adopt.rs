@@ -7,20 +7,15 @@ use similar::TextDiff;
 use super::apply::{self, Ground, Hindrance, Task, Write};
 use super::turn::Turn;
 use crate::git::{GitError, Repository};
-use crate::names::{CommitId, ReleaseKey};
+use crate::names::{CommitId, TreeId};
 use crate::release::{Action, Artifact, EnvVar, Refusal, RefusalKind, Release, Resources, Role, Serving, Strategy};
 use crate::render;
 
-/// The files of a release that are not what `release.yaml` says was rendered.
-pub(super) fn drifted(
-    repository: &Repository,
-    at: &CommitId,
-    key: &ReleaseKey,
-    release: &Release,
-) -> Result<Vec<String>, GitError> {
+/// The files in the directory of a release, given by its tree, that are not what `release.yaml` says was rendered.
+pub(super) fn drifted(repository: &Repository, directory: &TreeId, release: &Release) -> Result<Vec<String>, GitError> {
     let mut drifted = Vec::new();
     for (name, digest) in &release.rendered.files {
-        let bytes = match repository.read(at, &format!("{}/{name}", key.directory())) {
+        let bytes = match repository.read_in(directory, name) {
             // Whatever it is, it is not what was rendered.
             Err(GitError::TooLarge { .. }) => None,
             other => other?,

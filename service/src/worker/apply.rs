@@ -308,15 +308,20 @@ fn view(ground: &dyn Ground, model: &ModelName) -> Option<RegistryView> {
 
 /// Reads the state of a commit that a rollback may go to: its files are those that its document says were rendered.
 pub(super) fn restorable(shared: &Shared, key: &ReleaseKey, commit: &CommitId) -> Result<Option<Restorable>, GitError> {
-    let text = match shared.repository.read(commit, &format!("{}/{RELEASE_FILE}", key.directory())) {
-        Ok(text) => text,
+    let repository = &shared.repository;
+    let known = |read: Result<_, GitError>| match read {
+        Err(error) if error.is_about_the_request() => Ok(None),
+        read => read,
+    };
+    let Some(tree) = known(repository.tree_id(commit, &key.directory()))? else { return Ok(None) };
+    let text = match repository.read_in(&tree, RELEASE_FILE) {
         Err(error) if error.is_about_the_request() => None,
-        Err(error) => return Err(error),
+        text => text?,
     };
     let Some(release) = text.and_then(|text| checked(key, &String::from_utf8_lossy(&text)).ok()) else {
         return Ok(None);
     };
-    let is_whole = drifted(&shared.repository, commit, key, &release)?.is_empty();
+    let is_whole = drifted(repository, &tree, &release)?.is_empty();
     Ok(is_whole.then(|| Restorable { commit: commit.clone(), release }))
 }
 

@@ -127,7 +127,7 @@ fn read_anew(turn: &mut Turn<'_>, keys: &BTreeSet<ReleaseKey>) -> Result<(), Git
         match now.remove(key) {
             None => turn.remove(key),
             Some(Directory { tree, document: Ok(release) }) => {
-                let drifted = drifted(repository, &tip, key, &release)?;
+                let drifted = drifted(repository, &tree, &release)?;
                 entry(turn, key, (release, tree), State { drifted, notes: Vec::new(), invalid: None });
             }
             Some(Directory { tree, document: Err(why) }) => {
@@ -247,8 +247,7 @@ fn changed(
         release.origin = before.origin.clone();
         release.rendered = before.rendered.clone();
     }
-    let tip = turn.tip().clone();
-    let mut drifted = drifted(&turn.shared.repository, &tip, key, &release)?;
+    let mut drifted = drifted(&turn.shared.repository, &tree, &release)?;
     if before.is_none() && drifted.len() == release.rendered.files.len() && is_alone(turn, key, &drifted)? {
         // A copy of the document alone: what it says of rendered files is about another directory.
         release.rendered = crate::release::Rendered::default();

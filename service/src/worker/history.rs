@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 
+use jiff::Timestamp;
+
 use super::apply::restorable;
 use super::deliveries::DoneBefore;
 use super::foreign::checked;
 use super::shared::Shared;
 use crate::git::{Author, GitError, LogEntry, Repository};
-use crate::names::{CommitId, ReleaseKey};
+use crate::names::{CommitId, ReleaseKey, Version};
 use crate::plan::Settled;
-use crate::release::{Action, Phase, RELEASE_FILE, Release};
+use crate::release::{Action, Phase, RELEASE_FILE, Release, Strategy};
 use crate::store::IndexedCommit;
 
 /// The most settled states that a rollback looks at; older ones can be named.
@@ -56,65 +58,93 @@ pub(super) fn text_of(read: Result<Option<Vec<u8>>, GitError>) -> Result<Option<
     }
 }
 
+/// What one commit did to one release.
+pub(super) struct Seen {
+    key: ReleaseKey,
+    /// Version and strategy that the document names; nothing where it names none, or cannot be read.
+    names: Option<(Version, Strategy)>,
+    /// The phase that the document is in; nothing where there is no document that can be read.
+    phase: Option<Phase>,
+    commit: CommitId,
+    at: Timestamp,
+    action: Option<Action>,
+    release_id: String,
+    requested_by: Option<String>,
+    delivery_id: Option<String>,
+    subject: String,
+}
+
+/// Looks what a commit did to releases; `ours` says that it is the service's own.
+pub(super) fn seen(repository: &Repository, entry: &LogEntry, ours: bool) -> Result<Vec<Seen>, GitError> {
+    let keys: Vec<ReleaseKey> = entry.changed.iter().filter_map(|directory| key_of(directory)).collect();
+    let directories: Vec<String> = keys.iter().map(ReleaseKey::directory).collect();
+    let releases = repository.read_each(&entry.commit, &directories, RELEASE_FILE, |_, _, read| {
+        Ok(text_of(read)?.and_then(|text| Release::parse(&text.ok()?).ok()))
+    })?;
+    let seen = keys.into_iter().zip(releases).map(|(key, release)| of(entry, key, release.flatten().as_ref(), ours));
+    Ok(seen.collect())
+}
+
+/// What a commit says of a release. One of somebody else has no release id, which marks the release as one to be looked at.
+fn of(entry: &LogEntry, key: ReleaseKey, release: Option<&Release>, ours: bool) -> Seen {
+    let said = |name: &str| trailer(entry, name).filter(|_| ours).map(str::to_owned);
+    let subject = entry.message.lines().next().unwrap_or_default();
+    Seen {
+        key,
+        names: release.and_then(|release| {
+            let named = release.staying().last().or_else(|| release.stable())?;
+            Some((named.version.clone(), release.spec.strategy))
+        }),
+        phase: release.map(|release| release.rollout.phase),
+        commit: entry.commit.clone(),
+        at: entry.at,
+        action: said("Action").and_then(|text| serde_json::from_value(text.into()).ok()),
+        release_id: said("Release-Id").unwrap_or_default(),
+        requested_by: if ours { said("Requested-By") } else { Some(crate::names::shown(&entry.author.name)) },
+        delivery_id: said("Delivery-Id"),
+        subject: crate::names::shown(subject.split_once("): ").filter(|_| ours).map_or(subject, |(_, what)| what)),
+    }
+}
+
+/// Makes the index rows of what was seen in some commits, oldest first.
+pub(super) fn walked(seen: impl IntoIterator<Item = Seen>) -> Walked {
+    let mut walked = Walked::default();
+    let mut last: HashMap<ReleaseKey, (Version, Strategy)> = HashMap::new();
+    for seen in seen {
+        let Seen { key, names, phase, commit, at, action, release_id, requested_by, delivery_id, subject } = seen;
+        // A document that is gone or cannot be read is still about what the one before named.
+        let known = if phase.is_some() { names.as_ref() } else { last.get(&key) };
+        let Some((version, strategy)) = known.cloned() else { continue };
+        if let Some(id) = &delivery_id {
+            walked.done.insert(id.clone(), (key.clone(), commit.clone()));
+        }
+        last.extend(names.map(|names| (key.clone(), names)));
+        let action = action.unwrap_or(if phase.is_none() { Action::Retract } else { Action::Update });
+        walked.rows.push(IndexedCommit {
+            key,
+            commit,
+            action,
+            version,
+            strategy,
+            phase,
+            at,
+            release_id,
+            requested_by,
+            delivery_id,
+            subject,
+        });
+    }
+    walked
+}
+
 /// Makes the index rows of some commits, oldest first; `is_ours` tells those of the service.
 pub(super) fn walk(
     repository: &Repository,
     entries: &[LogEntry],
     is_ours: impl Fn(&LogEntry) -> bool,
 ) -> Result<Walked, GitError> {
-    let mut walked = Walked::default();
-    let mut last: HashMap<ReleaseKey, Release> = HashMap::new();
-    for entry in entries {
-        let keys: Vec<ReleaseKey> = entry.changed.iter().filter_map(|directory| key_of(directory)).collect();
-        let directories: Vec<String> = keys.iter().map(ReleaseKey::directory).collect();
-        let releases = repository.read_each(&entry.commit, &directories, RELEASE_FILE, |_, _, read| {
-            Ok(text_of(read)?.and_then(|text| Release::parse(&text.ok()?).ok()))
-        })?;
-        for (key, release) in keys.into_iter().zip(releases) {
-            let release = release.flatten();
-            let phase = release.as_ref().map(|release| release.rollout.phase);
-            let known = release.as_ref().or_else(|| last.get(&key));
-            if let Some(row) = known.and_then(|known| row(entry, &key, known, phase, is_ours(entry))) {
-                if let Some(id) = &row.delivery_id {
-                    walked.done.insert(id.clone(), (key.clone(), entry.commit.clone()));
-                }
-                walked.rows.push(row);
-            }
-            if let Some(release) = release {
-                last.insert(key, release);
-            }
-        }
-    }
-    Ok(walked)
-}
-
-/// The row of one commit. A commit of somebody else has no release id, which marks the release as one to be looked at.
-fn row(
-    entry: &LogEntry,
-    key: &ReleaseKey,
-    release: &Release,
-    phase: Option<Phase>,
-    ours: bool,
-) -> Option<IndexedCommit> {
-    let action = trailer(entry, "Action").filter(|_| ours).and_then(|text| serde_json::from_value(text.into()).ok());
-    let subject = entry.message.lines().next().unwrap_or_default();
-    Some(IndexedCommit {
-        key: key.clone(),
-        commit: entry.commit.clone(),
-        action: action.unwrap_or(if phase.is_none() { Action::Retract } else { Action::Update }),
-        version: release.staying().last().or_else(|| release.stable())?.version.clone(),
-        strategy: release.spec.strategy,
-        phase,
-        at: entry.at,
-        release_id: trailer(entry, "Release-Id").filter(|_| ours).unwrap_or_default().to_owned(),
-        requested_by: if ours {
-            trailer(entry, "Requested-By").map(str::to_owned)
-        } else {
-            Some(crate::names::shown(&entry.author.name))
-        },
-        delivery_id: trailer(entry, "Delivery-Id").filter(|_| ours).map(str::to_owned),
-        subject: crate::names::shown(subject.split_once("): ").filter(|_| ours).map_or(subject, |(_, what)| what)),
-    })
+    let found: Result<Vec<_>, _> = entries.iter().map(|entry| seen(repository, entry, is_ours(entry))).collect();
+    Ok(walked(found?.into_iter().flatten()))
 }
 
 /// The commits of the service among some rows.

@@ -75,12 +75,12 @@ fn state_of(
     }
     let repository = &turn.shared.repository;
     let tip = turn.tip().clone();
-    // Cheap, and wrong for nearly everything that people push but this.
-    if !drifted(repository, &tip, key, pushed)?.is_empty() {
-        return Ok(None);
-    }
     let directory = key.directory();
     let Some(tree) = repository.tree_id(&tip, &directory)? else { return Ok(None) };
+    // Cheap, and wrong for nearly everything that people push but this.
+    if !drifted(repository, &tree, pushed)?.is_empty() {
+        return Ok(None);
+    }
     let found = repository.origin_of(&touched.base, &directory, &tree, COMMITS_MAX)?;
     Ok(found.filter(|entry| says_ours(entry, &turn.shared.settings.author)).map(|entry| entry.commit))
 }

@@ -24,7 +24,7 @@ use super::settings::{Limits, RemoteSettings, Settings};
 use super::shared::{Shared, WorkerState};
 use super::writer::{Worker, outcome};
 use crate::clock::Clock;
-use crate::git::{Author, GitError, Repository};
+use crate::git::{Author, GitError, LogEntry, Repository, on_every_core};
 use crate::names::{CommitId, PolicyName, ReleaseKey, TreeId};
 use crate::release::Release;
 use crate::store::{Batch, IndexedCommit, Store, StoreError};
@@ -34,7 +34,7 @@ pub(super) const REPOSITORY_DIR: &str = "gitops.git";
 const CLONE_DIR: &str = "clone.git";
 
 /// Releases whose documents are read at once at the start: in full they are some 10 kB each, and the index keeps a tenth of that.
-const READ_AT_ONCE: usize = 256;
+const READ_AT_ONCE: usize = 512;
 
 /// What the one writer of a store leads.
 const WRITER: &str = "writer";
@@ -253,8 +253,13 @@ fn load(source: Source) -> Result<Loaded, GitError> {
     if is_anew {
         newest.clear();
     }
-    let entries = if from.as_ref() == Some(&tip) { Vec::new() } else { repository.log(from.as_ref(), &tip)? };
-    let walked = history::walk(&repository, &entries, |entry| history::says_ours(entry, &author))?;
+    let seen = if from.as_ref() == Some(&tip) {
+        Vec::new()
+    } else {
+        let seen = |entry: LogEntry| history::seen(&repository, &entry, history::says_ours(&entry, &author));
+        repository.each_commit(from.as_ref(), &tip, seen)?
+    };
+    let walked = history::walked(seen.into_iter().flatten());
     let (index, unreadable) = read_index(&repository, &tip, newest, &walked.rows)?;
     let policies = policies::read(&repository, &tip, &remembered)?;
     // Without an index nobody can say what is new; then every release is looked at as it is.
@@ -282,19 +287,29 @@ fn read_index(
     let mut index = Index::default();
     let mut unreadable = Vec::new();
     let keys: Vec<ReleaseKey> = repository.release_keys(tip)?.into_iter().map(|(key, _)| key).collect();
+    // Only a person's commit can have left a file that is not as it was rendered, and what a commit says of itself is believed of those
+    // alone that this service made while it ran.
+    let is_known = |key: &ReleaseKey, row: Option<&IndexedCommit>| {
+        row.is_some_and(|row| !row.release_id.is_empty()) && !unseen.contains(key)
+    };
+    let read = |key: ReleaseKey, Directory { tree, document }| match document {
+        Ok(release) => {
+            let row = newest.get(&key);
+            let drifted = if is_known(&key, row) { Vec::new() } else { drifted(repository, &tree, &release)? };
+            let entry = Entry { drifted, ..entry(tip, release, tree, row) };
+            Ok((key, Ok(entry)))
+        }
+        Err(why) => Ok((key, Err((tree, crate::names::shown(&why))))),
+    };
     for keys in keys.chunks(READ_AT_ONCE) {
-        for (key, Directory { tree, document }) in directories(repository, tip, keys)? {
-            match document {
-                Ok(release) => {
-                    let row = newest.get(&key);
-                    // Only a person's commit can have left a file that is not as it was rendered, and what a commit says of itself
-                    // is believed of those alone that this service made while it ran.
-                    let is_known = row.is_some_and(|row| !row.release_id.is_empty()) && !unseen.contains(&key);
-                    let drifted = if is_known { Vec::new() } else { drifted(repository, tip, &key, &release)? };
-                    let entry = Entry { drifted, ..entry(tip, release, tree, row) };
-                    index.put(key, entry);
-                }
-                Err(why) => unreadable.push(Unreadable { key, tree, tip: tip.clone(), why: crate::names::shown(&why) }),
+        let shares = on_every_core(keys, |keys| {
+            let found = directories(repository, tip, keys)?.into_iter();
+            found.map(|(key, directory)| read(key, directory)).collect::<Result<Vec<_>, GitError>>()
+        })?;
+        for (key, found) in shares.into_iter().flatten() {
+            match found {
+                Ok(entry) => index.put(key, entry),
+                Err((tree, why)) => unreadable.push(Unreadable { key, tree, tip: tip.clone(), why }),
             }
         }
     }
