@@ -99,7 +99,7 @@ fn main() {
     let bench = Bench { sizes: if smoke { SMOKE } else { FULL }, python, folder };
 
     let mut report = Report::new(smoke);
-    let parts: [(&str, Part); 9] = [
+    let parts: [(&str, Part); 11] = [
         ("requests to commits", commits::measure),
         ("syncs", syncs::measure),
         ("receiver", receiver::measure),
@@ -108,7 +108,9 @@ fn main() {
         ("registry to commits", registry::measure),
         ("sweep", sweep::measure),
         ("proxy", proxy::measure),
-        ("remotes", remotes::measure),
+        ("remotes: one push", remotes::idle),
+        ("remotes: far away", remotes::far),
+        ("remotes: large", remotes::large),
     ];
     let only = after("--only").unwrap_or_default();
     let chosen: Vec<_> = parts.into_iter().filter(|(name, _)| name.contains(&only)).collect();

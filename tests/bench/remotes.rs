@@ -29,14 +29,18 @@ const ALONE: usize = 4;
 /// Deliveries a second that arrive whatever becomes of them.
 const ARRIVALS_PER_SECOND: u32 = 200;
 
-pub fn measure(bench: &Bench, report: &mut Report) {
+/// One push at a time.
+pub fn idle(bench: &Bench, report: &mut Report) {
     for releases in bench.sizes.elsewhere {
-        idle(bench, report, releases);
+        idle_with(bench, report, releases);
     }
+}
+
+/// A remote that is far away.
+pub fn far(bench: &Bench, report: &mut Report) {
     for round_trip in [50, 300].map(Duration::from_millis) {
-        far(bench, report, round_trip);
+        far_by(bench, report, round_trip);
     }
-    large(bench, report);
 }
 
 /// Bare repositories behind a web server, the first one filled by a service.
@@ -201,7 +205,7 @@ fn timed(command: &mut Command) -> f64 {
     ms(began.elapsed())
 }
 
-fn idle(bench: &Bench, report: &mut Report, releases: usize) {
+fn idle_with(bench: &Bench, report: &mut Report, releases: usize) {
     let Sizes { rounds, namespaces, .. } = bench.sizes;
     let [behind, directory] = [(); 2].map(|()| TestEnvironment::below(&bench.folder));
     let site = Site::new(&behind);
@@ -285,7 +289,7 @@ fn children_seconds() -> f64 {
 }
 
 /// Over a long line: what waits together, and what keeps arriving.
-fn far(bench: &Bench, report: &mut Report, round_trip: Duration) {
+fn far_by(bench: &Bench, report: &mut Report, round_trip: Duration) {
     let [behind, directory] = [(); 2].map(|()| TestEnvironment::below(&bench.folder));
     let site = Site::new(&behind);
     let line = Line::to(site.site.plain_address(), round_trip);
@@ -337,7 +341,7 @@ fn arrive(server: &Server<'_>, seconds: u32) -> f64 {
 }
 
 /// A large repository: the first push of a service that has nothing, and its memory.
-fn large(bench: &Bench, report: &mut Report) {
+pub fn large(bench: &Bench, report: &mut Report) {
     let Sizes { elsewhere: [.., many], most_elsewhere, namespaces, .. } = bench.sizes;
     let [behind, filling] = [(); 2].map(|()| TestEnvironment::below(&bench.folder));
     let site = Site::new(&behind);
