@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::conclusion::{Concluded, Conclusion, Keep};
 use super::conveyor::{Conveyor, Done, Work};
 use super::history;
-use super::retry::later;
+use super::retry::{by_chance, later};
 use super::shared::{Shared, Waits, read, write};
 use crate::event::Delivery;
 use crate::git::{GitError, LogEntry, Publish};
@@ -14,8 +14,18 @@ use crate::names::{CommitId, ReleaseKey};
 use crate::release::{Refusal, RefusalKind};
 use crate::store::Hold;
 
-/// How often a turn begins anew because somebody else pushed meanwhile: each time means a whole push of theirs during one of ours.
-const MOVED_MAX: usize = 8;
+/// How often a turn begins anew because somebody else pushed meanwhile: each time means a whole push of theirs during one of ours. All of
+/// them, with the pauses between them, take less time than a caller waits for its answer.
+const MOVED_MAX: usize = 16;
+
+/// From this time on a turn shrinks with each: half as much is planned in half the time, until it fits between two pushes of theirs.
+const MOVED_TO_SHRINK: usize = 2;
+
+/// From this time on there is a pause before each, by chance and longer each time: who pushes at a steady pace is not met at the same moment again.
+const MOVED_TO_PAUSE: usize = 4;
+
+/// The longest first pause: a few pushes to a remote nearby.
+const PAUSE: Duration = Duration::from_millis(40);
 
 /// How long a step that happens by itself is left alone after the remote refused it: hooks change when people change them.
 const STEP_RETRY: Duration = Duration::from_secs(300);
@@ -66,6 +76,7 @@ impl Conveyor {
                     count("rejected");
                     moved += 1;
                     tracing::info!(commit.id = %tip, "Somebody else pushed `{tip}`; planning again on it");
+                    self.make_haste(shared, work, moved).await?;
                 }
                 Publish::Refused(words) => {
                     count("refused");
@@ -74,6 +85,21 @@ impl Conveyor {
             }
         }
         Err(GitError::Overtaken { times: MOVED_MAX })
+    }
+
+    /// Gets a turn that was overtaken so often ready for its next try. It is planned on the newest tip in any case.
+    async fn make_haste(&mut self, shared: &Shared, work: &mut Work, moved: usize) -> Result<(), GitError> {
+        if moved >= MOVED_TO_SHRINK
+            && let Some(rest) = work.split()
+        {
+            self.left_over.push_front(rest);
+        }
+        if (MOVED_TO_PAUSE..MOVED_MAX).contains(&moved) {
+            let longest = PAUSE * u32::try_from(moved - MOVED_TO_PAUSE + 1).unwrap_or(1);
+            tokio::time::sleep(by_chance(longest)).await;
+            shared.repository.look().await?;
+        }
+        Ok(())
     }
 
     /// Where the branch is, and what is not taken in yet.

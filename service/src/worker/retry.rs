@@ -8,10 +8,14 @@ use super::conclusion::Concluded;
 use super::conveyor::Conveyor;
 use super::shared::Shared;
 use crate::event::Delivery;
+use crate::git::GitError;
 use crate::store::{Batch, DeliveryOutcome};
 
 /// The longest wait between two attempts: long enough to spare a sick disk, short enough that nobody waits for long once it is well.
 const RETRY_SECONDS_MAX: u64 = 300;
+
+/// The longest wait after others were faster again and again: nothing is sick, so it does not grow, and who asked still waits.
+const OVERTAKEN: Duration = Duration::from_secs(1);
 
 /// Has deliveries tried again at a later moment, for this reason.
 pub(super) async fn postpone(
@@ -51,6 +55,14 @@ pub(super) fn wait(failures: u32, asked: Option<Duration>) -> Duration {
     asked.unwrap_or_default().max(backoff(failures)).min(Duration::from_secs(RETRY_SECONDS_MAX))
 }
 
+/// The wait after a turn that failed, the last one of so many in a row.
+pub(super) fn wait_after(error: &GitError, failures: u32) -> Duration {
+    match error {
+        GitError::Overtaken { .. } => by_chance(OVERTAKEN),
+        _ => wait(failures, error.retry_after()),
+    }
+}
+
 pub(super) fn later(now: Timestamp, wait: Duration) -> Timestamp {
     now.checked_add(wait).unwrap_or(Timestamp::MAX)
 }
@@ -58,10 +70,16 @@ pub(super) fn later(now: Timestamp, wait: Duration) -> Timestamp {
 /// Full jitter over a range that doubles: those who failed together do not all come back together.
 fn backoff(failures: u32) -> Duration {
     let range = 1_000_u64.saturating_mul(1 << failures.min(16)).min(RETRY_SECONDS_MAX * 1_000);
-    let mut bytes = [0; 8];
-    // Without randomness everybody waits for the whole range.
-    let random = getrandom::fill(&mut bytes).map_or(range, |()| u64::from_le_bytes(bytes) % range.max(1));
-    Duration::from_millis(random.max(100))
+    by_chance(Duration::from_millis(range)).max(Duration::from_millis(100))
+}
+
+/// A share of a time, by chance.
+pub(super) fn by_chance(longest: Duration) -> Duration {
+    let mut bytes = [0; 4];
+    // Without randomness everybody waits for all of it.
+    let share =
+        getrandom::fill(&mut bytes).map_or(1.0, |()| f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX));
+    longest.mul_f64(share)
 }
 
 #[cfg(test)]
@@ -73,5 +91,11 @@ mod tests {
         assert_eq!(wait(1, Some(Duration::from_secs(u64::MAX))), Duration::from_secs(RETRY_SECONDS_MAX));
         assert_eq!(wait(1, Some(Duration::from_secs(20))), Duration::from_secs(20));
         assert!(wait(40, None) <= Duration::from_secs(RETRY_SECONDS_MAX));
+    }
+
+    #[test]
+    fn who_was_overtaken_tries_again_soon_however_often_that_was() {
+        assert!((0..100).all(|failures| wait_after(&GitError::Overtaken { times: 1 }, failures) <= OVERTAKEN));
+        assert!((0..100).any(|_| wait_after(&GitError::Locked, 40) > OVERTAKEN));
     }
 }

@@ -13,7 +13,7 @@ use super::conclusion::{Conclusion, Keep};
 use super::conveyor::{Conveyor, Done, Work, show};
 use super::housekeeping::{PUSHES_PER_LOOK, keep_house, look_again_and_again};
 use super::registry::{sweep_again_and_again, tell_refused, tell_versions, write_back, write_waiting};
-use super::retry::{later, postpone, wait};
+use super::retry::{later, postpone, wait_after};
 use super::shared::{Shared, WorkerState, write};
 use crate::command::Git;
 use crate::event::{DeliveryState, Event};
@@ -390,7 +390,7 @@ fn conclude(shared: &Shared, conclusion: Conclusion, now: Timestamp) {
 async fn fail(shared: &Shared, conveyor: &mut Conveyor, work: Work, error: &GitError) {
     tracing::error!(error = error as &dyn std::error::Error, "A turn failed: {error}; it is tried again");
     conveyor.failures = conveyor.failures.saturating_add(1);
-    let at = later(shared.clock.now_exact(), wait(conveyor.failures, error.retry_after()));
+    let at = later(shared.clock.now_exact(), wait_after(error, conveyor.failures));
     conveyor.not_before = Some(at);
     if !work.concluded.is_empty() {
         conveyor.left_over.push_front(Work { concluded: work.concluded, ..Work::default() });

@@ -191,6 +191,54 @@ async fn only_the_culprit_of_a_refused_batch_is_refused() {
     assert_eq!(far.subjects().len(), 7);
 }
 
+/// Pushes something else in the middle of a push, as often as a condition of the shell on `$releases` holds: how many are in the push.
+fn overtake_while(condition: &str) -> String {
+    format!(
+        r#"read old new ref
+releases=$(git log --format=%s $old..$new | grep -c '^release')
+{condition} || exit 0
+unset GIT_QUARANTINE_PATH GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
+theirs=$(git -c user.name=Ann -c user.email=ann@example.org commit-tree -p $old -m 'By hand' $old^{{tree}})
+git update-ref refs/heads/main $theirs $old"#
+    )
+}
+
+#[tokio::test]
+async fn who_is_overtaken_again_and_again_pushes_less_at_once_until_it_gets_through() {
+    let mut far = Far::new().await;
+    // They are faster than anything but a single release.
+    far.hook("pre-receive", &overtake_while("test $releases -gt 1"));
+    let handle = far.world.handle();
+    let asked: Vec<_> = (0..8)
+        .map(|number| {
+            let (handle, requested) = (handle.clone(), put(&format!("m{number}"), single("7")));
+            tokio::spawn(async move { handle.request(requested, Duration::from_secs(60)).await })
+        })
+        .collect();
+    while !asked.iter().all(tokio::task::JoinHandle::is_finished) {
+        far.world.run().await;
+        tokio::task::yield_now().await;
+    }
+    for answer in asked {
+        assert!(matches!(answer.await.unwrap(), Ok(Answer::Done(_))));
+    }
+    assert_eq!(far.subjects().len(), 8);
+    let theirs = far.at_remote(&["rev-list", "--count", "--author=Ann", "main"]);
+    assert!(theirs.parse::<usize>().unwrap() > 3, "{theirs}");
+}
+
+#[tokio::test]
+async fn who_is_overtaken_every_time_says_so_keeps_it_and_gets_through_once_they_pause() {
+    let mut far = Far::new().await;
+    far.hook("pre-receive", &overtake_while("true"));
+    let waits_for = far.queued(put("fraud", single("7"))).await;
+    assert!(waits_for.contains("moved by others 16 times in a row"), "{waits_for}");
+    far.without_hook("pre-receive");
+    far.world.turn_clock(1).await;
+    assert_eq!(far.world.state("fraud").await, "single settled live=7");
+    assert_eq!(far.subjects().len(), 1);
+}
+
 #[tokio::test]
 async fn a_step_by_itself_that_is_refused_waits_and_says_why() {
     let mut far = Far::new().await;
