@@ -139,7 +139,7 @@ impl Conveyor {
         let mut replaced = None;
         if *is_anew {
             let says_ours = |entry: &LogEntry| history::says_ours(entry, &shared.settings.author);
-            turn.rows = history::walk(&shared.repository, since, says_ours)?.rows;
+            turn.found(history::walk(&shared.repository, since, says_ours)?.rows);
             replaced = Some(turn.rows.len());
             foreign::accept(&mut turn, &self.known)?;
         } else if !since.is_empty() {
@@ -148,7 +148,7 @@ impl Conveyor {
             let says_ours = |entry: &LogEntry| is_shared && history::says_ours(entry, &shared.settings.author);
             let is_ours = |entry: &LogEntry| self.ours.contains(&entry.commit) || says_ours(entry);
             let walked = history::walk(&shared.repository, since, is_ours)?;
-            turn.rows = walked.rows;
+            turn.found(walked.rows);
             // A push of which nobody heard what became of it.
             found_done = walked.done;
             foreign::take_in(&mut turn, &foreign::changed_since(&self.known, since, is_ours))?;

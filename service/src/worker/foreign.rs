@@ -337,6 +337,7 @@ struct State {
 
 fn entry(turn: &mut Turn<'_>, key: &ReleaseKey, (release, tree): (Release, TreeId), state: State) {
     let State { drifted, notes, invalid } = state;
-    let (commit, changed_at) = (turn.tip().clone(), turn.now());
+    // What others put on top of it is no commit of this release.
+    let (commit, changed_at) = turn.last_change(key).unwrap_or_else(|| (turn.tip().clone(), turn.now()));
     turn.set_entry(key, Entry { release: Arc::new(release), commit, tree, changed_at, drifted, invalid, notes });
 }

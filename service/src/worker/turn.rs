@@ -43,6 +43,8 @@ pub(super) struct Turn<'r> {
     /// The releases whose time came.
     looked_at: HashSet<ReleaseKey>,
     pub(super) rows: Vec<IndexedCommit>,
+    /// The last of the rows that were found on the branch, by release.
+    last_rows: HashMap<ReleaseKey, usize>,
     /// Releases made by events in this turn.
     pub(super) made: Vec<ReleaseKey>,
     /// New releases that events may still make, by environment, as far as looked up.
@@ -171,10 +173,23 @@ impl<'r> Turn<'r> {
             touched: HashMap::new(),
             looked_at: HashSet::new(),
             rows: Vec::new(),
+            last_rows: HashMap::new(),
             made: Vec::new(),
             room: RefCell::new(HashMap::new()),
             ahead: RefCell::new(Ahead::new()),
         })
+    }
+
+    /// Begins with the rows of what is new on the branch.
+    pub(super) fn found(&mut self, rows: Vec<IndexedCommit>) {
+        self.last_rows = rows.iter().enumerate().map(|(place, row)| (row.key.clone(), place)).collect();
+        self.rows = rows;
+    }
+
+    /// The commit that changed a release last, of those that are new on the branch, and when.
+    pub(super) fn last_change(&self, key: &ReleaseKey) -> Option<(CommitId, Timestamp)> {
+        let row = self.rows.get(*self.last_rows.get(key)?)?;
+        Some((row.commit.clone(), row.at))
     }
 
     /// Takes renders that were made ahead.

@@ -348,6 +348,27 @@ async fn a_push_that_arrived_while_the_remote_went_away_is_found_when_it_is_back
 }
 
 #[tokio::test]
+async fn what_is_found_under_the_commits_of_others_has_its_own_commit() {
+    let mut far = Far::new().await;
+    far.world.put("fraud", single("7")).await;
+    // It arrives, nobody hears of it, and somebody builds on it before anybody looks.
+    let away = far.directory.path().join("away.git");
+    let script =
+        format!("[ $1 != committed ] || {{ mv {} {}; kill -9 $PPID; }}", far.remote().display(), away.display());
+    far.hook("reference-transaction", &script);
+    far.queued(put("fraud", single("8"))).await;
+    far.is_there(true);
+    far.without_hook("reference-transaction");
+    far.push("README.md", "somebody builds on it");
+    far.world.turn_clock(10).await;
+    let last = far.at_remote(&["log", "-1", "--format=%H", "main", "--", "releases/production/models/fraud"]);
+    assert_eq!(far.world.view("fraud").await.commit.as_str(), last);
+    far.world.act("fraud", Act::Rollback { to: None }).await;
+    assert_eq!(far.world.state("fraud").await, "single settled live=7");
+    assert_eq!(far.world.view("fraud").await.commit.as_str(), far.at_remote(&["rev-parse", "main"]));
+}
+
+#[tokio::test]
 async fn two_services_on_one_branch_build_on_each_other_without_sharing_anything_else() {
     let mut far = Far::new().await;
     let mut other = World::new(Period::ZERO, 1_000);
