@@ -17,6 +17,7 @@ mod command_line;
 mod strategies;
 
 // What is kept.
+mod acknowledged;
 mod crash;
 mod disk;
 mod gitea;

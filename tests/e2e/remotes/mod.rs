@@ -1,5 +1,6 @@
 //! Remotes behind real servers, which the tier `remotes` installs.
 
+mod killed;
 mod serve;
 mod signed;
 mod ssh;

@@ -1,0 +1,176 @@
+//! Clients that note what they were told, somebody else who pushes to the same branch all the time, and what must be so in the end whatever
+//! happened to the services meanwhile: what was acknowledged is found once, nobody's commit is lost, and the order of the commits explains the state.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
+
+use serde_json::json;
+use tests::{Checkout, Commit, Request, Server};
+
+/// Clients, each with a release of its own.
+pub(super) const CLIENTS: usize = 4;
+
+/// The storm guard is not what these tests are about.
+pub(super) const UNGUARDED: (&str, &str) = ("KMLFLOW__ENVIRONMENTS__PRODUCTION__NEW_RELEASES_PER_MINUTE", "100000");
+
+/// What the clients were told, over all lives of the services.
+#[derive(Default)]
+pub(super) struct Told {
+    /// Of each client, the commits of what was done, in the order of the answers.
+    commits: [Mutex<Vec<String>>; CLIENTS],
+    /// Requests that changed nothing.
+    unchanged: AtomicUsize,
+    /// Deliveries that were answered as queued.
+    queued: Mutex<Vec<String>>,
+    /// Where each client is.
+    at: [AtomicUsize; CLIENTS],
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    Acknowledged,
+    Refused,
+    /// There was no answer.
+    Lost,
+}
+
+impl Told {
+    /// How many requests were acknowledged.
+    pub(super) fn count(&self) -> usize {
+        let done: usize = self.commits.iter().map(|commits| commits.lock().unwrap().len()).sum();
+        done + self.queued.lock().unwrap().len() + self.unchanged.load(Ordering::Relaxed)
+    }
+
+    /// Asks the next thing that a client wants.
+    pub(super) fn ask(&self, client: usize, (address, token): (SocketAddr, &str)) -> Asked {
+        let request = step(client, self.at[client].fetch_add(1, Ordering::Relaxed)).bearer(token);
+        let Ok(answer) = request.try_send(address) else { return Asked::Lost };
+        match answer.status {
+            200 | 201 if answer.json()["changed"] == true => {
+                let commit = answer.json()["commit"].as_str().expect("a commit").to_owned();
+                self.commits[client].lock().unwrap().push(commit);
+            }
+            200 => drop(self.unchanged.fetch_add(1, Ordering::Relaxed)),
+            202 => self.queued.lock().unwrap().push(answer.json()["delivery"].as_str().expect("its id").to_owned()),
+            // What was asked before may have been lost before its answer, and then this makes no sense; or nothing is accepted at this moment.
+            404 | 409 | 422 | 503 => return Asked::Refused,
+            other => panic!("{other}: {}", answer.text()),
+        }
+        Asked::Acknowledged
+    }
+
+    /// Checks everything that must be so at the end.
+    pub(super) fn check(&self, server: &Server<'_>, checkout: &Checkout<'_>, by_hand: &[String]) {
+        for delivery in self.queued.lock().unwrap().iter() {
+            let state = server.settle(delivery)["state"].clone();
+            assert!(["applied", "unchanged", "refused"].contains(&state.as_str().unwrap()), "{delivery}: {state}");
+        }
+        server.until("an empty inbox", || {
+            let count = |state: &str| {
+                server.get(&format!("/deliveries?state={state}"))["items"].as_array().expect("a list").len()
+            };
+            (count("accepted") + count("failed") == 0).then_some(())
+        });
+        checkout.update();
+        let mut commits = checkout.log("");
+        commits.reverse();
+        self.check_commits(&commits);
+        let ids: BTreeSet<&str> = commits.iter().map(|commit| commit.id.as_str()).collect();
+        assert!(by_hand.iter().all(|commit| ids.contains(commit.as_str())), "a commit by hand is lost");
+        checkout.ask(&["fsck", "--full", "--strict"]);
+        for client in 0..CLIENTS {
+            check_end(server, checkout, client);
+        }
+        check_no_step_was_done_twice(&checkout.log(""));
+    }
+
+    /// Each acknowledged commit is there, is the only one of its intent that anybody was told of, and those of a client are in their order.
+    fn check_commits(&self, commits: &[Commit]) {
+        let places: HashMap<&str, usize> =
+            commits.iter().enumerate().map(|(place, commit)| (commit.id.as_str(), place)).collect();
+        let mut intents = BTreeSet::new();
+        for told in &self.commits {
+            let told = told.lock().unwrap();
+            let lost: Vec<&String> = told.iter().filter(|commit| !places.contains_key(commit.as_str())).collect();
+            assert!(lost.is_empty(), "lost: {lost:?}");
+            let of_client: Vec<usize> = told.iter().map(|commit| places[commit.as_str()]).collect();
+            assert!(of_client.is_sorted_by(|a, b| a < b), "out of order");
+            for place in of_client {
+                let intent = commits[place].trailer("Release-Id").expect("the intent of a request");
+                assert!(intents.insert(intent), "two answers for one intent: {:?}", commits[place]);
+            }
+        }
+    }
+}
+
+/// The request of a client at one of its steps: a release's life, again and again with newer versions.
+fn step(client: usize, at: usize) -> Request {
+    const STEPS: usize = 7;
+    let (name, version) = (format!("c{client}"), at / STEPS * 3 + 1);
+    let put = |version: usize, strategy: &str| {
+        let image = format!("registry.example/{name}:{version}");
+        let body = json!({"model": name, "version": version.to_string(), "strategy": strategy, "image": image});
+        Request::new("PUT", &format!("/api/v1/releases/production/models/{name}")).json(&body)
+    };
+    let act = |act: &str| Request::new("POST", &format!("/api/v1/releases/production/models/{name}/{act}"));
+    match at % STEPS {
+        0 => put(version, "single"),
+        1 => put(version + 1, "canary"),
+        2 | 5 => act("promote"),
+        3 => put(version + 2, "blue-green"),
+        4 => act("advance"),
+        _ => act("rollback"),
+    }
+}
+
+/// One intent per delivery, and no step of it twice.
+fn check_no_step_was_done_twice(commits: &[Commit]) {
+    let (mut intents, mut seen) = (BTreeMap::new(), BTreeSet::new());
+    for commit in commits {
+        let Some(delivery) = commit.trailer("Delivery-Id") else { continue };
+        let intent = commit.trailer("Release-Id").expect("the intent of a delivery");
+        assert_eq!(*intents.entry(delivery).or_insert(intent), intent, "carried out twice: {commit:?}");
+        assert!(seen.insert((delivery, commit.subject.as_str())), "the same step twice: {commit:?}");
+    }
+}
+
+/// What the service says of a release is what its last commit left there, and that is the service's own. What comes next by itself may still come.
+fn check_end(server: &Server<'_>, checkout: &Checkout<'_>, client: usize) {
+    let directory = format!("releases/production/models/c{client}");
+    let path = format!("/releases/production/models/c{client}");
+    let (last, release) = server.until("the last commit", || {
+        let release = server.get(&path);
+        checkout.update();
+        let last = checkout.log(&directory).swap_remove(0);
+        (release["commit"] == last.id.as_str()).then_some((last, release))
+    });
+    let versions: Vec<&str> =
+        release["spec"]["variants"].as_array().unwrap().iter().filter_map(|v| v["version"].as_str()).collect();
+    assert!(versions.contains(&last.trailer("Version").unwrap()), "{versions:?} {last:?}");
+    assert_eq!(release["spec"]["strategy"], last.trailer("Strategy").unwrap());
+    let manifests = server.get(&format!("{path}/manifests"));
+    for (file, text) in manifests["manifests"].as_object().unwrap_or_else(|| panic!("{manifests}")) {
+        assert_eq!(text.as_str(), checkout.read(&format!("{directory}/{file}")).as_deref(), "{file}");
+    }
+    assert_eq!(release["files"], json!([]), "nothing is taken for a person's change");
+}
+
+/// Pushes a commit of a person's after each word that it hears, or after several where it was too slow, and tells which arrived. As Git has
+/// people do it, on what was there a moment ago, so it loses races and wins some.
+pub(super) fn push_by_hand(checkout: &Checkout<'_>, heard: &mpsc::Receiver<()>) -> Vec<String> {
+    let mut pushed = Vec::new();
+    while heard.recv().is_ok() {
+        while heard.try_recv().is_ok() {}
+        checkout.ask(&["fetch", "-q", "origin"]);
+        let message = format!("By hand {}", pushed.len());
+        let commit = checkout.ask(&["commit-tree", "-p", "origin/main", "-m", &message, "origin/main^{tree}"]);
+        let commit = commit.trim().to_owned();
+        if checkout.git(&["push", "-q", "origin", &format!("{commit}:main")]).code == 0 {
+            pushed.push(commit);
+        }
+    }
+    pushed
+}
