@@ -45,12 +45,29 @@ impl Draft<'_> {
     ) -> Result<Option<CommitId>, GitError> {
         let statement = Statement { author, at, message, key: self.repository.signing_key() };
         let made = self.repository.objects(|objects| make(objects, &self.tip, edits, &statement))?;
-        let Some((commit, new)) = made else { return Ok(None) };
+        made.map(|new| self.add(new)).transpose()
+    }
+
+    /// Goes on with the files of another commit, both histories joined: what the draft had otherwise than that one is gone.
+    pub fn join(
+        &mut self,
+        other: &CommitId,
+        message: &str,
+        author: &Author,
+        at: Timestamp,
+    ) -> Result<CommitId, GitError> {
+        let statement = Statement { author, at, message, key: self.repository.signing_key() };
+        let tree = self.repository.objects(|objects| root_of(objects, other))?;
+        let commit = statement.commit(tree, &[&self.tip, other])?;
+        self.add((commit.0, vec![commit]))
+    }
+
+    fn add(&mut self, (commit, new): New) -> Result<CommitId, GitError> {
         let made = commit_id(commit)?;
         self.repository.made().add(commit, oid(&self.tip)?, new)?;
         self.line.push(made.clone());
         self.tip = made.clone();
-        Ok(Some(made))
+        Ok(made)
     }
 
     /// The last commit of the draft, the base where there is none yet.
@@ -87,10 +104,10 @@ pub(super) struct Statement<'a> {
 
 impl Statement<'_> {
     /// Makes the commit, and signs it once.
-    fn commit(&self, tree: Oid, parent: Option<&CommitId>) -> Result<(Oid, Object), GitError> {
+    fn commit(&self, tree: Oid, parents: &[&CommitId]) -> Result<(Oid, Object), GitError> {
         let who = self.author.line(self.at)?;
-        let parent = parent.map(|parent| format!("parent {parent}\n")).unwrap_or_default();
-        let headers = format!("tree {tree}\n{parent}author {who}\ncommitter {who}\n");
+        let parents: String = parents.iter().map(|parent| format!("parent {parent}\n")).collect();
+        let headers = format!("tree {tree}\n{parents}author {who}\ncommitter {who}\n");
         let message = message_lines(self.message);
         let signature = match self.key {
             Some(key) => key.header(format!("{headers}\n{message}").as_bytes())?,
@@ -112,7 +129,7 @@ fn make(
     if tree == old {
         return Ok(None);
     }
-    let commit = statement.commit(tree, Some(parent))?;
+    let commit = statement.commit(tree, &[parent])?;
     let id = commit.0;
     new.push(commit);
     Ok(Some((id, new)))
@@ -121,7 +138,7 @@ fn make(
 /// The first commit of a repository.
 pub(super) fn make_first(objects: &Objects<'_>, edits: Vec<Edit>, statement: &Statement<'_>) -> Result<New, GitError> {
     let (tree, mut new) = tree::rewrite(objects, None, edits)?;
-    let commit = statement.commit(tree, None)?;
+    let commit = statement.commit(tree, &[])?;
     let id = commit.0;
     new.push(commit);
     Ok((id, new))

@@ -3,6 +3,7 @@
 //! Knows names and what a commit does; knows no model and no template. What is committed, and when, is `worker`'s.
 
 mod begin;
+mod beside;
 mod bundle;
 mod cores;
 mod directories;
@@ -27,6 +28,7 @@ mod tree;
 mod upstream;
 
 pub use begin::{Beginning, Begun, begin, relocate};
+pub use beside::Offered;
 pub use bundle::{bundle, unbundle};
 pub use cores::on_every_core;
 pub use draft::{Draft, Edit};

@@ -79,6 +79,10 @@ impl Repository {
 }
 
 impl Upstream {
+    pub(super) fn remote(&self) -> &Remote {
+        &self.remote
+    }
+
     pub(super) fn address(&self) -> &str {
         self.remote.address()
     }

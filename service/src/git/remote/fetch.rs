@@ -14,6 +14,9 @@ use crate::names::CommitId;
 /// Where the remote's branch is kept in our repository, below which it has its own name.
 const KEPT_BELOW: &str = "refs/kmlflow/remote/";
 
+/// Where other branches of the remote are kept, below which they have their own names.
+const BESIDE_BELOW: &str = "refs/kmlflow/beside/";
+
 /// How long the list of branches may be, in bytes: some 100,000.
 const HEADS_BYTES_MAX: u64 = 8 << 20;
 
@@ -57,7 +60,35 @@ impl Remote {
     /// The branch is missing, the repository is empty or not there, or one of all the ways in which it cannot be reached.
     pub async fn fetch(&self, into: &Path, history: History) -> Result<CommitId, RemoteError> {
         let refspec = format!("+{}:{}", self.reference, self.kept_as());
-        let depth = history.argument(into);
+        match self.run_fetch(into, history.argument(into).as_deref(), &refspec).await {
+            Ok(_) => self.fetched(into),
+            Err(CommandError::Failed { stderr, .. }) if stderr.contains("couldn't find remote ref") => {
+                Err(self.missing().await)
+            }
+            Err(error) => Err(failure::of(error, &self.address, self.settings.limits.fetch)),
+        }
+    }
+
+    /// Where another branch is kept that [`Remote::fetch_beside`] brings.
+    pub fn kept_beside_as(branch: &str) -> String {
+        format!("{BESIDE_BELOW}{branch}")
+    }
+
+    /// Brings other branches into a repository of ours: one by its name, or all that a pattern names (`kmlflow/*`). Those that are gone at
+    /// the remote stay here. Answers whether there are some, where it was a name.
+    ///
+    /// # Errors
+    /// The repository cannot be reached.
+    pub async fn fetch_beside(&self, into: &Path, pattern: &str) -> Result<bool, RemoteError> {
+        let refspec = format!("+refs/heads/{pattern}:{BESIDE_BELOW}{pattern}");
+        match self.run_fetch(into, None, &refspec).await {
+            Ok(_) => Ok(true),
+            Err(CommandError::Failed { stderr, .. }) if stderr.contains("couldn't find remote ref") => Ok(false),
+            Err(error) => Err(failure::of(error, &self.address, self.settings.limits.fetch)),
+        }
+    }
+
+    async fn run_fetch(&self, into: &Path, depth: Option<&str>, refspec: &str) -> Result<Vec<u8>, CommandError> {
         let fixed = [
             "fetch",
             "--quiet",
@@ -67,15 +98,8 @@ impl Remote {
             "--no-auto-maintenance",
         ];
         let url = self.url();
-        let arguments: Vec<&str> =
-            fixed.into_iter().chain(depth.as_deref()).chain(["--", url.as_str(), refspec.as_str()]).collect();
-        match self.run("fetch", into, &arguments, SAID_BYTES_MAX).await {
-            Ok(_) => self.fetched(into),
-            Err(CommandError::Failed { stderr, .. }) if stderr.contains("couldn't find remote ref") => {
-                Err(self.missing().await)
-            }
-            Err(error) => Err(failure::of(error, &self.address, self.settings.limits.fetch)),
-        }
+        let arguments: Vec<&str> = fixed.into_iter().chain(depth).chain(["--", url.as_str(), refspec]).collect();
+        self.run("fetch", into, &arguments, SAID_BYTES_MAX).await
     }
 
     /// Lists the remote's branches.

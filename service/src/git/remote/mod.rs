@@ -187,8 +187,22 @@ impl Remote {
     ///
     /// One exchange, never forced: the branch moves only if it is still at `old`. One push at a time is enough for any remote.
     pub async fn push(&self, old: Option<&CommitId>, new: &CommitId, pack: &[u8]) -> Pushed {
+        self.push_to(&self.reference, (old, new), pack).await
+    }
+
+    /// The same for another branch of the same repository.
+    pub async fn push_beside(
+        &self,
+        branch: &Branch,
+        (old, new): (Option<&CommitId>, &CommitId),
+        pack: &[u8],
+    ) -> Pushed {
+        self.push_to(&branch.reference(), (old, new), pack).await
+    }
+
+    async fn push_to(&self, reference: &str, (old, new): (Option<&CommitId>, &CommitId), pack: &[u8]) -> Pushed {
         let options = &self.settings.push_options;
-        let request = Request { reference: &self.reference, old, new, pack, options };
+        let request = Request { reference, old, new, pack, options };
         match &self.way {
             Way::Http(http) => http.push(&request, &self.address).await,
             Way::Pipe(pipe) => {

@@ -1,5 +1,6 @@
 //! The repository against the real Git.
 
+mod beside;
 mod draft;
 mod history;
 mod journal;

@@ -1,0 +1,116 @@
+//! Other branches of a remote than the one that everybody reads: changes that wait there for a review.
+//!
+//! They are the service's own, and still nothing is forced: each push moves one on from where it was last seen.
+
+use super::remote::{Branch, Pushed, Remote, RemoteError};
+use super::repository::{Home, commit_id, oid};
+use super::upstream::Upstream;
+use super::{GitError, Repository, pack};
+use crate::names::CommitId;
+
+/// What became of a push to another branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Offered {
+    Done,
+    /// Somebody else moved, made or deleted it; what is known of it is up to date now.
+    Moved,
+    /// A hook or a rule of the remote said no, in these words.
+    Refused(String),
+}
+
+impl Repository {
+    /// Where another branch was seen last; nothing where it was not.
+    pub fn beside(&self, branch: &str) -> Result<Option<CommitId>, GitError> {
+        let reference = Remote::kept_beside_as(branch);
+        self.handles()?.call(|repository| match repository.refname_to_id(&reference) {
+            Ok(id) => commit_id(id).map(Some),
+            Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        })
+    }
+
+    /// Forgets where another branch was seen: it has had its day.
+    pub fn forget_beside(&self, branch: &str) -> Result<(), GitError> {
+        let reference = Remote::kept_beside_as(branch);
+        self.handles()?.call(|repository| match repository.find_reference(&reference) {
+            Ok(mut reference) => Ok(reference.delete()?),
+            Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(()),
+            Err(error) => Err(error.into()),
+        })
+    }
+
+    /// Looks where other branches are, by a pattern (`kmlflow/*`).
+    ///
+    /// # Errors
+    /// The remote cannot be read.
+    pub async fn look_beside(&self, pattern: &str) -> Result<(), GitError> {
+        match self.home() {
+            Home::Embedded(_) => Ok(()),
+            Home::Upstream(upstream) => Ok(upstream.remote().fetch_beside(self.path(), pattern).await.map(drop)?),
+        }
+    }
+
+    /// Moves another branch on from where it was seen last to a commit of a draft, or makes it. The draft ends with it.
+    ///
+    /// # Errors
+    /// The remote cannot be reached, or cannot keep the commits; or there is none.
+    pub async fn push_beside(&self, branch: &str, tip: &CommitId) -> Result<Offered, GitError> {
+        match self.home() {
+            Home::Embedded(_) => Ok(Offered::Refused("there is no forge".to_owned())),
+            Home::Upstream(upstream) => offer(self, upstream, branch, tip).await,
+        }
+    }
+
+    /// The newest commit that two histories have in common; nothing where they have none.
+    pub fn common(&self, one: &CommitId, other: &CommitId) -> Result<Option<CommitId>, GitError> {
+        let (one, other) = (oid(one)?, oid(other)?);
+        self.handles()?.call(|repository| match repository.merge_base(one, other) {
+            Ok(id) => commit_id(id).map(Some),
+            Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        })
+    }
+}
+
+async fn offer(
+    repository: &Repository,
+    upstream: &Upstream,
+    branch: &str,
+    tip: &CommitId,
+) -> Result<Offered, GitError> {
+    let name = Branch::parse(branch)
+        .map_err(|_| GitError::Remote(RemoteError::Settings { rule: "the branch of a review has no usable name" }))?;
+    let old = repository.beside(branch)?;
+    let line = repository.made().line_to(oid(tip)?);
+    let pack = pack::encode(&line)?;
+    let remote = upstream.remote();
+    match remote.push_beside(&name, (old.as_ref(), tip), &pack.bytes).await {
+        Pushed::Done => {
+            pack.place(repository.path())?;
+            let (reference, id) = (Remote::kept_beside_as(branch), oid(tip)?);
+            repository.handles()?.call(|git| Ok(git.reference(&reference, id, true, "").map(drop)?))?;
+            repository.made().publish(line);
+            Ok(Offered::Done)
+        }
+        Pushed::Refused { words } => {
+            repository.made().clear();
+            Ok(Offered::Refused(words))
+        }
+        // It may have arrived, at this try or at one before.
+        Pushed::Moved { .. } | Pushed::Unknown(_) => {
+            let is_there = remote.fetch_beside(repository.path(), branch).await?;
+            if !is_there {
+                repository.forget_beside(branch)?;
+            }
+            if is_there && repository.beside(branch)?.as_ref() == Some(tip) {
+                repository.made().publish(line);
+                return Ok(Offered::Done);
+            }
+            repository.made().clear();
+            Ok(Offered::Moved)
+        }
+        Pushed::Unpack { words } => Err(RemoteError::NotKept { address: upstream.address().to_owned(), words }.into()),
+        Pushed::Denied(error) | Pushed::Transient(error) => Err(error.into()),
+    }
+}
