@@ -17,6 +17,9 @@ pub mod images;
 /// 6: manifests → commit → push.
 pub mod git;
 
+/// The forge that the branch lives at: pull requests, statuses.
+pub mod forge;
+
 /// Inbox, tokens, index, audit: the SQL store.
 pub mod store;
 

@@ -29,6 +29,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("images", &["names", "release"]),
     // What is kept.
     ("git", &["names", "bounds", "release", "command"]),
+    ("forge", &["names"]),
     ("store", &["names", "release", "event", "registry", "access"]),
     // The only orchestrator.
     (

@@ -1,0 +1,286 @@
+//! Pull requests: found by their branch, opened, kept up to date, closed, followed.
+
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::call::Call;
+use super::{Forge, ForgeError, Kind};
+use crate::names::{CommitId, is_plain_text};
+
+/// How many pull requests that were closed are looked through for one of a branch, the newest first: a page.
+const CLOSED_MAX: u32 = 50;
+
+/// How many reviews of a pull request are looked through: the most that a page has.
+const REVIEWS_MAX: u32 = 100;
+
+/// A pull request as the forge tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullRequest {
+    pub number: u64,
+    /// Its page.
+    pub url: String,
+    pub state: PullState,
+    /// The commit that its branch is at; nothing where the branch is gone.
+    pub head: Option<CommitId>,
+    /// How GitHub's other API names it.
+    node: String,
+}
+
+/// What became of a pull request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PullState {
+    Open,
+    /// The commit that it was merged as, where the forge says that.
+    Merged(Option<CommitId>),
+    /// Closed, and not merged.
+    Closed,
+}
+
+/// What a pull request says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    pub title: String,
+    pub body: String,
+}
+
+/// What became of the wish that a pull request be merged by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AutoMerge {
+    /// It is merged once what the branch asks for is there, or is merged already.
+    Scheduled,
+    /// The forge does not do that here; its words.
+    Refused(String),
+}
+
+/// The fields of a pull request that matter, as both forges have them.
+#[derive(Deserialize)]
+struct Wire {
+    number: u64,
+    html_url: String,
+    state: String,
+    #[serde(default)]
+    merged: bool,
+    #[serde(default)]
+    merged_at: Option<String>,
+    #[serde(default)]
+    merge_commit_sha: Option<String>,
+    head: WireBranch,
+    #[serde(default)]
+    node_id: String,
+}
+
+#[derive(Deserialize)]
+struct WireBranch {
+    #[serde(default, rename = "ref")]
+    reference: String,
+    /// GitHub puts the owner and `:` before the branch. It stays where Gitea's `ref` is another one once the branch is deleted.
+    #[serde(default)]
+    label: String,
+    #[serde(default)]
+    sha: String,
+}
+
+#[derive(Deserialize)]
+struct WireReview {
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    dismissed: bool,
+    #[serde(default)]
+    stale: bool,
+    user: Option<WireUser>,
+}
+
+#[derive(Deserialize)]
+struct WireUser {
+    login: String,
+}
+
+impl Forge {
+    /// The pull request from a branch into another: the open one, or the newest that was closed at this commit; nothing where there is none.
+    ///
+    /// # Errors
+    /// The forge does not answer, or not as a forge does.
+    pub async fn find(&self, branch: &str, target: &str, head: &CommitId) -> Result<Option<PullRequest>, ForgeError> {
+        let open = match self.api.kind {
+            Kind::Gitea => {
+                let path = self.api.of_repository(&format!("/pulls/{}/{}", escaped(target), escaped(branch)));
+                self.api.find(&Call::get("find a pull request", path)).await?
+            }
+            Kind::Github => {
+                let owner = self.api.place.owner();
+                let query = format!("/pulls?state=open&head={owner}:{}&base={}", escaped(branch), escaped(target));
+                let path = self.api.of_repository(&query);
+                let found = self.api.ask(&Call::get("find a pull request", path)).await?;
+                found.as_array().and_then(|found| found.first()).cloned()
+            }
+        };
+        let open = open.map(|open| self.parse(open)).transpose()?;
+        match open.filter(|open| open.state == PullState::Open) {
+            Some(open) => Ok(Some(open)),
+            None => self.find_closed(branch, head).await,
+        }
+    }
+
+    async fn find_closed(&self, branch: &str, head: &CommitId) -> Result<Option<PullRequest>, ForgeError> {
+        let query = match self.api.kind {
+            Kind::Gitea => format!("/pulls?state=closed&sort=recentupdate&limit={CLOSED_MAX}"),
+            Kind::Github => {
+                let owner = self.api.place.owner();
+                format!("/pulls?state=closed&head={owner}:{}&sort=updated&direction=desc", escaped(branch))
+            }
+        };
+        let path = self.api.of_repository(&query);
+        let closed = self.api.ask(&Call::get("list pull requests", path)).await?;
+        let closed = Vec::<Value>::deserialize(closed).map_err(|_| self.api.stranger())?;
+        let of_this = |value: &Value| {
+            Wire::deserialize(value).is_ok_and(|wire| {
+                let WireBranch { reference, label, sha } = wire.head;
+                let label = label.split_once(':').map_or(label.as_str(), |(_, name)| name);
+                (reference == branch || label == branch) && sha == head.as_str()
+            })
+        };
+        closed.into_iter().find(of_this).map(|found| self.parse(found)).transpose()
+    }
+
+    /// Opens a pull request from a branch into another.
+    ///
+    /// # Errors
+    /// The forge refuses or does not answer; where it broke off, it may be open.
+    pub async fn open(&self, branch: &str, target: &str, text: &Text) -> Result<PullRequest, ForgeError> {
+        let body = json!({"head": branch, "base": target, "title": text.title, "body": text.body});
+        let path = self.api.of_repository("/pulls");
+        self.parse(self.api.ask(&Call::make("open a pull request", path, &body)).await?)
+    }
+
+    /// Has a pull request say something else.
+    ///
+    /// # Errors
+    /// The forge refuses or does not answer.
+    pub async fn update(&self, number: u64, text: &Text) -> Result<PullRequest, ForgeError> {
+        self.change(number, "update a pull request", &json!({"title": text.title, "body": text.body})).await
+    }
+
+    /// Closes a pull request without merging it.
+    ///
+    /// # Errors
+    /// The forge refuses or does not answer.
+    pub async fn close(&self, number: u64) -> Result<PullRequest, ForgeError> {
+        self.change(number, "close a pull request", &json!({"state": "closed"})).await
+    }
+
+    async fn change(&self, number: u64, what: &'static str, body: &Value) -> Result<PullRequest, ForgeError> {
+        let path = self.api.of_repository(&format!("/pulls/{number}"));
+        self.parse(self.api.ask(&Call::write(what, Method::PATCH, path, body)).await?)
+    }
+
+    /// A pull request as it is now.
+    ///
+    /// # Errors
+    /// There is none, or the forge does not answer.
+    pub async fn pull_request(&self, number: u64) -> Result<PullRequest, ForgeError> {
+        let path = self.api.of_repository(&format!("/pulls/{number}"));
+        self.parse(self.api.ask(&Call::get("read a pull request", path)).await?)
+    }
+
+    /// Who approves of a pull request as it is now, each by their last word; sorted.
+    ///
+    /// # Errors
+    /// There is none, or the forge does not answer.
+    pub async fn approvals(&self, number: u64) -> Result<Vec<String>, ForgeError> {
+        let (limit, path) = match self.api.kind {
+            Kind::Gitea => ("limit", format!("/pulls/{number}/reviews")),
+            Kind::Github => ("per_page", format!("/pulls/{number}/reviews")),
+        };
+        let path = self.api.of_repository(&format!("{path}?{limit}={REVIEWS_MAX}"));
+        let reviews = self.api.ask(&Call::get("read the reviews", path)).await?;
+        let reviews = Vec::<WireReview>::deserialize(reviews).map_err(|_| self.api.stranger())?;
+        Ok(approving(reviews))
+    }
+
+    /// Has a pull request merged as soon as the branch's rules let it.
+    ///
+    /// # Errors
+    /// The forge does not answer, or not as a forge does.
+    pub async fn merge_when_ready(&self, pull: &PullRequest) -> Result<AutoMerge, ForgeError> {
+        let body = match self.api.kind {
+            Kind::Gitea => json!({"Do": "merge", "merge_when_checks_succeed": true}),
+            Kind::Github => json!({
+                "query": "mutation($id: ID!) { enablePullRequestAutoMerge(input: {pullRequestId: $id, mergeMethod: MERGE}) { clientMutationId } }",
+                "variables": {"id": pull.node},
+            }),
+        };
+        let path = match self.api.kind {
+            Kind::Gitea => self.api.of_repository(&format!("/pulls/{}/merge", pull.number)),
+            Kind::Github => "/graphql".to_owned(),
+        };
+        match self.api.ask(&Call::make("merge a pull request by itself", path, &body)).await {
+            Ok(answer) => Ok(match answer.get("errors").and_then(|errors| errors.get(0)?.get("message")?.as_str()) {
+                Some(words) => AutoMerge::Refused(crate::names::shown(words)),
+                None => AutoMerge::Scheduled,
+            }),
+            // It is scheduled already.
+            Err(ForgeError::Refused { status: 409, .. }) => Ok(AutoMerge::Scheduled),
+            Err(ForgeError::Refused { words, .. } | ForgeError::Forbidden { words, .. }) => {
+                Ok(AutoMerge::Refused(words))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes a branch; one that is gone is as good.
+    ///
+    /// # Errors
+    /// The forge refuses or does not answer.
+    pub async fn delete_branch(&self, branch: &str) -> Result<(), ForgeError> {
+        let path = match self.api.kind {
+            Kind::Gitea => format!("/branches/{}", escaped(branch)),
+            Kind::Github => format!("/git/refs/heads/{branch}"),
+        };
+        let path = self.api.of_repository(&path);
+        let call = Call { method: Method::DELETE, ..Call::get("delete a branch", path) };
+        match self.api.find(&call).await {
+            // GitHub's word for a reference that is not there.
+            Err(ForgeError::Refused { status: 422, .. }) => Ok(()),
+            deleted => deleted.map(drop),
+        }
+    }
+
+    pub(super) fn parse(&self, value: Value) -> Result<PullRequest, ForgeError> {
+        let wire = Wire::deserialize(value).map_err(|_| self.api.stranger())?;
+        let is_page = wire.html_url.starts_with("https://") || wire.html_url.starts_with("http://");
+        if !is_page || !is_plain_text(&wire.html_url) {
+            return Err(self.api.stranger());
+        }
+        let commit = |text: &str| CommitId::parse(text).ok();
+        let is_merged = wire.merged || wire.merged_at.is_some();
+        let state = match wire.state.as_str() {
+            _ if is_merged => PullState::Merged(wire.merge_commit_sha.as_deref().and_then(commit)),
+            "open" => PullState::Open,
+            _ => PullState::Closed,
+        };
+        let head = commit(&wire.head.sha);
+        Ok(PullRequest { number: wire.number, url: wire.html_url, state, head, node: wire.node_id })
+    }
+}
+
+/// Those whose last word that decides is an approval. Forges list reviews from the oldest on; a comment decides nothing.
+fn approving(reviews: Vec<WireReview>) -> Vec<String> {
+    let mut last = std::collections::BTreeMap::new();
+    for review in reviews {
+        let Some(WireUser { login }) = review.user.filter(|user| is_plain_text(&user.login)) else { continue };
+        let approves = match review.state.as_str() {
+            "APPROVED" => !review.dismissed && !review.stale,
+            "REQUEST_CHANGES" | "CHANGES_REQUESTED" | "DISMISSED" => false,
+            _ => continue,
+        };
+        last.insert(login, approves);
+    }
+    last.into_iter().filter_map(|(login, approves)| approves.then_some(login)).collect()
+}
+
+/// The name of a branch as a part of an address.
+fn escaped(branch: &str) -> String {
+    percent_encoding::utf8_percent_encode(branch, percent_encoding::NON_ALPHANUMERIC).to_string().replace("%2D", "-")
+}

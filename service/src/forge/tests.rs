@@ -1,0 +1,285 @@
+//! What is asked of a forge and what its answers mean, with a server that answers as it is told to. A real one is the tier `gitea`.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::State;
+use axum::http::{Request, Response};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::names::CommitId;
+
+/// A request that arrived: method and path with query, what mattered of its headers, and its body.
+#[derive(Debug, Clone)]
+struct Asked {
+    line: String,
+    authorization: String,
+    if_none_match: Option<String>,
+    body: Value,
+}
+
+/// An answer to be given: status, headers, body.
+type Answer = (u16, Vec<(&'static str, String)>, Value);
+
+#[derive(Clone, Default)]
+struct Script {
+    answers: Arc<Mutex<VecDeque<Answer>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+impl Script {
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().iter().map(|asked| asked.line.clone()).collect()
+    }
+}
+
+async fn play(State(script): State<Script>, request: Request<Body>) -> Response<Body> {
+    let (authorization, if_none_match) = {
+        let header = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        (header("authorization").unwrap(), header("if-none-match"))
+    };
+    let line = format!("{} {}", request.method(), request.uri());
+    let bytes = to_bytes(request.into_body(), 1 << 20).await.unwrap();
+    let body = serde_json::from_slice(&bytes).unwrap_or_default();
+    script.asked.lock().unwrap().push(Asked { line, authorization, if_none_match, body });
+    let next = script.answers.lock().unwrap().pop_front();
+    let (status, headers, body) = next.unwrap_or((500, Vec::new(), json!({"message": "nothing more was to be asked"})));
+    let mut response = Response::builder().status(status);
+    for (name, value) in headers {
+        response = response.header(name, value);
+    }
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    response.body(Body::from(body)).unwrap()
+}
+
+/// A forge that gives these answers, one after the other.
+async fn forge(kind: Kind, answers: impl IntoIterator<Item = Answer>) -> (Forge, Script) {
+    let script = Script { answers: Arc::new(Mutex::new(answers.into_iter().collect())), ..Script::default() };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let api = format!("http://{}", listener.local_addr().unwrap());
+    let router = Router::new().fallback(play).with_state(script.clone());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let address = Address::of(kind, "https://forge.example/team/gitops.git", Some(&api)).unwrap();
+    let settings = Settings { kind, address, token: Token::new("t0ken\n"), ca_file: None };
+    (Forge::new(settings).unwrap(), script)
+}
+
+fn ok(status: u16, body: Value) -> Answer {
+    (status, Vec::new(), body)
+}
+
+fn pull(number: u64, state: &str) -> Value {
+    json!({"number": number, "html_url": format!("https://forge.example/team/gitops/pulls/{number}"), "state": state,
+        "merged": false, "merge_commit_sha": null, "node_id": "PR_1",
+        "head": {"ref": "kmlflow/production/models/fraud", "sha": "a".repeat(40)}})
+}
+
+fn commit() -> CommitId {
+    CommitId::parse(&"a".repeat(40)).unwrap()
+}
+
+const BRANCH: &str = "kmlflow/production/models/fraud";
+
+fn text() -> Text {
+    Text { title: "title".to_owned(), body: "body".to_owned() }
+}
+
+#[tokio::test]
+async fn a_pull_request_is_found_by_its_branch_as_each_forge_wants_it() {
+    let (gitea, script) = forge(Kind::Gitea, [ok(200, pull(3, "open"))]).await;
+    let found = gitea.find(BRANCH, "main", &commit()).await.unwrap().unwrap();
+    assert_eq!((found.number, &found.state, &found.head), (3, &PullState::Open, &Some(commit())));
+    assert_eq!(script.asked(), ["GET /repos/team/gitops/pulls/main/kmlflow%2Fproduction%2Fmodels%2Ffraud"]);
+    assert_eq!(script.asked.lock().unwrap()[0].authorization, "token t0ken");
+
+    let (github, script) = forge(Kind::Github, [ok(200, json!([pull(3, "open")]))]).await;
+    assert_eq!(github.find(BRANCH, "main", &commit()).await.unwrap().unwrap().number, 3);
+    let line = "GET /repos/team/gitops/pulls?state=open&head=team:kmlflow%2Fproduction%2Fmodels%2Ffraud&base=main";
+    assert_eq!(script.asked(), [line]);
+    assert_eq!(script.asked.lock().unwrap()[0].authorization, "Bearer t0ken");
+}
+
+#[tokio::test]
+async fn one_that_was_closed_at_this_commit_is_found_and_another_branchs_is_not() {
+    let mut other = pull(1, "closed");
+    other["head"]["sha"] = json!("b".repeat(40));
+    let mut merged = pull(2, "closed");
+    merged["merged"] = json!(true);
+    merged["merge_commit_sha"] = json!("c".repeat(40));
+    let answers = || [ok(404, json!({"message": "not found"})), ok(200, json!([other.clone(), merged.clone()]))];
+    let (gitea, _) = forge(Kind::Gitea, answers()).await;
+    let found = gitea.find(BRANCH, "main", &commit()).await.unwrap().unwrap();
+    assert_eq!(found.state, PullState::Merged(CommitId::parse(&"c".repeat(40)).ok()));
+    let (gitea, _) = forge(Kind::Gitea, answers()).await;
+    let elsewhere = CommitId::parse(&"d".repeat(40)).unwrap();
+    assert_eq!(gitea.find(BRANCH, "main", &elsewhere).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_pull_request_is_opened_updated_closed_and_its_branch_deleted() {
+    let (gitea, script) = forge(
+        Kind::Gitea,
+        [ok(201, pull(4, "open")), ok(201, pull(4, "open")), ok(201, pull(4, "closed")), ok(204, Value::Null)],
+    )
+    .await;
+    assert_eq!(gitea.open(BRANCH, "main", &text()).await.unwrap().number, 4);
+    gitea.update(4, &text()).await.unwrap();
+    assert_eq!(gitea.close(4).await.unwrap().state, PullState::Closed);
+    gitea.delete_branch(BRANCH).await.unwrap();
+    assert_eq!(
+        script.asked(),
+        [
+            "POST /repos/team/gitops/pulls",
+            "PATCH /repos/team/gitops/pulls/4",
+            "PATCH /repos/team/gitops/pulls/4",
+            "DELETE /repos/team/gitops/branches/kmlflow%2Fproduction%2Fmodels%2Ffraud",
+        ]
+    );
+    let bodies: Vec<Value> = script.asked.lock().unwrap().iter().map(|asked| asked.body.clone()).collect();
+    assert_eq!(bodies[0], json!({"head": BRANCH, "base": "main", "title": "title", "body": "body"}));
+    assert_eq!(bodies[2], json!({"state": "closed"}));
+}
+
+#[tokio::test]
+async fn the_last_word_of_each_reviewer_counts_and_a_comment_is_none() {
+    let review = |login: &str, state: &str| json!({"user": {"login": login}, "state": state, "stale": false, "dismissed": false});
+    let mut stale = review("eve", "APPROVED");
+    stale["stale"] = json!(true);
+    let reviews = json!([
+        review("ann", "REQUEST_CHANGES"), review("bob", "APPROVED"), review("ann", "APPROVED"), review("ann", "COMMENT"),
+        review("bob", "REQUEST_CHANGES"), stale, {"state": "APPROVED", "user": null},
+    ]);
+    let (gitea, _) = forge(Kind::Gitea, [ok(200, reviews)]).await;
+    assert_eq!(gitea.approvals(4).await.unwrap(), ["ann"]);
+}
+
+#[tokio::test]
+async fn a_wish_to_merge_by_itself_that_the_forge_does_not_grant_has_its_words() {
+    let (gitea, script) = forge(
+        Kind::Gitea,
+        [ok(201, Value::Null), ok(405, json!({"message": "Does not have enough approvals"})), ok(409, Value::Null)],
+    )
+    .await;
+    let pull = gitea.parse(pull(4, "open")).unwrap();
+    assert_eq!(gitea.merge_when_ready(&pull).await.unwrap(), AutoMerge::Scheduled);
+    let refused = AutoMerge::Refused("Does not have enough approvals".to_owned());
+    assert_eq!(gitea.merge_when_ready(&pull).await.unwrap(), refused);
+    assert_eq!(gitea.merge_when_ready(&pull).await.unwrap(), AutoMerge::Scheduled, "it was before");
+    assert_eq!(script.asked()[0], "POST /repos/team/gitops/pulls/4/merge");
+    let (github, script) = forge(Kind::Github, [ok(200, json!({"errors": [{"message": "not allowed"}]}))]).await;
+    assert_eq!(github.merge_when_ready(&pull).await.unwrap(), AutoMerge::Refused("not allowed".to_owned()));
+    let asked = script.asked.lock().unwrap()[0].clone();
+    assert_eq!((asked.line.as_str(), &asked.body["variables"]["id"]), ("POST /graphql", &json!("PR_1")));
+}
+
+#[tokio::test]
+async fn what_is_asked_again_is_asked_conditionally_and_costs_nothing() {
+    let first = (200, vec![("etag", "\"1\"".to_owned())], pull(4, "open"));
+    let (github, script) =
+        forge(Kind::Github, [first, (304, Vec::new(), Value::Null), ok(200, pull(4, "closed"))]).await;
+    for expected in [PullState::Open, PullState::Open, PullState::Closed] {
+        assert_eq!(github.pull_request(4).await.unwrap().state, expected);
+    }
+    let marks: Vec<Option<String>> =
+        script.asked.lock().unwrap().iter().map(|asked| asked.if_none_match.clone()).collect();
+    assert_eq!(marks, [None, Some("\"1\"".to_owned()), Some("\"1\"".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_forge_that_wants_to_be_left_alone_is_not_asked_again() {
+    let limited = (429, vec![("retry-after", "30".to_owned())], Value::Null);
+    let (github, script) = forge(Kind::Github, [limited]).await;
+    for _ in 0..3 {
+        let error = github.pull_request(4).await.unwrap_err();
+        assert!(error.is_temporary() && error.retry_after().is_some_and(|wait| wait.as_secs() >= 25), "{error:?}");
+    }
+    assert_eq!(script.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_read_is_repeated_twice_and_a_write_that_may_have_happened_never() {
+    let busy = || ok(502, Value::Null);
+    let (gitea, script) = forge(Kind::Gitea, [busy(), busy(), ok(200, pull(4, "open"))]).await;
+    assert_eq!(gitea.pull_request(4).await.unwrap().number, 4);
+    assert_eq!(script.asked().len(), 3);
+    let (gitea, script) = forge(Kind::Gitea, [busy(), busy()]).await;
+    assert!(gitea.open(BRANCH, "main", &text()).await.unwrap_err().is_temporary());
+    assert_eq!(script.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn each_refusal_has_a_sentence_a_cure_and_no_token() {
+    let said = json!({"message": "Validation Failed", "errors": [{"message": "no commits\nbetween"}]});
+    for (answer, words) in [
+        (ok(401, Value::Null), "does not know who asks"),
+        (ok(403, json!({"message": "no"})), "does not allow open a pull request: no"),
+        (ok(404, Value::Null), "has nothing to open a pull request"),
+        (ok(422, said), "refused to open a pull request with 422: Validation Failed; no commits between"),
+        (ok(302, Value::Null), "is no forge"),
+        (ok(200, json!({"number": 4})), "is no forge"),
+        (ok(200, json!("x")), "is no forge"),
+    ] {
+        let (gitea, _) = forge(Kind::Gitea, [answer]).await;
+        let error = gitea.open(BRANCH, "main", &text()).await.unwrap_err();
+        let sentence = error.to_string();
+        assert!(sentence.contains(words) && !sentence.contains("t0ken") && !error.is_temporary(), "{sentence}");
+    }
+    let mut evil = pull(4, "open");
+    evil["html_url"] = json!("javascript:alert(1)");
+    let (gitea, _) = forge(Kind::Gitea, [ok(200, evil)]).await;
+    assert!(matches!(gitea.pull_request(4).await, Err(ForgeError::Stranger { .. })));
+}
+
+#[tokio::test]
+async fn a_status_is_set_and_one_comment_kept() {
+    let comments = json!([{"id": 7, "body": "<!-- x -->\nold"}, {"id": 8, "body": "a person's"}]);
+    let (gitea, script) = forge(
+        Kind::Gitea,
+        [
+            ok(201, json!({})),
+            ok(200, comments.clone()),
+            ok(200, json!({})),
+            ok(200, comments),
+            ok(200, json!([])),
+            ok(201, json!({})),
+        ],
+    )
+    .await;
+    let status = CommitStatus {
+        state: CommitState::Pending,
+        context: "kmlflow/fraud".to_owned(),
+        description: "ä".repeat(200),
+        url: None,
+    };
+    gitea.set_status(&commit(), &status).await.unwrap();
+    gitea.keep_comment(4, "<!-- x -->", "new").await.unwrap();
+    gitea.keep_comment(4, "<!-- x -->", "old").await.unwrap();
+    gitea.keep_comment(4, "<!-- x -->", "first").await.unwrap();
+    let lines = script.asked();
+    assert_eq!(lines[0], format!("POST /repos/team/gitops/statuses/{}", "a".repeat(40)));
+    assert_eq!(lines[2], "PATCH /repos/team/gitops/issues/comments/7");
+    assert_eq!(lines[3..5], ["GET /repos/team/gitops/issues/4/comments"; 2], "what is said already is not said again");
+    assert_eq!(lines[5], "POST /repos/team/gitops/issues/4/comments");
+    let asked = script.asked.lock().unwrap();
+    assert_eq!(asked[0].body["description"].as_str().unwrap().chars().count(), 140);
+    assert_eq!(asked[2].body["body"], "<!-- x -->\nnew");
+}
+
+#[test]
+fn nothing_shows_a_token_and_one_that_cannot_be_sent_is_refused() {
+    let settings = |token: &str| Settings {
+        kind: Kind::Gitea,
+        address: Address::of(Kind::Gitea, "https://forge.example/a/b", None).unwrap(),
+        token: Token::new(token),
+        ca_file: None,
+    };
+    let shown = format!("{:?} {:?}", settings("hunter2"), Forge::new(settings("hunter2")).unwrap());
+    assert!(!shown.contains("hunter2"), "{shown}");
+    for token in ["", "a b", "a\nHost: x"] {
+        assert!(Forge::new(settings(token)).is_err(), "{token:?}");
+    }
+}
