@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::call::{Call, present};
-use super::wire::{DownloadUriAnswer, RunAnswer, tags};
+use super::wire::{DownloadUriAnswer, Metric, RunAnswer, tags};
 use super::{Client, Error};
 use crate::names::{ModelName, Version};
 
 /// The largest file that is read of an artifact: an `MLmodel` with 5,000 columns in its signature has half of it.
 const FILE_BYTES_MAX: usize = 1024 * 1024;
+
+/// The most measurements of a run that are read: more than anybody compares.
+const METRICS_MAX: usize = 200;
 
 impl Client {
     /// Where the files of a version are, `models:/` followed to its end. None: there is no such version.
@@ -44,6 +47,27 @@ impl Client {
         let call = Call::get("api/2.0/mlflow/runs/get").query("run_id", run_id);
         let found: Option<RunAnswer> = self.find(call).await?;
         Ok(found.map(|found| tags(found.run.data.tags)))
+    }
+}
+
+impl Client {
+    /// What was measured in the run that made a version, the last value of each. None: there is no such version, or no run made it.
+    ///
+    /// # Errors
+    /// The server does not answer, or not as MLflow does.
+    pub async fn version_metrics(
+        &self,
+        model: &ModelName,
+        version: &Version,
+    ) -> Result<Option<BTreeMap<String, f64>>, Error> {
+        let Some(run_id) = self.version(model, version).await?.and_then(|found| found.run_id) else {
+            return Ok(None);
+        };
+        let call = Call::get("api/2.0/mlflow/runs/get").query("run_id", run_id);
+        let found: Option<RunAnswer> = self.find(call).await?;
+        let measured = |found: RunAnswer| found.run.data.metrics.into_iter().take(METRICS_MAX);
+        let number = |metric: Metric| Some((metric.key, metric.value.as_f64()?));
+        Ok(found.map(|found| measured(found).filter_map(number).collect()))
     }
 }
 

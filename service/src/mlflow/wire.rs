@@ -66,6 +66,15 @@ pub(super) struct Run {
 pub(super) struct RunData {
     #[serde(default)]
     pub tags: Vec<Tag>,
+    #[serde(default)]
+    pub metrics: Vec<Metric>,
+}
+
+/// A measurement; MLflow writes those that are no number as a text.
+#[derive(Debug, Deserialize)]
+pub(super) struct Metric {
+    pub key: String,
+    pub value: serde_json::Value,
 }
 
 #[derive(Debug, Deserialize)]

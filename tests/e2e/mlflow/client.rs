@@ -134,6 +134,8 @@ async fn tags_are_written_and_removed_whatever_they_hold() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_files_of_a_version_are_found_and_read() {
     let run = MLFLOW.create_run(("mlflow.user", "ann"));
+    let metric = json!({"run_id": run, "key": "auc", "value": 0.93, "timestamp": 1, "step": 0});
+    drop(MLFLOW.api("POST", "/runs/log-metric", Some(&metric)).expect(200));
     let directory = MLFLOW.put_artifact(&run, "model/MLmodel", "flavors: {}\n");
     MLFLOW.create_model("files");
     let source = format!("{directory}/model");
@@ -147,6 +149,8 @@ async fn the_files_of_a_version_are_found_and_read() {
     assert!(client.artifact_file(&model, &number, "../../secret").await.is_err());
     assert_eq!(client.version(&model, &number).await.unwrap().unwrap().run_id.as_deref(), Some(run.as_str()));
     assert_eq!(client.run_tags(&run).await.unwrap().unwrap()["mlflow.user"], "ann");
+    let measured = client.version_metrics(&model, &number).await.unwrap();
+    assert_eq!(measured, Some([("auc".to_owned(), 0.93)].into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

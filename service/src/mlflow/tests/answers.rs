@@ -54,6 +54,28 @@ async fn a_run_has_its_tags() {
 }
 
 #[tokio::test]
+async fn a_version_has_what_its_run_measured_and_what_is_no_number_is_left_out() {
+    const VERSION: &str = "GET model-versions/get name=fraud&version=1";
+    let of_run = |run: &str| ok(json!({"model_version": {"name": "fraud", "version": "1", "run_id": run}}));
+    let metrics =
+        json!([{"key": "auc", "value": 0.93, "step": 2}, {"key": "loss", "value": "NaN"}, {"key": "rows", "value": 7}]);
+    let script = Script::of([
+        (VERSION, of_run("abc")),
+        ("GET runs/get run_id=abc", ok(json!({"run": {"data": {"metrics": metrics}}}))),
+        (VERSION, of_run("")),
+        (VERSION, absent()),
+    ])
+    .await;
+    let client = script.client();
+    let measured = client.version_metrics(&fraud(), &version(1)).await.unwrap().unwrap();
+    assert_eq!(measured, [("auc".to_owned(), 0.93), ("rows".to_owned(), 7.0)].into());
+    for _ in 0..2 {
+        assert_eq!(client.version_metrics(&fraud(), &version(1)).await.unwrap(), None);
+    }
+    script.done();
+}
+
+#[tokio::test]
 async fn models_are_listed_newest_first_and_found_by_a_part_of_their_name() {
     let models = json!({"registered_models": [
         {"name": "fraud", "aliases": [{"alias": "champion", "version": "2"}], "description": "d", "last_updated_timestamp": 1_795_834_952_465_i64,
