@@ -22,6 +22,9 @@ pub enum Event {
     Requested(Box<Requested>),
     /// Somebody pushed to a branch of a Git server.
     Pushed { branch: String },
+    /// Something became of the pull request of a branch: somebody reviewed, merged or closed it.
+    #[serde(rename_all = "camelCase")]
+    ReviewChanged { branch: String },
     /// Authentic, but nothing that concerns releases; the reason is for the inbox.
     Ignored { reason: String },
 }

@@ -1,12 +1,14 @@
 //! The remote that the branch lives at, from the settings; and what is done at it before there is a service.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::{StartError, seed, settings as of};
 use crate::cli::{Laid, Moved};
 use crate::clock::Clock;
 use crate::command::Git;
-use crate::config::{Config, GitConfig, GitCredentials};
+use crate::config::{Config, ForgeConfig, ForgeKind, GitConfig, GitCredentials};
+use crate::forge::{self, Address, Forge, ForgeError, Kind, Token};
 use crate::git::remote::{Branch, Credentials, Endpoint, EndpointError, Limits, Secret, Settings, SshSettings};
 use crate::git::{self, Beginning, Begun, GitError};
 use crate::worker::{DataDirLock, RemoteSettings, offline};
@@ -20,7 +22,8 @@ pub(super) fn settings(config: &GitConfig, data_dir: &Path, git: &Git) -> Result
         return Ok(None);
     }
     let remote = remote(config, &config.url, data_dir)?;
-    Ok(Some(RemoteSettings { remote, git: git.clone(), poll_interval: config.poll_interval }))
+    let forge = forge(config)?.map(Arc::new);
+    Ok(Some(RemoteSettings { remote, git: git.clone(), poll_interval: config.poll_interval, forge }))
 }
 
 /// Gives a repository elsewhere the files that a new one begins with. One that has something already gets the policy for every model only
@@ -86,6 +89,7 @@ fn remote(config: &GitConfig, url: &str, directory: &Path) -> Result<Settings, S
         url: _,
         branch,
         credentials,
+        forge: _,
         ca_file,
         allow_plain_http,
         push_options,
@@ -104,6 +108,33 @@ fn remote(config: &GitConfig, url: &str, directory: &Path) -> Result<Settings, S
         directory: directory.to_owned(),
         limits: Limits::default(),
     })
+}
+
+/// The forge that the repository is at, where one is named.
+fn forge(config: &GitConfig) -> Result<Option<Forge>, StartError> {
+    let ForgeConfig { kind, api_url, .. } = &config.forge;
+    let kind = match kind {
+        ForgeKind::None => return Ok(None),
+        ForgeKind::Gitea => Kind::Gitea,
+    };
+    let address = Address::of(kind, &config.url, api_url.as_deref()).map_err(|rule| {
+        StartError::new(format!("`git.url` {rule}, so its forge is not found"))
+            .cure("set `git.forge.api_url`, or `git.forge.kind` to none")
+    })?;
+    if address.is_readable_on_the_way() && !config.allow_plain_http {
+        let sentence = "the forge is spoken to without TLS, so everybody on the way can read the token";
+        return Err(StartError::new(sentence).cure("use https, or set `git.allow_plain_http`"));
+    }
+    let Some(token) = config.forge_token() else { return Ok(None) };
+    let settings =
+        forge::Settings { kind, address, token: Token::new(token.expose()), ca_file: config.ca_file.clone() };
+    Ok(Some(Forge::new(settings)?))
+}
+
+impl From<ForgeError> for StartError {
+    fn from(error: ForgeError) -> Self {
+        Self::told(&error.to_string(), error.cure().map(ToOwned::to_owned))
+    }
 }
 
 fn of_password(credentials: &GitCredentials) -> Option<Credentials> {

@@ -8,7 +8,7 @@ use super::StartError;
 use super::first_start::Secrets;
 use crate::access::TokenHash;
 use crate::config::{
-    Config, ConfigError, EnvironmentConfig, GitConfig, ImagesConfig, MlflowConfig, SecretText, SenderConfig,
+    Config, ConfigError, EnvironmentConfig, GitConfig, ImagesConfig, MlflowConfig, Mode, SecretText, SenderConfig,
     StoreConfig, read_secret_file, read_templates,
 };
 use crate::git::{Author, SigningKey};
@@ -167,7 +167,7 @@ fn of_environment(config: &Config, environment: &EnvironmentConfig, page: &str) 
         cluster,
         namespace_prefix,
         host_suffix,
-        mode: _,
+        mode,
         blind_delay,
         require_digest,
         new_releases_per_minute,
@@ -175,7 +175,8 @@ fn of_environment(config: &Config, environment: &EnvironmentConfig, page: &str) 
     let links = Links { release: Some(page.to_owned()), ..config.links.clone() };
     let (gateway, monitoring) = (config.routing.gateway.clone(), config.monitoring.clone());
     let target = EnvironmentTarget { cluster, namespace_prefix, host_suffix, gateway, monitoring, links };
-    EnvironmentSettings { target, blind_delay, new_releases_per_minute, require_digest }
+    let is_reviewed = mode == Mode::PullRequest;
+    EnvironmentSettings { target, blind_delay, new_releases_per_minute, require_digest, is_reviewed }
 }
 
 /// Every live secret of MLflow: the configured ones or, where there is none, those of the file that the first start made, which

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, Environment, SecretText, not_supported, read_secret_file};
+use super::{ConfigError, Environment, ForgeConfig, SecretText, not_supported, read_secret_file};
 use crate::release::Period;
 
 /// The address that stands for the repository in the data directory.
@@ -24,6 +24,7 @@ pub struct GitConfig {
     pub url: String,
     pub branch: String,
     pub credentials: GitCredentials,
+    pub forge: ForgeConfig,
     /// The only authorities that are believed to sign for an address of https.
     pub ca_file: Option<PathBuf>,
     /// Whether http to another machine is spoken.

@@ -3,6 +3,7 @@
 //! The only reader of the environment. Ends where a stage gets its own few settings by value: no stage sees the whole `Config`.
 
 mod client;
+mod forge;
 mod git;
 mod images;
 mod overlay;
@@ -15,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use client::*;
+pub use forge::*;
 pub use git::*;
 pub use images::*;
 pub use secret::*;
@@ -118,8 +120,7 @@ pub struct EnvironmentConfig {
     pub cluster: String,
     pub namespace_prefix: String,
     pub host_suffix: String,
-    /// `push`.
-    pub mode: String,
+    pub mode: Mode,
     /// How long a phase lasts where no cluster is watched.
     pub blind_delay: Period,
     /// Whether an image must be pinned to a digest.
@@ -224,6 +225,7 @@ impl Config {
         }
         self.images.read_credentials()?;
         self.git.read_secrets(environment)?;
+        self.git.forge.read_token(environment)?;
         self.store.read_password(environment)?;
         self.mlflow.read_password(environment)
     }
@@ -247,6 +249,7 @@ impl Config {
         } = self;
         store.check()?;
         git.check()?;
+        git.check_forge(environments)?;
         for (name, environment) in environments {
             environment.check(name)?;
         }
@@ -322,14 +325,11 @@ impl EnvironmentConfig {
             cluster,
             namespace_prefix,
             host_suffix,
-            mode,
+            mode: _,
             blind_delay: _,
             require_digest: _,
             new_releases_per_minute,
         } = self;
-        if mode != "push" {
-            return Err(not_supported(&format!("environments.{name}.mode"), "push"));
-        }
         let label = |text: &str| text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         let wrong = if cluster.trim().is_empty() {
             Some(("cluster", "must name a cluster, for example in-cluster"))

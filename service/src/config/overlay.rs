@@ -26,6 +26,7 @@ const SECRETS: &[(&str, &str)] = &[
     ("webhooks.github.secret", "webhooks.github.secret_files"),
     ("mlflow.password", "mlflow.password_file"),
     ("git.credentials.password", "git.credentials.password_file"),
+    ("git.forge.token", "git.forge.token_file"),
     ("store.password", "store.password_file"),
 ];
 

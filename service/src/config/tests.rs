@@ -235,7 +235,6 @@ fn what_is_not_there_yet_is_refused_unless_it_is_switched_off() {
         "git: {credentials: {github_app: {id: 1}}}",
         "kubernetes: {mode: in-cluster}",
         "prometheus: {url: http://prometheus:9090}",
-        "environments: {production: {mode: pull_request}}",
         "environments: {production: {approval: required}}",
         "environments: {production: {freeze: [{cron: x}]}}",
         "webhooks: {argocd: {token_files: [a]}}",
@@ -295,6 +294,24 @@ fn a_remote_needs_what_belongs_together_and_an_embedded_repository_nothing() {
     assert_eq!(config.git.credentials.password.as_ref().map(SecretText::expose), Some("hunter2"));
     assert!(!format!("{config:?}").contains("hunter2"));
     assert!(Scene::new("").load().unwrap().git.is_embedded());
+}
+
+#[test]
+fn pull_requests_need_a_forge_with_a_repository_and_a_token() {
+    let reviewed = "environments: {production: {mode: pull_request}}";
+    assert!(Scene::new(reviewed).sentence().contains("needs a forge, and `git.forge.kind` names none"));
+    assert!(Scene::new("git: {forge: {kind: gitea}}").sentence().contains("needs a repository at the forge"));
+    let file = format!("git: {{url: https://git.example/a/b, forge: {{kind: gitea}}}}\n{reviewed}");
+    assert!(Scene::new(&file).sentence().contains("`git.forge` needs a token"));
+    let config = Scene::new(&file).var("KMLFLOW__GIT__FORGE__TOKEN", "hunter2").load().unwrap();
+    assert_eq!(config.git.forge_token().map(SecretText::expose), Some("hunter2"));
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let config = Scene::new(&file).var("KMLFLOW__GIT__CREDENTIALS__PASSWORD", "hunter3").load().unwrap();
+    assert_eq!(config.git.forge_token().map(SecretText::expose), Some("hunter3"), "the password of pushes");
+    assert!(Scene::new("git: {forge: {kind: svn}}").sentence().contains("`git.forge.kind`"));
+    assert!(
+        Scene::new("environments: {production: {mode: mail}}").sentence().contains("`environments.production.mode`")
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! GitHub's webhooks, and those of Gitea and Forgejo, which send GitHub's headers beside their own: what an event's JSON says happened.
 //!
-//! Some sixty events exist, two matter: a push to the branch, and the dispatch that asks for a release. Whatever else is authentic is an
-//! ignored event with its reason. All of a dispatch's `client_payload` is what some caller wrote: it is parsed and never put into a text
+//! Some sixty events exist, few matter: a push to the branch, what becomes of a pull request, and the dispatch that asks for a release.
+//! Whatever else is authentic is an ignored event with its reason. All of a dispatch's `client_payload` is what some caller wrote: it is parsed and never put into a text
 //! that anything interprets. Which event it is stands in a header that is not signed, so each is read by its fields alone.
 
 use serde_json::{Map, Value};
@@ -46,12 +46,10 @@ pub fn parse(headers: &Headers, body: &[u8]) -> Result<Event, ParseError> {
         // Gitea and Forgejo have one event for each way to review.
         "pull_request"
         | "pull_request_review"
-        | "check_suite"
         | "pull_request_approved"
         | "pull_request_rejected"
-        | "pull_request_comment" => Ok(ignored(format!(
-            "there is no pull-request mode yet, so `{event}` changes nothing; leave this event out at the webhook"
-        ))),
+        | "pull_request_comment"
+        | "pull_request_sync" => Ok(review(event, &body)),
         other => Ok(ignored(format!("`{}` says nothing about releases", shown(other)))),
     }
 }
@@ -68,6 +66,14 @@ fn push(body: &Object) -> Event {
             None => ignored(format!("`{}` was pushed, which is no branch", shown(reference))),
         },
         _ => ignored("a push that names no `ref`"),
+    }
+}
+
+/// Of which branch a pull request is; what it says of its state is asked of the forge itself.
+fn review(event: &str, body: &Object) -> Event {
+    match body.get("pull_request").and_then(|pull| pull.get("head")?.get("ref")?.as_str()) {
+        Some(branch) => Event::ReviewChanged { branch: branch.to_owned() },
+        None => ignored(format!("a `{event}` that names no branch")),
     }
 }
 
@@ -232,10 +238,14 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_pull_requests_is_ignored_until_there_are_any() {
-        for event in ["pull_request", "pull_request_review", "check_suite", "pull_request_approved"] {
-            assert!(reason(event, &json!({"action": "opened"})).contains("no pull-request mode yet"), "{event}");
+    fn what_becomes_of_a_pull_request_names_its_branch() {
+        let body = json!({"action": "closed", "pull_request": {"number": 1, "head": {"ref": "kmlflow/production/models/fraud"}}});
+        for event in ["pull_request", "pull_request_review", "pull_request_approved", "pull_request_rejected"] {
+            let branch = "kmlflow/production/models/fraud".to_owned();
+            assert_eq!(read(event, &body).unwrap(), Event::ReviewChanged { branch }, "{event}");
+            assert!(reason(event, &json!({"action": "opened"})).contains("names no branch"), "{event}");
         }
+        assert!(reason("check_suite", &json!({"action": "completed"})).contains("says nothing"));
     }
 
     #[test]

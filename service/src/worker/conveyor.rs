@@ -86,6 +86,8 @@ pub(super) struct Work {
     /// What is concluded already: something newer came while it was looked into.
     pub(super) concluded: Vec<Conclusion>,
     pub(super) look_at_repository: bool,
+    /// Releases whose changes the branch did not take, so that they go by a pull request whatever they are.
+    pub(super) by_review: BTreeSet<ReleaseKey>,
 }
 
 /// What a turn has done; the branch is moved, the store does not know yet.
@@ -99,6 +101,8 @@ pub(super) struct Done {
     pub(super) found_done: DoneBefore,
     /// Policies to be remembered and forgotten, where they changed.
     pub(super) policies: Option<policies::Read>,
+    /// The releases that have something on the branch of their review.
+    pub(super) offered: BTreeSet<ReleaseKey>,
 }
 
 impl Conveyor {
@@ -134,6 +138,7 @@ impl Conveyor {
         let mut turn = Turn::begin(shared, base, set)?;
         turn.found.clone_from(&work.found);
         turn.findings.clone_from(&work.findings);
+        turn.by_review.clone_from(&work.by_review);
         self.make_room(&turn);
         let mut found_done = DoneBefore::new();
         let mut replaced = None;
@@ -168,7 +173,8 @@ impl Conveyor {
                 conclusions.push(carry_out(&mut turn, delivery.clone(), done_before)?);
             }
         }
-        Ok(Done { harvest: turn.finish()?, conclusions, base: base.clone(), replaced, policies, found_done })
+        let (harvest, offered) = (turn.finish()?, BTreeSet::new());
+        Ok(Done { harvest, conclusions, base: base.clone(), replaced, policies, found_done, offered })
     }
 
     /// The deliveries that wait for releases whose time has come.
@@ -243,7 +249,18 @@ impl Conveyor {
             self.keep(shared, conclusion, now, &mut out);
         }
         self.plan_ahead(shared, &done.harvest, ticks, now);
+        self.keep_reviews(shared, done);
         out
+    }
+
+    /// Takes note of whose review is still waited for: who asked waits, or what follows by itself is as it was.
+    fn keep_reviews(&self, shared: &Shared, done: &Done) {
+        shared.reviews.keep(|key, review| match (&review.delivery, self.parked.get(key)) {
+            _ if done.offered.contains(key) => true,
+            (Some(asks), Some(parked)) => parked.id == *asks,
+            (Some(_), None) => false,
+            (None, _) => done.harvest.rows.iter().all(|row| row.key != *key),
+        });
     }
 
     fn keep(&mut self, shared: &Shared, conclusion: Conclusion, now: Timestamp, out: &mut Vec<Conclusion>) {

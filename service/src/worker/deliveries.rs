@@ -6,6 +6,7 @@ use super::adopt;
 use super::apply::{Hindrance, Task};
 use super::conclusion::{Concluded, Conclusion, Keep};
 use super::registry::registry_changed;
+use super::review::is_of_review;
 use super::shared::about_the_request;
 use super::turn::{Carried, Turn};
 use crate::event::{Delivery, Event, Guard, Requested};
@@ -34,6 +35,7 @@ pub(super) fn carry_out(turn: &mut Turn<'_>, delivery: Delivery, earlier: Earlie
     let concluded = match &delivery.event {
         Event::Ignored { reason } => Ok((Concluded::ignored(reason.clone()), Keep::No)),
         Event::Pushed { branch } => Ok((pushed(turn, branch), Keep::No)),
+        Event::ReviewChanged { branch } => Ok((review_changed(turn, branch), Keep::No)),
         Event::Requested(requested) => match done {
             Some((key, commit)) => Ok((Concluded::applied(key.clone(), commit.clone(), false, None), Keep::No)),
             None => request(turn, &delivery, requested),
@@ -57,6 +59,15 @@ fn pushed(turn: &Turn<'_>, branch: &str) -> Concluded {
         return Concluded::taken_in(format!("what was pushed to `{ours}` is taken in"));
     }
     Concluded::ignored(format!("the push was to `{}`, and the branch that is read is `{ours}`", shown(branch)))
+}
+
+/// What became of it is asked of the forge: a delivery says only that there is something to ask.
+fn review_changed(turn: &Turn<'_>, branch: &str) -> Concluded {
+    if !is_of_review(branch) {
+        return Concluded::ignored(format!("the pull request of `{}` is none of the service's", shown(branch)));
+    }
+    turn.shared.reviews.look();
+    Concluded::taken_in(format!("the forge is asked what became of the pull request of `{}`", shown(branch)))
 }
 
 fn request(turn: &mut Turn<'_>, delivery: &Delivery, requested: &Requested) -> Result<(Concluded, Keep), GitError> {

@@ -10,6 +10,7 @@ use super::apply::{self, Ground, Task, Write};
 use super::history::{key_of, text_of};
 use super::index::Entry;
 use super::restored;
+use super::review::proposed_document;
 use super::turn::Turn;
 use crate::git::{GitError, LogEntry, Repository};
 use crate::names::{CommitId, ReleaseKey, TreeId};
@@ -148,6 +149,12 @@ fn take_in_one(
     touched: &Touched,
 ) -> Result<(), GitError> {
     let Directory { tree, document } = directory;
+    // Where people merged a proposal with changes of their own, theirs are what differs from it.
+    let proposed = match &document {
+        Ok(release) => proposed_document(turn.shared, &touched.base, (key, release))?,
+        Err(_) => None,
+    };
+    let before = proposed.or(before);
     let placed = document.and_then(|release| placed(turn, key, release, before.as_ref()));
     let taken = match placed {
         Ok(release) => match restored::take_over(turn, key, release, before.as_ref(), touched) {

@@ -118,7 +118,9 @@ impl Handle {
             },
             Ok(Err(_)) | Err(_) => {
                 self.shared.inbox.stop_waiting(number);
-                locked(&self.shared.state.trouble).clone().unwrap_or_else(|| "the requests before it".to_owned())
+                let trouble = locked(&self.shared.state.trouble).clone();
+                let review = || self.shared.reviews.is_waiting(&key).then(|| self.shared.reviews.waits_for(&key));
+                trouble.or_else(review).unwrap_or_else(|| "the requests before it".to_owned())
             }
         };
         is_kept(kept.durable().await)?;

@@ -1,6 +1,6 @@
 //! The history index: which commits changed which release, extended from the repository, and the states a rollback can go to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 
@@ -16,6 +16,9 @@ use crate::store::IndexedCommit;
 
 /// The most settled states that a rollback looks at; older ones can be named.
 pub(super) const CANDIDATES_MAX: u32 = 200;
+
+/// The trailer of a proposal that took the place of another, which it names by its `Release-Id`.
+pub(super) const SUPERSEDES: &str = "Supersedes";
 
 /// What a walk of the history found.
 #[derive(Default)]
@@ -71,6 +74,8 @@ pub(super) struct Seen {
     release_id: String,
     requested_by: Option<String>,
     delivery_id: Option<String>,
+    /// The proposal that it took the place of.
+    supersedes: Option<String>,
     subject: String,
 }
 
@@ -102,6 +107,7 @@ fn of(entry: &LogEntry, key: ReleaseKey, release: Option<&Release>, ours: bool) 
         release_id: said("Release-Id").unwrap_or_default(),
         requested_by: if ours { said("Requested-By") } else { Some(crate::names::shown(&entry.author.name)) },
         delivery_id: said("Delivery-Id"),
+        supersedes: said(SUPERSEDES),
         subject: crate::names::shown(subject.split_once("): ").filter(|_| ours).map_or(subject, |(_, what)| what)),
     }
 }
@@ -110,8 +116,11 @@ fn of(entry: &LogEntry, key: ReleaseKey, release: Option<&Release>, ours: bool) 
 pub(super) fn walked(seen: impl IntoIterator<Item = Seen>) -> Walked {
     let mut walked = Walked::default();
     let mut last: HashMap<ReleaseKey, (Version, Strategy)> = HashMap::new();
-    for seen in seen {
-        let Seen { key, names, phase, commit, at, action, release_id, requested_by, delivery_id, subject } = seen;
+    let seen: Vec<Seen> = seen.into_iter().collect();
+    // A merge brings them along, and they never were in force.
+    let superseded: HashSet<String> = seen.iter().filter_map(|seen| seen.supersedes.clone()).collect();
+    for seen in seen.into_iter().filter(|seen| !superseded.contains(&seen.release_id)) {
+        let Seen { key, names, phase, commit, at, action, release_id, requested_by, delivery_id, subject, .. } = seen;
         // A document that is gone or cannot be read is still about what the one before named.
         let known = if phase.is_some() { names.as_ref() } else { last.get(&key) };
         let Some((version, strategy)) = known.cloned() else { continue };

@@ -13,7 +13,7 @@ use super::index::Entry;
 use super::shared::{PolicySet, Shared, git_fault, read};
 use super::{Fault, PolicyVerdict, Preview, SecondView, SignatureBreak, SignatureDiff};
 use crate::event::{RegistryChange, RegistryFact, Requested};
-use crate::git::{Edit, GitError};
+use crate::git::{Edit, GitError, Repository};
 use crate::names::{AliasName, CommitId, ModelName, ReleaseKey, Version};
 use crate::plan::Findings;
 use crate::policy::{self, Desired};
@@ -119,31 +119,38 @@ fn signature(ground: &Now<'_>, task: &Task) -> Option<SignatureDiff> {
 fn shown(ground: &Now<'_>, key: &ReleaseKey, write: Write) -> Result<Preview, GitError> {
     let Write { edits, after: _, subject: _, action, summary, body: _, created: _, more: _ } = write;
     let directory = format!("{}/", key.directory());
-    let mut diff = String::new();
+    let diff = diff(&ground.shared.repository, &ground.tip, &edits)?;
     let mut manifests = IndexMap::new();
     for Edit { path, content } in edits {
-        let after = content.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        for (path, before) in before(ground, &path)? {
-            diff.push_str(&unified(&path, before.as_deref(), after.as_deref()));
-        }
-        if let (Some(name), Some(after)) = (path.strip_prefix(&directory), after) {
-            manifests.insert(name.to_owned(), after);
+        if let (Some(name), Some(bytes)) = (path.strip_prefix(&directory), content) {
+            manifests.insert(name.to_owned(), String::from_utf8_lossy(&bytes).into_owned());
         }
     }
     Ok(Preview { changed: true, action: Some(action), waits_for: None, summary, manifests, diff, signature: None })
 }
 
+/// A unified diff of what edits change in the files of a commit.
+pub(super) fn diff(repository: &Repository, tip: &CommitId, edits: &[Edit]) -> Result<String, GitError> {
+    let mut diff = String::new();
+    for Edit { path, content } in edits {
+        let after = content.as_ref().map(|bytes| String::from_utf8_lossy(bytes));
+        for (path, before) in before(repository, tip, path)? {
+            diff.push_str(&unified(&path, before.as_deref(), after.as_deref()));
+        }
+    }
+    Ok(diff)
+}
+
 /// The files that an edit of a path changes: the file itself, or those of a directory that goes.
-fn before(ground: &Now<'_>, path: &str) -> Result<Vec<(String, Option<String>)>, GitError> {
-    let repository = &ground.shared.repository;
-    let files = repository.list(&ground.tip, path).unwrap_or_default();
+fn before(repository: &Repository, tip: &CommitId, path: &str) -> Result<Vec<(String, Option<String>)>, GitError> {
+    let files = repository.list(tip, path).unwrap_or_default();
     let paths = if files.is_empty() {
         vec![path.to_owned()]
     } else {
         files.iter().map(|(name, _)| format!("{path}/{name}")).collect()
     };
     let text = |path: String| {
-        let bytes = repository.read(&ground.tip, &path)?;
+        let bytes = repository.read(tip, &path)?;
         Ok((path, bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())))
     };
     paths.into_iter().map(text).collect()

@@ -7,6 +7,7 @@ use super::conclusion::{Concluded, Conclusion, Keep};
 use super::conveyor::{Conveyor, Done, Work};
 use super::history;
 use super::retry::{by_chance, later};
+use super::review::{Offer, merged_as, offer};
 use super::shared::{Shared, Waits, read, write};
 use crate::event::Delivery;
 use crate::git::{GitError, LogEntry, Publish};
@@ -29,6 +30,9 @@ const PAUSE: Duration = Duration::from_millis(40);
 
 /// How long a step that happens by itself is left alone after the remote refused it: hooks change when people change them.
 const STEP_RETRY: Duration = Duration::from_secs(300);
+
+/// How long a branch for a review is left alone that could not be moved.
+const OFFER_RETRY: Duration = Duration::from_secs(5);
 
 /// The most commits of which nobody heard whether they arrived: some hundred failed pushes of the largest size.
 const OURS_MAX: usize = 100_000;
@@ -58,7 +62,7 @@ impl Conveyor {
             let done = self.draft(shared, work, &head)?;
             let harvest = &done.harvest;
             if harvest.tip == head.base {
-                return Ok(done);
+                return self.offer(shared, done).await;
             }
             if self.ours.len() > OURS_MAX {
                 self.ours.clear();
@@ -70,7 +74,7 @@ impl Conveyor {
             match published {
                 Publish::Done => {
                     count("pushed");
-                    return Ok(done);
+                    return self.offer(shared, done).await;
                 }
                 Publish::Moved(tip) => {
                     count("rejected");
@@ -112,6 +116,7 @@ impl Conveyor {
         }
         if follows(shared, &self.known, &tip)? {
             let since = repository.log(Some(&self.known), &tip)?;
+            let since = self.with_reviews(shared, since)?;
             // What was made for another tip cannot arrive any more.
             let mut ours = std::mem::take(&mut self.ours);
             self.ours = since.iter().filter_map(|entry| ours.take(&entry.commit)).collect();
@@ -126,6 +131,15 @@ impl Conveyor {
             self.rewritten = Some(tip);
         }
         Ok(Head { base: self.known.clone(), since: Vec::new(), is_anew: false })
+    }
+
+    /// What came to the branch, with what was merged read as what was proposed.
+    fn with_reviews(&self, shared: &Shared, since: Vec<LogEntry>) -> Result<Vec<LogEntry>, GitError> {
+        if shared.settings.forge().is_none() {
+            return Ok(since);
+        }
+        let author = &shared.settings.author;
+        since.into_iter().map(|entry| merged_as(&shared.repository, author, &self.known, entry)).collect()
     }
 
     /// Whether a person lifted the hold that a rewritten history led to.
@@ -147,6 +161,10 @@ impl Conveyor {
     ) -> Result<(), GitError> {
         if let Some(rest) = work.split() {
             self.left_over.push_front(rest);
+        } else if let Some(key) = work.alone(conclusions).filter(|key| shared.is_reviewed(key))
+            && work.by_review.insert(key.clone())
+        {
+            tracing::info!(release.key = %key, "The branch does not take this change of `{key}`, so a pull request is opened: {words}");
         } else if let Some(delivery) = work.deliveries.pop() {
             work.concluded.push(refused(delivery, conclusions, &words));
         } else if let Some(key) = work.ticks.pop() {
@@ -155,6 +173,36 @@ impl Conveyor {
             return Err(GitError::Refused { words });
         }
         Ok(())
+    }
+
+    /// Puts what waits for a review on its branches. What cannot be put there stays for later, or is refused as any change is.
+    async fn offer(&mut self, shared: &Shared, mut done: Done) -> Result<Done, GitError> {
+        for (key, proposed) in std::mem::take(&mut done.harvest.proposed) {
+            let offered = offer(shared, &done.harvest.tip, &key, &proposed).await;
+            let words = match offered {
+                Ok(Offer::There(commit)) => {
+                    shared.reviews.want(&key, commit, &proposed);
+                    done.offered.insert(key);
+                    continue;
+                }
+                Ok(Offer::Later) => "its branch is being changed".to_owned(),
+                Ok(Offer::Refused(words)) => {
+                    for made in done.conclusions.iter_mut().filter(|made| made.keep == Keep::Parked(key.clone())) {
+                        *made = refused(made.delivery.clone(), std::slice::from_ref(made), &words);
+                    }
+                    continue;
+                }
+                Err(error) => error.to_string(),
+            };
+            tracing::warn!(release.key = %key, "What is to be reviewed of `{key}` is not on its branch yet: {words}");
+            self.agenda.at(later(shared.clock.now_exact(), OFFER_RETRY), &key);
+            for made in done.conclusions.iter_mut().filter(|made| made.keep == Keep::Parked(key.clone())) {
+                made.concluded.verdict.waits_for = Some(format!("a branch for its review: {words}"));
+            }
+            // Until then nothing else takes its place.
+            done.offered.insert(key);
+        }
+        Ok(done)
     }
 
     fn put_off(&mut self, shared: &Shared, key: &ReleaseKey, words: &str) {
@@ -176,7 +224,20 @@ impl Work {
         let ticks = self.ticks.split_off(self.ticks.len().min(count / 2));
         let deliveries = self.deliveries.split_off(count / 2 - self.ticks.len());
         let (found, findings) = (self.found.clone(), self.findings.clone());
-        Some(Self { ticks, deliveries, found, findings, ..Self::default() })
+        let by_review = self.by_review.clone();
+        Some(Self { ticks, deliveries, found, findings, by_review, ..Self::default() })
+    }
+
+    /// The release that the one thing to do is about.
+    fn alone(&self, conclusions: &[Conclusion]) -> Option<ReleaseKey> {
+        match (self.deliveries.as_slice(), self.ticks.as_slice()) {
+            ([delivery], []) => {
+                let made = conclusions.iter().find(|made| made.delivery.number == delivery.number)?;
+                made.concluded.verdict.release.clone()
+            }
+            ([], [key]) => Some(key.clone()),
+            _ => None,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::conclusion::Concluded;
 use crate::event::Delivery;
+use crate::names::ReleaseKey;
 
 /// The front of the inbox.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ struct State {
     pushed: bool,
     /// A hold was set or lifted.
     holds_changed: bool,
+    /// Releases whose review is another one than before.
+    reviewed: BTreeSet<ReleaseKey>,
 }
 
 /// What the writer takes at once.
@@ -37,6 +40,7 @@ pub(super) struct Taken {
     pub(super) deliveries: Vec<Delivery>,
     pub(super) pushed: bool,
     pub(super) holds_changed: bool,
+    pub(super) reviewed: BTreeSet<ReleaseKey>,
 }
 
 impl Inbox {
@@ -104,6 +108,12 @@ impl Inbox {
         self.wake.notify_one();
     }
 
+    /// Says that something became of a release's review.
+    pub(super) fn note_review(&self, key: &ReleaseKey) {
+        self.state().reviewed.insert(key.clone());
+        self.wake.notify_one();
+    }
+
     /// Has the writer look what there is to do.
     pub(super) fn wake(&self) {
         self.wake.notify_one();
@@ -117,6 +127,7 @@ impl Inbox {
             deliveries: state.queue.drain(..count).collect(),
             pushed: std::mem::take(&mut state.pushed),
             holds_changed: std::mem::take(&mut state.holds_changed),
+            reviewed: std::mem::take(&mut state.reviewed),
         }
     }
 

@@ -50,6 +50,7 @@ fn view_of(shared: &Shared, key: &ReleaseKey, entry: &Entry) -> ReleaseView {
         waits_for: waits.reason,
         waiting: None,
         next_at: waits.until,
+        review: shared.reviews.view(key),
         release: Release::clone(release),
     }
 }

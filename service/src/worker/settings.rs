@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::command::Git;
+use crate::forge::Forge;
 use crate::git::{self, Author, SigningKey};
 use crate::images::Resolver;
 use crate::mlflow::Client;
@@ -48,8 +49,17 @@ pub struct RemoteSettings {
     pub remote: git::remote::Settings,
     /// Fetches from it.
     pub git: Git,
-    /// Between two looks at the branch where nobody tells of a push.
+    /// Between two looks at the branch where nobody tells of a push, and between two at the pull requests.
     pub poll_interval: Period,
+    /// The forge that it is at, where there is one.
+    pub forge: Option<Arc<Forge>>,
+}
+
+impl Settings {
+    /// The forge that the branch is at.
+    pub(super) fn forge(&self) -> Option<&Arc<Forge>> {
+        self.remote.as_ref()?.forge.as_ref()
+    }
 }
 
 /// The tracking server.
@@ -74,6 +84,8 @@ pub struct EnvironmentSettings {
     pub new_releases_per_minute: u32,
     /// Whether an image must be pinned to a digest.
     pub require_digest: bool,
+    /// Whether what changes versions or the strategy waits for a review.
+    pub is_reviewed: bool,
 }
 
 /// Bounds that nobody sets; tests make them small.

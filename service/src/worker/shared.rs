@@ -12,7 +12,9 @@ use super::index::{Entry, Index};
 use super::metrics::Metrics;
 use super::queue::Inbox;
 use super::registry::{Outbox, Reader, Sweeper};
+use super::review::Reviews;
 use super::settings::Limits;
+use super::statuses::Statuses;
 use super::{Accounts, EnvironmentSettings, Fault, Settings, SweepReport};
 use crate::bounds::RETRY_AFTER_SECONDS;
 use crate::clock::Clock;
@@ -39,6 +41,10 @@ pub(super) struct Shared {
     /// Why a release does not go on and when it will, where something is known.
     pub(super) waits: RwLock<HashMap<ReleaseKey, Waits>>,
     pub(super) inbox: Inbox,
+    /// What waits for people at the forge.
+    pub(super) reviews: Reviews,
+    /// What the forge is to be told about commits.
+    pub(super) statuses: Statuses,
     /// Reads models anew.
     pub(super) reader: Reader,
     /// What the registry is to be told.
@@ -111,6 +117,12 @@ impl Shared {
                 violations: Vec::new(),
             }
         })
+    }
+
+    /// Whether changes of a release wait for a review.
+    pub(super) fn is_reviewed(&self, key: &ReleaseKey) -> bool {
+        self.settings.forge().is_some()
+            && self.environment(&key.environment).is_ok_and(|environment| environment.is_reviewed)
     }
 
     /// The hold that keeps an environment from changing, where there is one.

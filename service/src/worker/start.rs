@@ -20,8 +20,10 @@ use super::policies;
 use super::publish::rewritten_hold;
 use super::queue::Inbox;
 use super::registry::{Outbox, Reader};
+use super::review::{BRANCHES, Reviews, merged_as};
 use super::settings::{Limits, RemoteSettings, Settings};
 use super::shared::{Shared, WorkerState};
+use super::statuses::Statuses;
 use super::writer::{Worker, outcome};
 use crate::clock::Clock;
 use crate::git::{Author, GitError, LogEntry, Repository, on_every_core};
@@ -132,6 +134,8 @@ pub(super) async fn open_with(settings: Settings, clock: Clock, limits: Limits) 
         holds: RwLock::new(holds),
         waits: RwLock::new(HashMap::new()),
         inbox,
+        reviews: Reviews::default(),
+        statuses: Statuses::default(),
         reader: Reader::default(),
         outbox: Outbox::default(),
         swept: RwLock::new(None),
@@ -163,10 +167,15 @@ async fn load_beside(
 
 /// Opens the embedded repository, or a clone of the one that lives elsewhere.
 async fn open_repository(settings: &Settings, now: Timestamp) -> Result<Repository, OpenError> {
-    if let Some(RemoteSettings { remote, git, .. }) = &settings.remote {
+    if let Some(RemoteSettings { remote, git, forge, .. }) = &settings.remote {
         let path = settings.data_dir.join(CLONE_DIR);
-        let clone = Repository::open_clone(&path, remote.clone(), git).await?;
-        return Ok(clone.signed_with(settings.signing_key.clone()));
+        let repository = Repository::open_clone(&path, remote.clone(), git).await?;
+        if forge.is_some()
+            && let Err(error) = repository.look_beside(BRANCHES).await
+        {
+            tracing::warn!("{error}; what waits for a review is looked up when it is needed");
+        }
+        return Ok(repository.signed_with(settings.signing_key.clone()));
     }
     let (path, seed, author) = (settings.data_dir.join(REPOSITORY_DIR), settings.seed.clone(), settings.author.clone());
     let signing_key = settings.signing_key.clone();
@@ -256,7 +265,13 @@ fn load(source: Source) -> Result<Loaded, GitError> {
     let seen = if from.as_ref() == Some(&tip) {
         Vec::new()
     } else {
-        let seen = |entry: LogEntry| history::seen(&repository, &entry, history::says_ours(&entry, &author));
+        let seen = |entry: LogEntry| {
+            let entry = match &from {
+                Some(from) => merged_as(&repository, &author, from, entry)?,
+                None => entry,
+            };
+            history::seen(&repository, &entry, history::says_ours(&entry, &author))
+        };
         repository.each_commit(from.as_ref(), &tip, seen)?
     };
     let walked = history::walked(seen.into_iter().flatten());

@@ -1,7 +1,7 @@
 //! One turn of the conveyor: a row of commits on a draft, with the state that they lead to, seen by nobody until it is published.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -10,6 +10,7 @@ use super::ahead::Ahead;
 use super::apply::{Ground, Proposal, Task, Write, propose, restorable};
 use super::index::{Entry, Index};
 use super::registry::{Found, Which};
+use super::review::Proposed;
 use super::shared::{PolicySet, Shared, read};
 use crate::event::Guard;
 use crate::git::{Draft, GitError, Message};
@@ -51,6 +52,10 @@ pub(super) struct Turn<'r> {
     pub(super) room: RefCell<HashMap<EnvironmentName, usize>>,
     /// What was rendered ahead; each is taken once.
     ahead: RefCell<Ahead>,
+    /// Releases of which nothing is committed here, because the branch does not take it.
+    pub(super) by_review: BTreeSet<ReleaseKey>,
+    /// What waits for a review, instead of being committed.
+    pub(super) proposed: BTreeMap<ReleaseKey, Proposed>,
 }
 
 /// What carrying out a task came to.
@@ -109,6 +114,8 @@ pub(super) struct Harvest {
     pub(super) refused: Vec<(Which, ReleaseKey, Refusal)>,
     /// What comes next by itself for each release that was committed.
     pub(super) decisions: Vec<(ReleaseKey, Option<Decision>)>,
+    /// What waits for a review.
+    pub(super) proposed: BTreeMap<ReleaseKey, Proposed>,
 }
 
 impl Ground for Turn<'_> {
@@ -177,6 +184,8 @@ impl<'r> Turn<'r> {
             made: Vec::new(),
             room: RefCell::new(HashMap::new()),
             ahead: RefCell::new(Ahead::new()),
+            by_review: BTreeSet::new(),
+            proposed: BTreeMap::new(),
         })
     }
 
@@ -203,8 +212,9 @@ impl<'r> Turn<'r> {
         touched.extend(self.looked_at.iter().cloned());
         let decide = |key: ReleaseKey| self.decide(&key).map(|decision| (key, decision));
         let decisions = touched.into_iter().map(decide).collect::<Result<_, _>>()?;
-        let Self { draft, fresh, gone, registry, rows, made, answered, refused, .. } = self;
-        Ok(Harvest { tip: draft.tip().clone(), fresh, gone, registry, rows, made, answered, refused, decisions })
+        let Self { draft, fresh, gone, registry, rows, made, answered, refused, proposed, .. } = self;
+        let tip = draft.tip().clone();
+        Ok(Harvest { tip, fresh, gone, registry, rows, made, answered, refused, decisions, proposed })
     }
 
     /// The commit that the turn has come to.
@@ -229,6 +239,12 @@ impl<'r> Turn<'r> {
             }
             if !immediate && self.would_skip(&task.key, &write) {
                 return Ok(Carried::NextTurn { commit: done.commit });
+            }
+            if let Some(merges_itself) = self.wants_review(&task.key, write.action) {
+                return match self.propose_for_review(&task, *write, merges_itself)? {
+                    Ok(waits_for) => Ok(done.and_waits(waits_for)),
+                    Err(refusal) => Ok(Carried::Refused(refusal)),
+                };
             }
             done.created |= write.created;
             let more = write.more.clone();
@@ -280,6 +296,12 @@ impl<'r> Turn<'r> {
         let task = Task { intent, guard: Guard::default(), origin: None, requested_by: None, ..cause.clone() };
         match propose(self, &task)? {
             Proposal::Write(write) => {
+                if let Some(merges_itself) = self.wants_review(&task.key, write.action) {
+                    if let Err(refusal) = self.propose_for_review(&task, *write, merges_itself)? {
+                        self.note(&task.key, format!("does not go on by itself: {refusal}"));
+                    }
+                    return Ok(None);
+                }
                 self.shared.metrics.decided(write.action);
                 self.commit(*write, &task)
             }
@@ -294,25 +316,9 @@ impl<'r> Turn<'r> {
 
     /// Makes the commit and takes its state over.
     pub(super) fn commit(&mut self, write: Write, task: &Task) -> Result<Option<CommitId>, GitError> {
-        let Write { edits, after, subject, action, summary, body, created, more: _ } = write;
-        let Some(version) = subject.stable().map(|variant| variant.version.clone()) else { return Ok(None) };
-        let version = match action {
-            // What is retracted is what served, whatever ran beside it.
-            Action::Retract => version,
-            _ => subject.staying().last().map_or(version, |variant| variant.version.clone()),
-        };
-        let message = Message {
-            key: task.key.clone(),
-            subject_what: summary.clone(),
-            body,
-            release_id: task.id.clone(),
-            delivery_id: task.delivery.clone(),
-            requested_by: task.requested_by.clone(),
-            strategy: subject.spec.strategy,
-            model: subject.spec.model.clone(),
-            version: version.clone(),
-            action,
-        };
+        let Some(message) = message(&write, task) else { return Ok(None) };
+        let Write { edits, after, subject, action, summary, body: _, created, more: _ } = write;
+        let version = message.version.clone();
         let Some(commit) = self.draft.commit(edits, &message.to_text(), &self.shared.settings.author, self.now)? else {
             return Ok(None);
         };
@@ -408,6 +414,29 @@ impl<'r> Turn<'r> {
         let room = self.room.borrow();
         task.by_event && write.created && room.get(&task.key.environment) == Some(&0)
     }
+}
+
+/// The message of a commit; none where the release has no version that serves.
+pub(super) fn message(write: &Write, task: &Task) -> Option<Message> {
+    let Write { subject, action, summary, body, .. } = write;
+    let stable = subject.stable()?.version.clone();
+    let version = match action {
+        // What is retracted is what served, whatever ran beside it.
+        Action::Retract => stable,
+        _ => subject.staying().last().map_or(stable, |variant| variant.version.clone()),
+    };
+    Some(Message {
+        key: task.key.clone(),
+        subject_what: summary.clone(),
+        body: body.clone(),
+        release_id: task.id.clone(),
+        delivery_id: task.delivery.clone(),
+        requested_by: task.requested_by.clone(),
+        strategy: subject.spec.strategy,
+        model: subject.spec.model.clone(),
+        version,
+        action: *action,
+    })
 }
 
 fn already_so() -> String {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::review::ReviewView;
 use crate::event::{Delivery, DeliveryState, Source};
 use crate::names::{
     CommitId, EnvironmentName, ModelName, Namespace, PolicyName, PredictorName, ReleaseKey, ReleaseName, TreeId,
@@ -46,6 +47,8 @@ pub struct ReleaseView {
     /// When the next step is due by itself, where one is.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub next_at: Option<Timestamp>,
+    /// The last change of it that waited for people at the forge, where one did since the service began.
+    pub review: Option<ReviewView>,
 }
 
 /// A request that is durable and not yet carried out.

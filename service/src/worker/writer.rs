@@ -14,7 +14,9 @@ use super::conveyor::{Conveyor, Done, Work, show};
 use super::housekeeping::{PUSHES_PER_LOOK, keep_house, look_again_and_again};
 use super::registry::{sweep_again_and_again, tell_refused, tell_versions, write_back, write_waiting};
 use super::retry::{later, postpone, wait_after};
+use super::review::follow_reviews;
 use super::shared::{Shared, WorkerState, write};
+use super::statuses::tell_statuses;
 use crate::command::Git;
 use crate::event::{DeliveryState, Event};
 use crate::git::GitError;
@@ -83,6 +85,8 @@ impl Worker {
             tokio::spawn(sweep_again_and_again(Arc::clone(&self.shared))),
             tokio::spawn(write_back(Arc::clone(&self.shared))),
             tokio::spawn(look_again_and_again(Arc::clone(&self.shared))),
+            tokio::spawn(follow_reviews(Arc::clone(&self.shared))),
+            tokio::spawn(tell_statuses(Arc::clone(&self.shared))),
         ];
         let stopping = self.shared.state.stopping.clone();
         let mut leadership = self.leadership.take();
@@ -218,6 +222,7 @@ async fn finish(
     show(shared, &done.harvest);
     tell_refused(shared, &done.harvest);
     let conclusions = conveyor.take_over(shared, &mut done, ticks, now);
+    shared.statuses.note(shared, &done);
     let rows = done.harvest.rows;
     let batch = Batch {
         outcomes: conclusions.iter().filter_map(outcome).collect(),
@@ -383,7 +388,9 @@ fn conclude(shared: &Shared, conclusion: Conclusion, now: Timestamp) {
             }),
         );
     }
-    shared.inbox.answer(delivery.number, concluded);
+    if !shared.reviews.keeps_back(delivery.number, &concluded) {
+        shared.inbox.answer(delivery.number, concluded);
+    }
 }
 
 /// Has everything of a failed turn tried again later.

@@ -1,6 +1,7 @@
 //! A repository at a real forge, which the tier `gitea` builds.
 
 mod push;
+mod review;
 
 use serde_json::{Value, json};
 use tests::environment::succeed;

@@ -36,7 +36,7 @@ const MAP: &[(&str, &[&str])] = &[
         "worker",
         &[
             "names", "bounds", "release", "event", "registry", "servable", "policy", "plan", "rollout", "render",
-            "access", "clock", "command", "mlflow", "images", "git", "store",
+            "access", "clock", "command", "mlflow", "images", "git", "forge", "store",
         ],
     ),
     // Around the flow.

@@ -13,6 +13,7 @@ mod collision;
 mod create;
 mod findings;
 mod put;
+mod review;
 mod rollback;
 mod situation;
 mod strategy;
@@ -23,6 +24,7 @@ mod transition;
 pub use absolute::{Settled, absolute};
 pub use collision::{Owner, collision};
 pub use findings::{Findings, ImageFinding, ServingRules, VersionFinding};
+pub use review::wants_review;
 pub use situation::Situation;
 pub use target::{EnvironmentTarget, target};
 

@@ -17,7 +17,7 @@ use crate::names::{ReleaseKey, Requester};
 use crate::release::{ApiVersion, Intent, Metadata, ReleaseKind, ReleaseRequest, ReleaseSpec, Wanted};
 
 /// What the service writes beside a release's `spec`: it may stand in the body of a PUT, where it is not read.
-pub(in crate::web) const WRITTEN_BY_THE_SERVICE: [&str; 15] = [
+pub(in crate::web) const WRITTEN_BY_THE_SERVICE: [&str; 16] = [
     "origin",
     "rollout",
     "rendered",
@@ -33,6 +33,7 @@ pub(in crate::web) const WRITTEN_BY_THE_SERVICE: [&str; 15] = [
     "waitsFor",
     "waiting",
     "nextAt",
+    "review",
 ];
 
 /// A whole release, without what the service writes.

@@ -171,7 +171,8 @@ async fn what_github_tells_of_branches_and_pull_requests_is_kept_with_the_reason
         ("d-1", "push", json!({"ref": "refs/heads/main"}), "unchanged", "`main` is taken in"),
         ("d-2", "push", json!({"ref": "refs/heads/topic"}), "ignored", "`topic`"),
         ("d-3", "push", json!({"ref": "refs/tags/v1"}), "ignored", "no branch"),
-        ("d-4", "pull_request", json!({"action": "opened"}), "ignored", "no pull-request mode yet"),
+        ("d-4", "pull_request", json!({"action": "opened"}), "ignored", "names no branch"),
+        ("d-6", "pull_request", json!({"pull_request": {"head": {"ref": "topic"}}}), "ignored", "`topic` is none of"),
         ("d-5", "star", json!({"action": "created"}), "ignored", "`star`"),
     ] {
         let body = body.to_string().into_bytes();

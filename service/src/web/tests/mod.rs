@@ -176,8 +176,13 @@ fn of_worker(dir: &tempfile::TempDir) -> worker::Settings {
         monitoring: MonitoringTarget { mode: MonitoringMode::Operator, labels: std::collections::BTreeMap::new() },
         links: Links::default(),
     };
-    let production =
-        EnvironmentSettings { target, blind_delay: Period::ZERO, new_releases_per_minute: 60, require_digest: false };
+    let production = EnvironmentSettings {
+        target,
+        blind_delay: Period::ZERO,
+        new_releases_per_minute: 60,
+        require_digest: false,
+        is_reviewed: false,
+    };
     worker::Settings {
         data_dir: dir.path().to_owned(),
         remote: None,

@@ -47,6 +47,7 @@ struct World {
     delay: Period,
     per_minute: u32,
     require_digest: bool,
+    is_reviewed: bool,
     templates: Templates,
     limits: Limits,
     parts: Option<(Handle, Worker)>,
@@ -113,6 +114,7 @@ impl World {
             delay,
             per_minute,
             require_digest: false,
+            is_reviewed: false,
             templates: Templates::built_in(),
             limits: Limits::default(),
             parts: None,
@@ -141,6 +143,7 @@ impl World {
             blind_delay: self.delay,
             new_releases_per_minute: self.per_minute,
             require_digest: self.require_digest,
+            is_reviewed: self.is_reviewed,
         };
         Settings {
             data_dir: self.dir.path().to_owned(),

@@ -46,6 +46,7 @@ impl Far {
             },
             git: Git::find(None).await.unwrap(),
             poll_interval: Period::from_minutes(1),
+            forge: None,
         });
         let far = Self { directory, world };
         far.commit("policies/default.yaml", &seeded_default_policy());

@@ -1,0 +1,153 @@
+//! The branch that a change waits on: one per release, the service's own, and still never forced.
+//!
+//! A new state is a commit on top of the one before. Where the release was changed on the target meanwhile, that history is joined first.
+
+use std::time::Duration;
+
+use crate::git::{Draft, Edit, GitError, LogEntry, Offered};
+use crate::names::{CommitId, ReleaseKey};
+use crate::release::{RELEASE_FILE, Release};
+use crate::worker::foreign::checked;
+use crate::worker::history::{SUPERSEDES, says_ours, trailer};
+use crate::worker::shared::Shared;
+
+use super::Proposed;
+
+/// The branches of reviews, as a pattern.
+pub(in crate::worker) const BRANCHES: &str = "kmlflow/*";
+
+/// How long a branch is waited for that is being deleted: a forge does that in a tenth of it.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+
+/// How often a branch is built anew that somebody else moved meanwhile.
+const MOVED_MAX: usize = 3;
+
+/// The branch of a release's review.
+pub(in crate::worker) fn branch_of(key: &ReleaseKey) -> String {
+    format!("kmlflow/{key}")
+}
+
+/// Whether a branch is that of a review.
+pub(in crate::worker) fn is_of_review(branch: &str) -> bool {
+    branch.strip_prefix("kmlflow/").is_some_and(|key| ReleaseKey::parse(key).is_ok())
+}
+
+/// What became of an offer.
+#[derive(Debug)]
+pub(in crate::worker) enum Offer {
+    /// The branch has it, by this commit.
+    There(CommitId),
+    /// The branch could not be moved now; it is tried again.
+    Later,
+    /// The remote refuses the branch, in these words.
+    Refused(String),
+}
+
+/// What is on a release's branch.
+pub(super) struct Standing {
+    /// Where the branch is.
+    tip: CommitId,
+    /// The newest commit of the service on it, and the release there.
+    pub(super) own: LogEntry,
+    pub(super) release: Option<Release>,
+    /// Whether the target has the same of this release as when the branch was begun, or last joined with it.
+    is_current: bool,
+}
+
+/// Puts a change on its release's branch, on what the target has; does nothing where it stands there already.
+///
+/// # Errors
+/// The remote cannot be reached, or the disk fails.
+pub(in crate::worker) async fn offer(
+    shared: &Shared,
+    target: &CommitId,
+    key: &ReleaseKey,
+    proposed: &Proposed,
+) -> Result<Offer, GitError> {
+    let lock = shared.reviews.branch(key);
+    let Ok(_alone) = tokio::time::timeout(LOCK_WAIT, lock.lock()).await else { return Ok(Offer::Later) };
+    let branch = branch_of(key);
+    for _ in 0..MOVED_MAX {
+        let standing = standing(shared, target, key)?;
+        if let Some(standing) = &standing
+            && standing.is_current
+            && is_same(standing.release.as_ref(), proposed.write.after.as_ref())
+        {
+            return Ok(Offer::There(standing.own.commit.clone()));
+        }
+        let Some(commit) = build(shared, target, standing.as_ref(), (key, proposed))? else {
+            return Ok(Offer::Refused("it changes nothing that the branch has not".to_owned()));
+        };
+        match shared.repository.push_beside(&branch, &commit).await? {
+            Offered::Done => return Ok(Offer::There(commit)),
+            Offered::Refused(words) => return Ok(Offer::Refused(crate::names::shown(&words))),
+            Offered::Moved => {}
+        }
+    }
+    Ok(Offer::Later)
+}
+
+/// Makes the commits that bring a branch to a new state.
+fn build(
+    shared: &Shared,
+    target: &CommitId,
+    standing: Option<&Standing>,
+    (key, proposed): (&ReleaseKey, &Proposed),
+) -> Result<Option<CommitId>, GitError> {
+    let (repository, author) = (&shared.repository, &shared.settings.author);
+    let now = shared.clock.now();
+    let mut text = proposed.message.to_text();
+    let mut edits = proposed.write.edits.clone();
+    let mut draft: Draft<'_> = repository.draft(standing.map_or(target, |standing| &standing.tip))?;
+    if let Some(standing) = standing {
+        let is_whole = standing.release.is_some() && proposed.write.after.is_some();
+        if standing.is_current && is_whole {
+            edits.splice(0..0, leftovers(key, standing, proposed));
+        } else {
+            let branch = repository.branch();
+            draft.join(target, &format!("Join `{branch}` into {}\n", branch_of(key)), author, now)?;
+        }
+        if let Some(id) = trailer(&standing.own, "Release-Id") {
+            text.push_str(&format!("{SUPERSEDES}: {id}\n"));
+        }
+    }
+    draft.commit(edits, &text, author, now)
+}
+
+/// The removal of the files that only the state before had.
+fn leftovers(key: &ReleaseKey, standing: &Standing, proposed: &Proposed) -> Vec<Edit> {
+    let names = |release: &Option<Release>| -> Vec<String> {
+        release.iter().flat_map(|release| release.rendered.files.keys().cloned()).collect()
+    };
+    let kept = names(&proposed.write.after);
+    let gone = names(&standing.release).into_iter().filter(|name| !kept.contains(name));
+    gone.map(|name| Edit { path: format!("{}/{name}", key.directory()), content: None }).collect()
+}
+
+/// What is on a release's branch that was seen last; nothing where there is none of ours.
+pub(super) fn standing(shared: &Shared, target: &CommitId, key: &ReleaseKey) -> Result<Option<Standing>, GitError> {
+    let repository = &shared.repository;
+    let Some(tip) = repository.beside(&branch_of(key))? else { return Ok(None) };
+    let Some(common) = repository.common(&tip, target)? else { return Ok(None) };
+    let directory = key.directory();
+    let is_own = |entry: &LogEntry| says_ours(entry, &shared.settings.author) && entry.changed.contains(&directory);
+    let own = repository.log(Some(target), &tip)?.into_iter().rfind(is_own);
+    let Some(own) = own else { return Ok(None) };
+    let text = repository.read(&own.commit, &format!("{directory}/{RELEASE_FILE}"))?;
+    let release = text.and_then(|text| checked(key, &String::from_utf8_lossy(&text)).ok());
+    let is_current = repository.tree_id(&common, &directory)? == repository.tree_id(target, &directory)?;
+    Ok(Some(Standing { tip, own, release, is_current }))
+}
+
+/// Whether two states of a release are the same but for when they were decided.
+pub(super) fn is_same(one: Option<&Release>, other: Option<&Release>) -> bool {
+    match (one, other) {
+        (None, None) => true,
+        (Some(one), Some(other)) => {
+            let mut one = one.clone();
+            one.rollout.since = other.rollout.since;
+            one == *other
+        }
+        _ => false,
+    }
+}

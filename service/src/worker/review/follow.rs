@@ -1,0 +1,202 @@
+//! Telling the forge what is to be reviewed, and learning what became of it: by webhooks at once, and by asking now and then, because they
+//! get lost.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::body::with_metrics;
+use super::branch::branch_of;
+use super::{Pull, Review, ReviewState};
+use crate::forge::{AutoMerge, Forge, ForgeError, PullRequest, PullState, Text};
+use crate::names::{ReleaseKey, Version};
+use crate::worker::shared::Shared;
+
+/// Between two rounds after one that failed, unless the forge asks for more.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// How long an open pull request that nobody waits for is left alone: a forge moves the branch first, and says a moment later that it
+/// has merged.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Between two looks within that time.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The first line of the one comment of the service; it is not shown.
+const COMMENT: &str = "<!-- kmlflow -->";
+
+/// Follows reviews until it is dropped.
+pub(in crate::worker) async fn follow_reviews(shared: Arc<Shared>) {
+    let Some(forge) = shared.settings.forge().cloned() else { return };
+    let period = shared.settings.remote.as_ref().map_or(RETRY, |remote| remote.poll_interval.as_duration());
+    loop {
+        let pause = round(&shared, &forge).await.unwrap_or(period);
+        tokio::select! {
+            () = shared.reviews.wake.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Goes through every review once. Answers how long to wait where something failed.
+async fn round(shared: &Shared, forge: &Forge) -> Option<Duration> {
+    let mut pause: Option<Duration> = None;
+    let mut sooner = |wait: Duration| pause = Some(pause.map_or(wait, |pause| pause.min(wait)));
+    for (key, review) in shared.reviews.open() {
+        let done = if review.is_wanted {
+            tell_and_ask(shared, forge, &key, &review).await
+        } else {
+            finish(shared, forge, &key, &review).await.map(|is_over| {
+                if !is_over {
+                    sooner(LOOK_AGAIN)
+                }
+            })
+        };
+        if let Err(error) = done {
+            tracing::warn!(release.key = %key, error = &error as &dyn std::error::Error, "The review of `{key}` does not go on: {error}");
+            let trouble = error.to_string();
+            shared.reviews.note(&key, &review.commit, |review| review.trouble = Some(trouble));
+            sooner(error.retry_after().unwrap_or(RETRY));
+        }
+        answer(shared, &key);
+    }
+    pause
+}
+
+/// Answers those who asked for a release and wait to hear where it is reviewed, and has the writer take note of it.
+fn answer(shared: &Shared, key: &ReleaseKey) {
+    let waiting = shared.reviews.take_waiting(key);
+    if waiting.is_empty() {
+        return;
+    }
+    let waits_for = shared.reviews.waits_for(key);
+    for (number, mut concluded) in waiting {
+        concluded.verdict.waits_for = Some(waits_for.clone());
+        shared.inbox.answer(number, concluded);
+    }
+    shared.inbox.note_review(key);
+}
+
+/// Opens or updates the pull request of a review, and asks what became of it.
+async fn tell_and_ask(shared: &Shared, forge: &Forge, key: &ReleaseKey, review: &Review) -> Result<(), ForgeError> {
+    let text = with_metrics(&review.text, &metrics(shared, review).await);
+    let pull = told(shared, forge, key, review, &text).await?;
+    let approved_by =
+        if pull.state == PullState::Open { forge.approvals(pull.number).await? } else { review.approved_by.clone() };
+    let mut opened = Pull { number: pull.number, url: pull.url.clone(), said: text, is_scheduled: false };
+    opened.is_scheduled = review.pull.as_ref().is_some_and(|pull| pull.is_scheduled);
+    let mut trouble = None;
+    if review.merges_itself && pull.state == PullState::Open && !opened.is_scheduled {
+        match forge.merge_when_ready(&pull).await? {
+            AutoMerge::Scheduled => opened.is_scheduled = true,
+            AutoMerge::Refused(words) => trouble = Some(format!("it does not merge itself, so a person must: {words}")),
+        }
+    }
+    let state = match pull.state {
+        PullState::Open => ReviewState::AwaitingReview,
+        PullState::Merged(_) => ReviewState::Merged,
+        PullState::Closed => ReviewState::Closed,
+    };
+    shared.reviews.note(key, &review.commit, |review| {
+        review.pull = Some(opened);
+        review.approved_by = approved_by;
+        review.trouble = trouble;
+        review.state = state;
+    });
+    match state {
+        ReviewState::AwaitingReview => {}
+        // What was merged is on the branch; a look at it is all there is to do.
+        ReviewState::Merged => shared.inbox.note_push(),
+        ReviewState::Closed => shared.inbox.note_review(key),
+    }
+    if state != review.state {
+        tracing::info!(release.key = %key, "The review of `{key}` is {}: {}", state.as_str(), pull.url);
+    }
+    Ok(())
+}
+
+/// The pull request, which says what it should.
+async fn told(
+    shared: &Shared,
+    forge: &Forge,
+    key: &ReleaseKey,
+    review: &Review,
+    text: &Text,
+) -> Result<PullRequest, ForgeError> {
+    let (branch, target) = (branch_of(key), shared.repository.branch());
+    let pull = match &review.pull {
+        Some(pull) => forge.pull_request(pull.number).await?,
+        None => match forge.find(&branch, target, &review.commit).await? {
+            Some(found) => found,
+            None => return forge.open(&branch, target, text).await,
+        },
+    };
+    let said = review.pull.as_ref().map(|pull| &pull.said);
+    if pull.state == PullState::Open && said != Some(text) {
+        return forge.update(pull.number, text).await;
+    }
+    Ok(pull)
+}
+
+/// Ends a review that nobody waits for any more: what is still open is closed, the branch deleted, and the last word said. Answers whether
+/// there is nothing more to do.
+async fn finish(shared: &Shared, forge: &Forge, key: &ReleaseKey, review: &Review) -> Result<bool, ForgeError> {
+    let branch = branch_of(key);
+    let lock = shared.reviews.branch(key);
+    let _alone = lock.lock().await;
+    if shared.reviews.is_waiting(key) {
+        return Ok(true);
+    }
+    let found = match &review.pull {
+        Some(pull) => Some(forge.pull_request(pull.number).await?),
+        None => forge.find(&branch, shared.repository.branch(), &review.commit).await?,
+    };
+    let mut state = review.state;
+    if let Some(pull) = &found {
+        let (now, words) = match &pull.state {
+            PullState::Merged(_) => (ReviewState::Merged, format!("Merged, and `{key}` is what it says.")),
+            PullState::Closed => (ReviewState::Closed, "Closed, so nothing changes.".to_owned()),
+            PullState::Open if review.moot_since.is_some_and(|since| since.elapsed() < GRACE) => return Ok(false),
+            PullState::Open => {
+                forge.close(pull.number).await?;
+                (
+                    ReviewState::Closed,
+                    "Nobody waits for this any more: something else was decided meanwhile.".to_owned(),
+                )
+            }
+        };
+        state = now;
+        forge.keep_comment(pull.number, COMMENT, &words).await?;
+    } else if state == ReviewState::AwaitingReview {
+        state = ReviewState::Closed;
+    }
+    forge.delete_branch(&branch).await?;
+    if let Err(error) = shared.repository.forget_beside(&branch) {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "The branch `{branch}` could not be forgotten: {error}"
+        );
+    }
+    shared.reviews.note(key, &review.commit, |review| {
+        review.state = state;
+        review.trouble = None;
+        review.is_over = true;
+    });
+    Ok(true)
+}
+
+/// What MLflow measured for the versions that are compared; nothing where there is no tracking server, or it does not say.
+async fn metrics(shared: &Shared, review: &Review) -> Vec<(Version, BTreeMap<String, f64>)> {
+    let (Some(registry), Some(release)) = (&shared.settings.registry, &review.release) else { return Vec::new() };
+    let mut found = Vec::new();
+    for version in &review.compared {
+        match registry.client.version_metrics(&release.spec.model, version).await {
+            Ok(metrics) => found.push((version.clone(), metrics.unwrap_or_default())),
+            Err(error) => {
+                tracing::debug!("No measurements for the review of `{}`: {error}", release.spec.model);
+                return Vec::new();
+            }
+        }
+    }
+    found
+}

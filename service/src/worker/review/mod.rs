@@ -1,0 +1,210 @@
+//! Changes that wait for a review: a branch and a pull request each, one per release, kept up to date until people have decided.
+//!
+//! A turn says what is to be reviewed (`Proposed`) instead of committing it, `branch` puts it on the release's own branch, and `follow` tells
+//! the forge and learns from it what became of it. What is merged comes back like any commit of the target branch; `merged` knows it again.
+
+mod body;
+mod branch;
+mod follow;
+mod merged;
+mod proposed;
+mod view;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+pub(super) use branch::{BRANCHES, Offer, branch_of, is_of_review, offer};
+pub(super) use follow::follow_reviews;
+pub(super) use merged::{merged_as, proposed_document};
+pub(super) use proposed::Proposed;
+pub use view::{ReviewState, ReviewView};
+
+use super::conclusion::Concluded;
+use crate::forge::Text;
+use crate::names::{CommitId, DeliveryId, ReleaseKey};
+use crate::release::Release;
+
+/// Every review that this service knows of, at most one per release.
+#[derive(Debug, Default)]
+pub(super) struct Reviews {
+    by_key: Mutex<HashMap<ReleaseKey, Review>>,
+    /// Who waits to be told where the review of a release is, by release and by the number of the delivery.
+    waiting: Mutex<BTreeMap<(ReleaseKey, i64), Concluded>>,
+    wake: Notify,
+    /// One lock per branch, held while it is changed or deleted, so that the two never meet.
+    branches: Mutex<HashMap<ReleaseKey, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// One review.
+#[derive(Debug, Clone)]
+pub(super) struct Review {
+    /// The newest commit of the service on its branch.
+    pub(super) commit: CommitId,
+    /// What it is about; nothing for a retraction.
+    pub(super) release: Option<Release>,
+    /// The delivery that asks for it, where one does.
+    pub(super) delivery: Option<DeliveryId>,
+    pub(super) text: Text,
+    /// The versions whose measurements people want to compare: the one that serves, and the new one.
+    pub(super) compared: Vec<crate::names::Version>,
+    /// It is to be merged without a person: it would have been pushed, had the branch let it.
+    pub(super) merges_itself: bool,
+    /// Whether somebody still wants it. What nobody wants is closed.
+    pub(super) is_wanted: bool,
+    /// Since when nobody does.
+    pub(super) moot_since: Option<Instant>,
+    pub(super) state: ReviewState,
+    pub(super) pull: Option<Pull>,
+    pub(super) approved_by: Vec<String>,
+    /// What keeps it from going on, one sentence.
+    pub(super) trouble: Option<String>,
+    /// There is nothing more to do about it.
+    pub(super) is_over: bool,
+}
+
+/// The pull request of a review.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pull {
+    pub(super) number: u64,
+    pub(super) url: String,
+    /// What it was last told to say.
+    pub(super) said: Text,
+    /// Whether it was asked to merge itself.
+    pub(super) is_scheduled: bool,
+}
+
+impl Reviews {
+    /// Takes note of what is on a branch: a new review, or a new state of one.
+    pub(super) fn want(&self, key: &ReleaseKey, commit: CommitId, proposed: &Proposed) {
+        let mut by_key = self.by_key();
+        let before = by_key.get(key).filter(|review| review.is_wanted && review.state == ReviewState::AwaitingReview);
+        let review = Review {
+            commit,
+            release: proposed.write.after.clone(),
+            delivery: proposed.delivery.clone(),
+            text: proposed.text.clone(),
+            compared: proposed.compared.clone(),
+            merges_itself: proposed.merges_itself,
+            is_wanted: true,
+            moot_since: None,
+            state: ReviewState::AwaitingReview,
+            pull: before.and_then(|before| before.pull.clone()),
+            approved_by: before.map(|before| before.approved_by.clone()).unwrap_or_default(),
+            trouble: None,
+            is_over: false,
+        };
+        by_key.insert(key.clone(), review);
+        drop(by_key);
+        self.wake.notify_one();
+    }
+
+    /// Takes note of which releases still have something that waits for its review; those that have not are closed.
+    pub(super) fn keep(&self, is_wanted: impl Fn(&ReleaseKey, &Review) -> bool) {
+        let mut has_moot = false;
+        for (key, review) in self.by_key().iter_mut().filter(|(_, review)| review.is_wanted) {
+            review.is_wanted = is_wanted(key, review);
+            if !review.is_wanted {
+                review.moot_since = Some(Instant::now());
+                has_moot = true;
+            }
+        }
+        if has_moot {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Whether people closed a review of the very same, which is a no to whoever asked for it.
+    pub(super) fn is_closed(&self, key: &ReleaseKey, after: Option<&Release>, delivery: Option<&DeliveryId>) -> bool {
+        self.by_key().get(key).is_some_and(|review| {
+            review.state == ReviewState::Closed
+                && review.delivery.as_ref() == delivery
+                && branch::is_same(review.release.as_ref(), after)
+        })
+    }
+
+    /// What whoever asked waits for.
+    pub(super) fn waits_for(&self, key: &ReleaseKey) -> String {
+        let by_key = self.by_key();
+        let review = by_key.get(key).filter(|review| review.is_wanted);
+        match review.map(|review| (&review.pull, &review.trouble)) {
+            Some((Some(pull), None)) => format!("the review of {}", pull.url),
+            Some((Some(pull), Some(trouble))) => format!("the review of {}: {trouble}", pull.url),
+            Some((None, Some(trouble))) => format!("a pull request that could not be opened yet: {trouble}"),
+            Some((None, None)) | None => format!("a review of the branch `{}`", branch_of(key)),
+        }
+    }
+
+    /// Whether there is a review of a release that waits for people.
+    pub(super) fn is_waiting(&self, key: &ReleaseKey) -> bool {
+        self.by_key().get(key).is_some_and(|review| review.is_wanted && review.state == ReviewState::AwaitingReview)
+    }
+
+    /// Keeps an answer back until the forge has been told, where it is about a review that the forge has not heard of yet.
+    pub(super) fn keeps_back(&self, number: i64, concluded: &Concluded) -> bool {
+        let Some(key) = &concluded.verdict.release else { return false };
+        let is_untold = self.by_key().get(key).is_some_and(|review| {
+            review.is_wanted && review.pull.is_none() && review.trouble.is_none() && concluded.state.is_waiting()
+        });
+        if is_untold {
+            self.waiting().insert((key.clone(), number), concluded.clone());
+        }
+        is_untold
+    }
+
+    /// Hands out the answers about a release that were kept back.
+    fn take_waiting(&self, key: &ReleaseKey) -> Vec<(i64, Concluded)> {
+        let mut waiting = self.waiting();
+        let numbers: Vec<(ReleaseKey, i64)> = waiting.keys().filter(|(of, _)| of == key).cloned().collect();
+        numbers.into_iter().filter_map(|at| Some((at.1, waiting.remove(&at)?))).collect()
+    }
+
+    /// Has the forge asked what became of its pull requests.
+    pub(super) fn look(&self) {
+        self.wake.notify_one();
+    }
+
+    /// The review of a release as the API shows it.
+    pub(super) fn view(&self, key: &ReleaseKey) -> Option<ReviewView> {
+        self.by_key().get(key).map(|review| ReviewView {
+            state: review.state,
+            branch: branch_of(key),
+            number: review.pull.as_ref().map(|pull| pull.number),
+            url: review.pull.as_ref().map(|pull| pull.url.clone()),
+            summary: review.text.title.clone(),
+            approved_by: review.approved_by.clone(),
+            merges_itself: review.merges_itself,
+            trouble: review.trouble.clone(),
+        })
+    }
+
+    /// The lock of a release's branch.
+    fn branch(&self, key: &ReleaseKey) -> Arc<tokio::sync::Mutex<()>> {
+        let mut branches = self.branches.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(branches.entry(key.clone()).or_default())
+    }
+
+    /// Changes what is known of a review, where it is still about this commit.
+    fn note(&self, key: &ReleaseKey, commit: &CommitId, change: impl FnOnce(&mut Review)) {
+        if let Some(review) = self.by_key().get_mut(key).filter(|review| review.commit == *commit) {
+            change(review);
+        }
+    }
+
+    /// Those about which there is something to do.
+    fn open(&self) -> Vec<(ReleaseKey, Review)> {
+        let by_key = self.by_key();
+        let open = by_key.iter().filter(|(_, review)| !review.is_over);
+        open.map(|(key, review)| (key.clone(), review.clone())).collect()
+    }
+
+    fn by_key(&self) -> MutexGuard<'_, HashMap<ReleaseKey, Review>> {
+        self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<(ReleaseKey, i64), Concluded>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
