@@ -254,7 +254,7 @@ fn changed(
         release.origin = before.origin.clone();
         release.rendered = before.rendered.clone();
     }
-    let mut drifted = drifted(&turn.shared.repository, &tree, &release)?;
+    let mut drifted = drifted(&turn.shared.repository, tree, &release)?;
     if before.is_none() && drifted.len() == release.rendered.files.len() && is_alone(turn, key, &drifted)? {
         // A copy of the document alone: what it says of rendered files is about another directory.
         release.rendered = crate::release::Rendered::default();
