@@ -10,7 +10,7 @@ use serde_json::json;
 use tests::{Checkout, Commit, Request, Server};
 
 /// Clients, each with a release of its own.
-pub(super) const CLIENTS: usize = 4;
+pub(super) const CLIENTS: usize = 8;
 
 /// The storm guard is not what these tests are about.
 pub(super) const UNGUARDED: (&str, &str) = ("KMLFLOW__ENVIRONMENTS__PRODUCTION__NEW_RELEASES_PER_MINUTE", "100000");

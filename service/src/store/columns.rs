@@ -63,3 +63,9 @@ fn one_word<T: DeserializeOwned>(text: &str, column: &'static str) -> Result<T, 
 pub(super) fn from_json<T: DeserializeOwned>(row: &Row, column: &'static str) -> Result<T, StoreError> {
     serde_json::from_str(get(row, column)?).map_err(|_| StoreError::Unreadable { what: column })
 }
+
+/// Reads a column that holds JSON or nothing.
+pub(super) fn from_json_some<T: DeserializeOwned>(row: &Row, column: &'static str) -> Result<Option<T>, StoreError> {
+    let text = get::<Option<&str>>(row, column)?;
+    text.map(|text| serde_json::from_str(text).map_err(|_| StoreError::Unreadable { what: column })).transpose()
+}

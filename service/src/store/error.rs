@@ -83,6 +83,9 @@ pub enum StoreError {
     /// As many deliveries wait as may.
     #[error("the inbox is full; try again when fewer deliveries wait")]
     Full,
+    /// Another replica has taken over what this one led.
+    #[error("another replica leads now")]
+    NotLeading,
     /// It was closed.
     #[error("the store is closed")]
     Closed,

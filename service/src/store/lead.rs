@@ -25,6 +25,9 @@ const TRIED_EVERY: Duration = Duration::from_secs(1);
 /// How long the server may take to answer a leader before it counts as gone.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
+/// How often whoever does not lead tries to: the service does nothing but accept for about so long when a leader has died.
+const TRIED_AGAIN: Duration = Duration::from_millis(300);
+
 /// The way to lead.
 #[derive(Debug, Clone)]
 pub(super) struct Leaders(Kind);
@@ -50,6 +53,25 @@ impl std::fmt::Debug for Kind {
 impl Leaders {
     pub(super) fn of(place: &Place) -> Self {
         Self(if place.is_shared() { Kind::Server(place.clone()) } else { Kind::File(Led::default()) })
+    }
+
+    /// Waits until this replica leads, on one connection.
+    pub(super) async fn lead(&self, what: &str) -> Result<Leadership, StoreError> {
+        let mut candidate = match &self.0 {
+            Kind::File(_) => None,
+            Kind::Server(place) => Some(place.connect(Limits::default()).await?),
+        };
+        loop {
+            if let Some(db) = candidate {
+                match try_on(db, what).await? {
+                    Tried::Leads(leadership) => return Ok(leadership),
+                    Tried::Another(db) => candidate = Some(db),
+                }
+            } else if let Some(leadership) = self.try_lead(what).await? {
+                return Ok(leadership);
+            }
+            tokio::time::sleep(TRIED_AGAIN).await;
+        }
     }
 
     pub(super) async fn try_lead(&self, what: &str) -> Result<Option<Leadership>, StoreError> {
@@ -103,14 +125,31 @@ impl Drop for Held {
 }
 
 async fn lead_on_server(place: &Place, what: &str) -> Result<Option<Leadership>, StoreError> {
-    let mut db = place.connect(Limits::default()).await?;
+    match try_on(place.connect(Limits::default()).await?, what).await? {
+        Tried::Leads(leadership) => Ok(Some(leadership)),
+        Tried::Another(_) => Ok(None),
+    }
+}
+
+/// What a try to lead came to.
+enum Tried {
+    Leads(Leadership),
+    /// Another one leads; the connection is as good as before.
+    Another(Connection),
+}
+
+async fn try_on(mut db: Connection, what: &str) -> Result<Tried, StoreError> {
     let lock = Statement::new("SELECT pg_try_advisory_lock($1) AS leads").bind(key(what));
     let row = db::within(true, db.row(lock)).await?.map_err(|error| db.failed(error))?;
     let leads = row.is_some_and(|row| row.get("leads").unwrap_or(false));
-    let (true, Connection::Postgres(db)) = (leads, db) else { return Ok(None) };
-    let (tell, lost) = watch::channel(false);
-    tokio::spawn(hold(db, tell));
-    Ok(Some(Leadership { lost: Some(lost), _held: None }))
+    match db {
+        Connection::Postgres(db) if leads => {
+            let (tell, lost) = watch::channel(false);
+            tokio::spawn(hold(db, tell));
+            Ok(Tried::Leads(Leadership { lost: Some(lost), _held: None }))
+        }
+        db => Ok(Tried::Another(db)),
+    }
 }
 
 /// Holds the connection until it breaks or nobody wants it any more.

@@ -7,6 +7,7 @@
 mod address;
 mod audit;
 mod batch;
+mod changes;
 mod columns;
 mod copy;
 mod db;
@@ -15,10 +16,10 @@ mod history;
 mod idempotency;
 mod inbox;
 mod lead;
-mod lease;
 mod migrate;
 mod orders;
 mod prune;
+mod term;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -39,13 +40,14 @@ use history::ForgetIndex;
 use idempotency::{ClaimFor, Settle};
 use inbox::{Redeliver, Redelivered};
 use lead::Leaders;
-use lease::{EndLease, ExtendLease, TakeLease};
 use orders::{RememberPolicy, Unhold};
 use prune::PruneStep;
+use term::{Led, TakeOver, TakeUp, Term};
 use tokens::RevokeToken;
 use writer::Writer;
 
 pub use address::Address;
+pub use changes::{Change, Changes};
 pub use error::{Cause, StoreError};
 pub use lead::Leadership;
 pub use migrate::Copied;
@@ -61,6 +63,7 @@ pub struct Store {
     writer: Writer,
     readers: Readers,
     leaders: Leaders,
+    term: Term,
 }
 
 /// How much the store takes.
@@ -96,7 +99,13 @@ impl Store {
         }
         let readers = place.readers();
         let leaders = Leaders::of(&place);
-        Ok(Self { writer: Writer::spawn(place, db, &readers, limits).await?, readers, leaders })
+        let writer = Writer::spawn(place, db, &readers, limits).await?;
+        Ok(Self { writer, readers, leaders, term: Term::default() })
+    }
+
+    /// Whether other replicas may use it too.
+    pub fn is_shared(&self) -> bool {
+        self.readers.is_shared()
     }
 
     /// Keeps a delivery: once this returns `New` or `Again`, it survives a crash.
@@ -115,23 +124,24 @@ impl Store {
         self.writer.is_full()
     }
 
-    /// Stores a batch as a whole or not at all.
+    /// Stores a batch as a whole or not at all; [`StoreError::NotLeading`] where another replica has taken over.
     pub async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        self.writer.write(batch).await
+        self.hand_over(batch).await?.durable().await?.ok_or(StoreError::NotLeading)
     }
 
-    /// Takes a batch, to be stored as a whole or not at all, before it is durable.
-    pub async fn hand_over(&self, batch: Batch) -> Result<HandedOver<()>, StoreError> {
-        self.writer.hand_over(batch).await
+    /// Takes a batch, to be stored as a whole or not at all, before it is durable. It answers nothing where another replica has taken over.
+    pub async fn hand_over(&self, batch: Batch) -> Result<HandedOver<Option<()>>, StoreError> {
+        self.writer.hand_over(Led { term: self.term.number(), write: batch }).await
     }
 
-    /// Reads what waits, in order of arrival, after a number (0: from the start), at most `limit` of them; without their bodies.
+    /// Reads what waits, in order of arrival, after a number (0: from the start), at most `limit` of them; without their bodies. Who leads in a
+    /// term gets what it has taken up.
     ///
     /// Where replicas share the store, one of a lower number may become visible after one of a higher number, so what was not read yet is not
-    /// found by the last number alone.
+    /// found by the last number alone, but by [`Store::take_up`].
     pub async fn waiting(&self, after: i64, limit: u32) -> Result<Vec<Delivery>, StoreError> {
         self.writer.caught_up().await;
-        inbox::waiting(&self.readers, after, limit).await
+        inbox::waiting(&self.readers, (after, self.term.number()), limit).await
     }
 
     /// Reads a delivery with its body by its id; without a source, the newest of that id.
@@ -190,7 +200,8 @@ impl Store {
 
     /// Empties the history index, so that it is built anew.
     pub async fn forget_index(&self) -> Result<(), StoreError> {
-        self.writer.write(ForgetIndex).await
+        let forget = Led { term: self.term.number(), write: ForgetIndex };
+        self.writer.write(forget).await?.ok_or(StoreError::NotLeading)
     }
 
     /// Reads the last text of each policy that could be parsed.
@@ -302,25 +313,49 @@ impl Store {
         migrate::migrate(&from.into(), data_dir, &to.into()).await
     }
 
-    /// Takes up to `limit` of what waits for an owner, oldest first: what nobody has, what it has itself, and what somebody had whose lease has
-    /// run out. Nobody else gets it until then.
-    pub async fn lease(&self, lease: Lease, limit: u32) -> Result<Vec<Delivery>, StoreError> {
-        self.writer.write(TakeLease { lease, limit }).await?.into_iter().collect()
+    /// Begins a term as the leader, for whoever leads by [`Store::try_lead`]: all that waits is its own from now on, and whoever led before
+    /// stores nothing more.
+    pub async fn take_over(&self) -> Result<(), StoreError> {
+        // Whoever has a file has it alone.
+        if !self.is_shared() {
+            return Ok(());
+        }
+        self.term.begin(self.writer.write(TakeOver).await?);
+        Ok(())
     }
 
-    /// Lets an owner keep what it has for longer, and says how many deliveries that are: fewer than it had where some were taken over.
-    pub async fn extend_lease(&self, lease: Lease) -> Result<u64, StoreError> {
-        self.writer.write(ExtendLease { lease }).await
+    /// Ends the term: from here on this replica stores nothing of a leader's until the next one.
+    pub fn step_down(&self) {
+        self.term.end();
     }
 
-    /// Gives back everything that an owner has.
-    pub async fn end_lease(&self, owner: &str) -> Result<u64, StoreError> {
-        self.writer.write(EndLease { owner: owner.to_owned() }).await
+    /// Takes up what has arrived at any replica and nobody has taken up, oldest first, at most `limit` of it.
+    pub async fn take_up(&self, limit: u32) -> Result<Vec<Delivery>, StoreError> {
+        if !term::is_something_free(&self.readers).await? {
+            return Ok(Vec::new());
+        }
+        let taken = self.writer.write(Led { term: self.term.number(), write: TakeUp { limit } }).await?;
+        taken.ok_or(StoreError::NotLeading)?.into_iter().collect()
+    }
+
+    /// Reads what whoever waits for these deliveries can be told; those of which nothing is known yet are left out.
+    pub async fn told(&self, numbers: &[i64]) -> Result<Vec<(Delivery, Told)>, StoreError> {
+        term::told(&self.readers, numbers).await
+    }
+
+    /// Hears of what other replicas write.
+    pub fn changes(&self) -> Changes {
+        Changes::of(&self.readers)
     }
 
     /// Tries to be the one who writes to something, for example a branch of a remote. Nothing where another replica is.
     pub async fn try_lead(&self, what: &str) -> Result<Option<Leadership>, StoreError> {
         self.leaders.try_lead(what).await
+    }
+
+    /// Waits until this replica is the one.
+    pub async fn lead(&self, what: &str) -> Result<Leadership, StoreError> {
+        self.leaders.lead(what).await
     }
 
     /// Tells how often the writer did what, since the store was opened.

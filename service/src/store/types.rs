@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Delivery, DeliveryState, Source, Verdict};
 use crate::names::{CommitId, EnvironmentName, ReleaseKey, Version};
 use crate::registry::RegistryState;
-use crate::release::{Action, Phase, Strategy};
+use crate::release::{Action, Phase, Refusal, Strategy};
 
 /// What the inbox says to a delivery that arrives. The delivery inside comes without its body, as everywhere but from
 /// [`super::Store::delivery`].
@@ -47,6 +47,17 @@ pub struct DeliveryOutcome {
     pub verdict: Verdict,
     pub attempt: u32,
     pub next_attempt_at: Option<Timestamp>,
+    /// What whoever waits for it is told beside the verdict; nothing where nobody asks the store for that, or nobody is told yet.
+    pub told: Option<Told>,
+}
+
+/// What a verdict does not say to whoever waits for the outcome of a delivery.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Told {
+    #[serde(default)]
+    pub created: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Refusal>,
 }
 
 /// A commit of the repository as the history index keeps it, once for each release that it changed.
@@ -103,18 +114,6 @@ pub struct Audited {
     pub number: i64,
     #[serde(flatten)]
     pub entry: AuditEntry,
-}
-
-/// Who is at work on what waits, and until when others leave it alone.
-///
-/// The times are the owner's. So clocks of replicas may differ by less than a lease lasts; the compare-and-swap of a push is what nothing is
-/// done twice by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lease {
-    /// One replica, from its start to its end.
-    pub owner: String,
-    pub now: Timestamp,
-    pub until: Timestamp,
 }
 
 /// An order to accept and keep everything, and apply nothing.

@@ -36,6 +36,8 @@ const FULL_BELIEVED: Duration = Duration::from_secs(1);
 pub(super) struct Ledger {
     /// Deliveries that wait.
     pub(super) waiting: u64,
+    /// The term of whoever leads, where replicas share the store.
+    pub(super) term: i64,
     pub(super) limits: Limits,
 }
 
@@ -47,7 +49,7 @@ impl Ledger {
 
     pub(super) async fn read(db: &mut Connection, limits: Limits) -> Result<Self, sqlx::Error> {
         let waiting = Statement::new("SELECT count(*) FROM deliveries WHERE state IN ('accepted', 'failed')");
-        Ok(Self { waiting: db.number(waiting).await?.unsigned_abs(), limits })
+        Ok(Self { waiting: db.number(waiting).await?.unsigned_abs(), term: 0, limits })
     }
 
     /// Counts what waits, and writes it down where replicas share the store.
@@ -381,7 +383,7 @@ impl Desk {
     async fn begin_anew(&self) -> Result<(Connection, Ledger), StoreError> {
         let mut db = self.place.connect(self.limits).await?;
         let ledger = match self.place.is_shared() {
-            true => Ledger { waiting: 0, limits: self.limits },
+            true => Ledger { waiting: 0, term: 0, limits: self.limits },
             false => Ledger::read(&mut db, self.limits).await.map_err(|error| db.failed(error))?,
         };
         let ledger = begin_on(&mut db, ledger).await?;
@@ -403,8 +405,8 @@ impl Desk {
 /// Begins a transaction, and says what the writer knows then.
 async fn begin_on(db: &mut Connection, known: Ledger) -> Result<Ledger, StoreError> {
     let begun = db::within(db.is_shared(), db.begin()).await?;
-    let waiting = begun.map_err(|error| db.failed(error))?;
-    Ok(Ledger { waiting: waiting.unwrap_or(known.waiting), ..known })
+    let read = begun.map_err(|error| db.failed(error))?;
+    Ok(read.map_or(known, |(waiting, term)| Ledger { waiting, term, ..known }))
 }
 
 /// Writes a round and commits it. Only a committed round may change what the writer believes.

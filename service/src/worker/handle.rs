@@ -4,26 +4,24 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::json;
-use tokio::sync::oneshot;
 
-use super::conclusion::Concluded;
 use super::disk;
 use super::read;
+use super::replica::catch_up;
+use super::request::inbox_full;
 use super::shared::{Shared, WorkerState, read as locked, store_fault, write};
 use super::{
-    Accounts, Answer, ClusterDiff, DeliveryView, Done, EnvironmentView, Fault, HistoryEntry, HoldView, Page,
-    PolicyVerdict, ReleaseFilter, ReleaseView, RerenderSelection, Rerendered, Subscription, TimelineEntry,
+    Accounts, ClusterDiff, DeliveryView, EnvironmentView, Fault, HistoryEntry, HoldView, Page, PolicyVerdict,
+    ReleaseFilter, ReleaseView, RerenderSelection, Rerendered, Subscription, TimelineEntry,
 };
 use super::{preview, rerender};
-use crate::bounds::RETRY_AFTER_SECONDS;
-use crate::event::{DeliveryState, Event, NewDelivery, Requested, Source};
-use crate::names::{AliasName, CommitId, DeliveryId, EnvironmentName, ModelName, ReleaseKey, Version};
+use crate::event::{DeliveryState, NewDelivery, Source};
+use crate::names::{AliasName, CommitId, EnvironmentName, ModelName, ReleaseKey, Version};
 use crate::release::{Act, Intent, Refusal, RefusalKind};
-use crate::store::{Accepted, HandedOver, Hold, StoreError};
+use crate::store::{Accepted, Hold};
 
 /// What others hold of the worker.
 #[derive(Clone)]
@@ -57,17 +55,6 @@ pub struct DeliveryFilter {
     pub limit: Option<u32>,
 }
 
-/// A request that is with the writer.
-struct HandedIn {
-    number: i64,
-    id: String,
-    outcome: oneshot::Receiver<Concluded>,
-    kept: HandedOver<Accepted>,
-}
-
-/// How long a caller should wait before it asks a full inbox again.
-const INBOX_FULL_SECONDS: u32 = 10;
-
 impl Handle {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
@@ -89,7 +76,7 @@ impl Handle {
                 Accepted::New(delivery) | Accepted::Again(delivery) => {
                     let arrived = json!({"id": delivery.id, "number": delivery.number, "source": delivery.source, "state": delivery.state});
                     shared.ring.push("delivery", &arrived);
-                    shared.inbox.push(delivery);
+                    shared.has_arrived(delivery);
                     Ok(Received::Accepted)
                 }
                 Accepted::Repeat { state, .. } if state.is_waiting() => Ok(Received::Accepted),
@@ -100,86 +87,12 @@ impl Handle {
         .await
     }
 
-    /// Carries out a request and waits at most `wait` for its end.
-    ///
-    /// It is carried out before the inbox writes it down: what is answered as done is durable in Git, and only what is to be done later
-    /// must be durable in the inbox first.
+    /// Makes an act absolute against what is deployed now. Where another service leads, that is what anybody was told it did.
     ///
     /// # Errors
-    /// It is refused, or could not be stored.
-    pub async fn request(&self, request: Requested, wait: Duration) -> Result<Answer, Fault> {
-        self.shared.environment(&request.key.environment)?;
-        let key = request.key.clone();
-        let HandedIn { number, id, outcome, kept } = self.hand_in(request).await?;
-        let waits_for = match tokio::time::timeout(wait, outcome).await {
-            Ok(Ok(concluded)) => match self.answer(&key, concluded)? {
-                Ok(done) => return Ok(done),
-                Err(waits_for) => waits_for,
-            },
-            Ok(Err(_)) | Err(_) => {
-                self.shared.inbox.stop_waiting(number);
-                let trouble = locked(&self.shared.state.trouble).clone();
-                let review = || self.shared.reviews.is_waiting(&key).then(|| self.shared.reviews.waits_for(&key));
-                trouble.or_else(review).unwrap_or_else(|| "the requests before it".to_owned())
-            }
-        };
-        is_kept(kept.durable().await)?;
-        Ok(Answer::Queued { delivery: id, waits_for })
-    }
-
-    /// Stores a request durably and does not wait for its end. Answers the delivery's id.
-    pub(super) async fn submit(&self, request: Requested) -> Result<String, Fault> {
-        let HandedIn { number, id, outcome: _, kept } = self.hand_in(request).await?;
-        self.shared.inbox.stop_waiting(number);
-        is_kept(kept.durable().await)?;
-        Ok(id)
-    }
-
-    /// Hands a request to the store and to the writer. There is nothing to wait for in between, so nothing is stored that the writer has
-    /// not heard of, wherever a caller hangs up.
-    async fn hand_in(&self, request: Requested) -> Result<HandedIn, Fault> {
-        let shared = &self.shared;
-        if shared.state.is_store_behind.load(Ordering::Relaxed) {
-            let sentence = "the store does not take what is done; look at its disk".to_owned();
-            return Err(Fault::Unavailable { sentence, retry_after_seconds: RETRY_AFTER_SECONDS });
-        }
-        if shared.store.is_full() {
-            return Err(inbox_full());
-        }
-        let id = DeliveryId::parse(&uuid::Uuid::now_v7().to_string()).map_err(|_| Fault::Internal)?;
-        let body = serde_json::to_string(&request).map_err(|_| Fault::Internal)?;
-        let (received_at, event) = (shared.clock.now_exact(), Event::Requested(Box::new(request)));
-        let new = NewDelivery { source: Source::Api, id, received_at, body, event };
-        let (delivery, kept) = shared.store.hand_in(new).await.map_err(store_fault)?;
-        let (number, id) = (delivery.number, delivery.id.to_string());
-        let outcome = shared.inbox.wait_for(number);
-        shared.inbox.push(delivery);
-        Ok(HandedIn { number, id, outcome, kept })
-    }
-
-    /// The answer to what is done, or what it waits for.
-    fn answer(&self, key: &ReleaseKey, concluded: Concluded) -> Result<Result<Answer, String>, Fault> {
-        let Concluded { state, verdict, refusal, created } = concluded;
-        match state {
-            DeliveryState::Refused => Err(refusal.map_or(Fault::Internal, Fault::Refused)),
-            DeliveryState::Accepted | DeliveryState::Failed => {
-                Ok(Err(verdict.waits_for.or(verdict.reason).unwrap_or_default()))
-            }
-            DeliveryState::Applied | DeliveryState::Unchanged | DeliveryState::Ignored => {
-                let release = read::view(&self.shared, key);
-                let commit = verdict.commit.or_else(|| release.as_ref().map(|view| view.commit.clone()));
-                let changed = state == DeliveryState::Applied;
-                let (key, reason) = (key.clone(), verdict.reason);
-                Ok(Ok(Answer::Done(Box::new(Done { release, key, commit, changed, created, reason }))))
-            }
-        }
-    }
-
-    /// Makes an act absolute against what is deployed now.
-    ///
-    /// # Errors
-    /// The act makes no sense from what is deployed.
+    /// The act makes no sense from what is deployed, or what is deployed cannot be seen.
     pub async fn absolute(&self, key: &ReleaseKey, act: Act) -> Result<Intent, Fault> {
+        catch_up(&self.shared).await?;
         read::absolute(&self.shared, key, act).await
     }
 
@@ -194,6 +107,7 @@ impl Handle {
     /// It is not deployed.
     pub async fn release(&self, key: &ReleaseKey) -> Result<ReleaseView, Fault> {
         self.shared.environment(&key.environment)?;
+        self.catch_up_if_it_can().await;
         let waiting = read::waiting(&self.shared, key).await;
         match read::view(&self.shared, key) {
             Some(view) => Ok(ReleaseView { waiting, ..view }),
@@ -227,7 +141,15 @@ impl Handle {
         commit: Option<CommitId>,
     ) -> Result<IndexMap<String, String>, Fault> {
         let key = key.clone();
+        self.catch_up_if_it_can().await;
         self.shared.blocking(move |shared| read::manifests(shared, &key, commit)).await
+    }
+
+    /// Sees what anybody was told another service did; where it cannot, what is shown may be old.
+    pub(super) async fn catch_up_if_it_can(&self) {
+        if let Err(fault) = catch_up(&self.shared).await {
+            tracing::warn!(fault = ?fault, "What is shown may be old");
+        }
     }
 
     /// Git against the cluster.
@@ -272,7 +194,7 @@ impl Handle {
         let Some(delivery) = self.shared.store.redeliver(number).await.map_err(store_fault)? else {
             return Err(read::no_delivery(id).into());
         };
-        self.shared.inbox.push(delivery.clone());
+        self.shared.has_arrived(delivery.clone());
         Ok(delivery.into())
     }
 
@@ -467,21 +389,6 @@ pub(super) async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, Fault>> + Send + 'static,
 ) -> Result<T, Fault> {
     tokio::spawn(work).await.unwrap_or(Err(Fault::Internal))
-}
-
-/// Refuses where the inbox did not keep a request that is to be carried out later.
-fn is_kept(accepted: Result<Accepted, StoreError>) -> Result<(), Fault> {
-    match accepted.map_err(store_fault)? {
-        Accepted::Full => Err(inbox_full()),
-        Accepted::New(_) | Accepted::Again(_) | Accepted::Repeat { .. } => Ok(()),
-    }
-}
-
-fn inbox_full() -> Fault {
-    Fault::Unavailable {
-        sentence: "the inbox is full; try again when fewer deliveries wait".to_owned(),
-        retry_after_seconds: INBOX_FULL_SECONDS,
-    }
 }
 
 /// The refusal of a name that is not there.

@@ -22,6 +22,7 @@ pub(super) struct Metrics {
     deliveries: Family<Labels, Counter>,
     delivery_duration: Histogram,
     inbox_depth: Family<Labels, Gauge>,
+    leads: Gauge,
     releases: Family<Labels, Gauge>,
     weight: Family<Labels, Gauge<f64, AtomicU64>>,
     changed: Family<Labels, Gauge>,
@@ -48,6 +49,7 @@ impl Metrics {
             deliveries: Family::default(),
             delivery_duration: seconds(),
             inbox_depth: Family::default(),
+            leads: Gauge::default(),
             releases: Family::default(),
             weight: Family::default(),
             changed: Family::default(),
@@ -78,6 +80,7 @@ impl Metrics {
             self.delivery_duration.clone(),
         );
         registry.register("inbox_depth", "Deliveries in the inbox by state", self.inbox_depth.clone());
+        registry.register("leads", "1 for the service that carries out what is accepted", self.leads.clone());
         registry.register("releases", "Releases that are deployed", self.releases.clone());
         registry.register("release_weight_ratio", "Share of the answers that a predictor gives", self.weight.clone());
         registry.register("release_changed_timestamp_seconds", "When a release was last changed", self.changed.clone());
@@ -175,7 +178,8 @@ impl Metrics {
 
     /// Sets what is read off the present state.
     pub(super) fn set(&self, state: Present) {
-        let Present { inbox, releases } = state;
+        let Present { inbox, leads, releases } = state;
+        self.leads.set(leads.into());
         for (state, count) in inbox {
             self.inbox_depth
                 .get_or_create(&vec![("state", state.to_owned())])
@@ -209,6 +213,7 @@ impl Metrics {
 /// The present state in numbers.
 pub(super) struct Present {
     pub(super) inbox: Vec<(&'static str, u64)>,
+    pub(super) leads: bool,
     pub(super) releases: Vec<ReleaseNumbers>,
 }
 

@@ -87,6 +87,21 @@ impl Inbox {
         self.state().waiters.remove(&number);
     }
 
+    /// The deliveries whose outcome somebody waits for.
+    pub(super) fn waited_for(&self) -> Vec<i64> {
+        let mut state = self.state();
+        // Whoever hung up waits no more.
+        state.waiters.retain(|_, waiter| !waiter.is_closed());
+        state.waiters.keys().copied().collect()
+    }
+
+    /// Forgets what waits to be carried out; whoever waits for an outcome goes on waiting.
+    pub(super) fn clear(&self) {
+        let mut state = self.state();
+        let waiters = std::mem::take(&mut state.waiters);
+        *state = State { waiters, ..State::default() };
+    }
+
     /// Tells whoever waits for it what became of a delivery.
     pub(super) fn answer(&self, number: i64, concluded: Concluded) {
         let waiter = self.state().waiters.remove(&number);

@@ -338,7 +338,7 @@ pub(super) async fn metrics(shared: &Shared) -> String {
         }
     };
     let releases = read(&shared.index).iter().map(|(key, kept)| numbers(key, kept)).collect();
-    shared.metrics.set(Present { inbox, releases });
+    shared.metrics.set(Present { inbox, leads: shared.replica.leads(), releases });
     shared.metrics.text()
 }
 

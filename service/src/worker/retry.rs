@@ -9,7 +9,7 @@ use super::conveyor::Conveyor;
 use super::shared::Shared;
 use crate::event::Delivery;
 use crate::git::GitError;
-use crate::store::{Batch, DeliveryOutcome};
+use crate::store::{Batch, DeliveryOutcome, Told};
 
 /// The longest wait between two attempts: long enough to spare a sick disk, short enough that nobody waits for long once it is well.
 const RETRY_SECONDS_MAX: u64 = 300;
@@ -39,6 +39,7 @@ pub(super) async fn postpone(
             verdict: delivery.verdict.clone(),
             attempt: delivery.attempt,
             next_attempt_at: Some(at),
+            told: shared.replica.is_one.then(Told::default),
         });
         shared.metrics.concluded(delivery.source, concluded.state.as_str(), None);
         shared.inbox.answer(delivery.number, concluded);

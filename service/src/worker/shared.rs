@@ -12,12 +12,14 @@ use super::index::{Entry, Index};
 use super::metrics::Metrics;
 use super::queue::Inbox;
 use super::registry::{Outbox, Reader, Sweeper};
+use super::replica::Replica;
 use super::review::Reviews;
 use super::settings::Limits;
 use super::statuses::Statuses;
 use super::{Accounts, EnvironmentSettings, Fault, Settings, SweepReport};
 use crate::bounds::RETRY_AFTER_SECONDS;
 use crate::clock::Clock;
+use crate::event::Delivery;
 use crate::git::{GitError, Repository};
 use crate::names::{EnvironmentName, ModelName, ReleaseKey};
 use crate::policy::Policies;
@@ -58,6 +60,7 @@ pub(super) struct Shared {
     pub(super) ring: Ring,
     pub(super) metrics: Metrics,
     pub(super) state: WorkerState,
+    pub(super) replica: Replica,
     /// Holds the data directory until the last user is gone.
     pub(super) _lock: super::lock::DataDirLock,
 }
@@ -134,6 +137,13 @@ impl Shared {
     /// The registry's state of a model as far as it is known.
     pub(super) fn registry_of(&self, model: &ModelName) -> Option<Arc<RegistryState>> {
         read(&self.registry).get(model).cloned()
+    }
+
+    /// Lets a delivery be carried out that the store has or will have. Where others may lead, whoever does finds it there.
+    pub(super) fn has_arrived(&self, delivery: Delivery) {
+        if !self.replica.is_one {
+            self.inbox.push(delivery);
+        }
     }
 
     /// The policies in force.

@@ -1,5 +1,6 @@
 //! The loop around the conveyor: waits for work, has a turn done, tells the store, answers those who wait.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -7,22 +8,24 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::collect::collect;
 use super::conclusion::{Conclusion, Keep};
 use super::conveyor::{Conveyor, Done, Work, show};
 use super::housekeeping::{PUSHES_PER_LOOK, keep_house, look_again_and_again};
 use super::registry::{sweep_again_and_again, tell_refused, tell_versions, write_back, write_waiting};
+use super::replica::{self, keep_up};
 use super::retry::{later, postpone, wait_after};
 use super::review::follow_reviews;
-use super::shared::{Shared, WorkerState, write};
+use super::shared::{Shared, write};
 use super::statuses::tell_statuses;
 use crate::command::Git;
 use crate::event::{DeliveryState, Event};
 use crate::git::GitError;
 use crate::names::ReleaseKey;
 use crate::registry::RegistryState;
-use crate::store::{AuditEntry, Batch, DeliveryOutcome, HandedOver, IndexedCommit, Leadership, StoreError};
+use crate::store::{AuditEntry, Batch, DeliveryOutcome, HandedOver, IndexedCommit, Leadership, StoreError, Told};
 
 /// How long the store is left alone after it refused what Git has already.
 const STORE_RETRY: Duration = Duration::from_secs(1);
@@ -38,7 +41,8 @@ pub(super) struct WriterLock(());
 /// The part that does the work; it does nothing until it runs.
 pub struct Worker {
     shared: Arc<Shared>,
-    conveyor: Conveyor,
+    /// Nothing while another service leads.
+    conveyor: Option<Conveyor>,
     lock: WriterLock,
     /// Says that no other service writes by this store.
     leadership: Option<Leadership>,
@@ -57,17 +61,20 @@ enum Step {
     Idle(Option<Timestamp>),
 }
 
+/// Why the work ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// It was told to.
+    Told,
+    /// Another service may write by now.
+    Replaced,
+}
+
 impl Worker {
-    pub(super) fn new(shared: Arc<Shared>, conveyor: Conveyor, leadership: Leadership) -> Self {
-        Self {
-            shared,
-            conveyor,
-            lock: WriterLock(()),
-            leadership: Some(leadership),
-            storing: None,
-            git: None,
-            pushes: 0,
-        }
+    /// One that leads already, or that follows until it does.
+    pub(super) fn new(shared: Arc<Shared>, leading: Option<(Conveyor, Leadership)>) -> Self {
+        let (conveyor, leadership) = leading.unzip();
+        Self { shared, conveyor, lock: WriterLock(()), leadership, storing: None, git: None, pushes: 0 }
     }
 
     /// Has the repository packed by this Git now and then.
@@ -76,46 +83,82 @@ impl Worker {
         self
     }
 
-    /// Carries out what waits, until `stop` is there; then ends what it is at.
+    /// Carries out what waits, until `stop` is there; then ends what it is at. Where another service leads, it waits until it does itself.
     ///
     /// Turns are done in place and block: to be run on a thread of its own, so that a request passes to one thread and back.
     pub async fn run(mut self, stop: impl Future<Output = ()> + Send) {
+        let shared = Arc::clone(&self.shared);
+        let mut beside = vec![tokio::spawn(keep_house(Arc::clone(&shared), self.git.take()))];
+        if shared.replica.is_one {
+            beside.push(tokio::spawn(keep_up(Arc::clone(&shared))));
+        }
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            if self.conveyor.is_none() {
+                let (conveyor, leadership) = tokio::select! {
+                    leading = replica::lead(&shared) => leading,
+                    () = stop.as_mut() => break,
+                };
+                (self.conveyor, self.leadership) = (Some(conveyor), Some(leadership));
+            }
+            let ended = self.lead(stop.as_mut()).await;
+            stored(&mut self.storing).await;
+            if ended == Ended::Told || !shared.replica.is_one {
+                break;
+            }
+            if let Some(conveyor) = self.conveyor.take() {
+                replica::step_down(&shared, conveyor.known).await;
+            }
+        }
+        shared.state.stopping.cancel();
+        beside.iter().for_each(JoinHandle::abort);
+    }
+
+    /// Works for as long as this service leads, and says why it does no more.
+    async fn lead(&mut self, stop: Pin<&mut (impl Future<Output = ()> + Send)>) -> Ended {
         let beside = [
-            tokio::spawn(keep_house(Arc::clone(&self.shared), self.git.take())),
             tokio::spawn(sweep_again_and_again(Arc::clone(&self.shared))),
             tokio::spawn(write_back(Arc::clone(&self.shared))),
             tokio::spawn(look_again_and_again(Arc::clone(&self.shared))),
             tokio::spawn(follow_reviews(Arc::clone(&self.shared))),
             tokio::spawn(tell_statuses(Arc::clone(&self.shared))),
         ];
-        let stopping = self.shared.state.stopping.clone();
+        let (stopping, term) = (self.shared.state.stopping.clone(), self.shared.replica.term());
+        let is_one = self.shared.replica.is_one;
+        // Led as long as this lives: the next leader begins when it is dropped.
         let mut leadership = self.leadership.take();
-        {
-            let mut working = std::pin::pin!(self.work());
-            let has_ended = tokio::select! {
-                () = &mut working => true,
+        let ended = {
+            let mut working = std::pin::pin!(self.work(&term));
+            let ended = tokio::select! {
+                () = &mut working => Ended::Replaced,
                 () = lost(leadership.as_mut()) => {
-                    tracing::error!("The connection to the database broke that makes this service the only writer; it ends");
-                    false
+                    tracing::error!("The connection to the database broke that makes this service the only writer");
+                    Ended::Replaced
                 }
-                () = stop => false,
+                () = stop => Ended::Told,
             };
-            stopping.cancel();
-            if !has_ended && tokio::time::timeout(STOP_LIMIT, &mut working).await.is_err() {
-                tracing::warn!("A remote did not answer; the next start looks what became of the push");
+            term.cancel();
+            // Whoever was replaced leaves a push under way to the next one, which finds it or is found by it.
+            if ended == Ended::Told || !is_one {
+                stopping.cancel();
+                if tokio::time::timeout(STOP_LIMIT, &mut working).await.is_err() {
+                    tracing::warn!("A remote did not answer; the next start looks what became of the push");
+                }
             }
-        }
-        stored(&mut self.storing).await;
+            ended
+        };
         beside.iter().for_each(JoinHandle::abort);
+        ended
     }
 
-    async fn work(&mut self) {
+    async fn work(&mut self, term: &CancellationToken) {
         let shared = Arc::clone(&self.shared);
-        while !shared.state.stopping.is_cancelled() {
+        while !term.is_cancelled() && !shared.state.stopping.is_cancelled() {
             match self.step().await {
                 Step::Turn => {}
                 Step::Idle(next) => tokio::select! {
                     biased;
+                    () = term.cancelled() => return,
                     () = shared.state.stopping.cancelled() => return,
                     () = shared.inbox.changed() => {}
                     () = until(&shared, next) => {}
@@ -139,10 +182,9 @@ impl Worker {
     }
 
     async fn step(&mut self) -> Step {
-        let Some(work) = collect(&self.shared, &mut self.conveyor).await else {
-            return Step::Idle(self.conveyor.next());
-        };
-        turn(&self.shared, &mut self.conveyor, work, (&self.lock, &mut self.storing)).await;
+        let Some(conveyor) = &mut self.conveyor else { return Step::Idle(None) };
+        let Some(work) = collect(&self.shared, conveyor).await else { return Step::Idle(conveyor.next()) };
+        turn(&self.shared, conveyor, work, (&self.lock, &mut self.storing)).await;
         self.pushes = self.pushes.wrapping_add(1);
         if self.pushes.is_multiple_of(PUSHES_PER_LOOK) {
             self.shared.many_pushes.notify_one();
@@ -208,7 +250,8 @@ async fn turn(
 ///
 /// What is in Git is done, so whoever waits for that hears of it at once. Everything else, a refusal too, is told once the store has it:
 /// a request whose outcome an end of the service takes away is judged anew at the next start, and may then come to something else. The
-/// store is one turn behind at most.
+/// store is one turn behind at most. Where there are replicas, everything is told once the store has it: what anybody was told of, any of them
+/// can see.
 async fn finish(
     shared: &Arc<Shared>,
     conveyor: &mut Conveyor,
@@ -225,7 +268,7 @@ async fn finish(
     shared.statuses.note(shared, &done);
     let rows = done.harvest.rows;
     let batch = Batch {
-        outcomes: conclusions.iter().filter_map(outcome).collect(),
+        outcomes: conclusions.iter().filter_map(|conclusion| outcome(shared, conclusion)).collect(),
         commits: rows.clone(),
         indexed_tip: is_new_tip.then_some(done.harvest.tip),
         registry,
@@ -236,16 +279,20 @@ async fn finish(
         forget_index(shared).await;
     }
     let first = if batch == Batch::default() { None } else { Some(shared.store.hand_over(batch.clone()).await) };
-    let (at_once, later) =
-        conclusions.into_iter().partition(|conclusion| conclusion.concluded.state == DeliveryState::Applied);
+    let is_one = shared.replica.is_one;
+    let is_at_once = |conclusion: &Conclusion| !is_one && conclusion.concluded.state == DeliveryState::Applied;
+    let (at_once, later) = conclusions.into_iter().partition(is_at_once);
     conclude_all(shared, at_once, now);
     // What happened long ago is no news.
     announce(shared, rows.get(done.replaced.unwrap_or_default()..).unwrap_or_default());
     let policies = done.policies;
     let shared = Arc::clone(shared);
     *storing = Some(tokio::spawn(async move {
-        if let Some(first) = first {
-            store(&shared, first, batch).await;
+        if let Some(first) = first
+            && let Err(Replaced) = store(&shared, first, batch).await
+        {
+            // The next leader says what became of them, from what it finds.
+            return;
         }
         if let Some(read) = policies {
             remember(&shared, read, now).await;
@@ -273,27 +320,41 @@ async fn stored(storing: &mut Option<JoinHandle<()>>) {
     }
 }
 
+/// Another service leads, and what this one did is its to tell.
+struct Replaced;
+
 /// Sees to it that a batch is stored, however long it takes: Git has it already. Where the worker is to end meanwhile, the next start
 /// reads in Git what the store does not know.
-async fn store(shared: &Shared, first: Result<HandedOver<()>, StoreError>, batch: Batch) {
-    let WorkerState { stopping, is_store_behind, .. } = &shared.state;
+async fn store(
+    shared: &Shared,
+    first: Result<HandedOver<Option<()>>, StoreError>,
+    batch: Batch,
+) -> Result<(), Replaced> {
+    let (term, is_store_behind) = (shared.replica.term(), &shared.state.is_store_behind);
     let mut stored = match first {
-        Ok(handed_over) => handed_over.durable().await,
+        Ok(handed_over) => handed_over.durable().await.and_then(|led| led.ok_or(StoreError::NotLeading)),
         Err(error) => Err(error),
     };
     while let Err(error) = stored {
+        if matches!(error, StoreError::NotLeading) {
+            tracing::warn!("Another replica leads; what this one did is found by it");
+            term.cancel();
+            return Err(Replaced);
+        }
         is_store_behind.store(true, Ordering::Relaxed);
         tracing::error!(
             error = &error as &dyn std::error::Error,
             "The store did not take a batch: {error}; it is tried again"
         );
         tokio::select! {
-            () = stopping.cancelled() => return,
+            () = shared.state.stopping.cancelled() => return Ok(()),
+            () = term.cancelled() => return if shared.replica.is_one { Err(Replaced) } else { Ok(()) },
             () = tokio::time::sleep(STORE_RETRY) => {}
         }
         stored = shared.store.commit(batch.clone()).await;
     }
     is_store_behind.store(false, Ordering::Relaxed);
+    Ok(())
 }
 
 async fn remember(shared: &Shared, read: super::policies::Read, now: Timestamp) {
@@ -316,7 +377,7 @@ async fn remember(shared: &Shared, read: super::policies::Read, now: Timestamp) 
 }
 
 /// What the store is to write about a delivery; nothing where it knows.
-pub(super) fn outcome(conclusion: &Conclusion) -> Option<DeliveryOutcome> {
+pub(super) fn outcome(shared: &Shared, conclusion: &Conclusion) -> Option<DeliveryOutcome> {
     let Conclusion { delivery, concluded, keep } = conclusion;
     let is_known = delivery.state == concluded.state && delivery.verdict == concluded.verdict;
     if is_known || (*keep == Keep::NextTurn && concluded.verdict.commit.is_none()) {
@@ -328,6 +389,9 @@ pub(super) fn outcome(conclusion: &Conclusion) -> Option<DeliveryOutcome> {
         verdict: concluded.verdict.clone(),
         attempt: delivery.attempt + u32::from(!concluded.state.is_waiting()),
         next_attempt_at: None,
+        // Nobody is told before the next turn has it.
+        told: (shared.replica.is_one && *keep != Keep::NextTurn)
+            .then(|| Told { created: concluded.created, refusal: concluded.refusal.clone() }),
     })
 }
 

@@ -1,8 +1,10 @@
 //! The store on a real PostgreSQL server, which the tier `postgres` installs.
 
 mod alone;
+mod killed;
 mod migrate;
 mod replicas;
+mod together;
 mod trouble;
 
 use kmlflow::event::{Event, NewDelivery, RegistryChange, RegistryFact, Source};

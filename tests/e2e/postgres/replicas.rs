@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use kmlflow::event::Delivery;
-use kmlflow::store::Lease;
+use kmlflow::event::{Delivery, DeliveryState, Verdict};
+use kmlflow::release::Refusal;
+use kmlflow::store::{Batch, Change, DeliveryOutcome, Told};
 
 use super::*;
 
@@ -63,24 +64,84 @@ async fn the_bound_of_the_inbox_holds_for_all_replicas_together() {
 }
 
 #[tokio::test]
-async fn what_a_dead_replica_had_is_taken_over_when_its_lease_has_run_out() {
+async fn what_anybody_accepted_the_leader_takes_up_once_and_the_next_one_takes_over_all_of_it() {
     let server = PostgresServer::start();
     let (one, two) = (store(&server, Limits::default()).await, store(&server, Limits::default()).await);
-    for id in ["a", "b", "c"] {
-        accept_new(&one, id).await;
-    }
-    let lease = |owner: &str, minutes: i64| {
-        let at = |minutes: i64| jiff::Timestamp::from_second(minutes * 60).unwrap();
-        Lease { owner: owner.to_owned(), now: at(minutes), until: at(minutes + 10) }
-    };
     let ids = |taken: Vec<Delivery>| taken.into_iter().map(|delivery| delivery.id.to_string()).collect::<Vec<_>>();
-    let (first, second) = tokio::join!(one.lease(lease("one", 0), 2), two.lease(lease("two", 0), 2));
-    let (first, second) = (ids(first.unwrap()), ids(second.unwrap()));
-    let both: BTreeSet<&String> = first.iter().chain(&second).collect();
-    assert_eq!((both.len(), first.len() + second.len()), (3, 3), "each has one owner: {first:?} {second:?}");
-    one.close().await;
-    assert_eq!(ids(two.lease(lease("two", 9), 10).await.unwrap()), second);
-    assert_eq!(ids(two.lease(lease("two", 11), 10).await.unwrap()), ["a", "b", "c"]);
+    let before = accept_new(&two, "before").await;
+    one.take_over().await.unwrap();
+    assert_eq!(waiting_ids(&one).await, ["before"]);
+    assert_eq!(ids(one.take_up(10).await.unwrap()), [""; 0], "it has that already");
+    for (store, id) in [(&one, "a"), (&two, "b"), (&one, "c")] {
+        accept_new(store, id).await;
+    }
+    assert_eq!(waiting_ids(&one).await, ["before"], "what it has not taken up is not its own yet");
+    assert_eq!(ids(one.take_up(2).await.unwrap()), ["a", "b"]);
+    assert_eq!(ids(one.take_up(2).await.unwrap()), ["c"]);
+    let failed = DeliveryOutcome { state: DeliveryState::Failed, ..applied(before) };
+    one.commit(Batch { outcomes: vec![failed], ..Batch::default() }).await.unwrap();
+    assert_eq!(ids(one.take_up(2).await.unwrap()), [""; 0], "what failed stays with whoever tries it again");
+
+    two.take_over().await.unwrap();
+    assert_eq!(waiting_ids(&two).await, ["before", "a", "b", "c"]);
+    let late = one.commit(Batch { outcomes: vec![applied(before)], ..Batch::default() }).await;
+    assert!(matches!(late, Err(StoreError::NotLeading)), "{late:?}");
+    accept_new(&one, "d").await;
+    assert!(matches!(one.take_up(2).await, Err(StoreError::NotLeading)));
+    assert!(matches!(one.forget_index().await, Err(StoreError::NotLeading)));
+    assert_eq!(ids(two.take_up(2).await.unwrap()), ["d"]);
+    two.commit(Batch { outcomes: vec![applied(before)], ..Batch::default() }).await.unwrap();
+    assert_eq!(waiting_ids(&two).await, ["a", "b", "c", "d"]);
+    two.redeliver(before).await.unwrap().unwrap();
+    assert_eq!(ids(two.take_up(2).await.unwrap()), ["before"], "given in again it is taken up again");
+    two.step_down();
+    let late = two.commit(Batch { outcomes: vec![applied(before)], ..Batch::default() }).await;
+    assert!(matches!(late, Err(StoreError::NotLeading)), "{late:?}");
+}
+
+#[tokio::test]
+async fn what_becomes_of_a_delivery_is_told_to_the_replica_that_waits_for_it() {
+    let server = PostgresServer::start();
+    let (one, two) = (store(&server, Limits::default()).await, store(&server, Limits::default()).await);
+    let mut changes = two.changes();
+    let number = accept_new(&two, "a").await;
+    one.take_over().await.unwrap();
+    assert_eq!(two.told(&[number]).await.unwrap(), []);
+    let refusal = Refusal::conflict("v7 is not ready", "wait");
+    let told = Told { created: false, refusal: Some(refusal.clone()) };
+    let outcome = DeliveryOutcome { state: DeliveryState::Refused, told: Some(told.clone()), ..applied(number) };
+    one.commit(Batch { outcomes: vec![outcome], ..Batch::default() }).await.unwrap();
+    let heard = tokio::time::timeout(SOON, async { while changes.next().await != Change::Told {} }).await;
+    assert!(heard.is_ok());
+    let found = two.told(&[number, number + 1]).await.unwrap();
+    assert_eq!((found.len(), &found[0].1, found[0].0.state), (1, &told, DeliveryState::Refused));
+    two.redeliver(number).await.unwrap().unwrap();
+    assert_eq!(two.told(&[number]).await.unwrap(), [], "it waits again");
+}
+
+#[tokio::test]
+async fn changes_are_heard_of_again_after_the_server_was_away() {
+    let mut server = PostgresServer::start();
+    let (one, two) = (store(&server, Limits::default()).await, store(&server, Limits::default()).await);
+    let mut changes = two.changes();
+    server.stop();
+    assert!(one.accept(arriving("a")).await.is_err());
+    server.start_again();
+    let heard = async {
+        for n in 0.. {
+            drop(one.accept(arriving(&format!("d{n}"))).await);
+            if changes.next().await == Change::Told && two.waiting(0, 10).await.is_ok_and(|some| !some.is_empty()) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(SOON, heard).await.unwrap();
+}
+
+/// The outcome of a delivery that was carried out.
+fn applied(number: i64) -> DeliveryOutcome {
+    let (state, verdict) = (DeliveryState::Applied, Verdict::default());
+    DeliveryOutcome { number, state, verdict, attempt: 1, next_attempt_at: None, told: None }
 }
 
 #[tokio::test]

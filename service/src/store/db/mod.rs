@@ -16,10 +16,12 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row as _, SqliteConnection, SqlitePool};
 
+use super::changes::CHANNEL;
 use super::{Address, Limits, StoreError};
 
 pub(super) use backoff::Backoff;
 pub(super) use numbers::Numbers;
+pub(super) use postgres::{failed as postgres_failed, listener as postgres_listener};
 pub(super) use row::Row;
 pub(super) use statement::{Statement, Value};
 
@@ -131,8 +133,8 @@ impl Connection {
         }
     }
 
-    /// Begins a transaction that nobody else writes beside. Where replicas share the store, it says how many deliveries wait.
-    pub(super) async fn begin(&mut self) -> Result<Option<u64>, sqlx::Error> {
+    /// Begins a transaction that nobody else writes beside. Where replicas share the store, it says how many deliveries wait, and in which term.
+    pub(super) async fn begin(&mut self) -> Result<Option<(u64, i64)>, sqlx::Error> {
         match self {
             Self::Sqlite(db) => {
                 sqlx::query("BEGIN IMMEDIATE").execute(db).await?;
@@ -140,21 +142,24 @@ impl Connection {
             }
             Self::Postgres(db) => {
                 // One round trip. The row's lock is the turn of the one who writes.
-                let both = sqlx::raw_sql("BEGIN; SELECT waiting FROM ledger WHERE only_row = 1 FOR UPDATE");
+                let both = sqlx::raw_sql("BEGIN; SELECT waiting, term FROM ledger WHERE only_row = 1 FOR UPDATE");
                 let rows = both.fetch_all(db).await?;
-                let waiting: i64 = rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?;
-                Ok(Some(waiting.unsigned_abs()))
+                let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+                Ok(Some((row.try_get::<i64, _>(0)?.unsigned_abs(), row.try_get(1)?)))
             }
         }
     }
 
-    /// Commits, and tells the other replicas how many deliveries wait where that has changed.
+    /// Commits, and tells the other replicas that it did, and how many deliveries wait where that has changed.
     pub(super) async fn commit(&mut self, waiting: Option<u64>) -> Result<(), sqlx::Error> {
         match (self, waiting) {
             (Self::Sqlite(db), _) => sqlx::query("COMMIT").execute(db).await.map(drop),
-            (Self::Postgres(db), None) => sqlx::raw_sql("COMMIT").execute(db).await.map(drop),
+            (Self::Postgres(db), None) => {
+                sqlx::raw_sql(AssertSqlSafe(format!("NOTIFY {CHANNEL}; COMMIT"))).execute(db).await.map(drop)
+            }
             (Self::Postgres(db), Some(waiting)) => {
-                let both = format!("UPDATE ledger SET waiting = {waiting} WHERE only_row = 1; COMMIT");
+                let both =
+                    format!("UPDATE ledger SET waiting = {waiting} WHERE only_row = 1; NOTIFY {CHANNEL}; COMMIT");
                 sqlx::raw_sql(AssertSqlSafe(both)).execute(db).await.map(drop)
             }
         }
@@ -199,6 +204,11 @@ pub(super) enum Readers {
 }
 
 impl Readers {
+    /// Whether other replicas may write there too.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
     /// Reads all rows of a statement.
     pub(super) async fn rows(&self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
         match self {

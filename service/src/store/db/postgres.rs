@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use sqlx::migrate::MigrateError;
-use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgPoolOptions, PgSslMode};
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgListener, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, Row as _};
 use tokio::time::timeout;
 
 use super::super::{Address, StoreError};
+use super::Readers;
 
 /// How long a connection may take to be made: TCP, TLS and password, over a slow network.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -23,9 +24,9 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// How long an answer may take. A network that swallows packets would otherwise hold everybody for as long as TCP hopes, which is minutes.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(30);
 
-/// Connections of one replica that read. With the one that writes and the one that leads, ten replicas fit into the hundred that a server takes
-/// unless told otherwise.
-const READERS_MAX: u32 = 6;
+/// Connections of one replica that read, one of which hears of changes. With the one that writes and the one that leads or waits to, ten
+/// replicas fit into the hundred that a server takes unless told otherwise.
+const READERS_MAX: u32 = 7;
 
 /// A reader that nobody needed for so long is closed.
 const READER_IDLE_MAX: Duration = Duration::from_secs(60);
@@ -127,6 +128,16 @@ pub(super) fn readers(options: &PgConnectOptions) -> PgPool {
         .connect_lazy_with(options.clone())
 }
 
+/// Opens a connection that hears what is told on a channel; nothing where the store is in a file. It waits for nothing but words, so it stands
+/// beside those that read.
+pub(in super::super) async fn listener(readers: &Readers, channel: &str) -> Result<Option<PgListener>, StoreError> {
+    let Readers::Postgres(pool) = readers else { return Ok(None) };
+    let mut listener = answered(PgListener::connect_with(pool)).await?;
+    listener.ignore_pool_close_event(true);
+    answered(listener.listen(channel)).await?;
+    Ok(Some(listener))
+}
+
 /// Waits for an answer, as long as one may take.
 pub(super) async fn answered<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
     timeout(ANSWER_MAX, answer).await.map_err(too_late)?.map_err(failed)
@@ -138,7 +149,7 @@ pub(super) fn too_late(_: tokio::time::error::Elapsed) -> StoreError {
 }
 
 /// Says what an error means. Codes: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
-pub(super) fn failed(error: sqlx::Error) -> StoreError {
+pub(in super::super) fn failed(error: sqlx::Error) -> StoreError {
     let code = match &error {
         sqlx::Error::Tls(_) => return StoreError::Tls(Arc::new(error)),
         // A file of a certificate that is none.

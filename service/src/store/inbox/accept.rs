@@ -161,7 +161,7 @@ async fn accept_again(
 pub(super) async fn wait_again(db: &mut Connection, number: i64) -> Result<Result<Delivery, StoreError>, sqlx::Error> {
     let mut query = Statement::new(
         "UPDATE deliveries SET state = 'accepted', next_attempt_at = NULL, release = NULL, reason = NULL,
-         cure = NULL, waits_for = NULL WHERE number = ",
+         cure = NULL, waits_for = NULL, answer = NULL, leased_in = NULL WHERE number = ",
     );
     query.push_bind(number).push(" RETURNING ").push(COLUMNS);
     let row = db.row(query).await?.ok_or(sqlx::Error::RowNotFound)?;

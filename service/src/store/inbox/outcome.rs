@@ -11,9 +11,9 @@ use crate::event::Delivery;
 use crate::names::CommitId;
 
 const UPDATE: (&str, &str) = (
-    "WITH became (number, state, attempt, next_attempt_at, release, commit_id, reason, cure, waits_for) AS (",
+    "WITH became (number, state, attempt, next_attempt_at, release, commit_id, reason, cure, waits_for, answer) AS (",
     ") UPDATE deliveries SET state = became.state, attempt = became.attempt, next_attempt_at = became.next_attempt_at,
-       release = became.release, reason = became.reason, cure = became.cure, waits_for = became.waits_for, leased_by = NULL, leased_until = NULL,
+       release = became.release, reason = became.reason, cure = became.cure, waits_for = became.waits_for, answer = became.answer,
        commit_id = CASE became.state WHEN 'accepted' THEN became.commit_id ELSE coalesce(became.commit_id, deliveries.commit_id) END
        FROM became WHERE deliveries.number = became.number",
 );
@@ -30,8 +30,9 @@ pub(in super::super) async fn write_outcomes(
     let last: BTreeMap<i64, DeliveryOutcome> = outcomes.into_iter().map(|outcome| (outcome.number, outcome)).collect();
     let numbers = json(&last.keys().collect::<Vec<_>>())?;
     let before = waiting_among(db, &numbers).await?;
-    let rows: Vec<DeliveryOutcome> = last.into_values().collect();
-    db.write_rows(UPDATE, &rows, |values, DeliveryOutcome { number, state, verdict, attempt, next_attempt_at }| {
+    let rows: Vec<(DeliveryOutcome, Option<String>)> = last.into_values().map(with_answer).collect::<Result<_, _>>()?;
+    db.write_rows(UPDATE, &rows, |values, (outcome, answer)| {
+        let DeliveryOutcome { number, state, verdict, attempt, next_attempt_at, told: _ } = outcome;
         values.push_bind(*number);
         values.push_bind(state.as_str());
         values.push_bind(*attempt);
@@ -41,11 +42,18 @@ pub(in super::super) async fn write_outcomes(
         values.push_bind(verdict.reason.as_deref());
         values.push_bind(verdict.cure.as_deref());
         values.push_bind(verdict.waits_for.as_deref());
+        values.push_bind(answer.as_deref());
     })
     .await?;
     let after = waiting_among(db, &numbers).await?;
     ledger.waiting = (ledger.waiting + after).saturating_sub(before);
     Ok(())
+}
+
+/// An outcome, and what whoever waits for it is told, as it is written.
+fn with_answer(outcome: DeliveryOutcome) -> Result<(DeliveryOutcome, Option<String>), sqlx::Error> {
+    let answer = outcome.told.as_ref().map(json).transpose()?;
+    Ok((outcome, answer))
 }
 
 /// How many of these deliveries wait.

@@ -34,19 +34,24 @@ pub(in super::super) fn delivery(row: &Row) -> Result<Delivery, StoreError> {
     })
 }
 
-/// What waits after a number, oldest first.
-pub(in super::super) async fn waiting(db: &Readers, after: i64, limit: u32) -> Result<Vec<Delivery>, StoreError> {
+/// What waits after a number, oldest first; of a term alone, where there is one.
+pub(in super::super) async fn waiting(
+    db: &Readers,
+    (after, term): (i64, Option<i64>),
+    limit: u32,
+) -> Result<Vec<Delivery>, StoreError> {
     // Through the index on the state for the numbers alone: the other way round, SQLite would sort whole rows.
     let mut query = Statement::new("SELECT ");
-    query
-        .push(COLUMNS)
-        .push(" FROM deliveries WHERE number IN (SELECT number FROM deliveries WHERE state = 'accepted' AND number > ");
-    query.push_bind(after).push(" UNION ALL SELECT number FROM deliveries WHERE state = 'failed' AND number > ");
-    query
-        .push_bind(after)
-        .push(" ORDER BY number LIMIT ")
-        .push_bind(limit.min(PAGE_ROWS_MAX))
-        .push(") ORDER BY number");
+    query.push(COLUMNS).push(" FROM deliveries WHERE number IN (");
+    for state in ["accepted", "failed"] {
+        query.push(if state == "failed" { " UNION ALL " } else { "" });
+        query.push("SELECT number FROM deliveries WHERE state = '").push(state).push("' AND number > ");
+        query.push_bind(after);
+        if let Some(term) = term {
+            query.push(" AND leased_in = ").push_bind(term);
+        }
+    }
+    query.push(" ORDER BY number LIMIT ").push_bind(limit.min(PAGE_ROWS_MAX)).push(") ORDER BY number");
     db.rows(query).await?.iter().map(delivery).collect()
 }
 

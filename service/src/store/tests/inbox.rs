@@ -45,7 +45,8 @@ async fn one_that_failed_or_was_refused_waits_again_and_keeps_its_attempts() {
     for state in [DeliveryState::Failed, DeliveryState::Refused] {
         let verdict =
             Verdict { reason: Some("no".into()), release: Some(key("production/models/fraud")), ..Verdict::default() };
-        let outcome = DeliveryOutcome { number, state, verdict, attempt: 3, next_attempt_at: Some(days_later(1)) };
+        let outcome =
+            DeliveryOutcome { number, state, verdict, attempt: 3, next_attempt_at: Some(days_later(1)), told: None };
         test.store.commit(Batch { outcomes: vec![outcome], ..Batch::default() }).await.unwrap();
         let Accepted::Again(again) = test.store.accept(arriving("a")).await.unwrap() else {
             panic!("{state} is tried again")
@@ -174,6 +175,7 @@ async fn an_outcome_is_read_back_and_the_last_one_counts() {
         verdict: verdict.clone(),
         attempt: 2,
         next_attempt_at: Some(days_later(1)),
+        told: None,
     };
     let outcomes = vec![became(number, DeliveryState::Applied), last];
     test.store.commit(Batch { outcomes, ..Batch::default() }).await.unwrap();

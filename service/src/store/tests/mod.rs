@@ -8,7 +8,7 @@ mod durability;
 mod failure;
 mod history;
 mod inbox;
-mod leases;
+mod leading;
 mod orders;
 mod pruning;
 mod tables;
@@ -148,7 +148,7 @@ fn arriving(id: &str) -> NewDelivery {
 }
 
 fn became(number: i64, state: DeliveryState) -> DeliveryOutcome {
-    DeliveryOutcome { number, state, verdict: Verdict::default(), attempt: 1, next_attempt_at: None }
+    DeliveryOutcome { number, state, verdict: Verdict::default(), attempt: 1, next_attempt_at: None, told: None }
 }
 
 fn key(text: &str) -> ReleaseKey {

@@ -56,6 +56,8 @@ struct State {
     /// How many requests are being looked into.
     requests: usize,
     read: Vec<Read>,
+    /// How often everything was forgotten: what was asked before that is not answered after it.
+    forgotten: u64,
 }
 
 /// What a delivery needs to have asked, where something can be asked.
@@ -79,8 +81,15 @@ impl Reader {
             return;
         }
         state.waiting.insert(model.clone(), Vec::new());
+        let since = state.forgotten;
         drop(state);
-        tokio::spawn(read(Arc::clone(shared), model.clone(), vec![delivery]));
+        tokio::spawn(read(Arc::clone(shared), (model.clone(), since), vec![delivery]));
+    }
+
+    /// Forgets every delivery that waits for an answer: another service has them now.
+    pub(in crate::worker) fn forget(&self) {
+        let mut state = self.state();
+        *state = State { forgotten: state.forgotten + 1, ..State::default() };
     }
 
     /// Has a request looked into.
@@ -90,13 +99,20 @@ impl Reader {
         (key, wanted): (ReleaseKey, Wanted),
         delivery: Delivery,
     ) {
-        self.state().requests += 1;
+        let since = {
+            let mut state = self.state();
+            state.requests += 1;
+            state.forgotten
+        };
         let shared = Arc::clone(shared);
         tokio::spawn(async move {
             let findings = find_out(&shared, inquiry_of_request(&key, &wanted)).await;
             let answer = findings.map(|findings| Answered { found: None, findings: Arc::new(findings) });
             {
                 let mut state = shared.reader.state();
+                if state.forgotten != since {
+                    return;
+                }
                 state.requests -= 1;
                 state.read.push(Read { deliveries: vec![delivery], model: wanted.model, answer });
             }
@@ -121,8 +137,11 @@ impl Reader {
     }
 
     /// Hands over what was read, and takes the deliveries that came meanwhile; none where the model is done with.
-    fn hand_over(&self, read: Read) -> Vec<Delivery> {
+    fn hand_over(&self, read: Read, since: u64) -> Vec<Delivery> {
         let mut state = self.state();
+        if state.forgotten != since {
+            return Vec::new();
+        }
         let next = match state.waiting.get_mut(&read.model) {
             Some(waiting) => std::mem::take(waiting),
             None => Vec::new(),
@@ -140,11 +159,11 @@ impl Reader {
 }
 
 /// Reads a model until nothing waits for it any more.
-async fn read(shared: Arc<Shared>, model: ModelName, mut deliveries: Vec<Delivery>) {
+async fn read(shared: Arc<Shared>, (model, since): (ModelName, u64), mut deliveries: Vec<Delivery>) {
     let Some(registry) = &shared.settings.registry else { return };
     while !deliveries.is_empty() {
         let answer = ask(&shared, registry, &model).await;
-        deliveries = shared.reader.hand_over(Read { model: model.clone(), deliveries, answer });
+        deliveries = shared.reader.hand_over(Read { model: model.clone(), deliveries, answer }, since);
         shared.inbox.wake();
     }
 }

@@ -217,9 +217,12 @@ async fn deliver(
     };
     match shared.store.accept(new).await.map_err(store_fault)? {
         Accepted::New(delivery) | Accepted::Again(delivery) => {
-            let answer = Ok(Answered { found: Some(Some(reading)), findings });
-            shared.reader.give(Read { model, deliveries: vec![delivery], answer });
-            shared.inbox.wake();
+            // Where whoever leads may be another service, it takes it up from the store and reads the model itself.
+            if !shared.replica.is_one {
+                let answer = Ok(Answered { found: Some(Some(reading)), findings });
+                shared.reader.give(Read { model, deliveries: vec![delivery], answer });
+                shared.inbox.wake();
+            }
             Ok(Some(id))
         }
         // Too much waits; the next sweep finds it again.

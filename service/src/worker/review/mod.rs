@@ -161,6 +161,12 @@ impl Reviews {
         numbers.into_iter().filter_map(|at| Some((at.1, waiting.remove(&at)?))).collect()
     }
 
+    /// Forgets them all: another service follows them now, and finds them by what waits and by their branches.
+    pub(super) fn forget(&self) {
+        self.by_key().clear();
+        self.waiting().clear();
+    }
+
     /// Has the forge asked what became of its pull requests.
     pub(super) fn look(&self) {
         self.wake.notify_one();

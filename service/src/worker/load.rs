@@ -1,0 +1,203 @@
+//! What the repository and the store say together: every release as it is, what the index of the history lacks, what cannot be read.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::adopt::drifted;
+use super::foreign::{Directory, directories};
+use super::history;
+use super::index::{Entry, Index};
+use super::policies;
+use super::review::merged_as;
+use super::shared::Shared;
+use super::start::OpenError;
+use crate::git::{Author, GitError, LogEntry, Repository, on_every_core};
+use crate::names::{CommitId, PolicyName, ReleaseKey, TreeId};
+use crate::release::Release;
+use crate::store::{IndexedCommit, Store};
+
+/// Releases whose documents are read at once: in full they are some 10 kB each, and the index keeps a tenth of that.
+const READ_AT_ONCE: usize = 512;
+
+/// What the repository and the index say.
+pub(super) struct Loaded {
+    pub(super) index: Index,
+    pub(super) policies: policies::Read,
+    pub(super) walked: history::Walked,
+    /// The commit up to which the index reaches, where that commit is in the branch.
+    pub(super) known: CommitId,
+    pub(super) tip: CommitId,
+    /// Releases whose document at the tip cannot be read, and why.
+    pub(super) unreadable: Vec<Unreadable>,
+    /// The index did not belong to this branch.
+    pub(super) is_anew: bool,
+    /// The commit that the index reached, where the branch elsewhere had it and has it no more.
+    pub(super) gone: Option<CommitId>,
+}
+
+/// Reads the repository, and what the store says about it.
+pub(super) async fn load_beside(
+    shared: &Arc<Shared>,
+    remembered: &[(PolicyName, String)],
+) -> Result<Loaded, OpenError> {
+    let source = Source {
+        author: shared.settings.author.clone(),
+        indexed: shared.store.indexed_tip().await?,
+        newest: shared.store.newest_commits().await?,
+        remembered: remembered.to_vec(),
+    };
+    let shared = Arc::clone(shared);
+    let load = move || load(&shared.repository, source);
+    Ok(tokio::task::spawn_blocking(load).await.map_err(|_| OpenError::Interrupted)??)
+}
+
+/// Adds the newest documents that can be read, for as long as those at the tip cannot.
+pub(super) async fn add_last_good(
+    (store, repository): (&Store, &Repository),
+    unreadable: Vec<Unreadable>,
+    index: &mut Index,
+) -> Result<(), OpenError> {
+    for found in unreadable {
+        if let Some((key, entry)) = last_good(store, repository, found).await? {
+            index.put(key, entry);
+        }
+    }
+    Ok(())
+}
+
+struct Source {
+    author: Author,
+    indexed: Option<CommitId>,
+    newest: Vec<IndexedCommit>,
+    remembered: Vec<(PolicyName, String)>,
+}
+
+fn load(repository: &Repository, source: Source) -> Result<Loaded, GitError> {
+    let Source { author, indexed, mut newest, remembered } = source;
+    let tip = repository.tip()?;
+    let is_ours = |commit: &CommitId| match repository.is_ancestor(commit, &tip) {
+        Ok(is_ours) => Ok(is_ours),
+        Err(GitError::UnknownCommit(_)) => Ok(false),
+        Err(error) => Err(error),
+    };
+    let (from, gone) = match indexed {
+        Some(commit) if is_ours(&commit)? => (Some(commit), None),
+        gone => (None, gone.filter(|_| repository.address().is_some())),
+    };
+    let is_anew = from.is_none();
+    if is_anew {
+        newest.clear();
+    }
+    let seen = if from.as_ref() == Some(&tip) {
+        Vec::new()
+    } else {
+        let seen = |entry: LogEntry| {
+            let entry = match &from {
+                Some(from) => merged_as(repository, &author, from, entry)?,
+                None => entry,
+            };
+            history::seen(repository, &entry, history::says_ours(&entry, &author))
+        };
+        repository.each_commit(from.as_ref(), &tip, seen)?
+    };
+    let walked = history::walked(seen.into_iter().flatten());
+    let (index, unreadable) = read_index(repository, &tip, newest, &walked.rows)?;
+    let policies = policies::read(repository, &tip, &remembered)?;
+    // Without an index nobody can say what is new; then every release is looked at as it is.
+    let known = from.unwrap_or_else(|| tip.clone());
+    Ok(Loaded { index, policies, walked, known, tip, unreadable, is_anew, gone })
+}
+
+/// A release whose document cannot be read.
+pub(super) struct Unreadable {
+    key: ReleaseKey,
+    tree: TreeId,
+    tip: CommitId,
+    why: String,
+}
+
+fn read_index(
+    repository: &Repository,
+    tip: &CommitId,
+    newest: Vec<IndexedCommit>,
+    rows: &[IndexedCommit],
+) -> Result<(Index, Vec<Unreadable>), GitError> {
+    let mut newest: HashMap<ReleaseKey, IndexedCommit> = newest.into_iter().map(|row| (row.key.clone(), row)).collect();
+    newest.extend(rows.iter().map(|row| (row.key.clone(), row.clone())));
+    let unseen: HashSet<&ReleaseKey> = rows.iter().map(|row| &row.key).collect();
+    let keys: Vec<ReleaseKey> = repository.release_keys(tip)?.into_iter().map(|(key, _)| key).collect();
+    read_some(repository, tip, &keys, |key| newest.get(key).map(|row| (row, !unseen.contains(key))))
+}
+
+/// Reads some releases as a commit has them; those that are not there are left out. `newest` gives the newest commit of each, and whether the
+/// service knew of it before.
+pub(super) fn read_some<'n>(
+    repository: &Repository,
+    tip: &CommitId,
+    keys: &[ReleaseKey],
+    newest: impl Fn(&ReleaseKey) -> Option<(&'n IndexedCommit, bool)> + Sync,
+) -> Result<(Index, Vec<Unreadable>), GitError> {
+    let mut index = Index::default();
+    let mut unreadable = Vec::new();
+    let read = |key: ReleaseKey, Directory { tree, document }| match document {
+        Ok(release) => {
+            let found = newest(&key);
+            // Only a person's commit can have left a file that is not as it was rendered, and what a commit says of itself is believed of
+            // those alone that this service made while it ran.
+            let is_known = found.is_some_and(|(row, is_known)| is_known && !row.release_id.is_empty());
+            let drifted = if is_known { Vec::new() } else { drifted(repository, &tree, &release)? };
+            let entry = Entry { drifted, ..entry(tip, release, tree, found.map(|(row, _)| row)) };
+            Ok((key, Ok(entry)))
+        }
+        Err(why) => Ok((key, Err((tree, crate::names::shown(&why))))),
+    };
+    for keys in keys.chunks(READ_AT_ONCE) {
+        let shares = on_every_core(keys, |keys| {
+            let found = directories(repository, tip, keys)?.into_iter();
+            found.map(|(key, directory)| read(key, directory)).collect::<Result<Vec<_>, GitError>>()
+        })?;
+        for (key, found) in shares.into_iter().flatten() {
+            match found {
+                Ok(entry) => index.put(key, entry),
+                Err((tree, why)) => unreadable.push(Unreadable { key, tree, tip: tip.clone(), why }),
+            }
+        }
+    }
+    Ok((index, unreadable))
+}
+
+fn entry(tip: &CommitId, release: Release, tree: TreeId, row: Option<&IndexedCommit>) -> Entry {
+    let (commit, changed_at) =
+        row.map_or_else(|| (tip.clone(), release.rollout.since), |row| (row.commit.clone(), row.at));
+    let release = Arc::new(release);
+    Entry { release, commit, tree, changed_at, drifted: Vec::new(), invalid: None, notes: Vec::new() }
+}
+
+/// The newest document of a release that can be read, for as long as the one at the tip cannot.
+async fn last_good(
+    store: &Store,
+    repository: &Repository,
+    found: Unreadable,
+) -> Result<Option<(ReleaseKey, Entry)>, OpenError> {
+    /// How far back it is looked for: more edits in a row that do not parse are nobody's mistake.
+    const COMMITS_MAX: u32 = 50;
+    let Unreadable { key, tree, tip, why } = found;
+    let commits: Vec<CommitId> =
+        store.history(&key, None, COMMITS_MAX).await?.into_iter().map(|row| row.commit).collect();
+    let Some(release) = history::last_valid(repository, &key, &commits)? else {
+        // Who asks for the release finds the directory in its place.
+        tracing::warn!(release.key = %key, "The `release.yaml` of `{key}` cannot be used and never could: {why}");
+        return Ok(None);
+    };
+    let changed_at = release.rollout.since;
+    let entry = Entry {
+        release: Arc::new(release),
+        commit: tip,
+        tree,
+        changed_at,
+        drifted: Vec::new(),
+        invalid: Some(why),
+        notes: Vec::new(),
+    };
+    Ok(Some((key, entry)))
+}

@@ -1,0 +1,133 @@
+//! A request on its way: handed to the store and to whoever carries it out, and waited for.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::conclusion::Concluded;
+use super::handle::Handle;
+use super::read;
+use super::shared::{read as locked, store_fault};
+use super::{Answer, Done, Fault};
+use crate::bounds::RETRY_AFTER_SECONDS;
+use crate::event::{DeliveryState, Event, NewDelivery, Requested, Source};
+use crate::names::{DeliveryId, ReleaseKey};
+use crate::store::{Accepted, HandedOver, StoreError};
+
+/// A request that is with the writer.
+struct HandedIn {
+    number: i64,
+    id: String,
+    outcome: oneshot::Receiver<Concluded>,
+    /// Nothing once it is durable.
+    kept: Option<HandedOver<Accepted>>,
+}
+
+/// How long a caller should wait before it asks a full inbox again.
+const INBOX_FULL_SECONDS: u32 = 10;
+
+impl Handle {
+    /// Carries out a request and waits at most `wait` for its end.
+    ///
+    /// It is carried out before the inbox writes it down: what is answered as done is durable in Git, and only what is to be done later
+    /// must be durable in the inbox first.
+    ///
+    /// # Errors
+    /// It is refused, or could not be stored.
+    pub async fn request(&self, request: Requested, wait: Duration) -> Result<Answer, Fault> {
+        self.shared.environment(&request.key.environment)?;
+        let key = request.key.clone();
+        let since = tokio::time::Instant::now();
+        let HandedIn { number, id, outcome, mut kept } = self.hand_in(request).await?;
+        if self.shared.replica.is_one {
+            // Whoever leads finds it in the store.
+            is_kept(durable(&mut kept).await)?;
+        }
+        let waits_for = match tokio::time::timeout_at(since + wait, outcome).await {
+            Ok(Ok(concluded)) => match self.answer(&key, concluded)? {
+                Ok(done) => return Ok(done),
+                Err(waits_for) => waits_for,
+            },
+            Ok(Err(_)) | Err(_) => {
+                self.shared.inbox.stop_waiting(number);
+                let trouble = locked(&self.shared.state.trouble).clone();
+                let review = || self.shared.reviews.is_waiting(&key).then(|| self.shared.reviews.waits_for(&key));
+                trouble.or_else(review).unwrap_or_else(|| "the requests before it".to_owned())
+            }
+        };
+        is_kept(durable(&mut kept).await)?;
+        Ok(Answer::Queued { delivery: id, waits_for })
+    }
+
+    /// Stores a request durably and does not wait for its end. Answers the delivery's id.
+    pub(super) async fn submit(&self, request: Requested) -> Result<String, Fault> {
+        let HandedIn { number, id, outcome: _, mut kept } = self.hand_in(request).await?;
+        self.shared.inbox.stop_waiting(number);
+        is_kept(durable(&mut kept).await)?;
+        Ok(id)
+    }
+
+    /// Hands a request to the store and to the writer. There is nothing to wait for in between, so nothing is stored that the writer has
+    /// not heard of, wherever a caller hangs up.
+    async fn hand_in(&self, request: Requested) -> Result<HandedIn, Fault> {
+        let shared = &self.shared;
+        if shared.state.is_store_behind.load(Ordering::Relaxed) {
+            let sentence = "the store does not take what is done; look at its disk".to_owned();
+            return Err(Fault::Unavailable { sentence, retry_after_seconds: RETRY_AFTER_SECONDS });
+        }
+        if shared.store.is_full() {
+            return Err(inbox_full());
+        }
+        let id = DeliveryId::parse(&uuid::Uuid::now_v7().to_string()).map_err(|_| Fault::Internal)?;
+        let body = serde_json::to_string(&request).map_err(|_| Fault::Internal)?;
+        let (received_at, event) = (shared.clock.now_exact(), Event::Requested(Box::new(request)));
+        let new = NewDelivery { source: Source::Api, id, received_at, body, event };
+        let (delivery, kept) = shared.store.hand_in(new).await.map_err(store_fault)?;
+        let (number, id) = (delivery.number, delivery.id.to_string());
+        let outcome = shared.inbox.wait_for(number);
+        shared.has_arrived(delivery);
+        Ok(HandedIn { number, id, outcome, kept: Some(kept) })
+    }
+
+    /// The answer to what is done, or what it waits for.
+    fn answer(&self, key: &ReleaseKey, concluded: Concluded) -> Result<Result<Answer, String>, Fault> {
+        let Concluded { state, verdict, refusal, created } = concluded;
+        match state {
+            DeliveryState::Refused => Err(refusal.map_or(Fault::Internal, Fault::Refused)),
+            DeliveryState::Accepted | DeliveryState::Failed => {
+                Ok(Err(verdict.waits_for.or(verdict.reason).unwrap_or_default()))
+            }
+            DeliveryState::Applied | DeliveryState::Unchanged | DeliveryState::Ignored => {
+                let release = read::view(&self.shared, key);
+                let commit = verdict.commit.or_else(|| release.as_ref().map(|view| view.commit.clone()));
+                let changed = state == DeliveryState::Applied;
+                let (key, reason) = (key.clone(), verdict.reason);
+                Ok(Ok(Answer::Done(Box::new(Done { release, key, commit, changed, created, reason }))))
+            }
+        }
+    }
+}
+
+/// Waits until a request is durable, where it is not yet.
+async fn durable(kept: &mut Option<HandedOver<Accepted>>) -> Result<Option<Accepted>, StoreError> {
+    match kept.take() {
+        Some(kept) => kept.durable().await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Refuses where the inbox did not keep a request that is to be carried out later.
+fn is_kept(accepted: Result<Option<Accepted>, StoreError>) -> Result<(), Fault> {
+    match accepted.map_err(store_fault)? {
+        Some(Accepted::Full) => Err(inbox_full()),
+        Some(Accepted::New(_) | Accepted::Again(_) | Accepted::Repeat { .. }) | None => Ok(()),
+    }
+}
+
+pub(super) fn inbox_full() -> Fault {
+    Fault::Unavailable {
+        sentence: "the inbox is full; try again when fewer deliveries wait".to_owned(),
+        retry_after_seconds: INBOX_FULL_SECONDS,
+    }
+}

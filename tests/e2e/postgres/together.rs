@@ -1,0 +1,164 @@
+//! Several services on one database and one branch: any of them accepts and answers, one of them carries out.
+
+use serde_json::{Value, json};
+use tests::environment::succeed;
+use tests::{Delivery, Request, Server, ServerBuilder, TestEnvironment};
+
+use super::migrate::URL;
+use super::*;
+use crate::{by, image};
+
+pub(super) const FRAUD: &str = "production/models/fraud";
+
+/// A database and a branch, and the directories of the services that share them.
+pub(super) struct Site<const N: usize> {
+    pub(super) database: PostgresServer,
+    pub(super) environments: [TestEnvironment; N],
+    /// Where the branch lives.
+    pub(super) url: String,
+}
+
+impl<const N: usize> Site<N> {
+    /// A new branch at a path, with its first files.
+    pub(super) fn new() -> Self {
+        let environments = std::array::from_fn(|_| TestEnvironment::new());
+        let repository = environments[0].path("gitops.git");
+        let mut init = environments[0].command("git");
+        succeed(init.args(["init", "-q", "--bare", "--initial-branch=main"]).arg(&repository));
+        let url = format!("file://{}", repository.display());
+        succeed(&mut environments[0].kmlflow(["init", "--url", &url]));
+        Self { database: PostgresServer::start(), environments, url }
+    }
+
+    /// One of the services, not started yet.
+    pub(super) fn replica(&self, at: usize) -> ServerBuilder<'_> {
+        let store = self.database.url("kmlflow").replace('@', &format!(":{}@", OWNER.1));
+        self.environments[at].server().env(URL, &store).env("KMLFLOW__GIT__URL", &self.url)
+    }
+}
+
+/// Whether a service says that it leads.
+pub(super) fn leads(server: &Server<'_>) -> bool {
+    let text = Request::new("GET", "/metrics").bearer(&server.token()).send(server.address()).expect(200).text();
+    match text.lines().find_map(|line| line.strip_prefix("kmlflow_leads ")) {
+        Some("1") => true,
+        Some("0") => false,
+        other => panic!("{other:?} {text}"),
+    }
+}
+
+fn until_it_leads(server: &Server<'_>) {
+    server.until("leading", || leads(server).then_some(()));
+}
+
+fn version(release: &Value) -> &str {
+    release["spec"]["variants"][0]["version"].as_str().unwrap()
+}
+
+#[test]
+fn any_of_them_is_asked_and_answers_what_the_leader_did() {
+    let site = Site::<2>::new();
+    let first = site.replica(0).start();
+    until_it_leads(&first);
+    let second = site.replica(1).start();
+    assert!(Request::new("GET", "/readyz").send(second.address()).expect(200).status == 200 && !leads(&second));
+    second.put(FRAUD, &image("fraud", "7")).expect(201);
+    assert_eq!(version(&first.get(&format!("/releases/{FRAUD}"))), "7");
+    // What the one was told of, the other one goes on from.
+    first.put(FRAUD, &by("canary", "fraud", "8", json!({"steps": [5, 25, 50]}))).expect(200);
+    let weight = |server: &Server<'_>| {
+        let release = server.get(&format!("/releases/{FRAUD}"));
+        release["split"].as_array().unwrap().iter().find(|share| share["version"] == "8").unwrap()["weight"].clone()
+    };
+    assert_eq!((weight(&second), weight(&first)), (json!(5), json!(5)));
+    for (server, then) in [(&second, 25), (&first, 50)] {
+        server.act(FRAUD, "advance", None).expect(200);
+        assert_eq!((weight(&first), weight(&second)), (json!(then), json!(then)));
+    }
+    // A refusal has its status and its cure at whoever was asked.
+    for server in [&first, &second] {
+        let refused = server.put(FRAUD, &by("canary", "fraud", "9", json!({"baseline": "6"}))).expect(409).json();
+        assert!(refused["cure"].is_string(), "{refused}");
+    }
+    second.act(FRAUD, "promote", None).expect(200);
+    second.act(FRAUD, "rollback", None).expect(200);
+    assert_eq!(version(&second.get(&format!("/releases/{FRAUD}"))), "7");
+    let dry = second.api("PUT", &format!("/releases/{FRAUD}?dryRun=true"), Some(&image("fraud", "9"))).expect(200);
+    assert!(dry.json()["diff"].as_str().unwrap().contains("fraud:9"), "{}", dry.text());
+    let histories = [&first, &second].map(|server| server.get(&format!("/releases/{FRAUD}/history")));
+    assert_eq!(histories[0], histories[1]);
+}
+
+#[test]
+fn a_hold_and_a_webhook_at_one_of_them_count_for_all() {
+    let site = Site::<2>::new();
+    let first = site.replica(0).start();
+    until_it_leads(&first);
+    let second = site.replica(1).start();
+    second.api("POST", "/hold", Some(&json!({"reason": "to look"}))).expect(200);
+    first.until("the hold", || (first.get("/environments").to_string().contains("to look")).then_some(()));
+    let body = json!({"name": "fraud", "namespace": "models", "environment": "production", "model": "fraud", "version": "7", "image": "registry.example/fraud:7"});
+    let delivery = Delivery::generic("ci-1", &body);
+    second.deliver(&delivery).expect(202);
+    let held = second.put(FRAUD, &image("fraud", "8")).expect(202).json();
+    assert!(held["waitsFor"].as_str().unwrap().contains("to look"), "{held}");
+    second.api("DELETE", "/hold", None).expect(200);
+    let settled = first.settle(held["delivery"].as_str().unwrap());
+    assert_eq!(settled["state"], "applied");
+    second.until("the release", || {
+        let found = second.api("GET", &format!("/releases/{FRAUD}"), None);
+        (found.status == 200 && version(&found.json()) == "8").then_some(())
+    });
+}
+
+#[test]
+fn who_is_left_takes_over_what_a_dead_leader_had() {
+    let site = Site::<2>::new();
+    let first = site.replica(0).start();
+    until_it_leads(&first);
+    let second = site.replica(1).start();
+    first.put(FRAUD, &image("fraud", "7")).expect(201);
+    second.api("POST", "/hold", Some(&json!({"reason": "a backlog"}))).expect(200);
+    first.until("the hold", || (first.get("/environments").to_string().contains("a backlog")).then_some(()));
+    let queued: Vec<Value> = (0..6)
+        .map(|n| [&first, &second][n % 2].put(&format!("production/models/m{n}"), &image("m", "1")).expect(202).json())
+        .collect();
+    first.kill();
+    until_it_leads(&second);
+    second.api("DELETE", "/hold", None).expect(200);
+    for queued in &queued {
+        assert_eq!(second.settle(queued["delivery"].as_str().unwrap())["state"], "applied");
+    }
+    second.put(FRAUD, &image("fraud", "8")).expect(200);
+    // Whoever comes back follows.
+    let first = site.replica(0).start();
+    assert!(!leads(&first));
+    assert_eq!(version(&first.get(&format!("/releases/{FRAUD}"))), "8");
+    for n in 0..6 {
+        let history = second.get(&format!("/releases/production/models/m{n}/history"));
+        let made = history["items"].as_array().unwrap().iter().filter(|item| item["action"] == "create").count();
+        assert_eq!(made, 1, "{history}");
+    }
+}
+
+#[test]
+fn a_leader_that_loses_its_lock_follows_and_nothing_is_done_twice() {
+    let site = Site::<2>::new();
+    let servers = [site.replica(0).start(), site.replica(1).start()];
+    for round in 1..=3 {
+        let leader = servers[0].until("a leader", || servers.iter().position(leads));
+        let other = 1 - leader;
+        site.database
+            .psql("kmlflow", "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted");
+        for (n, server) in [(0, leader), (1, other)] {
+            let version = (round * 2 + n).to_string();
+            let answer = servers[server].put(FRAUD, &image("fraud", &version));
+            assert!([200, 201].contains(&answer.status), "{}", answer.text());
+        }
+    }
+    servers[0].until("one leader", || (servers.iter().filter(|server| leads(server)).count() == 1).then_some(()));
+    let history = servers[1].get(&format!("/releases/{FRAUD}/history"));
+    let versions: Vec<&str> =
+        history["items"].as_array().unwrap().iter().rev().filter_map(|item| item["version"].as_str()).collect();
+    assert!(versions.is_sorted_by_key(|version| version.parse::<u32>().unwrap()), "{versions:?}");
+}
