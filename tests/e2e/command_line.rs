@@ -391,3 +391,11 @@ fn completions_help_and_version_need_no_service() {
         assert!(!ran.stdout.is_empty(), "{line:?}");
     }
 }
+
+#[test]
+fn whoever_asks_for_an_end_as_soon_as_it_listens_is_heard() {
+    for _ in 0..5 {
+        let environment = TestEnvironment::new();
+        assert_eq!(environment.server().start().stop(), Some(0));
+    }
+}

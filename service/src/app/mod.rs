@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -62,8 +63,16 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), StartError> {
     let service = start(config, listener).await?;
+    // Whoever reads the announcement may ask for an end at once: from here on that is listened for.
+    let mut shutdown = Box::pin(shutdown);
+    let is_asked = (&mut shutdown).now_or_never().is_some();
     ready(service.announcement());
-    service.run_until(shutdown).await
+    let until = async move {
+        if !is_asked {
+            shutdown.await;
+        }
+    };
+    service.run_until(until).await
 }
 
 /// Starts the service on a listener.

@@ -45,6 +45,9 @@ fn deliveries(server: &Server) -> Vec<Value> {
     items.into_iter().filter(|delivery| delivery["source"] == "mlflow").collect()
 }
 
+/// Where nothing ever listens: a port that was free a moment ago may be another test's by now.
+const NOBODY: &str = "http://127.0.0.1:1";
+
 #[test]
 fn a_webhook_is_made_found_again_and_put_right() {
     let environment = TestEnvironment::new();
@@ -178,11 +181,9 @@ fn a_rotation_that_mlflow_does_not_know_of_is_not_finished() {
 #[test]
 fn a_service_that_does_not_answer_is_said_so() {
     let environment = TestEnvironment::new();
-    let server = environment.server().start();
-    let url = server.url();
-    assert_eq!(server.stop(), Some(0));
+    assert_eq!(environment.server().start().stop(), Some(0));
     refused(&connect(&environment, &MLFLOW.url(), &[]), 2, "no service of this data directory runs", "--url");
-    let ran = connect(&environment, &MLFLOW.url(), &["--url", &url]);
+    let ran = connect(&environment, &MLFLOW.url(), &["--url", NOBODY]);
     refused(&ran, 1, "the connection is refused", "kmlflow serve");
     let ran = connect(&environment, &MLFLOW.url(), &["--url", "http://no-such-name.invalid:8080"]);
     refused(&ran, 1, "is not known where MLflow runs", "--url");
@@ -193,8 +194,7 @@ fn what_is_no_tracking_server_and_what_is_not_there_is_said_so() {
     let environment = TestEnvironment::new();
     let server = environment.server().start();
     refused(&connect(&environment, &server.url(), &[]), 1, "is no tracking server", "--tracking-uri");
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    refused(&connect(&environment, &format!("http://{free}"), &[]), 1, "connection refused", "MLflow runs there");
+    refused(&connect(&environment, NOBODY, &[]), 1, "connection refused", "MLflow runs there");
     let elsewhere = TestEnvironment::new();
     refused(&connect(&elsewhere, &MLFLOW.url(), &["--url", &server.url()]), 2, "has made a secret", "kmlflow serve");
 }
