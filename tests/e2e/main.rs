@@ -36,6 +36,7 @@ mod readme;
 mod showcase;
 
 use serde_json::{Value, json};
+use tests::TestEnvironment;
 
 /// The body of a PUT that needs no registry: an image of its own.
 fn image(model: &str, version: &str) -> Value {
@@ -50,4 +51,16 @@ fn by(strategy: &str, model: &str, version: &str, more: Value) -> Value {
         body.as_object_mut().unwrap().extend(more);
     }
     body
+}
+
+/// The file with the configuration that README shows under this name, with what is elsewhere here, and more of its last part besides.
+fn of_readme(environment: &TestEnvironment, kind: &str, here: &[(&str, &str)], more: &str) -> String {
+    let readme = std::fs::read_to_string(tests::environment::repository_root().join("README.md")).unwrap();
+    let (_, block) = readme.split_once(&format!("```yaml test={kind}\n")).expect("the block of README");
+    let mut text = block.split_once("\n```").expect("its end").0.to_owned();
+    for (there, here) in here {
+        assert!(text.contains(there), "{there}: {text}");
+        text = text.replace(there, here);
+    }
+    environment.write("kmlflow.yaml", text + more + "\n").display().to_string()
 }

@@ -27,13 +27,15 @@ pub struct ServerBuilder<'a> {
     variables: Vec<(String, String)>,
     arguments: Vec<String>,
     listen: String,
+    ready_within: Duration,
 }
 
 impl<'a> ServerBuilder<'a> {
     pub(crate) fn new(environment: &'a TestEnvironment) -> Self {
         // Phases follow one another at once: nothing here watches a cluster.
         let blind = ("KMLFLOW__ENVIRONMENTS__PRODUCTION__BLIND_DELAY".to_owned(), "0s".to_owned());
-        Self { environment, variables: vec![blind], arguments: Vec::new(), listen: "127.0.0.1:0".to_owned() }
+        let listen = "127.0.0.1:0".to_owned();
+        Self { environment, variables: vec![blind], arguments: Vec::new(), listen, ready_within: READY_WITHIN }
     }
 
     /// Sets a variable of its environment; a later one replaces an earlier one.
@@ -55,6 +57,13 @@ impl<'a> ServerBuilder<'a> {
     #[must_use]
     pub fn listen(mut self, address: &str) -> Self {
         self.listen = address.to_owned();
+        self
+    }
+
+    /// Gives it more time to be ready, where there is much to take in.
+    #[must_use]
+    pub fn ready_within(mut self, time: Duration) -> Self {
+        self.ready_within = time;
         self
     }
 
@@ -85,7 +94,7 @@ impl<'a> ServerBuilder<'a> {
         let (ready, listens) = mpsc::channel();
         collect(child.stdout.take(), &printed, Some(ready));
         collect(child.stderr.take(), &printed, None);
-        let address = listens.recv_timeout(READY_WITHIN);
+        let address = listens.recv_timeout(self.ready_within);
         let Ok(address) = address else {
             let ended = child.kill().and_then(|()| child.wait());
             panic!("the service is not ready ({ended:?}):\n{}", printed.lock().expect("the output"));

@@ -77,8 +77,7 @@ async fn hear(readers: &Readers, told: &Notify) -> Result<(), StoreError> {
         // What came while nobody listened is unknown, which is a change as well.
         told.notify_one();
         match listener.try_recv().await {
-            Ok(Some(_)) => {}
-            Ok(None) => {}
+            Ok(_) => {}
             Err(error) => return Err(super::db::postgres_failed(error)),
         }
     }

@@ -309,20 +309,21 @@ fn view(ground: &dyn Ground, model: &ModelName) -> Option<RegistryView> {
 /// Reads the state of a commit that a rollback may go to: its files are those that its document says were rendered.
 pub(super) fn restorable(shared: &Shared, key: &ReleaseKey, commit: &CommitId) -> Result<Option<Restorable>, GitError> {
     let repository = &shared.repository;
-    let known = |read: Result<_, GitError>| match read {
-        Err(error) if error.is_about_the_request() => Ok(None),
-        read => read,
-    };
-    let Some(tree) = known(repository.tree_id(commit, &key.directory()))? else { return Ok(None) };
-    let text = match repository.read_in(&tree, RELEASE_FILE) {
-        Err(error) if error.is_about_the_request() => None,
-        text => text?,
-    };
+    let Some(tree) = if_known(repository.tree_id(commit, &key.directory()))? else { return Ok(None) };
+    let text = if_known(repository.read_in(&tree, RELEASE_FILE))?;
     let Some(release) = text.and_then(|text| checked(key, &String::from_utf8_lossy(&text)).ok()) else {
         return Ok(None);
     };
     let is_whole = drifted(repository, &tree, &release)?.is_empty();
     Ok(is_whole.then(|| Restorable { commit: commit.clone(), release }))
+}
+
+/// Nothing where what was asked for is not there, or cannot be taken.
+fn if_known<T>(read: Result<Option<T>, GitError>) -> Result<Option<T>, GitError> {
+    match read {
+        Err(error) if error.is_about_the_request() => Ok(None),
+        read => read,
+    }
 }
 
 /// Reads what a retraction left; a file that does not parse counts as none, because it only holds things back.

@@ -1,7 +1,7 @@
 //! Pull-request mode, from the request to what a person decides at the forge.
 
 use super::*;
-use crate::{by, image};
+use crate::{by, image, of_readme};
 
 /// The settings of an environment that is reviewed.
 const REVIEWED: [(&str, &str); 2] =
@@ -21,21 +21,12 @@ impl<'a> Forge<'a> {
     /// The same by the configuration that README shows, with what is elsewhere here.
     fn of_readme(&self) -> ServerBuilder<'a> {
         let environment = self.gitea.environment();
-        let readme = std::fs::read_to_string(tests::environment::repository_root().join("README.md")).unwrap();
-        let (_, block) = readme.split_once("```yaml test=review\n").expect("the block of README");
         let token = environment.write("git-token", &self.service.token);
         std::fs::set_permissions(&token, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        let here = [
-            ("https://git.example.com/team/gitops.git", self.url()),
-            ("/etc/kmlflow/git-token", token.display().to_string()),
-        ];
-        let text = block.split_once("\n```").expect("its end").0.to_owned();
-        let text = here.iter().fold(text, |text, (there, here)| {
-            assert!(text.contains(there), "{there}: {text}");
-            text.replace(there, here)
-        });
-        let config = environment.write("kmlflow.yaml", text);
-        environment.server().env(OFTEN.0, OFTEN.1).arg("--config").arg(config.to_str().unwrap())
+        let (url, token) = (self.url(), token.display().to_string());
+        let here = [("https://git.example.com/team/gitops.git", url.as_str()), ("/etc/kmlflow/git-token", &token)];
+        let config = of_readme(environment, "review", &here, "");
+        environment.server().env(OFTEN.0, OFTEN.1).arg("--config").arg(&config)
     }
 
     /// What the forge says of a commit for the release.
@@ -97,6 +88,17 @@ fn review_is(server: &Server<'_>, state: &str) -> Value {
 fn actions(checkout: &Checkout<'_>) -> Vec<String> {
     let commits = checkout.log(&format!("releases/{FRAUD}"));
     commits.iter().filter_map(|commit| commit.trailer("Action").map(ToOwned::to_owned)).collect()
+}
+
+/// Versions 7 and 8, one after the other, each merged by a person.
+#[track_caller]
+fn release_two(forge: &Forge<'_>, server: &Server<'_>) {
+    for (number, version) in [(1, "7"), (2, "8")] {
+        put_for_review(server, &image("fraud", version));
+        forge.merge(server, number, "merge");
+        serves(server, version);
+        review_is(server, "merged");
+    }
 }
 
 #[test]
@@ -234,12 +236,7 @@ fn what_is_decided_otherwise_meanwhile_closes_the_pull_request() {
     let environment = TestEnvironment::new();
     let forge = Forge::start(&environment);
     let server = forge.reviewed().start();
-    for (number, version) in [(1, "7"), (2, "8")] {
-        put_for_review(&server, &image("fraud", version));
-        forge.merge(&server, number, "merge");
-        serves(&server, version);
-        review_is(&server, "merged");
-    }
+    release_two(&forge, &server);
     let (_, delivery) = put_for_review(&server, &image("fraud", "9"));
     server.act(FRAUD, "rollback", None).expect(200);
     serves(&server, "7");
@@ -256,12 +253,7 @@ fn a_rollback_that_the_branch_does_not_take_is_a_pull_request_that_merges_itself
     let environment = TestEnvironment::new();
     let forge = Forge::start(&environment);
     let server = forge.reviewed().start();
-    for (number, version) in [(1, "7"), (2, "8")] {
-        put_for_review(&server, &image("fraud", version));
-        forge.merge(&server, number, "merge");
-        serves(&server, version);
-        review_is(&server, "merged");
-    }
+    release_two(&forge, &server);
     forge.protect(&["ann"]);
     let answer = server.act(FRAUD, "rollback", None).expect(202).json();
     assert!(answer["waitsFor"].as_str().unwrap().contains("/pulls/3"), "{answer}");
@@ -276,12 +268,7 @@ fn a_rollback_that_needs_an_approval_is_merged_by_the_forge_once_it_has_it() {
     let environment = TestEnvironment::new();
     let forge = Forge::start(&environment);
     let server = forge.reviewed().start();
-    for (number, version) in [(1, "7"), (2, "8")] {
-        put_for_review(&server, &image("fraud", version));
-        forge.merge(&server, number, "merge");
-        serves(&server, version);
-        review_is(&server, "merged");
-    }
+    release_two(&forge, &server);
     let rule = json!({"rule_name": "main", "enable_push": false, "required_approvals": 1});
     drop(forge.team("POST", "/branch_protections", &rule, 201));
     let answer = server.act(FRAUD, "rollback", None).expect(202).json();

@@ -35,6 +35,13 @@ impl<const N: usize> Site<N> {
         let store = self.database.url("kmlflow").replace('@', &format!(":{}@", OWNER.1));
         self.environments[at].server().env(URL, &store).env("KMLFLOW__GIT__URL", &self.url)
     }
+
+    /// The first two of the services: the one leads, the other follows.
+    fn two(&self) -> [Server<'_>; 2] {
+        let first = self.replica(0).start();
+        until_it_leads(&first);
+        [first, self.replica(1).start()]
+    }
 }
 
 /// Whether a service says that it leads.
@@ -58,9 +65,7 @@ fn version(release: &Value) -> &str {
 #[test]
 fn any_of_them_is_asked_and_answers_what_the_leader_did() {
     let site = Site::<2>::new();
-    let first = site.replica(0).start();
-    until_it_leads(&first);
-    let second = site.replica(1).start();
+    let [first, second] = site.two();
     assert!(Request::new("GET", "/readyz").send(second.address()).expect(200).status == 200 && !leads(&second));
     second.put(FRAUD, &image("fraud", "7")).expect(201);
     assert_eq!(version(&first.get(&format!("/releases/{FRAUD}"))), "7");
@@ -92,9 +97,7 @@ fn any_of_them_is_asked_and_answers_what_the_leader_did() {
 #[test]
 fn a_hold_and_a_webhook_at_one_of_them_count_for_all() {
     let site = Site::<2>::new();
-    let first = site.replica(0).start();
-    until_it_leads(&first);
-    let second = site.replica(1).start();
+    let [first, second] = site.two();
     second.api("POST", "/hold", Some(&json!({"reason": "to look"}))).expect(200);
     first.until("the hold", || (first.get("/environments").to_string().contains("to look")).then_some(()));
     let body = json!({"name": "fraud", "namespace": "models", "environment": "production", "model": "fraud", "version": "7", "image": "registry.example/fraud:7"});
@@ -114,9 +117,7 @@ fn a_hold_and_a_webhook_at_one_of_them_count_for_all() {
 #[test]
 fn who_is_left_takes_over_what_a_dead_leader_had() {
     let site = Site::<2>::new();
-    let first = site.replica(0).start();
-    until_it_leads(&first);
-    let second = site.replica(1).start();
+    let [first, second] = site.two();
     first.put(FRAUD, &image("fraud", "7")).expect(201);
     second.api("POST", "/hold", Some(&json!({"reason": "a backlog"}))).expect(200);
     first.until("the hold", || (first.get("/environments").to_string().contains("a backlog")).then_some(()));

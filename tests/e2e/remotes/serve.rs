@@ -7,6 +7,7 @@ use tests::git_site::{GitSite, LOGIN};
 use tests::ssh_server::SshServer;
 
 use super::*;
+use crate::of_readme;
 
 /// An empty bare repository.
 pub(super) fn empty(environment: &TestEnvironment, name: &str) -> PathBuf {
@@ -20,18 +21,6 @@ fn log(environment: &TestEnvironment, repository: &Path) -> Vec<String> {
     let mut command = environment.command("git");
     let log = succeed(command.args(["log", "--reverse", "--format=%s", "main"]).current_dir(repository));
     log.lines().map(ToOwned::to_owned).collect()
-}
-
-/// The configuration that README shows for this kind of address, with what is elsewhere here, and more of `git` besides.
-fn of_readme(environment: &TestEnvironment, kind: &str, here: &[(&str, &str)], more: &str) -> String {
-    let readme = std::fs::read_to_string(tests::environment::repository_root().join("README.md")).unwrap();
-    let (_, block) = readme.split_once(&format!("```yaml test={kind}\n")).expect("the block of README");
-    let mut text = block.split_once("\n```").expect("its end").0.to_owned();
-    for (there, here) in here {
-        assert!(text.contains(there), "{there}: {text}");
-        text = text.replace(there, here);
-    }
-    environment.write("kmlflow.yaml", text + more + "\n").display().to_string()
 }
 
 /// What all of them must do: begin in an empty repository, release there, take in what a person pushed, and start again.

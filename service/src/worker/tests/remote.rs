@@ -122,6 +122,21 @@ impl Far {
             other => panic!("not queued: {other:?}"),
         }
     }
+
+    /// Asks for eight releases together and gives the answers in their order.
+    async fn eight_at_once(&mut self) -> Vec<Result<Answer, Fault>> {
+        let handle = self.world.handle();
+        let asked = (0..8).map(|number| {
+            let (handle, requested) = (handle.clone(), put(&format!("m{number}"), single("7")));
+            tokio::spawn(async move { handle.request(requested, Duration::from_secs(60)).await })
+        });
+        let asked: Vec<_> = asked.collect();
+        while !asked.iter().all(tokio::task::JoinHandle::is_finished) {
+            self.world.run().await;
+            tokio::task::yield_now().await;
+        }
+        futures_util::future::join_all(asked).await.into_iter().map(Result::unwrap).collect()
+    }
 }
 
 #[tokio::test]
@@ -168,19 +183,7 @@ async fn only_the_culprit_of_a_refused_batch_is_refused() {
         "pre-receive",
         "while read old new ref; do git diff --name-only $old $new | grep -q /m3/ && echo 'm3 is frozen' >&2 && exit 1; done; exit 0",
     );
-    let handle = far.world.handle();
-    let asked: Vec<_> = (0..8)
-        .map(|number| {
-            let (handle, requested) = (handle.clone(), put(&format!("m{number}"), single("7")));
-            tokio::spawn(async move { handle.request(requested, Duration::from_secs(60)).await })
-        })
-        .collect();
-    while !asked.iter().all(tokio::task::JoinHandle::is_finished) {
-        far.world.run().await;
-        tokio::task::yield_now().await;
-    }
-    for (number, answer) in asked.into_iter().enumerate() {
-        let answer = answer.await.unwrap();
+    for (number, answer) in far.eight_at_once().await.into_iter().enumerate() {
         if number == 3 {
             let refused = refusal(answer);
             assert_eq!(refused.kind, RefusalKind::RemoteRefused);
@@ -209,19 +212,8 @@ async fn who_is_overtaken_again_and_again_pushes_less_at_once_until_it_gets_thro
     let mut far = Far::new().await;
     // They are faster than anything but a single release.
     far.hook("pre-receive", &overtake_while("test $releases -gt 1"));
-    let handle = far.world.handle();
-    let asked: Vec<_> = (0..8)
-        .map(|number| {
-            let (handle, requested) = (handle.clone(), put(&format!("m{number}"), single("7")));
-            tokio::spawn(async move { handle.request(requested, Duration::from_secs(60)).await })
-        })
-        .collect();
-    while !asked.iter().all(tokio::task::JoinHandle::is_finished) {
-        far.world.run().await;
-        tokio::task::yield_now().await;
-    }
-    for answer in asked {
-        assert!(matches!(answer.await.unwrap(), Ok(Answer::Done(_))));
+    for answer in far.eight_at_once().await {
+        assert!(matches!(answer, Ok(Answer::Done(_))));
     }
     assert_eq!(far.subjects().len(), 8);
     let theirs = far.at_remote(&["rev-list", "--count", "--author=Ann", "main"]);
