@@ -41,4 +41,5 @@ pub mod access;
 pub mod clock;
 pub mod command;
 pub mod config;
+pub mod cores;
 pub mod telemetry;

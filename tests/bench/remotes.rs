@@ -362,7 +362,7 @@ pub fn large(bench: &Bench, report: &mut Report) {
     report.beside("its first push, from a start with nothing", format!("{seconds:.2} s"));
 }
 
-/// Starts a service in an empty directory: seconds until it has pushed a release, and its memory after some more in MiB.
+/// Starts a service in an empty directory: seconds until it has pushed a release, and its memory in MiB after some more, once it has the history.
 fn begin(folder: &Path, site: &Site<'_>) -> (f64, f64) {
     let directory = TestEnvironment::below(folder);
     let builder = site.service(&directory, None).ready_within(FIRST_START_MAX);
@@ -374,5 +374,6 @@ fn begin(folder: &Path, site: &Site<'_>) -> (f64, f64) {
     for _ in 0..CHUNK {
         caller.put("ns0", "m0");
     }
+    while server.api("GET", "/releases/production/ns0/m0/history", None).status != 200 {}
     (took, resident_mib_max(server.pid()))
 }

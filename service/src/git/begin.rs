@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::draft::Statement;
 use super::objects::{Made, Objects};
-use super::remote::{Pushed, Remote, RemoteError, Settings};
+use super::remote::{History, Pushed, Remote, RemoteError, Settings};
 use super::repository::{BRANCH, commit_id};
 use super::upstream::make;
 use super::{Author, Edit, GitError, Publish, Repository, SigningKey, draft, pack};
@@ -56,7 +56,7 @@ pub async fn begin(settings: Settings, git: &Git, scratch: &Path, with: Beginnin
     if remote.heads().await?.branches.is_empty() {
         return begin_empty(&remote, &clone, with).await;
     }
-    let repository = Repository::open_clone(&clone, settings, git).await?.signed_with(with.signing_key);
+    let repository = Repository::open_clone(&clone, settings, git, History::Tip).await?.signed_with(with.signing_key);
     for _ in 0..MOVED_MAX {
         let base = repository.tip()?;
         let mut begun =

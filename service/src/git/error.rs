@@ -36,6 +36,9 @@ pub enum GitError {
     /// A commit that was named is not in the repository.
     #[error("commit `{0}` is not in the repository")]
     UnknownCommit(CommitId),
+    /// What is asked for lies before the first commit that the clone of a remote has so far.
+    #[error("the older history of the branch is still being fetched; try again in a moment")]
+    NotFetched,
     /// A path that cannot be in the repository, or that leads through something that is no directory.
     #[error("`{0}` is no path of the repository, or something that is no directory lies on it")]
     InvalidPath(String),
@@ -66,6 +69,7 @@ impl GitError {
             Self::UnknownCommit(_) | Self::InvalidPath(_) | Self::TooLarge { .. } => true,
             Self::Corrupt { .. }
             | Self::Locked
+            | Self::NotFetched
             | Self::Overtaken { .. }
             | Self::DiskFull(_)
             | Self::Disk(_)

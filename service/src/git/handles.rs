@@ -1,6 +1,7 @@
 //! Open handles on one repository, kept because opening costs more than a commit.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::GitError;
@@ -17,11 +18,14 @@ const IDLE_MAX: usize = 4;
 pub(super) struct Handles {
     path: PathBuf,
     idle: Mutex<Vec<Kept>>,
+    /// How often all of them were given up.
+    renewed: AtomicU64,
 }
 
 struct Kept {
     repository: git2::Repository,
     calls: u32,
+    since: u64,
 }
 
 impl std::fmt::Debug for Kept {
@@ -33,7 +37,7 @@ impl std::fmt::Debug for Kept {
 impl Handles {
     /// Opens the first handle, which shows that there is a repository.
     pub(super) fn open(path: &Path) -> Result<Self, GitError> {
-        let handles = Self { path: path.to_owned(), idle: Mutex::default() };
+        let handles = Self { path: path.to_owned(), idle: Mutex::default(), renewed: AtomicU64::new(0) };
         handles.call(|_| Ok(()))?;
         Ok(handles)
     }
@@ -48,15 +52,27 @@ impl Handles {
         let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut kept = match kept {
             Some(kept) => kept,
-            None => Kept { repository: self.fresh()?, calls: 0 },
+            None => {
+                // Read before it is opened: what is given up meanwhile is not kept.
+                let since = self.renewed.load(Ordering::Acquire);
+                Kept { repository: self.fresh()?, calls: 0, since }
+            }
         };
-        let result = f(&kept.repository);
+        let result = f(&kept.repository).map_err(|error| not_fetched(&kept.repository, error));
         kept.calls += 1;
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.calls < CALLS_MAX && idle.len() < IDLE_MAX {
+        let is_good = kept.calls < CALLS_MAX && kept.since == self.renewed.load(Ordering::Acquire);
+        if is_good && idle.len() < IDLE_MAX {
             idle.push(kept);
         }
         result
+    }
+
+    /// Gives all handles up, those in use at their next return. A handle knows where the history of a clone begins from when it was opened; and
+    /// while any is open, every part of a pack that was read stays mapped.
+    pub(super) fn renew(&self) {
+        self.renewed.fetch_add(1, Ordering::AcqRel);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// A handle of its own, with nothing cached, for a walk whose cache shall not outlive it.
@@ -65,5 +81,13 @@ impl Handles {
             git2::ErrorCode::NotFound => GitError::corrupt("there is no Git repository at its place", error),
             _ => error.into(),
         })
+    }
+}
+
+/// In a clone that has a part of the history, a commit that is not there may be in the rest.
+pub(super) fn not_fetched(repository: &git2::Repository, error: GitError) -> GitError {
+    match error {
+        GitError::UnknownCommit(_) if repository.is_shallow() => GitError::NotFetched,
+        error => error,
     }
 }

@@ -6,9 +6,11 @@ use std::path::Path;
 use git2::{ObjectType, Oid, Sort, Tree};
 use jiff::Timestamp;
 
+use super::handles::not_fetched;
 use super::message::parse_trailers;
 use super::repository::{commit_id, find_commit, oid};
-use super::{Author, GitError, Repository, on_every_core};
+use super::{Author, GitError, Repository};
+use crate::cores::on_every_core;
 use crate::names::{CommitId, TreeId};
 
 /// One commit of the history.
@@ -48,14 +50,22 @@ impl Repository {
         to: &CommitId,
         make: impl Fn(LogEntry) -> Result<T, GitError> + Sync,
     ) -> Result<Vec<T>, GitError> {
-        let commits = self.walk(from, to)?;
+        self.each_of(&self.commits(from, to)?, make)
+    }
+
+    /// What a function makes of each of some commits, on every core.
+    pub fn each_of<T: Send>(
+        &self,
+        commits: &[CommitId],
+        make: impl Fn(LogEntry) -> Result<T, GitError> + Sync,
+    ) -> Result<Vec<T>, GitError> {
         let handles = self.handles()?;
-        let shares = on_every_core(&commits, |share| {
+        let shares = on_every_core(commits, |share| {
             let mut made = Vec::with_capacity(share.len());
             for commits in share.chunks(COMMITS_PER_HANDLE) {
                 let repository = handles.fresh()?;
                 for commit in commits {
-                    made.push(make(entry(&repository, *commit)?)?);
+                    made.push(make(entry(&repository, oid(commit)?)?)?);
                 }
             }
             Ok::<_, GitError>(made)
@@ -63,21 +73,60 @@ impl Repository {
         Ok(shares.into_iter().flatten().collect())
     }
 
-    fn walk(&self, from: Option<&CommitId>, to: &CommitId) -> Result<Vec<Oid>, GitError> {
+    /// The commits of [`Self::log`] by their ids alone.
+    ///
+    /// # Errors
+    /// Also [`GitError::NotFetched`] where all of the history was meant and a part of it is here.
+    pub fn commits(&self, from: Option<&CommitId>, to: &CommitId) -> Result<Vec<CommitId>, GitError> {
         let repository = self.handles()?.fresh()?;
-        find_commit(&repository, to)?;
+        self.walk(&repository, from, to).map_err(|error| not_fetched(&repository, error))
+    }
+
+    /// The values that a trailer has in some commits.
+    pub fn trailers(&self, commits: &[CommitId], name: &str) -> Result<Vec<String>, GitError> {
+        let handles = self.handles()?;
+        let shares = on_every_core(commits, |share| {
+            let mut found = Vec::new();
+            for commits in share.chunks(COMMITS_PER_HANDLE) {
+                let repository = handles.fresh()?;
+                for commit in commits {
+                    let commit = find_commit(&repository, commit)?;
+                    let message = String::from_utf8_lossy(commit.message_bytes());
+                    // Most have none of it, and to look for its name is cheaper than to take the message apart.
+                    let all = if message.contains(name) { parse_trailers(&message) } else { Vec::new() };
+                    found.extend(all.into_iter().filter(|(key, _)| key == name).map(|(_, value)| value));
+                }
+            }
+            Ok::<_, GitError>(found)
+        })?;
+        Ok(shares.concat())
+    }
+
+    fn walk(
+        &self,
+        repository: &git2::Repository,
+        from: Option<&CommitId>,
+        to: &CommitId,
+    ) -> Result<Vec<CommitId>, GitError> {
+        find_commit(repository, to)?;
+        if from.is_none() && !self.is_complete() {
+            return Err(GitError::NotFetched);
+        }
         let mut walk = repository.revwalk()?;
         walk.set_sorting(Sort::TOPOLOGICAL | Sort::REVERSE)?;
         walk.push(oid(to)?)?;
         if let Some(from) = from {
-            find_commit(&repository, from)?;
+            find_commit(repository, from)?;
             walk.hide(oid(from)?)?;
         }
-        walk.map(|commit| Ok(commit?)).collect()
+        walk.map(|commit| commit_id(commit?)).collect()
     }
 
     /// The commit that last brought a directory to this tree, at or before `from` along the first parents; none where no commit of
     /// the newest `commits_max` had it.
+    ///
+    /// # Errors
+    /// Also [`GitError::NotFetched`] where it may lie in what is not here yet.
     pub fn origin_of(
         &self,
         from: &CommitId,
@@ -90,15 +139,19 @@ impl Repository {
         let mut walk = repository.revwalk()?;
         walk.simplify_first_parent()?;
         walk.push(oid(from)?)?;
-        let mut found = None;
+        let (mut found, mut looked_at) = (None, 0);
         for id in walk.take(commits_max) {
+            looked_at += 1;
             let id = id?;
             let root = repository.find_commit(id)?.tree()?;
             let has = root.get_path(Path::new(directory)).is_ok_and(|entry| entry.id() == wanted);
             if !has && found.is_some() {
-                break;
+                return found.map(|id| entry(&repository, id)).transpose();
             }
             found = if has { Some(id) } else { found };
+        }
+        if looked_at < commits_max && !self.is_complete() {
+            return Err(GitError::NotFetched);
         }
         found.map(|id| entry(&repository, id)).transpose()
     }

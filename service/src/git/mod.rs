@@ -5,7 +5,6 @@
 mod begin;
 mod beside;
 mod bundle;
-mod cores;
 mod directories;
 mod draft;
 mod error;
@@ -30,7 +29,6 @@ mod upstream;
 pub use begin::{Beginning, Begun, begin, relocate};
 pub use beside::Offered;
 pub use bundle::{bundle, unbundle};
-pub use cores::on_every_core;
 pub use draft::{Draft, Edit};
 pub use error::GitError;
 pub use history::LogEntry;

@@ -12,6 +12,7 @@ use super::draft::Statement;
 use super::handles::Handles;
 use super::objects::{Made, Objects};
 use super::publish::{Embedded, Publish};
+use super::remote::is_shallow;
 use super::upstream::Upstream;
 use super::{Draft, Edit, GitError, SigningKey, draft, pack, publish, tree};
 use crate::names::{CommitId, EnvironmentName, Namespace, ReleaseKey, ReleaseName, TreeId};
@@ -153,6 +154,27 @@ impl Repository {
             Home::Embedded(_) => Ok(()),
             Home::Upstream(upstream) => upstream.look(self).await.map(drop),
         }
+    }
+
+    /// Whether the whole history is here; the first fetch of a clone may leave out what was before its tip.
+    pub fn is_complete(&self) -> bool {
+        !is_shallow(self.handles.path())
+    }
+
+    /// Fetches the history that is not here yet.
+    ///
+    /// # Errors
+    /// The remote cannot be read.
+    pub async fn complete(&self) -> Result<(), GitError> {
+        match &self.home {
+            Home::Embedded(_) => Ok(()),
+            Home::Upstream(upstream) => upstream.complete(&self.handles).await,
+        }
+    }
+
+    /// Lets go of what reading has mapped into memory. Nothing is lost by it but a moment at the next call.
+    pub fn let_go(&self) {
+        self.handles.renew();
     }
 
     /// Whether a push may have arrived of which nobody knows what became: then [`Self::look`] comes before the next one.

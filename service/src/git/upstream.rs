@@ -8,9 +8,11 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::Mutex;
+
 use super::handles::Handles;
 use super::objects::Object;
-use super::remote::{History, Pushed, Remote, RemoteError, Settings};
+use super::remote::{History, Pushed, Remote, RemoteError, Settings, is_shallow};
 use super::repository::{Home, init_bare, oid};
 use super::{GitError, Publish, Repository, pack};
 use crate::command::Git;
@@ -30,6 +32,8 @@ pub(super) struct Upstream {
     reference: String,
     /// A push was sent, and nobody has heard or looked what became of it.
     is_unsure: AtomicBool,
+    /// Held while the rest of the history is fetched.
+    completing: Mutex<()>,
 }
 
 /// The objects of a row of commits, the newest first.
@@ -38,11 +42,12 @@ type Line = Vec<(git2::Oid, Object)>;
 impl Repository {
     /// Opens a clone of a remote's branch, or makes it at a place where there is none, or one of something else, or a damaged one.
     ///
-    /// Where the remote cannot be reached for the moment, a clone that is there is enough to begin with.
+    /// Where the remote cannot be reached for the moment, a clone that is there is enough to begin with. One that is made has as much of the
+    /// history as `first` says; [`Repository::complete`] brings the rest.
     ///
     /// # Errors
     /// The remote cannot be read, has no such branch, or is empty; or the disk fails.
-    pub async fn open_clone(path: &Path, settings: Settings, git: &Git) -> Result<Self, GitError> {
+    pub async fn open_clone(path: &Path, settings: Settings, git: &Git, first: History) -> Result<Self, GitError> {
         let identity = format!("{} {}", settings.endpoint, settings.branch.as_str());
         if is_clone_of(path, &identity) {
             match Self::open_existing(path, settings.clone(), git).await {
@@ -54,7 +59,7 @@ impl Repository {
         }
         make(path, &identity)?;
         let remote = Remote::new(settings, git.clone())?;
-        remote.fetch(path, History::Whole).await?;
+        remote.fetch(path, first).await?;
         Self::clone_of(path, remote, false)
     }
 
@@ -73,7 +78,8 @@ impl Repository {
 
     fn clone_of(path: &Path, remote: Remote, is_unsure: bool) -> Result<Self, GitError> {
         let reference = remote.kept_as();
-        let upstream = Upstream { remote, reference: reference.clone(), is_unsure: AtomicBool::new(is_unsure) };
+        let is_unsure = AtomicBool::new(is_unsure);
+        let upstream = Upstream { remote, reference: reference.clone(), is_unsure, completing: Mutex::default() };
         Self::checked(Handles::open(path)?, reference, Home::Upstream(Box::new(upstream)))
     }
 }
@@ -93,6 +99,16 @@ impl Upstream {
 
     pub(super) fn is_unsure(&self) -> bool {
         self.is_unsure.load(Ordering::Relaxed)
+    }
+
+    /// Fetches the history that the clone does not have. Whoever comes meanwhile waits for the one fetch.
+    pub(super) async fn complete(&self, handles: &Handles) -> Result<(), GitError> {
+        let _completing = self.completing.lock().await;
+        if is_shallow(handles.path()) {
+            self.remote.complete(handles.path()).await?;
+            handles.renew();
+        }
+        Ok(())
     }
 
     /// Fetches what is new, and says where the branch is.

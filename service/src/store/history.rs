@@ -1,9 +1,9 @@
 //! The index of the repository's history: which commits changed a release, so that nobody walks Git to answer that.
 
-use super::columns::{get, parse, time, word, word_some};
-use super::db::{Connection, Readers, Row, Statement};
+use super::columns::{get, parse, parse_some, time, word, word_some};
+use super::db::{Connection, Readers, Row, Statement, Values};
 use super::writer::{Ledger, Write};
-use super::{IndexedCommit, PAGE_ROWS_MAX, StoreError};
+use super::{IndexedCommit, Newest, PAGE_ROWS_MAX, StoreError};
 use crate::names::{CommitId, ReleaseKey};
 
 const COLUMNS: &str = "environment, namespace, name, commit_id, action, version, strategy, phase, at, release_id, requested_by, delivery_id, subject";
@@ -11,8 +11,20 @@ const COLUMNS: &str = "environment, namespace, name, commit_id, action, version,
 const INSERT: (&str, &str) = (
     "INSERT INTO commits (environment, namespace, name, commit_id, action, version, strategy, phase, at, release_id, requested_by,
      delivery_id, subject) ",
-    " ON CONFLICT (commit_id, environment, namespace, name) DO NOTHING",
+    UNLESS_THERE,
 );
+
+/// The same with a place in the order that is given.
+const INSERT_PAST: (&str, &str) = (
+    "INSERT INTO commits (environment, namespace, name, commit_id, action, version, strategy, phase, at, release_id, requested_by,
+     delivery_id, subject, position) ",
+    UNLESS_THERE,
+);
+
+const UNLESS_THERE: &str = " ON CONFLICT (commit_id, environment, namespace, name) DO NOTHING";
+
+/// The place before the first of what was there before the index was begun: those places are below zero, and end before the first of the others.
+const PAST: i64 = -(1 << 40);
 
 /// Adds commits, oldest first, and moves each release's newest.
 pub(super) async fn write_commits(db: &mut Connection, commits: &[IndexedCommit]) -> Result<(), sqlx::Error> {
@@ -20,35 +32,7 @@ pub(super) async fn write_commits(db: &mut Connection, commits: &[IndexedCommit]
         return Ok(());
     }
     let last = db.number(Statement::new("SELECT coalesce(max(position), 0) FROM commits")).await?;
-    db.write_rows(INSERT, commits, |values, commit| {
-        let IndexedCommit {
-            key,
-            commit,
-            action,
-            version,
-            strategy,
-            phase,
-            at,
-            release_id,
-            requested_by,
-            delivery_id,
-            subject,
-        } = commit;
-        values.push_bind(key.environment.as_str());
-        values.push_bind(key.namespace.as_str());
-        values.push_bind(key.name.as_str());
-        values.push_bind(commit.as_str());
-        values.push_bind(action.as_str());
-        values.push_bind(version.as_str());
-        values.push_bind(strategy.as_str());
-        values.push_bind(phase.map(|phase| phase.as_str()));
-        values.push_bind(time(*at));
-        values.push_bind(release_id.as_str());
-        values.push_bind(requested_by.as_deref());
-        values.push_bind(delivery_id.as_deref());
-        values.push_bind(subject.as_str());
-    })
-    .await?;
+    db.write_rows(INSERT, commits, push_commit).await?;
     let newest = Statement::new(
         "INSERT INTO newest_commits (environment, namespace, name, position)
          SELECT environment, namespace, name, max(position) FROM commits WHERE position > $1 GROUP BY environment, namespace, name
@@ -58,6 +42,35 @@ pub(super) async fn write_commits(db: &mut Connection, commits: &[IndexedCommit]
     Ok(())
 }
 
+fn push_commit<'c>(values: &mut Values<'_, 'c>, commit: &'c IndexedCommit) {
+    let IndexedCommit {
+        key,
+        commit,
+        action,
+        version,
+        strategy,
+        phase,
+        at,
+        release_id,
+        requested_by,
+        delivery_id,
+        subject,
+    } = commit;
+    values.push_bind(key.environment.as_str());
+    values.push_bind(key.namespace.as_str());
+    values.push_bind(key.name.as_str());
+    values.push_bind(commit.as_str());
+    values.push_bind(action.as_str());
+    values.push_bind(version.as_str());
+    values.push_bind(strategy.as_str());
+    values.push_bind(phase.map(|phase| phase.as_str()));
+    values.push_bind(time(*at));
+    values.push_bind(release_id.as_str());
+    values.push_bind(requested_by.as_deref());
+    values.push_bind(delivery_id.as_deref());
+    values.push_bind(subject.as_str());
+}
+
 /// Writes down up to where the index reaches.
 pub(super) async fn write_tip(db: &mut Connection, tip: &CommitId) -> Result<(), sqlx::Error> {
     let query = Statement::new(
@@ -65,6 +78,69 @@ pub(super) async fn write_tip(db: &mut Connection, tip: &CommitId) -> Result<(),
     );
     db.execute(query.bind(tip.as_str())).await?;
     Ok(())
+}
+
+/// Begins the index anew, at a commit: what was before it is added later.
+pub(super) struct BeginIndex {
+    pub(super) at: CommitId,
+}
+
+impl Write for BeginIndex {
+    type Answer = ();
+
+    async fn run(self, db: &mut Connection, ledger: &mut Ledger) -> Result<(), sqlx::Error> {
+        ForgetIndex.run(db, ledger).await?;
+        write_tip(db, &self.at).await?;
+        db.execute(Statement::new("UPDATE indexed_tip SET lacks = $1").bind(self.at.as_str())).await?;
+        Ok(())
+    }
+}
+
+/// Adds commits that were there before the index was begun: oldest first, and so are several of these.
+pub(super) struct AddPast {
+    /// Where the index was begun.
+    pub(super) before: CommitId,
+    pub(super) commits: Vec<IndexedCommit>,
+    /// What an earlier try left is in the way.
+    pub(super) is_first: bool,
+    pub(super) is_last: bool,
+}
+
+impl Write for AddPast {
+    /// Whether the index still lacks them.
+    type Answer = bool;
+
+    async fn run(self, db: &mut Connection, _: &mut Ledger) -> Result<bool, sqlx::Error> {
+        let Self { before, commits, is_first, is_last } = self;
+        let is_lacking = Statement::new("SELECT count(*) FROM indexed_tip WHERE lacks = $1").bind(before.as_str());
+        if db.number(is_lacking).await? == 0 {
+            return Ok(false);
+        }
+        if is_first {
+            db.execute(Statement::new("DELETE FROM newest_commits WHERE position < 0")).await?;
+            db.execute(Statement::new("DELETE FROM commits WHERE position < 0")).await?;
+        }
+        let last = Statement::new("SELECT coalesce(max(position), $1) FROM commits WHERE position < 0").bind(PAST);
+        let last = db.number(last).await?;
+        let placed: Vec<(i64, IndexedCommit)> = (last + 1..).zip(commits).collect();
+        db.write_rows(INSERT_PAST, &placed, |values, (position, commit)| {
+            push_commit(values, commit);
+            values.push_bind(*position);
+        })
+        .await?;
+        let newest = Statement::new(
+            "INSERT INTO newest_commits (environment, namespace, name, position)
+             SELECT environment, namespace, name, max(position) FROM commits WHERE position > $1 AND position < 0
+             GROUP BY environment, namespace, name
+             ON CONFLICT (environment, namespace, name) DO UPDATE SET position = excluded.position
+             WHERE newest_commits.position < excluded.position",
+        );
+        db.execute(newest.bind(last)).await?;
+        if is_last {
+            db.execute(Statement::new("UPDATE indexed_tip SET lacks = NULL")).await?;
+        }
+        Ok(true)
+    }
 }
 
 /// Empties the index.
@@ -106,26 +182,43 @@ fn push_key<'a>(query: &mut Statement<'a>, key: &'a ReleaseKey) {
     query.push(" AND name = ").push_bind(key.name.as_str());
 }
 
-/// The newest commit of every release.
-pub(super) async fn newest(db: &Readers) -> Result<Vec<IndexedCommit>, StoreError> {
-    let mut query = Statement::new("SELECT ");
-    query.push(COLUMNS).push(" FROM commits WHERE position IN (SELECT position FROM newest_commits) ORDER BY position");
-    db.rows(query).await?.iter().map(indexed_commit).collect()
+/// The newest commit of each release after one of them, by key.
+pub(super) async fn newest(db: &Readers, after: Option<&ReleaseKey>) -> Result<Vec<Newest>, StoreError> {
+    let mut query = Statement::new(
+        "SELECT newest_commits.environment, newest_commits.namespace, newest_commits.name, commit_id, at, release_id
+         FROM newest_commits JOIN commits ON commits.position = newest_commits.position ",
+    );
+    if let Some(ReleaseKey { environment, namespace, name }) = after {
+        query.push("WHERE (newest_commits.environment, newest_commits.namespace, newest_commits.name) > (");
+        query.push_bind(environment.as_str()).push(", ").push_bind(namespace.as_str()).push(", ");
+        query.push_bind(name.as_str()).push(") ");
+    }
+    query.push("ORDER BY newest_commits.environment, newest_commits.namespace, newest_commits.name LIMIT ");
+    query.push_bind(PAGE_ROWS_MAX);
+    let newest = |row: &Row| {
+        let is_ours = !get::<String>(row, "release_id")?.is_empty();
+        Ok(Newest { key: key(row)?, commit: parse(row, "commit_id")?, at: parse(row, "at")?, is_ours })
+    };
+    db.rows(query).await?.iter().map(newest).collect()
 }
 
-/// Up to where the index reaches.
-pub(super) async fn tip(db: &Readers) -> Result<Option<CommitId>, StoreError> {
-    let row = db.row(Statement::new("SELECT commit_id FROM indexed_tip")).await?;
-    row.map(|row| parse(&row, "commit_id")).transpose()
+/// Up to where the index reaches, and the commit up to which it lacks what was before.
+pub(super) async fn reach(db: &Readers) -> Result<Option<(CommitId, Option<CommitId>)>, StoreError> {
+    let row = db.row(Statement::new("SELECT commit_id, lacks FROM indexed_tip")).await?;
+    row.map(|row| Ok((parse(&row, "commit_id")?, parse_some(&row, "lacks")?))).transpose()
+}
+
+fn key(row: &Row) -> Result<ReleaseKey, StoreError> {
+    Ok(ReleaseKey {
+        environment: parse(row, "environment")?,
+        namespace: parse(row, "namespace")?,
+        name: parse(row, "name")?,
+    })
 }
 
 fn indexed_commit(row: &Row) -> Result<IndexedCommit, StoreError> {
     Ok(IndexedCommit {
-        key: ReleaseKey {
-            environment: parse(row, "environment")?,
-            namespace: parse(row, "namespace")?,
-            name: parse(row, "name")?,
-        },
+        key: key(row)?,
         commit: parse(row, "commit_id")?,
         action: word(row, "action")?,
         version: parse(row, "version")?,

@@ -114,7 +114,7 @@ pub(super) const TABLES: [Table; 11] = [
         body: None,
         counted: None,
     },
-    Table { name: "indexed_tip", texts: &["commit_id"], numbers: &["only_row"], body: None, counted: None },
+    Table { name: "indexed_tip", texts: &["commit_id", "lacks"], numbers: &["only_row"], body: None, counted: None },
     Table {
         name: "tokens",
         texts: &["id", "hash", "name", "role", "scopes", "created_at", "expires_at", "revoked_at"],

@@ -36,7 +36,7 @@ use crate::names::{CommitId, EnvironmentName, PolicyName, ReleaseKey};
 use crate::registry::RegistryState;
 
 use db::{Place, Readers};
-use history::ForgetIndex;
+use history::{AddPast, BeginIndex, ForgetIndex};
 use idempotency::{ClaimFor, Settle};
 use inbox::{Redeliver, Redelivered};
 use lead::Leaders;
@@ -188,14 +188,38 @@ impl Store {
         history::of_release(&self.readers, key, before, limit).await
     }
 
-    /// Reads the newest commit of every release, of retracted ones too.
-    pub async fn newest_commits(&self) -> Result<Vec<IndexedCommit>, StoreError> {
-        history::newest(&self.readers).await
+    /// Reads the newest commit of each release after one of them, by key, at most [`PAGE_ROWS_MAX`] of them; of retracted ones too.
+    pub async fn newest_commits(&self, after: Option<&ReleaseKey>) -> Result<Vec<Newest>, StoreError> {
+        history::newest(&self.readers, after).await
     }
 
     /// Reads up to which commit the history index reaches.
     pub async fn indexed_tip(&self) -> Result<Option<CommitId>, StoreError> {
-        history::tip(&self.readers).await
+        Ok(history::reach(&self.readers).await?.map(|(tip, _)| tip))
+    }
+
+    /// Reads up to which commit the history index reaches, and up to which it lacks what was before it was begun.
+    pub async fn index_reach(&self) -> Result<Option<(CommitId, Option<CommitId>)>, StoreError> {
+        history::reach(&self.readers).await
+    }
+
+    /// Begins the history index anew at a commit. What was up to it is added by [`Store::add_past`].
+    pub async fn begin_index(&self, at: CommitId) -> Result<(), StoreError> {
+        let begin = Led { term: self.term.number(), write: BeginIndex { at } };
+        self.writer.write(begin).await?.ok_or(StoreError::NotLeading)
+    }
+
+    /// Adds what was before the index was begun, oldest first; `place` says where in the whole of it these commits are. Says whether the index
+    /// still lacks it: it does not where it was begun anew meanwhile.
+    pub async fn add_past(
+        &self,
+        before: &CommitId,
+        commits: Vec<IndexedCommit>,
+        place: PlaceInPast,
+    ) -> Result<bool, StoreError> {
+        let PlaceInPast { is_first, is_last } = place;
+        let write = AddPast { before: before.clone(), commits, is_first, is_last };
+        self.writer.write(Led { term: self.term.number(), write }).await?.ok_or(StoreError::NotLeading)
     }
 
     /// Empties the history index, so that it is built anew.

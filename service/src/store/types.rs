@@ -78,6 +78,30 @@ pub struct IndexedCommit {
     pub subject: String,
 }
 
+/// The newest commit of a release in the history index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Newest {
+    pub key: ReleaseKey,
+    pub commit: CommitId,
+    pub at: Timestamp,
+    /// The service made it.
+    pub is_ours: bool,
+}
+
+impl From<&IndexedCommit> for Newest {
+    fn from(row: &IndexedCommit) -> Self {
+        let IndexedCommit { key, commit, at, release_id, .. } = row;
+        Self { key: key.clone(), commit: commit.clone(), at: *at, is_ours: !release_id.is_empty() }
+    }
+}
+
+/// Where some commits are in what was before the history index was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlaceInPast {
+    pub is_first: bool,
+    pub is_last: bool,
+}
+
 /// Everything that one turn of the conveyor leaves behind; stored as a whole or not at all.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Batch {

@@ -346,5 +346,8 @@ fn entry(turn: &mut Turn<'_>, key: &ReleaseKey, (release, tree): (Release, TreeI
     let State { drifted, notes, invalid } = state;
     // What others put on top of it is no commit of this release.
     let (commit, changed_at) = turn.last_change(key).unwrap_or_else(|| (turn.tip().clone(), turn.now()));
-    turn.set_entry(key, Entry { release: Arc::new(release), commit, tree, changed_at, drifted, invalid, notes });
+    turn.set_entry(
+        key,
+        Entry { release: Arc::new(release), commit, tree, changed_at, is_undated: false, drifted, invalid, notes },
+    );
 }

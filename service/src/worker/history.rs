@@ -114,11 +114,30 @@ fn of(entry: &LogEntry, key: ReleaseKey, release: Option<&Release>, ours: bool) 
 
 /// Makes the index rows of what was seen in some commits, oldest first.
 pub(super) fn walked(seen: impl IntoIterator<Item = Seen>) -> Walked {
-    let mut walked = Walked::default();
-    let mut last: HashMap<ReleaseKey, (Version, Strategy)> = HashMap::new();
     let seen: Vec<Seen> = seen.into_iter().collect();
-    // A merge brings them along, and they never were in force.
-    let superseded: HashSet<String> = seen.iter().filter_map(|seen| seen.supersedes.clone()).collect();
+    let superseded = seen.iter().filter_map(|seen| seen.supersedes.clone()).collect();
+    walked_on(&mut Behind::without(superseded), seen)
+}
+
+/// What a walk in several parts knows of the whole, and of the parts behind it.
+pub(super) struct Behind {
+    /// The ids of all that another one took the place of. A merge brings them along, and they never were in force.
+    superseded: HashSet<String>,
+    /// What the last document of each release named.
+    last: HashMap<ReleaseKey, (Version, Strategy)>,
+}
+
+impl Behind {
+    /// At the beginning of a walk.
+    pub(super) fn without(superseded: HashSet<String>) -> Self {
+        Self { superseded, last: HashMap::new() }
+    }
+}
+
+/// Makes the index rows of the next part of a walk.
+pub(super) fn walked_on(behind: &mut Behind, seen: impl IntoIterator<Item = Seen>) -> Walked {
+    let mut walked = Walked::default();
+    let Behind { superseded, last } = behind;
     for seen in seen.into_iter().filter(|seen| !superseded.contains(&seen.release_id)) {
         let Seen { key, names, phase, commit, at, action, release_id, requested_by, delivery_id, subject, .. } = seen;
         // A document that is gone or cannot be read is still about what the one before named.

@@ -1,21 +1,21 @@
 //! What the repository holds, in memory: every release by key, and who owns which name in which cluster.
 //!
 //! A request reads no file to know what is deployed. The releases that changed lately are kept as parsed documents; of the thousands
-//! beside them, what lists and numbers need stands at hand and the document is kept packed, a twentieth of its size.
+//! beside them, what lists and numbers need stands at hand and the document is kept packed, a thirtieth of its size.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
-use std::io::Read as _;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
-use flate2::Compression;
-use flate2::read::{DeflateDecoder, DeflateEncoder};
 use jiff::Timestamp;
 
 use super::FileState;
+use super::packed::{Packed, Packer};
 use super::read::split;
 use crate::names::{CommitId, Digest, ModelName, PredictorName, ReleaseKey, TreeId, Version};
 use crate::plan::{Owner, collision};
 use crate::release::{Deployed, Phase, Refusal, Release, Strategy, Target};
+use crate::store::Newest;
 
 /// Releases whose documents are kept open: those of a whole turn, at some ten kB each.
 const OPEN_MAX: usize = 256;
@@ -27,6 +27,8 @@ pub(super) struct Entry {
     pub(super) commit: CommitId,
     pub(super) tree: TreeId,
     pub(super) changed_at: Timestamp,
+    /// Commit and moment are not its own: the history that has them is not here yet.
+    pub(super) is_undated: bool,
     /// Rendered files that were changed by hand.
     pub(super) drifted: Vec<String>,
     /// Why the `release.yaml` in the repository cannot be used; `release` is then the last one that could.
@@ -72,7 +74,15 @@ pub(super) struct Kept {
     /// When the document was put in, to tell it from an earlier one.
     put: u64,
     commit: CommitId,
+    is_undated: bool,
     tree: TreeId,
+    /// What is wrong with its files, where something is.
+    trouble: Option<Box<Trouble>>,
+}
+
+/// See [`Entry`].
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Trouble {
     drifted: Vec<String>,
     invalid: Option<String>,
     notes: Vec<String>,
@@ -84,27 +94,6 @@ enum Document {
     Packed(Packed),
 }
 
-/// A document as deflated JSON.
-#[derive(Debug)]
-struct Packed(Box<[u8]>);
-
-impl Packed {
-    /// Packs a document; nothing where that fails, which only a type that is no JSON could make it.
-    fn of(release: &Release) -> Option<Self> {
-        let json = serde_json::to_vec(release).ok()?;
-        let mut packed = Vec::with_capacity(json.len() / 2);
-        DeflateEncoder::new(json.as_slice(), Compression::fast()).read_to_end(&mut packed).ok()?;
-        Some(Self(packed.into_boxed_slice()))
-    }
-
-    #[expect(clippy::expect_used, reason = "it is what `of` made of a document, and nobody else can make one")]
-    fn open(&self) -> Release {
-        let mut json = Vec::new();
-        DeflateDecoder::new(&*self.0).read_to_end(&mut json).expect("what was deflated can be inflated");
-        serde_json::from_slice(&json).expect("a document that was written can be read")
-    }
-}
-
 impl Kept {
     /// Its versions, the one that serves first: a predictor is named after its version.
     pub(super) fn versions(&self) -> impl Iterator<Item = Version> + '_ {
@@ -112,7 +101,8 @@ impl Kept {
     }
 
     fn new(entry: Entry, templates: Option<Arc<Digest>>, put: u64) -> Self {
-        let Entry { release, commit, tree, changed_at, drifted, invalid, notes } = entry;
+        let Entry { release, commit, tree, changed_at, is_undated, drifted, invalid, notes } = entry;
+        let trouble = Trouble { drifted, invalid, notes };
         let rollout = &release.rollout;
         Self {
             model: release.spec.model.clone(),
@@ -127,15 +117,15 @@ impl Kept {
             document: Document::Open(release),
             put,
             commit,
+            is_undated,
             tree,
-            drifted,
-            invalid,
-            notes,
+            trouble: (trouble != Trouble::default()).then(|| Box::new(trouble)),
         }
     }
 
     /// The release with its document.
     pub(super) fn entry(&self) -> Entry {
+        let Trouble { drifted, invalid, notes } = self.trouble.as_deref().cloned().unwrap_or_default();
         Entry {
             release: match &self.document {
                 Document::Open(release) => Arc::clone(release),
@@ -144,20 +134,26 @@ impl Kept {
             commit: self.commit.clone(),
             tree: self.tree.clone(),
             changed_at: self.changed_at,
-            drifted: self.drifted.clone(),
-            invalid: self.invalid.clone(),
-            notes: self.notes.clone(),
+            is_undated: self.is_undated,
+            drifted,
+            invalid,
+            notes,
         }
     }
 
     /// What is to be said about its files, given the digest of the present templates.
     pub(super) fn files(&self, templates: &Digest) -> Vec<FileState> {
-        files(self.templates.as_deref(), &self.drifted, self.invalid.as_deref(), templates)
+        let trouble = self.trouble.as_deref();
+        let drifted = trouble.map(|trouble| trouble.drifted.as_slice()).unwrap_or_default();
+        files(self.templates.as_deref(), drifted, trouble.and_then(|trouble| trouble.invalid.as_deref()), templates)
     }
 }
 
-/// Cluster, namespace there, and name.
-type Place = (String, String, String);
+/// Cluster and namespace there.
+type Place = (String, String);
+
+/// The releases of one place by name; those of several environments may have the same.
+type Names = BTreeMap<Box<str>, Vec<Arc<ReleaseKey>>>;
 
 /// Every release of one commit.
 #[derive(Debug, Default)]
@@ -168,8 +164,10 @@ pub(super) struct Index {
     puts: u64,
     /// The digests of template sets that documents name; nearly always one.
     templates: HashSet<Arc<Digest>>,
-    places: BTreeMap<Place, Vec<Arc<ReleaseKey>>>,
-    hosts: HashMap<Box<str>, Vec<Arc<ReleaseKey>>>,
+    packer: Packer,
+    places: HashMap<Place, Names>,
+    /// By the hash of a host's name and by when the release was put in. Two hosts of one hash cost a look, and no more.
+    hosts: BTreeMap<(u64, u64), Arc<ReleaseKey>>,
 }
 
 impl Index {
@@ -221,9 +219,9 @@ impl Index {
     pub(super) fn put(&mut self, key: ReleaseKey, entry: Entry) {
         self.remove(&key);
         let key = Arc::new(key);
+        self.puts += 1;
         self.claim(&key, &entry.release.spec.target);
         let templates = entry.release.rendered.templates.clone().map(|digest| self.shared(digest));
-        self.puts += 1;
         self.open.push_back((self.puts, Arc::clone(&key)));
         self.kept.insert(key, Kept::new(entry, templates, self.puts));
         while self.open.len() > OPEN_MAX {
@@ -235,7 +233,7 @@ impl Index {
         let Some((put, key)) = self.open.pop_front() else { return };
         let Some(kept) = self.kept.get_mut(&*key).filter(|kept| kept.put == put) else { return };
         if let Document::Open(release) = &kept.document
-            && let Some(packed) = Packed::of(release)
+            && let Some(packed) = self.packer.pack(release)
         {
             kept.document = Document::Packed(packed);
         }
@@ -256,26 +254,39 @@ impl Index {
         let Some(kept) = self.kept.remove(key) else { return };
         let entry = kept.entry();
         let target = &entry.release.spec.target;
-        let owned = place(key, target);
-        if let Some(keys) = self.places.get_mut(&owned) {
-            keys.retain(|other| **other != *key);
-            if keys.is_empty() {
+        let owned = place(target);
+        if let Some(names) = self.places.get_mut(&owned) {
+            if let Some(keys) = names.get_mut(key.name.as_str()) {
+                keys.retain(|other| **other != *key);
+                if keys.is_empty() {
+                    names.remove(key.name.as_str());
+                }
+            }
+            if names.is_empty() {
                 self.places.remove(&owned);
             }
         }
         for host in hosts(target) {
-            let Some(keys) = self.hosts.get_mut(host) else { continue };
-            keys.retain(|other| **other != *key);
-            if keys.is_empty() {
-                self.hosts.remove(host);
-            }
+            self.hosts.remove(&(hash(host), kept.put));
         }
     }
 
     fn claim(&mut self, key: &Arc<ReleaseKey>, target: &Target) {
-        self.places.entry(place(key, target)).or_default().push(Arc::clone(key));
+        let names = self.places.entry(place(target)).or_default();
+        match names.get_mut(key.name.as_str()) {
+            Some(keys) => keys.push(Arc::clone(key)),
+            None => drop(names.insert(key.name.as_str().into(), vec![Arc::clone(key)])),
+        }
         for host in hosts(target) {
-            self.hosts.entry(host.into()).or_default().push(Arc::clone(key));
+            self.hosts.insert((hash(host), self.puts), Arc::clone(key));
+        }
+    }
+
+    /// Gives a release the commit and the moment of its own that the history knows, where it has none.
+    pub(super) fn date(&mut self, newest: &Newest) {
+        if let Some(kept) = self.kept.get_mut(&newest.key).filter(|kept| kept.is_undated) {
+            kept.commit.clone_from(&newest.commit);
+            (kept.changed_at, kept.is_undated) = (newest.at, false);
         }
     }
 
@@ -283,17 +294,17 @@ impl Index {
     fn neighbours(&self, key: &ReleaseKey, target: &Target) -> HashSet<&ReleaseKey> {
         let mut found: HashSet<&ReleaseKey> = HashSet::new();
         for host in hosts(target) {
-            found.extend(self.hosts.get(host).into_iter().flatten().map(|key| &**key));
+            let hash = hash(host);
+            found.extend(self.hosts.range((hash, 0)..=(hash, u64::MAX)).map(|(_, key)| &**key));
         }
+        let Some(names) = self.places.get(&place(target)) else { return found };
         let name = key.name.as_str();
-        let at = |name: &str| (target.cluster.clone(), target.namespace.clone(), name.to_owned());
         let shorter = name.match_indices('-').map(|(i, _)| &name[..i]).chain([name]);
         for name in shorter {
-            found.extend(self.places.get(&at(name)).into_iter().flatten().map(|key| &**key));
+            found.extend(names.get(name).into_iter().flatten().map(|key| &**key));
         }
-        let longer = at(&format!("{name}-"));
-        let begins = |place: &Place| place.0 == longer.0 && place.1 == longer.1 && place.2.starts_with(&longer.2);
-        let behind = self.places.range(longer.clone()..).take_while(|(place, _)| begins(place));
+        let longer = format!("{name}-");
+        let behind = names.range(longer.clone().into_boxed_str()..).take_while(|(name, _)| name.starts_with(&longer));
         found.extend(behind.flat_map(|(_, keys)| keys).map(|key| &**key));
         found
     }
@@ -307,8 +318,14 @@ impl Index {
     }
 }
 
-fn place(key: &ReleaseKey, target: &Target) -> Place {
-    (target.cluster.clone(), target.namespace.clone(), key.name.to_string())
+fn place(target: &Target) -> Place {
+    (target.cluster.clone(), target.namespace.clone())
+}
+
+fn hash(host: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    host.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn hosts(target: &Target) -> [&str; 3] {
@@ -327,6 +344,7 @@ mod tests {
             commit: CommitId::parse(&"1".repeat(40)).unwrap(),
             tree: TreeId::parse(&"2".repeat(40)).unwrap(),
             changed_at: release.rollout.since,
+            is_undated: false,
             release: Arc::new(release),
             drifted: Vec::new(),
             invalid: None,
@@ -362,6 +380,22 @@ mod tests {
         assert_eq!((index.len(), packed(&index), index.open.len()), (1, 0, OPEN_MAX));
         index.remove(&key);
         assert!(index.places.is_empty() && index.hosts.is_empty() && index.get(&key).is_none());
+    }
+
+    #[test]
+    fn what_lacks_a_commit_of_its_own_gets_it_once_and_keeps_a_newer_one() {
+        let mut index = Index::default();
+        let ((key, entry), (other, known)) = (entry("fraud"), entry("churn"));
+        index.put(key.clone(), Entry { is_undated: true, ..entry });
+        index.put(other.clone(), known.clone());
+        let at: Timestamp = "2026-11-20T10:00:00Z".parse().unwrap();
+        for (key, digit) in [(&key, "3"), (&key, "4"), (&other, "5")] {
+            let commit = CommitId::parse(&digit.repeat(40)).unwrap();
+            index.date(&Newest { key: key.clone(), commit, at, is_ours: true });
+        }
+        let dated = index.get(&key).unwrap();
+        assert_eq!((dated.commit.as_str(), dated.changed_at), ("3".repeat(40).as_str(), at));
+        assert_eq!(index.get(&other).unwrap().commit, known.commit);
     }
 
     #[test]

@@ -11,13 +11,17 @@ use super::policies;
 use super::review::merged_as;
 use super::shared::Shared;
 use super::start::OpenError;
-use crate::git::{Author, GitError, LogEntry, Repository, on_every_core};
+use crate::cores::on_every_core;
+use crate::git::{Author, GitError, LogEntry, Repository};
 use crate::names::{CommitId, PolicyName, ReleaseKey, TreeId};
 use crate::release::Release;
-use crate::store::{IndexedCommit, Store};
+use crate::store::{IndexedCommit, Newest, PAGE_ROWS_MAX, Store, StoreError};
 
 /// Releases whose documents are read at once: in full they are some 10 kB each, and the index keeps a tenth of that.
 const READ_AT_ONCE: usize = 512;
+
+/// So many are read before what was mapped of the packs for it is let go: with their files some 10 MiB.
+const READ_AND_LET_GO: usize = 4_096;
 
 /// What the repository and the index say.
 pub(super) struct Loaded {
@@ -33,6 +37,8 @@ pub(super) struct Loaded {
     pub(super) is_anew: bool,
     /// The commit that the index reached, where the branch elsewhere had it and has it no more.
     pub(super) gone: Option<CommitId>,
+    /// The history up to the tip is not here, and comes later.
+    pub(super) is_begun_here: bool,
 }
 
 /// Reads the repository, and what the store says about it.
@@ -40,15 +46,36 @@ pub(super) async fn load_beside(
     shared: &Arc<Shared>,
     remembered: &[(PolicyName, String)],
 ) -> Result<Loaded, OpenError> {
-    let source = Source {
-        author: shared.settings.author.clone(),
-        indexed: shared.store.indexed_tip().await?,
-        newest: shared.store.newest_commits().await?,
-        remembered: remembered.to_vec(),
-    };
-    let shared = Arc::clone(shared);
-    let load = move || load(&shared.repository, source);
-    Ok(tokio::task::spawn_blocking(load).await.map_err(|_| OpenError::Interrupted)??)
+    let mut is_complete = false;
+    loop {
+        let (indexed, lacks) = shared.store.index_reach().await?.unzip();
+        let mut newest = HashMap::new();
+        each_newest(&shared.store, |row| drop(newest.insert(row.key.clone(), row))).await?;
+        let author = shared.settings.author.clone();
+        let source = Source { author, indexed, lacks: lacks.flatten(), newest, remembered: remembered.to_vec() };
+        let beside = Arc::clone(shared);
+        let load = move || load(&beside.repository, source);
+        match tokio::task::spawn_blocking(load).await.map_err(|_| OpenError::Interrupted)? {
+            // The index reaches to a commit that this clone may have once it has everything.
+            Err(GitError::NotFetched) if !is_complete => shared.repository.complete().await?,
+            loaded => return Ok(loaded?),
+        }
+        is_complete = true;
+    }
+}
+
+/// Calls a function with the newest commit of every release that the store knows.
+pub(super) async fn each_newest(store: &Store, mut f: impl FnMut(Newest)) -> Result<(), StoreError> {
+    let mut after = None;
+    loop {
+        let page = store.newest_commits(after.as_ref()).await?;
+        let is_last = page.len() < PAGE_ROWS_MAX as usize;
+        after = page.last().map(|row| row.key.clone());
+        page.into_iter().for_each(&mut f);
+        if is_last {
+            return Ok(());
+        }
+    }
 }
 
 /// Adds the newest documents that can be read, for as long as those at the tip cannot.
@@ -68,12 +95,14 @@ pub(super) async fn add_last_good(
 struct Source {
     author: Author,
     indexed: Option<CommitId>,
-    newest: Vec<IndexedCommit>,
+    /// The commit that the index was begun at, while it lacks what was before.
+    lacks: Option<CommitId>,
+    newest: HashMap<ReleaseKey, Newest>,
     remembered: Vec<(PolicyName, String)>,
 }
 
 fn load(repository: &Repository, source: Source) -> Result<Loaded, GitError> {
-    let Source { author, indexed, mut newest, remembered } = source;
+    let Source { author, indexed, lacks, mut newest, remembered } = source;
     let tip = repository.tip()?;
     let is_ours = |commit: &CommitId| match repository.is_ancestor(commit, &tip) {
         Ok(is_ours) => Ok(is_ours),
@@ -88,7 +117,8 @@ fn load(repository: &Repository, source: Source) -> Result<Loaded, GitError> {
     if is_anew {
         newest.clear();
     }
-    let seen = if from.as_ref() == Some(&tip) {
+    let is_begun_here = is_anew && gone.is_none() && !repository.is_complete();
+    let seen = if from.as_ref() == Some(&tip) || is_begun_here {
         Vec::new()
     } else {
         let seen = |entry: LogEntry| {
@@ -101,11 +131,13 @@ fn load(repository: &Repository, source: Source) -> Result<Loaded, GitError> {
         repository.each_commit(from.as_ref(), &tip, seen)?
     };
     let walked = history::walked(seen.into_iter().flatten());
-    let (index, unreadable) = read_index(repository, &tip, newest, &walked.rows)?;
+    // Whatever has no commit of its own in the index came with the one that it was begun at.
+    let begun_at = lacks.filter(|_| !is_anew).or_else(|| is_begun_here.then(|| tip.clone()));
+    let (index, unreadable) = read_index(repository, &tip, begun_at.as_ref(), (newest, &walked.rows))?;
     let policies = policies::read(repository, &tip, &remembered)?;
     // Without an index nobody can say what is new; then every release is looked at as it is.
     let known = from.unwrap_or_else(|| tip.clone());
-    Ok(Loaded { index, policies, walked, known, tip, unreadable, is_anew, gone })
+    Ok(Loaded { index, policies, walked, known, tip, unreadable, is_anew, gone, is_begun_here })
 }
 
 /// A release whose document cannot be read.
@@ -119,23 +151,31 @@ pub(super) struct Unreadable {
 fn read_index(
     repository: &Repository,
     tip: &CommitId,
-    newest: Vec<IndexedCommit>,
-    rows: &[IndexedCommit],
+    begun_at: Option<&CommitId>,
+    (mut newest, rows): (HashMap<ReleaseKey, Newest>, &[IndexedCommit]),
 ) -> Result<(Index, Vec<Unreadable>), GitError> {
-    let mut newest: HashMap<ReleaseKey, IndexedCommit> = newest.into_iter().map(|row| (row.key.clone(), row)).collect();
-    newest.extend(rows.iter().map(|row| (row.key.clone(), row.clone())));
+    newest.extend(rows.iter().map(|row| (row.key.clone(), Newest::from(row))));
     let unseen: HashSet<&ReleaseKey> = rows.iter().map(|row| &row.key).collect();
     let keys: Vec<ReleaseKey> = repository.release_keys(tip)?.into_iter().map(|(key, _)| key).collect();
-    read_some(repository, tip, &keys, |key| newest.get(key).map(|row| (row, !unseen.contains(key))))
+    let at = At { tip, begun_at };
+    read_some(repository, at, &keys, |key| newest.get(key).map(|row| (row, !unseen.contains(key))))
+}
+
+/// The commit that releases are read at.
+#[derive(Clone, Copy)]
+pub(super) struct At<'c> {
+    pub(super) tip: &'c CommitId,
+    /// The commit that the index was begun at, while it lacks what was before: that of every release that has none of its own.
+    pub(super) begun_at: Option<&'c CommitId>,
 }
 
 /// Reads some releases as a commit has them; those that are not there are left out. `newest` gives the newest commit of each, and whether the
 /// service knew of it before.
 pub(super) fn read_some<'n>(
     repository: &Repository,
-    tip: &CommitId,
+    at: At<'_>,
     keys: &[ReleaseKey],
-    newest: impl Fn(&ReleaseKey) -> Option<(&'n IndexedCommit, bool)> + Sync,
+    newest: impl Fn(&ReleaseKey) -> Option<(&'n Newest, bool)> + Sync,
 ) -> Result<(Index, Vec<Unreadable>), GitError> {
     let mut index = Index::default();
     let mut unreadable = Vec::new();
@@ -144,33 +184,42 @@ pub(super) fn read_some<'n>(
             let found = newest(&key);
             // Only a person's commit can have left a file that is not as it was rendered, and what a commit says of itself is believed of
             // those alone that this service made while it ran.
-            let is_known = found.is_some_and(|(row, is_known)| is_known && !row.release_id.is_empty());
+            let is_known = found.is_some_and(|(row, is_known)| is_known && row.is_ours);
             let drifted = if is_known { Vec::new() } else { drifted(repository, &tree, &release)? };
-            let entry = Entry { drifted, ..entry(tip, release, tree, found.map(|(row, _)| row)) };
+            let entry = Entry { drifted, ..entry(at, release, tree, found.map(|(row, _)| row)) };
             Ok((key, Ok(entry)))
         }
         Err(why) => Ok((key, Err((tree, crate::names::shown(&why))))),
     };
+    let mut read_since = 0;
     for keys in keys.chunks(READ_AT_ONCE) {
+        read_since += keys.len();
+        if read_since > READ_AND_LET_GO {
+            repository.let_go();
+            read_since = 0;
+        }
         let shares = on_every_core(keys, |keys| {
-            let found = directories(repository, tip, keys)?.into_iter();
+            let found = directories(repository, at.tip, keys)?.into_iter();
             found.map(|(key, directory)| read(key, directory)).collect::<Result<Vec<_>, GitError>>()
         })?;
         for (key, found) in shares.into_iter().flatten() {
             match found {
                 Ok(entry) => index.put(key, entry),
-                Err((tree, why)) => unreadable.push(Unreadable { key, tree, tip: tip.clone(), why }),
+                Err((tree, why)) => unreadable.push(Unreadable { key, tree, tip: at.tip.clone(), why }),
             }
         }
     }
     Ok((index, unreadable))
 }
 
-fn entry(tip: &CommitId, release: Release, tree: TreeId, row: Option<&IndexedCommit>) -> Entry {
-    let (commit, changed_at) =
-        row.map_or_else(|| (tip.clone(), release.rollout.since), |row| (row.commit.clone(), row.at));
+fn entry(at: At<'_>, release: Release, tree: TreeId, row: Option<&Newest>) -> Entry {
+    let (commit, changed_at) = match row {
+        Some(row) => (row.commit.clone(), row.at),
+        None => (at.begun_at.unwrap_or(at.tip).clone(), release.rollout.since),
+    };
+    let is_undated = row.is_none() && at.begun_at.is_some();
     let release = Arc::new(release);
-    Entry { release, commit, tree, changed_at, drifted: Vec::new(), invalid: None, notes: Vec::new() }
+    Entry { release, commit, tree, changed_at, is_undated, drifted: Vec::new(), invalid: None, notes: Vec::new() }
 }
 
 /// The newest document of a release that can be read, for as long as the one at the tip cannot.
@@ -195,6 +244,7 @@ async fn last_good(
         commit: tip,
         tree,
         changed_at,
+        is_undated: false,
         drifted: Vec::new(),
         invalid: Some(why),
         notes: Vec::new(),

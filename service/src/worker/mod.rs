@@ -25,6 +25,8 @@ mod lock;
 mod metrics;
 pub mod offline;
 mod pace;
+mod packed;
+mod past;
 mod policies;
 mod preview;
 mod publish;

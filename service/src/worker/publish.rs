@@ -50,8 +50,19 @@ pub(super) struct Head {
 }
 
 impl Conveyor {
-    /// Does one turn and publishes it. Work that has to wait for the next turn is taken out.
+    /// Does one turn and publishes it. Work that has to wait for the next turn is taken out. Where it needs a commit that is not fetched yet, it
+    /// waits for that.
     pub(super) async fn turn(&mut self, shared: &Shared, work: &mut Work) -> Result<Done, GitError> {
+        match self.try_turn(shared, work).await {
+            Err(GitError::NotFetched) => {
+                shared.repository.complete().await?;
+                self.try_turn(shared, work).await
+            }
+            done => done,
+        }
+    }
+
+    async fn try_turn(&mut self, shared: &Shared, work: &mut Work) -> Result<Done, GitError> {
         if work.look_at_repository || shared.repository.is_unsure() {
             shared.repository.look().await?;
         }

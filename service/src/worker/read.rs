@@ -33,7 +33,7 @@ pub(super) fn view(shared: &Shared, key: &ReleaseKey) -> Option<ReleaseView> {
 
 fn view_of(shared: &Shared, key: &ReleaseKey, entry: &Entry) -> ReleaseView {
     let waits = read(&shared.waits).get(key).cloned().unwrap_or_default();
-    let Entry { release, commit, tree, changed_at, drifted, invalid, notes } = entry;
+    let Entry { release, commit, tree, changed_at, is_undated: _, drifted, invalid, notes } = entry;
     let mut notes = notes.clone();
     notes.extend(drifted.iter().map(|file| format!("`{file}` was changed by hand")));
     notes.extend(invalid.iter().map(|why| format!("the `release.yaml` in the repository cannot be used: {why}")));
@@ -178,6 +178,7 @@ pub(super) async fn absolute(shared: &Arc<Shared>, key: &ReleaseKey, act: Act) -
     if !matches!(act, Act::Rollback { .. }) {
         return plan::absolute(&act, &deployed, &[]).map_err(Fault::Refused);
     }
+    shared.past.wait().await?;
     let rows = shared.store.history(key, None, CANDIDATES_MAX).await.map_err(store_fault)?;
     let key = key.clone();
     let settled = shared.blocking(move |shared| history::settled(shared, &key, &rows).map_err(git_fault)).await?;
@@ -193,6 +194,7 @@ pub(super) async fn history(
 ) -> Result<Page<HistoryEntry>, Fault> {
     shared.environment(&key.environment)?;
     let limit = limit.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
+    shared.past.wait().await?;
     let mut rows = shared.store.history(key, before.as_ref(), limit + 1).await.map_err(store_fault)?;
     if rows.is_empty() && before.is_none() {
         return Err(not_deployed(key).into());

@@ -18,7 +18,7 @@ use super::conclusion::Concluded;
 use super::conveyor::Conveyor;
 use super::history::key_of;
 use super::index::Index;
-use super::load::{Unreadable, add_last_good, read_some};
+use super::load::{At, Unreadable, add_last_good, each_newest, read_some};
 use super::policies::{self, POLICY_DIR};
 use super::retry::by_chance;
 use super::shared::{Shared, Waits, git_fault, read, store_fault, write};
@@ -27,13 +27,13 @@ use super::turn::Turn;
 use crate::git::GitError;
 use crate::names::{CommitId, ReleaseKey};
 use crate::rollout::Decision;
-use crate::store::{Change, IndexedCommit, Leadership, StoreError};
+use crate::store::{Change, Leadership, Newest, StoreError};
 
 /// What the leader of a store leads.
 pub(super) const WRITER: &str = "writer";
 
 /// The longest pause after a try to lead that failed: the database or the remote is away.
-const LEAD_RETRY: Duration = Duration::from_secs(2);
+pub(super) const LEAD_RETRY: Duration = Duration::from_secs(2);
 
 /// Deliveries that are taken up at once: as many as are kept in memory where the branch is elsewhere.
 const TAKEN_UP_MAX: u32 = 512;
@@ -261,7 +261,8 @@ async fn follow(shared: &Arc<Shared>, known: &CommitId, tip: &CommitId) -> Resul
     let (at, these) = (tip.clone(), keys.clone());
     let read_changed = move |shared: &Shared| {
         let newest = |key: &ReleaseKey| newest.get(key).map(|row| (row, true));
-        let (index, unreadable) = read_some(&shared.repository, &at, &these, newest).map_err(git_fault)?;
+        let (index, unreadable) =
+            read_some(&shared.repository, At { tip: &at, begun_at: None }, &these, newest).map_err(git_fault)?;
         let policies = has_policies.then(|| policies::read(&shared.repository, &at, &remembered)).transpose();
         Ok(Changed { index, unreadable, policies: policies.map_err(git_fault)? })
     };
@@ -287,16 +288,18 @@ async fn follow(shared: &Arc<Shared>, known: &CommitId, tip: &CommitId) -> Resul
 }
 
 /// The newest commit of each of these releases.
-async fn newest_of(shared: &Shared, keys: &[ReleaseKey]) -> Result<HashMap<ReleaseKey, IndexedCommit>, Fault> {
-    let mut rows = Vec::new();
+async fn newest_of(shared: &Shared, keys: &[ReleaseKey]) -> Result<HashMap<ReleaseKey, Newest>, Fault> {
+    let mut found = HashMap::new();
+    let put = |row: Newest| drop(found.insert(row.key.clone(), row));
     if keys.len() > ASKED_ONE_BY_ONE_MAX {
-        rows = shared.store.newest_commits().await.map_err(store_fault)?;
-    } else {
-        for key in keys {
-            rows.extend(shared.store.history(key, None, 1).await.map_err(store_fault)?);
-        }
+        each_newest(&shared.store, put).await.map_err(store_fault)?;
+        return Ok(found);
     }
-    Ok(rows.into_iter().map(|row| (row.key.clone(), row)).collect())
+    for key in keys {
+        let rows = shared.store.history(key, None, 1).await.map_err(store_fault)?;
+        found.extend(rows.iter().map(|row| (row.key.clone(), Newest::from(row))));
+    }
+    Ok(found)
 }
 
 /// Tells the readers of events about releases that are others now, and notes what each waits for.

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::events::Ring;
 use super::index::{Entry, Index};
 use super::metrics::Metrics;
+use super::past::Past;
 use super::queue::Inbox;
 use super::registry::{Outbox, Reader, Sweeper};
 use super::replica::Replica;
@@ -57,6 +58,8 @@ pub(super) struct Shared {
     pub(super) sweeper: tokio::sync::Mutex<Sweeper>,
     /// Wakes whoever keeps the repository small.
     pub(super) many_pushes: tokio::sync::Notify,
+    /// The history before the first fetch.
+    pub(super) past: Past,
     pub(super) ring: Ring,
     pub(super) metrics: Metrics,
     pub(super) state: WorkerState,
@@ -182,7 +185,9 @@ pub(super) fn git_fault(error: GitError) -> Fault {
     if error.is_about_the_request() {
         return about_the_request(&error).into();
     }
-    tracing::error!(error = &error as &dyn std::error::Error, "The repository failed: {error}");
+    if !matches!(error, GitError::NotFetched) {
+        tracing::error!(error = &error as &dyn std::error::Error, "The repository failed: {error}");
+    }
     Fault::Unavailable { sentence: error.to_string(), retry_after_seconds: RETRY_AFTER_SECONDS }
 }
 

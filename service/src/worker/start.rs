@@ -15,6 +15,7 @@ use super::interrupted;
 use super::load::{Loaded, add_last_good, load_beside};
 use super::lock::{DataDirLock, LockError};
 use super::metrics::Metrics;
+use super::past::{self, Past};
 use super::policies;
 use super::publish::rewritten_hold;
 use super::queue::Inbox;
@@ -26,6 +27,7 @@ use super::shared::{Shared, WorkerState, write};
 use super::statuses::Statuses;
 use super::writer::{Worker, outcome};
 use crate::clock::Clock;
+use crate::git::remote::History;
 use crate::git::{GitError, Repository};
 use crate::names::{CommitId, PolicyName};
 use crate::store::{Batch, Store, StoreError};
@@ -83,7 +85,7 @@ pub(super) async fn open_with(settings: Settings, clock: Clock, limits: Limits) 
         true => None,
         false => Some(store.try_lead(WRITER).await?.ok_or(OpenError::Led)?),
     };
-    let repository = open_repository(&settings, clock.now()).await?;
+    let repository = open_repository(&settings, &store, clock.now()).await?;
     let shared = Arc::new(Shared {
         ring: Ring::new(clock.now_exact()),
         metrics: Metrics::new(),
@@ -106,6 +108,7 @@ pub(super) async fn open_with(settings: Settings, clock: Clock, limits: Limits) 
         swept: RwLock::new(None),
         sweeper: tokio::sync::Mutex::default(),
         many_pushes: tokio::sync::Notify::new(),
+        past: Past::default(),
         state: WorkerState::default(),
         replica: Replica::new(is_one_of_many),
         _lock: lock,
@@ -117,6 +120,7 @@ pub(super) async fn open_with(settings: Settings, clock: Clock, limits: Limits) 
             None
         }
     };
+    past::look_what_is_missing(&shared).await?;
     Ok((Handle::new(Arc::clone(&shared)), Worker::new(shared, leading)))
 }
 
@@ -166,10 +170,13 @@ async fn show(shared: &Shared, index: Index, policies: policies::Read) -> Result
 }
 
 /// Opens the embedded repository, or a clone of the one that lives elsewhere.
-async fn open_repository(settings: &Settings, now: Timestamp) -> Result<Repository, OpenError> {
+async fn open_repository(settings: &Settings, store: &Store, now: Timestamp) -> Result<Repository, OpenError> {
     if let Some(RemoteSettings { remote, git, .. }) = &settings.remote {
         let path = settings.data_dir.join(CLONE_DIR);
-        let repository = Repository::open_clone(&path, remote.clone(), git).await?;
+        // Where the index says what is known, or a delivery may be in Git already, the history is needed at once.
+        let is_known = store.indexed_tip().await?.is_some() || !store.waiting(0, 1).await?.is_empty();
+        let first = if is_known { History::Since } else { History::Tip };
+        let repository = Repository::open_clone(&path, remote.clone(), git, first).await?;
         look_at_reviews(&repository, settings).await;
         return Ok(repository.signed_with(settings.signing_key.clone()));
     }
@@ -197,7 +204,9 @@ async fn tell_store(
     now: Timestamp,
 ) -> Result<(), OpenError> {
     let store = &shared.store;
-    if loaded.is_anew {
+    if loaded.is_begun_here {
+        store.begin_index(loaded.tip.clone()).await?;
+    } else if loaded.is_anew {
         store.forget_index().await?;
     }
     let commits = std::mem::take(&mut loaded.walked.rows);

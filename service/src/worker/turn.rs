@@ -360,6 +360,7 @@ impl<'r> Turn<'r> {
                 commit: commit.clone(),
                 tree,
                 changed_at: self.now,
+                is_undated: false,
                 drifted: Vec::new(),
                 invalid: None,
                 notes: Vec::new(),

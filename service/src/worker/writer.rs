@@ -14,6 +14,7 @@ use super::collect::collect;
 use super::conclusion::{Conclusion, Keep};
 use super::conveyor::{Conveyor, Done, Work, show};
 use super::housekeeping::{PUSHES_PER_LOOK, keep_house, look_again_and_again};
+use super::past::{take_in, take_in_past};
 use super::registry::{sweep_again_and_again, tell_refused, tell_versions, write_back, write_waiting};
 use super::replica::{self, keep_up};
 use super::retry::{later, postpone, wait_after};
@@ -88,7 +89,10 @@ impl Worker {
     /// Turns are done in place and block: to be run on a thread of its own, so that a request passes to one thread and back.
     pub async fn run(mut self, stop: impl Future<Output = ()> + Send) {
         let shared = Arc::clone(&self.shared);
-        let mut beside = vec![tokio::spawn(keep_house(Arc::clone(&shared), self.git.take()))];
+        let mut beside = vec![
+            tokio::spawn(keep_house(Arc::clone(&shared), self.git.take())),
+            tokio::spawn(take_in_past(Arc::clone(&shared))),
+        ];
         if shared.replica.is_one {
             beside.push(tokio::spawn(keep_up(Arc::clone(&shared))));
         }
@@ -167,8 +171,20 @@ impl Worker {
         }
     }
 
+    /// Does the next turn as soon as there is something to do, and takes no history in.
+    #[cfg(test)]
+    pub(super) async fn run_one_turn(&mut self) {
+        while let Step::Idle(_) = self.step().await {
+            self.shared.inbox.changed().await;
+        }
+        stored(&mut self.storing).await;
+    }
+
     /// Does everything that can be done now, then returns.
     pub async fn run_until_idle(&mut self) {
+        if let Err(error) = take_in(&self.shared).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "The older history is not taken in yet: {error}");
+        }
         loop {
             match self.step().await {
                 Step::Turn => {}

@@ -21,6 +21,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("access", &["names"]),
     ("clock", &[]),
     ("command", &["names"]),
+    ("cores", &[]),
     // The way in.
     ("webhook", &["names", "bounds", "release", "event"]),
     // The registry.
@@ -28,7 +29,7 @@ const MAP: &[(&str, &[&str])] = &[
     // What is asked of others.
     ("images", &["names", "release"]),
     // What is kept.
-    ("git", &["names", "bounds", "release", "command"]),
+    ("git", &["names", "bounds", "release", "command", "cores"]),
     ("forge", &["names"]),
     ("store", &["names", "release", "event", "registry", "access"]),
     // The only orchestrator.
@@ -36,7 +37,7 @@ const MAP: &[(&str, &[&str])] = &[
         "worker",
         &[
             "names", "bounds", "release", "event", "registry", "servable", "policy", "plan", "rollout", "render",
-            "access", "clock", "command", "mlflow", "images", "git", "forge", "store",
+            "access", "clock", "command", "cores", "mlflow", "images", "git", "forge", "store",
         ],
     ),
     // Around the flow.

@@ -26,17 +26,16 @@ const SAID_BYTES_MAX: u64 = 64 << 10;
 /// A transfer that moves less than a byte a second for a minute has stopped; while a server counts, it sends a sign every five seconds.
 const LOW_SPEED: [(&str, &str); 2] = [("http.lowSpeedLimit", "1"), ("http.lowSpeedTime", "60")];
 
-/// How much of the history is to be there. The tip's own files always are.
+/// Where the branch is kept as it was when the rest of its history came.
+const COMPLETE_BELOW: &str = "refs/kmlflow/complete/";
+
+/// How much of the history a fetch brings. The tip's own files always are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum History {
-    /// The tip alone: for a first start.
+    /// The tip alone, into a repository that has nothing: [`Remote::complete`] brings the rest.
     Tip,
-    /// Everything since what is there.
+    /// Everything since what is there; all where nothing is.
     Since,
-    /// So many commits more than are there.
-    More(u32),
-    /// All.
-    Whole,
 }
 
 /// What a remote has.
@@ -60,11 +59,28 @@ impl Remote {
     /// The branch is missing, the repository is empty or not there, or one of all the ways in which it cannot be reached.
     pub async fn fetch(&self, into: &Path, history: History) -> Result<CommitId, RemoteError> {
         let refspec = format!("+{}:{}", self.reference, self.kept_as());
-        match self.run_fetch(into, history.argument(into).as_deref(), &refspec).await {
+        let depth = (history == History::Tip).then_some("--depth=1");
+        match self.run_fetch(into, depth, &refspec).await {
             Ok(_) => self.fetched(into),
             Err(CommandError::Failed { stderr, .. }) if stderr.contains("couldn't find remote ref") => {
                 Err(self.missing().await)
             }
+            Err(error) => Err(failure::of(error, &self.address, self.settings.limits.fetch)),
+        }
+    }
+
+    /// Brings the history that [`History::Tip`] left out. Does not move what [`Remote::fetch`] moves, so that may go on meanwhile.
+    ///
+    /// # Errors
+    /// As of [`Remote::fetch`].
+    pub async fn complete(&self, into: &Path) -> Result<(), RemoteError> {
+        // Git refuses to complete what is complete.
+        if !is_shallow(into) {
+            return Ok(());
+        }
+        let refspec = format!("+{}:{COMPLETE_BELOW}{}", self.reference, self.settings.branch.as_str());
+        match self.run_fetch(into, Some("--unshallow"), &refspec).await {
+            Ok(_) => Ok(()),
             Err(error) => Err(failure::of(error, &self.address, self.settings.limits.fetch)),
         }
     }
@@ -186,21 +202,9 @@ impl Remote {
     }
 }
 
-impl History {
-    fn argument(self, into: &Path) -> Option<String> {
-        match self {
-            Self::Tip => Some("--depth=1".to_owned()),
-            Self::Since => None,
-            // Zero would be no more, which Git refuses.
-            Self::More(commits) => Some(format!("--deepen={}", commits.max(1))),
-            // Git refuses to complete what is complete.
-            Self::Whole => is_shallow(into).then(|| "--unshallow".to_owned()),
-        }
-    }
-}
-
-fn is_shallow(repository: &Path) -> bool {
-    repository.join("shallow").exists() || repository.join(".git/shallow").exists()
+/// Whether a repository has a part of the history alone.
+pub(in super::super) fn is_shallow(repository: &Path) -> bool {
+    repository.join("shallow").exists()
 }
 
 /// Reads `ref: refs/heads/main\tHEAD` and `<id>\trefs/heads/main`. Branches with names or ids that we do not take are left out.

@@ -29,6 +29,7 @@ use std::time::Duration;
 pub use credentials::{Credentials, Secret};
 pub use endpoint::{Branch, Endpoint, EndpointError};
 pub use error::RemoteError;
+pub(super) use fetch::is_shallow;
 pub use fetch::{Heads, History};
 pub use ssh::SshSettings;
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::command;
-use crate::git::remote::{Branch, Endpoint, Limits, Settings};
+use crate::git::remote::{Branch, Endpoint, History, Limits, Settings};
 
 const BRANCH: &str = "kmlflow/production/models/fraud";
 const FRAUD: &str = "production/models/fraud";
@@ -36,7 +36,10 @@ impl Far {
             limits: Limits::default(),
         };
         let program = command::Git::find(None).await.unwrap();
-        let repository = Repository::open_clone(&directory.path().join("clone.git"), settings, &program).await.unwrap();
+        let repository =
+            Repository::open_clone(&directory.path().join("clone.git"), settings, &program, History::Since)
+                .await
+                .unwrap();
         Self { directory, repository }
     }
 

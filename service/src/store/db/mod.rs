@@ -23,7 +23,7 @@ pub(super) use backoff::Backoff;
 pub(super) use numbers::Numbers;
 pub(super) use postgres::{failed as postgres_failed, listener as postgres_listener};
 pub(super) use row::Row;
-pub(super) use statement::{Statement, Value};
+pub(super) use statement::{Statement, Value, Values};
 
 /// How long a connection that is given up may take to say goodbye.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);

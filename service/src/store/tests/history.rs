@@ -51,7 +51,9 @@ async fn the_newest_commit_of_each_release_is_known() {
         IndexedCommit { phase: None, action: Action::Retract, delivery_id: Some("d".into()), ..commit(4, churn) };
     index(&test, vec![retracted.clone()]).await;
     let test = test.reopened().await;
-    assert_eq!(test.store.newest_commits().await.unwrap(), [commit(3, fraud), retracted]);
+    let newest = [&retracted, &commit(3, fraud)].map(Newest::from);
+    assert_eq!(test.store.newest_commits(None).await.unwrap(), newest);
+    assert_eq!(test.store.newest_commits(Some(&key(churn))).await.unwrap(), newest[1..]);
     assert_eq!(test.store.indexed_tip().await.unwrap(), Some(oid(4)));
 }
 
@@ -73,7 +75,38 @@ async fn a_forgotten_index_is_empty_and_can_be_built_anew() {
     index(&test, vec![commit(1, "production/models/fraud")]).await;
     test.store.forget_index().await.unwrap();
     assert_eq!(test.store.indexed_tip().await.unwrap(), None);
-    assert_eq!(test.store.newest_commits().await.unwrap(), []);
+    assert_eq!(test.store.newest_commits(None).await.unwrap(), []);
     index(&test, vec![commit(1, "production/models/fraud")]).await;
-    assert_eq!(test.store.newest_commits().await.unwrap(), [commit(1, "production/models/fraud")]);
+    let newest = test.store.newest_commits(None).await.unwrap();
+    assert_eq!(newest, [Newest::from(&commit(1, "production/models/fraud"))]);
+}
+
+#[tokio::test]
+async fn what_was_before_the_index_was_begun_is_put_before_it_whatever_was_interrupted() {
+    let test = TestStore::open().await;
+    let (fraud, churn) = ("production/models/fraud", "production/models/churn");
+    let place = |is_first, is_last| PlaceInPast { is_first, is_last };
+    test.store.begin_index(oid(4)).await.unwrap();
+    index(&test, vec![commit(5, fraud)]).await;
+    assert_eq!(test.store.index_reach().await.unwrap(), Some((oid(5), Some(oid(4)))));
+    let past: Vec<_> = (1..=4).map(|n| commit(n, if n == 2 { churn } else { fraud })).collect();
+    // One that broke off, then all of it.
+    for parts in [&past[..2], &past[..]] {
+        for (at, part) in parts.chunks(2).enumerate() {
+            assert!(test.store.add_past(&oid(4), part.to_vec(), place(at == 0, at == 1)).await.unwrap());
+        }
+    }
+    let test = test.reopened().await;
+    let of = |n: u64| if n == 2 { churn } else { fraud };
+    let history = test.store.history(&key(fraud), None, 9).await.unwrap();
+    assert_eq!(history, [5, 4, 3, 1].map(|n| commit(n, of(n))));
+    assert_eq!(test.store.newest_commits(None).await.unwrap(), [2, 5].map(|n| Newest::from(&commit(n, of(n)))));
+    assert_eq!(test.store.index_reach().await.unwrap(), Some((oid(5), None)));
+    let is_lacking = test.store.add_past(&oid(4), past, place(true, true)).await.unwrap();
+    assert!(!is_lacking, "what is not asked for is left out");
+    index(&test, vec![commit(6, churn)]).await;
+    assert_eq!(
+        test.store.newest_commits(None).await.unwrap(),
+        [6, 5].map(|n| { Newest::from(&commit(n, if n == 6 { churn } else { fraud })) })
+    );
 }

@@ -429,3 +429,115 @@ async fn a_start_without_the_remote_goes_on_with_what_is_known_and_a_damaged_clo
     assert_eq!(far.world.state("fraud").await, "single settled live=7");
     far.world.put("fraud", single("8")).await;
 }
+
+/// A new service on the same branch, before it has done anything.
+async fn newcomer(far: &Far) -> World {
+    let mut other = World::new(Period::ZERO, 1_000);
+    let mut settings = far.world.remote.clone().unwrap();
+    settings.remote.directory = other.dir.path().to_owned();
+    other.remote = Some(settings);
+    other.start().await;
+    other
+}
+
+/// The first turn of a service, which does this and nothing else.
+async fn first_turn(world: &mut World, requested: Requested) {
+    let handle = world.handle();
+    let turn = world.parts.as_mut().unwrap().1.run_one_turn();
+    let (done, ()) = tokio::join!(handle.request(requested, Duration::from_secs(60)), turn);
+    assert!(matches!(done, Ok(Answer::Done(_))), "{done:?}");
+}
+
+fn count_in(world: &World, arguments: &[&str]) -> String {
+    text(git(&world.dir.path().join("clone.git"), arguments)).trim().to_owned()
+}
+
+const REMOTE_MAIN: &str = "refs/kmlflow/remote/main";
+
+#[tokio::test]
+async fn a_service_that_begins_with_nothing_releases_before_it_has_the_history() {
+    let mut far = Far::new().await;
+    far.world.put("fraud", single("7")).await;
+    far.world.put("other", single("1")).await;
+    far.world.put("fraud", single("8")).await;
+    let before = far.at_remote(&["rev-list", "--count", "main"]);
+    let mut other = newcomer(&far).await;
+    assert_eq!(count_in(&other, &["rev-list", "--count", REMOTE_MAIN]), "1");
+    assert_eq!(other.state("fraud").await, "single settled live=8");
+    first_turn(&mut other, put("new", single("1"))).await;
+    assert_eq!(count_in(&other, &["rev-list", "--count", REMOTE_MAIN]), "2");
+
+    // Now the history comes, and is what it would have been from the start.
+    other.run().await;
+    let whole = count_in(&other, &["rev-list", "--count", REMOTE_MAIN]);
+    assert_eq!(whole.parse::<u32>().unwrap(), before.parse::<u32>().unwrap() + 1);
+    far.look().await;
+    for name in ["fraud", "other", "new"] {
+        let [theirs, ours] = [&far.world, &other].map(|world| world.handle());
+        let of = async |handle: Handle| handle.history(&key(name), None, None).await.unwrap().items;
+        let (theirs, ours) = (of(theirs).await, of(ours).await);
+        assert_eq!(
+            theirs.iter().map(|row| &row.commit).collect::<Vec<_>>(),
+            ours.iter().map(|row| &row.commit).collect::<Vec<_>>()
+        );
+        let views =
+            [far.world.view(name).await, other.view(name).await].map(|view| (view.commit, view.changed_at, view.files));
+        assert_eq!(views[0], views[1], "{name}");
+    }
+    other.act("fraud", Act::Rollback { to: None }).await;
+    assert_eq!(other.state("fraud").await, "single settled live=7");
+}
+
+#[tokio::test]
+async fn a_turn_that_needs_an_older_commit_fetches_it() {
+    let mut far = Far::new().await;
+    far.world.put("fraud", single("7")).await;
+    let first = far.world.view("fraud").await.commit;
+    far.world.put("fraud", single("8")).await;
+    let mut other = newcomer(&far).await;
+    // As it lies in the inbox where it was made absolute by another service.
+    let rollback = request("fraud", Intent::Rollback { to: first });
+    first_turn(&mut other, rollback).await;
+    assert_eq!(other.state("fraud").await, "single settled live=7");
+}
+
+#[tokio::test]
+async fn a_start_that_ends_before_it_has_the_history_is_made_up_for_by_the_next_one() {
+    let mut far = Far::new().await;
+    far.world.put("fraud", single("7")).await;
+    far.world.put("fraud", single("8")).await;
+    let mut other = newcomer(&far).await;
+    first_turn(&mut other, put("new", single("1"))).await;
+    other.kill();
+    other.start().await;
+    let unknown = other.handle().manifests(&key("fraud"), Some(id_of(&far, "main~1"))).await.unwrap_err();
+    assert!(format!("{unknown:?}").contains("still being fetched"), "{unknown:?}");
+    other.run().await;
+    let history = other.handle().history(&key("fraud"), None, None).await.unwrap().items;
+    assert_eq!(history.len(), 2);
+    assert_eq!(other.view("fraud").await.commit, history[0].commit);
+    assert_eq!(other.view("fraud").await.files, []);
+}
+
+#[tokio::test]
+async fn a_history_rewritten_before_it_was_whole_counts_once_a_person_says_so() {
+    let mut far = Far::new().await;
+    far.world.put("fraud", single("7")).await;
+    far.person(&["fetch", "-q"]);
+    far.person(&["reset", "-q", "--hard", "origin/main"]);
+    far.world.put("fraud", single("8")).await;
+    let mut other = newcomer(&far).await;
+    far.commit("README.md", "rewritten");
+    far.person(&["push", "-q", "--force", "origin", "main"]);
+    other.handle().pushed();
+    other.parts.as_mut().unwrap().1.run_one_turn().await;
+    other.handle().unhold(None, "seen", "ada").await.unwrap();
+    other.parts.as_mut().unwrap().1.run_one_turn().await;
+    other.run().await;
+    assert_eq!(other.state("fraud").await, "single settled live=7");
+    assert_eq!(other.handle().history(&key("fraud"), None, None).await.unwrap().items.len(), 1);
+}
+
+fn id_of(far: &Far, revision: &str) -> CommitId {
+    CommitId::parse(&far.at_remote(&["rev-parse", revision])).unwrap()
+}
