@@ -18,6 +18,7 @@ mod strategies;
 
 // What is kept.
 mod acknowledged;
+mod break_glass;
 mod crash;
 mod disk;
 mod gitea;

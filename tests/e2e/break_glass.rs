@@ -1,0 +1,173 @@
+//! The page for when the service cannot commit: its commands as they stand there, with real Git, and programs in place of `kubectl` and `argocd`
+//! that note what they were given.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use tests::environment::{program, run, succeed};
+use tests::{Server, TestEnvironment};
+
+use crate::image;
+use crate::readme::{document, with_checks};
+
+const FRAUD: &str = "production/models/fraud";
+
+/// Notes its arguments, and keeps what it is to apply.
+const NOTES: &str = r#"#!/bin/sh
+set -e
+echo "${0##*/} $*" >>"$CALLS"
+for last; do :; done
+case "$*" in *" -k "*) cp -R "$last" "$CALLS.applied" ;; esac
+"#;
+
+/// A branch elsewhere, a service on it, and the clone that anybody has.
+struct Site {
+    environment: TestEnvironment,
+    url: String,
+}
+
+impl Site {
+    fn new() -> Self {
+        let environment = TestEnvironment::new();
+        let repository = environment.path("gitops.git");
+        succeed(environment.command("git").args(["init", "-q", "--bare", "--initial-branch=main"]).arg(&repository));
+        let url = format!("file://{}", repository.display());
+        succeed(&mut environment.kmlflow(["init", "--url", &url]));
+        for name in ["kubectl", "argocd"] {
+            let stub = environment.write(format!("bin/{name}"), NOTES);
+            std::fs::set_permissions(stub, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        Self { environment, url }
+    }
+
+    fn start(&self) -> Server<'_> {
+        self.environment.server().env("KMLFLOW__GIT__URL", &self.url).start()
+    }
+
+    fn clone(&self) -> PathBuf {
+        let clone = self.environment.path("clone");
+        succeed(self.environment.command("git").args(["clone", "-q", &self.url]).arg(&clone));
+        clone
+    }
+
+    /// What Git says in the clone.
+    fn git(&self, arguments: &[&str]) -> String {
+        let mut git = self.environment.command("git");
+        git.args(["-c", "user.name=Ann", "-c", "user.email=ann@example.org"]).args(arguments);
+        succeed(git.current_dir(self.environment.path("clone"))).trim().to_owned()
+    }
+
+    /// Runs commands of the page in the clone.
+    fn by_hand(&self, script: &str, server: Option<&Server<'_>>) {
+        let mut bash = self.environment.command("bash");
+        let programs = program("kmlflow").parent().map(Path::to_owned).unwrap();
+        let path = std::env::var("PATH").unwrap();
+        bash.env("PATH", format!("{}:{}:{path}", self.environment.path("bin").display(), programs.display()));
+        bash.env("CALLS", self.environment.path("calls"));
+        if let Some(server) = server {
+            bash.env("KMLFLOW_URL", server.url()).env("KMLFLOW_TOKEN", server.token());
+        }
+        let file = self.environment.write("script.sh", with_checks(script));
+        let ran = run(bash.arg(file).current_dir(self.environment.path("clone")));
+        assert_eq!(ran.code, 0, "{script}\n{}{}", ran.stdout, ran.stderr);
+    }
+}
+
+/// The commands of the page, about a release.
+fn page(group: &str, commit: &str) -> String {
+    let found = document("docs/break-glass.md");
+    let text = found.get(group).unwrap_or_else(|| panic!("`{group}` of {:?}", found.keys()));
+    let of_release = [("ENVIRONMENT/NAMESPACE/NAME", FRAUD), ("NAMESPACE", "models"), ("NAME", "fraud")];
+    let words = of_release.into_iter().chain([("COMMIT", commit), ("APPLICATION", "models")]);
+    words.fold(text.clone(), |text, (word, here)| text.replace(word, here))
+}
+
+#[test]
+fn what_was_applied_by_hand_is_what_the_rollback_commits_once_git_is_back() {
+    let site = Site::new();
+    let server = site.start();
+    let good = server.put(FRAUD, &image("fraud", "7")).expect(201).json()["commit"].as_str().unwrap().to_owned();
+    server.put(FRAUD, &image("fraud", "8")).expect(200);
+    let clone = site.clone();
+    // Git is away, and so may the service be.
+    let away = site.environment.path("away.git");
+    std::fs::rename(site.environment.path("gitops.git"), &away).unwrap();
+    let log = format!("#=> {} ", &good[..7]);
+    site.by_hand(&page("apply", &good).replace("   git worktree", &format!("{log}\ngit worktree")), None);
+    let calls = std::fs::read_to_string(site.environment.path("calls")).unwrap();
+    let applied = format!("kubectl apply --server-side --force-conflicts -k ../before/releases/{FRAUD}");
+    assert_eq!(calls.lines().collect::<Vec<_>>(), ["argocd app set models --sync-policy none", &applied]);
+
+    std::fs::rename(&away, site.environment.path("gitops.git")).unwrap();
+    server.act(FRAUD, "rollback", None).expect(200);
+    site.git(&["pull", "-q"]);
+    let (applied, committed) = (site.environment.path("calls.applied"), clone.join("releases").join(FRAUD));
+    let names = |folder: &Path| {
+        let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = files.filter(|name| name != "release.yaml").collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&applied), names(&committed));
+    let kustomization = std::fs::read_to_string(applied.join("kustomization.yaml")).unwrap();
+    for name in names(&applied) {
+        let [by_hand, by_service] = [&applied, &committed].map(|folder| std::fs::read(folder.join(&name)).unwrap());
+        assert!(by_hand == by_service, "{name}");
+        assert!(name == "kustomization.yaml" || kustomization.contains(&name), "`kubectl apply -k` leaves {name} out");
+    }
+}
+
+#[test]
+fn the_route_that_is_edited_by_hand_is_the_one_that_is_rendered() {
+    let site = Site::new();
+    let server = site.start();
+    server.put(FRAUD, &image("fraud", "7")).expect(201);
+    let clone = site.clone();
+    site.by_hand(&page("route", ""), None);
+    let calls = std::fs::read_to_string(site.environment.path("calls")).unwrap();
+    assert_eq!(calls, "kubectl -n models edit httproute fraud\n");
+    let route = std::fs::read_to_string(clone.join("releases").join(FRAUD).join("route.yaml")).unwrap();
+    let is_it = |document: &str| {
+        ["kind: HTTPRoute", "  name: fraud\n", "  namespace: models\n", "backendRefs:"]
+            .iter()
+            .all(|part| document.contains(part))
+    };
+    assert!(route.split("---\n").any(is_it), "{route}");
+}
+
+#[test]
+fn everything_goes_on_from_a_rewritten_history_once_a_person_has_looked() {
+    let site = Site::new();
+    let server = site.start();
+    server.put(FRAUD, &image("fraud", "7")).expect(201);
+    site.clone();
+    server.put(FRAUD, &image("fraud", "8")).expect(200);
+    site.git(&["commit", "-q", "--allow-empty", "-m", "Rewritten by hand"]);
+    site.git(&["push", "-q", "--force", "origin", "main"]);
+    let held = server.put(FRAUD, &image("fraud", "9")).expect(202).json();
+    assert!(held["waitsFor"].as_str().unwrap().contains("somebody rewrote the history of the branch"), "{held}");
+    let seen = "#=> Rewritten by hand\n";
+    site.by_hand(&page("rewritten", "").replace("kmlflow unhold", &format!("{seen}kmlflow unhold")), Some(&server));
+    assert_eq!(server.settle(held["delivery"].as_str().unwrap())["state"], "applied");
+}
+
+#[test]
+fn a_request_while_git_is_away_is_kept_and_shown_and_pushed_when_it_is_back() {
+    let site = Site::new();
+    let server = site.start();
+    for version in ["7", "8"] {
+        let _ = server.put(FRAUD, &image("fraud", version));
+    }
+    let (there, away) = (site.environment.path("gitops.git"), site.environment.path("away.git"));
+    std::fs::rename(&there, &away).unwrap();
+    let queued = server.act(FRAUD, "rollback", None).expect(202).json();
+    let why = "there is no Git repository";
+    assert!(queued["waitsFor"].as_str().unwrap().contains(why), "{queued}");
+    let mut list = site.environment.kmlflow(["deliveries", "list", "-o", "json"]);
+    let list = succeed(list.env("KMLFLOW_URL", server.url()).env("KMLFLOW_TOKEN", server.token()));
+    assert!(list.contains(why), "{list}");
+    std::fs::rename(&away, &there).unwrap();
+    assert_eq!(server.settle(queued["delivery"].as_str().unwrap())["state"], "applied");
+    let release = server.get(&format!("/releases/{FRAUD}"));
+    assert_eq!(release["spec"]["variants"][0]["version"], "7");
+}
