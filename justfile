@@ -12,6 +12,13 @@ test:
 test-all:
     tests/run all
 
+# A real control plane to try things on: `tests/cluster/enter` leads in, `just cluster-down` ends it.
+cluster-up:
+    tests/cluster/up
+
+cluster-down:
+    tests/cluster/down
+
 # What CI runs: every tier and every gate.
 check:
     .ci/run

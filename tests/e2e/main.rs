@@ -27,6 +27,9 @@ mod remotes;
 mod repository;
 mod trouble;
 
+// What becomes of it in a cluster.
+mod bed;
+
 // Who may, and what nobody may see.
 mod access;
 mod secrets;

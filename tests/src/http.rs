@@ -113,10 +113,18 @@ impl Request {
     /// # Errors
     /// When the connection breaks: what a client sees of a service that is killed.
     pub fn try_send(&self, address: SocketAddr) -> std::io::Result<Response> {
+        self.try_send_to(&address.to_string(), address)
+    }
+
+    /// Sends it to a host that is found at this address, and reads the answer: the host is one of many behind a gateway.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub fn try_send_to(&self, host: &str, address: SocketAddr) -> std::io::Result<Response> {
         let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
-        let sent = stream.write_all(&self.to_bytes(&address.to_string(), false));
+        let sent = stream.write_all(&self.to_bytes(host, false));
         if self.content_length.is_some() {
             stream.shutdown(std::net::Shutdown::Write)?;
         }

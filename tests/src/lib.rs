@@ -26,6 +26,9 @@ pub mod git;
 /// A real forge.
 pub mod gitea;
 
+/// A real cluster, which others may be using at the same time.
+pub mod bed;
+
 /// A real registry of images.
 pub mod image_registry;
 

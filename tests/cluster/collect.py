@@ -1,0 +1,61 @@
+"""Collects what the test bed reads of other modules: `collect.py INTO KWOK ARGOCD ENVOY_GATEWAY PROMETHEUS_OPERATOR`.
+
+`INTO/crds` gets the definitions of custom resources, without their descriptions: those are half of the text, and reading them is most of
+what the start of the bed costs. `INTO/stages` gets stages of kwok, `INTO/bin` scripts that Argo CD runs.
+"""
+
+import json
+import pathlib
+import shutil
+import sys
+
+import yaml
+
+
+def without_descriptions(schema):
+    """The schema without its descriptions; a property that is called so stays."""
+    if isinstance(schema, list):
+        return [without_descriptions(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: {name: without_descriptions(below) for name, below in value.items()} if key == "properties" else without_descriptions(value)
+        for key, value in schema.items()
+        if key != "description" or not isinstance(value, str)
+    }
+
+
+def definitions(*files):
+    """Every document of these files that defines a custom resource."""
+    for file in files:
+        for document in yaml.load_all(file.read_text(), yaml.CSafeLoader):
+            if document and document["kind"] == "CustomResourceDefinition":
+                for version in document["spec"]["versions"]:
+                    version["schema"] = without_descriptions(version["schema"])
+                yield document
+
+
+def main(into, kwok, argocd, envoy_gateway, prometheus_operator):
+    for folder in ("crds", "stages", "bin"):
+        (into / folder).mkdir(parents=True)
+    envoy_crds = envoy_gateway / "charts/gateway-helm/charts/crds/crds"
+    prometheus_crds = prometheus_operator / "example/prometheus-operator-crd"
+    found = definitions(
+        kwok / "kustomize/crd/bases/kwok.x-k8s.io_stages.yaml",
+        *(argocd / f"manifests/crds/{name}-crd.yaml" for name in ("application", "applicationset", "appproject")),
+        envoy_crds / "gatewayapi-crds.yaml",
+        *sorted((envoy_crds / "generated").glob("*.yaml")),
+        *(prometheus_crds / f"monitoring.coreos.com_{name}.yaml" for name in ("podmonitors", "prometheusrules")),
+    )
+    for document in found:
+        (into / "crds" / f"{document['metadata']['name']}.json").write_text(json.dumps(document))
+    for stage in ("node/fast/node-initialize.yaml", "pod/fast/pod-complete.yaml"):
+        shutil.copy(kwok / "kustomize/stage" / stage, into / "stages")
+    # Files of a module are not executable.
+    for script in ("git-verify-wrapper.sh", "gpg-wrapper.sh"):
+        (into / "bin" / script).write_bytes((argocd / "hack" / script).read_bytes())
+        (into / "bin" / script).chmod(0o755)
+
+
+if __name__ == "__main__":
+    main(*(pathlib.Path(argument) for argument in sys.argv[1:]))

@@ -1,0 +1,13 @@
+//! On a real control plane with a real Argo CD and a real Envoy, which the tier `cluster` starts.
+
+/// What the API server takes.
+mod accepted;
+
+/// The bed itself: what becomes of a pod, and of whom.
+mod pods;
+
+/// From a request to an answer.
+mod release;
+
+/// The operator's stand-in, or a real one.
+mod operator;
