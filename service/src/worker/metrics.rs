@@ -10,10 +10,25 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use std::sync::atomic::AtomicU64;
 
-use crate::event::Source;
+use crate::event::{DeliveryState, Source};
 use crate::release::Action;
 
 type Labels = Vec<(&'static str, String)>;
+
+/// How a push ends.
+const PUSH_OUTCOMES: [&str; 4] = ["pushed", "rejected", "refused", "failed"];
+
+/// What becomes of a tag that the registry does not take at once.
+const WRITE_BACK_OUTCOMES: [&str; 2] = ["retried", "failed"];
+
+/// What most often becomes of a request for MLflow's pages.
+const PROXY_OUTCOMES: [&str; 2] = ["answered", "unreachable"];
+
+/// What should become of MLflow's index page.
+const PAGE_OUTCOMES: [&str; 1] = ["with-button"];
+
+/// The pages of MLflow that the button has a place on.
+const BUTTON_PAGES: [&str; 2] = ["model", "version"];
 
 /// Everything that is counted.
 #[derive(Debug)]
@@ -67,7 +82,28 @@ impl Metrics {
             anchors: Family::default(),
         };
         metrics.register();
+        metrics.begin_at_zero();
         metrics
+    }
+
+    /// Shows what alerts count before it happens: to Prometheus a counter that begins at 1 has not grown, so that the first failure would be missed.
+    fn begin_at_zero(&self) {
+        let zero = |family: &Family<Labels, Counter>, name: &'static str, values: &[&str]| {
+            for value in values {
+                drop(family.get_or_create(&vec![(name, (*value).to_owned())]));
+            }
+        };
+        let concluded = DeliveryState::ALL.into_iter().filter(|state| *state != DeliveryState::Accepted);
+        for (source, outcome) in Source::ALL.into_iter().flat_map(|source| concluded.clone().map(move |o| (source, o)))
+        {
+            let labels = vec![("source", source.as_str().to_owned()), ("outcome", outcome.as_str().to_owned())];
+            drop(self.deliveries.get_or_create(&labels));
+        }
+        zero(&self.pushes, "outcome", &PUSH_OUTCOMES);
+        zero(&self.write_backs, "outcome", &WRITE_BACK_OUTCOMES);
+        zero(&self.proxied, "outcome", &PROXY_OUTCOMES);
+        zero(&self.pages, "outcome", &PAGE_OUTCOMES);
+        zero(&self.anchors, "page", &BUTTON_PAGES);
     }
 
     fn register(&mut self) {
@@ -226,4 +262,31 @@ pub(super) struct ReleaseNumbers {
     pub(super) weights: Vec<(Labels, u8)>,
     /// In seconds since 1970.
     pub(super) changed_at: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_alerts_count_is_there_before_it_happens() {
+        let text = Metrics::new().text();
+        for line in [
+            "kmlflow_push_total{outcome=\"failed\"} 0",
+            "kmlflow_push_total{outcome=\"refused\"} 0",
+            "kmlflow_deliveries_total{source=\"mlflow\",outcome=\"failed\"} 0",
+            "kmlflow_write_back_total{outcome=\"failed\"} 0",
+            "kmlflow_button_anchors_missing_total{page=\"model\"} 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+        assert!(!text.contains("outcome=\"accepted\""), "what waits has no outcome: {text}");
+    }
+
+    #[test]
+    fn the_first_failure_is_one_more_than_before() {
+        let metrics = Metrics::new();
+        metrics.pushed("failed", 0, Duration::ZERO);
+        assert!(metrics.text().contains("kmlflow_push_total{outcome=\"failed\"} 1"));
+    }
 }
