@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod platform;
 mod seldon_crd;
 mod tidy;
 mod transitions;
