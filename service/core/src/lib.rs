@@ -29,5 +29,8 @@ pub mod plan;
 /// 5: `release.yaml` → manifests.
 pub mod render;
 
+/// What the cluster shows: whether a commit is live, and what is in the way.
+pub mod live;
+
 /// What comes next by itself.
 pub mod rollout;

@@ -16,6 +16,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("policy", &["names", "release", "registry"]),
     ("plan", &["names", "release", "servable"]),
     ("rollout", &["names", "release"]),
+    ("live", &["names", "release"]),
     ("render", &["names", "release"]),
     // What is beside the flow.
     ("access", &["names"]),
@@ -57,7 +58,7 @@ const ONLY: &[(&str, &str, &[&str])] = &[
 ];
 
 /// The modules that do no I/O and read no clock.
-const PURE: [&str; 6] = ["release", "servable", "policy", "plan", "render", "rollout"];
+const PURE: [&str; 7] = ["release", "servable", "policy", "plan", "render", "rollout", "live"];
 
 /// What a pure module would do I/O or read the clock with.
 const IMPURE: [&str; 12] = [

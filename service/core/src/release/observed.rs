@@ -14,6 +14,8 @@ pub enum Observed {
     Blind { delay: Period },
     /// A cluster is watched.
     Seen(Seen),
+    /// A cluster is configured and cannot be seen now, and why: nothing is known, so whatever would have to be seen waits.
+    Unseen(String),
 }
 
 /// What a watched cluster shows of a release.
@@ -74,6 +76,7 @@ impl Observed {
             }
             Self::Seen(seen) if seen.live_since.is_some() => Gate::Open,
             Self::Seen(seen) => Gate::closed(not_live(release, seen)),
+            Self::Unseen(why) => Gate::closed(why),
         }
     }
 
@@ -85,6 +88,7 @@ impl Observed {
                 Some(named) => Gate::closed(format!("the applied route still names {named}")),
                 None => Gate::Open,
             },
+            Self::Unseen(why) => Gate::closed(why),
         }
     }
 
@@ -94,6 +98,7 @@ impl Observed {
             Self::Blind { delay } => blind(release, *delay, now, "the commit counts as applied"),
             Self::Seen(seen) if seen.applied => Gate::Open,
             Self::Seen(_) => Gate::closed("the last commit is not applied yet"),
+            Self::Unseen(why) => Gate::closed(why),
         }
     }
 }

@@ -17,12 +17,14 @@ pub(super) fn running(release: &Release, observed: &Observed, now: Timestamp) ->
         return Decision::Wait { until: None, reason: "a person decides how the run goes on".to_owned() };
     };
     let Some(begin) = begin(release, observed) else {
-        return Decision::Wait { until: None, reason: "the last commit is not live yet".to_owned() };
+        let why = observed.live(release, now).reason();
+        let reason = why.unwrap_or_else(|| "the last commit is not live yet".to_owned());
+        return Decision::Wait { until: None, reason };
     };
     // What was committed must be applied before the next commit, however short the pause is.
     let applied_at = match observed {
         Observed::Blind { delay } => release.rollout.counts_as_live_at(*delay),
-        Observed::Seen(_) => begin,
+        Observed::Seen(_) | Observed::Unseen(_) => begin,
     };
     let at = after.after(begin).max(applied_at);
     if now >= at { Decision::Go(intent) } else { Decision::Wait { until: Some(at), reason: format!("{what} at {at}") } }
@@ -79,5 +81,6 @@ fn begin(release: &Release, observed: &Observed) -> Option<Timestamp> {
     match observed {
         Observed::Blind { .. } => Some(release.rollout.since),
         Observed::Seen(seen) => seen.live_since.map(|live| live.max(release.rollout.since)),
+        Observed::Unseen(_) => None,
     }
 }

@@ -1,0 +1,26 @@
+//! What the cluster shows of releases: whether a commit is live, what is still missing, and what is in the way.
+//!
+//! `Index` takes the cluster's events in; `look` is the one definition of live; `trouble` finds the reason that a person needs. Nothing
+//! here does I/O or reads a clock: whoever watches hands in what was seen, and whoever asks says when.
+
+mod index;
+mod look;
+mod objects;
+mod parts;
+mod pod;
+mod progress;
+mod trouble;
+mod wire;
+
+pub use index::{Index, Kind, Place, Touched};
+pub use look::{Facts, Look, look};
+pub use objects::{
+    Application, Backends, Condition, Deployment, Found, Object, Operation, OperationPhase, Own, Parent, PodFault,
+    PodFaultKind, PodView, Route, RouteCondition, RouteKind, SeldonDeployment, SeldonState, Service,
+};
+pub use progress::{LiveState, Progress, Times, progress};
+pub use trouble::{PodName, Trouble, TroubleKind};
+pub use wire::{Meta, Watched, WireApplication, WireDeployment, WirePod, WireRoute, WireSeldon, WireService};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+//! The little that is kept of each object: five thousand releases with their pods are held at once.
+
+use jiff::Timestamp;
+
+use super::index::Place;
+
+/// An object that was seen.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Object {
+    Application(Application),
+    Seldon(Place, SeldonDeployment),
+    Deployment(Place, Deployment),
+    Pod(Place, PodView),
+    Route(Place, Route),
+    Service(Place, Service),
+}
+
+/// Everything that is there of one release.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Found {
+    pub seldon: Option<SeldonDeployment>,
+    pub deployments: Vec<Deployment>,
+    pub pods: Vec<PodView>,
+    pub routes: Vec<Route>,
+    pub service: Option<Service>,
+}
+
+impl Found {
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        let Self { seldon, deployments, pods, routes, service } = self;
+        seldon.is_none() && deployments.is_empty() && pods.is_empty() && routes.is_empty() && service.is_none()
+    }
+}
+
+/// Argo CD's Application of a release.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Application {
+    /// `<environment>.<namespace>.<release>`.
+    pub name: Box<str>,
+    /// The folder that it reads.
+    pub path: Box<str>,
+    pub is_synced: bool,
+    /// The commit that it was compared with last.
+    pub revision: Option<Box<str>>,
+    pub reconciled_at: Option<Timestamp>,
+    /// An operation is asked for and has not begun.
+    pub is_requested: bool,
+    pub operation: Option<Operation>,
+    /// Errors and warnings that Argo CD says of it.
+    pub conditions: Box<[Condition]>,
+    pub is_deleting: bool,
+}
+
+/// The last operation of an Application.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Operation {
+    pub phase: OperationPhase,
+    /// The commit that it applies.
+    pub revision: Option<Box<str>>,
+    pub finished_at: Option<Timestamp>,
+    pub message: Box<str>,
+}
+
+/// How far an operation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OperationPhase {
+    Running,
+    Succeeded,
+    Failed,
+}
+
+/// A condition that an object has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    pub kind: Box<str>,
+    pub is_true: bool,
+    pub reason: Box<str>,
+    pub message: Box<str>,
+}
+
+/// A SeldonDeployment as it is applied.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeldonDeployment {
+    pub state: SeldonState,
+    /// What the operator says of a failure.
+    pub description: Box<str>,
+    /// The names of the predictors, and the digest of what restarts their pods.
+    pub predictors: Box<[(Box<str>, Box<str>)]>,
+    pub is_deleting: bool,
+}
+
+/// What the operator says. It writes no generation, so this alone proves nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SeldonState {
+    /// It says nothing yet.
+    #[default]
+    Silent,
+    Creating,
+    Available,
+    Failed,
+}
+
+/// A Deployment of a predictor.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Deployment {
+    pub name: Box<str>,
+    pub predictor: Box<str>,
+    pub pod_hash: Box<str>,
+    /// What the controller has seen is what is wanted.
+    pub is_observed: bool,
+    pub wanted: u32,
+    pub replicas: u32,
+    pub updated: u32,
+    pub available: u32,
+    /// Why no pod can be made, where none can.
+    pub failure: Option<Box<str>>,
+    pub is_deleting: bool,
+}
+
+/// A pod of a predictor.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PodView {
+    pub name: Box<str>,
+    pub predictor: Box<str>,
+    pub is_ready: bool,
+    pub is_deleting: bool,
+    pub fault: Option<Box<PodFault>>,
+}
+
+/// What keeps a pod from being ready.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PodFault {
+    pub kind: PodFaultKind,
+    pub container: Box<str>,
+    pub image: Box<str>,
+    pub message: Box<str>,
+}
+
+/// The ways in which a pod is not ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PodFaultKind {
+    ImagePull,
+    Unschedulable,
+    CrashLoop,
+    /// The container that fetches the model fails.
+    Initializer,
+    /// A Secret or a ConfigMap that it names is not there.
+    Configuration,
+    /// It runs and does not answer its probe.
+    Unready,
+    /// It is on its way.
+    Starting,
+}
+
+/// A route of a release.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Route {
+    pub name: Box<str>,
+    pub kind: RouteKind,
+    pub generation: i64,
+    pub backends: Backends,
+    pub parents: Box<[Parent]>,
+}
+
+/// The kinds of routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RouteKind {
+    Http,
+    Grpc,
+}
+
+/// The Services that a route names, mirrors too.
+pub type Backends = Box<[Box<str>]>;
+
+/// What a Gateway says of a route.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parent {
+    pub namespace: Box<str>,
+    pub name: Box<str>,
+    pub conditions: Box<[RouteCondition]>,
+}
+
+/// A condition of a route, and the generation that it is about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RouteCondition {
+    pub condition: Condition,
+    pub generation: i64,
+}
+
+/// The release's own Service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Service {
+    pub own: Own,
+}
+
+/// Whom an own Service reaches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Own {
+    /// Every pod of the release.
+    All,
+    One(Box<str>),
+    /// What no release of ours selects.
+    Other,
+}

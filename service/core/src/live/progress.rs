@@ -1,0 +1,62 @@
+//! How far the newest commit of a release has come, with the time that it has.
+
+use jiff::Timestamp;
+
+use super::look::Look;
+use crate::release::Period;
+
+/// How far a release has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LiveState {
+    /// On its way.
+    Syncing,
+    Live,
+    /// It was live, and something is missing now.
+    Degraded,
+    /// It was not live within its deadline.
+    Stalled,
+}
+
+/// How far a release has come, since when and why.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    pub state: LiveState,
+    pub since: Timestamp,
+    /// One sentence without its capital and its full stop.
+    pub reason: String,
+    pub cure: Option<String>,
+}
+
+/// The moments that count.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Times {
+    /// When the newest commit was made.
+    pub committed_at: Timestamp,
+    pub deadline: Period,
+    /// When it was first seen live.
+    pub live_since: Option<Timestamp>,
+    /// Since when it is not, after it was.
+    pub dipped_at: Option<Timestamp>,
+}
+
+impl Times {
+    /// When it is stalled, unless it is live before.
+    pub fn stalls_at(&self) -> Timestamp {
+        self.deadline.after(self.committed_at)
+    }
+}
+
+/// Says how far a release has come.
+pub fn progress(look: &Look, times: Times, now: Timestamp) -> Progress {
+    let (trouble, missing) = (look.trouble.as_ref(), look.missing.as_deref());
+    let reason =
+        trouble.map(|it| it.reason.as_str()).or(missing).unwrap_or("every part of it is as Git says").to_owned();
+    let cure = trouble.map(|it| it.cure.clone());
+    let (state, since) = match (look.is_live(), times.live_since) {
+        (true, live_since) => (LiveState::Live, live_since.unwrap_or(now)),
+        (false, Some(_)) => (LiveState::Degraded, times.dipped_at.unwrap_or(now)),
+        (false, None) if now >= times.stalls_at() => (LiveState::Stalled, times.stalls_at()),
+        (false, None) => (LiveState::Syncing, times.committed_at),
+    };
+    Progress { state, since, reason, cure }
+}

@@ -1,0 +1,174 @@
+//! Every reason that a person needs is found and named, with what helps.
+
+use serde_json::{Value, json};
+
+use super::world::{FIRST, SECOND, World, hash, release};
+use crate::live::{Kind, TroubleKind};
+
+/// v7 serves, v8 enters and is applied; the operator has made its Deployment.
+fn entering() -> World {
+    let mut world = World::live(&release("single", "settled", &[("live", "7")]));
+    let next = release("canary", "entering", &[("stable", "7"), ("candidate", "8")]);
+    world.commit(SECOND, &next);
+    world.sync();
+    world.deployment("v8", &hash(&next, "v8"), (1, 0));
+    world.seldon_says("Creating");
+    world.accept_routes();
+    world
+}
+
+fn waiting(reason: &str, message: &str) -> Value {
+    json!({"containerStatuses": [{"name": "model", "image": "", "ready": false, "state": {"waiting": {"reason": reason, "message": message}}}]})
+}
+
+#[test]
+fn what_pods_say_becomes_a_reason_with_a_cure() {
+    let crashed = json!({"containerStatuses": [{"name": "model", "ready": false, "restartCount": 4,
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}},
+        "lastState": {"terminated": {"reason": "Error", "exitCode": 3}}}]});
+    let killed = json!({"containerStatuses": [{"name": "model", "ready": false, "restartCount": 1, "state": {"running": {}},
+        "lastState": {"terminated": {"reason": "OOMKilled", "exitCode": 137}}}]});
+    let unready =
+        json!({"containerStatuses": [{"name": "model", "ready": false, "restartCount": 0, "state": {"running": {}}}]});
+    let initializer = json!({"initContainerStatuses": [{"name": "model-model-initializer", "ready": false,
+        "state": {"terminated": {"exitCode": 1, "reason": "Error", "message": "Downloading\nNoSuchKey: m-1/artifacts"}}}],
+        "containerStatuses": [{"name": "model", "ready": false, "state": {"waiting": {"reason": "PodInitializing"}}}]});
+    let unschedulable = json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+        "message": "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."}]});
+    for (status, kind, reason) in [
+        (
+            waiting("ErrImagePull", "manifest unknown"),
+            TroubleKind::ImagePull,
+            "v8 cannot pull its image `registry.example/fraud:8`: manifest unknown",
+        ),
+        (
+            waiting("ImagePullBackOff", ""),
+            TroubleKind::ImagePull,
+            "v8 cannot pull its image `registry.example/fraud:8`: ImagePullBackOff",
+        ),
+        (
+            waiting("CreateContainerConfigError", "secret \"fraud\" not found"),
+            TroubleKind::Configuration,
+            "the container `model` of v8 cannot be made: secret \"fraud\" not found",
+        ),
+        (crashed, TroubleKind::CrashLoop, "the container `model` of v8 ends again and again: it ended with code 3"),
+        (
+            killed,
+            TroubleKind::CrashLoop,
+            "the container `model` of v8 ends again and again: it was killed because it used more memory than its limit",
+        ),
+        (unready, TroubleKind::Unready, "the container `model` of v8 runs and does not answer its readiness probe"),
+        (initializer, TroubleKind::Initializer, "the model of v8 cannot be fetched: NoSuchKey: m-1/artifacts"),
+        (
+            unschedulable,
+            TroubleKind::Unschedulable,
+            "no node takes the pod of v8: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu.",
+        ),
+    ] {
+        let mut world = entering();
+        world.pod("v8", status);
+        let trouble = world.look().trouble.unwrap();
+        assert_eq!((trouble.kind, trouble.reason.as_str()), (kind, reason));
+        assert_eq!(trouble.predictor.unwrap().as_str(), "v8");
+        assert_eq!(trouble.pod.unwrap().name, "fraud-v8-0-model-abc");
+        assert!(kind.is_of_the_commit() && !trouble.cure.is_empty());
+    }
+}
+
+#[test]
+fn the_last_line_of_the_log_takes_the_place_of_the_exit_code() {
+    let mut world = entering();
+    world.pod(
+        "v8",
+        json!({"containerStatuses": [{"name": "model", "ready": false,
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 1}}}]}),
+    );
+    let reason = world.look_with(Some("KeyError: 'amount'")).trouble.unwrap().reason;
+    assert_eq!(reason, "the container `model` of v8 ends again and again: KeyError: 'amount'");
+}
+
+#[test]
+fn a_pod_that_merely_starts_or_goes_is_no_trouble() {
+    let mut world = entering();
+    world.pod("v8", waiting("ContainerCreating", ""));
+    assert_eq!(world.trouble(), "nothing");
+    let mut pod = world.objects[&(Kind::Pod, "fraud-v8-0-model-abc".to_owned())].clone();
+    pod["status"] = waiting("ErrImagePull", "gone");
+    pod["metadata"]["deletionTimestamp"] = json!("2026-11-23T10:00:00Z");
+    world.put(Kind::Pod, pod);
+    assert_eq!(world.trouble(), "nothing");
+    // Nor is a pod of a predictor that the commit does not have.
+    world.pod("v6", waiting("ErrImagePull", "gone"));
+    assert_eq!(world.trouble(), "nothing");
+}
+
+#[test]
+fn argo_cd_is_quoted() {
+    let message = "one or more objects failed to apply, reason: admission webhook \"v1.vseldondeployment.kb.io\" denied the request: Traffic must sum to 100. Retrying attempt #1 at 10:00AM.";
+    let quota = "error when creating: pods \"x\" is forbidden: exceeded quota: compute";
+    let operation = |phase: &str, message: &str| json!({"sync": {"status": "OutOfSync", "revision": SECOND}, "operationState": {"phase": phase, "message": message}});
+    let comparison = json!({"sync": {"status": "Unknown", "revision": FIRST},
+        "conditions": [{"type": "ComparisonError", "message": "kustomize build failed: no such file"}]});
+    for (status, kind, word) in [
+        (operation("Running", message), TroubleKind::Refused, "Traffic must sum to 100"),
+        (operation("Failed", message), TroubleKind::Refused, "the cluster refuses the manifests"),
+        (operation("Failed", quota), TroubleKind::Quota, "exceeded quota: compute"),
+        (operation("Error", "connection refused"), TroubleKind::SyncFailed, "connection refused"),
+        (comparison, TroubleKind::Comparison, "kustomize build failed"),
+    ] {
+        let mut world = entering();
+        world.application(status);
+        let trouble = world.look().trouble.unwrap();
+        assert_eq!(trouble.kind, kind, "{}", trouble.reason);
+        assert!(trouble.reason.contains(word), "{}", trouble.reason);
+    }
+    let mut world = entering();
+    world.application(operation("Running", "waiting for healthy state"));
+    assert!(!world.look().is_live());
+    assert_ne!(world.look().trouble.map(|it| it.kind), Some(TroubleKind::SyncFailed));
+}
+
+#[test]
+fn what_is_absent_foreign_or_lingering_is_named() {
+    let mut world = entering();
+    world.remove(Kind::Application, "production.models.fraud");
+    assert_eq!(world.trouble(), "Argo CD has no Application `production.models.fraud`");
+    let mut world = entering();
+    world.put(
+        Kind::Application,
+        json!({"metadata": {"name": "production.models.fraud"}, "spec": {"source": {"path": "apps/fraud"}}}),
+    );
+    assert!(world.trouble().contains("reads `apps/fraud`"), "{}", world.trouble());
+    let mut world = entering();
+    world.remove(Kind::Deployment, "fraud-v8-0-model");
+    let trouble = world.look().trouble.unwrap();
+    assert_eq!(trouble.kind, TroubleKind::OperatorAbsent, "{}", trouble.reason);
+    assert!(!trouble.kind.is_of_the_commit(), "a rollback would help nobody");
+    let mut world = entering();
+    world.seldon_says("Failed");
+    assert_eq!(world.trouble(), "the Seldon operator failed: it did not work");
+    let mut world = World::live(&release("single", "settled", &[("live", "7")]));
+    world.deployment("v6", "sha256:x", (1, 1));
+    assert_eq!(world.trouble(), "the Deployment of v6 is still there");
+    world.remove(Kind::Deployment, "fraud-v6-0-model");
+    world.routes_say(&[("Accepted", "False"), ("ResolvedRefs", "True")]);
+    assert_eq!(world.look().trouble.unwrap().kind, TroubleKind::RouteRefused);
+}
+
+#[test]
+fn a_quota_that_lets_no_pod_be_made_is_read_from_the_deployment() {
+    let mut world = entering();
+    let mut deployment = world.objects[&(Kind::Deployment, "fraud-v8-0-model".to_owned())].clone();
+    deployment["status"]["conditions"] = json!([{"type": "ReplicaFailure", "status": "True", "message": "pods \"x\" is forbidden: exceeded quota: compute"}]);
+    world.put(Kind::Deployment, deployment);
+    let trouble = world.look().trouble.unwrap();
+    assert_eq!((trouble.kind, trouble.predictor.unwrap().as_str()), (TroubleKind::Quota, "v8"));
+}
+
+#[test]
+fn a_foreign_text_is_one_line_of_bounded_size() {
+    let mut world = entering();
+    world.pod("v8", waiting("ErrImagePull", &format!("a\n\u{202e}b{}", "x".repeat(10_000))));
+    let reason = world.trouble();
+    assert!(reason.contains(": a bxx") && reason.chars().count() < 800, "{reason}");
+}

@@ -1,0 +1,306 @@
+//! What is in the way of a release, in the words that a person needs, with what helps.
+
+use super::look::Facts;
+use super::objects::{
+    Application, Deployment, Found, OperationPhase, PodFault, PodFaultKind, PodView, SeldonDeployment, SeldonState,
+};
+use super::parts;
+use crate::names::PredictorName;
+use crate::release::Release;
+
+/// What is in the way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trouble {
+    pub kind: TroubleKind,
+    /// One sentence without its capital and its full stop.
+    pub reason: String,
+    pub cure: String,
+    /// The predictor that it is about, where it is about one.
+    pub predictor: Option<PredictorName>,
+    /// The pod whose log says more.
+    pub pod: Option<PodName>,
+}
+
+/// A pod, and the container in it that fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodName {
+    pub namespace: String,
+    pub name: String,
+    /// Empty: its only one.
+    pub container: String,
+}
+
+/// The kinds of what may be in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TroubleKind {
+    ImagePull,
+    Unschedulable,
+    CrashLoop,
+    Initializer,
+    Configuration,
+    Unready,
+    Quota,
+    /// The API server or an admission webhook does not take it.
+    Refused,
+    SyncFailed,
+    /// Argo CD cannot make the manifests.
+    Comparison,
+    NoApplication,
+    /// An Application of that name reads another folder.
+    ForeignApplication,
+    SeldonFailed,
+    OperatorAbsent,
+    RouteRefused,
+    /// Something that goes is still there.
+    Lingering,
+}
+
+impl TroubleKind {
+    /// Whether what was committed is at fault, so that the state before it would be well.
+    pub const fn is_of_the_commit(self) -> bool {
+        match self {
+            Self::ImagePull
+            | Self::Unschedulable
+            | Self::CrashLoop
+            | Self::Initializer
+            | Self::Configuration
+            | Self::Unready
+            | Self::Quota
+            | Self::Refused
+            | Self::SeldonFailed => true,
+            Self::SyncFailed
+            | Self::Comparison
+            | Self::NoApplication
+            | Self::ForeignApplication
+            | Self::OperatorAbsent
+            | Self::RouteRefused
+            | Self::Lingering => false,
+        }
+    }
+}
+
+/// Finds what is in the way of a release that is not live, from the commit on to the traffic.
+pub(super) fn find(release: &Release, found: &Found, facts: Facts<'_>) -> Option<Trouble> {
+    of_sync(release, facts)
+        .or_else(|| of_deployments(release, found))
+        .or_else(|| of_pods(release, found, facts.last_words))
+        .or_else(|| found.seldon.as_ref().and_then(|seldon| of_seldon(release, found, seldon)))
+        .or_else(|| of_what_goes(release, found))
+        .or_else(|| of_routes(release, found))
+}
+
+fn trouble(kind: TroubleKind, reason: String, cure: impl Into<String>) -> Trouble {
+    Trouble { kind, reason, cure: cure.into(), predictor: None, pod: None }
+}
+
+/// What Argo CD says of the commit.
+fn of_sync(release: &Release, facts: Facts<'_>) -> Option<Trouble> {
+    let key = release.key();
+    let name = format!("{}.{}.{}", key.environment, key.namespace, key.name);
+    let Some(application) = facts.application else {
+        return Some(trouble(
+            TroubleKind::NoApplication,
+            format!("Argo CD has no Application `{name}`"),
+            "`kubectl get applicationsets -A` shows whether one reads this repository's `releases/` folders",
+        ));
+    };
+    if !application.path.is_empty() && *application.path != *key.directory() {
+        return Some(trouble(
+            TroubleKind::ForeignApplication,
+            format!("the Application `{name}` reads `{}` and not `{}`", application.path, key.directory()),
+            format!(
+                "delete or rename it, so that the ApplicationSet can make its own: `kubectl get application {name} -A`"
+            ),
+        ));
+    }
+    of_application(application, facts.is_contained)
+}
+
+fn of_application(application: &Application, is_contained: bool) -> Option<Trouble> {
+    let is_error = |kind: &str| kind.ends_with("Error") && kind != "SyncError" && kind != "DeletionError";
+    if let Some(condition) = application.conditions.iter().find(|it| is_error(&it.kind)) {
+        return Some(trouble(
+            TroubleKind::Comparison,
+            format!("Argo CD cannot compare the commit with the cluster: {}", condition.message),
+            "correct what it names; `argocd app get` shows the whole message",
+        ));
+    }
+    if application.is_synced && is_contained {
+        return None;
+    }
+    let operation = application.operation.as_ref()?;
+    let has_failed = match operation.phase {
+        OperationPhase::Failed => true,
+        // It is tried again, and says how it failed.
+        OperationPhase::Running => operation.message.contains("Retrying") || operation.message.contains("failed"),
+        OperationPhase::Succeeded => false,
+    };
+    if !has_failed {
+        return application.conditions.iter().find(|it| *it.kind == *"SyncError").map(|it| sync_failed(&it.message));
+    }
+    Some(sync_failed(&operation.message))
+}
+
+/// What the cluster did not take.
+fn sync_failed(message: &str) -> Trouble {
+    let has = |word: &str| message.contains(word);
+    if has("exceeded quota") {
+        return quota(message);
+    }
+    if has("denied the request") || has("denied request") || has("is invalid") || has("is forbidden") {
+        return trouble(
+            TroubleKind::Refused,
+            format!("the cluster refuses the manifests: {message}"),
+            "correct what it names in the release, or roll back: `kmlflow rollback NAME`",
+        );
+    }
+    trouble(
+        TroubleKind::SyncFailed,
+        format!("Argo CD could not apply the commit: {message}"),
+        "correct what it names; Argo CD tries again by itself",
+    )
+}
+
+fn quota(message: &str) -> Trouble {
+    trouble(
+        TroubleKind::Quota,
+        format!("the namespace's quota is used up: {message}"),
+        "ask for fewer `serving.resources` or replicas, or have the quota raised",
+    )
+}
+
+/// Pods that cannot even be made.
+fn of_deployments(release: &Release, found: &Found) -> Option<Trouble> {
+    let (predictor, failure) = found.deployments.iter().find_map(|it| {
+        let failure = it.failure.as_deref().filter(|_| it.available < it.wanted)?;
+        Some((wanted(release, &it.predictor)?, failure))
+    })?;
+    let found = match failure.contains("exceeded quota") {
+        true => quota(failure),
+        false => trouble(
+            TroubleKind::Refused,
+            format!("no pod of {predictor} can be made: {failure}"),
+            "correct what it names in the release, or roll back: `kmlflow rollback NAME`",
+        ),
+    };
+    Some(Trouble { predictor: Some(predictor), ..found })
+}
+
+/// The predictor of the commit that has that name.
+fn wanted(release: &Release, name: &str) -> Option<PredictorName> {
+    release.spec.variants.iter().map(|variant| &variant.predictor).find(|it| it.as_str() == name).cloned()
+}
+
+/// What the pods of the commit's predictors say.
+fn of_pods(release: &Release, found: &Found, last_words: Option<&str>) -> Option<Trouble> {
+    let faults = found.pods.iter().filter(|pod| !pod.is_deleting).filter_map(|pod| {
+        let fault = pod.fault.as_deref().filter(|fault| fault.kind != PodFaultKind::Starting)?;
+        Some((wanted(release, &pod.predictor)?, pod, fault))
+    });
+    // Where several pods are in trouble, one that says why comes before one that is merely not ready; the name decides among equals.
+    let (predictor, pod, fault) =
+        faults.min_by_key(|(_, pod, fault)| (fault.kind == PodFaultKind::Unready, pod.name.clone()))?;
+    Some(of_pod(release, predictor, (pod, fault), last_words))
+}
+
+fn of_pod(
+    release: &Release,
+    predictor: PredictorName,
+    (pod, fault): (&PodView, &PodFault),
+    last_words: Option<&str>,
+) -> Trouble {
+    let PodFault { kind, container, image, message } = fault;
+    let words = last_words.filter(|words| !words.is_empty()).unwrap_or(message);
+    let with = |what: String, words: &str| if words.is_empty() { what } else { format!("{what}: {words}") };
+    let (kind, reason, cure) = match kind {
+        PodFaultKind::ImagePull => (
+            TroubleKind::ImagePull,
+            with(format!("{predictor} cannot pull its image `{image}`"), message),
+            "push that image or correct its name, or name a pull secret in `serving.pod.imagePullSecrets`; then release again",
+        ),
+        PodFaultKind::Unschedulable => (
+            TroubleKind::Unschedulable,
+            with(format!("no node takes the pod of {predictor}"), message),
+            "ask for less in `serving.resources`, correct `serving.pod.nodeSelector` or `tolerations`, or add a node",
+        ),
+        PodFaultKind::CrashLoop => (
+            TroubleKind::CrashLoop,
+            with(format!("the container `{container}` of {predictor} ends again and again"), words),
+            "`kmlflow logs NAME` shows what it says",
+        ),
+        PodFaultKind::Initializer => (
+            TroubleKind::Initializer,
+            with(format!("the model of {predictor} cannot be fetched"), words),
+            "check the model's address and the storage secret; `kmlflow logs NAME` shows what the initializer says",
+        ),
+        PodFaultKind::Configuration => (
+            TroubleKind::Configuration,
+            with(format!("the container `{container}` of {predictor} cannot be made"), message),
+            "make the Secret or ConfigMap that it names in that namespace, or take it out of `serving.env`",
+        ),
+        PodFaultKind::Unready | PodFaultKind::Starting => (
+            TroubleKind::Unready,
+            with(
+                format!("the container `{container}` of {predictor} runs and does not answer its readiness probe"),
+                words,
+            ),
+            "`kmlflow logs NAME` shows what it says; `serving.probe` says how it is asked",
+        ),
+    };
+    let pod = PodName {
+        namespace: release.spec.target.namespace.clone(),
+        name: pod.name.to_string(),
+        container: container.to_string(),
+    };
+    Trouble { predictor: Some(predictor), pod: Some(pod), ..trouble(kind, reason, cure) }
+}
+
+/// What the operator says, or that it says nothing.
+fn of_seldon(release: &Release, found: &Found, seldon: &SeldonDeployment) -> Option<Trouble> {
+    if seldon.state == SeldonState::Failed {
+        return Some(trouble(
+            TroubleKind::SeldonFailed,
+            format!("the Seldon operator failed: {}", seldon.description),
+            "correct what it names in the release, or roll back: `kmlflow rollback NAME`",
+        ));
+    }
+    let is_there = |predictor: &PredictorName| {
+        let is_it =
+            |it: &Deployment| *it.predictor == *predictor.as_str() && *it.pod_hash == *parts::hash(release, predictor);
+        found.deployments.iter().any(is_it)
+    };
+    let applied = |predictor: &PredictorName| seldon.predictors.iter().any(|(name, _)| **name == *predictor.as_str());
+    let missing = release.spec.variants.iter().find(|it| applied(&it.predictor) && !is_there(&it.predictor))?;
+    Some(trouble(
+        TroubleKind::OperatorAbsent,
+        format!(
+            "the Seldon operator does not take up the SeldonDeployment: there is no Deployment of {}",
+            missing.predictor
+        ),
+        "see whether the operator runs: `kubectl get pods -n seldon-system`",
+    ))
+}
+
+/// What should be gone.
+fn of_what_goes(release: &Release, found: &Found) -> Option<Trouble> {
+    if found.seldon.as_ref().is_some_and(|it| it.is_deleting) || found.deployments.iter().any(|it| it.is_deleting) {
+        return Some(trouble(
+            TroubleKind::Lingering,
+            "objects of the release are being deleted and do not go".to_owned(),
+            "see what holds them: their finalizers, or a namespace that is terminating",
+        ));
+    }
+    let left = parts::left_over(release, found)?;
+    parts::unready(release, found).is_none().then(|| {
+        trouble(TroubleKind::Lingering, left, "see whether the operator runs: `kubectl get pods -n seldon-system`")
+    })
+}
+
+fn of_routes(release: &Release, found: &Found) -> Option<Trouble> {
+    let reason = parts::unrouted(release, found)?;
+    Some(trouble(
+        TroubleKind::RouteRefused,
+        reason,
+        "see whether the Gateway takes routes of that namespace (`allowedRoutes`), and whether its controller runs",
+    ))
+}

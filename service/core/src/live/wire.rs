@@ -1,0 +1,465 @@
+//! The objects as the API server writes them, of which only what is read is named here, and what becomes of them.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::index::{Kind, Place};
+use super::objects::{
+    Application, Condition, Deployment, Object, Operation, OperationPhase, Own, Parent, Route, RouteCondition,
+    RouteKind, SeldonDeployment, SeldonState, Service,
+};
+use super::pod;
+
+/// The label by which the operator marks what belongs to a SeldonDeployment.
+pub(super) const SELDON_LABEL: &str = "seldon-deployment-id";
+/// Its label of a predictor's pods: `<release>-<predictor>`.
+const PREDICTOR_LABEL: &str = "seldon-app";
+/// The annotation by which what we render says which release it belongs to.
+const RELEASE_ANNOTATION: &str = "kmlflow.dev/release";
+/// The annotation with the digest of all that restarts a predictor's pods.
+const POD_HASH: &str = "kmlflow.dev/pod-hash";
+/// The longest message that is kept of an object: some say the same once per node.
+const MESSAGE_CHARS_MAX: usize = 600;
+
+/// What is read of an object's `metadata`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Meta {
+    pub name: String,
+    pub namespace: String,
+    pub generation: i64,
+    pub resource_version: Option<String>,
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+    pub deletion_timestamp: Option<Timestamp>,
+}
+
+/// An object of a kind that is watched.
+pub trait Watched {
+    fn meta(&self) -> &Meta;
+
+    /// What is kept of it; nothing where it is none of ours.
+    fn kept(&self, kind: Kind) -> Option<Object>;
+}
+
+/// An Application.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct WireApplication {
+    metadata: Meta,
+    spec: ApplicationSpec,
+    operation: Option<serde::de::IgnoredAny>,
+    status: ApplicationStatus,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct ApplicationSpec {
+    source: Option<Source>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Source {
+    path: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ApplicationStatus {
+    sync: SyncStatus,
+    reconciled_at: Option<Timestamp>,
+    operation_state: Option<OperationState>,
+    conditions: Vec<WireCondition>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct SyncStatus {
+    status: String,
+    revision: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct OperationState {
+    phase: String,
+    message: String,
+    finished_at: Option<Timestamp>,
+    operation: OperationWish,
+    sync_result: Option<SyncResult>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct OperationWish {
+    sync: Option<SyncResult>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct SyncResult {
+    revision: Option<String>,
+}
+
+/// A condition as every kind writes it; Argo CD's have a type and a message only.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct WireCondition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
+    reason: String,
+    message: String,
+    observed_generation: i64,
+}
+
+/// A SeldonDeployment.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct WireSeldon {
+    metadata: Meta,
+    spec: SeldonSpec,
+    status: SeldonStatus,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct SeldonSpec {
+    predictors: Vec<Predictor>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Predictor {
+    name: String,
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct SeldonStatus {
+    state: String,
+    description: String,
+}
+
+/// A Deployment.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct WireDeployment {
+    metadata: Meta,
+    spec: DeploymentSpec,
+    status: DeploymentStatus,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct DeploymentSpec {
+    replicas: Option<u32>,
+    selector: Selector,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Selector {
+    match_labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct DeploymentStatus {
+    observed_generation: i64,
+    replicas: u32,
+    updated_replicas: u32,
+    available_replicas: u32,
+    conditions: Vec<WireCondition>,
+}
+
+/// A Pod.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct WirePod {
+    metadata: Meta,
+    spec: pod::PodSpec,
+    status: pod::PodStatus,
+}
+
+/// An HTTPRoute or a GRPCRoute.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct WireRoute {
+    metadata: Meta,
+    spec: RouteSpec,
+    status: RouteStatus,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct RouteSpec {
+    rules: Vec<RouteRule>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct RouteRule {
+    backend_refs: Vec<Named>,
+    filters: Vec<RouteFilter>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Named {
+    name: String,
+    namespace: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct RouteFilter {
+    request_mirror: Option<Mirror>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Mirror {
+    backend_ref: Named,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct RouteStatus {
+    parents: Vec<RouteParent>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct RouteParent {
+    parent_ref: Named,
+    conditions: Vec<WireCondition>,
+}
+
+/// A Service.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct WireService {
+    metadata: Meta,
+    spec: ServiceSpec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct ServiceSpec {
+    selector: BTreeMap<String, String>,
+}
+
+impl WireCondition {
+    pub(super) fn kept(&self) -> Condition {
+        Condition {
+            kind: self.kind.as_str().into(),
+            is_true: self.status == "True",
+            reason: plain(&self.reason),
+            message: plain(&self.message),
+        }
+    }
+
+    /// Whether it is the one of that type and does not hold.
+    pub(super) fn is_false(&self, kind: &str) -> bool {
+        self.kind == kind && self.status == "False"
+    }
+}
+
+impl Watched for WireApplication {
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
+
+    fn kept(&self, _kind: Kind) -> Option<Object> {
+        let meta = &self.metadata;
+        let ApplicationStatus { sync, reconciled_at, operation_state, conditions } = &self.status;
+        Some(Object::Application(Application {
+            name: meta.name.as_str().into(),
+            path: self.spec.source.as_ref().map_or("", |source| &source.path).into(),
+            is_synced: sync.status == "Synced",
+            revision: boxed(sync.revision.as_deref()),
+            reconciled_at: *reconciled_at,
+            is_requested: self.operation.is_some(),
+            operation: operation_state.as_ref().and_then(operation),
+            conditions: conditions.iter().map(WireCondition::kept).collect(),
+            is_deleting: meta.deletion_timestamp.is_some(),
+        }))
+    }
+}
+
+/// An operation; while one begins its phase is absent for a moment, which says nothing.
+fn operation(state: &OperationState) -> Option<Operation> {
+    let phase = match state.phase.as_str() {
+        "" => return None,
+        "Succeeded" => OperationPhase::Succeeded,
+        "Failed" | "Error" => OperationPhase::Failed,
+        _ => OperationPhase::Running,
+    };
+    let of = |result: &Option<SyncResult>| result.as_ref().and_then(|result| boxed(result.revision.as_deref()));
+    Some(Operation {
+        phase,
+        revision: of(&state.sync_result).or_else(|| of(&state.operation.sync)),
+        finished_at: state.finished_at,
+        message: plain(&state.message),
+    })
+}
+
+impl Watched for WireSeldon {
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
+
+    fn kept(&self, _kind: Kind) -> Option<Object> {
+        let meta = &self.metadata;
+        let hash = |predictor: &Predictor| predictor.annotations.get(POD_HASH).map_or("", String::as_str).into();
+        let seldon = SeldonDeployment {
+            state: match self.status.state.as_str() {
+                "Available" => SeldonState::Available,
+                "Failed" => SeldonState::Failed,
+                "" => SeldonState::Silent,
+                _ => SeldonState::Creating,
+            },
+            description: plain(&self.status.description),
+            predictors: self.spec.predictors.iter().map(|it| (it.name.as_str().into(), hash(it))).collect(),
+            is_deleting: meta.deletion_timestamp.is_some(),
+        };
+        Some(Object::Seldon(place(&meta.namespace, &meta.name), seldon))
+    }
+}
+
+impl Watched for WireDeployment {
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
+
+    fn kept(&self, _kind: Kind) -> Option<Object> {
+        let meta = &self.metadata;
+        let labels = &self.spec.selector.match_labels;
+        let (place, predictor) = of_predictor(meta, labels).or_else(|| of_predictor(meta, &meta.labels))?;
+        let status = &self.status;
+        let failure = status.conditions.iter().find(|it| it.kind == "ReplicaFailure" && it.status == "True");
+        let deployment = Deployment {
+            name: meta.name.as_str().into(),
+            predictor,
+            pod_hash: meta.annotations.get(POD_HASH).map_or("", String::as_str).into(),
+            is_observed: status.observed_generation >= meta.generation,
+            wanted: self.spec.replicas.unwrap_or(1),
+            replicas: status.replicas,
+            updated: status.updated_replicas,
+            available: status.available_replicas,
+            failure: failure.map(|it| plain(&it.message)),
+            is_deleting: meta.deletion_timestamp.is_some(),
+        };
+        Some(Object::Deployment(place, deployment))
+    }
+}
+
+impl Watched for WirePod {
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
+
+    fn kept(&self, _kind: Kind) -> Option<Object> {
+        let meta = &self.metadata;
+        let (place, predictor) = of_predictor(meta, &meta.labels)?;
+        Some(Object::Pod(place, pod::view(meta, predictor, &self.spec, &self.status)))
+    }
+}
+
+impl Watched for WireRoute {
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
+
+    fn kept(&self, kind: Kind) -> Option<Object> {
+        let meta = &self.metadata;
+        let place = of_release(meta)?;
+        let named = self.spec.rules.iter().flat_map(|rule| {
+            let mirrors = rule.filters.iter().filter_map(|filter| filter.request_mirror.as_ref());
+            rule.backend_refs.iter().chain(mirrors.map(|mirror| &mirror.backend_ref))
+        });
+        let mut backends: Vec<Box<str>> = named.map(|named| named.name.as_str().into()).collect();
+        backends.sort();
+        backends.dedup();
+        let conditions = |parent: &RouteParent| {
+            let of = |it: &WireCondition| RouteCondition { condition: it.kept(), generation: it.observed_generation };
+            parent.conditions.iter().map(of).collect()
+        };
+        let parents = self.status.parents.iter().map(|parent| Parent {
+            namespace: parent.parent_ref.namespace.as_deref().unwrap_or(&meta.namespace).into(),
+            name: parent.parent_ref.name.as_str().into(),
+            conditions: conditions(parent),
+        });
+        let route = Route {
+            name: meta.name.as_str().into(),
+            kind: if kind == Kind::GrpcRoute { RouteKind::Grpc } else { RouteKind::Http },
+            generation: meta.generation,
+            backends: backends.into(),
+            parents: parents.collect(),
+        };
+        Some(Object::Route(place, route))
+    }
+}
+
+impl Watched for WireService {
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
+
+    fn kept(&self, _kind: Kind) -> Option<Object> {
+        let meta = &self.metadata;
+        let place = of_release(meta)?;
+        if *place.name != meta.name {
+            return None;
+        }
+        let of_predictor = |label: &String| predictor_of(&place.name, label);
+        let own = match self.spec.selector.get(PREDICTOR_LABEL).and_then(of_predictor) {
+            Some(predictor) => Own::One(predictor),
+            None if self.spec.selector.get(SELDON_LABEL).is_some_and(|name| **name == *place.name) => Own::All,
+            None => Own::Other,
+        };
+        Some(Object::Service(place, Service { own }))
+    }
+}
+
+fn place(namespace: &str, name: &str) -> Place {
+    Place { namespace: namespace.into(), name: name.into() }
+}
+
+/// The release that our annotation names, in the object's own namespace.
+fn of_release(meta: &Meta) -> Option<Place> {
+    let (_, name) = meta.annotations.get(RELEASE_ANNOTATION)?.rsplit_once('/')?;
+    Some(place(&meta.namespace, name))
+}
+
+/// The release and the predictor that the operator's labels name.
+fn of_predictor(meta: &Meta, labels: &BTreeMap<String, String>) -> Option<(Place, Box<str>)> {
+    let release = labels.get(SELDON_LABEL)?;
+    let predictor = predictor_of(release, labels.get(PREDICTOR_LABEL)?)?;
+    Some((place(&meta.namespace, release), predictor))
+}
+
+/// The predictor in the name of its Service; that of its container, which only a documentation page is reached by, names none.
+pub(super) fn predictor_of(release: &str, service: &str) -> Option<Box<str>> {
+    let predictor = service.strip_prefix(release)?.strip_prefix('-')?;
+    (!predictor.is_empty() && !predictor.contains('-')).then(|| predictor.into())
+}
+
+fn boxed(text: Option<&str>) -> Option<Box<str>> {
+    text.filter(|text| !text.is_empty()).map(Into::into)
+}
+
+/// A foreign text on one line and of a size that can be shown.
+pub(super) fn plain(text: &str) -> Box<str> {
+    let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let shown: String = one_line.chars().filter(|c| !crate::names::is_invisible(*c)).collect();
+    match shown.char_indices().nth(MESSAGE_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &shown[..end]).into(),
+        None => shown.into(),
+    }
+}
