@@ -10,8 +10,9 @@ readonly POD_NETWORK=10.244.0.0/16
 readonly API=127.0.0.1:6443
 readonly KUBECONFIG_OF_TESTS=$BED/kubeconfig
 
-# What a process is known by: its id, and when it began, so that nobody else's process that has the id now is meant.
-began_at() { awk '{sub(/^.*\) /, ""); print $20}' "/proc/$1/stat" 2>/dev/null; }
+# What a process is known by: its id, and when it began, so that nobody else's process that has the id now is meant. One that has
+# ended and that nobody has asked about yet is none.
+began_at() { awk '{ sub(/^.*\) /, ""); if ($1 != "Z") print $20 }' "/proc/$1/stat" 2>/dev/null; }
 
 alive() {
     local id began

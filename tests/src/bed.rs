@@ -22,6 +22,9 @@ pub const PLACE: &str = "KMLFLOW_TEST_CLUSTER";
 /// Everything on the bed takes seconds, on a busy machine too; this only ends a hanging test.
 const WITHIN: Duration = Duration::from_secs(120);
 
+/// Between two questions to Envoy: without a pause they take the processor from those who are waited for.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// Where Envoy listens.
 const ENVOY: ([u8; 4], u16) = ([127, 0, 0, 1], 28888);
 
@@ -213,6 +216,7 @@ impl Bed {
                 return answer;
             }
             assert!(Instant::now() < deadline, "{host} answers {}: {}", answer.status, answer.text());
+            std::thread::park_timeout(PAUSE);
         }
     }
 
@@ -293,6 +297,14 @@ impl Namespace<'_> {
         let set = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "ApplicationSet", "metadata": {"name": name, "namespace": "argocd"},
             "spec": {"goTemplate": true, "goTemplateOptions": ["missingkey=error"], "generators": [generator], "template": template}});
         self.bed.apply(&set.to_string());
+    }
+
+    /// Has Argo CD look at the repository of a release at once; by itself it looks every three minutes.
+    #[track_caller]
+    pub fn refresh(&self, release: &str) {
+        let application = format!("production.{}.{release}", self.name);
+        let annotate = ["annotate", "application", &application, "argocd.argoproj.io/refresh=normal", "--overwrite"];
+        self.bed.ask(&[["--namespace", "argocd"].as_slice(), annotate.as_slice()].concat());
     }
 }
 

@@ -113,3 +113,18 @@ fn traffic_that_does_not_sum_to_100_is_refused_in_the_operators_words() {
     let refused = bed.try_apply(&object.to_string(), &["--server-side"]).unwrap_err();
     assert!(refused.contains("Traffic must sum to 100 for multiple predictors"), "{refused}");
 }
+
+#[test]
+fn a_model_that_is_not_there_fails_in_the_storage_initializer() {
+    let bed = Bed::shared();
+    let namespace = bed.namespace("absent");
+    let mut object = seldon(&namespace, &[("v7", "runtime:1")]);
+    object["spec"]["predictors"][0]["graph"]["modelUri"] = "s3://models/absent".into();
+    bed.apply(&object.to_string());
+    let message = bed.until("the initializer fails", (&namespace.name, "pod"), |pod| {
+        let container = &pod["status"]["initContainerStatuses"][0];
+        let is_crashing = container["state"]["waiting"]["reason"] == "CrashLoopBackOff";
+        is_crashing.then(|| container["lastState"]["terminated"]["message"].as_str().unwrap().to_owned())
+    });
+    assert!(message.contains("s3://models/absent"), "{message}");
+}

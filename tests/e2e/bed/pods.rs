@@ -1,4 +1,8 @@
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
+use tests::Request;
 use tests::bed::{Bed, Namespace};
 
 /// Makes a pod with an image of this name and waits until it looks so.
@@ -77,6 +81,30 @@ fn a_pod_that_asks_for_more_than_there_is_is_unschedulable() {
         Some(verdict["message"].as_str()?.to_owned())
     });
     assert!(message.contains("Insufficient cpu"), "{message}");
+}
+
+/// Asks a pod at its own address until somebody answers there, or nobody does.
+#[track_caller]
+fn asked_until(address: SocketAddr, answers: bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while Request::new("GET", "/").try_send(address).is_ok() != answers {
+        assert!(Instant::now() < deadline, "an answer at {address}: {}", !answers);
+    }
+}
+
+#[test]
+fn a_ready_pod_is_answered_for_and_one_that_is_gone_is_not() {
+    let bed = Bed::shared();
+    let namespace = bed.namespace("served");
+    let address = becomes(&bed, &namespace, "registry.example/d:1", |pod| {
+        is_ready(pod).then(|| pod["status"]["podIP"].as_str().unwrap().to_owned())
+    });
+    let address = SocketAddr::new(address.parse().unwrap(), 9000);
+    asked_until(address, true);
+    let answer = Request::new("POST", "/v2/models/model/infer").send(address).json();
+    assert_eq!(answer["pod"], "d-1");
+    bed.ask(&["--namespace", &namespace.name, "delete", "pod", "d-1"]);
+    asked_until(address, false);
 }
 
 #[test]

@@ -30,6 +30,7 @@ fn a_release_goes_from_a_request_to_answers_of_its_version_through_envoy() {
     assert_eq!((&answer["predictor"], &answer["pod"]), (&"v7".into(), &pod));
 
     server.put(&release, &image("fraud", "8")).expect(200);
+    namespace.refresh("fraud");
     let answer = bed.predict_until(&host, |answer| answer.json()["predictor"] == "v8");
     assert_eq!(answer.status, 200);
 }
