@@ -15,8 +15,8 @@ const KEYS: [&str; 6] = [
 /// Where a machine keeps what belongs to somebody: a path below one of these is a path of the machine it was written on.
 const PLACES: [&str; 6] = ["/home/", "/root/", "/Users/", "/tmp/", "/mnt/", "/media/"];
 
-/// Homes and mounts of nobody, for examples and tests; a place alone, as in a test for leaks, names nothing either.
-const NOBODYS: [&str; 1] = ["/home/ada"];
+/// Homes and mounts of nobody, for examples, tests and the images of Jupyter; a place alone, as in a test for leaks, names nothing either.
+const NOBODYS: [&str; 2] = ["/home/ada", "/home/jovyan"];
 
 /// The absolute path of a machine in a line, where it has one. A path follows a space, a quote, `=`, `(` or `:`.
 fn path_of_a_machine(line: &str) -> Option<&str> {

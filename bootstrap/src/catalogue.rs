@@ -1,0 +1,243 @@
+//! The catalogue: what the platform is made of. Everything else asks here.
+
+use std::path::Path;
+
+use clap::ValueEnum;
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::fault::Fault;
+use crate::quantity::{Cpu, Memory};
+
+/// Where it lies below the directory of the GitOps repository.
+pub const FILE: &str = "platform/catalogue.yaml";
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub struct Catalogue {
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
+    pub kind: String,
+    pub host_suffix: String,
+    /// The version of Kubernetes that a new cluster gets.
+    pub kubernetes: String,
+    pub profiles: Vec<Size>,
+    pub namespaces: Vec<Namespace>,
+    pub components: Vec<Component>,
+    pub secrets: Vec<Recipe>,
+    pub successors: Vec<Successor>,
+}
+
+/// How much of the platform; each has what the ones before have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    Core,
+    Standard,
+    Full,
+}
+
+/// What a profile may ask for, and the machine that it wants.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Size {
+    pub name: Profile,
+    pub budget: Requests,
+    pub machine: Machine,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Machine {
+    pub cpus: u64,
+    pub memory: Memory,
+    pub disk: Memory,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Namespace {
+    pub name: String,
+    pub profile: Profile,
+    /// The Pod Security Standard that is enforced.
+    pub pods: String,
+    #[serde(default)]
+    pub routes: bool,
+    /// The component whose manifests have the Namespace; bootstrap's own list has it otherwise.
+    pub made_by: Option<String>,
+    #[serde(default)]
+    pub labels: IndexMap<String, String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Component {
+    pub name: String,
+    pub title: String,
+    pub version: String,
+    pub profile: Profile,
+    pub wave: i32,
+    pub namespace: String,
+    /// Its folder below `platform/`.
+    pub path: Option<String>,
+    pub chart: Option<Chart>,
+    /// The release of a kustomization elsewhere that its folder takes in.
+    pub upstream: Option<String>,
+    /// The component whose chart brings it.
+    pub part_of: Option<String>,
+    /// The kinds without a namespace that it may make.
+    #[serde(default)]
+    pub cluster: Vec<String>,
+    /// Other namespaces that it has objects in.
+    #[serde(default)]
+    pub also_in: Vec<String>,
+    /// `kind/name` of what shows that it is there.
+    pub health: String,
+    /// The first part of its host name; empty for the suffix itself.
+    pub address: Option<String>,
+    pub sign_in: Option<SignIn>,
+    #[serde(default)]
+    pub requests: Requests,
+    /// What it stands for that upstream has given up.
+    pub in_place_of: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Chart {
+    pub repository: String,
+    pub name: String,
+    pub version: String,
+    /// Its definitions of kinds are left out: another component brings them, in an earlier wave.
+    #[serde(default)]
+    pub skip_kinds: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignIn {
+    pub user: String,
+    /// `namespace/name/key` of the Secret with the password.
+    pub secret: Option<String>,
+    /// The command that makes one.
+    pub command: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Requests {
+    pub cpu: Cpu,
+    pub memory: Memory,
+    /// The measured memory of the running program.
+    pub resident: Option<Memory>,
+}
+
+/// A Secret that is made once.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// `namespace/name`.
+    pub secret: String,
+    pub profile: Profile,
+    pub data: IndexMap<String, String>,
+}
+
+/// What was named first and is given up upstream, and what fills its place.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Successor {
+    pub name: String,
+    pub became: String,
+    pub why: String,
+}
+
+impl Profile {
+    pub const ALL: [Self; 3] = [Self::Core, Self::Standard, Self::Full];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Core => "core",
+            Self::Standard => "standard",
+            Self::Full => "full",
+        }
+    }
+}
+
+impl Catalogue {
+    /// Reads it from the directory of a GitOps repository.
+    pub fn read(repository: &Path) -> Result<Self, Fault> {
+        let file = repository.join(FILE);
+        let text = std::fs::read_to_string(&file).map_err(|error| {
+            Fault::new(
+                format!("the catalogue `{}` cannot be read: {error}", file.display()),
+                "run it in a checkout of Kmlflow, or name the directory by `--gitops-repo DIR`",
+            )
+        })?;
+        Self::parse(&text)
+    }
+
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        let catalogue: Self = serde_yaml::from_str(text).map_err(|error| {
+            Fault::new(format!("the catalogue is not as it should be: {error}"), "correct the line it names")
+        })?;
+        match (catalogue.api_version.as_str(), catalogue.kind.as_str()) {
+            ("kmlflow.dev/v1", "Catalogue") => Ok(catalogue),
+            (version, kind) => Err(Fault::new(
+                format!(
+                    "the catalogue says `{version}`, `{kind}`, and this program reads `kmlflow.dev/v1`, `Catalogue`"
+                ),
+                "use the bootstrap of the same checkout",
+            )),
+        }
+    }
+
+    /// The components of a profile, by wave, and in the order of the file within one.
+    pub fn components(&self, profile: Profile) -> Vec<&Component> {
+        let mut found: Vec<&Component> = self.components.iter().filter(|part| part.profile <= profile).collect();
+        found.sort_by_key(|part| part.wave);
+        found
+    }
+
+    /// Those that are an Application of their own.
+    pub fn applications(&self, profile: Profile) -> Vec<&Component> {
+        self.components(profile).into_iter().filter(|part| part.part_of.is_none()).collect()
+    }
+
+    pub fn component(&self, name: &str) -> Option<&Component> {
+        self.components.iter().find(|part| part.name == name)
+    }
+
+    pub fn namespaces(&self, profile: Profile) -> Vec<&Namespace> {
+        self.namespaces.iter().filter(|namespace| namespace.profile <= profile).collect()
+    }
+
+    pub fn secrets(&self, profile: Profile) -> Vec<&Recipe> {
+        self.secrets.iter().filter(|recipe| recipe.profile <= profile).collect()
+    }
+
+    /// What the pods of a profile ask for, all together.
+    pub fn requests(&self, profile: Profile) -> Requests {
+        let parts = self.components(profile);
+        Requests {
+            cpu: parts.iter().map(|part| part.requests.cpu).sum(),
+            memory: parts.iter().map(|part| part.requests.memory).sum(),
+            resident: None,
+        }
+    }
+
+    pub fn size(&self, profile: Profile) -> Option<&Size> {
+        self.profiles.iter().find(|size| size.name == profile)
+    }
+
+    /// The address of a component in a browser.
+    pub fn url(&self, part: &Component, port: u16) -> Option<String> {
+        let host = match part.address.as_deref()? {
+            "" => self.host_suffix.clone(),
+            name => format!("{name}.{}", self.host_suffix),
+        };
+        Some(match port {
+            80 => format!("http://{host}"),
+            port => format!("http://{host}:{port}"),
+        })
+    }
+}

@@ -1,0 +1,66 @@
+//! Where the manifests lie on this machine.
+
+use std::path::{Path, PathBuf};
+
+use crate::catalogue;
+use crate::fault::{Fault, Kind};
+
+/// The directory of the GitOps repository's seed, and the checkout around it where there is one.
+#[derive(Debug, Clone)]
+pub struct Checkout {
+    pub gitops: PathBuf,
+    /// The directory with `service/` and `examples/`.
+    pub root: Option<PathBuf>,
+}
+
+impl Checkout {
+    /// The directory that was named, or `gitops-repo/` here or in a directory above.
+    pub fn find(named: Option<&Path>, here: &Path) -> Result<Self, Fault> {
+        let found = match named {
+            Some(directory) => Some(directory.to_owned()).filter(|directory| has_catalogue(directory)),
+            None => here.ancestors().map(|above| above.join("gitops-repo")).find(|directory| has_catalogue(directory)),
+        };
+        let missing = || {
+            let place = named.map_or_else(|| "here".to_owned(), |directory| format!("in `{}`", directory.display()));
+            Fault::new(
+                format!("there is no `{}` {place}", catalogue::FILE),
+                "run it in a checkout of Kmlflow, or name its directory by `--gitops-repo DIR`",
+            )
+            .of(Kind::NotFound)
+        };
+        let gitops = found.ok_or_else(missing)?;
+        let root = gitops.parent().filter(|root| root.join("service/Cargo.toml").is_file()).map(Path::to_owned);
+        Ok(Self { gitops, root })
+    }
+
+    /// A folder of the platform.
+    pub fn platform(&self, path: &str) -> PathBuf {
+        self.gitops.join("platform").join(path)
+    }
+}
+
+fn has_catalogue(directory: &Path) -> bool {
+    directory.join(catalogue::FILE).is_file()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_found_from_any_folder_of_the_checkout() {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/steps");
+        let checkout = Checkout::find(None, &here).unwrap();
+        assert!(checkout.gitops.ends_with("gitops-repo") && checkout.root.is_some());
+    }
+
+    #[test]
+    fn where_it_is_not_the_cure_is_told() {
+        let empty = tempfile::tempdir().unwrap();
+        for named in [None, Some(empty.path())] {
+            let fault = Checkout::find(named, empty.path()).unwrap_err();
+            assert!(fault.cure.contains("--gitops-repo"), "{fault:?}");
+            assert_eq!(fault.code(), 4);
+        }
+    }
+}

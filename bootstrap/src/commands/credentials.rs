@@ -1,0 +1,80 @@
+//! `credentials`: the addresses, and how a person gets in.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+
+use crate::answer;
+use crate::arguments::General;
+use crate::fault::Fault;
+use crate::session::Session;
+
+/// One part with a page.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) title: String,
+    pub(super) url: String,
+    pub(super) user: String,
+    /// `namespace/name/key` of the Secret, or the command that makes one.
+    pub(super) password_from: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) password: Option<String>,
+}
+
+pub(super) fn run(session: &Session, general: &General, is_shown: bool) -> Result<(), Fault> {
+    let mut entries = entries(session);
+    if is_shown {
+        for entry in &mut entries {
+            entry.password = password(session, &entry.password_from)?;
+        }
+    }
+    answer::write(general.output, &entries, || match is_shown {
+        true => table(&entries),
+        false => format!("{}\n`--show` prints the passwords.\n", table(&entries)),
+    })
+}
+
+/// The parts of the profile that have an address.
+pub(super) fn entries(session: &Session) -> Vec<Entry> {
+    let parts = session.catalogue.components(session.options.profile).into_iter();
+    let entry = |part: &crate::catalogue::Component| {
+        let url = session.catalogue.url(part, session.options.port)?;
+        let sign_in = part.sign_in.as_ref();
+        let from = sign_in.and_then(|sign_in| {
+            sign_in.secret.clone().or_else(|| sign_in.command.as_ref().map(|command| format!("`{command}`")))
+        });
+        Some(Entry {
+            name: part.name.clone(),
+            title: part.title.clone(),
+            url,
+            user: sign_in.map_or_else(|| "-".to_owned(), |sign_in| sign_in.user.clone()),
+            password_from: from.unwrap_or_else(|| "-".to_owned()),
+            password: None,
+        })
+    };
+    parts.filter_map(entry).collect()
+}
+
+pub(super) fn table(entries: &[Entry]) -> String {
+    let row = |entry: &Entry| {
+        vec![
+            entry.title.clone(),
+            entry.url.clone(),
+            entry.user.clone(),
+            entry.password.clone().unwrap_or_else(|| entry.password_from.clone()),
+        ]
+    };
+    answer::table(&["PART", "ADDRESS", "USER", "PASSWORD"], &entries.iter().map(row).collect::<Vec<_>>())
+}
+
+fn password(session: &Session, path: &str) -> Result<Option<String>, Fault> {
+    let mut parts = path.splitn(3, '/');
+    let (Some(namespace), Some(name), Some(key)) = (parts.next(), parts.next(), parts.next()) else { return Ok(None) };
+    if path.starts_with('`') {
+        return Ok(None);
+    }
+    let secret = session.kubectl.get(&["secret", name, "--namespace", namespace])?;
+    let value = secret.as_ref().and_then(|secret| secret["data"][key].as_str());
+    Ok(value.and_then(|value| STANDARD.decode(value).ok()).and_then(|bytes| String::from_utf8(bytes).ok()))
+}

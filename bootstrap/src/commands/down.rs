@@ -1,0 +1,150 @@
+//! `down`: everything away, or stopped with its data.
+
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::arguments::{ArgoCd, ClusterKind, General, Output, Place};
+use crate::checkout::Checkout;
+use crate::fault::{Fault, Kind};
+use crate::kubectl::{Kubectl, refuse};
+use crate::manifests::{self, ROOT};
+use crate::options::MINIKUBE_PROFILE;
+use crate::program::Call;
+use crate::reporter::{Form, Reporter};
+use crate::secrets::LABEL;
+use crate::session::Session;
+use crate::steps::EDGE_CONTAINER;
+
+/// Namespaces with what cannot be made again.
+const WITH_DATA: [&str; 2] = ["k5w", "storage"];
+
+pub(super) fn run(place: &Place, general: &General, checkout: Checkout, keep_data: bool) -> Result<(), Fault> {
+    let form = if general.output == Output::Json { Form::Json } else { Form::Plain };
+    let mut reporter = Reporter::new(form, Box::new(std::io::stderr()));
+    match &place.context {
+        Some(context) => {
+            let kept = super::kept(&Kubectl::new(Some(context)))?;
+            match kept {
+                Some(options) if options.cluster == ClusterKind::Minikube => minikube(keep_data, &mut reporter),
+                _ => existing(&super::there(place, general, checkout)?, keep_data, &mut reporter),
+            }
+        }
+        None => minikube(keep_data, &mut reporter),
+    }
+}
+
+/// The cluster is ours, so it goes or stops as a whole.
+fn minikube(keep_data: bool, reporter: &mut Reporter) -> Result<(), Fault> {
+    reporter.step_began("edge", "Way to the gateway");
+    let edge = Call::new("docker", ["rm", "--force", EDGE_CONTAINER]).run()?;
+    if !edge.is_success() && !edge.stderr.contains("No such container") {
+        refuse(&edge, "the proxy before the gateway could not be taken away")?;
+    }
+    reporter.step_ended("Way to the gateway", "gone");
+    reporter.step_began("cluster", "Cluster");
+    let (word, done) = if keep_data { ("stop", "stopped, with its data") } else { ("delete", "gone") };
+    let answer = Call::new("minikube", [word, "--profile", MINIKUBE_PROFILE]).within(super::LIMIT).run()?;
+    if !answer.stderr.contains("not found") {
+        refuse(&answer, &format!("`minikube {word}` failed"))?;
+    }
+    reporter.step_ended("Cluster", done);
+    Ok(())
+}
+
+/// Of a cluster that is somebody's only what bootstrap brought goes.
+fn existing(session: &Session, keep_data: bool, reporter: &mut Reporter) -> Result<(), Fault> {
+    reporter.step_began("applications", "Applications");
+    take_applications_away(session, reporter)?;
+    reporter.step_ended("Applications", "gone");
+    if session.options.argo_cd == ArgoCd::Install {
+        reporter.step_began("argo-cd", "Argo CD");
+        let built = session.kubectl.kustomize(&session.checkout.platform("argo-cd"))?;
+        delete(session, &manifests::built_in_only(&built)?, "Argo CD")?;
+        reporter.step_ended("Argo CD", "gone");
+    }
+    reporter.step_began("namespaces", "Namespaces");
+    let label = format!("{LABEL}=bootstrap");
+    let marked = session.kubectl.list(&["namespaces", "--selector", &label])?;
+    let names: Vec<String> =
+        marked.iter().filter_map(|namespace| namespace["metadata"]["name"].as_str().map(str::to_owned)).collect();
+    let (kept, gone): (Vec<String>, Vec<String>) =
+        names.into_iter().partition(|name| keep_data && WITH_DATA.contains(&name.as_str()));
+    for name in &gone {
+        reporter.waiting(&format!("`{name}` ends"));
+        let call = session
+            .kubectl
+            .call(&["delete", "namespace", name, "--ignore-not-found", "--timeout=300s"])
+            .within(super::LIMIT);
+        refuse(&call.run()?, &format!("the namespace `{name}` could not be taken away"))?;
+    }
+    let note = match kept.is_empty() {
+        true => format!("{} gone", gone.len()),
+        false => format!("{} gone; kept with their data: {}", gone.len(), kept.join(", ")),
+    };
+    reporter.step_ended("Namespaces", &note);
+    Ok(())
+}
+
+/// Takes the root away and waits until everything that it made is gone: Argo CD does it in the reverse order of the waves.
+fn take_applications_away(session: &Session, reporter: &mut Reporter) -> Result<(), Fault> {
+    let kind = "applications.argoproj.io";
+    let delete = session
+        .kubectl
+        .call(&["delete", kind, ROOT, "--namespace", "argocd", "--ignore-not-found", "--wait=false"])
+        .run()?;
+    if !delete.stderr.contains("the server doesn't have a resource type") {
+        refuse(&delete, "the root Application could not be taken away")?;
+    }
+    let began = Instant::now();
+    loop {
+        let all = session.kubectl.list(&[kind, "--namespace", "argocd"])?;
+        let left: Vec<&str> = all
+            .iter()
+            .filter(|application| is_ours(session, application))
+            .filter_map(|a| a["metadata"]["name"].as_str())
+            .collect();
+        if left.is_empty() {
+            break;
+        }
+        if left == ["argo-cd"] {
+            // It has no finalizer: whoever is taken away by itself never ends. Its objects go in the next step.
+            let own = session
+                .kubectl
+                .call(&["delete", kind, "argo-cd", "--namespace", "argocd", "--ignore-not-found"])
+                .run()?;
+            refuse(&own, "Argo CD's own Application could not be taken away")?;
+        }
+        if began.elapsed() > session.timeout {
+            let what = format!("Applications are still there: {}", left.join(", "));
+            return Err(Fault::new(
+                what,
+                "`kubectl --namespace argocd describe application` says why; then run this again",
+            )
+            .of(Kind::Deadline));
+        }
+        reporter.waiting(&format!("Argo CD takes away: {}", left.join(", ")));
+        std::thread::sleep(session.poll);
+    }
+    let project = session
+        .kubectl
+        .call(&["delete", "appprojects.argoproj.io", ROOT, "--namespace", "argocd", "--ignore-not-found"])
+        .run()?;
+    match project.stderr.contains("the server doesn't have a resource type") {
+        true => Ok(()),
+        false => refuse(&project, "the project of the root could not be taken away"),
+    }
+}
+
+fn is_ours(session: &Session, application: &Value) -> bool {
+    let name = application["metadata"]["name"].as_str().unwrap_or_default();
+    name == ROOT || session.catalogue.component(name).is_some()
+}
+
+fn delete(session: &Session, manifests: &str, what: &str) -> Result<(), Fault> {
+    let call = session.kubectl.call(&["delete", "--ignore-not-found", "--wait=false", "--filename", "-"]);
+    refuse(
+        &call.with_input(manifests.to_owned()).within(super::LIMIT).run()?,
+        &format!("{what} could not be taken away"),
+    )
+}

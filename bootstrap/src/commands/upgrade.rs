@@ -1,0 +1,69 @@
+//! `upgrade`: how the versions in the cluster differ from those of this checkout.
+
+use serde::Serialize;
+
+use crate::arguments::General;
+use crate::fault::{Fault, Kind};
+use crate::session::Session;
+use crate::{answer, steps};
+
+#[derive(Debug, Serialize)]
+struct Change {
+    name: String,
+    wave: i32,
+    /// None where it is not there.
+    from: Option<String>,
+    to: String,
+}
+
+pub(super) fn run(session: &Session, general: &General, is_diff: bool) -> Result<(), Fault> {
+    if !is_diff {
+        let what = "an upgrade is a commit to the repository that the cluster follows, and this program makes none";
+        return Err(Fault::new(
+            what,
+            format!("`cargo bootstrap upgrade --diff` shows what changes; then:\n{}", by_hand(session)),
+        )
+        .of(Kind::Refused));
+    }
+    let changes = changes(session)?;
+    answer::write(general.output, &changes, || {
+        let row = |change: &Change| {
+            vec![
+                change.wave.to_string(),
+                change.name.clone(),
+                change.from.clone().unwrap_or_else(|| "not there".to_owned()),
+                change.to.clone(),
+            ]
+        };
+        match changes.is_empty() {
+            true => "The cluster follows the versions of this checkout.\n".to_owned(),
+            false => format!(
+                "{}\nTo take them over, commit this checkout's `gitops-repo/platform` to the repository:\n{}\n",
+                answer::table(&["WAVE", "PART", "CLUSTER", "CHECKOUT"], &changes.iter().map(row).collect::<Vec<_>>()),
+                by_hand(session)
+            ),
+        }
+    })
+}
+
+fn changes(session: &Session) -> Result<Vec<Change>, Fault> {
+    let mut changes = Vec::new();
+    for part in steps::parts(session)? {
+        let to = session.component(&part.name)?.version.clone();
+        if part.version.as_ref() != Some(&to) {
+            changes.push(Change { name: part.name, wave: part.wave, from: part.version, to });
+        }
+    }
+    Ok(changes)
+}
+
+/// The commands, with the token of an administrator of the service asked for by Git.
+fn by_hand(session: &Session) -> String {
+    let repository = match session.repository.url.contains(".svc.") {
+        true => "http://k5w.localhost/git/gitops.git",
+        false => session.repository.url.as_str(),
+    };
+    format!(
+        "  git clone {repository} gitops\n  rm -r gitops/platform && cp -r gitops-repo/platform gitops/\n  git -C gitops add -A platform && git -C gitops commit -m 'platform: Take over the versions of the checkout' && git -C gitops push"
+    )
+}

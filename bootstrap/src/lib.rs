@@ -1,0 +1,24 @@
+//! Brings the whole platform up by GitOps, and says why anything is not ready.
+//!
+//! What belongs to the platform stands in `gitops-repo/platform/catalogue.yaml` and nowhere else. `plan` prints what `up` would do, from the same
+//! table of steps; every step looks first and acts only where something is missing, so `up` can be run again after anything.
+
+pub mod answer;
+pub mod arguments;
+pub mod catalogue;
+pub mod checkout;
+pub mod commands;
+pub mod doctor;
+pub mod fault;
+pub mod kubectl;
+pub mod manifests;
+pub mod options;
+pub mod program;
+pub mod quantity;
+pub mod render;
+pub mod reporter;
+pub mod secrets;
+pub mod session;
+pub mod steps;
+pub mod version;
+pub mod waves;

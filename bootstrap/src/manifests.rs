@@ -1,0 +1,211 @@
+//! The objects that bootstrap itself applies, as text for `kubectl`.
+
+use std::path::Path;
+
+use serde::Deserialize as _;
+use serde_json::{Value, json};
+
+use crate::catalogue::Namespace;
+use crate::fault::Fault;
+use crate::render;
+use crate::secrets::LABEL;
+
+/// The name of the root Application and its project.
+pub const ROOT: &str = "platform";
+
+/// Where bootstrap keeps what it was asked for.
+pub const RECORD: (&str, &str) = ("k5w", "bootstrap");
+
+/// Groups of kinds that every cluster has; objects of other kinds come with Argo CD, once their definitions are there.
+const BUILT_IN: [&str; 9] = [
+    "",
+    "apps",
+    "batch",
+    "autoscaling",
+    "policy",
+    "networking.k8s.io",
+    "rbac.authorization.k8s.io",
+    "apiextensions.k8s.io",
+    "scheduling.k8s.io",
+];
+
+/// The address and the branch that everything in the cluster reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repository {
+    pub url: String,
+    pub branch: String,
+}
+
+impl Repository {
+    /// From `platform/repository/repository.yaml`, the one place that says so.
+    pub fn read(folder: &Path) -> Result<Self, Fault> {
+        let file = folder.join("repository.yaml");
+        let text = std::fs::read_to_string(&file).map_err(|error| unreadable(&file, &error.to_string()))?;
+        let value: Value = serde_yaml::from_str(&text).map_err(|error| unreadable(&file, &error.to_string()))?;
+        let field = |name: &str| value["data"][name].as_str().map(str::to_owned);
+        match (field("url"), field("branch")) {
+            (Some(url), Some(branch)) => Ok(Self { url, branch }),
+            _ => Err(unreadable(&file, "it has no `data.url` and `data.branch`")),
+        }
+    }
+}
+
+fn unreadable(file: &Path, why: &str) -> Fault {
+    Fault::new(format!("`{}` cannot be read: {why}", file.display()), "restore it from the checkout")
+}
+
+/// The namespaces, so that Secrets have a place before anything else is there.
+pub fn namespaces(all: &[&Namespace]) -> String {
+    let objects = all.iter().map(|namespace| {
+        let mut labels = render::labels(namespace);
+        labels.insert(LABEL.to_owned(), "bootstrap".to_owned());
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace.name, "labels": labels}})
+    });
+    list(objects.collect())
+}
+
+/// The root Application, and the project that lets it make Applications, projects and namespaces and nothing else.
+pub fn root(repository: &Repository, follows: &str) -> String {
+    let server = "https://kubernetes.default.svc";
+    let project = json!({
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "AppProject",
+        "metadata": {"name": ROOT, "namespace": "argocd", "labels": {LABEL: "bootstrap"}},
+        "spec": {
+            "description": "The platform as an app of apps",
+            "sourceRepos": [repository.url],
+            "destinations": [{"server": server, "namespace": "argocd"}],
+            "clusterResourceWhitelist": [{"group": "", "kind": "Namespace"}],
+            "namespaceResourceWhitelist": [{"group": "argoproj.io", "kind": "Application"}, {"group": "argoproj.io", "kind": "AppProject"}],
+        },
+    });
+    let application = json!({
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
+        "metadata": {
+            "name": ROOT, "namespace": "argocd", "labels": {LABEL: "bootstrap"},
+            "finalizers": ["resources-finalizer.argocd.argoproj.io"],
+        },
+        "spec": {
+            "project": ROOT,
+            "source": {"repoURL": repository.url, "targetRevision": repository.branch, "path": format!("platform/{follows}")},
+            "destination": {"server": server, "namespace": "argocd"},
+            "syncPolicy": {
+                "automated": {"prune": true, "selfHeal": true},
+                "retry": {"limit": 10, "refresh": true, "backoff": {"duration": "5s", "factor": 2, "maxDuration": "3m"}},
+                "syncOptions": ["ServerSideApply=true", "ApplyOutOfSyncOnly=true"],
+            },
+        },
+    });
+    list(vec![project, application])
+}
+
+/// What Argo CD reads the repository with.
+pub fn repository_secret(repository: &Repository, token: &str) -> String {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+        "metadata": {
+            "name": "repository", "namespace": "argocd",
+            "labels": {LABEL: "bootstrap", "argocd.argoproj.io/secret-type": "repository"},
+        },
+        "stringData": {"type": "git", "url": repository.url, "username": "argocd", "password": token},
+    })
+    .to_string()
+}
+
+/// The record of what was asked for.
+pub fn record(options: &str) -> String {
+    let (namespace, name) = RECORD;
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace, "labels": {LABEL: "bootstrap"}},
+        "data": {"options": options},
+    })
+    .to_string()
+}
+
+/// The files of a folder as a ConfigMap, without those in folders of it.
+pub fn files_as_config(folder: &Path, namespace: &str, name: &str) -> Result<String, Fault> {
+    let entries = std::fs::read_dir(folder).map_err(|error| unreadable(folder, &error.to_string()))?;
+    let mut data = serde_json::Map::new();
+    for path in entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.is_file()) {
+        if let (Some(file), Ok(text)) =
+            (path.file_name().and_then(|name| name.to_str()), std::fs::read_to_string(&path))
+        {
+            data.insert(file.to_owned(), Value::String(text));
+        }
+    }
+    data.sort_keys();
+    Ok(json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace, "labels": {LABEL: "bootstrap"}},
+        "data": data,
+    })
+    .to_string())
+}
+
+/// Of a built kustomization, the objects of kinds that every cluster has.
+pub fn built_in_only(manifests: &str) -> Result<String, Fault> {
+    let parsed: Result<Vec<Value>, _> = serde_yaml::Deserializer::from_str(manifests).map(Value::deserialize).collect();
+    let documents = parsed.map_err(|error| {
+        Fault::new(format!("a built manifest is no YAML: {error}"), "correct the folder that it names")
+    })?;
+    let is_built_in = |document: &Value| {
+        let version = document["apiVersion"].as_str().unwrap_or_default();
+        BUILT_IN.contains(&version.split_once('/').map_or("", |(group, _)| group))
+    };
+    Ok(list(documents.into_iter().filter(|document| document.is_object() && is_built_in(document)).collect()))
+}
+
+fn list(objects: Vec<Value>) -> String {
+    json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repository() -> Repository {
+        Repository { url: "http://git.example/gitops.git".into(), branch: "main".into() }
+    }
+
+    #[test]
+    fn the_root_may_make_applications_projects_and_namespaces_only() {
+        let root: Value = serde_json::from_str(&root(&repository(), "profiles/core")).unwrap();
+        let [project, application] = root["items"].as_array().unwrap().as_slice() else { panic!("{root}") };
+        assert_eq!(application["spec"]["source"]["path"], "platform/profiles/core");
+        let kinds = project["spec"]["namespaceResourceWhitelist"].as_array().unwrap();
+        assert_eq!(kinds.len(), 2);
+        assert_eq!(project["spec"]["clusterResourceWhitelist"].as_array().unwrap().len(), 1);
+        assert_eq!(application["spec"]["syncPolicy"]["retry"]["refresh"], true);
+    }
+
+    #[test]
+    fn kinds_that_are_not_there_yet_are_left_to_argo_cd() {
+        let text = "apiVersion: apps/v1\nkind: StatefulSet\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n---\napiVersion: v1\nkind: Service\n";
+        let kept: Value = serde_json::from_str(&built_in_only(text).unwrap()).unwrap();
+        let kinds: Vec<&str> =
+            kept["items"].as_array().unwrap().iter().map(|item| item["kind"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["StatefulSet", "Service"]);
+        assert!(built_in_only("a: [").is_err());
+    }
+
+    #[test]
+    fn the_files_of_a_folder_become_a_config_map() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("inner")).unwrap();
+        std::fs::write(folder.path().join("fit.py"), "x = 1\n").unwrap();
+        let made: Value =
+            serde_json::from_str(&files_as_config(folder.path(), "jupyter", "examples").unwrap()).unwrap();
+        assert_eq!(made["data"], json!({"fit.py": "x = 1\n"}));
+        assert!(files_as_config(&folder.path().join("none"), "a", "b").unwrap_err().what.contains("none"));
+    }
+
+    #[test]
+    fn the_one_place_says_where_the_repository_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("repository.yaml");
+        std::fs::write(&file, "data: {url: http://git.example/gitops.git, branch: main}\n").unwrap();
+        assert_eq!(Repository::read(folder.path()).unwrap(), repository());
+        std::fs::write(&file, "data: {url: x}\n").unwrap();
+        assert!(Repository::read(folder.path()).unwrap_err().what.contains("data.branch"));
+    }
+}

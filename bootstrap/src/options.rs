@@ -1,0 +1,132 @@
+//! What was asked for, with every default filled in; kept in the cluster, so that the next call needs to say nothing again.
+
+use serde::{Deserialize, Serialize};
+
+use crate::arguments::{ArgoCd, ClusterKind, Gpu, UpArguments};
+use crate::catalogue::Profile;
+use crate::fault::{Fault, Kind};
+
+/// The name of the cluster, the context and the network that a new cluster gets.
+pub const MINIKUBE_PROFILE: &str = "k5w";
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Options {
+    pub profile: Profile,
+    pub cluster: ClusterKind,
+    /// The context of an existing cluster; the current one unless given.
+    pub context: Option<String>,
+    pub nodes: u8,
+    pub gpu: Gpu,
+    pub argo_cd: ArgoCd,
+    /// The folder of `platform/` that the root Application follows: a profile or an overlay.
+    pub follows: String,
+    /// The port of the host that the gateway is reached by.
+    pub port: u16,
+}
+
+impl Options {
+    /// Those that were named, over those that the cluster was brought up with.
+    pub fn new(asked: &UpArguments, kept: Option<&Self>) -> Result<Self, Fault> {
+        let profile = asked.profile.or(kept.map(|kept| kept.profile)).unwrap_or(Profile::Core);
+        let cluster = asked.cluster.or(kept.map(|kept| kept.cluster)).unwrap_or(ClusterKind::Minikube);
+        let context = asked.context.clone().or_else(|| kept.and_then(|kept| kept.context.clone()));
+        if cluster == ClusterKind::Minikube && asked.context.is_some() {
+            return Err(Fault::new(
+                "`--context` names an existing cluster",
+                "add `--cluster existing`, or leave it out",
+            )
+            .of(Kind::WrongUsage));
+        }
+        let follows = match &asked.overlay {
+            Some(name) => format!("overlays/{name}"),
+            None => match kept.filter(|kept| kept.follows.starts_with("overlays/") && asked.profile.is_none()) {
+                Some(kept) => kept.follows.clone(),
+                None => format!("profiles/{}", profile.name()),
+            },
+        };
+        Ok(Self {
+            profile,
+            cluster,
+            context,
+            nodes: asked.nodes.or(kept.map(|kept| kept.nodes)).unwrap_or(1),
+            gpu: asked.gpu.or(kept.map(|kept| kept.gpu)).unwrap_or(Gpu::Auto),
+            argo_cd: asked.argo_cd.or(kept.map(|kept| kept.argo_cd)).unwrap_or(ArgoCd::Install),
+            follows,
+            port: asked.port.or(kept.map(|kept| kept.port)).unwrap_or(80),
+        })
+    }
+
+    /// Refuses what cannot be changed once the cluster is there.
+    pub fn refuse_change(&self, kept: &Self) -> Result<(), Fault> {
+        let again = "run `cargo bootstrap down` first, or leave the option out";
+        if self.cluster != kept.cluster {
+            let (now, was) = (self.cluster.name(), kept.cluster.name());
+            return Err(Fault::new(format!("this platform was brought up with `--cluster {was}`, not `{now}`"), again)
+                .of(Kind::Conflict));
+        }
+        if self.cluster == ClusterKind::Minikube && self.nodes != kept.nodes {
+            let what =
+                format!("the cluster has {} nodes and `--nodes {}` would need another one", kept.nodes, self.nodes);
+            return Err(Fault::new(what, again).of(Kind::Conflict));
+        }
+        Ok(())
+    }
+
+    /// The context that `kubectl` is called with.
+    pub fn context(&self) -> Option<&str> {
+        match self.cluster {
+            ClusterKind::Minikube => Some(MINIKUBE_PROFILE),
+            ClusterKind::Existing => self.context.as_deref(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked() -> UpArguments {
+        UpArguments::default()
+    }
+
+    #[test]
+    fn nothing_said_is_a_small_cluster_on_this_machine() {
+        let options = Options::new(&asked(), None).unwrap();
+        assert_eq!(
+            (options.profile, options.cluster, options.nodes, options.port),
+            (Profile::Core, ClusterKind::Minikube, 1, 80)
+        );
+        assert_eq!((options.context(), options.follows.as_str()), (Some("k5w"), "profiles/core"));
+    }
+
+    #[test]
+    fn what_was_said_before_counts_until_it_is_said_anew() {
+        let first = UpArguments { profile: Some(Profile::Full), nodes: Some(3), port: Some(8080), ..asked() };
+        let kept = Options::new(&first, None).unwrap();
+        assert_eq!(Options::new(&asked(), Some(&kept)).unwrap(), kept);
+        let smaller = Options::new(&UpArguments { profile: Some(Profile::Core), ..asked() }, Some(&kept)).unwrap();
+        assert_eq!((smaller.profile, smaller.nodes, smaller.follows.as_str()), (Profile::Core, 3, "profiles/core"));
+    }
+
+    #[test]
+    fn an_overlay_is_followed_until_a_profile_is_named() {
+        let kept = Options::new(&UpArguments { overlay: Some("production".into()), ..asked() }, None).unwrap();
+        assert_eq!(Options::new(&asked(), Some(&kept)).unwrap().follows, "overlays/production");
+        let profile = UpArguments { profile: Some(Profile::Core), ..asked() };
+        assert_eq!(Options::new(&profile, Some(&kept)).unwrap().follows, "profiles/core");
+    }
+
+    #[test]
+    fn what_a_cluster_cannot_become_is_refused() {
+        let kept = Options::new(&asked(), None).unwrap();
+        let more = Options { nodes: 3, ..kept.clone() };
+        let other = Options { cluster: ClusterKind::Existing, ..kept.clone() };
+        for changed in [more, other] {
+            let fault = changed.refuse_change(&kept).unwrap_err();
+            assert!(fault.code() == 5 && fault.cure.contains("down"), "{fault:?}");
+        }
+        assert_eq!(Options { profile: Profile::Full, ..kept.clone() }.refuse_change(&kept), Ok(()));
+        let fault = Options::new(&UpArguments { context: Some("c".into()), ..asked() }, None).unwrap_err();
+        assert_eq!(fault.code(), 2);
+    }
+}

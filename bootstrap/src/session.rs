@@ -1,0 +1,46 @@
+//! What one call works with: the options, the catalogue, the files and the cluster.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::catalogue::{Catalogue, Component};
+use crate::checkout::Checkout;
+use crate::fault::Fault;
+use crate::kubectl::Kubectl;
+use crate::manifests::Repository;
+use crate::options::Options;
+
+#[derive(Debug)]
+pub struct Session {
+    pub options: Options,
+    pub catalogue: Catalogue,
+    pub checkout: Checkout,
+    pub repository: Repository,
+    pub kubectl: Kubectl,
+    /// How often the cluster is asked while something is waited for.
+    pub poll: Duration,
+    /// How long one wave, or one workload, may take.
+    pub timeout: Duration,
+    /// Archives of images to load first.
+    pub offline_images: Option<PathBuf>,
+}
+
+impl Session {
+    pub fn new(options: Options, checkout: Checkout, poll: Duration, timeout: Duration) -> Result<Self, Fault> {
+        let catalogue = Catalogue::read(&checkout.gitops)?;
+        let repository = Repository::read(&checkout.platform("repository"))?;
+        let kubectl = Kubectl::new(options.context());
+        Ok(Self { options, catalogue, checkout, repository, kubectl, poll, timeout, offline_images: None })
+    }
+
+    /// A component that the program knows by name.
+    pub fn component(&self, name: &str) -> Result<&Component, Fault> {
+        let missing = || Fault::new(format!("the catalogue has no `{name}`"), "restore it from the checkout");
+        self.catalogue.component(name).ok_or_else(missing)
+    }
+
+    /// The image of the release service, as its manifests name it.
+    pub fn service_image(&self) -> Result<String, Fault> {
+        Ok(format!("kmlflow:{}", self.component("kmlflow")?.version))
+    }
+}

@@ -1,0 +1,93 @@
+//! Argo CD: applied once from the folder that it then keeps itself by.
+
+use super::service::is_rolled_out;
+use super::{Look, Step};
+use crate::arguments::ArgoCd;
+use crate::fault::{Fault, Kind};
+use crate::manifests;
+use crate::reporter::Reporter;
+use crate::session::Session;
+
+pub(super) struct Install;
+
+/// What must run before an Application is looked at.
+const WORKLOADS: [&str; 5] = [
+    "deployment/argocd-redis",
+    "deployment/argocd-repo-server",
+    "deployment/argocd-server",
+    "deployment/argocd-applicationset-controller",
+    "statefulset/argocd-application-controller",
+];
+
+/// The check without which an app of apps does not wait for the apps of an earlier wave.
+const HEALTH_OF_APPLICATIONS: &str = "resource.customizations.health.argoproj.io_Application";
+
+fn manifests(session: &Session) -> Result<String, Fault> {
+    let built = session.kubectl.kustomize(&session.checkout.platform("argo-cd"))?;
+    manifests::built_in_only(&built)
+}
+
+impl Step for Install {
+    fn name(&self) -> &'static str {
+        "argo-cd"
+    }
+
+    fn title(&self) -> &'static str {
+        "Argo CD"
+    }
+
+    fn plan(&self, session: &Session) -> Result<Vec<String>, Fault> {
+        if session.options.argo_cd == ArgoCd::Present {
+            return Ok(vec![format!("check that the Argo CD in `argocd` has `{HEALTH_OF_APPLICATIONS}`")]);
+        }
+        let build = session.kubectl.kustomize_call(&session.checkout.platform("argo-cd")).line();
+        let version = &session.component("argo-cd")?.version;
+        Ok(vec![
+            format!("apply {build} (Argo CD {version}, fetched from its project)"),
+            format!("wait for {}", WORKLOADS.join(", ")),
+        ])
+    }
+
+    fn look(&self, session: &Session, _: &mut Reporter) -> Result<Look, Fault> {
+        if session.options.argo_cd == ArgoCd::Present {
+            return look_at_present(session).map(Look::Done);
+        }
+        for workload in WORKLOADS {
+            if !is_rolled_out(session, "argocd", workload)? {
+                return Ok(Look::ToDo);
+            }
+        }
+        match session.kubectl.differs(&manifests(session)?)? {
+            true => Ok(Look::ToDo),
+            false => Ok(Look::Done(format!("{} runs", session.component("argo-cd")?.version))),
+        }
+    }
+
+    fn act(&self, session: &Session, reporter: &mut Reporter) -> Result<String, Fault> {
+        session.kubectl.apply(&manifests(session)?, "Argo CD")?;
+        for workload in WORKLOADS {
+            reporter.waiting(&format!("{workload} in argocd: its pods start"));
+            session.kubectl.wait_for_rollout("argocd", workload, session.timeout)?;
+        }
+        Ok(format!("{} runs", session.component("argo-cd")?.version))
+    }
+}
+
+/// An Argo CD that is there is used as it is.
+fn look_at_present(session: &Session) -> Result<String, Fault> {
+    let kind = session.kubectl.get(&["customresourcedefinition", "applications.argoproj.io"])?;
+    if kind.is_none() {
+        let fault =
+            Fault::new("there is no Argo CD in this cluster", "leave `--argo-cd present` out, and one is installed");
+        return Err(fault.of(Kind::NotFound));
+    }
+    let settings = session.kubectl.get(&["configmap", "argocd-cm", "--namespace", "argocd"])?.unwrap_or_default();
+    if settings["data"][HEALTH_OF_APPLICATIONS].is_string() {
+        return Ok("the one that is there".to_owned());
+    }
+    let folder = session.checkout.platform("argocd");
+    let what =
+        format!("the Argo CD that is there has no `{HEALTH_OF_APPLICATIONS}`, so waves would not wait for each other");
+    Err(Fault::new(what, format!("add it: `kubectl apply --server-side --kustomize {}`", folder.display()))
+        .of(Kind::Refused))
+}

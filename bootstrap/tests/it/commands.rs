@@ -1,0 +1,115 @@
+//! The other commands.
+
+use crate::scene::Scene;
+
+fn is_up(more: &[&str]) -> Scene {
+    let scene = Scene::new();
+    scene.up(more).succeeded();
+    scene.calls();
+    scene
+}
+
+#[test]
+fn before_anything_is_there_each_command_says_what_to_do() {
+    let scene = Scene::new();
+    for command in ["status", "doctor", "credentials", "upgrade"] {
+        scene.run(&[command]).failed(4, "there is no platform", "cargo bootstrap up");
+    }
+    scene.run(&["open", "grafana"]).failed(4, "there is no platform", "cargo bootstrap up");
+}
+
+#[test]
+fn status_lists_every_part_and_fails_until_all_are_healthy() {
+    let scene = is_up(&[]);
+    let well = scene.run(&["status"]).succeeded();
+    assert!(well.stdout.contains("14 of 14 are healthy"), "{well:#?}");
+    scene.write("seen", "4");
+    let waiting = scene.run(&["status"]).failed(6, "wave -20", "doctor");
+    assert!(waiting.stdout.contains("not there"), "{waiting:#?}");
+    scene.write("seen", "0");
+    let watched = scene.run(&["status", "--watch"]).succeeded();
+    assert!(watched.stdout.contains("0 of 14") && watched.stdout.contains("14 of 14"), "{watched:#?}");
+    let parts: serde_json::Value =
+        serde_json::from_str(&scene.run(&["status", "-o", "json"]).succeeded().stdout).unwrap();
+    assert_eq!((parts.as_array().unwrap().len(), &parts[0]["state"]), (14, &"healthy".into()));
+}
+
+#[test]
+fn a_platform_that_is_well_has_nothing_for_the_doctor() {
+    let found = is_up(&[]).run(&["doctor"]).succeeded();
+    assert!(found.stdout.contains("Nothing was found"), "{found:#?}");
+}
+
+#[test]
+fn passwords_are_printed_when_they_are_asked_for_and_only_then() {
+    let scene = is_up(&[]);
+    let password = scene.secret_values();
+    let shown =
+        |text: &str| password.iter().filter(|value| value.len() == 40).any(|value| text.contains(value.as_str()));
+    let without = scene.run(&["credentials"]).succeeded();
+    assert!(
+        without.stdout.contains("monitoring/grafana-admin/admin-password") && !shown(&without.stdout),
+        "{without:#?}"
+    );
+    assert!(shown(&scene.run(&["credentials", "--show"]).succeeded().stdout));
+    let entries: serde_json::Value =
+        serde_json::from_str(&scene.run(&["credentials", "-o", "json"]).succeeded().stdout).unwrap();
+    let grafana = entries.as_array().unwrap().iter().find(|entry| entry["name"] == "grafana").unwrap();
+    assert!(
+        grafana["url"].as_str().unwrap().starts_with("http://grafana.k5w.localhost:") && grafana["password"].is_null(),
+        "{grafana}"
+    );
+}
+
+#[test]
+fn open_prints_the_address_and_for_the_service_the_newest_sign_in_link() {
+    let scene = is_up(&[]);
+    scene.write("logs", "{\"message\":\"sign in: http://k5w.localhost/login?link=old\"}\n{\"message\":\"sign in: http://k5w.localhost/login?link=new\"}\n");
+    assert_eq!(scene.run(&["open", "kmlflow", "--print"]).succeeded().stdout, "http://k5w.localhost/login?link=new\n");
+    let by_address = scene.run(&["open", "argocd", "--print"]).succeeded();
+    assert!(by_address.stdout.starts_with("http://argocd.k5w.localhost"), "{by_address:#?}");
+    scene.run(&["open", "grafna"]).failed(4, "`grafna`", "grafana");
+}
+
+#[test]
+fn an_upgrade_is_shown_and_left_to_a_commit() {
+    let scene = is_up(&[]);
+    let shown = scene.run(&["upgrade", "--diff"]).succeeded();
+    assert!(shown.stdout.contains("3.18.0") && shown.stdout.contains("git -C gitops push"), "{shown:#?}");
+    scene.run(&["upgrade"]).failed(3, "an upgrade is a commit", "upgrade --diff");
+    assert!(!scene.calls().iter().any(|call| call.contains("apply")));
+}
+
+#[test]
+fn down_takes_the_cluster_away_or_stops_it() {
+    let scene = is_up(&[]);
+    scene.run(&["down", "--keep-data"]).succeeded();
+    let calls = scene.calls();
+    assert!(
+        calls.contains(&"minikube stop --profile k5w".to_owned()) && !calls.iter().any(|call| call.contains("delete")),
+        "{calls:#?}"
+    );
+    scene.run(&["down"]).succeeded();
+    assert!(scene.calls().contains(&"minikube delete --profile k5w".to_owned()));
+}
+
+#[test]
+fn down_on_a_cluster_that_is_there_takes_away_only_what_was_brought() {
+    let here = ["--cluster", "existing", "--context", "staging"];
+    let scene = is_up(&here);
+    let kept = scene.run(&["down", "--context", "staging", "--keep-data"]).succeeded();
+    assert!(kept.stderr.contains("kept with their data: k5w, storage"), "{kept:#?}");
+    let calls = scene.calls();
+    let deleted = |name: &str| calls.iter().any(|call| call.starts_with(&format!("kubectl delete namespace {name}")));
+    assert!(deleted("mlflow") && !deleted("k5w") && !deleted("storage"), "{calls:#?}");
+    assert!(calls.iter().all(|call| call.starts_with("kubectl ")), "{calls:#?}");
+    scene.run(&["down", "--context", "staging"]).succeeded();
+    assert!(scene.calls().iter().any(|call| call.starts_with("kubectl delete namespace storage")));
+}
+
+#[test]
+fn outside_of_a_checkout_the_cure_is_told() {
+    let empty = tempfile::tempdir().unwrap();
+    let scene = Scene::new();
+    scene.run(&["plan", "--gitops-repo", empty.path().to_str().unwrap()]).failed(4, "catalogue.yaml", "--gitops-repo");
+}

@@ -1,0 +1,12 @@
+//! The program from outside, with stand-ins for what it starts; and the manifests that it brings.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on stops; it starts the program"
+)]
+
+mod commands;
+mod manifests;
+mod plan;
+mod scene;
+mod up;

@@ -1,0 +1,469 @@
+//! The manifests as they are: parsed, pinned, limited, and as the catalogue says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use kmlflow_bootstrap::catalogue::{Catalogue, Component, Profile, Requests};
+use kmlflow_bootstrap::quantity::{Cpu, Memory};
+use kmlflow_bootstrap::render;
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use crate::scene::{catalogue, gitops_repo};
+
+fn platform() -> PathBuf {
+    gitops_repo().join("platform")
+}
+
+/// Every file below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        match entry.is_dir() {
+            true => found.extend(files(&entry)),
+            false => found.push(entry),
+        }
+    }
+    found.sort();
+    found
+}
+
+fn is_yaml(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "yaml")
+}
+
+fn documents(path: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(path).unwrap();
+    let parsed: Result<Vec<Value>, _> = serde_yaml::Deserializer::from_str(&text).map(Value::deserialize).collect();
+    parsed.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The objects that a component's folder has, but for patches of somebody else's.
+fn objects(part: &Component) -> Vec<Value> {
+    let Some(path) = &part.path else { return Vec::new() };
+    let named = files(&platform().join(path))
+        .into_iter()
+        .filter(|file| is_yaml(file) && file.file_name().unwrap() != "values.yaml");
+    named
+        .flat_map(|file| documents(&file))
+        .filter(|object| object["kind"].is_string() && object["kind"] != "Kustomization")
+        .collect()
+}
+
+fn containers(object: &Value) -> Vec<&Value> {
+    object["spec"]["template"]["spec"]["containers"].as_array().map(|all| all.iter().collect()).unwrap_or_default()
+}
+
+#[track_caller]
+fn none(what: &str, faults: &[String]) {
+    assert!(faults.is_empty(), "{what}:\n{}", faults.join("\n"));
+}
+
+#[test]
+fn every_file_is_yaml_and_every_object_has_a_kind_and_a_name() {
+    let mut seen = 0;
+    for file in files(&platform()).iter().filter(|file| is_yaml(file)) {
+        for document in documents(file) {
+            seen += 1;
+            let is_ours = !file.ends_with("values.yaml")
+                && !file.ends_with("kustomization.yaml")
+                && !file.ends_with("catalogue.yaml");
+            if is_ours && document["apiVersion"].is_string() {
+                assert!(document["kind"].is_string() && document["metadata"]["name"].is_string(), "{}", file.display());
+            }
+        }
+    }
+    assert!(seen > 100, "{seen}");
+}
+
+#[test]
+fn the_profiles_are_made_from_the_catalogue() {
+    let folder = platform().join("profiles");
+    let present: BTreeMap<String, String> = files(&folder)
+        .iter()
+        .map(|file| (file.strip_prefix(&folder).unwrap().display().to_string(), fs::read_to_string(file).unwrap()))
+        .collect();
+    assert!(present == render::files(&catalogue()), "`cargo bootstrap render` writes platform/profiles/ anew");
+}
+
+#[test]
+fn every_component_has_its_folder_its_namespace_and_a_size() {
+    let catalogue = catalogue();
+    let mut faults = Vec::new();
+    let names: BTreeSet<&str> = catalogue.namespaces.iter().map(|namespace| namespace.name.as_str()).collect();
+    for part in &catalogue.components {
+        let known = catalogue.namespaces.iter().find(|namespace| namespace.name == part.namespace);
+        if known.is_none_or(|namespace| namespace.profile > part.profile) {
+            faults.push(format!("{}: the namespace `{}` is not in its profile", part.name, part.namespace));
+        }
+        faults.extend(
+            part.also_in
+                .iter()
+                .filter(|name| !names.contains(name.as_str()) && *name != "kube-system")
+                .map(|name| format!("{}: `{name}`", part.name)),
+        );
+        let file = match (&part.path, &part.chart, &part.part_of) {
+            (Some(path), Some(_), None) => platform().join(path).join("values.yaml"),
+            (Some(path), None, None) => platform().join(path).join("kustomization.yaml"),
+            (None, None, Some(whole)) if catalogue.component(whole).is_some() => continue,
+            _ => panic!("{}: neither a folder nor a part of another", part.name),
+        };
+        if !file.is_file() {
+            faults.push(format!("{}: there is no {}", part.name, file.display()));
+        }
+    }
+    none("in the catalogue", &faults);
+}
+
+#[test]
+fn the_requests_of_a_profile_stay_within_its_budget() {
+    let catalogue = catalogue();
+    for profile in Profile::ALL {
+        let (sum, budget) = (catalogue.requests(profile), &catalogue.size(profile).unwrap().budget);
+        assert!(
+            sum.cpu <= budget.cpu && sum.memory <= budget.memory,
+            "{profile:?}: {} {} of {} {}",
+            sum.cpu,
+            sum.memory,
+            budget.cpu,
+            budget.memory
+        );
+        let machine = &catalogue.size(profile).unwrap().machine;
+        assert!(
+            Cpu(machine.cpus * 1000) >= Cpu(sum.cpu.0 * 2) && machine.memory.0 >= sum.memory.0 * 2,
+            "{profile:?}: room for models"
+        );
+    }
+}
+
+#[test]
+fn no_program_asks_for_less_memory_than_it_was_measured_to_use() {
+    let short = |part: &&Component| part.requests.resident.is_some_and(|resident| part.requests.memory < resident);
+    let catalogue = catalogue();
+    let faults: Vec<String> = catalogue.components.iter().filter(short).map(|part| part.name.clone()).collect();
+    none("less than measured", &faults);
+    assert!(catalogue.components.iter().filter(|part| part.requests.resident.is_some()).count() >= 8);
+}
+
+/// What the pods of an object ask for.
+fn requests(object: &Value) -> Requests {
+    let replicas = object["spec"]["replicas"].as_u64().unwrap_or(1);
+    let of = |key: &str| -> Vec<String> {
+        let found = containers(object).into_iter().map(|container| &container["resources"]["requests"][key]);
+        found.filter_map(|value| value.as_str().map(str::to_owned)).collect()
+    };
+    let cpu: Cpu = of("cpu").into_iter().map(|text| Cpu::try_from(text).unwrap()).sum();
+    let memory: Memory = of("memory").into_iter().map(|text| Memory::try_from(text).unwrap()).sum();
+    Requests { cpu: Cpu(cpu.0 * replicas), memory: Memory(memory.0 * replicas), resident: None }
+}
+
+#[test]
+fn what_the_catalogue_says_of_requests_is_what_the_manifests_ask_for() {
+    let mut compared = 0;
+    for part in catalogue().components.iter().filter(|part| part.path.is_some()) {
+        let workloads: Vec<Value> = objects(part)
+            .into_iter()
+            .filter(|object| ["Deployment", "StatefulSet", "DaemonSet"].iter().any(|kind| object["kind"] == *kind))
+            .filter(|object| !containers(object).is_empty() || object["spec"]["replicas"] == 0)
+            .collect();
+        // Kubeflow's own sums come from elsewhere; the tier `bootstrap` adds them up.
+        if workloads.is_empty() || part.name == "katib" && workloads.len() != 3 {
+            continue;
+        }
+        let unique: BTreeMap<String, &Value> = workloads
+            .iter()
+            .map(|object| (format!("{}/{}", object["kind"], object["metadata"]["name"]), object))
+            .collect();
+        let largest = |name: &str| {
+            workloads
+                .iter()
+                .filter(|object| format!("{}/{}", object["kind"], object["metadata"]["name"]) == name)
+                .map(requests)
+                .max_by_key(|sum| sum.memory)
+        };
+        let sums: Vec<Requests> = unique.keys().filter_map(|name| largest(name)).collect();
+        let cpu: Cpu = sums.iter().map(|sum| sum.cpu).sum();
+        let memory: Memory = sums.iter().map(|sum| sum.memory).sum();
+        assert_eq!((part.requests.cpu, part.requests.memory), (cpu, memory), "{}: {} {}", part.name, cpu, memory);
+        compared += 1;
+    }
+    assert!(compared >= 7, "{compared}");
+}
+
+/// Components whose version is another one's.
+const BY_ANOTHER: [(&str, &str); 3] =
+    [("monitoring", "kmlflow"), ("object-store-browser", "object-store"), ("releases", "kmlflow")];
+
+#[test]
+fn the_version_of_the_catalogue_is_the_one_that_is_installed() {
+    let catalogue = catalogue();
+    let mut faults = Vec::new();
+    for part in &catalogue.components {
+        if let Some((_, other)) = BY_ANOTHER.iter().find(|(name, _)| *name == part.name) {
+            assert_eq!(part.version, catalogue.component(other).unwrap().version, "{}", part.name);
+            continue;
+        }
+        let (Some(path), None) = (&part.path, &part.chart) else { continue };
+        let mut wanted = vec![part.version.clone()];
+        wanted.extend(part.upstream.clone());
+        let texts: Vec<String> =
+            files(&platform().join(path)).iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+        faults.extend(
+            wanted
+                .iter()
+                .filter(|text| !texts.iter().any(|file| file.contains(text.as_str())))
+                .map(|text| format!("{}: {text}", part.name)),
+        );
+    }
+    none("not in the component's folder", &faults);
+}
+
+#[test]
+fn no_image_is_latest_and_none_is_without_a_tag() {
+    let mut faults = Vec::new();
+    let mut seen = 0;
+    for file in files(&platform()).iter().filter(|file| is_yaml(file)) {
+        let text = fs::read_to_string(file).unwrap();
+        let shown = file.strip_prefix(platform()).unwrap().display().to_string();
+        let no_comments: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
+        let bad = no_comments
+            .iter()
+            .filter(|line| line.contains(":latest") || line.contains("newTag: latest") || line.contains("/bitnami"));
+        faults.extend(bad.map(|line| format!("{shown}: {line}")));
+        for document in documents(file).iter().filter(|document| document["kind"] == "Kustomization") {
+            for image in document["images"].as_array().into_iter().flatten() {
+                seen += 1;
+                let is_pinned = image["newTag"].is_string() || image["digest"].is_string();
+                faults.extend((!is_pinned).then(|| format!("{shown}: {image}")));
+            }
+        }
+    }
+    none("images", &faults);
+    assert!(seen >= 9, "{seen}");
+}
+
+#[test]
+fn no_default_password_is_anywhere() {
+    let words = ["Harbor12345", "changeit", "not-a-secure-key", "minio123", "minioadmin", "rustfsadmin", "12341234"];
+    let mut faults = Vec::new();
+    for file in files(&platform()) {
+        let text = fs::read_to_string(&file).unwrap();
+        faults
+            .extend(words.iter().filter(|word| text.contains(*word)).map(|word| format!("{}: {word}", file.display())));
+        // Nothing in Git has a Secret's value.
+        let is_secret = is_yaml(&file)
+            && documents(&file).iter().any(|document| {
+                document["kind"] == "Secret" && (document["data"].is_object() || document["stringData"].is_object())
+            });
+        faults.extend(is_secret.then(|| format!("{}: a Secret", file.display())));
+    }
+    none("secrets in Git", &faults);
+}
+
+/// Every `(namespace, secret, key)` that a container reads.
+fn secrets_read(object: &Value, namespace: &str) -> Vec<(String, String, Option<String>)> {
+    let mut found = Vec::new();
+    let place = object["metadata"]["namespace"].as_str().unwrap_or(namespace).to_owned();
+    let spec = &object["spec"]["template"]["spec"];
+    let all = spec["containers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .chain(spec["initContainers"].as_array().into_iter().flatten());
+    for variable in all.flat_map(|container| container["env"].as_array().into_iter().flatten()) {
+        let from = &variable["valueFrom"]["secretKeyRef"];
+        if let (Some(name), Some(key)) = (from["name"].as_str(), from["key"].as_str()) {
+            found.push((place.clone(), name.to_owned(), Some(key.to_owned())));
+        }
+    }
+    for volume in spec["volumes"].as_array().into_iter().flatten() {
+        if let Some(name) = volume["secret"]["secretName"].as_str() {
+            found.push((place.clone(), name.to_owned(), None));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_secret_that_is_read_is_made_by_bootstrap_in_that_profile() {
+    let catalogue = catalogue();
+    let (mut faults, mut seen) = (Vec::new(), 0);
+    for part in &catalogue.components {
+        // What several replicas need is the operator's own to make.
+        let read = objects(part).iter().flat_map(|object| secrets_read(object, &part.namespace)).collect::<Vec<_>>();
+        for (namespace, name, key) in
+            read.into_iter().filter(|(_, name, _)| !["kmlflow-store", "kmlflow-git"].contains(&name.as_str()))
+        {
+            seen += 1;
+            let recipe = catalogue
+                .secrets
+                .iter()
+                .find(|recipe| recipe.secret == format!("{namespace}/{name}") && recipe.profile <= part.profile);
+            let has = recipe.is_some_and(|recipe| key.as_ref().is_none_or(|key| recipe.data.contains_key(key)));
+            faults.extend((!has).then(|| format!("{}: {namespace}/{name}, {key:?}", part.name)));
+        }
+        if let Some(path) = part
+            .sign_in
+            .as_ref()
+            .and_then(|sign_in| sign_in.secret.as_ref())
+            .filter(|path| !path.starts_with("argocd/"))
+        {
+            let (secret, key) = path.rsplit_once('/').unwrap();
+            let has = catalogue.secrets.iter().any(|recipe| recipe.secret == secret && recipe.data.contains_key(key));
+            faults.extend((!has).then(|| format!("{}: signs in by {path}", part.name)));
+        }
+    }
+    none("Secrets that nobody makes", &faults);
+    assert!(seen >= 12, "{seen}");
+}
+
+#[test]
+fn every_recipe_can_be_followed_and_lies_in_a_namespace_of_its_profile() {
+    let catalogue = catalogue();
+    let mut known = kmlflow_bootstrap::secrets::Known::default();
+    for recipe in &catalogue.secrets {
+        let (namespace, _) = recipe.place();
+        assert!(catalogue.namespaces(recipe.profile).iter().any(|known| known.name == namespace), "{}", recipe.secret);
+        known.make(recipe).unwrap_or_else(|fault| panic!("{fault:?}"));
+    }
+    let identities: Value = serde_json::from_str(known.get("storage/object-store/s3.json").unwrap()).unwrap();
+    assert_eq!(identities["identities"].as_array().unwrap().len(), 5);
+}
+
+#[test]
+fn the_addresses_of_the_catalogue_are_the_routes_of_the_gateway() {
+    let catalogue = catalogue();
+    let host = |name: &str| match name {
+        "" => catalogue.host_suffix.clone(),
+        name => format!("{name}.{}", catalogue.host_suffix),
+    };
+    let wanted: BTreeSet<String> =
+        catalogue.components.iter().filter_map(|part| part.address.as_deref()).map(host).collect();
+    let routes: Vec<Value> =
+        catalogue.components.iter().flat_map(objects).filter(|object| object["kind"] == "HTTPRoute").collect();
+    let names = |route: &Value| {
+        route["spec"]["hostnames"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|name| name.as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let found: BTreeSet<String> = routes.iter().flat_map(names).collect();
+    assert_eq!(found, wanted);
+    for route in &routes {
+        assert_eq!(route["spec"]["parentRefs"][0]["name"], "models", "{route}");
+        assert_eq!(route["spec"]["parentRefs"][0]["namespace"], "gateway", "{route}");
+    }
+}
+
+/// Kinds without a namespace, as far as the manifests here have them.
+const CLUSTER_KINDS: [&str; 5] = ["ClusterRole", "ClusterRoleBinding", "GatewayClass", "Namespace", "PriorityClass"];
+
+#[test]
+fn each_project_lets_its_component_make_what_it_has_and_where_it_has_it() {
+    let catalogue = catalogue();
+    let mut faults = Vec::new();
+    for part in &catalogue.components {
+        for object in objects(part) {
+            let kind = object["kind"].as_str().unwrap();
+            if CLUSTER_KINDS.contains(&kind) {
+                faults.extend(
+                    (!part.cluster.iter().any(|known| known == kind)).then(|| format!("{}: {kind}", part.name)),
+                );
+                continue;
+            }
+            let namespace = object["metadata"]["namespace"].as_str().unwrap_or(&part.namespace);
+            let is_allowed = namespace == part.namespace || part.also_in.iter().any(|known| known == namespace);
+            faults.extend((!is_allowed).then(|| format!("{}: {kind} in {namespace}", part.name)));
+        }
+    }
+    none("not let by its project", &faults);
+}
+
+#[test]
+fn a_wave_never_waits_for_a_later_one() {
+    let catalogue = catalogue();
+    let gateway = catalogue.component("gateway").unwrap().wave;
+    let mut faults = Vec::new();
+    for part in &catalogue.components {
+        // A route is healthy once its gateway is.
+        let has_route = objects(part).iter().any(|object| object["kind"] == "HTTPRoute");
+        faults.extend((has_route && part.wave < gateway).then(|| format!("{}: a route before the gateway", part.name)));
+        let kinds = objects(part).iter().any(|object| {
+            object["apiVersion"].as_str().is_some_and(|version| version.starts_with("monitoring.coreos.com"))
+        });
+        faults.extend((kinds && part.wave <= -30).then(|| format!("{}: monitors before their kinds", part.name)));
+        faults.extend(
+            (part.profile > Profile::Core && part.wave <= 0).then(|| format!("{}: core would wait for it", part.name)),
+        );
+    }
+    none("order of the waves", &faults);
+}
+
+#[test]
+fn our_pods_run_as_nobody_special_with_limits_and_probes() {
+    let mut seen = 0;
+    for part in catalogue().components.iter().filter(|part| part.chart.is_none() && part.upstream.is_none()) {
+        for object in objects(part).iter().filter(|object| !containers(object).is_empty()) {
+            let pod = &object["spec"]["template"]["spec"];
+            let shown = format!("{} {}", part.name, object["metadata"]["name"]);
+            // A patch of somebody else's names what it changes only.
+            if pod["securityContext"].is_null() && object["spec"]["selector"].is_null() && object["kind"] != "Job" {
+                continue;
+            }
+            seen += 1;
+            assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "{shown}");
+            for container in containers(object) {
+                assert!(container["resources"]["limits"]["memory"].is_string(), "{shown}");
+                assert_eq!(container["securityContext"]["allowPrivilegeEscalation"], false, "{shown}");
+                assert!(object["kind"] == "Job" || container["readinessProbe"].is_object(), "{shown}");
+            }
+        }
+    }
+    assert!(seen >= 7, "{seen}");
+}
+
+/// The keys that are set in the values of a chart, as the charts of those versions have them; a misspelt one would be ignored without a word.
+const VALUES: &str = include_str!("../values-keys.txt");
+
+#[test]
+fn the_values_of_each_chart_are_keys_that_it_has() {
+    let known: BTreeSet<&str> = VALUES.lines().filter(|line| !line.starts_with('#')).collect();
+    let mut faults = Vec::new();
+    for part in catalogue().components.iter().filter(|part| part.chart.is_some()) {
+        let text = fs::read_to_string(platform().join(part.path.as_ref().unwrap()).join("values.yaml")).unwrap();
+        let values: Value = serde_yaml::from_str(&text).unwrap();
+        let mut keys = Vec::new();
+        leaves(&values, &part.chart.as_ref().unwrap().name, &mut keys);
+        faults.extend(keys.into_iter().filter(|key| !known.contains(key.as_str())));
+    }
+    none("look each up in the chart and add it to values-keys.txt", &faults);
+}
+
+/// The paths to all values that are no maps, but for resources, whose form is Kubernetes' own.
+fn leaves(value: &Value, path: &str, keys: &mut Vec<String>) {
+    match value.as_object() {
+        Some(map)
+            if !map.is_empty()
+                && !path.ends_with("esources")
+                && !path.ends_with("nodeSelector")
+                && !path.ends_with("volumeClaimTemplate") =>
+        {
+            for (key, inner) in map {
+                leaves(inner, &format!("{path}.{key}"), keys);
+            }
+        }
+        _ => keys.push(path.to_owned()),
+    }
+}
+
+#[test]
+fn what_was_given_up_upstream_has_its_successor() {
+    let catalogue: Catalogue = catalogue();
+    for successor in &catalogue.successors {
+        assert!(catalogue.component(&successor.became).is_some(), "{}", successor.name);
+        assert!(!successor.why.is_empty(), "{}", successor.name);
+    }
+}

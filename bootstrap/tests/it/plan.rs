@@ -1,0 +1,45 @@
+//! `plan`: offline, and the same on every machine. `UPDATE_GOLDEN=1` writes the files anew.
+
+use crate::scene::{Scene, crate_directory};
+
+#[track_caller]
+fn check(name: &str, arguments: &[&str]) {
+    let scene = Scene::new();
+    let ended = scene.run(&[&["plan"], arguments].concat()).succeeded();
+    assert_eq!(scene.calls(), [] as [&str; 0], "a plan starts nothing");
+    let file = crate_directory().join("tests/plan").join(format!("{name}.txt"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&file, &ended.stdout).unwrap();
+    }
+    let golden = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(ended.stdout == golden, "the plan is not `{}`:\n{}", file.display(), ended.stdout);
+}
+
+#[test]
+fn core_on_a_new_cluster() {
+    check("core", &[]);
+}
+
+#[test]
+fn standard_on_three_nodes() {
+    check("standard", &["--profile", "standard", "--nodes", "3", "--port", "8080"]);
+}
+
+#[test]
+fn full_without_a_card() {
+    check("full", &["--profile", "full", "--gpu", "off"]);
+}
+
+#[test]
+fn core_on_a_cluster_that_is_there_with_its_argo_cd() {
+    check("existing", &["--cluster", "existing", "--context", "staging", "--argo-cd", "present"]);
+}
+
+#[test]
+fn programs_read_it_as_json() {
+    let plan: serde_json::Value =
+        serde_json::from_str(&Scene::new().run(&["plan", "--profile", "full", "-o", "json"]).succeeded().stdout)
+            .unwrap();
+    assert_eq!((&plan["profile"], plan["steps"].as_array().unwrap().len()), (&"full".into(), 15));
+    assert!(plan["steps"][12]["does"].as_array().unwrap().len() > 20, "{plan}");
+}

@@ -1,0 +1,301 @@
+//! `up`: from nothing, again, and after everything that can go wrong.
+
+use crate::scene::Scene;
+
+/// The calls that change something.
+fn changing(calls: &[String]) -> Vec<&str> {
+    let is = |call: &&str| {
+        let words = [
+            "kubectl apply ",
+            "kubectl create ",
+            "kubectl delete ",
+            "minikube start ",
+            "minikube image build ",
+            "docker run ",
+            "docker rm ",
+        ];
+        words.iter().any(|word| call.starts_with(word))
+    };
+    calls.iter().map(String::as_str).filter(is).collect()
+}
+
+#[test]
+fn from_nothing_everything_is_made_once_and_a_second_run_changes_nothing() {
+    let scene = Scene::new();
+    let first = scene.up(&[]).succeeded();
+    assert!(
+        first.stdout.contains("The platform is up") && first.stdout.contains("http://grafana.k5w.localhost"),
+        "{first:#?}"
+    );
+    assert!(first.stdout.contains("Next:"), "{first:#?}");
+    let calls = scene.calls();
+    let made = changing(&calls);
+    assert_eq!(made.iter().filter(|call| call.starts_with("minikube start")).count(), 1);
+    assert_eq!(
+        made.iter().filter(|call| call.starts_with("kubectl create")).count(),
+        10,
+        "nine Secrets and Argo CD's token: {made:#?}"
+    );
+    assert!(scene.read("contexts").lines().all(|context| context == "k5w"));
+
+    let second = scene.up(&[]).succeeded();
+    assert!(second.stdout.contains("nothing was changed"), "{second:#?}");
+    assert_eq!(changing(&scene.calls()), [] as [&str; 0]);
+}
+
+#[test]
+fn the_steps_come_in_their_order() {
+    let scene = Scene::new();
+    let ended = scene.up(&["-o", "json"]).succeeded();
+    let events: Vec<serde_json::Value> = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let steps: Vec<&str> =
+        events.iter().filter(|event| event["state"] == "done").map(|event| event["step"].as_str().unwrap()).collect();
+    let expected = [
+        "tools",
+        "machine",
+        "cluster",
+        "namespaces",
+        "record",
+        "secrets",
+        "image",
+        "service",
+        "argo-cd",
+        "repository",
+        "examples",
+        "root",
+        "waves",
+        "webhook",
+        "edge",
+    ];
+    assert_eq!(steps, expected);
+    let last = events.last().unwrap();
+    assert_eq!((&last["event"], last["steps"].as_u64()), (&"done".into(), Some(15)));
+}
+
+#[test]
+fn cut_off_after_each_change_it_goes_on_where_it_was_and_makes_no_secret_twice() {
+    let scene = Scene::new().with("CUT", "after");
+    let mut cuts = 0;
+    let mut secrets: Vec<String> = Vec::new();
+    let last = loop {
+        let ended = scene.up(&[]);
+        if ended.code == Some(0) {
+            break ended;
+        }
+        assert_eq!(ended.code, None, "only ever killed: {ended:#?}");
+        cuts += 1;
+        assert!(cuts < 60, "it does not end");
+        if scene.path("secrets").is_dir() {
+            let now = scene.secret_values();
+            assert!(secrets.iter().all(|value| now.contains(value)), "a secret was made anew");
+            secrets = now;
+        }
+    };
+    assert!(last.stdout.contains("http://k5w.localhost"), "{last:#?}");
+    assert!(cuts >= 25, "{cuts} cuts: {}", scene.read("cuts"));
+    scene.calls();
+    scene.up(&[]).succeeded();
+    assert_eq!(changing(&scene.calls()), [] as [&str; 0]);
+}
+
+#[test]
+fn no_secret_is_in_an_argument_a_log_or_the_answer() {
+    let scene = Scene::new();
+    let ended = scene.up(&["--profile", "full"]).succeeded();
+    let again = scene.run(&["credentials"]).succeeded();
+    let told = [ended.stdout, ended.stderr, again.stdout, again.stderr, scene.read("calls")].join("\n");
+    let values = scene.secret_values();
+    assert!(values.len() > 40, "{}", values.len());
+    for value in values.iter().filter(|value| value.len() > 12 && !value.starts_with("http://")) {
+        assert!(!told.contains(value.as_str()), "a secret was told");
+    }
+    assert!(!told.contains("kml_secret_token_of_argocd"), "the token was told");
+}
+
+#[test]
+fn a_program_that_is_missing_is_told_with_where_to_get_it() {
+    let scene = Scene::new();
+    let folder = scene.path("bin");
+    std::fs::create_dir(&folder).unwrap();
+    for (present, missing, hint) in [
+        (&["kubectl"][..], "minikube", "minikube.sigs.k8s.io"),
+        (&["kubectl", "minikube"], "docker", "docs.docker.com"),
+    ] {
+        for name in present {
+            let link = folder.join(name);
+            let _there =
+                std::os::unix::fs::symlink(crate::scene::crate_directory().join("tests/stand_ins").join(name), link);
+        }
+        // What the stand-ins themselves need.
+        for tool in ["bash", "env", "cat", "cksum", "tr", "basename", "base64", "mkdir"] {
+            let found = ["/usr/bin", "/bin"]
+                .iter()
+                .map(|place| std::path::Path::new(place).join(tool))
+                .find(|path| path.exists());
+            let _there = std::os::unix::fs::symlink(found.unwrap(), folder.join(tool));
+        }
+        let ended = scene.run_with_path(&["up"], folder.to_str().unwrap());
+        ended.failed(4, &format!("`{missing}` is not installed"), hint);
+    }
+    let nothing = tempfile::tempdir().unwrap();
+    scene.run_with_path(&["up"], nothing.path().to_str().unwrap()).failed(
+        4,
+        "`kubectl` is not installed",
+        "kubernetes.io",
+    );
+}
+
+#[test]
+fn what_is_too_old_or_does_not_run_is_refused_before_anything_is_made() {
+    for (scene, code, words, hint) in [
+        (Scene::new().with("KUBECTL_VERSION", "1.27.0"), 3, "`kubectl` is 1.27, and 1.30", "install"),
+        (Scene::new().with("MINIKUBE_VERSION", "1.33.1"), 3, "`minikube` is 1.33", "install"),
+        (Scene::new().with("DOCKER_VERSION", "20.10.7"), 3, "`docker` is 20.10", "install"),
+        (
+            Scene::new().fault("^docker version", "fail 'Cannot connect to the Docker daemon'"),
+            1,
+            "Cannot connect to the Docker daemon",
+            "systemctl start docker",
+        ),
+        (Scene::new().with("MEMORY", "2147483648"), 3, "2Gi of memory", "--profile core"),
+        (Scene::new().with("CPUS", "1"), 3, "1 processors", "smaller profile"),
+    ] {
+        scene.up(&[]).failed(code, words, hint);
+        assert_eq!(changing(&scene.calls()), [] as [&str; 0]);
+    }
+}
+
+#[test]
+fn a_step_that_fails_is_named_with_the_programs_words_and_the_next_run_goes_on() {
+    let scene = Scene::new().fault(
+        "^minikube start",
+        r#"printf '{"type":"io.k8s.sigs.minikube.error","data":{"message":"no space left"}}\n'; exit 80"#,
+    );
+    let ended = scene.up(&[]).failed(1, "no space left", "minikube logs");
+    assert!(ended.stderr.contains("FAIL") && ended.stderr.contains("Cluster"), "{ended:#?}");
+    scene.remove("faults");
+    scene.up(&[]).succeeded();
+}
+
+#[test]
+fn a_program_that_asks_for_confirmation_gets_none_and_is_told() {
+    let scene = Scene::new().fault(
+        "^minikube start",
+        "read -r reply || fail 'X Exiting due to: no answer to: delete the old cluster? [y/N]'",
+    );
+    scene.up(&[]).failed(1, "no answer to", "minikube delete");
+}
+
+#[test]
+fn the_api_server_s_refusal_has_a_cure() {
+    let scene = Scene::new().fault("^kubectl apply", "fail 'Error from server (Forbidden): namespaces is forbidden'");
+    scene.up(&[]).failed(1, "the namespaces could not be applied", "administer the cluster");
+}
+
+#[test]
+fn waiting_says_which_part_and_why_and_ends_at_its_time_with_the_reasons() {
+    let scene = Scene::new();
+    scene.write("stuck", "gateway-api");
+    scene.write(
+        "objects-pods",
+        r#"{"metadata":{"namespace":"envoy-gateway-system","name":"certgen-1"},"status":{"phase":"Pending","conditions":[{"type":"PodScheduled","status":"False","reason":"Unschedulable","message":"0/1 nodes are available: 1 Insufficient memory."}]}}"#,
+    );
+    let ended = scene.up(&["--timeout", "0s"]);
+    let ended = ended.failed(6, "1 Insufficient memory", "cargo bootstrap doctor");
+    assert!(ended.stderr.contains("waiting: wave -30: gateway-api is progressing"), "{ended:#?}");
+    let found = scene.run(&["doctor"]).failed(1, "thing(s) are wrong", "from the top");
+    assert!(
+        found.stdout.contains("pod envoy-gateway-system/certgen-1") && found.stdout.contains("Insufficient memory"),
+        "{found:#?}"
+    );
+    scene.remove("stuck");
+    scene.up(&[]).succeeded();
+}
+
+#[test]
+fn several_nodes_share_the_machine_and_get_a_provisioner_that_can() {
+    let scene = Scene::new();
+    scene.up(&["--nodes", "3"]).succeeded();
+    let calls = scene.calls();
+    let start = calls.iter().find(|call| call.starts_with("minikube start")).unwrap();
+    assert!(start.contains("--addons=storage-provisioner-rancher") && start.contains("--nodes=3"), "{start}");
+    assert!(start.contains("--cpus=2") && start.contains("--memory=2731m"), "{start}");
+    // The stand-in has one node, whatever was asked for.
+    scene.up(&[]).failed(5, "has 1 nodes, not 3", "--nodes 1");
+}
+
+#[test]
+fn other_options_than_those_of_the_cluster_are_refused_but_a_profile_may_change() {
+    let scene = Scene::new();
+    scene.up(&[]).succeeded();
+    scene.up(&["--nodes", "2"]).failed(5, "the cluster has 1 nodes", "cargo bootstrap down");
+    scene.up(&["--profile", "standard"]).succeeded();
+    let record = scene.read("record");
+    assert!(record.contains("profiles/standard"), "{record}");
+    assert!(scene.read("secrets/jupyter.jupyterlab").contains("token"));
+}
+
+#[test]
+fn an_overlay_that_is_not_there_is_refused_before_anything_is_done() {
+    let scene = Scene::new();
+    scene.up(&["--overlay", "mars"]).failed(4, "platform/overlays/mars", "--overlay");
+    assert_eq!(changing(&scene.calls()), [] as [&str; 0]);
+}
+
+mod existing {
+    use super::changing;
+    use crate::scene::Scene;
+
+    const HERE: [&str; 4] = ["--cluster", "existing", "--context", "staging"];
+
+    #[test]
+    fn it_is_used_as_it_is_without_minikube_and_docker() {
+        let scene = Scene::new();
+        scene.up(&HERE).succeeded();
+        let calls = scene.calls();
+        assert!(calls.iter().all(|call| call.starts_with("kubectl ")), "{calls:#?}");
+        assert!(scene.read("contexts").lines().all(|context| context == "staging"));
+        scene.up(&HERE).succeeded();
+        assert_eq!(changing(&scene.calls()), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn a_namespace_of_somebody_else_is_never_changed() {
+        let scene = Scene::new();
+        scene.write("objects-namespaces", r#"{"metadata":{"name":"monitoring","labels":{}}}"#);
+        scene.up(&HERE).failed(
+            5,
+            "`monitoring` is there and was not made by bootstrap",
+            "kubectl label namespace monitoring",
+        );
+        scene.write("objects-namespaces", r#"{"metadata":{"name":"argocd","labels":{}}}"#);
+        scene.up(&HERE).failed(5, "`argocd`", "--argo-cd present");
+        assert_eq!(changing(&scene.calls()), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn what_it_lacks_is_told_before_anything_is_made() {
+        let scene = Scene::new().with("MAY", "no");
+        scene.up(&HERE).failed(3, "may not administer", "get-contexts");
+        let scene = Scene::new().with("SERVER_VERSION", "1.27.4");
+        scene.up(&HERE).failed(3, "`v1.27.4`", "upgrade");
+        let scene = Scene::new();
+        scene.write("storageclasses", r#"{"items":[{"metadata":{"name":"slow","annotations":{}}}]}"#);
+        scene.up(&HERE).failed(3, "no default storage class", "is-default-class=true");
+        assert_eq!(changing(&scene.calls()), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn an_argo_cd_that_is_there_is_not_touched_and_must_know_the_health_of_applications() {
+        let scene = Scene::new();
+        scene.write("objects-namespaces", r#"{"metadata":{"name":"argocd","labels":{}}}"#);
+        let with = [&HERE[..], &["--argo-cd", "present"]].concat();
+        scene.up(&with).failed(4, "there is no Argo CD", "leave");
+        scene.write("argocd-cm", r#"{"data":{}}"#);
+        scene.up(&with).failed(3, "waves would not wait", "kubectl apply --server-side --kustomize");
+        scene.write("argocd-cm", r#"{"data":{"resource.customizations.health.argoproj.io_Application":"x"}}"#);
+        scene.up(&with).succeeded();
+        let calls = scene.calls();
+        assert!(!calls.iter().any(|call| call.contains("rollout status deployment/argocd")), "{calls:#?}");
+    }
+}
