@@ -83,8 +83,8 @@ mod tests {
         let mut packer = Packer::default();
         // The last one is nothing like the first, and larger than what a dictionary can be.
         let mut strange = of("strange");
-        strange.origin.requested_by =
-            Some((0..70_000_u32).map(|n| char::from(b'a' + (n * n % 251 % 26) as u8)).collect());
+        let noise = |n: u32| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 24) as u8 % 26);
+        strange.origin.requested_by = Some((0..70_000).map(noise).collect());
         let all = [of("m1"), of("m2"), strange];
         let packed: Vec<Packed> = all.iter().map(|release| packer.pack(release).unwrap()).collect();
         for (release, packed) in all.iter().zip(&packed) {
