@@ -6,6 +6,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
+/// How often the machine's clock is looked at while it is waited for: it may be set forward meanwhile.
+const LOOKED_AT_EVERY: Duration = Duration::from_secs(60);
+
 /// Where the present moment comes from.
 #[derive(Debug, Clone)]
 pub struct Clock(Kind);
@@ -49,6 +52,13 @@ impl Clock {
         }
     }
 
+    /// Sets a manual clock, also back, as people and time servers do with a machine's.
+    pub fn set(&self, moment: Timestamp) {
+        if let Kind::Manual(sender) = &self.0 {
+            sender.send_replace(moment);
+        }
+    }
+
     /// Waits until a moment has come. Does not return before it, by this clock.
     pub async fn sleep_until(&self, moment: Timestamp) {
         match &self.0 {
@@ -57,7 +67,7 @@ impl Clock {
                     if left.is_zero() {
                         return;
                     }
-                    tokio::time::sleep(left).await;
+                    tokio::time::sleep(left.min(LOOKED_AT_EVERY)).await;
                 }
             }
             Kind::Manual(sender) => {

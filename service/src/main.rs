@@ -4,7 +4,7 @@ use std::future::Future;
 use std::process::ExitCode;
 
 use kmlflow::app::{self, StartError};
-use kmlflow::cli::{self, CliError, Exit, InitWish, Laid, LogFormat, Moved, Started};
+use kmlflow::cli::{self, Begun, CliError, Exit, InitWish, LogFormat, Moved, Started};
 use kmlflow::config::{self, Config, Environment};
 use kmlflow::telemetry;
 use tokio::net::TcpListener;
@@ -27,7 +27,7 @@ impl cli::Program for Program<'_> {
         app::run(config, listener, ready, shutdown).await.map_err(failed)
     }
 
-    async fn init(&self, config: Config, wish: InitWish) -> Result<Laid, CliError> {
+    async fn init(&self, config: Config, wish: InitWish) -> Result<Begun, CliError> {
         let InitWish { url, with_policy, is_dry } = wish;
         app::init(config, &url, with_policy, is_dry).await.map_err(failed)
     }

@@ -128,7 +128,7 @@ fn the_route_that_is_edited_by_hand_is_the_one_that_is_rendered() {
     assert_eq!(calls, "kubectl -n models edit httproute fraud\n");
     let route = std::fs::read_to_string(clone.join("releases").join(FRAUD).join("route.yaml")).unwrap();
     let is_it = |document: &str| {
-        ["kind: HTTPRoute", "  name: fraud\n", "  namespace: models\n", "backendRefs:"]
+        ["kind: HTTPRoute", "  name: \"fraud\"\n", "  namespace: \"models\"\n", "backendRefs:"]
             .iter()
             .all(|part| document.contains(part))
     };
@@ -167,7 +167,8 @@ fn a_request_while_git_is_away_is_kept_and_shown_and_pushed_when_it_is_back() {
     let list = succeed(list.env("KMLFLOW_URL", server.url()).env("KMLFLOW_TOKEN", server.token()));
     assert!(list.contains(why), "{list}");
     std::fs::rename(&away, &there).unwrap();
-    assert_eq!(server.settle(queued["delivery"].as_str().unwrap())["state"], "applied");
+    let path = format!("/deliveries/{}", queued["delivery"].as_str().unwrap());
+    server.until("the rollback", || (server.get(&path)["state"] == "applied").then_some(()));
     let release = server.get(&format!("/releases/{FRAUD}"));
     assert_eq!(release["spec"]["variants"][0]["version"], "7");
 }

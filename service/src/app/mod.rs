@@ -11,6 +11,7 @@ mod server;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -62,9 +63,13 @@ pub async fn run(
     ready: impl FnOnce(&Started),
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), StartError> {
-    let service = start(config, listener).await?;
-    // Whoever reads the announcement may ask for an end at once: from here on that is listened for.
+    // Whoever reads the announcement may ask for an end at once, and a start may have to wait for others.
     let mut shutdown = Box::pin(shutdown);
+    let service = tokio::select! {
+        biased;
+        service = start(config, listener) => service?,
+        () = &mut shutdown => return Ok(()),
+    };
     let is_asked = (&mut shutdown).now_or_never().is_some();
     ready(service.announcement());
     let until = async move {
@@ -92,7 +97,12 @@ pub async fn start(config: Config, listener: TcpListener) -> Result<Service, Sta
     let git = git.map_err(|error| StartError::new(error.to_string()))?;
     let remote = remote::settings(&config.git, &data_dir, &git)?;
     let of_worker = worker::Settings { remote, ..settings::of_worker(&config, &data_dir, address)? };
-    let (handle, worker) = worker::open(of_worker, clock.clone()).await?;
+    let internal = match config.internal_listen {
+        Some(address) => Some(server::bind(address).await?),
+        None => None,
+    };
+    let known: Vec<&TcpListener> = std::iter::once(&listener).chain(&internal).collect();
+    let (handle, worker) = waiting::open(of_worker, clock.clone(), &known).await?;
     let worker = worker.with_git(git.clone());
     let new_admin_token = first_start::admin_token(&data_dir, &handle.accounts()).await?;
     let code = first_start::fresh_token()?;
@@ -115,8 +125,8 @@ pub async fn start(config: Config, listener: TcpListener) -> Result<Service, Sta
     }
     let router = mlflow_door::by_host_name(web::router(web.clone(), door), hosts);
     let mut doors = vec![(listener, router)];
-    if let Some(internal) = config.internal_listen {
-        doors.push((server::bind(internal).await?, web::internal_router(web)));
+    if let Some(internal) = internal {
+        doors.push((internal, web::internal_router(web)));
     }
     let published = first_start::PublishedAddress::publish(&data_dir, address);
     let announcement = Started {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{StartError, seed, settings as of};
-use crate::cli::{Laid, Moved};
+use crate::cli::Moved;
 use crate::clock::Clock;
 use crate::command::Git;
 use crate::config::{Config, ForgeConfig, ForgeKind, GitConfig, GitCredentials};
@@ -31,7 +31,7 @@ pub(super) fn settings(config: &GitConfig, data_dir: &Path, git: &Git) -> Result
 ///
 /// # Errors
 /// The address cannot be used, or the remote refuses or cannot be reached.
-pub async fn init(config: Config, url: &str, with_policy: bool, is_dry: bool) -> Result<Laid, StartError> {
+pub async fn init(config: Config, url: &str, with_policy: bool, is_dry: bool) -> Result<Begun, StartError> {
     let scratch = tempfile::tempdir().map_err(|error| no_scratch(&error))?;
     let settings = remote(&config.git, url, scratch.path())?;
     let git = find_git(&config).await?;
@@ -44,8 +44,7 @@ pub async fn init(config: Config, url: &str, with_policy: bool, is_dry: bool) ->
         now: Clock::system().now(),
         is_dry,
     };
-    let Begun { address, was_empty, added, commit } = git::begin(settings, &git, scratch.path(), with).await?;
-    Ok(Laid { address, was_empty, added, commit })
+    Ok(git::begin(settings, &git, scratch.path(), with).await?)
 }
 
 /// Moves the embedded repository of a service that does not run to an empty one elsewhere, with its history.

@@ -120,3 +120,22 @@ fn a_release_links_to_its_page_without_any_configuration() {
     let links = link(&[("KMLFLOW__PUBLIC_URL", "https://k.example/")], "127.0.0.1:4321");
     assert_eq!(links.release.as_deref(), Some("https://k.example"));
 }
+
+#[tokio::test]
+async fn a_start_without_the_database_server_says_so_and_can_be_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), &[("KMLFLOW__STORE__URL", "postgres://k:hunter2@127.0.0.1:1/kmlflow")]);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let listener = listener().await;
+    let address = listener.local_addr().unwrap();
+    let running = tokio::spawn(run(config, listener, |_| panic!("it is not ready"), async move {
+        stopped.await.unwrap();
+    }));
+    let waits = get(address, "/readyz").await;
+    assert!(waits.starts_with("HTTP/1.1 503") && waits.contains("waits for the database server"), "{waits}");
+    assert!(!waits.contains("hunter2") && waits.contains("retry-after"), "{waits}");
+    assert!(get(address, "/api/v1/releases").await.starts_with("HTTP/1.1 503"));
+    assert!(get(address, "/healthz").await.ends_with("ok\n"));
+    stop.send(()).unwrap();
+    running.await.unwrap().unwrap();
+}

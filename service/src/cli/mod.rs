@@ -53,7 +53,7 @@ use self::output::{Format, Output};
 use crate::config::{ClientSettings, Config, Environment, color_allowed};
 
 pub use self::error::{CliError, Exit};
-pub use self::repository::{InitWish, Laid, Moved};
+pub use self::repository::{Begun, InitWish, Moved};
 
 /// The program that holds the command line: what only it can do, because the command line is a client of the service.
 pub trait Program {
@@ -67,7 +67,7 @@ pub trait Program {
     ) -> impl Future<Output = Result<(), CliError>> + Send;
 
     /// Gives a repository elsewhere what a new one begins with.
-    fn init(&self, config: Config, wish: InitWish) -> impl Future<Output = Result<Laid, CliError>> + Send;
+    fn init(&self, config: Config, wish: InitWish) -> impl Future<Output = Result<Begun, CliError>> + Send;
 
     /// Moves the embedded repository elsewhere; `to` is an address as `git clone` takes it.
     fn move_repository(&self, config: Config, to: String) -> impl Future<Output = Result<Moved, CliError>> + Send;

@@ -9,6 +9,7 @@ use super::output::Output;
 use super::{Program, usage};
 use crate::config::{Config, Environment};
 use crate::names::CommitId;
+pub use crate::worker::offline::Begun;
 
 /// Give a repository elsewhere what the service needs: `--url` names it here.
 #[derive(Debug, Args)]
@@ -53,18 +54,6 @@ pub struct InitWish {
     pub is_dry: bool,
 }
 
-/// What `init` did.
-#[derive(Debug, Clone)]
-pub struct Laid {
-    /// The repository, without a secret.
-    pub address: String,
-    pub was_empty: bool,
-    /// The paths of the files that were added.
-    pub added: Vec<String>,
-    /// None where nothing was added.
-    pub commit: Option<CommitId>,
-}
-
 /// What `repo move` did.
 #[derive(Debug, Clone)]
 pub struct Moved {
@@ -92,7 +81,7 @@ pub(super) async fn init(
     })?;
     output.progress(&format!("Looking at the branch `{}` of the repository …", config.git.branch));
     let wish = InitWish { url, with_policy: with_default_policy, is_dry: dry_run };
-    let Laid { address, was_empty, added, commit } = program.init(config, wish).await?;
+    let Begun { address, was_empty, added, commit } = program.init(config, wish).await?;
     let body = json!({"repository": address, "wasEmpty": was_empty, "added": added, "commit": commit});
     output.data(&body.to_string(), &body, |_| {
         let list: String = added.iter().map(|path| format!("  + {path}\n")).collect();

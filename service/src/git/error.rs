@@ -11,7 +11,8 @@ use crate::names::CommitId;
 /// The detail behind a failure; it may name paths of the host, so it is for the log alone.
 type Cause = Box<dyn Error + Send + Sync>;
 
-/// A failure of the repository. The text is for callers: it names no path of the host and no cause; `source` has both, for the log.
+/// A failure of the repository. The text names no path of the host but a remote's, and no cause; `source` has both, for the log. Callers get
+/// [`GitError::for_callers`].
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
     /// There is something at the repository's place, but no repository that can be used.
@@ -84,6 +85,14 @@ impl GitError {
     /// Whether the fault is the remote's, and everything on this machine is well.
     pub fn is_of_the_remote(&self) -> bool {
         matches!(self, Self::Remote(_) | Self::Refused { .. } | Self::Overtaken { .. })
+    }
+
+    /// The text for callers.
+    pub fn for_callers(&self) -> String {
+        match self {
+            Self::Remote(error) => error.for_callers(),
+            error => error.to_string(),
+        }
     }
 
     /// What a person can do about it, where the text does not say it already.

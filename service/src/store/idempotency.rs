@@ -4,36 +4,48 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::columns::time;
 use super::db::{Connection, Statement};
+use super::presence::{HOLDS, Presence};
 use super::prune::IDEMPOTENCY_KEYS_KEPT;
 use super::writer::{Ledger, Write};
 use super::{Claim, ClaimKey};
 
-/// How long a claim may go unanswered, which is longer than any request is waited for. After that whoever claimed it is gone: a replica that
-/// went down is not noticed in another way.
+/// How long a claim may go unanswered by a replica that is there: much longer than any request is waited for.
 const UNANSWERED_MAX: SignedDuration = SignedDuration::from_hours(1);
+
+/// How long it may by one that is not: one that only lost its connection has answered by then, or has the next one.
+const UNANSWERED_BY_NOBODY_MAX: SignedDuration = SignedDuration::from_secs(20);
 
 /// Claims a key for a request.
 pub(super) struct ClaimFor {
     pub(super) key: ClaimKey,
     pub(super) body_hash: String,
     pub(super) now: Timestamp,
+    /// Who answers.
+    pub(super) by: Presence,
 }
 
 impl Write for ClaimFor {
     type Answer = Claim;
 
     async fn run(self, db: &mut Connection, _: &mut Ledger) -> Result<Claim, sqlx::Error> {
-        let Self { key: ClaimKey { token_id, path, key }, body_hash, now } = self;
+        let Self { key: ClaimKey { token_id, path, key }, body_hash, now, by } = self;
         let before = |kept| time(now.checked_sub(kept).unwrap_or(Timestamp::MIN));
         // An entry that is old enough to be forgotten is taken over as if it were not there.
-        let claim = Statement::new(
-            "INSERT INTO idempotency_keys (token_id, path, key, body_hash, claimed_at) VALUES ($1, $2, $3, $4, $5)
+        let is_gone = if db.is_shared() {
+            format!("NOT EXISTS ({HOLDS} idempotency_keys.claimed_by)")
+        } else {
+            "FALSE".to_owned()
+        };
+        let claim = Statement::new(format!(
+            "INSERT INTO idempotency_keys (token_id, path, key, body_hash, claimed_at, claimed_by) VALUES ($1, $2, $3, $4, $5, $6)
              ON CONFLICT (token_id, path, key) DO UPDATE SET body_hash = excluded.body_hash, claimed_at = excluded.claimed_at,
-             status = NULL, answer = NULL WHERE idempotency_keys.claimed_at < $6
-             OR (idempotency_keys.status IS NULL AND idempotency_keys.claimed_at < $7)",
-        );
-        let claim = claim.bind(&token_id).bind(&path).bind(&key).bind(&body_hash).bind(time(now));
+             claimed_by = excluded.claimed_by, status = NULL, answer = NULL WHERE idempotency_keys.claimed_at < $7
+             OR (idempotency_keys.status IS NULL AND (idempotency_keys.claimed_at < $8
+                 OR (idempotency_keys.claimed_at < $9 AND {is_gone})))"
+        ));
+        let claim = claim.bind(&token_id).bind(&path).bind(&key).bind(&body_hash).bind(time(now)).bind(by.number());
         let claim = claim.bind(before(IDEMPOTENCY_KEYS_KEPT)).bind(before(UNANSWERED_MAX));
+        let claim = claim.bind(before(UNANSWERED_BY_NOBODY_MAX));
         if db.execute(claim).await? > 0 {
             return Ok(Claim::New);
         }

@@ -42,7 +42,7 @@ impl Table {
 }
 
 /// Every table of the store but the count of what waits.
-pub(super) const TABLES: [Table; 11] = [
+pub(super) const TABLES: [Table; 12] = [
     Table {
         name: "deliveries",
         texts: &[
@@ -125,10 +125,11 @@ pub(super) const TABLES: [Table; 11] = [
     Table {
         name: "idempotency_keys",
         texts: &["token_id", "path", "key", "body_hash", "claimed_at", "answer"],
-        numbers: &["status"],
+        numbers: &["status", "claimed_by"],
         body: None,
         counted: None,
     },
+    Table { name: "last_sweep", texts: &["report"], numbers: &["only_row"], body: None, counted: None },
 ];
 
 /// Rows that are read before they are written: bodies of a few MiB at most are in memory.

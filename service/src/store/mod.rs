@@ -18,6 +18,7 @@ mod inbox;
 mod lead;
 mod migrate;
 mod orders;
+mod presence;
 mod prune;
 mod term;
 #[cfg(test)]
@@ -40,7 +41,8 @@ use history::{AddPast, BeginIndex, ForgetIndex};
 use idempotency::{ClaimFor, Settle};
 use inbox::{Redeliver, Redelivered};
 use lead::Leaders;
-use orders::{RememberPolicy, Unhold};
+use orders::{KeepSweep, RememberPolicy, Unhold};
+use presence::{Agree, Presence};
 use prune::PruneStep;
 use term::{Led, TakeOver, TakeUp, Term};
 use tokens::RevokeToken;
@@ -64,6 +66,7 @@ pub struct Store {
     readers: Readers,
     leaders: Leaders,
     term: Term,
+    presence: Presence,
 }
 
 /// How much the store takes.
@@ -98,9 +101,9 @@ impl Store {
             idempotency::give_back_all(&mut db).await?;
         }
         let readers = place.readers();
-        let leaders = Leaders::of(&place);
-        let writer = Writer::spawn(place, db, &readers, limits).await?;
-        Ok(Self { writer, readers, leaders, term: Term::default() })
+        let (leaders, presence) = (Leaders::of(&place), Presence::new()?);
+        let writer = Writer::spawn(place, db, &readers, (limits, presence)).await?;
+        Ok(Self { writer, readers, leaders, term: Term::default(), presence })
     }
 
     /// Whether other replicas may use it too.
@@ -281,7 +284,7 @@ impl Store {
 
     /// Claims an idempotency key for a request with this body; a claim is forgotten after 24 hours.
     pub async fn claim(&self, key: ClaimKey, body_hash: String, now: Timestamp) -> Result<Claim, StoreError> {
-        self.writer.write(ClaimFor { key, body_hash, now }).await
+        self.writer.write(ClaimFor { key, body_hash, now, by: self.presence }).await
     }
 
     /// Keeps the answer to a claimed request.
@@ -380,6 +383,23 @@ impl Store {
     /// Waits until this replica is the one.
     pub async fn lead(&self, what: &str) -> Result<Leadership, StoreError> {
         self.leaders.lead(what).await
+    }
+
+    /// Agrees with the other replicas on the branch that all of them release to. Gives theirs where that is another one; where no other is there,
+    /// this one decides.
+    pub async fn agree_on(&self, branch: &str) -> Result<Option<String>, StoreError> {
+        self.writer.write(Agree { branch: branch.to_owned() }).await
+    }
+
+    /// Keeps what the last sweep found, as JSON.
+    pub async fn keep_sweep(&self, report: String) -> Result<(), StoreError> {
+        self.writer.write(KeepSweep { report }).await
+    }
+
+    /// Reads what the last sweep found, whoever made it.
+    pub async fn last_sweep(&self) -> Result<Option<String>, StoreError> {
+        self.writer.caught_up().await;
+        orders::last_sweep(&self.readers).await
     }
 
     /// Tells how often the writer did what, since the store was opened.

@@ -1,4 +1,4 @@
-//! Holds, and the last good text of each policy: what people ordered.
+//! Holds, and the last good text of each policy: what people ordered; and what the last sweep found.
 
 use jiff::Timestamp;
 
@@ -84,4 +84,26 @@ impl Write for RememberPolicy {
 pub(super) async fn policies(db: &Readers) -> Result<Vec<(PolicyName, String)>, StoreError> {
     let rows = db.rows(Statement::new("SELECT name, text FROM policies ORDER BY name")).await?;
     rows.iter().map(|row| Ok((parse(row, "name")?, get(row, "text")?))).collect()
+}
+
+/// Keeps what a sweep found, in place of what the one before did.
+pub(super) struct KeepSweep {
+    pub(super) report: String,
+}
+
+impl Write for KeepSweep {
+    type Answer = ();
+
+    async fn run(self, db: &mut Connection, _: &mut Ledger) -> Result<(), sqlx::Error> {
+        let keep = Statement::new(
+            "INSERT INTO last_sweep (only_row, report) VALUES (1, $1) ON CONFLICT (only_row) DO UPDATE SET report = excluded.report",
+        );
+        db.execute(keep.bind(self.report)).await.map(drop)
+    }
+}
+
+/// What the last sweep found.
+pub(super) async fn last_sweep(db: &Readers) -> Result<Option<String>, StoreError> {
+    let row = db.row(Statement::new("SELECT report FROM last_sweep")).await?;
+    row.map(|row| get(&row, "report")).transpose()
 }

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::db::{self, Backoff, Connection, Numbers, Place, Readers, Statement};
 use super::inbox::{self, Arrival};
+use super::presence::Presence;
 use super::{Accepted, Limits, StoreError};
 use crate::event::{Delivery, NewDelivery};
 
@@ -160,8 +161,9 @@ impl Writer {
         place: Place,
         mut db: Connection,
         readers: &Readers,
-        limits: Limits,
+        (limits, presence): (Limits, Presence),
     ) -> Result<Self, StoreError> {
+        presence.announce(&mut db).await.map_err(|error| db.failed(error))?;
         let ledger = Ledger::recount(&mut db, limits).await.map_err(|error| db.failed(error))?;
         let numbers = Numbers::of(&mut db, readers).await.map_err(|error| db.failed(error))?;
         let counted_at = place.is_shared().then(|| Mutex::new(Instant::now()));
@@ -169,7 +171,7 @@ impl Writer {
         counts.waits(ledger.waiting);
         let (queue, messages) = mpsc::channel(QUEUE_MAX);
         let open = Some((db, ledger));
-        let desk = Desk { place, limits, open, backoff: Backoff::default(), counts: Arc::clone(&counts) };
+        let desk = Desk { place, limits, presence, open, backoff: Backoff::default(), counts: Arc::clone(&counts) };
         tokio::spawn(desk.consume_writes(messages));
         Ok(Self { queue, counts, numbers: Arc::new(numbers), limits })
     }
@@ -285,6 +287,7 @@ impl Round {
 struct Desk {
     place: Place,
     limits: Limits,
+    presence: Presence,
     /// None after a failure, until the next round opens it again.
     open: Option<(Connection, Ledger)>,
     backoff: Backoff,
@@ -382,6 +385,7 @@ impl Desk {
 
     async fn begin_anew(&self) -> Result<(Connection, Ledger), StoreError> {
         let mut db = self.place.connect(self.limits).await?;
+        self.presence.announce(&mut db).await.map_err(|error| db.failed(error))?;
         let ledger = match self.place.is_shared() {
             true => Ledger { waiting: 0, term: 0, limits: self.limits },
             false => Ledger::read(&mut db, self.limits).await.map_err(|error| db.failed(error))?,

@@ -14,10 +14,21 @@ use crate::bounds::RETRY_AFTER_SECONDS;
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 pub(super) fn router() -> Router<Web> {
-    Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
+    Router::new().route("/healthz", get(alive)).route("/readyz", get(ready)).route("/metrics", get(metrics))
+}
+
+/// Not ready, whatever is asked, for this reason.
+pub(super) fn waiting_router(sentence: &str) -> Router {
+    let sentence = sentence.to_owned();
+    let waits = move || {
+        let problem = Problem::unavailable(sentence.clone(), RETRY_AFTER_SECONDS.into());
+        async move { problem }
+    };
+    Router::new().route("/healthz", get(alive)).fallback(waits)
+}
+
+async fn alive() -> &'static str {
+    "ok\n"
 }
 
 async fn ready(State(web): State<Web>) -> Answer<&'static str> {

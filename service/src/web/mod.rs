@@ -146,6 +146,11 @@ pub fn router(web: Web, extra: Router) -> Router {
     finish(router.with_state(web.clone()).merge(extra), &web)
 }
 
+/// What is answered before there is a service: it lives, and is not ready for this reason.
+pub fn waiting_router(sentence: &str) -> Router {
+    health::waiting_router(sentence)
+}
+
 /// Health and metrics alone, for an address of their own.
 pub fn internal_router(web: Web) -> Router {
     finish(health::router().with_state(web.clone()), &web)

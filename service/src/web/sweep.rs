@@ -33,7 +33,7 @@ struct SweepQuery {
     responses((status = 200, body = SweepReport), (status = "4XX", body = Problem)))]
 async fn last(State(web): State<Web>, Viewer(caller): Viewer) -> Answer<Json<SweepReport>> {
     caller.check_unscoped()?;
-    Ok(Json(web.handle().last_sweep()?))
+    Ok(Json(web.handle().last_sweep().await?))
 }
 
 /// Compares the whole registry with what is deployed now, and has repaired what differs.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::conveyor::{Conveyor, Work};
 use super::queue::Taken;
 use super::registry::{Answered, Concern, Read, concern};
-use super::retry::{later, postpone, wait};
+use super::retry::{has_come, later, postpone, wait};
 use super::shared::Shared;
 use super::urgent::{Due, Portion, share_out};
 use crate::event::{Delivery, Event};
@@ -18,7 +18,7 @@ const LOOKED_AT_MAX: usize = 4_096;
 /// Gathers what can be done now.
 pub(super) async fn collect(shared: &Arc<Shared>, conveyor: &mut Conveyor) -> Option<Work> {
     let now = shared.clock.now_exact();
-    if conveyor.not_before.is_some_and(|moment| now < moment) {
+    if conveyor.not_before.is_some_and(|moment| !has_come(moment, now)) {
         return None;
     }
     if let Some(work) = conveyor.left_over.pop_front() {
@@ -56,7 +56,7 @@ fn gather(shared: &Shared, conveyor: &mut Conveyor, now: Timestamp) -> (Vec<Deli
     let most = shared.limits.turn;
     let mut taken = shared.inbox.take(most);
     let mut due: Vec<Due> = Vec::new();
-    while due.len() < LOOKED_AT_MAX && conveyor.retry.first_key_value().is_some_and(|((at, _), _)| *at <= now) {
+    while due.len() < LOOKED_AT_MAX && conveyor.retry.first_key_value().is_some_and(|((at, _), _)| has_come(*at, now)) {
         let Some(((at, _), delivery)) = conveyor.retry.pop_first() else { break };
         due.push((at, delivery));
     }

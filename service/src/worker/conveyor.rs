@@ -16,14 +16,14 @@ use super::pace::Pace;
 use super::policies::{self, POLICY_DIR};
 use super::preview::Now;
 use super::publish::Head;
-use super::registry::Found;
+use super::registry::{Found, Which};
 use super::shared::{Shared, write};
 use super::turn::{Harvest, Turn};
 use crate::event::{Delivery, DeliveryState, Event};
 use crate::git::{GitError, LogEntry};
 use crate::names::{CommitId, EnvironmentName, ModelName, PolicyName, ReleaseKey};
 use crate::plan::Findings;
-use crate::release::Intent;
+use crate::release::{Intent, Refusal};
 use crate::rollout::Decision;
 
 /// The storm guard counts within this.
@@ -83,8 +83,10 @@ pub(super) struct Work {
     pub(super) found: HashMap<ModelName, Found>,
     /// What was found out for them, by their numbers.
     pub(super) findings: HashMap<i64, Arc<Findings>>,
-    /// What is concluded already: something newer came while it was looked into.
+    /// What is concluded already: something newer came while it was looked into, or the remote refused it.
     pub(super) concluded: Vec<Conclusion>,
+    /// Versions that the remote refused, for which release and with what words.
+    pub(super) refused: Vec<(Which, ReleaseKey, Refusal)>,
     pub(super) look_at_repository: bool,
     /// Releases whose changes the branch did not take, so that they go by a pull request whatever they are.
     pub(super) by_review: BTreeSet<ReleaseKey>,
@@ -139,6 +141,7 @@ impl Conveyor {
         turn.found.clone_from(&work.found);
         turn.findings.clone_from(&work.findings);
         turn.by_review.clone_from(&work.by_review);
+        turn.refused.clone_from(&work.refused);
         self.make_room(&turn);
         let mut found_done = DoneBefore::new();
         let mut replaced = None;

@@ -12,6 +12,7 @@ use tar::{Archive, Builder, EntryType, Header};
 
 use super::lock::{DataDirLock, LOCK_FILE, LockError};
 use crate::command::{CommandError, Git};
+pub use crate::git::Begun;
 use crate::git::{GitError, bundle, unbundle};
 use crate::store::{Address, Store, StoreError};
 

@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 use super::conclusion::{Concluded, Conclusion, Keep};
 use super::conveyor::{Conveyor, Done, Work};
 use super::history;
+use super::registry::Which;
 use super::retry::{by_chance, later};
 use super::review::{Offer, merged_as, offer};
 use super::shared::{Shared, Waits, read, write};
+use super::turn::Harvest;
 use crate::event::Delivery;
+use crate::git::remote::RemoteError;
 use crate::git::{GitError, LogEntry, Publish};
 use crate::names::{CommitId, ReleaseKey};
 use crate::release::{Refusal, RefusalKind};
@@ -79,7 +82,15 @@ impl Conveyor {
                 self.ours.clear();
             }
             self.ours.extend(history::ours(&harvest.rows));
-            let published = shared.repository.push(&head.base, &harvest.tip).await?;
+            let published = match shared.repository.push(&head.base, &harvest.tip).await {
+                // What is too much at once may fit in parts.
+                Err(error @ GitError::Remote(RemoteError::NotKept { .. })) => {
+                    let rest = work.split().ok_or(error)?;
+                    self.left_over.push_front(rest);
+                    continue;
+                }
+                published => published?,
+            };
             let releases = harvest.fresh.len() + harvest.gone.len().saturating_sub(harvest.fresh.len());
             let count = |outcome| shared.metrics.pushed(outcome, releases, begin.elapsed());
             match published {
@@ -95,7 +106,7 @@ impl Conveyor {
                 }
                 Publish::Refused(words) => {
                     count("refused");
-                    self.divide(shared, work, &done.conclusions, words)?;
+                    self.divide(shared, work, &done, words)?;
                 }
             }
         }
@@ -163,13 +174,8 @@ impl Conveyor {
     }
 
     /// Keeps the first half for another try, and the rest for the next turn. What is refused alone is refused.
-    fn divide(
-        &mut self,
-        shared: &Shared,
-        work: &mut Work,
-        conclusions: &[Conclusion],
-        words: String,
-    ) -> Result<(), GitError> {
+    fn divide(&mut self, shared: &Shared, work: &mut Work, done: &Done, words: String) -> Result<(), GitError> {
+        let conclusions = done.conclusions.as_slice();
         if let Some(rest) = work.split() {
             self.left_over.push_front(rest);
         } else if let Some(key) = work.alone(conclusions).filter(|key| shared.is_reviewed(key))
@@ -177,7 +183,9 @@ impl Conveyor {
         {
             tracing::info!(release.key = %key, "The branch does not take this change of `{key}`, so a pull request is opened: {words}");
         } else if let Some(delivery) = work.deliveries.pop() {
-            work.concluded.push(refused(delivery, conclusions, &words));
+            let conclusion = refused(delivery, conclusions, &words);
+            work.refused.extend(version_of(&done.harvest, &conclusion));
+            work.concluded.push(conclusion);
         } else if let Some(key) = work.ticks.pop() {
             self.put_off(shared, &key, &words);
         } else {
@@ -285,6 +293,14 @@ pub(super) fn rewritten_hold(known: &CommitId, tip: &CommitId, now: jiff::Timest
 /// A commit as people write it.
 fn short(commit: &CommitId) -> &str {
     commit.as_str().get(..12).unwrap_or_default()
+}
+
+/// The version that a refusal is about: the one that the commits name that the remote did not take.
+fn version_of(harvest: &Harvest, conclusion: &Conclusion) -> Option<(Which, ReleaseKey, Refusal)> {
+    let (key, refusal) = (conclusion.concluded.verdict.release.clone()?, conclusion.concluded.refusal.clone()?);
+    let version = harvest.rows.iter().rfind(|row| row.key == key)?.version.clone();
+    let model = harvest.fresh.get(&key)?.release.spec.model.clone();
+    Some(((model, version), key, refusal))
 }
 
 /// The remote said no to what this delivery alone leads to.

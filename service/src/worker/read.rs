@@ -37,6 +37,7 @@ fn view_of(shared: &Shared, key: &ReleaseKey, entry: &Entry) -> ReleaseView {
     let mut notes = notes.clone();
     notes.extend(drifted.iter().map(|file| format!("`{file}` was changed by hand")));
     notes.extend(invalid.iter().map(|why| format!("the `release.yaml` in the repository cannot be used: {why}")));
+    notes.extend(read(&shared.remote_refusals).get(key).cloned());
     ReleaseView {
         deployed: true,
         commit: commit.clone(),

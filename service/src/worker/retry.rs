@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::conclusion::Concluded;
 use super::conveyor::Conveyor;
@@ -13,6 +13,9 @@ use crate::store::{Batch, DeliveryOutcome, Told};
 
 /// The longest wait between two attempts: long enough to spare a sick disk, short enough that nobody waits for long once it is well.
 const RETRY_SECONDS_MAX: u64 = 300;
+
+/// Whatever failed is tried within this time.
+pub(super) const TRIED_WITHIN: Duration = Duration::from_secs(RETRY_SECONDS_MAX);
 
 /// The longest wait after others were faster again and again: nothing is sick, so it does not grow, and who asked still waits.
 const OVERTAKEN: Duration = Duration::from_secs(1);
@@ -62,6 +65,12 @@ pub(super) fn wait_after(error: &GitError, failures: u32) -> Duration {
         GitError::Overtaken { .. } => by_chance(OVERTAKEN),
         _ => wait(failures, error.retry_after()),
     }
+}
+
+/// Whether the moment has come that something is tried again at. One that lies further ahead than anything is put off has been overtaken: the clock
+/// was set back.
+pub(super) fn has_come(at: Timestamp, now: Timestamp) -> bool {
+    at <= now || at.duration_since(now) > SignedDuration::try_from(TRIED_WITHIN).unwrap_or(SignedDuration::MAX)
 }
 
 pub(super) fn later(now: Timestamp, wait: Duration) -> Timestamp {

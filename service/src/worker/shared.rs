@@ -41,6 +41,8 @@ pub(super) struct Shared {
     pub(super) registry: RwLock<HashMap<ModelName, Arc<RegistryState>>>,
     pub(super) policies: RwLock<Arc<PolicySet>>,
     pub(super) holds: RwLock<Vec<Hold>>,
+    /// What the remote refused of each release, until it is another one; none for releases that are not there.
+    pub(super) remote_refusals: RwLock<HashMap<ReleaseKey, String>>,
     /// Why a release does not go on and when it will, where something is known.
     pub(super) waits: RwLock<HashMap<ReleaseKey, Waits>>,
     pub(super) inbox: Inbox,
@@ -188,7 +190,7 @@ pub(super) fn git_fault(error: GitError) -> Fault {
     if !matches!(error, GitError::NotFetched) {
         tracing::error!(error = &error as &dyn std::error::Error, "The repository failed: {error}");
     }
-    Fault::Unavailable { sentence: error.to_string(), retry_after_seconds: RETRY_AFTER_SECONDS }
+    Fault::Unavailable { sentence: error.for_callers(), retry_after_seconds: RETRY_AFTER_SECONDS }
 }
 
 /// The refusal of what the repository cannot do for one caller, while it is well.

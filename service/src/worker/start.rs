@@ -45,6 +45,8 @@ pub enum OpenError {
     Store(#[from] StoreError),
     #[error("another kmlflow uses the database")]
     Led,
+    #[error("the other services on this database release to {theirs}, and this one is to release to {ours}")]
+    OtherBranch { theirs: String, ours: String },
     #[error(transparent)]
     Git(#[from] GitError),
     #[error("the start ended early by a mistake in the service")]
@@ -60,9 +62,18 @@ impl OpenError {
                 "stop it, or let both work on a branch elsewhere that both can reach (`git.url`): then they are replicas"
                     .to_owned(),
             ),
+            Self::OtherBranch { .. } => Some(
+                "give all of them the same `git.url` and `git.branch`, or give this one a database of its own; to move all of them, stop all first"
+                    .to_owned(),
+            ),
             Self::Git(error) => error.cure(),
             _ => None,
         }
+    }
+
+    /// Whether the database server is away for now, and the start may come about later.
+    pub fn is_for_now(&self) -> bool {
+        matches!(self, Self::Store(StoreError::ServerAway(_) | StoreError::Crowded(_)))
     }
 }
 
@@ -80,6 +91,10 @@ pub async fn open(settings: Settings, clock: Clock) -> Result<(Handle, Worker), 
 pub(super) async fn open_with(settings: Settings, clock: Clock, limits: Limits) -> Result<(Handle, Worker), OpenError> {
     let lock = DataDirLock::take(&settings.data_dir)?;
     let store = Store::open(&settings.store, &settings.data_dir).await?;
+    let ours = branch_of(&settings);
+    if let Some(theirs) = store.agree_on(&ours).await? {
+        return Err(OpenError::OtherBranch { theirs, ours });
+    }
     let is_one_of_many = store.is_shared() && settings.remote.is_some();
     let leadership = match is_one_of_many {
         true => None,
@@ -100,6 +115,7 @@ pub(super) async fn open_with(settings: Settings, clock: Clock, limits: Limits) 
         policies: RwLock::default(),
         holds: RwLock::default(),
         waits: RwLock::default(),
+        remote_refusals: RwLock::default(),
         inbox: Inbox::new(limits.queued),
         reviews: Reviews::default(),
         statuses: Statuses::default(),
@@ -167,6 +183,14 @@ async fn show(shared: &Shared, index: Index, policies: policies::Read) -> Result
     *write(&shared.policies) = policies.set;
     write(&shared.waits).clear();
     Ok(())
+}
+
+/// The branch that is released to, as replicas compare it and people read it.
+fn branch_of(settings: &Settings) -> String {
+    match &settings.remote {
+        Some(RemoteSettings { remote, .. }) => format!("`{}` of `{}`", remote.branch.as_str(), remote.endpoint),
+        None => "the repository in its data directory".to_owned(),
+    }
 }
 
 /// Opens the embedded repository, or a clone of the one that lives elsewhere.

@@ -406,7 +406,7 @@ pub struct PolicyVerdict {
 }
 
 /// What a sweep found: the whole registry compared with what is deployed.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SweepReport {
     #[schema(value_type = String)]
@@ -421,7 +421,7 @@ pub struct SweepReport {
 }
 
 /// Where the registry and Git differ for one release.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SweepDifference {
     /// Written `environment/namespace/name`.
@@ -436,7 +436,7 @@ pub struct SweepDifference {
 }
 
 /// What a sweep does about a difference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DifferenceKind {
     /// It is repaired, or would be.

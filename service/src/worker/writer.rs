@@ -17,15 +17,17 @@ use super::housekeeping::{PUSHES_PER_LOOK, keep_house, look_again_and_again};
 use super::past::{take_in, take_in_past};
 use super::registry::{sweep_again_and_again, tell_refused, tell_versions, write_back, write_waiting};
 use super::replica::{self, keep_up};
-use super::retry::{later, postpone, wait_after};
+use super::retry::{TRIED_WITHIN, later, postpone, wait_after};
 use super::review::follow_reviews;
-use super::shared::{Shared, write};
+use super::shared::{Shared, read, write};
 use super::statuses::tell_statuses;
+use super::turn::Harvest;
 use crate::command::Git;
 use crate::event::{DeliveryState, Event};
 use crate::git::GitError;
 use crate::names::ReleaseKey;
 use crate::registry::RegistryState;
+use crate::release::{Refusal, RefusalKind};
 use crate::store::{AuditEntry, Batch, DeliveryOutcome, HandedOver, IndexedCommit, Leadership, StoreError, Told};
 
 /// How long the store is left alone after it refused what Git has already.
@@ -224,10 +226,10 @@ async fn lost(leadership: Option<&mut Leadership>) {
     }
 }
 
-/// Waits until a moment of the service's clock; for ever where there is none.
+/// Waits until a moment of the service's clock, but no longer than what failed is left alone: the clock may be set back. For ever where there is none.
 async fn until(shared: &Shared, moment: Option<Timestamp>) {
     match moment {
-        Some(moment) => shared.clock.sleep_until(moment).await,
+        Some(moment) => drop(tokio::time::timeout(TRIED_WITHIN, shared.clock.sleep_until(moment)).await),
         None => std::future::pending().await,
     }
 }
@@ -243,7 +245,7 @@ async fn turn(
     // While a remote is away, everything is accepted and kept.
     let is_failing = done.as_ref().is_err_and(|error| !error.is_of_the_remote());
     shared.state.is_repository_failing.store(is_failing, Ordering::Relaxed);
-    *write(&shared.state.trouble) = done.as_ref().err().map(ToString::to_string);
+    *write(&shared.state.trouble) = done.as_ref().err().map(GitError::for_callers);
     match done {
         Ok(done) => {
             finish(shared, conveyor, done, (&work.ticks, storing)).await;
@@ -282,6 +284,7 @@ async fn finish(
     tell_refused(shared, &done.harvest);
     let conclusions = conveyor.take_over(shared, &mut done, ticks, now);
     shared.statuses.note(shared, &done);
+    note_remote_refusals(shared, &done.harvest);
     let rows = done.harvest.rows;
     let batch = Batch {
         outcomes: conclusions.iter().filter_map(|conclusion| outcome(shared, conclusion)).collect(),
@@ -315,6 +318,20 @@ async fn finish(
         }
         conclude_all(&shared, later, now);
     }));
+}
+
+/// Notes at each release what the remote refused of it, until it is another one.
+fn note_remote_refusals(shared: &Shared, harvest: &Harvest) {
+    let mut noted = write(&shared.remote_refusals);
+    for key in harvest.gone.iter().chain(harvest.rows.iter().map(|row| &row.key)) {
+        noted.remove(key);
+    }
+    let by_remote = |refusal: &Refusal| refusal.kind == RefusalKind::RemoteRefused;
+    for (_, key, refusal) in harvest.refused.iter().filter(|(_, _, refusal)| by_remote(refusal)) {
+        if read(&shared.index).has(key) {
+            noted.insert(key.clone(), refusal.reason.clone());
+        }
+    }
 }
 
 /// Forgets what the index says of another history. Should the service end before it is written anew, the next start does that.
@@ -479,15 +496,16 @@ async fn fail(shared: &Shared, conveyor: &mut Conveyor, work: Work, error: &GitE
     conveyor.failures = conveyor.failures.saturating_add(1);
     let at = later(shared.clock.now_exact(), wait_after(error, conveyor.failures));
     conveyor.not_before = Some(at);
-    if !work.concluded.is_empty() {
-        conveyor.left_over.push_front(Work { concluded: work.concluded, ..Work::default() });
+    let Work { concluded, refused, ticks, deliveries, look_at_repository, .. } = work;
+    if !concluded.is_empty() || !refused.is_empty() {
+        conveyor.left_over.push_front(Work { concluded, refused, ..Work::default() });
     }
-    for key in &work.ticks {
+    for key in &ticks {
         conveyor.agenda.at(at, key);
     }
-    if work.look_at_repository {
+    if look_at_repository {
         shared.inbox.note_push();
     }
-    postpone(shared, conveyor, work.deliveries, (error.to_string(), error.cure()), at).await;
+    postpone(shared, conveyor, deliveries, (error.for_callers(), error.cure()), at).await;
     shared.metrics.pushed("failed", 0, Duration::ZERO);
 }

@@ -4,6 +4,7 @@ mod client;
 mod connect;
 mod readme;
 mod registry;
+mod replicas;
 
 use std::sync::LazyLock;
 

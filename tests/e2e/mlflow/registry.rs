@@ -25,7 +25,7 @@ fn asking<'a>(environment: &'a TestEnvironment, mlflow: &MlflowServer, sweep_int
 }
 
 /// A model with so many versions that say which image serves them.
-fn model(mlflow: &MlflowServer, name: &str, versions: u32) {
+pub(super) fn model(mlflow: &MlflowServer, name: &str, versions: u32) {
     mlflow.create_model(name);
     for number in 1..=versions {
         let image = format!("registry.example/{name}:{number}");
@@ -40,7 +40,7 @@ fn release(server: &Server<'_>, name: &str) -> Option<Value> {
 
 /// Waits until a release is in this state: strategy, phase, versions in their order.
 #[track_caller]
-fn becomes(server: &Server<'_>, name: &str, expected: &str) {
+pub(super) fn becomes(server: &Server<'_>, name: &str, expected: &str) {
     server.until(expected, || (state(server, name) == expected).then_some(()));
 }
 
@@ -54,7 +54,7 @@ fn state(server: &Server<'_>, name: &str) -> String {
 
 /// Waits until MLflow shows how a version fares.
 #[track_caller]
-fn is_told((server, mlflow): (&Server<'_>, &MlflowServer), model: &str, version: &str, expected: &str) {
+pub(super) fn is_told((server, mlflow): (&Server<'_>, &MlflowServer), model: &str, version: &str, expected: &str) {
     let key = "kmlflow.status.state";
     server.until(expected, || (mlflow.tag(model, version, key).as_deref() == Some(expected)).then_some(()));
 }

@@ -4,7 +4,7 @@ mod alone;
 mod killed;
 mod migrate;
 mod replicas;
-mod together;
+pub(crate) mod together;
 mod trouble;
 
 use kmlflow::event::{Event, NewDelivery, RegistryChange, RegistryFact, Source};

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp};
 use kmlflow::event::{Delivery, DeliveryState, Verdict};
 use kmlflow::release::Refusal;
-use kmlflow::store::{Batch, Change, DeliveryOutcome, Told};
+use kmlflow::store::{AuditEntry, Batch, Change, Claim, ClaimKey, DeliveryOutcome, Told};
 
 use super::*;
 
@@ -160,4 +161,68 @@ async fn a_leader_whose_connection_is_killed_hears_of_it_and_the_other_leads() {
     assert_eq!(waiting_ids(&two).await, ["a"], "what the first one accepted");
     drop(first);
     assert!(second.leads(), "who has lost it takes it from nobody");
+}
+
+#[tokio::test]
+async fn a_key_that_a_dead_replica_claimed_is_anybodys_soon_and_that_of_a_living_one_is_not() {
+    let server = PostgresServer::start();
+    let (one, two) = (store(&server, Limits::default()).await, store(&server, Limits::default()).await);
+    let key = || ClaimKey { token_id: "t".into(), path: "PUT /x".into(), key: "k".into() };
+    let at = |seconds: i64| "2026-11-23T10:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(seconds);
+    let claim = |store: &Store, seconds| {
+        let store = store.clone();
+        async move { store.claim(key(), "body".into(), at(seconds)).await.unwrap() }
+    };
+    assert_eq!(claim(&one, 0).await, Claim::New);
+    assert_eq!(claim(&two, 600).await, Claim::InFlight, "whoever claimed it lives");
+    // Its connections are given up, and it comes back with others.
+    server.psql("kmlflow", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'kmlflow'");
+    let mut again = tokio::time::interval(Duration::from_millis(50));
+    while one.record(audited()).await.is_err() || two.record(audited()).await.is_err() {
+        again.tick().await;
+    }
+    assert_eq!(claim(&two, 600).await, Claim::InFlight, "it still lives");
+    one.close().await;
+    while claim(&two, 30).await != Claim::New {
+        again.tick().await;
+    }
+    assert_eq!(claim(&two, 31).await, Claim::InFlight);
+}
+
+fn audited() -> AuditEntry {
+    AuditEntry {
+        at: "2026-11-23T10:00:00Z".parse().unwrap(),
+        actor: None,
+        action: "test".into(),
+        release: None,
+        outcome: "done".into(),
+        reason: None,
+    }
+}
+
+#[tokio::test]
+async fn all_replicas_release_to_one_branch_and_who_is_alone_decides_which() {
+    let server = PostgresServer::start();
+    let (one, two) = (store(&server, Limits::default()).await, store(&server, Limits::default()).await);
+    assert_eq!(one.agree_on("main of a").await.unwrap(), None);
+    assert_eq!(two.agree_on("main of a").await.unwrap(), None);
+    assert_eq!(two.agree_on("main of b").await.unwrap(), Some("main of a".to_owned()));
+    one.close().await;
+    let mut again = tokio::time::interval(Duration::from_millis(50));
+    while two.agree_on("main of b").await.unwrap().is_some() {
+        again.tick().await;
+    }
+    let third = store(&server, Limits::default()).await;
+    assert_eq!(third.agree_on("main of a").await.unwrap(), Some("main of b".to_owned()));
+}
+
+#[tokio::test]
+async fn what_the_sweep_of_one_found_all_can_read() {
+    let server = PostgresServer::start();
+    let (one, two) = (store(&server, Limits::default()).await, store(&server, Limits::default()).await);
+    assert_eq!(two.last_sweep().await.unwrap(), None);
+    for report in ["{}", "{\"models\": 7}"] {
+        one.keep_sweep(report.to_owned()).await.unwrap();
+        assert_eq!(two.last_sweep().await.unwrap().as_deref(), Some(report));
+    }
 }

@@ -11,16 +11,16 @@ use crate::{by, image};
 pub(super) const FRAUD: &str = "production/models/fraud";
 
 /// A database and a branch, and the directories of the services that share them.
-pub(super) struct Site<const N: usize> {
-    pub(super) database: PostgresServer,
-    pub(super) environments: [TestEnvironment; N],
+pub(crate) struct Site<const N: usize> {
+    pub(crate) database: PostgresServer,
+    pub(crate) environments: [TestEnvironment; N],
     /// Where the branch lives.
-    pub(super) url: String,
+    pub(crate) url: String,
 }
 
 impl<const N: usize> Site<N> {
     /// A new branch at a path, with its first files.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let environments = std::array::from_fn(|_| TestEnvironment::new());
         let repository = environments[0].path("gitops.git");
         let mut init = environments[0].command("git");
@@ -31,7 +31,7 @@ impl<const N: usize> Site<N> {
     }
 
     /// One of the services, not started yet.
-    pub(super) fn replica(&self, at: usize) -> ServerBuilder<'_> {
+    pub(crate) fn replica(&self, at: usize) -> ServerBuilder<'_> {
         let store = self.database.url("kmlflow").replace('@', &format!(":{}@", OWNER.1));
         self.environments[at].server().env(URL, &store).env("KMLFLOW__GIT__URL", &self.url)
     }
@@ -45,7 +45,7 @@ impl<const N: usize> Site<N> {
 }
 
 /// Whether a service says that it leads.
-pub(super) fn leads(server: &Server<'_>) -> bool {
+pub(crate) fn leads(server: &Server<'_>) -> bool {
     let text = Request::new("GET", "/metrics").bearer(&server.token()).send(server.address()).expect(200).text();
     match text.lines().find_map(|line| line.strip_prefix("kmlflow_leads ")) {
         Some("1") => true,
@@ -162,4 +162,59 @@ fn a_leader_that_loses_its_lock_follows_and_nothing_is_done_twice() {
     let versions: Vec<&str> =
         history["items"].as_array().unwrap().iter().rev().filter_map(|item| item["version"].as_str()).collect();
     assert!(versions.is_sorted_by_key(|version| version.parse::<u32>().unwrap()), "{versions:?}");
+}
+
+#[test]
+fn a_replica_for_another_branch_is_refused_while_others_are_there() {
+    let site = Site::<2>::new();
+    let first = site.replica(0).start();
+    let elsewhere = site.environments[1].path("elsewhere.git");
+    let url = format!("file://{}", elsewhere.display());
+    let mut init = site.environments[1].command("git");
+    succeed(init.args(["init", "-q", "--bare", "--initial-branch=main"]).arg(&elsewhere));
+    succeed(&mut site.environments[1].kmlflow(["init", "--url", &url]));
+    let refused = site.replica(1).env("KMLFLOW__GIT__URL", &url).run();
+    let told = "the other services on this database release to `main` of `";
+    assert!(refused.code == 1 && refused.stderr.contains(told), "{refused:?}");
+    assert!(refused.stderr.contains("Hint: give all of them the same `git.url`"), "{}", refused.stderr);
+    let alone =
+        site.environments[1].server().env(URL, &site.database.url("kmlflow").replace('@', &format!(":{}@", OWNER.1)));
+    assert!(alone.run().stderr.contains("this one is to release to the repository in its data directory"));
+    first.put(FRAUD, &image("fraud", "7")).expect(201);
+    assert_eq!(first.stop(), Some(0));
+    // Nobody is left who would be contradicted. That it is another history is for a person to judge.
+    let moved = site.replica(1).env("KMLFLOW__GIT__URL", &url).start();
+    until_it_leads(&moved);
+    let held = moved.put(FRAUD, &image("fraud", "8")).expect(202).json();
+    assert!(held["waitsFor"].as_str().unwrap().contains("rewrote the history"), "{held}");
+    moved.api("DELETE", "/hold", None).expect(200);
+    assert_eq!(moved.settle(held["delivery"].as_str().unwrap())["state"], "applied");
+}
+
+#[test]
+fn a_start_waits_for_a_database_that_is_away_and_says_so() {
+    let Site { mut database, environments: [environment], url } = Site::<1>::new();
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], tests::ssh_server::free_port()));
+    let store = database.url("kmlflow").replace('@', &format!(":{}@", OWNER.1));
+    let builder = environment.server().env(URL, &store).env("KMLFLOW__GIT__URL", &url).listen(&address.to_string());
+    database.stop();
+    std::thread::scope(|scope| {
+        let starting = scope.spawn(|| builder.start());
+        let ask = |path: &str| Request::new("GET", path).try_send(address);
+        let waiting = loop {
+            if let Ok(answer) = ask("/readyz") {
+                break answer;
+            }
+        };
+        assert!(
+            waiting.status == 503 && waiting.text().contains("waits for the database server"),
+            "{}",
+            waiting.text()
+        );
+        assert!(ask("/healthz").is_ok_and(|answer| answer.status == 200));
+        database.start_again();
+        let server = starting.join().unwrap();
+        assert!(server.printed().contains("The start waits for the database server"));
+        server.put(FRAUD, &image("fraud", "7")).expect(201);
+    });
 }

@@ -181,3 +181,38 @@ fn a_start_that_the_remote_does_not_let_in_says_why_and_what_helps() {
     let empty = begin(&[("CA_FILE", &ca), ("CREDENTIALS__USERNAME", LOGIN.0), ("CREDENTIALS__PASSWORD", LOGIN.1)]);
     assert!(empty.stderr.contains("is empty") && empty.stderr.contains("kmlflow init"), "{}", empty.stderr);
 }
+
+#[test]
+fn a_token_that_has_expired_is_said_and_what_was_asked_is_pushed_once_there_is_a_live_one() {
+    let environment = TestEnvironment::new();
+    empty(&environment, "gitops.git");
+    let site = GitSite::start(&environment);
+    let (url, ca) = (site.url("gitops.git"), site.ca_file.display().to_string());
+    let settings = [
+        ("URL", url.as_str()),
+        ("CA_FILE", ca.as_str()),
+        ("CREDENTIALS__USERNAME", LOGIN.0),
+        ("CREDENTIALS__PASSWORD", LOGIN.1),
+    ];
+    let (mut init, mut begin) = (environment.kmlflow(["init"]), environment.server());
+    for (name, value) in settings {
+        let name = format!("KMLFLOW__GIT__{name}");
+        init.env(&name, value);
+        begin = begin.env(&name, value);
+    }
+    succeed(&mut init);
+    let server = begin.start();
+    let single = |version: &str| crate::image("fraud", version);
+    server.put("production/models/fraud", &single("7")).expect(201);
+    let live = std::fs::read_to_string(environment.path("site/users")).unwrap();
+    environment.write("site/users", format!("{}:another\n", LOGIN.0));
+    let queued = server.put("production/models/fraud", &single("8")).expect(202).json();
+    assert_eq!(queued["waitsFor"], "the remote does not take the credentials", "{queued}");
+    assert_eq!(Request::new("GET", "/readyz").send(server.address()).status, 200, "it accepts and keeps");
+    let delivery = format!("/deliveries/{}", queued["delivery"].as_str().unwrap());
+    let shown = server.get(&delivery);
+    assert!(shown["cure"].as_str().is_some_and(|cure| cure.contains("token that are live")), "{shown}");
+    environment.write("site/users", live);
+    server.until("the push", || (server.get(&delivery)["state"] == "applied").then_some(()));
+    assert!(!server.printed().contains(LOGIN.1));
+}

@@ -110,6 +110,44 @@ impl RemoteError {
         }
     }
 
+    /// The text for callers, who are not told where the remote is: it may be a path of this machine.
+    pub fn for_callers(&self) -> String {
+        let text = self.to_string();
+        let Some(address) = self.address() else { return text };
+        let named = format!("`{address}`");
+        text.replace(&format!(" at {named}"), " at its address").replace(&format!(" {named}"), "")
+    }
+
+    fn address(&self) -> Option<&str> {
+        match self {
+            Self::Unauthorized { address }
+            | Self::Forbidden { address, .. }
+            | Self::KeyRefused { address }
+            | Self::KeyUnusable { address }
+            | Self::HostKeyUnknown { address }
+            | Self::HostKeyChanged { address }
+            | Self::Certificate { address, .. }
+            | Self::Redirected { address, .. }
+            | Self::NotFound { address }
+            | Self::Empty { address }
+            | Self::NotEmpty { address }
+            | Self::BranchMissing { address, .. }
+            | Self::NotGit { address, .. }
+            | Self::ObjectFormat { address }
+            | Self::Unreachable { address, .. }
+            | Self::TimedOut { address, .. }
+            | Self::Busy { address, .. }
+            | Self::Failing { address, .. }
+            | Self::Broken { address, .. }
+            | Self::TooMuch { address }
+            | Self::NoReport { address }
+            | Self::NotKept { address, .. }
+            | Self::GaveUp { address, .. }
+            | Self::Failed { address, .. } => Some(address),
+            Self::Endpoint(_) | Self::Settings { .. } | Self::File { .. } | Self::Program(_) => None,
+        }
+    }
+
     /// How long the remote asked us to wait.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -175,6 +213,32 @@ fn keyscan(address: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn callers_are_not_told_where_the_remote_is() {
+        let address = || "/srv/git/x.git".to_owned();
+        let words = || ": no room".to_owned();
+        for (error, told) in [
+            (RemoteError::Empty { address: address() }, "the remote is empty"),
+            (
+                RemoteError::NotFound { address: address() },
+                "there is no Git repository at its address, or the account does not see it",
+            ),
+            (RemoteError::Broken { address: address(), words: words() }, "the remote broke off its answer: no room"),
+            (
+                RemoteError::NotGit { address: address(), words: String::new() },
+                "what answers at its address does not speak Git's protocol",
+            ),
+            (RemoteError::HostKeyUnknown { address: address() }, "the host key of the remote is not known"),
+            (
+                RemoteError::BranchMissing { address: address(), branch: "main".to_owned(), default: None },
+                "the remote has no branch `main`",
+            ),
+        ] {
+            assert!(error.to_string().contains("/srv/git"));
+            assert_eq!(error.for_callers(), told);
+        }
+    }
 
     fn address() -> String {
         "ssh://git@git.example:2222/x".to_owned()

@@ -20,12 +20,12 @@ impl Handle {
         to_its_end(async move { sweep::sweep(&shared, dry_run).await }).await
     }
 
-    /// What the last sweep found.
+    /// What the last sweep found, whichever replica made it.
     ///
     /// # Errors
-    /// There is no tracking server, or none has ended since the start.
-    pub fn last_sweep(&self) -> Result<SweepReport, Fault> {
-        sweep::last_sweep(&self.shared)
+    /// There is no tracking server, or none has ended yet.
+    pub async fn last_sweep(&self) -> Result<SweepReport, Fault> {
+        sweep::last_sweep(&self.shared).await
     }
 
     /// Says what a request would do and touches nothing.

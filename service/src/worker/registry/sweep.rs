@@ -101,6 +101,7 @@ pub(in crate::worker) async fn sweep(shared: &Arc<Shared>, dry_run: bool) -> Res
     let report = SweepReport { at, took_ms, models, dry_run, differences };
     if !dry_run {
         note(shared, &report);
+        keep(shared, &report).await;
     }
     Ok(report)
 }
@@ -130,17 +131,23 @@ async fn find_out_about(
 ///
 /// # Errors
 /// There is no tracking server, or no sweep has ended yet.
-pub(in crate::worker) fn last_sweep(shared: &Shared) -> Result<SweepReport, Fault> {
+pub(in crate::worker) async fn last_sweep(shared: &Shared) -> Result<SweepReport, Fault> {
     if shared.settings.registry.is_none() {
         return Err(no_tracking_server().into());
     }
-    read(&shared.swept).clone().ok_or_else(|| {
-        Refusal::conflict(
-            "no sweep has ended since the start",
-            "`kmlflow sweep` makes one; the log says why one failed",
-        )
-        .into()
+    let kept = shared.store.last_sweep().await.map_err(store_fault)?;
+    // What a newer version wrote is as good as none.
+    kept.and_then(|report| serde_json::from_str(&report).ok()).ok_or_else(|| {
+        Refusal::conflict("no sweep has ended yet", "`kmlflow sweep` makes one; the log says why one failed").into()
     })
+}
+
+/// Keeps what was found where every replica reads it. It is found again by the next sweep.
+async fn keep(shared: &Shared, report: &SweepReport) {
+    let Ok(report) = serde_json::to_string(report) else { return };
+    if let Err(error) = shared.store.keep_sweep(report).await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "What the sweep found could not be stored: {error}");
+    }
 }
 
 fn note(shared: &Shared, report: &SweepReport) {

@@ -541,3 +541,186 @@ async fn a_history_rewritten_before_it_was_whole_counts_once_a_person_says_so() 
 fn id_of(far: &Far, revision: &str) -> CommitId {
     CommitId::parse(&far.at_remote(&["rev-parse", revision])).unwrap()
 }
+
+#[tokio::test]
+async fn a_pack_that_is_over_the_quota_goes_in_parts_or_waits_with_the_remotes_words() {
+    let mut far = Far::new().await;
+    // More than two releases at once do not fit, and one does.
+    far.at_remote(&["config", "receive.maxInputSize", "24000"]);
+    for answer in far.eight_at_once().await {
+        assert!(matches!(answer, Ok(Answer::Done(_))), "{answer:?}");
+    }
+    assert_eq!(far.subjects().len(), 8);
+    far.at_remote(&["config", "receive.maxInputSize", "60"]);
+    let waits_for = far.queued(put("fraud", single("7"))).await;
+    assert!(waits_for.contains("cannot keep what is pushed: ") && waits_for.contains("maximum"), "{waits_for}");
+    far.at_remote(&["config", "receive.maxInputSize", "0"]);
+    far.world.turn_clock(10).await;
+    assert_eq!(far.world.state("fraud").await, "single settled live=7");
+    assert_eq!(far.subjects().len(), 9);
+}
+
+#[tokio::test]
+async fn what_waits_for_the_remote_does_not_say_where_that_is() {
+    let mut far = Far::new().await;
+    far.is_there(false);
+    let waits_for = far.queued(put("fraud", single("7"))).await;
+    assert_eq!(waits_for, "there is no Git repository at its address, or the account does not see it");
+    far.is_there(true);
+}
+
+#[tokio::test]
+async fn what_the_remote_refuses_stands_at_the_release_until_it_is_another_one() {
+    let mut far = Far::new().await;
+    far.world.put("fraud", single("7")).await;
+    far.hook("update", "echo 'not in this week'; exit 1");
+    let refused = refusal(far.world.ask(put("fraud", single("8"))).await);
+    assert_eq!(refused.kind, RefusalKind::RemoteRefused);
+    let notes = far.world.view("fraud").await.notes;
+    assert!(notes.len() == 1 && notes[0].contains("not in this week"), "{notes:?}");
+    far.without_hook("update");
+    far.world.put("fraud", single("8")).await;
+    assert_eq!(far.world.view("fraud").await.notes, [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn strange_things_in_the_tree_are_nobodys_release_and_stay_as_they_are() {
+    let mut far = Far::new().await;
+    far.world.put("fraud", single("7")).await;
+    far.person(&["fetch", "-q"]);
+    far.person(&["reset", "-q", "--hard", "origin/main"]);
+    let models = far.directory.path().join("person/releases/production/models");
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+    fs::create_dir_all(models.join("lfs")).unwrap();
+    fs::write(models.join("lfs/release.yaml"), pointer).unwrap();
+    fs::create_dir_all(models.join("linked")).unwrap();
+    std::os::unix::fs::symlink("../fraud/release.yaml", models.join("linked/release.yaml")).unwrap();
+    std::os::unix::fs::symlink("../../../..", models.join("link")).unwrap();
+    far.person(&["add", "-A"]);
+    let submodule = format!("160000,{},releases/production/models/submodule", far.person(&["rev-parse", "HEAD"]));
+    far.person(&["update-index", "--add", "--cacheinfo", &submodule]);
+    far.person(&["commit", "-q", "-m", "Strange"]);
+    // A directory `..` that no Git makes: beside the others in the tree of the namespace.
+    let tree = far.person(&["rev-parse", "HEAD^{tree}"]);
+    let blob = far.person(&["rev-parse", "HEAD:policies/default.yaml"]);
+    let listing = far.directory.path().join("listing");
+    let text = far.person(&["ls-tree", &tree]);
+    fs::write(&listing, format!("{text}\n100644 blob {blob}\t..\n")).unwrap();
+    let made = far.person(&["-c", &format!("alias.make=!git mktree <'{}'", listing.display()), "make"]);
+    let commit = far.person(&["commit-tree", "-p", "HEAD", "-m", "Dots", &made]);
+    far.person(&["push", "-q", "origin", &format!("{commit}:main")]);
+
+    far.look().await;
+    far.world.put("fraud", single("8")).await;
+    let mut other = newcomer(&far).await;
+    other.put("fraud", single("9")).await;
+    for name in ["lfs", "linked", "link", "submodule"] {
+        assert!(other.handle().release(&key(name)).await.is_err(), "{name}");
+        let taken = refusal(other.ask(put(name, single("1"))).await);
+        assert!(taken.reason.contains("in its place") || taken.reason.contains("no path"), "{name}: {}", taken.reason);
+    }
+    let entries = far.at_remote(&["ls-tree", "--name-only", "main"]);
+    assert!(entries.lines().any(|name| name == ".."), "{entries}");
+    let kept = far.at_remote(&["ls-tree", "main", "releases/production/models/"]);
+    assert!(kept.contains("160000") && kept.contains("120000"), "{kept}");
+    assert_eq!(far.at_remote(&["show", "main:releases/production/models/lfs/release.yaml"]), pointer.trim());
+}
+
+#[tokio::test]
+async fn ten_thousand_files_of_others_are_kept_and_not_read() {
+    let mut far = Far::new().await;
+    far.world.put("fraud", single("7")).await;
+    far.person(&["fetch", "-q"]);
+    let mut stream = "commit refs/heads/many\ncommitter Ann <ann@example.org> 0 +0000\ndata 4\nmany\nfrom refs/remotes/origin/main^0\n".to_owned();
+    for number in 0..10_000 {
+        stream += &format!("M 100644 inline others/{}/{number}.txt\ndata 2\nx\n", number % 10);
+    }
+    let import = far.directory.path().join("import");
+    fs::write(&import, stream).unwrap();
+    far.person(&["-c", &format!("alias.import=!git fast-import --quiet <'{}'", import.display()), "import"]);
+    far.person(&["push", "-q", "origin", "many:main"]);
+    far.look().await;
+    far.world.put("fraud", single("8")).await;
+    let files = far.at_remote(&["ls-tree", "-r", "--name-only", "main", "others"]);
+    assert_eq!(files.lines().count(), 10_000);
+    let changed = far.at_remote(&["diff", "--name-only", "main~1", "main"]);
+    assert!(changed.lines().all(|path| path.starts_with("releases/")), "{changed}");
+}
+
+#[tokio::test]
+async fn a_rollback_goes_first_once_a_remote_is_back_that_was_away_for_minutes() {
+    let mut far = Far::new().await;
+    far.world.limits = Limits { turn: 2, ..Limits::far() };
+    far.world.start().await;
+    far.world.put("fraud", single("7")).await;
+    far.world.put("fraud", single("8")).await;
+    let back = far.world.absolute("fraud", Act::Rollback { to: None }).await.unwrap();
+    let before = far.subjects().len();
+    far.is_there(false);
+    let wait = Duration::from_millis(10);
+    for number in 0..8 {
+        let asked = far.world.handle().request(put(&format!("m{number}"), single("1")), wait).await;
+        assert!(matches!(asked, Ok(Answer::Queued { .. })), "{asked:?}");
+        far.world.run().await;
+    }
+    let asked = far.world.handle().request(back, wait).await;
+    assert!(matches!(asked, Ok(Answer::Queued { .. })), "{asked:?}");
+    for _ in 0..5 {
+        far.world.turn_clock(1).await;
+    }
+    far.is_there(true);
+    for _ in 0..10 {
+        far.world.turn_clock(1).await;
+    }
+    let subjects = far.subjects();
+    assert_eq!(subjects.len(), before + 9, "each once: {subjects:?}");
+    let place = subjects[before..].iter().position(|subject| subject.contains("/fraud)")).unwrap();
+    assert!(place < 2, "it is in the first push: {subjects:?}");
+    assert_eq!(far.world.state("fraud").await, "single settled live=7");
+}
+
+#[tokio::test]
+async fn a_version_that_the_remote_refuses_is_told_why() {
+    let mut far = Far::without_start().await;
+    let registry = Registry::start().await;
+    registry.register("fraud", 2);
+    far.world.registry = Some(registry);
+    far.world.start().await;
+    far.world.set_alias("champion", 1).await;
+    far.hook("update", "echo 'closed for the fair'; exit 1");
+    let refused = far.world.set_alias("champion", 2).await;
+    assert_eq!(refused.state, DeliveryState::Refused, "{refused:?}");
+    let status = |version: u32, name: &str| far.world.registry().status("fraud", version, name);
+    assert_eq!((status(1, "state").as_deref(), status(2, "state").as_deref()), (Some("serving"), Some("refused")));
+    assert!(
+        status(2, "reason").is_some_and(|reason| reason.contains("closed for the fair")),
+        "{:?}",
+        status(2, "reason")
+    );
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_holds_nothing_up_and_one_that_jumps_ahead_skips_no_step() {
+    let mut far = Far::new().await;
+    far.world.put("fraud", single("7")).await;
+    far.is_there(false);
+    far.queued(put("fraud", single("8"))).await;
+    far.is_there(true);
+    let now = far.world.clock.now_exact();
+    far.world.clock.set(now - jiff::SignedDuration::from_hours(3));
+    far.world.run().await;
+    assert_eq!(far.world.state("fraud").await, "single settled live=8");
+
+    let steps = [5, 25].map(|weight| json!({"weight": weight, "pause": "10m"}));
+    far.world.put("fraud", json!({"version": "9", "strategy": "canary", "steps": steps})).await;
+    let count = far.subjects().len();
+    far.world.clock.set(now - jiff::SignedDuration::from_hours(30));
+    far.world.run().await;
+    assert_eq!(far.subjects().len(), count, "no pause is over");
+    far.world.clock.set(now + jiff::SignedDuration::from_hours(300));
+    far.world.run().await;
+    let done = far.subjects().split_off(count);
+    assert!(done.len() == 1 && done[0].contains("25"), "{done:?}");
+    far.world.turn_clock(11).await;
+    assert_eq!(far.world.state("fraud").await, "single settled live=9");
+}
