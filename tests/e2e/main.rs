@@ -30,6 +30,10 @@ mod trouble;
 // What becomes of it in a cluster.
 mod bed;
 
+// How it is run.
+mod ending;
+mod platform;
+
 // Who may, and what nobody may see.
 mod access;
 mod secrets;

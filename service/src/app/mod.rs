@@ -32,12 +32,14 @@ use crate::worker::{self, Worker};
 
 pub use remote::{init, move_repository};
 
-/// How long requests under way may take once the service is told to stop: as long as a change may wait for its answer.
-const DRAIN: Duration = Duration::from_secs(10);
+/// How long requests under way may take once the service is told to stop. A change is answered two seconds before, and the worker is given three
+/// after it, so that all of it ends within ten: the least that anybody gives a service to end.
+const DRAIN: Duration = Duration::from_secs(6);
 
 /// A service that is ready and answers.
 pub struct Service {
     announcement: Started,
+    handle: worker::Handle,
     worker: Worker,
     doors: Vec<(TcpListener, Router)>,
     stop: CancellationToken,
@@ -121,7 +123,7 @@ pub async fn start(config: Config, listener: TcpListener) -> Result<Service, Sta
     let repository_url = handle.remote_address().map_or_else(|| format!("{url}{}", git_door::MOUNT), ToOwned::to_owned);
     let hosts = settings::hosts(&config, address);
     if let Some(client) = settings::tracking_client(&config.mlflow)?.filter(|_| config.mlflow.proxy) {
-        door = door.merge(mlflow_door::router(web.clone(), handle, client, Arc::clone(&hosts), is_local)?);
+        door = door.merge(mlflow_door::router(web.clone(), handle.clone(), client, Arc::clone(&hosts), is_local)?);
     }
     let router = mlflow_door::by_host_name(web::router(web.clone(), door), hosts);
     let mut doors = vec![(listener, router)];
@@ -137,7 +139,7 @@ pub async fn start(config: Config, listener: TcpListener) -> Result<Service, Sta
         data_dir,
         new_admin_token,
     };
-    Ok(Service { announcement, worker, doors, stop, _published: published })
+    Ok(Service { announcement, handle, worker, doors, stop, _published: published })
 }
 
 /// The OpenAPI document of what is served, as JSON.
@@ -156,7 +158,7 @@ impl Service {
     /// # Errors
     /// The worker ended before it was told to. A service that accepts and releases nothing helps nobody; whoever watches over it starts it again.
     pub async fn run_until(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), StartError> {
-        let Self { announcement: _, worker, doors, stop, _published } = self;
+        let Self { announcement: _, handle, worker, doors, stop, _published } = self;
         let drained = CancellationToken::new();
         let (runtime, until) = (tokio::runtime::Handle::current(), drained.clone().cancelled_owned());
         let mut working = tokio::task::spawn_blocking(move || {
@@ -181,6 +183,7 @@ impl Service {
             _ = &mut working => true,
         };
         tracing::info!("The service stops and ends what is under way");
+        handle.close();
         stop.cancel();
         for door in serving {
             if door.await.is_err() {

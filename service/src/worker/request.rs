@@ -24,6 +24,9 @@ struct HandedIn {
     kept: Option<HandedOver<Accepted>>,
 }
 
+/// How long a caller is still let wait for an outcome once the service is to end: less than its doors stay open, so that the answer arrives.
+const LAST_MOMENTS: Duration = Duration::from_secs(4);
+
 /// How long a caller should wait before it asks a full inbox again.
 const INBOX_FULL_SECONDS: u32 = 10;
 
@@ -31,7 +34,7 @@ impl Handle {
     /// Carries out a request and waits at most `wait` for its end.
     ///
     /// It is carried out before the inbox writes it down: what is answered as done is durable in Git, and only what is to be done later
-    /// must be durable in the inbox first.
+    /// must be durable in the inbox first. Where the service is to end meanwhile, it waits less.
     ///
     /// # Errors
     /// It is refused, or could not be stored.
@@ -44,12 +47,18 @@ impl Handle {
             // Whoever leads finds it in the store.
             is_kept(durable(&mut kept).await)?;
         }
-        let waits_for = match tokio::time::timeout_at(since + wait, outcome).await {
-            Ok(Ok(concluded)) => match self.answer(&key, concluded)? {
+        let concluded = tokio::select! {
+            biased;
+            concluded = outcome => concluded.ok(),
+            () = tokio::time::sleep_until(since + wait) => None,
+            () = self.last_moments() => None,
+        };
+        let waits_for = match concluded {
+            Some(concluded) => match self.answer(&key, concluded)? {
                 Ok(done) => return Ok(done),
                 Err(waits_for) => waits_for,
             },
-            Ok(Err(_)) | Err(_) => {
+            None => {
                 self.shared.inbox.stop_waiting(number);
                 let trouble = locked(&self.shared.state.trouble).clone();
                 let review = || self.shared.reviews.is_waiting(&key).then(|| self.shared.reviews.waits_for(&key));
@@ -58,6 +67,17 @@ impl Handle {
         };
         is_kept(durable(&mut kept).await)?;
         Ok(Answer::Queued { delivery: id, waits_for })
+    }
+
+    /// Says that the service is to end: whoever waits for an outcome is answered soon, with what there is to say.
+    pub fn close(&self) {
+        self.shared.state.closing.cancel();
+    }
+
+    /// Over some moments after the service was told to end.
+    async fn last_moments(&self) {
+        self.shared.state.closing.cancelled().await;
+        tokio::time::sleep(LAST_MOMENTS).await;
     }
 
     /// Stores a request durably and does not wait for its end. Answers the delivery's id.

@@ -73,6 +73,8 @@ pub(super) struct Shared {
 /// How the worker is doing, for those who ask whether the service is ready.
 #[derive(Debug, Default)]
 pub(super) struct WorkerState {
+    /// The service takes nothing new any more; what is under way is still answered.
+    pub(super) closing: CancellationToken,
     /// It is to end.
     pub(super) stopping: CancellationToken,
     /// The store refuses what Git has already; nothing is released until it takes it.

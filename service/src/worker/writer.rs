@@ -33,9 +33,9 @@ use crate::store::{AuditEntry, Batch, DeliveryOutcome, HandedOver, IndexedCommit
 /// How long the store is left alone after it refused what Git has already.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
-/// How long a remote is waited for once the service is told to stop; what is on its way then is looked up at the next start. As long as
-/// requests under way may take, and a third of what Kubernetes gives.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// How long a remote is waited for once the service is told to stop; what is on its way then is looked up at the next start. With what requests
+/// under way are given before, it makes less than ten seconds.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
 
 /// Says that its holder is the only writer: there is one per opened worker, and it is not handed out twice.
 #[derive(Debug)]
