@@ -9,16 +9,16 @@ use super::documents;
 /// What it may do, and where: everywhere, or in the namespace of Argo CD. Whoever lets the service call something else adds it here, to
 /// `access.yaml` and to the reason.
 const RIGHTS: &[(&str, &str, &str, &[&str])] = &[
-    ("*", "apps", "deployments", &["get", "list", "watch"]),
-    ("*", "", "pods", &["get", "list", "watch"]),
-    ("*", "", "services", &["get", "list", "watch"]),
+    ("*", "apps", "deployments", &["list", "watch"]),
+    ("*", "", "pods", &["list", "watch"]),
+    ("*", "", "services", &["list", "watch"]),
     ("*", "", "events", &["list"]),
     ("*", "", "pods/log", &["get"]),
-    ("*", "gateway.networking.k8s.io", "grpcroutes", &["get", "list", "watch"]),
-    ("*", "gateway.networking.k8s.io", "httproutes", &["get", "list", "watch"]),
-    ("*", "machinelearning.seldon.io", "seldondeployments", &["get", "list", "watch"]),
+    ("*", "gateway.networking.k8s.io", "grpcroutes", &["list", "watch"]),
+    ("*", "gateway.networking.k8s.io", "httproutes", &["list", "watch"]),
+    ("*", "machinelearning.seldon.io", "seldondeployments", &["list", "watch"]),
     ("argocd", "argoproj.io", "applications", &["get", "list", "patch", "watch"]),
-    ("argocd", "argoproj.io", "applicationsets", &["get", "list", "patch", "watch"]),
+    ("argocd", "argoproj.io", "applicationsets", &["get", "list", "patch"]),
 ];
 
 type Right = (String, String, String, BTreeSet<String>);
