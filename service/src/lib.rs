@@ -20,6 +20,9 @@ pub mod git;
 /// The forge that the branch lives at: pull requests, statuses.
 pub mod forge;
 
+/// The clusters: watched, and Argo CD told.
+pub mod sync;
+
 /// Inbox, tokens, index, audit: the SQL store.
 pub mod store;
 

@@ -29,8 +29,9 @@ pub fn init(format: Format, rust_log: Option<&str>, level: &str, color: bool) {
 
 fn filter(rust_log: Option<&str>, level: &str) -> EnvFilter {
     let wanted = rust_log.filter(|text| !text.trim().is_empty()).and_then(|text| EnvFilter::try_new(text).ok());
-    // Below a warning, these speak of single queries and connections.
-    wanted.unwrap_or_else(|| EnvFilter::new(format!("{level},sqlx=warn,hyper=warn,reqwest=warn,tower_http=warn")))
+    // Below a warning, these speak of single queries and connections. What the cluster's client says at every try is said once in our words.
+    let quiet = "sqlx=warn,hyper=warn,reqwest=warn,tower_http=warn,kube_client=off,kube_runtime=off";
+    wanted.unwrap_or_else(|| EnvFilter::new(format!("{level},{quiet}")))
 }
 
 #[cfg(test)]

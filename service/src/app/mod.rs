@@ -98,7 +98,8 @@ pub async fn start(config: Config, listener: TcpListener) -> Result<Service, Sta
     let git = Git::find(config.search_path.as_deref()).await;
     let git = git.map_err(|error| StartError::new(error.to_string()))?;
     let remote = remote::settings(&config.git, &data_dir, &git)?;
-    let of_worker = worker::Settings { remote, ..settings::of_worker(&config, &data_dir, address)? };
+    let clusters = settings::clusters(&config).await?;
+    let of_worker = worker::Settings { remote, clusters, ..settings::of_worker(&config, &data_dir, address)? };
     let internal = match config.internal_listen {
         Some(address) => Some(server::bind(address).await?),
         None => None,

@@ -1,5 +1,6 @@
 //! The configuration, taken apart into what each part needs.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -8,8 +9,8 @@ use super::StartError;
 use super::first_start::Secrets;
 use crate::access::TokenHash;
 use crate::config::{
-    Config, ConfigError, EnvironmentConfig, GitConfig, ImagesConfig, MlflowConfig, Mode, SecretText, SenderConfig,
-    StoreConfig, read_secret_file, read_templates,
+    Config, ConfigError, EnvironmentConfig, GitConfig, IN_CLUSTER, ImagesConfig, MlflowConfig, Mode, Reached,
+    SecretText, SenderConfig, StoreConfig, read_secret_file, read_templates,
 };
 use crate::git::{Author, SigningKey};
 use crate::images::Resolver;
@@ -19,6 +20,7 @@ use crate::plan::EnvironmentTarget;
 use crate::release::{Links, Serving};
 use crate::render::Templates;
 use crate::store::Address;
+use crate::sync::{self, Clusters};
 use crate::webhook::live::LiveSecrets;
 use crate::webhook::signature::{Secret, SecretError};
 use crate::worker::{EnvironmentSettings, RegistrySettings};
@@ -84,6 +86,7 @@ pub(super) fn of_worker(config: &Config, data_dir: &Path, address: SocketAddr) -
         runtimes: config.runtimes.clone(),
         images: images(config)?,
         registry: registry(&config.mlflow)?,
+        clusters: None,
     })
 }
 
@@ -117,6 +120,33 @@ pub(super) fn tracking_client(config: &MlflowConfig) -> Result<Option<Client>, S
     let password = password.map(|password| Password::new(password.expose().to_owned()));
     let client = Client::new(mlflow::Settings { tracking_uri, username, password });
     client.map(Some).map_err(|error| StartError::new(format!("`mlflow.tracking_uri` cannot be used: {error}")))
+}
+
+/// The clusters that are watched, where any is configured.
+///
+/// # Errors
+/// A kubeconfig or the service account cannot be used.
+pub(super) async fn clusters(config: &Config) -> Result<Option<Clusters>, StartError> {
+    let clusters: BTreeMap<String, sync::Address> = config
+        .watched_clusters()
+        .into_iter()
+        .map(|(name, reached)| {
+            let address = match reached {
+                Reached::ByServiceAccount => sync::Address::InCluster,
+                Reached::ByKubeconfig { path, context } => sync::Address::Kubeconfig { path, context },
+            };
+            (name, address)
+        })
+        .collect();
+    if clusters.is_empty() {
+        return Ok(None);
+    }
+    let argocd_namespace = config.argocd.namespace.clone();
+    let settings = sync::Settings { clusters, hub: IN_CLUSTER.to_owned(), argocd_namespace };
+    let connected = Clusters::connect(settings).await;
+    connected.map(Some).map_err(|error| {
+        StartError::new(error.to_string()).cure("correct `kubernetes` or `clusters`, or set `kubernetes.mode` to `off`")
+    })
 }
 
 /// What the doors and pages need.
@@ -168,6 +198,7 @@ fn of_environment(config: &Config, environment: &EnvironmentConfig, page: &str) 
         namespace_prefix,
         host_suffix,
         mode,
+        auto_rollback,
         blind_delay,
         require_digest,
         new_releases_per_minute,
@@ -176,7 +207,7 @@ fn of_environment(config: &Config, environment: &EnvironmentConfig, page: &str) 
     let (gateway, monitoring) = (config.routing.gateway.clone(), config.monitoring.clone());
     let target = EnvironmentTarget { cluster, namespace_prefix, host_suffix, gateway, monitoring, links };
     let is_reviewed = mode == Mode::PullRequest;
-    EnvironmentSettings { target, blind_delay, new_releases_per_minute, require_digest, is_reviewed }
+    EnvironmentSettings { target, blind_delay, new_releases_per_minute, require_digest, auto_rollback, is_reviewed }
 }
 
 /// Every live secret of MLflow: the configured ones or, where there is none, those of the file that the first start made, which

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::args::{WaitFor, Waiting};
 use super::client::{Call, Reply};
 use super::error::{CliError, Exit};
+use super::live::until_live;
 use super::table::plain;
 use super::views::{commit, diff, key, standing, text};
 use super::{Context, asked_to_stop};
@@ -18,6 +19,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// How long to wait before looking again where nobody answers.
 const RECONNECT_AFTER: Duration = Duration::from_secs(1);
+
+/// The parts of the address of a release: `releases`, environment, namespace, name.
+const RELEASE_PARTS: usize = 4;
 
 /// How often in a row nobody may answer: half a minute, longer than a restart takes.
 const RECONNECTS_MAX: u32 = 30;
@@ -37,15 +41,20 @@ pub(super) async fn change_unless(
     let accepted = OnceCell::new();
     let done = async {
         let Waiting { wait, timeout, idempotency_key } = waiting;
+        let path = call.path();
         let call = call.query("wait", wait.map(WaitFor::as_str)).idempotency_key(idempotency_key.clone());
         let reply = ctx.client.call(call).await?;
         look(&reply).await?;
-        match (wait, &reply.location) {
+        let exit = match (wait, &reply.location) {
             (Some(_), Some(location)) if reply.status == 202 => {
                 let later = accepted.get_or_init(|| later(&text(&reply.body, "/delivery")));
                 until_done(location, timeout.as_duration(), later, ctx).await
             }
             _ => told(&reply, ctx),
+        }?;
+        match (exit, wait, path.get(..RELEASE_PARTS)) {
+            (Exit::Done, Some(WaitFor::Live), Some(release)) => until_live(release, timeout.as_duration(), ctx).await,
+            _ => Ok(exit),
         }
     };
     tokio::select! {

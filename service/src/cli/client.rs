@@ -53,6 +53,11 @@ impl<'a> Call<'a> {
         Self { method, path, query: Vec::new(), body: None, idempotency_key: None, patient: false }
     }
 
+    /// The parts of its address.
+    pub(super) fn path(&self) -> &'a [&'a str] {
+        self.path
+    }
+
     /// The same with a parameter, where it has a value.
     pub(super) fn query(mut self, name: &'static str, value: Option<impl ToString>) -> Self {
         self.query.extend(value.map(|value| (name, value.to_string())));

@@ -12,9 +12,6 @@ pub(super) enum Later {
     /// Not there yet: approve a change that waits for it.
     #[command(hide = true)]
     Approve(Anything),
-    /// Not there yet: print what a release's pods log.
-    #[command(hide = true)]
-    Logs(Anything),
 }
 
 /// Whatever stands behind the name.
@@ -33,7 +30,6 @@ pub(super) fn explain(command: &Later) -> CliError {
             "environments that want approval",
             "nothing waits for approval; `kmlflow hold --reason TEXT` stops every change",
         ),
-        Later::Logs(_) => ("logs", "a connection to the cluster", "`kubectl logs` has them"),
     };
     CliError::failed(format!("`{name}` is not there yet: it needs {needs}")).hint(instead)
 }

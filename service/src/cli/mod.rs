@@ -19,6 +19,8 @@ mod history;
 mod hold;
 mod later;
 mod list;
+mod live;
+mod logs;
 mod manifests;
 mod migrate;
 mod mlflow;
@@ -169,6 +171,7 @@ enum Ask {
     History(history::HistoryArgs),
     Manifests(manifests::ManifestsArgs),
     Diff(manifests::DiffArgs),
+    Logs(logs::LogsArgs),
     Watch(watch::WatchArgs),
     Advance(act::AdvanceArgs),
     Promote(act::PromoteArgs),
@@ -261,6 +264,7 @@ async fn ask(command: Ask, ctx: &Context) -> Result<Exit, CliError> {
         Ask::History(args) => history::run(args, ctx).await,
         Ask::Manifests(args) => manifests::manifests(args, ctx).await,
         Ask::Diff(args) => manifests::diff(args, ctx).await,
+        Ask::Logs(args) => logs::logs(args, ctx).await,
         Ask::Watch(args) => watch::run(args, ctx).await,
         Ask::Advance(args) => act::run(args.into(), ctx).await,
         Ask::Promote(args) => act::run(args.into(), ctx).await,

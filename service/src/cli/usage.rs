@@ -96,7 +96,7 @@ Examples:
 Exit codes: 0 done (also when nothing had to change), 1 failed, 2 wrong usage, 3 refused,
 4 not found, 5 conflict with what is deployed, 6 deadline passed or still queued at it.
 
-Not there yet: approve, logs.";
+Not there yet: approve.";
 
 /// After `kmlflow serve --help`.
 pub(super) const SERVE: &str = "\
@@ -179,6 +179,11 @@ Examples:
 pub(super) const DIFF: &str = "\
 Examples:
   kmlflow diff fraud                     what the repository says against what the cluster has";
+
+/// After `kmlflow logs --help`.
+pub(super) const LOGS: &str = "\
+Examples:
+  kmlflow logs fraud                     the run that failed, of the container that fails";
 
 /// After `kmlflow watch --help`.
 pub(super) const WATCH: &str = "\

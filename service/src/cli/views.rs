@@ -130,6 +130,7 @@ pub(super) fn release(release: &Value, now: Timestamp, color: bool) -> String {
             ("last run", text(release, "/rollout/outcome").into()),
             ("status", status(release)),
             ("because", status_reason.into()),
+            ("cure", text(release, "/status/cure").into()),
             ("files", Cell::new(&words(release.get("files")), Tone::Warn)),
             ("notes", Cell::new(&words(release.get("notes")), Tone::Warn)),
             ("endpoint", text(release, "/endpoint").into()),

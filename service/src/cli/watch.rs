@@ -195,6 +195,7 @@ fn what(kind: &str, data: &Value) -> String {
         .map(|commit| format!("(commit {commit})"))
         .unwrap_or_default();
     let words = match kind {
+        "sync" => vec![name(data), text(data, "/status/state"), text(data, "/status/reason")],
         "delivery" => vec![text(data, "/source"), text(data, "/state"), name(data), said, commit],
         _ if said.is_empty() => vec![name(data), text(data, "/action"), text(data, "/phase"), commit],
         _ => vec![name(data), said, commit],

@@ -3,6 +3,7 @@
 //! The only reader of the environment. Ends where a stage gets its own few settings by value: no stage sees the whole `Config`.
 
 mod client;
+mod clusters;
 mod forge;
 mod git;
 mod images;
@@ -16,6 +17,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use client::*;
+pub use clusters::*;
 pub use forge::*;
 pub use git::*;
 pub use images::*;
@@ -50,6 +52,10 @@ pub struct Config {
     pub mlflow: MlflowConfig,
     pub monitoring: MonitoringTarget,
     pub routing: RoutingConfig,
+    pub kubernetes: KubernetesConfig,
+    /// Clusters beside the one of `kubernetes`, by the names that environments use.
+    pub clusters: BTreeMap<String, ClusterConfig>,
+    pub argocd: ArgoCdConfig,
     pub environments: BTreeMap<EnvironmentName, EnvironmentConfig>,
     /// Images that serve an artifact, by image.
     pub runtimes: Runtimes,
@@ -121,6 +127,8 @@ pub struct EnvironmentConfig {
     pub namespace_prefix: String,
     pub host_suffix: String,
     pub mode: Mode,
+    /// Whether a release whose new predictor stalls is taken back by a commit.
+    pub auto_rollback: bool,
     /// How long a phase lasts where no cluster is watched.
     pub blind_delay: Period,
     /// Whether an image must be pinned to a digest.
@@ -223,6 +231,7 @@ impl Config {
                 environment.get(variable).filter(|text| !text.trim().is_empty()).map(|text| SecretText::new(text)),
             );
         }
+        self.kubernetes.read(environment);
         self.images.read_credentials()?;
         self.git.read_secrets(environment)?;
         self.git.forge.read_token(environment)?;
@@ -242,6 +251,9 @@ impl Config {
             mlflow,
             monitoring: _,
             routing: _,
+            kubernetes,
+            clusters,
+            argocd: _,
             environments,
             runtimes,
             images,
@@ -261,6 +273,7 @@ impl Config {
         }
         check_runtimes(runtimes)?;
         images.check(environments)?;
+        kubernetes.check(clusters)?;
         if public_url.as_deref().is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
             return Err(ConfigError::new(
                 "`public_url` must begin with http:// or https://".to_owned(),
@@ -326,6 +339,7 @@ impl EnvironmentConfig {
             namespace_prefix,
             host_suffix,
             mode: _,
+            auto_rollback: _,
             blind_delay: _,
             require_digest: _,
             new_releases_per_minute,

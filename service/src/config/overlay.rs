@@ -11,12 +11,9 @@ const PREFIX: &str = "KMLFLOW__";
 const LATER: &[(&str, &[&str])] = &[
     ("git.credentials.github_app", &["null"]),
     ("webhooks.argocd.token_files", &["null", "[]"]),
-    ("kubernetes.mode", &["auto", "off"]),
-    ("argocd.namespace", &["argocd"]),
     ("prometheus.url", &["null"]),
     ("environments.*.approval", &["none"]),
     ("environments.*.freeze", &["null", "[]"]),
-    ("environments.*.auto_rollback", &["false"]),
 ];
 
 /// Where a secret can be given by the environment, and the key that names its files.
@@ -38,7 +35,7 @@ const SECRET_WORDS: &[&str] =
     &["secret", "secrets", "token", "tokens", "password", "private_key", "ssh_key", "signing_key"];
 
 /// Mappings whose keys the user chooses.
-const FREE: &[&str] = &["monitoring.labels", "runtimes"];
+const FREE: &[&str] = &["monitoring.labels", "runtimes", "clusters"];
 
 /// How alike (from 0 to 1) a sibling must be to be what was meant; below it the whole file is searched.
 const ALIKE_MIN: f64 = 0.6;
@@ -164,7 +161,7 @@ fn is_later(path: &str, value: &Value) -> Result<bool, ConfigError> {
         let text = text.trim();
         return if accepted.contains(&text) { Ok(true) } else { Err(not_supported(path, accepted[0])) };
     }
-    // A mapping that holds nothing but keys to come, such as `kubernetes`.
+    // A mapping that holds nothing but keys to come, such as `prometheus`.
     let group = LATER.iter().any(|(pattern, _)| pattern.split('.').count() > segments.len() && matches(pattern));
     let known = serde_yaml::from_str::<Value>(DEFAULT_FILE)
         .ok()

@@ -233,12 +233,10 @@ fn what_is_not_there_yet_is_refused_unless_it_is_switched_off() {
     for file in [
         "git: {branch: live}",
         "git: {credentials: {github_app: {id: 1}}}",
-        "kubernetes: {mode: in-cluster}",
         "prometheus: {url: http://prometheus:9090}",
         "environments: {production: {approval: required}}",
         "environments: {production: {freeze: [{cron: x}]}}",
         "webhooks: {argocd: {token_files: [a]}}",
-        "environments: {production: {auto_rollback: true}}",
     ] {
         let sentence = Scene::new(file).sentence();
         assert!(sentence.contains("is not supported yet"), "{file}: {sentence}");
@@ -248,6 +246,31 @@ fn what_is_not_there_yet_is_refused_unless_it_is_switched_off() {
     )
     .load()
     .unwrap();
+}
+
+#[test]
+fn clusters_are_watched_where_they_are_configured_and_in_a_pod_by_themselves() {
+    let watched = |scene: Scene| scene.load().unwrap().watched_clusters();
+    let in_a_pod = |file: &str| Scene::new(file).var("KUBERNETES_SERVICE_HOST", "10.0.0.1");
+    assert!(watched(Scene::new("")).is_empty());
+    assert_eq!(watched(in_a_pod("")), [(IN_CLUSTER.to_owned(), Reached::ByServiceAccount)].into());
+    assert!(watched(in_a_pod("kubernetes: {mode: off}")).is_empty());
+    let file = |path: &str, context: Option<&str>| Reached::ByKubeconfig {
+        path: path.into(),
+        context: context.map(ToOwned::to_owned),
+    };
+    let two = "kubernetes: {kubeconfig: /k, context: hub}\nclusters: {east: {kubeconfig: /e}}";
+    let two = watched(Scene::new(two));
+    assert_eq!(two, [("east".to_owned(), file("/e", None)), (IN_CLUSTER.to_owned(), file("/k", Some("hub")))].into());
+    for (file, words) in [
+        ("kubernetes: {mode: kubeconfig}", "`kubernetes.kubeconfig` names no file"),
+        ("clusters: {in-cluster: {kubeconfig: /k}}", "`clusters.in-cluster` is the cluster"),
+        ("clusters: {east: {kubeconfig: /k}}", "Argo CD's own, `in-cluster`, is not configured"),
+        ("clusters: {east: {context: x}}", "`clusters.east"),
+    ] {
+        let sentence = Scene::new(file).sentence();
+        assert!(sentence.contains(words), "{file}: {sentence}");
+    }
 }
 
 #[test]

@@ -42,7 +42,7 @@ impl Table {
 }
 
 /// Every table of the store but the count of what waits.
-pub(super) const TABLES: [Table; 12] = [
+pub(super) const TABLES: [Table; 13] = [
     Table {
         name: "deliveries",
         texts: &[
@@ -71,6 +71,7 @@ pub(super) const TABLES: [Table; 12] = [
         counted: None,
     },
     Table { name: "registry", texts: &["model", "state"], numbers: &[], body: None, counted: None },
+    Table { name: "live", texts: &["release", "commit_id", "at"], numbers: &[], body: None, counted: None },
     Table { name: "policies", texts: &["name", "text", "remembered_at"], numbers: &[], body: None, counted: None },
     Table {
         name: "holds",

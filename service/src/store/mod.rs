@@ -16,6 +16,7 @@ mod history;
 mod idempotency;
 mod inbox;
 mod lead;
+mod live;
 mod migrate;
 mod orders;
 mod presence;
@@ -41,6 +42,7 @@ use history::{AddPast, BeginIndex, ForgetIndex};
 use idempotency::{ClaimFor, Settle};
 use inbox::{Redeliver, Redelivered};
 use lead::Leaders;
+use live::NoteLive;
 use orders::{KeepSweep, RememberPolicy, Unhold};
 use presence::{Agree, Presence};
 use prune::PruneStep;
@@ -245,6 +247,23 @@ impl Store {
     /// Forgets a policy whose file is gone.
     pub async fn forget_policy(&self, name: &PolicyName) -> Result<(), StoreError> {
         self.writer.write(RememberPolicy { name: name.clone(), text: None }).await
+    }
+
+    /// Notes that a commit of a release was seen live; the first time counts.
+    pub async fn note_live(&self, key: &ReleaseKey, commit: &CommitId, at: Timestamp) -> Result<(), StoreError> {
+        self.writer.write(NoteLive { key: key.clone(), commit: commit.clone(), at }).await
+    }
+
+    /// Reads when a commit of a release was first seen live.
+    pub async fn live_since(&self, key: &ReleaseKey, commit: &CommitId) -> Result<Option<Timestamp>, StoreError> {
+        self.writer.caught_up().await;
+        live::since(&self.readers, key, commit).await
+    }
+
+    /// Reads which commits of a release were seen live, and when, the newest first.
+    pub async fn seen_live(&self, key: &ReleaseKey, limit: u32) -> Result<Vec<(CommitId, Timestamp)>, StoreError> {
+        self.writer.caught_up().await;
+        live::of_release(&self.readers, key, limit).await
     }
 
     /// Sets a hold; one that is there for the same environment gets the new reason.

@@ -19,6 +19,9 @@ pub(super) const IDEMPOTENCY_KEYS_KEPT: SignedDuration = SignedDuration::from_ho
 /// How long an audit entry is kept: a year, as audits are asked for.
 const AUDIT_KEPT: SignedDuration = SignedDuration::from_hours(365 * 24);
 
+/// How long it is kept when a commit was first seen live: as long as anybody is asked what served when.
+const LIVE_KEPT: SignedDuration = SignedDuration::from_hours(365 * 24);
+
 /// Audit entries and idempotency keys that are kept at most, as many as deliveries: they are fed from outside too.
 const ROWS_MAX: u32 = 100_000;
 
@@ -40,6 +43,7 @@ impl Write for PruneStep {
             delivery_ids: prune_delivery_ids(db, &before(DELIVERY_IDS_KEPT)).await?,
             idempotency_keys: prune_idempotency_keys(db, &before(IDEMPOTENCY_KEYS_KEPT)).await?,
             audit_entries: prune_audit(db, &before(AUDIT_KEPT)).await?,
+            live: prune_live(db, &before(LIVE_KEPT)).await?,
         })
     }
 }
@@ -51,11 +55,12 @@ impl Pruned {
     }
 
     pub(super) fn add(&mut self, step: Self) {
-        let Self { deliveries, delivery_ids, idempotency_keys, audit_entries } = step;
+        let Self { deliveries, delivery_ids, idempotency_keys, audit_entries, live } = step;
         self.deliveries += deliveries;
         self.delivery_ids += delivery_ids;
         self.idempotency_keys += idempotency_keys;
         self.audit_entries += audit_entries;
+        self.live += live;
     }
 }
 
@@ -116,4 +121,12 @@ async fn prune_audit(db: &mut Connection, before: &str) -> Result<u64, sqlx::Err
          WHERE at < $1 OR number <= (SELECT number FROM audit ORDER BY number DESC LIMIT 1 OFFSET $3))",
     );
     db.execute(delete.bind(before).bind(STEP_ROWS).bind(ROWS_MAX)).await
+}
+
+async fn prune_live(db: &mut Connection, before: &str) -> Result<u64, sqlx::Error> {
+    let delete = Statement::new(
+        "DELETE FROM live WHERE (release, commit_id) IN
+         (SELECT release, commit_id FROM live WHERE at < $1 ORDER BY at LIMIT $2)",
+    );
+    db.execute(delete.bind(before).bind(STEP_ROWS)).await
 }

@@ -182,4 +182,6 @@ pub struct Pruned {
     pub delivery_ids: u64,
     pub idempotency_keys: u64,
     pub audit_entries: u64,
+    /// Notes of when a commit was first seen live.
+    pub live: u64,
 }

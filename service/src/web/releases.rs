@@ -19,7 +19,7 @@ use crate::access::TokenRole;
 use crate::names::{CommitId, EnvironmentName, InvalidName, ModelName, Namespace, ReleaseKey, ReleaseName, TreeId};
 use crate::release::{Phase, Strategy};
 use crate::worker::{
-    self, ClusterDiff, EnvironmentView, HistoryEntry, Page, ReleaseFilter, ReleaseView, TimelineEntry,
+    self, ClusterDiff, EnvironmentView, HistoryEntry, LogView, Page, ReleaseFilter, ReleaseView, TimelineEntry,
 };
 
 /// The most releases on a page, as everywhere in the API.
@@ -33,6 +33,7 @@ pub(super) fn router() -> OpenApiRouter<Web> {
         .routes(routes!(manifests))
         .routes(routes!(diff))
         .routes(routes!(timeline))
+        .routes(routes!(logs))
         .routes(routes!(environments))
 }
 
@@ -239,6 +240,18 @@ async fn timeline(
 ) -> Answer<Json<Page<TimelineEntry>>> {
     check_reader(&web, &caller, &key).await?;
     Ok(Json(web.handle().timeline(&key).await?))
+}
+
+/// Reads the end of the log of the release's pod that is in trouble; empty where none is.
+#[utoipa::path(get, path = "/releases/{environment}/{namespace}/{name}/logs", operation_id = "getReleaseLogs", tag = "releases", params(PathParams),
+    responses((status = 200, body = Page<LogView>), (status = "4XX", body = Problem)))]
+async fn logs(
+    State(web): State<Web>,
+    Viewer(caller): Viewer,
+    ReleaseAt(key): ReleaseAt,
+) -> Answer<Json<Page<LogView>>> {
+    check_reader(&web, &caller, &key).await?;
+    Ok(Json(web.handle().logs(&key).await?))
 }
 
 /// Lists the environments.

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use jiff::Timestamp;
 
+use super::EnvironmentSettings;
 use super::adopt::drifted;
 use super::foreign::{checked, occupied};
 use super::index::Entry;
+use super::observe::observed;
 use super::registry::{default_images, with_tags};
 use super::shared::{PolicySet, Shared, not_deployed};
 use crate::event::{Delivery, Guard, Requested, Source};
@@ -18,7 +20,7 @@ use crate::plan::{self, Findings, ServingRules, Situation};
 use crate::policy;
 use crate::registry::RegistryState;
 use crate::release::{
-    Action, Change, Files, Intent, Observed, Origin, Period, RELEASE_FILE, Refusal, RefusalKind, RegistryView, Release,
+    Action, Change, Files, Intent, Observed, Origin, RELEASE_FILE, Refusal, RefusalKind, RegistryView, Release,
     ReleasePlan, Restorable, Retracted, Serving, Target,
 };
 use crate::render;
@@ -93,9 +95,9 @@ pub(super) trait Ground {
     fn collision(&self, key: &ReleaseKey, target: &Target) -> Option<Refusal>;
     fn policies(&self) -> Arc<PolicySet>;
 
-    /// What is known of the cluster, where a commit counts as live after this delay.
-    fn observed(&self, delay: Period) -> Observed {
-        Observed::Blind { delay }
+    /// What is known of the cluster about a release.
+    fn observed(&self, release: (&ReleaseKey, Option<&Entry>), environment: &EnvironmentSettings) -> Observed {
+        observed(self.shared(), release, environment, self.now())
     }
 
     /// Takes the manifests that were rendered ahead for a release, where they are for this very document.
@@ -269,7 +271,7 @@ pub(super) fn situation(ground: &dyn Ground, task: &Task, entry: Option<&Entry>)
         deployed: entry.map(Entry::deployed),
         restorable,
         retracted,
-        observed: ground.observed(environment.blind_delay),
+        observed: ground.observed((&task.key, entry), environment),
         target,
         serving: Serving::over(&base, &shared.settings.serving),
         default_images,

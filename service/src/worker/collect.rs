@@ -33,7 +33,7 @@ pub(super) async fn collect(shared: &Arc<Shared>, conveyor: &mut Conveyor) -> Op
     if taken.holds_changed {
         conveyor.lift_holds(shared, now);
     }
-    taken.reviewed.iter().for_each(|key| conveyor.agenda.at(now, key));
+    taken.reviewed.iter().chain(&taken.seen).for_each(|key| conveyor.agenda.at(now, key));
     let taken_anew = have_asked(shared, conveyor, taken.deliveries);
     work.deliveries = have_asked(shared, conveyor, work.deliveries);
     take_answers(shared, conveyor, &mut work).await;

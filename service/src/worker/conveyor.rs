@@ -12,6 +12,7 @@ use super::conclusion::{Concluded, Conclusion, Keep};
 use super::deliveries::{DoneBefore, Earlier, carry_out};
 use super::foreign;
 use super::history;
+use super::observe::watched;
 use super::pace::Pace;
 use super::policies::{self, POLICY_DIR};
 use super::preview::Now;
@@ -341,6 +342,10 @@ impl Conveyor {
     /// When a parked delivery is tried again by itself: once what is in Git counts as applied.
     fn wake_parked(&mut self, shared: &Shared, key: &ReleaseKey, now: Timestamp) {
         let (Some(entry), Ok(environment)) = (shared.entry(key), shared.environment(&key.environment)) else { return };
+        if watched(shared, environment).is_some() {
+            // It is woken by what is seen.
+            return;
+        }
         let at = entry.release.rollout.counts_as_live_at(environment.blind_delay);
         if at > now {
             self.agenda.at(at, key);

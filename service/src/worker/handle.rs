@@ -4,23 +4,25 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::json;
 
 use super::disk;
+use super::observe;
 use super::read;
 use super::replica::catch_up;
 use super::request::inbox_full;
-use super::shared::{Shared, WorkerState, read as locked, store_fault, write};
+use super::shared::{Shared, WorkerState, not_deployed, read as locked, store_fault, write};
 use super::{
-    Accounts, ClusterDiff, DeliveryView, EnvironmentView, Fault, HistoryEntry, HoldView, Page, PolicyVerdict,
-    ReleaseFilter, ReleaseView, RerenderSelection, Rerendered, Subscription, TimelineEntry,
+    Accounts, ClusterDiff, DeliveryView, EnvironmentView, Fault, HistoryEntry, HoldView, LogView, Page, PolicyVerdict,
+    ReleaseFilter, ReleaseView, RerenderSelection, Rerendered, StatusState, Subscription, TimelineEntry,
 };
 use super::{preview, rerender};
 use crate::event::{DeliveryState, NewDelivery, Source};
 use crate::names::{AliasName, CommitId, EnvironmentName, ModelName, ReleaseKey, Version};
-use crate::release::{Act, Intent, Refusal, RefusalKind};
+use crate::release::{Act, Intent, Phase, Refusal, RefusalKind};
 use crate::store::{Accepted, Hold};
 
 /// What others hold of the worker.
@@ -116,6 +118,40 @@ impl Handle {
                 self.shared.blocking(move |shared| Err(read::absent(shared, &key, waiting)?.into())).await
             }
         }
+    }
+
+    /// Reads the end of the log of a release's pod that is in trouble.
+    ///
+    /// # Errors
+    /// No such release, no cluster, no pod in trouble, or its log cannot be read.
+    pub async fn logs(&self, key: &ReleaseKey) -> Result<Page<LogView>, Fault> {
+        self.shared.environment(&key.environment)?;
+        self.shared.entry(key).ok_or_else(|| not_deployed(key))?;
+        observe::logs(&self.shared, key).await.map(|items| Page { items, next: None })
+    }
+
+    /// Whether the cluster of an environment is watched.
+    pub fn is_watched(&self, environment: &EnvironmentName) -> bool {
+        let settings = self.shared.environment(environment).ok();
+        settings.is_some_and(|settings| observe::watched(&self.shared, settings).is_some())
+    }
+
+    /// Waits until a release is live with nothing under way, or stalled, at most `wait`; answers it as it is then.
+    pub async fn until_live(&self, key: &ReleaseKey, wait: Duration) -> Option<ReleaseView> {
+        let mut news = self.shared.ring.subscribe(None);
+        let is_over = |view: &ReleaseView| match view.status.state {
+            StatusState::Live => matches!(view.release.rollout.phase, Phase::Running | Phase::Settled),
+            state => state == StatusState::Stalled,
+        };
+        let waiting = async {
+            while read::view(&self.shared, key).is_some_and(|view| !is_over(&view)) {
+                if news.next().await.is_none() {
+                    break;
+                }
+            }
+        };
+        let _is_late = tokio::time::timeout(wait, waiting).await;
+        read::view(&self.shared, key)
     }
 
     /// The commits of a release, newest first.

@@ -123,6 +123,11 @@ impl Kept {
         }
     }
 
+    /// The newest commit that changed it.
+    pub(super) fn commit(&self) -> &CommitId {
+        &self.commit
+    }
+
     /// The release with its document.
     pub(super) fn entry(&self) -> Entry {
         let Trouble { drifted, invalid, notes } = self.trouble.as_deref().cloned().unwrap_or_default();

@@ -46,6 +46,7 @@ pub(super) struct Metrics {
     pushes: Family<Labels, Counter>,
     pushed_releases: Histogram,
     render_duration: Histogram,
+    sync_duration: Histogram,
     decisions: Family<Labels, Counter>,
     sweep_differences: Family<Labels, Gauge>,
     write_backs: Family<Labels, Counter>,
@@ -74,6 +75,7 @@ impl Metrics {
             // Up to twice the 64 that a turn takes up, by itself and by deliveries; one request may change several.
             pushed_releases: Histogram::new(exponential_buckets(1.0, 2.0, 9)),
             render_duration: seconds(),
+            sync_duration: Histogram::new(exponential_buckets(0.5, 2.0, 12)),
             decisions: Family::default(),
             sweep_differences: Family::default(),
             write_backs: Family::default(),
@@ -128,6 +130,12 @@ impl Metrics {
             self.push_duration.clone(),
         );
         registry.register("push", "Pushes by outcome", self.pushes.clone());
+        registry.register_with_unit(
+            "sync_duration",
+            "From a release's commit to live",
+            Unit::Seconds,
+            self.sync_duration.clone(),
+        );
         registry.register("pushed_releases_per_push", "Releases that one push changed", self.pushed_releases.clone());
         registry.register_with_unit(
             "render_duration",
@@ -164,6 +172,11 @@ impl Metrics {
     /// Counts a commit.
     pub(super) fn committed(&self, action: Action) {
         self.commits.get_or_create(&vec![("action", action.as_str().to_owned())]).inc();
+    }
+
+    /// Counts a commit that became live, and how long that took.
+    pub(super) fn became_live(&self, took: Duration) {
+        self.sync_duration.observe(took.as_secs_f64());
     }
 
     /// Counts a push.

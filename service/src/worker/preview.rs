@@ -10,8 +10,9 @@ use similar::TextDiff;
 use super::apply::{Ground, Proposal, Task, Write, new_id, propose};
 use super::deliveries::asked_version;
 use super::index::Entry;
+use super::observe::observed;
 use super::shared::{PolicySet, Shared, git_fault, read};
-use super::{Fault, PolicyVerdict, Preview, SecondView, SignatureBreak, SignatureDiff};
+use super::{EnvironmentSettings, Fault, PolicyVerdict, Preview, SecondView, SignatureBreak, SignatureDiff};
 use crate::event::{RegistryChange, RegistryFact, Requested};
 use crate::git::{Edit, GitError, Repository};
 use crate::names::{AliasName, CommitId, ModelName, ReleaseKey, Version};
@@ -55,8 +56,11 @@ impl Ground for Now<'_> {
         self.now
     }
 
-    fn observed(&self, delay: Period) -> Observed {
-        Observed::Blind { delay: if self.is_live { Period::ZERO } else { delay } }
+    fn observed(&self, release: (&ReleaseKey, Option<&Entry>), environment: &EnvironmentSettings) -> Observed {
+        match self.is_live {
+            true => Observed::Blind { delay: Period::ZERO },
+            false => observed(self.shared, release, environment, self.now),
+        }
     }
 
     fn collision(&self, key: &ReleaseKey, target: &Target) -> Option<Refusal> {

@@ -32,6 +32,8 @@ struct State {
     holds_changed: bool,
     /// Releases whose review is another one than before.
     reviewed: BTreeSet<ReleaseKey>,
+    /// Releases of which the cluster shows something else than before.
+    seen: BTreeSet<ReleaseKey>,
 }
 
 /// What the writer takes at once.
@@ -41,6 +43,7 @@ pub(super) struct Taken {
     pub(super) pushed: bool,
     pub(super) holds_changed: bool,
     pub(super) reviewed: BTreeSet<ReleaseKey>,
+    pub(super) seen: BTreeSet<ReleaseKey>,
 }
 
 impl Inbox {
@@ -129,6 +132,12 @@ impl Inbox {
         self.wake.notify_one();
     }
 
+    /// Says that the cluster shows something else of a release.
+    pub(super) fn note_seen(&self, key: &ReleaseKey) {
+        self.state().seen.insert(key.clone());
+        self.wake.notify_one();
+    }
+
     /// Has the writer look what there is to do.
     pub(super) fn wake(&self) {
         self.wake.notify_one();
@@ -143,6 +152,7 @@ impl Inbox {
             pushed: std::mem::take(&mut state.pushed),
             holds_changed: std::mem::take(&mut state.holds_changed),
             reviewed: std::mem::take(&mut state.reviewed),
+            seen: std::mem::take(&mut state.seen),
         }
     }
 

@@ -9,11 +9,12 @@ use super::handle::not_found;
 use super::history::{self, CANDIDATES_MAX};
 use super::index::{Entry, Kept};
 use super::metrics::{Present, ReleaseNumbers};
+use super::observe;
 use super::preview::Now;
 use super::shared::{Shared, git_fault, not_deployed, read, store_fault};
 use super::{
     DeliveryFilter, DeliveryView, EnvironmentView, Fault, HistoryEntry, HoldView, Page, ReleaseFilter, ReleaseView,
-    Share, Status, StatusState, TimelineEntry, Waiting,
+    Share, StatusState, TimelineEntry, Waiting,
 };
 use crate::bounds::PAGE_MAX;
 use crate::event::{Delivery, DeliveryState};
@@ -43,7 +44,7 @@ fn view_of(shared: &Shared, key: &ReleaseKey, entry: &Entry) -> ReleaseView {
         commit: commit.clone(),
         etag: tree.clone(),
         changed_at: *changed_at,
-        status: unknown(),
+        status: observe::status(shared, key, commit),
         files: entry.files(shared.settings.templates.digest()),
         notes,
         endpoint: endpoint(release),
@@ -86,10 +87,6 @@ pub(super) fn absent(shared: &Shared, key: &ReleaseKey, waiting: Option<Waiting>
     };
     let occupied = occupied(&ground, key).map_err(git_fault)?;
     Ok(occupied.map_or_else(|| not_deployed(key), |refusal| Refusal { kind: RefusalKind::NotFound, ..refusal }))
-}
-
-fn unknown() -> Status {
-    Status { state: StatusState::Unknown, reason: NO_CLUSTER.to_owned(), since: None }
 }
 
 /// The address that a caller posts to.
@@ -137,7 +134,7 @@ pub(super) fn releases(shared: &Shared, filter: &ReleaseFilter) -> Page<ReleaseV
             Some(key) => Box::new(index.after(key)),
             None => Box::new(index.iter()),
         };
-        let matching = all.filter(|(key, kept)| passes(filter, key, kept, digest));
+        let matching = all.filter(|(key, kept)| passes(shared, filter, (key, kept), digest));
         matching.take(limit + 1).map(|(key, kept)| (key.clone(), kept.entry())).collect()
     };
     let next = if found.len() > limit {
@@ -149,13 +146,16 @@ pub(super) fn releases(shared: &Shared, filter: &ReleaseFilter) -> Page<ReleaseV
     Page { items: found.iter().map(|(key, entry)| view_of(shared, key, entry)).collect(), next }
 }
 
-fn passes(filter: &ReleaseFilter, key: &ReleaseKey, kept: &Kept, templates: &crate::names::Digest) -> bool {
+fn passes(
+    shared: &Shared,
+    filter: &ReleaseFilter,
+    (key, kept): (&ReleaseKey, &Kept),
+    templates: &crate::names::Digest,
+) -> bool {
     let ReleaseFilter { environment, namespace, model, strategy, phase, status, q, limit: _, cursor: _ } = filter;
     let has_status = |status: &str| {
-        let files = || {
-            kept.files(templates).into_iter().any(|state| serde_json::to_value(state).is_ok_and(|word| word == status))
-        };
-        status == "unknown" || files()
+        let files = || kept.files(templates).into_iter().any(|state| is_word(&state, status));
+        is_word(&observe::status(shared, key, kept.commit()).state, status) || files()
     };
     environment.as_ref().is_none_or(|wanted| *wanted == key.environment)
         && namespace.as_ref().is_none_or(|wanted| *wanted == key.namespace)
@@ -164,6 +164,11 @@ fn passes(filter: &ReleaseFilter, key: &ReleaseKey, kept: &Kept, templates: &cra
         && phase.is_none_or(|wanted| wanted == kept.phase)
         && status.as_deref().is_none_or(has_status)
         && q.as_deref().is_none_or(|part| contains(key.name.as_str(), part) || contains(kept.model.as_str(), part))
+}
+
+/// Whether a state is written so.
+fn is_word(state: &impl serde::Serialize, word: &str) -> bool {
+    serde_json::to_value(state).is_ok_and(|written| written == word)
 }
 
 /// Whether a text has a part, in small or capital letters.
@@ -270,10 +275,35 @@ pub(super) async fn timeline(shared: &Shared, key: &ReleaseKey) -> Result<Page<T
         commit: delivery.verdict.commit,
         delivery: Some(delivery.id.to_string()),
     });
-    let mut items: Vec<TimelineEntry> = commits.chain(deliveries).collect();
+    let mut items: Vec<TimelineEntry> = commits.chain(deliveries).chain(in_the_cluster(shared, key).await?).collect();
     items.sort_by_key(|entry| std::cmp::Reverse(entry.at));
     items.truncate(PAGE_MAX as usize);
     Ok(Page { items, next: None })
+}
+
+/// When commits of a release became live, and how the newest one fares where it is not.
+async fn in_the_cluster(shared: &Shared, key: &ReleaseKey) -> Result<Vec<TimelineEntry>, Fault> {
+    let seen = shared.store.seen_live(key, PAGE_MAX).await.map_err(store_fault)?;
+    let live = |(commit, at): (CommitId, jiff::Timestamp)| TimelineEntry {
+        at,
+        kind: "live".to_owned(),
+        summary: "live: pods and routes are as the commit says".to_owned(),
+        commit: Some(commit),
+        delivery: None,
+    };
+    let mut items: Vec<TimelineEntry> = seen.into_iter().map(live).collect();
+    if let Some(entry) = shared.entry(key) {
+        let status = observe::status(shared, key, &entry.commit);
+        let since = status.since.filter(|_| !matches!(status.state, StatusState::Live | StatusState::Unknown));
+        items.extend(since.map(|at| TimelineEntry {
+            at,
+            kind: "status".to_owned(),
+            summary: format!("{}: {}", status.state.as_str(), status.reason),
+            commit: Some(entry.commit.clone()),
+            delivery: None,
+        }));
+    }
+    Ok(items)
 }
 
 /// Deliveries of the inbox, newest first.
@@ -340,12 +370,12 @@ pub(super) async fn metrics(shared: &Shared) -> String {
             Vec::new()
         }
     };
-    let releases = read(&shared.index).iter().map(|(key, kept)| numbers(key, kept)).collect();
+    let releases = read(&shared.index).iter().map(|(key, kept)| numbers(shared, key, kept)).collect();
     shared.metrics.set(Present { inbox, leads: shared.replica.leads(), releases });
     shared.metrics.text()
 }
 
-fn numbers(key: &ReleaseKey, kept: &Kept) -> ReleaseNumbers {
+fn numbers(shared: &Shared, key: &ReleaseKey, kept: &Kept) -> ReleaseNumbers {
     let place = vec![
         ("environment", key.environment.to_string()),
         ("namespace", key.namespace.to_string()),
@@ -361,7 +391,7 @@ fn numbers(key: &ReleaseKey, kept: &Kept) -> ReleaseNumbers {
             ("environment", key.environment.to_string()),
             ("strategy", kept.strategy.as_str().to_owned()),
             ("phase", kept.phase.as_str().to_owned()),
-            ("status", "unknown".to_owned()),
+            ("status", observe::status(shared, key, kept.commit()).state.as_str().to_owned()),
         ],
         weights: weights.collect(),
         changed_at: kept.changed_at.as_second(),

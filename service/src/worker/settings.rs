@@ -15,6 +15,7 @@ use crate::release::{Period, Serving};
 use crate::render::Templates;
 use crate::servable::Runtimes;
 use crate::store::Address;
+use crate::sync::Clusters;
 
 /// What the worker needs of the configuration.
 #[derive(Debug, Clone)]
@@ -41,6 +42,8 @@ pub struct Settings {
     pub images: Option<Arc<Resolver>>,
     /// The tracking server, where there is one; otherwise its signed events are believed.
     pub registry: Option<RegistrySettings>,
+    /// The clusters that are watched, where there are any.
+    pub clusters: Option<Clusters>,
 }
 
 /// A branch that lives elsewhere.
@@ -84,6 +87,8 @@ pub struct EnvironmentSettings {
     pub new_releases_per_minute: u32,
     /// Whether an image must be pinned to a digest.
     pub require_digest: bool,
+    /// Whether a commit that stalls by its own fault is taken back.
+    pub auto_rollback: bool,
     /// Whether what changes versions or the strategy waits for a review.
     pub is_reviewed: bool,
 }

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::events::Ring;
 use super::index::{Entry, Index};
 use super::metrics::Metrics;
+use super::observe::Observations;
 use super::past::Past;
 use super::queue::Inbox;
 use super::registry::{Outbox, Reader, Sweeper};
@@ -50,6 +51,8 @@ pub(super) struct Shared {
     pub(super) reviews: Reviews,
     /// What the forge is to be told about commits.
     pub(super) statuses: Statuses,
+    /// What the clusters show of the releases.
+    pub(super) observations: Observations,
     /// Reads models anew.
     pub(super) reader: Reader,
     /// What the registry is to be told.

@@ -15,6 +15,7 @@ use super::interrupted;
 use super::load::{Loaded, add_last_good, load_beside};
 use super::lock::{DataDirLock, LockError};
 use super::metrics::Metrics;
+use super::observe::Observations;
 use super::past::{self, Past};
 use super::policies;
 use super::publish::rewritten_hold;
@@ -119,6 +120,7 @@ pub(super) async fn open_with(settings: Settings, clock: Clock, limits: Limits) 
         inbox: Inbox::new(limits.queued),
         reviews: Reviews::default(),
         statuses: Statuses::default(),
+        observations: Observations::default(),
         reader: Reader::default(),
         outbox: Outbox::default(),
         swept: RwLock::new(None),

@@ -7,9 +7,12 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::conveyor::Done;
+use super::index::Entry;
+use super::observe::watched;
 use super::read::endpoint;
 use super::shared::Shared;
 use crate::forge::{CommitState, CommitStatus};
+use crate::live::{LiveState, Progress};
 use crate::names::{CommitId, ReleaseKey};
 use crate::release::{Phase, Release};
 
@@ -38,7 +41,12 @@ impl Statuses {
             done.harvest.rows.iter().map(|row| (&row.key, &row.commit)).collect();
         for (key, commit) in newest {
             let release = shared.entry(key).map(|entry| entry.release);
-            let status = status(key, release.as_deref());
+            let environment = shared.environment(&key.environment).ok();
+            let is_watched = environment.is_some_and(|environment| watched(shared, environment).is_some());
+            let status = match release.as_deref() {
+                Some(release) if is_watched => on_its_way(key, release),
+                release => status(key, release),
+            };
             let mut pending = self.pending();
             let before = match status.state {
                 CommitState::Pending => pending.insert(key.clone(), commit.clone()),
@@ -55,6 +63,26 @@ impl Statuses {
             }
             self.put(key, commit.clone(), status);
         }
+        self.wake.notify_one();
+    }
+
+    /// Takes note of how the newest commit of a release fares in its cluster.
+    pub(super) fn note_progress(&self, shared: &Shared, (key, entry): (&ReleaseKey, &Entry), progress: &Progress) {
+        if shared.settings.forge().is_none() {
+            return;
+        }
+        let state = match progress.state {
+            LiveState::Live => CommitState::Success,
+            LiveState::Syncing => CommitState::Pending,
+            LiveState::Degraded | LiveState::Stalled => CommitState::Failure,
+        };
+        let description = match progress.state {
+            LiveState::Live => "it is live".to_owned(),
+            _ => progress.reason.clone(),
+        };
+        let url = Some(endpoint(&entry.release));
+        let status = CommitStatus { state, context: format!("kmlflow/{key}"), description, url };
+        self.put(key, entry.commit.clone(), status);
         self.wake.notify_one();
     }
 
@@ -99,6 +127,13 @@ pub(super) async fn tell_statuses(shared: Arc<Shared>) {
             waiting.remove(&of);
         }
     }
+}
+
+/// What is said of a commit that a cluster has not shown yet.
+fn on_its_way(key: &ReleaseKey, release: &Release) -> CommitStatus {
+    let description = "it is on its way to the cluster".to_owned();
+    let url = Some(endpoint(release));
+    CommitStatus { state: CommitState::Pending, context: format!("kmlflow/{key}"), description, url }
 }
 
 /// How far a release has come by what Git says; nobody looks at a cluster.

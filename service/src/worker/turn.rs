@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::ahead::Ahead;
 use super::apply::{Ground, Proposal, Task, Write, propose, restorable};
 use super::index::{Entry, Index};
+use super::observe::{observed, watched};
 use super::registry::{Found, Which};
 use super::review::Proposed;
 use super::shared::{PolicySet, Shared, read};
@@ -17,7 +18,7 @@ use crate::git::{Draft, GitError, Message};
 use crate::names::{CommitId, EnvironmentName, ModelName, ReleaseKey};
 use crate::plan::Findings;
 use crate::registry::RegistryState;
-use crate::release::{Action, Intent, Observed, Period, Phase, Refusal, Release, Target};
+use crate::release::{Action, Intent, Period, Phase, Refusal, Release, Target};
 use crate::render::Manifests;
 use crate::rollout::{self, Decision};
 use crate::store::IndexedCommit;
@@ -287,7 +288,7 @@ impl<'r> Turn<'r> {
             Some(commit) => restorable(self.shared, key, commit)?,
             None => None,
         };
-        let observed = Observed::Blind { delay: environment.blind_delay };
+        let observed = observed(self.shared, (key, Some(&entry)), environment, self.now);
         Ok(Some(rollout::decide(&entry.release, restorable.as_ref(), &observed, self.now)))
     }
 
@@ -402,7 +403,9 @@ impl<'r> Turn<'r> {
     }
 
     fn immediate(&self, key: &ReleaseKey) -> bool {
-        self.shared.environment(&key.environment).is_ok_and(|environment| environment.blind_delay == Period::ZERO)
+        self.shared.environment(&key.environment).is_ok_and(|environment| {
+            environment.blind_delay == Period::ZERO && watched(self.shared, environment).is_none()
+        })
     }
 
     /// Whether whoever reads the repository would miss a phase, because this turn committed another one of the release already.

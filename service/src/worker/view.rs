@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::observe::{Status, StatusState};
 use super::review::ReviewView;
 use crate::event::{Delivery, DeliveryState, Source};
 use crate::names::{
@@ -59,28 +60,6 @@ pub struct Waiting {
     pub delivery: String,
     pub number: i64,
     pub waits_for: String,
-}
-
-/// What the cluster makes of a release.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Status {
-    /// `syncing`, `live`, `degraded`, `stalled`, `retracting` or `unknown`.
-    pub state: StatusState,
-    pub reason: String,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub since: Option<Timestamp>,
-}
-
-/// The state of a release in its cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum StatusState {
-    Syncing,
-    Live,
-    Degraded,
-    Stalled,
-    Retracting,
-    Unknown,
 }
 
 /// Something about the files of a release.
@@ -228,13 +207,13 @@ pub struct HistoryEntry {
     pub delivery_number: Option<i64>,
 }
 
-/// Something that happened to a release: a commit, or a delivery that named it.
+/// Something that happened to a release: a commit, a delivery that named it, or the moment when a commit was live.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TimelineEntry {
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// `commit` or `delivery`.
+    /// `commit`, `delivery` or `live`; `status`: how it fares now, and since when.
     pub kind: String,
     pub summary: String,
     pub commit: Option<CommitId>,

@@ -14,6 +14,7 @@ use super::collect::collect;
 use super::conclusion::{Conclusion, Keep};
 use super::conveyor::{Conveyor, Done, Work, show};
 use super::housekeeping::{PUSHES_PER_LOOK, keep_house, look_again_and_again};
+use super::observe::follow_clusters;
 use super::past::{take_in, take_in_past};
 use super::registry::{sweep_again_and_again, tell_refused, tell_versions, write_back, write_waiting};
 use super::replica::{self, keep_up};
@@ -94,6 +95,7 @@ impl Worker {
         let mut beside = vec![
             tokio::spawn(keep_house(Arc::clone(&shared), self.git.take())),
             tokio::spawn(take_in_past(Arc::clone(&shared))),
+            tokio::spawn(follow_clusters(Arc::clone(&shared))),
         ];
         if shared.replica.is_one {
             beside.push(tokio::spawn(keep_up(Arc::clone(&shared))));
@@ -286,6 +288,7 @@ async fn finish(
     shared.statuses.note(shared, &done);
     note_remote_refusals(shared, &done.harvest);
     let rows = done.harvest.rows;
+    shared.observations.committed(&rows, &conveyor.known, done.replaced.is_some());
     let batch = Batch {
         outcomes: conclusions.iter().filter_map(|conclusion| outcome(shared, conclusion)).collect(),
         commits: rows.clone(),

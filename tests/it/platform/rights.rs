@@ -2,24 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use kmlflow::sync::access::{ACCESS, Access};
 use serde_yaml::Value;
 
 use super::documents;
-
-/// What it may do, and where: everywhere, or in the namespace of Argo CD. Whoever lets the service call something else adds it here, to
-/// `access.yaml` and to the reason.
-const RIGHTS: &[(&str, &str, &str, &[&str])] = &[
-    ("*", "apps", "deployments", &["list", "watch"]),
-    ("*", "", "pods", &["list", "watch"]),
-    ("*", "", "services", &["list", "watch"]),
-    ("*", "", "events", &["list"]),
-    ("*", "", "pods/log", &["get"]),
-    ("*", "gateway.networking.k8s.io", "grpcroutes", &["list", "watch"]),
-    ("*", "gateway.networking.k8s.io", "httproutes", &["list", "watch"]),
-    ("*", "machinelearning.seldon.io", "seldondeployments", &["list", "watch"]),
-    ("argocd", "argoproj.io", "applications", &["get", "list", "patch", "watch"]),
-    ("argocd", "argoproj.io", "applicationsets", &["get", "list", "patch"]),
-];
 
 type Right = (String, String, String, BTreeSet<String>);
 
@@ -49,9 +35,10 @@ fn given() -> BTreeSet<Right> {
 
 #[test]
 fn the_roles_give_what_is_needed_and_no_more() {
-    let own = |text: &&str| (*text).to_owned();
-    let needed = RIGHTS.iter().map(|(namespace, group, resource, verbs)| {
-        (own(namespace), own(group), own(resource), verbs.iter().map(own).collect())
+    let needed = ACCESS.iter().map(|Access { group, resource, verbs, is_of_argocd }| {
+        let namespace = if *is_of_argocd { "argocd" } else { "*" };
+        let verbs = verbs.iter().map(|verb| (*verb).to_owned()).collect();
+        (namespace.to_owned(), (*group).to_owned(), (*resource).to_owned(), verbs)
     });
     assert_eq!(given(), needed.collect::<BTreeSet<Right>>());
 }

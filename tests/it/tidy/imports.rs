@@ -32,13 +32,14 @@ const MAP: &[(&str, &[&str])] = &[
     // What is kept.
     ("git", &["names", "bounds", "release", "command", "cores"]),
     ("forge", &["names"]),
+    ("sync", &["live"]),
     ("store", &["names", "release", "event", "registry", "access"]),
     // The only orchestrator.
     (
         "worker",
         &[
             "names", "bounds", "release", "event", "registry", "servable", "policy", "plan", "rollout", "render",
-            "access", "clock", "command", "cores", "mlflow", "images", "git", "forge", "store",
+            "live", "access", "clock", "command", "cores", "mlflow", "images", "git", "forge", "sync", "store",
         ],
     ),
     // Around the flow.

@@ -130,6 +130,11 @@ impl Index {
         self.watches.insert(kind, Some(why.clone())) != Some(Some(why))
     }
 
+    /// Whether this is why some kind cannot be watched.
+    pub fn says(&self, why: &str) -> bool {
+        self.watches.values().any(|watch| watch.as_deref() == Some(why))
+    }
+
     /// Says that a kind is watched, after it was listed.
     pub fn sees(&mut self, kind: Kind) -> bool {
         self.watches.insert(kind, None) != Some(None)

@@ -3,6 +3,9 @@
 //! `decide` is pure: a release, what is observed of it and the time. It says *what* as an intent; how that looks is `plan`'s.
 
 mod due;
+mod undo;
+
+pub use undo::undo;
 
 use jiff::Timestamp;
 

@@ -34,6 +34,23 @@ async fn the_last_good_text_of_a_policy_is_kept_until_it_is_forgotten() {
 }
 
 #[tokio::test]
+async fn the_first_time_that_a_commit_was_seen_live_is_kept() {
+    let test = TestStore::open().await;
+    let key = ReleaseKey::parse("production/models/fraud").unwrap();
+    let commit = |letter: &str| CommitId::parse(&letter.repeat(40)).unwrap();
+    assert_eq!(test.store.live_since(&key, &commit("a")).await.unwrap(), None);
+    test.store.note_live(&key, &commit("a"), start()).await.unwrap();
+    test.store.note_live(&key, &commit("a"), days_later(1)).await.unwrap();
+    test.store.note_live(&key, &commit("b"), days_later(2)).await.unwrap();
+    let test = test.reopened().await;
+    assert_eq!(test.store.live_since(&key, &commit("a")).await.unwrap(), Some(start()));
+    let seen = test.store.seen_live(&key, 10).await.unwrap();
+    assert_eq!(seen, [(commit("b"), days_later(2)), (commit("a"), start())], "the newest first");
+    assert_eq!(test.store.prune(days_later(366)).await.unwrap().live, 1, "after a year");
+    assert_eq!(test.store.live_since(&key, &commit("a")).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn the_audit_is_paged_newest_first() {
     let test = TestStore::open().await;
     let entry = |reason: &str| AuditEntry {

@@ -124,11 +124,17 @@ pub(in crate::web) async fn carry_out(
 ) -> Answer<Response> {
     let Asked { caller, key, query, headers: _ } = asked;
     let requested_by = Some(requested_by.map_or_else(|| caller.name().to_owned(), String::from));
-    let request = Requested { key, intent, guard, requested_by };
+    let request = Requested { key: key.clone(), intent, guard, requested_by };
+    let until = tokio::time::Instant::now() + WAIT;
     if query.dry_run {
         return Ok(Json(web.handle().dry_run(request).await?).into_response());
     }
     Ok(match web.handle().request(request, WAIT).await? {
+        worker::Answer::Done(done) if query.wait == Wait::Live && done.release.is_some() => {
+            let left = until.saturating_duration_since(tokio::time::Instant::now());
+            let release = web.handle().until_live(&key, left).await.or_else(|| done.release.clone());
+            of_done(Done { release, ..*done })
+        }
         worker::Answer::Done(done) => of_done(*done),
         worker::Answer::Queued { delivery, waits_for } => of_queued(delivery, waits_for),
     })
@@ -196,7 +202,7 @@ impl FromRequestParts<Web> for Asked {
 impl ChangeQuery {
     /// Under which conditions the change may be carried out.
     async fn guard(self, web: &Web, key: &ReleaseKey, headers: &HeaderMap) -> Answer<Guard> {
-        if self.wait == Wait::Live {
+        if self.wait == Wait::Live && !web.handle().is_watched(&key.environment) {
             let problem = Problem::invalid("wait", "`wait=live` needs a cluster, and no cluster is configured");
             return Err(problem.cure("use `wait=committed`, or leave it out"));
         }

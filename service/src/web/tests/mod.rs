@@ -181,6 +181,7 @@ fn of_worker(dir: &tempfile::TempDir) -> worker::Settings {
         blind_delay: Period::ZERO,
         new_releases_per_minute: 60,
         require_digest: false,
+        auto_rollback: true,
         is_reviewed: false,
     };
     worker::Settings {
@@ -196,5 +197,6 @@ fn of_worker(dir: &tempfile::TempDir) -> worker::Settings {
         runtimes: Default::default(),
         images: None,
         registry: None,
+        clusters: None,
     }
 }

@@ -17,4 +17,4 @@ pub(super) use event::registry_changed;
 pub(super) use offered::{default_images, with_tags};
 pub(super) use reader::{Answered, Concern, Found, Read, Reader, concern};
 pub(super) use sweep::{Sweeper, sweep_again_and_again};
-pub(super) use write_back::{Outbox, Which, tell_refused, tell_versions, write_back, write_waiting};
+pub(super) use write_back::{Outbox, Which, tell_in_the_way, tell_refused, tell_versions, write_back, write_waiting};

@@ -10,10 +10,11 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use tokio::sync::Notify;
 
-use super::status::{VersionStatus, of_release, refused, rejected, retired, statuses};
+use super::status::{State, VersionStatus, of_release, refused, rejected, retired, statuses};
 use crate::mlflow::{Client, Error};
 use crate::names::{CommitId, ModelName, ReleaseKey, Version};
 use crate::registry::{Answered, Reading, RegistryState, VersionReading};
+use crate::release::Release;
 use crate::store::Batch;
 use crate::worker::shared::{Shared, read, write as write_lock};
 use crate::worker::turn::Harvest;
@@ -95,6 +96,19 @@ impl Said {
     fn extend(&mut self, newer: Self) {
         self.status = newer.status.or_else(|| self.status.take());
         self.answered.extend(newer.answered);
+    }
+}
+
+/// Has the newest version of a release told why it is not live, or that nothing is in its way any more.
+pub(in crate::worker) fn tell_in_the_way(
+    shared: &Shared,
+    (key, commit, release): (&ReleaseKey, &CommitId, &Release),
+    reason: Option<String>,
+) {
+    let is_wanted = shared.settings.registry.as_ref().is_some_and(|registry| registry.write_back);
+    let newest = of_release(key, commit, release).into_iter().rfind(|(_, status)| status.state != State::Leaving);
+    if let Some((which, status)) = newest.filter(|_| is_wanted) {
+        shared.outbox.tell(which, VersionStatus { reason, ..status });
     }
 }
 

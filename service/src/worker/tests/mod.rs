@@ -1,6 +1,7 @@
 //! The conveyor from the outside: deliveries and requests go in, commits of a real repository come out.
 
 mod bounds;
+mod cluster;
 mod crash;
 mod foreign;
 mod hostile;
@@ -39,6 +40,7 @@ use crate::release::{
 };
 use crate::render::Templates;
 use crate::servable::Runtimes;
+use crate::sync::Clusters;
 
 /// A service without doors over a temporary directory.
 struct World {
@@ -54,6 +56,8 @@ struct World {
     events: u32,
     /// A tracking server, where there is one.
     registry: Option<Registry>,
+    /// The clusters that are watched, if any.
+    clusters: Option<Clusters>,
     /// Where the branch lives, if elsewhere.
     remote: Option<RemoteSettings>,
 }
@@ -120,6 +124,7 @@ impl World {
             parts: None,
             events: 0,
             registry: None,
+            clusters: None,
             remote: None,
         }
     }
@@ -143,6 +148,7 @@ impl World {
             blind_delay: self.delay,
             new_releases_per_minute: self.per_minute,
             require_digest: self.require_digest,
+            auto_rollback: true,
             is_reviewed: self.is_reviewed,
         };
         Settings {
@@ -158,6 +164,7 @@ impl World {
             runtimes: runtimes(),
             images: None,
             registry: self.registry.as_ref().map(Registry::settings),
+            clusters: self.clusters.clone(),
         }
     }
 

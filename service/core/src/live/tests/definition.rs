@@ -137,5 +137,6 @@ fn what_is_not_watched_is_said_with_the_kind() {
     assert!(index.is_blind(Kind::Pod, "no `list` on `pods`".to_owned()));
     assert!(!index.is_blind(Kind::Pod, "no `list` on `pods`".to_owned()), "the same again is no news");
     assert_eq!(index.blindness(&[Kind::Pod]).unwrap(), "no `list` on `pods`");
+    assert!(index.says("no `list` on `pods`") && !index.says("no `watch` on `pods`"));
     assert!(index.sees(Kind::Pod) && index.blindness(&[Kind::Pod]).is_none());
 }

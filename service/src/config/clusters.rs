@@ -1,0 +1,112 @@
+//! Which clusters are watched, and where Argo CD is.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Config, ConfigError, Environment};
+
+/// The name of the cluster that `kubernetes` speaks of, and that environments name unless told otherwise.
+pub const IN_CLUSTER: &str = "in-cluster";
+
+/// The variable that Kubernetes sets in every pod.
+const IN_A_POD: &str = "KUBERNETES_SERVICE_HOST";
+
+/// How the cluster `in-cluster` is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KubernetesConfig {
+    pub mode: KubernetesMode,
+    pub kubeconfig: Option<PathBuf>,
+    pub context: Option<String>,
+    /// Whether the service runs in a pod.
+    #[serde(skip)]
+    pub is_in_a_pod: bool,
+}
+
+/// Whether and how a cluster is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KubernetesMode {
+    /// In a pod the cluster that it runs in; elsewhere the `kubeconfig` where one is named, else none.
+    Auto,
+    Off,
+    InCluster,
+    Kubeconfig,
+}
+
+/// Another cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterConfig {
+    pub kubeconfig: PathBuf,
+    #[serde(default)]
+    pub context: Option<String>,
+}
+
+/// Where Argo CD is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArgoCdConfig {
+    pub namespace: String,
+}
+
+/// How a cluster is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reached {
+    ByServiceAccount,
+    ByKubeconfig { path: PathBuf, context: Option<String> },
+}
+
+impl Config {
+    /// Every cluster that is watched, by the name that environments use.
+    pub fn watched_clusters(&self) -> BTreeMap<String, Reached> {
+        let KubernetesConfig { mode, kubeconfig, context, is_in_a_pod } = &self.kubernetes;
+        let by_file =
+            || kubeconfig.as_ref().map(|path| Reached::ByKubeconfig { path: path.clone(), context: context.clone() });
+        let own = match mode {
+            KubernetesMode::Off => return BTreeMap::new(),
+            KubernetesMode::InCluster => Some(Reached::ByServiceAccount),
+            KubernetesMode::Kubeconfig => by_file(),
+            KubernetesMode::Auto if *is_in_a_pod => Some(Reached::ByServiceAccount),
+            KubernetesMode::Auto => by_file(),
+        };
+        let others = self.clusters.iter().map(|(name, ClusterConfig { kubeconfig, context })| {
+            (name.clone(), Reached::ByKubeconfig { path: kubeconfig.clone(), context: context.clone() })
+        });
+        own.map(|own| (IN_CLUSTER.to_owned(), own)).into_iter().chain(others).collect()
+    }
+}
+
+impl KubernetesConfig {
+    pub(super) fn read(&mut self, environment: &Environment) {
+        self.is_in_a_pod = environment.get(IN_A_POD).is_some_and(|host| !host.is_empty());
+    }
+
+    pub(super) fn check(&self, others: &BTreeMap<String, ClusterConfig>) -> Result<(), ConfigError> {
+        if self.mode == KubernetesMode::Kubeconfig && self.kubeconfig.is_none() {
+            return Err(ConfigError::new(
+                "`kubernetes.mode` is `kubeconfig`, and `kubernetes.kubeconfig` names no file".to_owned(),
+                "name it, for example `kubeconfig: /etc/kmlflow/kubeconfig`",
+            ));
+        }
+        if others.contains_key(IN_CLUSTER) {
+            return Err(ConfigError::new(
+                format!("`clusters.{IN_CLUSTER}` is the cluster that `kubernetes` speaks of"),
+                "set `kubernetes.kubeconfig` instead, or give the cluster another name",
+            ));
+        }
+        if self.mode != KubernetesMode::Off && !others.is_empty() && self.is_without_own() {
+            return Err(ConfigError::new(
+                "`clusters` names clusters, and Argo CD's own, `in-cluster`, is not configured".to_owned(),
+                "set `kubernetes.kubeconfig` to reach the cluster that Argo CD runs in",
+            ));
+        }
+        Ok(())
+    }
+
+    fn is_without_own(&self) -> bool {
+        self.mode == KubernetesMode::Auto && !self.is_in_a_pod && self.kubeconfig.is_none()
+    }
+}

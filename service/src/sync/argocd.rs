@@ -1,0 +1,87 @@
+//! What is said to Argo CD: hints that something is new, and the end of an operation that holds a newer commit back.
+//!
+//! The annotations are those that its own tools set:
+//! <https://github.com/argoproj/argo-cd/blob/v3.1.0/pkg/apis/application/v1alpha1/application_annotations.go>. A hint may get lost, so whoever
+//! gives one looks whether it was taken, and gives it again.
+
+use kube::Api;
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::core::{ApiResource, DynamicObject};
+use serde_json::{Value, json};
+
+use super::cluster::Clusters;
+use super::failure;
+use super::kinds::api_resource;
+use crate::live::Kind;
+
+const REFRESH: &str = "argocd.argoproj.io/refresh";
+/// Two refreshes in a row are one without it: <https://github.com/argoproj/argo-cd/issues/28306>.
+const REFRESH_TIMESTAMP: &str = "argocd.argoproj.io/refresh-timestamp";
+const REFRESH_SET: &str = "argocd.argoproj.io/application-set-refresh";
+
+/// What an ApplicationSet that reads our folders has in its generators.
+const OUR_FOLDERS: &str = "releases/";
+
+/// The most ApplicationSets of a namespace that are looked through; there is one per environment.
+const SETS_MAX: u32 = 500;
+
+impl Clusters {
+    /// Has Argo CD compare an Application with the repository at once. Says whether there is one of that name.
+    ///
+    /// # Errors
+    /// One sentence: why it could not be told.
+    pub async fn refresh(&self, application: &str, now: jiff::Timestamp) -> Result<bool, String> {
+        let annotations = json!({REFRESH: "normal", REFRESH_TIMESTAMP: now.to_string()});
+        self.patch_application(application, json!({"metadata": {"annotations": annotations}})).await
+    }
+
+    /// Ends the operation of an Application. Says whether there is one of that name.
+    ///
+    /// # Errors
+    /// One sentence: why it could not be ended.
+    pub async fn end_operation(&self, application: &str) -> Result<bool, String> {
+        self.patch_application(application, json!({"status": {"operationState": {"phase": "Terminating"}}})).await
+    }
+
+    /// Has the ApplicationSets that read our folders list them at once. Says how many there are.
+    ///
+    /// # Errors
+    /// One sentence: why they could not be told.
+    pub async fn refresh_sets(&self) -> Result<usize, String> {
+        let named = "applicationsets.argoproj.io";
+        let failed =
+            |verb: &'static str| move |error: kube::Error| failure::of_resource(self.hub(), (verb, named), &error);
+        let Some(api) = self.argocd(&sets()) else { return Ok(0) };
+        let all = api.list(&ListParams::default().limit(SETS_MAX)).await.map_err(failed("list"))?;
+        let reads_ours = |set: &&DynamicObject| set.data["spec"]["generators"].to_string().contains(OUR_FOLDERS);
+        let ours: Vec<String> = all.iter().filter(reads_ours).filter_map(|set| set.metadata.name.clone()).collect();
+        for name in &ours {
+            let patch = json!({"metadata": {"annotations": {REFRESH_SET: "true"}}});
+            api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map_err(failed("patch"))?;
+        }
+        Ok(ours.len())
+    }
+
+    async fn patch_application(&self, name: &str, patch: Value) -> Result<bool, String> {
+        let Some(api) = self.argocd(&api_resource(Kind::Application)) else { return Ok(false) };
+        match api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+            Err(error) => Err(failure::of_call(self.hub(), ("patch", Kind::Application), &error)),
+        }
+    }
+
+    /// Argo CD's objects of a kind.
+    fn argocd(&self, of: &ApiResource) -> Option<Api<DynamicObject>> {
+        let watching = self.watching(self.hub())?;
+        Some(Api::namespaced_with(watching.client.clone(), self.argocd_namespace(), of))
+    }
+}
+
+fn sets() -> ApiResource {
+    ApiResource {
+        kind: "ApplicationSet".to_owned(),
+        plural: "applicationsets".to_owned(),
+        ..api_resource(Kind::Application)
+    }
+}

@@ -1,0 +1,18 @@
+//! The clusters: what is seen in them, by watching, and the few things that are said to Argo CD.
+//!
+//! What is watched goes into an index per cluster (`crate::live`), and whoever follows is told what changed; nothing is asked per release.
+//! A cluster that cannot be reached, a kind that it does not have and a right that is missing are normal: they are said, and tried again.
+
+pub mod access;
+mod argocd;
+mod cluster;
+mod failure;
+mod kinds;
+mod pods;
+mod watch;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use cluster::{Address, Changes, Clusters, ConnectError, Settings};
+pub use pods::PodLog;

@@ -1,0 +1,141 @@
+//! An API server in miniature: lists and watches what a test puts into it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+/// How one resource is answered.
+#[derive(Clone)]
+pub(crate) enum Answer {
+    Objects(Vec<Value>),
+    Fails(u16),
+}
+
+#[derive(Default)]
+struct Inner {
+    /// By the plural name.
+    resources: HashMap<String, Answer>,
+    watches: HashMap<String, Vec<tokio::sync::mpsc::UnboundedSender<String>>>,
+    lists: HashMap<String, u32>,
+    /// Every other request: method, path with query, body.
+    asked: Vec<(String, String, String)>,
+    texts: HashMap<String, (u16, String)>,
+}
+
+/// The server.
+#[derive(Clone, Default)]
+pub(crate) struct ApiServer(Arc<Mutex<Inner>>);
+
+impl ApiServer {
+    /// Starts it and writes a kubeconfig for it.
+    pub(crate) async fn start(kubeconfig: &std::path::Path) -> Self {
+        let server = Self::default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().fallback(answer).with_state(server.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let file = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "test",
+            "clusters": [{"name": "test", "cluster": {"server": format!("http://{address}")}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+            "users": [{"name": "test", "user": {"token": "of-the-tests"}}],
+        });
+        std::fs::write(kubeconfig, file.to_string()).unwrap();
+        server
+    }
+
+    pub(crate) fn put(&self, plural: &str, answer: Answer) {
+        self.0.lock().unwrap().resources.insert(plural.to_owned(), answer);
+    }
+
+    /// Answers a path that is no list with this.
+    pub(crate) fn say(&self, path: &str, code: u16, text: &str) {
+        self.0.lock().unwrap().texts.insert(path.to_owned(), (code, text.to_owned()));
+    }
+
+    /// Tells every watch of a resource.
+    pub(crate) fn tell(&self, plural: &str, kind: &str, object: Value) {
+        let line = format!("{}\n", json!({"type": kind, "object": object}));
+        for watch in self.0.lock().unwrap().watches.entry(plural.to_owned()).or_default() {
+            let _gone = watch.send(line.clone());
+        }
+    }
+
+    /// Breaks every watch of a resource off in the middle of a line.
+    pub(crate) fn break_off(&self, plural: &str) {
+        for watch in self.0.lock().unwrap().watches.remove(plural).unwrap_or_default() {
+            let _gone = watch.send("{\"type\": \"ADD".to_owned());
+        }
+    }
+
+    /// How often a resource was listed.
+    pub(crate) fn lists(&self, plural: &str) -> u32 {
+        self.0.lock().unwrap().lists.get(plural).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn has_watch(&self, plural: &str) -> bool {
+        self.0.lock().unwrap().watches.get(plural).is_some_and(|watches| !watches.is_empty())
+    }
+
+    /// The requests other than lists and watches: method, path, body.
+    pub(crate) fn asked(&self) -> Vec<(String, String, String)> {
+        self.0.lock().unwrap().asked.clone()
+    }
+}
+
+async fn answer(State(server): State<ApiServer>, request: Request) -> Response {
+    let path = request.uri().path().to_owned();
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let plural = path.rsplit('/').next().unwrap_or_default().to_owned();
+    let method = request.method().to_string();
+    let resource = server.0.lock().unwrap().resources.get(&plural).cloned();
+    if method == "GET"
+        && let Some(resource) = resource
+    {
+        return match resource {
+            Answer::Fails(code) => failed(code),
+            Answer::Objects(_) if query.contains("watch=true") => server.watch(&plural),
+            Answer::Objects(items) => {
+                *server.0.lock().unwrap().lists.entry(plural).or_default() += 1;
+                let list =
+                    json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "5"}, "items": items});
+                axum::Json(list).into_response()
+            }
+        };
+    }
+    let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
+    let whole = if query.is_empty() { path.clone() } else { format!("{path}?{query}") };
+    let text = {
+        let mut inner = server.0.lock().unwrap();
+        inner.asked.push((method, whole.clone(), String::from_utf8_lossy(&body).into_owned()));
+        let exact = inner.texts.get(&whole).or_else(|| inner.texts.get(&path));
+        exact.cloned()
+    };
+    match text {
+        Some((200, text)) => text.into_response(),
+        Some((code, _)) => failed(code),
+        None => failed(404),
+    }
+}
+
+impl ApiServer {
+    fn watch(&self, plural: &str) -> Response {
+        let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+        self.0.lock().unwrap().watches.entry(plural.to_owned()).or_default().push(sender);
+        let stream = UnboundedReceiverStream::new(receiver).map(Ok::<_, std::convert::Infallible>);
+        Body::from_stream(stream).into_response()
+    }
+}
+
+fn failed(code: u16) -> Response {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": "Test", "message": "as the test wants"});
+    (StatusCode::from_u16(code).unwrap(), axum::Json(status)).into_response()
+}

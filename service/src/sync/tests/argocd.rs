@@ -1,0 +1,54 @@
+use serde_json::{Value, json};
+
+use super::api_server::Answer;
+use super::watching::scene;
+
+#[tokio::test]
+async fn an_application_is_refreshed_by_a_fresh_moment_and_a_missing_one_is_said() {
+    let scene = scene(|_| {}).await;
+    let path = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/production.models.fraud";
+    scene.server.say(path, 200, &json!({"metadata": {"name": "production.models.fraud"}}).to_string());
+    let now = jiff::Timestamp::from_second(1_700_000_000).unwrap();
+    assert!(scene.clusters.refresh("production.models.fraud", now).await.unwrap());
+    assert!(!scene.clusters.refresh("production.models.other", now).await.unwrap(), "404");
+    assert!(scene.clusters.end_operation("production.models.fraud").await.unwrap());
+    let asked = scene.server.asked();
+    let patches: Vec<Value> = asked.iter().map(|(_, _, body)| serde_json::from_str(body).unwrap()).collect();
+    let annotations =
+        json!({"argocd.argoproj.io/refresh": "normal", "argocd.argoproj.io/refresh-timestamp": "2023-11-14T22:13:20Z"});
+    assert_eq!(patches[0], json!({"metadata": {"annotations": annotations}}));
+    assert_eq!(patches[2], json!({"status": {"operationState": {"phase": "Terminating"}}}));
+    assert!(asked.iter().all(|(method, _, _)| method == "PATCH"));
+}
+
+#[tokio::test]
+async fn a_right_that_is_missing_is_named() {
+    let scene = scene(|_| {}).await;
+    scene.server.say("/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/a.b.c", 403, "");
+    let refused = scene.clusters.refresh("a.b.c", jiff::Timestamp::UNIX_EPOCH).await.unwrap_err();
+    assert!(refused.contains("does not let the service `patch` `applications.argoproj.io`"), "{refused}");
+    scene.server.put("applicationsets", Answer::Fails(403));
+    let refused = scene.clusters.refresh_sets().await.unwrap_err();
+    assert!(refused.contains("`list` `applicationsets.argoproj.io`"), "{refused}");
+}
+
+#[tokio::test]
+async fn only_the_sets_that_read_our_folders_are_told() {
+    let set = |name: &str, path: &str| {
+        json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "ApplicationSet", "metadata": {"name": name, "namespace": "argocd"},
+               "spec": {"generators": [{"git": {"directories": [{"path": path}]}}]}})
+    };
+    let scene = scene(|server| {
+        server.put(
+            "applicationsets",
+            Answer::Objects(vec![set("ours", "releases/production/*/*"), set("theirs", "apps/*")]),
+        );
+    })
+    .await;
+    let path = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applicationsets/ours";
+    scene.server.say(path, 200, &set("ours", "releases/production/*/*").to_string());
+    assert_eq!(scene.clusters.refresh_sets().await.unwrap(), 1);
+    let asked = scene.server.asked();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert!(asked[0].1.starts_with(path) && asked[0].2.contains("application-set-refresh"), "{asked:?}");
+}

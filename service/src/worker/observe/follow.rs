@@ -1,0 +1,310 @@
+//! Follows the clusters: what changed is looked at, told, kept, and, where it stalls by its own fault, taken back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::tell::{Noticed, Told, say};
+use super::{Known, Observations, application_name, lock, look_at, status, watched};
+use crate::event::{Guard, Requested};
+use crate::live::{LiveState, Look, PodName, Times, Touched, TroubleKind, progress};
+use crate::names::{Namespace, ReleaseKey, ReleaseName};
+use crate::rollout;
+use crate::sync::{Changes, Clusters};
+use crate::worker::handle::Handle;
+use crate::worker::index::Entry;
+use crate::worker::read;
+use crate::worker::registry::tell_in_the_way;
+use crate::worker::shared::{Shared, read as locked, write};
+
+/// Who is written down as having asked, where a commit is taken back.
+const UNDONE_BY: &str = "auto-rollback";
+
+/// The lines of a log of which the last one is a pod's last words.
+const WORDS_LINES: i64 = 20;
+
+/// Follows the clusters until it is dropped.
+pub(in crate::worker) async fn follow_clusters(shared: Arc<Shared>) {
+    let Some(clusters) = shared.settings.clusters.clone() else { return };
+    let mut watches = JoinSet::new();
+    let watching = clusters.clone();
+    watches.spawn(async move { watching.run().await });
+    shared.observations.note(all_keys(&shared, &|_| true));
+    // When the deadlines of the releases on their way pass: nothing is seen then.
+    let mut deadlines: BTreeMap<ReleaseKey, Timestamp> = BTreeMap::new();
+    loop {
+        let next = deadlines.values().min().copied();
+        let mut due: BTreeSet<ReleaseKey> = tokio::select! {
+            changes = clusters.changes() => concerned(&shared, &clusters, changes),
+            () = shared.observations.wake.notified() => BTreeSet::new(),
+            () = until(&shared, next) => passed(&deadlines, shared.clock.now()),
+        };
+        due.append(&mut lock(&shared.observations.noted));
+        for key in due {
+            match look(&shared, &key).await {
+                Some(stalls_at) => deadlines.insert(key, stalls_at),
+                None => deadlines.remove(&key),
+            };
+        }
+    }
+}
+
+fn passed(deadlines: &BTreeMap<ReleaseKey, Timestamp>, now: Timestamp) -> BTreeSet<ReleaseKey> {
+    deadlines.iter().filter(|(_, at)| **at <= now).map(|(key, _)| key.clone()).collect()
+}
+
+async fn until(shared: &Shared, moment: Option<Timestamp>) {
+    match moment {
+        Some(moment) => shared.clock.sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The releases that changes are about.
+fn concerned(shared: &Shared, clusters: &Clusters, changes: Changes) -> BTreeSet<ReleaseKey> {
+    let Changes { clusters: anew, touched } = changes;
+    let mut keys = BTreeSet::new();
+    if !anew.is_empty() {
+        let is_hub = anew.contains(clusters.hub());
+        keys.extend(all_keys(shared, &|cluster| is_hub || anew.contains(cluster)));
+    }
+    let index = locked(&shared.index);
+    for (cluster, touched) in touched {
+        match touched {
+            Touched::Application(name) => keys.extend(ReleaseKey::parse(&name.replace('.', "/")).ok()),
+            Touched::Place(place) => {
+                let environments = shared.settings.environments.iter();
+                for (name, settings) in environments.filter(|(_, it)| it.target.cluster == cluster) {
+                    let bare = place.namespace.strip_prefix(settings.target.namespace_prefix.as_str());
+                    let namespace = bare.and_then(|bare| Namespace::parse(bare).ok());
+                    let name_of_release = ReleaseName::parse(&place.name).ok();
+                    keys.extend(namespace.zip(name_of_release).map(|(namespace, release)| ReleaseKey {
+                        environment: name.clone(),
+                        namespace,
+                        name: release,
+                    }));
+                }
+            }
+        }
+    }
+    let is_known = |key: &ReleaseKey| locked(&shared.observations.known).contains_key(key);
+    keys.retain(|key| index.get(key).is_some() || is_known(key));
+    keys
+}
+
+/// Every release of the clusters that are meant.
+fn all_keys(shared: &Shared, is_meant: &dyn Fn(&str) -> bool) -> Vec<ReleaseKey> {
+    let cluster = |key: &ReleaseKey| {
+        let environment = shared.environment(&key.environment).ok()?;
+        watched(shared, environment).map(|(_, cluster)| cluster)
+    };
+    let index = locked(&shared.index);
+    index.iter().map(|(key, _)| key).filter(|key| cluster(key).is_some_and(is_meant)).cloned().collect()
+}
+
+fn times(entry: &Entry, known: Option<&Known>) -> Times {
+    Times {
+        committed_at: entry.changed_at,
+        deadline: entry.release.spec.deadline,
+        live_since: known.and_then(|known| known.live_since),
+        dipped_at: known.and_then(|known| known.dipped_at),
+    }
+}
+
+/// Looks at one release, and does what follows from that. Says when it is to be looked at although nothing is seen.
+async fn look(shared: &Arc<Shared>, key: &ReleaseKey) -> Option<Timestamp> {
+    let observations = &shared.observations;
+    let now = shared.clock.now_exact();
+    let Some(entry) = shared.entry(key) else { return gone(shared, key, now) };
+    let before = observations.of(key, &entry.commit);
+    let mut known = match &before {
+        Some(known) => known.clone(),
+        None => Known::new(&entry, shared.store.live_since(key, &entry.commit).await.ok().flatten()),
+    };
+    let looked = look_at(shared, key, &entry, known.words.as_ref())?;
+    let (word, again) = match &looked {
+        Ok((_, noticed)) => known.told.next(*noticed, entry.changed_at, now),
+        Err(_) => (None, None),
+    };
+    let looked = looked.map(|(look, _)| look);
+    let is_newly_live = known.take(&looked, &entry, now);
+    write(&observations.known).insert(key.clone(), known.clone());
+    if let Some(word) = word.filter(|_| shared.replica.leads()) {
+        say(shared, key, word);
+    }
+    if is_newly_live {
+        became_live(shared, key, &entry, now).await;
+    }
+    if before.as_ref().map(|it| &it.progress) != Some(&known.progress) {
+        tell(shared, key, &entry);
+    }
+    if before.as_ref().map(|it| &it.seen) != Some(&known.seen) {
+        shared.inbox.note_seen(key);
+    }
+    if let Ok(look) = &looked {
+        hear(shared, key, &known, look);
+        undo(shared, key, &entry, (&known, look)).await;
+    }
+    let is_on_its_way = known.progress.as_ref().is_ok_and(|progress| progress.state == LiveState::Syncing);
+    let stalls_at = is_on_its_way.then(|| times(&entry, None).stalls_at());
+    stalls_at.into_iter().chain(again).min()
+}
+
+/// Has the Application of a release go that is not deployed any more; says when to look for that again.
+fn gone(shared: &Arc<Shared>, key: &ReleaseKey, now: Timestamp) -> Option<Timestamp> {
+    let environment = shared.environment(&key.environment).ok()?;
+    let (clusters, _) = watched(shared, environment)?;
+    let name = application_name(key);
+    let is_there = clusters.see(clusters.hub(), |index| index.application(&name).is_some()).unwrap_or(false);
+    let mut going = lock(&shared.observations.going);
+    if !is_there {
+        going.remove(key);
+        drop(going);
+        if write(&shared.observations.known).remove(key).is_some() {
+            shared.ring.push("sync", &json!({"release": key.to_string(), "status": null}));
+        }
+        return None;
+    }
+    let (since, told) = going.entry(key.clone()).or_insert_with(|| (now, Told::default()));
+    let (word, again) = told.next(Noticed::NoApplication, *since, now);
+    drop(going);
+    if let Some(word) = word.filter(|_| shared.replica.leads()) {
+        say(shared, key, word);
+    }
+    again
+}
+
+impl Known {
+    fn new(entry: &Entry, live_since: Option<Timestamp>) -> Self {
+        Self {
+            commit: entry.commit.clone(),
+            live_since,
+            dipped_at: None,
+            progress: Err("the cluster is being read".to_owned()),
+            seen: None,
+            words: None,
+            pod: None,
+            is_undone: false,
+            told: Told::default(),
+        }
+    }
+
+    /// Takes in what was seen; says whether the commit is live for the first time.
+    fn take(&mut self, looked: &Result<Look, String>, entry: &Entry, now: Timestamp) -> bool {
+        let look = match looked {
+            Ok(look) => look,
+            Err(why) => {
+                (self.progress, self.seen) = (Err(why.clone()), None);
+                return false;
+            }
+        };
+        let is_newly_live = look.is_live() && self.live_since.is_none();
+        if is_newly_live {
+            self.live_since = Some(now);
+        }
+        self.dipped_at = if look.is_live() { None } else { self.dipped_at.or(Some(now)) };
+        self.progress = Ok(progress(look, times(entry, Some(self)), now));
+        self.seen = Some(look.seen(self.live_since));
+        self.pod = look.trouble.as_ref().and_then(|trouble| trouble.pod.clone());
+        is_newly_live
+    }
+}
+
+/// Keeps that a commit is live, and how long that took.
+async fn became_live(shared: &Shared, key: &ReleaseKey, entry: &Entry, now: Timestamp) {
+    let took = Duration::try_from(now.duration_since(entry.changed_at)).unwrap_or_default();
+    shared.metrics.became_live(took);
+    tracing::info!(release.key = %key, commit.id = %entry.commit, "Release `{key}` is live after {:.1} s", took.as_secs_f64());
+    if let Err(error) = shared.store.note_live(key, &entry.commit, now).await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "When `{key}` became live was not kept: {error}");
+    }
+}
+
+/// Tells whoever wants to know how a release fares: the readers of events, the forge, the registry.
+fn tell(shared: &Shared, key: &ReleaseKey, entry: &Entry) {
+    let status = status(shared, key, &entry.commit);
+    if let Some(Ok(progress)) = shared.observations.of(key, &entry.commit).map(|known| known.progress)
+        && shared.replica.leads()
+    {
+        shared.statuses.note_progress(shared, (key, entry), &progress);
+        let reason = match progress.state {
+            LiveState::Stalled => Some(Some(progress.reason)),
+            LiveState::Live => Some(None),
+            LiveState::Syncing | LiveState::Degraded => None,
+        };
+        if let Some(reason) = reason {
+            tell_in_the_way(shared, (key, &entry.commit, &entry.release), reason);
+        }
+    }
+    shared.ring.push(
+        "sync",
+        &json!({
+            "release": key.to_string(), "environment": key.environment, "namespace": key.namespace, "name": key.name,
+            "commit": entry.commit, "status": status,
+        }),
+    );
+}
+
+/// Has the last words of a pod in trouble read, once per pod.
+fn hear(shared: &Arc<Shared>, key: &ReleaseKey, known: &Known, look: &Look) {
+    let Some(trouble) = &look.trouble else { return };
+    let Some(pod) = trouble.pod.clone() else { return };
+    let is_heard = known.words.as_ref().is_some_and(|(of, _)| *of == pod);
+    let says_more = matches!(trouble.kind, TroubleKind::CrashLoop | TroubleKind::Initializer | TroubleKind::Unready);
+    if is_heard || !says_more {
+        return;
+    }
+    let (shared, key, kind) = (Arc::clone(shared), key.clone(), trouble.kind);
+    tokio::spawn(async move {
+        let words = last_words(&shared, &key, &pod, kind).await.unwrap_or_default();
+        if let Some(known) = write(&shared.observations.known).get_mut(&key) {
+            known.words = Some((pod, words));
+        }
+        Observations::note(&shared.observations, [key]);
+    });
+}
+
+async fn last_words(shared: &Shared, key: &ReleaseKey, pod: &PodName, kind: TroubleKind) -> Option<String> {
+    let environment = shared.environment(&key.environment).ok()?;
+    let (clusters, cluster) = watched(shared, environment)?;
+    if kind == TroubleKind::Unready {
+        return clusters.last_warning(cluster, pod).await;
+    }
+    let log = clusters.log(cluster, pod, WORDS_LINES).await.ok()?;
+    let last = log.text.lines().rev().map(str::trim).find(|line| !line.is_empty())?;
+    // One line of it, of a size that can be shown.
+    Some(last.chars().filter(|c| !crate::names::is_invisible(*c)).take(300).collect())
+}
+
+/// Takes a commit back that stalled by its own fault, where the environment says so.
+async fn undo(shared: &Arc<Shared>, key: &ReleaseKey, entry: &Entry, (known, look): (&Known, &Look)) {
+    let is_stalled = known.progress.as_ref().is_ok_and(|progress| progress.state == LiveState::Stalled);
+    let fault = look.trouble.as_ref().filter(|trouble| trouble.kind.is_of_the_commit());
+    let (Some(trouble), false, true) = (fault, known.is_undone, is_stalled) else { return };
+    let wants = shared.environment(&key.environment).is_ok_and(|environment| environment.auto_rollback);
+    if !wants || !shared.replica.leads() {
+        return;
+    }
+    let Some(act) = rollout::undo(&entry.release) else { return };
+    if let Some(known) = write(&shared.observations.known).get_mut(key) {
+        known.is_undone = true;
+    }
+    let guard = Guard { if_match: Some(entry.tree.clone()), ..Guard::default() };
+    let asked = match read::absolute(shared, key, act).await {
+        Ok(intent) => {
+            let requested = Requested { key: key.clone(), intent, guard, requested_by: Some(UNDONE_BY.to_owned()) };
+            Handle::new(Arc::clone(shared)).submit(requested).await.map(drop)
+        }
+        Err(fault) => Err(fault),
+    };
+    match asked {
+        Ok(()) => {
+            tracing::warn!(release.key = %key, "Release `{key}` is taken back, because it stalled: {}", trouble.reason)
+        }
+        Err(fault) => tracing::warn!(release.key = %key, "Release `{key}` stalled and cannot be taken back: {fault}"),
+    }
+}

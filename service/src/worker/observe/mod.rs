@@ -1,0 +1,238 @@
+//! What the clusters show of the releases: asked when something is decided, and followed beside the turns.
+
+mod follow;
+mod lineage;
+mod tell;
+mod view;
+
+pub(super) use follow::follow_clusters;
+pub use view::{LogView, Status, StatusState};
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+
+use self::lineage::Lineage;
+use self::tell::{Noticed, Told};
+use super::index::Entry;
+use super::read::NO_CLUSTER;
+use super::shared::{Shared, read};
+use super::{EnvironmentSettings, Fault};
+use crate::live::{Application, Facts, Kind, Look, OperationPhase, Place, PodName, Progress, look};
+use crate::names::{CommitId, ReleaseKey};
+use crate::release::{Observed, Refusal, RefusalKind, Seen};
+use crate::store::IndexedCommit;
+use crate::sync::{Clusters, PodLog};
+
+/// The lines of a log that are shown.
+const LOG_LINES: i64 = 200;
+
+/// What is known of the releases in their clusters.
+#[derive(Debug, Default)]
+pub(super) struct Observations {
+    known: RwLock<HashMap<ReleaseKey, Known>>,
+    lineage: Mutex<Lineage>,
+    /// Releases that are to be looked at although nothing was seen of them.
+    noted: Mutex<BTreeSet<ReleaseKey>>,
+    /// Retracted releases whose Application is still there, since when, and what Argo CD was told.
+    going: Mutex<HashMap<ReleaseKey, (Timestamp, Told)>>,
+    wake: Notify,
+}
+
+/// What is known of the newest commit of a release.
+#[derive(Debug, Clone)]
+struct Known {
+    commit: CommitId,
+    /// When it was first seen live.
+    live_since: Option<Timestamp>,
+    /// Since when it is not, after it was.
+    dipped_at: Option<Timestamp>,
+    /// How far it has come; why nothing is known, where nothing is.
+    progress: Result<Progress, String>,
+    /// What it was decided by, to notice when that changes.
+    seen: Option<Seen>,
+    /// The pod in trouble and its last words.
+    words: Option<(PodName, String)>,
+    /// That pod, where one is.
+    pod: Option<PodName>,
+    /// It has been taken back.
+    is_undone: bool,
+    /// What Argo CD was told of it.
+    told: Told,
+}
+
+impl Observations {
+    /// Takes note of what was committed, so that it is looked at.
+    pub(super) fn committed(&self, rows: &[IndexedCommit], tip: &CommitId, is_anew: bool) {
+        let commits = rows.iter().map(|row| &row.commit);
+        lock(&self.lineage).grow(commits, tip, is_anew);
+        self.note(rows.iter().map(|row| row.key.clone()));
+    }
+
+    /// Has releases looked at.
+    fn note(&self, keys: impl IntoIterator<Item = ReleaseKey>) {
+        lock(&self.noted).extend(keys);
+        self.wake.notify_one();
+    }
+
+    fn of(&self, key: &ReleaseKey, commit: &CommitId) -> Option<Known> {
+        read(&self.known).get(key).filter(|known| known.commit == *commit).cloned()
+    }
+
+    /// The pod of a release that is in trouble.
+    fn pod_in_trouble(&self, key: &ReleaseKey) -> Option<PodName> {
+        read(&self.known).get(key)?.pod.clone()
+    }
+}
+
+/// The clusters and the name of the one that an environment's releases go to, where it is watched.
+pub(super) fn watched<'s>(shared: &'s Shared, environment: &'s EnvironmentSettings) -> Option<(&'s Clusters, &'s str)> {
+    let clusters = shared.settings.clusters.as_ref()?;
+    let cluster = environment.target.cluster.as_str();
+    clusters.has(cluster).then_some((clusters, cluster))
+}
+
+/// What a decision about a release goes by.
+pub(super) fn observed(
+    shared: &Shared,
+    (key, entry): (&ReleaseKey, Option<&Entry>),
+    environment: &EnvironmentSettings,
+    now: Timestamp,
+) -> Observed {
+    if watched(shared, environment).is_none() {
+        return Observed::Blind { delay: environment.blind_delay };
+    }
+    let Some(entry) = entry else { return Observed::Seen(Seen::default()) };
+    match look_at(shared, key, entry, None) {
+        None => Observed::Blind { delay: environment.blind_delay },
+        Some(Err(why)) => Observed::Unseen(why),
+        Some(Ok((look, _))) => {
+            let known = shared.observations.of(key, &entry.commit);
+            Observed::Seen(look.seen(known.and_then(|known| known.live_since).or(Some(now))))
+        }
+    }
+}
+
+/// Looks at the newest commit of a release: nothing where no cluster is watched, else why it cannot be seen, or what is seen.
+fn look_at(
+    shared: &Shared,
+    key: &ReleaseKey,
+    entry: &Entry,
+    words: Option<&(PodName, String)>,
+) -> Option<Result<(Look, Noticed), String>> {
+    let environment = shared.environment(&key.environment).ok()?;
+    let (clusters, cluster) = watched(shared, environment)?;
+    let name = application_name(key);
+    let application = clusters.see(clusters.hub(), |index| match index.blindness(&[Kind::Application]) {
+        Some(why) => Err(why),
+        None => Ok(index.application(&name).cloned()),
+    });
+    let application = match application {
+        Some(Ok(application)) => application,
+        Some(Err(why)) => return Some(Err(why)),
+        None => return Some(Err("the cluster that Argo CD runs in is not watched".to_owned())),
+    };
+    let revision = application.as_ref().and_then(|it| it.revision.as_deref());
+    let is_contained = revision.is_some_and(|revision| contains(shared, &entry.commit, revision));
+    let noticed = match application.as_ref() {
+        None => Noticed::NoApplication,
+        Some(it) if is_held(shared, &entry.commit, it) => Noticed::Held,
+        Some(_) if is_contained => Noticed::Yes,
+        Some(_) => Noticed::No,
+    };
+    let place = place(entry);
+    clusters.see(cluster, |index| {
+        if let Some(why) = index.blindness(&Kind::OF_RELEASES) {
+            return Err(why);
+        }
+        let found = index.found(&place);
+        let facts = |last_words| Facts { found, application: application.as_ref(), is_contained, last_words };
+        let first = look(&entry.release, facts(None));
+        // The words are of one pod; where another one is in trouble by now they say nothing.
+        let pod = first.trouble.as_ref().and_then(|trouble| trouble.pod.as_ref());
+        match words.filter(|(of, _)| Some(of) == pod) {
+            Some((_, words)) => Ok((look(&entry.release, facts(Some(words))), noticed)),
+            None => Ok((first, noticed)),
+        }
+    })
+}
+
+/// Whether an operation runs at a commit that does not contain the newest one of a release.
+fn is_held(shared: &Shared, commit: &CommitId, application: &Application) -> bool {
+    let running = application.operation.as_ref().filter(|it| it.phase == OperationPhase::Running);
+    let revision = running.and_then(|it| it.revision.as_deref());
+    revision.is_some_and(|revision| !contains(shared, commit, revision))
+}
+
+/// Whether a commit that Argo CD names contains the newest one of a release. One that is not there yet does not.
+fn contains(shared: &Shared, commit: &CommitId, revision: &str) -> bool {
+    if revision == commit.as_str() {
+        return true;
+    }
+    let Ok(revision) = CommitId::parse(revision) else { return false };
+    if let Some(known) = lock(&shared.observations.lineage).contains(commit, &revision) {
+        return known;
+    }
+    let Ok(is_contained) = shared.repository.is_ancestor(commit, &revision) else { return false };
+    lock(&shared.observations.lineage).remember(commit, &revision, is_contained);
+    is_contained
+}
+
+/// The name of Argo CD's Application of a release.
+pub(super) fn application_name(key: &ReleaseKey) -> String {
+    format!("{}.{}.{}", key.environment, key.namespace, key.name)
+}
+
+/// Where a release's objects lie.
+fn place(entry: &Entry) -> Place {
+    let release = &entry.release;
+    Place { namespace: release.spec.target.namespace.as_str().into(), name: release.metadata.name.as_str().into() }
+}
+
+/// How a release fares, for those who ask.
+pub(super) fn status(shared: &Shared, key: &ReleaseKey, commit: &CommitId) -> Status {
+    let unknown =
+        |reason: &str| Status { state: StatusState::Unknown, reason: reason.to_owned(), since: None, cure: None };
+    let environment = shared.environment(&key.environment).ok();
+    if environment.and_then(|environment| watched(shared, environment)).is_none() {
+        return unknown(NO_CLUSTER);
+    }
+    match shared.observations.of(key, commit).map(|known| known.progress) {
+        Some(Ok(progress)) => Status {
+            state: StatusState::from(progress.state),
+            reason: progress.reason,
+            since: Some(progress.since),
+            cure: progress.cure,
+        },
+        Some(Err(why)) => unknown(&why),
+        None => unknown("the cluster is being read"),
+    }
+}
+
+/// The end of the log of a release's pod that is in trouble.
+pub(super) async fn logs(shared: &Shared, key: &ReleaseKey) -> Result<Vec<LogView>, Fault> {
+    let refused = |reason: String, cure: &str| -> Fault {
+        Refusal { kind: RefusalKind::Conflict, reason, cure: Some(cure.to_owned()), violations: Vec::new() }.into()
+    };
+    let environment = shared.environment(&key.environment)?;
+    let Some((clusters, cluster)) = watched(shared, environment) else {
+        let cure = "`kubectl logs` has them; `kubernetes` in the configuration names a cluster";
+        return Err(refused(format!("the logs of `{key}` cannot be read: {NO_CLUSTER}"), cure));
+    };
+    // All pods are well: there is nothing to show.
+    let Some(pod) = shared.observations.pod_in_trouble(key) else { return Ok(Vec::new()) };
+    match clusters.log(cluster, &pod, LOG_LINES).await {
+        Ok(PodLog { pod, is_previous, text }) => {
+            let PodName { name, container, namespace: _ } = pod;
+            Ok(vec![LogView { pod: name, container, previous: is_previous, text }])
+        }
+        Err(why) => Err(refused(why, "see whether the pod has started: `kubectl describe pod`")),
+    }
+}
+
+/// Every change under these locks is one assignment, so whoever panicked left nothing half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

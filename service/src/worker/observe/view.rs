@@ -1,0 +1,67 @@
+//! What is shown of a cluster: the bodies of the API's answers.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::live::LiveState;
+
+/// What the cluster makes of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Status {
+    /// `syncing`, `live`, `degraded`, `stalled`, `retracting` or `unknown`.
+    pub state: StatusState,
+    pub reason: String,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Timestamp>,
+    /// What helps, where a person can do something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cure: Option<String>,
+}
+
+/// The state of a release in its cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StatusState {
+    Syncing,
+    Live,
+    Degraded,
+    Stalled,
+    Retracting,
+    Unknown,
+}
+
+impl StatusState {
+    /// Its name as it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Syncing => "syncing",
+            Self::Live => "live",
+            Self::Degraded => "degraded",
+            Self::Stalled => "stalled",
+            Self::Retracting => "retracting",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The end of the log of a container that fails.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LogView {
+    pub pod: String,
+    pub container: String,
+    /// Whether it is of the run before the present one, which is the one that failed.
+    pub previous: bool,
+    pub text: String,
+}
+
+impl From<LiveState> for StatusState {
+    fn from(state: LiveState) -> Self {
+        match state {
+            LiveState::Syncing => Self::Syncing,
+            LiveState::Live => Self::Live,
+            LiveState::Degraded => Self::Degraded,
+            LiveState::Stalled => Self::Stalled,
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! A cluster is watched: what is committed is followed to live, and decisions go by what is seen.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::release::Phase;
+use crate::sync::tests::api_server::{Answer as Listed, ApiServer};
+use crate::sync::{Address, Settings as ClusterSettings};
+use crate::worker::StatusState;
+use crate::worker::observe::follow_clusters;
+
+const KINDS: [&str; 7] =
+    ["applications", "seldondeployments", "deployments", "pods", "services", "httproutes", "grpcroutes"];
+
+/// A service, and the cluster that it watches.
+struct Scene {
+    world: World,
+    server: ApiServer,
+    following: Option<tokio::task::JoinHandle<()>>,
+    _dir: TempDir,
+}
+
+/// How far the cluster has come with what Git holds.
+#[derive(Clone, Copy, PartialEq)]
+enum Cluster {
+    /// Argo CD has applied it; the operator does nothing.
+    Applied,
+    /// The operator has done all of it, and all pods are ready.
+    Ready,
+    /// The pod of the newest predictor cannot pull its image; the older ones serve.
+    NewestCannotPull,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kubeconfig");
+        let server = ApiServer::start(&path).await;
+        KINDS.iter().for_each(|plural| server.put(plural, Listed::Objects(Vec::new())));
+        server.put("applicationsets", Listed::Objects(Vec::new()));
+        let clusters = [("in-cluster".to_owned(), Address::Kubeconfig { path, context: None })].into();
+        let settings =
+            ClusterSettings { clusters, hub: "in-cluster".to_owned(), argocd_namespace: "argocd".to_owned() };
+        let mut world = World::new(Period::ZERO, 1_000);
+        world.clusters = Some(Clusters::connect(settings).await.unwrap());
+        let mut scene = Self { world, server, following: None, _dir: dir };
+        scene.start().await;
+        scene
+    }
+
+    async fn start(&mut self) {
+        if let Some(following) = self.following.take() {
+            following.abort();
+        }
+        self.world.start().await;
+        self.following = Some(tokio::spawn(follow_clusters(self.world.handle().shared.clone())));
+    }
+
+    /// Has the cluster come so far with what Git holds now.
+    async fn comes(&self, how: Cluster) {
+        let view = self.world.view("fraud").await;
+        let mut objects: BTreeMap<&str, Vec<Value>> = KINDS.iter().map(|plural| (*plural, Vec::new())).collect();
+        let manifests = self.world.handle().manifests(&key("fraud"), None).await.unwrap();
+        for text in ["seldon.yaml", "route.yaml"].map(|file| &manifests[file]) {
+            for document in serde_yaml::Deserializer::from_str(text) {
+                let mut object = <Value as serde::Deserialize>::deserialize(document).unwrap();
+                let plural = match object["kind"].as_str().unwrap() {
+                    "SeldonDeployment" => {
+                        object["status"] =
+                            json!({"state": if how == Cluster::Ready { "Available" } else { "Creating" }});
+                        "seldondeployments"
+                    }
+                    "Service" => "services",
+                    "HTTPRoute" => "httproutes",
+                    _ => "grpcroutes",
+                };
+                if plural.ends_with("routes") {
+                    let is = |kind: &str| json!({"type": kind, "status": "True", "observedGeneration": 1});
+                    object["metadata"]["generation"] = json!(1);
+                    let parent = json!({"name": "gateway", "namespace": "gateway"});
+                    object["status"] =
+                        json!({"parents": [{"parentRef": parent, "conditions": [is("Accepted"), is("ResolvedRefs")]}]});
+                }
+                objects.get_mut(plural).unwrap().push(object);
+            }
+        }
+        let newest = view.release.staying().last().unwrap().predictor.clone();
+        for (predictor, hash) in &view.release.rendered.pods {
+            let is_bad = how == Cluster::NewestCannotPull && *predictor == newest;
+            if how == Cluster::Applied {
+                continue;
+            }
+            let labels = json!({"seldon-deployment-id": "fraud", "seldon-app": format!("fraud-{predictor}")});
+            let available = u8::from(!is_bad);
+            objects.get_mut("deployments").unwrap().push(json!({
+                "metadata": {"name": format!("fraud-{predictor}-0-model"), "namespace": "models", "generation": 1, "labels": labels,
+                             "annotations": {"kmlflow.dev/pod-hash": hash}},
+                "spec": {"replicas": 1, "selector": {"matchLabels": labels}},
+                "status": {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": available},
+            }));
+            let waiting = json!({"waiting": {"reason": "ErrImagePull", "message": "manifest unknown"}});
+            let container = json!({"name": "model", "image": "", "ready": !is_bad, "state": if is_bad { waiting } else { json!({"running": {}}) }});
+            objects.get_mut("pods").unwrap().push(json!({
+                "metadata": {"name": format!("fraud-{predictor}-0-model-abc"), "namespace": "models", "labels": labels},
+                "spec": {"containers": [{"name": "model", "image": "registry.example/fraud:8"}]},
+                "status": {"containerStatuses": [container], "conditions": [{"type": "Ready", "status": if is_bad { "False" } else { "True" }}]},
+            }));
+        }
+        let tip = self.world.handle().shared.repository.tip().unwrap();
+        objects.get_mut("applications").unwrap().push(json!({
+            "metadata": {"name": "production.models.fraud", "namespace": "argocd"},
+            "spec": {"source": {"path": "releases/production/models/fraud"}},
+            "status": {"sync": {"status": "Synced", "revision": tip}},
+        }));
+        for (plural, objects) in objects {
+            self.server.put(plural, Listed::Objects(objects));
+            self.server.break_off(plural);
+        }
+    }
+
+    /// Lets the writer work until a claim about the release holds.
+    async fn until(&mut self, what: &str, claim: impl Fn(&ReleaseView) -> bool) -> ReleaseView {
+        let (begin, mut told) = (Instant::now(), Instant::now());
+        loop {
+            self.world.run().await;
+            let view = self.world.view("fraud").await;
+            if claim(&view) {
+                return view;
+            }
+            assert!(begin.elapsed() < Duration::from_secs(60), "{what}: {:?} {:?}", view.status, view.release.rollout);
+            if told.elapsed() > Duration::from_millis(500) {
+                // A watch that began before the list was another one.
+                KINDS.iter().for_each(|plural| self.server.break_off(plural));
+                told = Instant::now();
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The release with version 7 settled and live.
+    async fn with_seven() -> Self {
+        let mut scene = Self::new().await;
+        scene.world.put("fraud", single("7")).await;
+        scene.comes(Cluster::Ready).await;
+        scene.until("v7 is live", |view| view.status.state == StatusState::Live).await;
+        scene
+    }
+}
+
+fn phase(view: &ReleaseView) -> Phase {
+    view.release.rollout.phase
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_is_followed_to_live_and_when_is_kept_over_a_restart() {
+    let mut scene = Scene::new().await;
+    let done = scene.world.put("fraud", single("7")).await;
+    assert_ne!(done.release.unwrap().status.state, StatusState::Live);
+    scene.comes(Cluster::Applied).await;
+    let stuck = |view: &ReleaseView| view.status.reason.contains("the Seldon operator does not take up");
+    let view = scene.until("the operator is missed", stuck).await;
+    assert_eq!(view.status.state, StatusState::Syncing);
+    scene.comes(Cluster::Ready).await;
+    let view = scene.until("live", |view| view.status.state == StatusState::Live).await;
+    let since = view.status.since.unwrap();
+    scene.world.clock.advance(Duration::from_secs(300));
+    scene.start().await;
+    let view = scene.until("live again", |view| view.status.state == StatusState::Live).await;
+    assert_eq!(view.status.since, Some(since), "the first time counts");
+    let timeline = scene.world.handle().timeline(&key("fraud")).await.unwrap();
+    assert!(timeline.items.iter().any(|item| item.kind == "live" && item.at == since), "{timeline:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_begins_once_the_new_predictor_is_seen_ready_and_no_sooner() {
+    let mut scene = Scene::with_seven().await;
+    let wanted = json!({"model": "fraud", "version": "8", "strategy": "canary", "steps": [5, 50]});
+    let done = scene.world.put("fraud", wanted).await;
+    assert_eq!(phase(&done.release.unwrap()), Phase::Entering, "whatever `blind_delay` is");
+    scene.comes(Cluster::Applied).await;
+    let waits = |view: &ReleaseView| view.waits_for.as_deref().is_some_and(|why| why.contains("is not ready"));
+    let view = scene.until("it says for what it waits", waits).await;
+    assert_eq!(phase(&view), Phase::Entering);
+    scene.comes(Cluster::Ready).await;
+    let view = scene.until("running", |view| phase(view) == Phase::Running).await;
+    assert_eq!(view.release.rollout.step, Some(0));
+    assert_ne!(view.status.state, StatusState::Live, "the new commit has to be applied first");
+    scene.comes(Cluster::Ready).await;
+    scene.until("live", |view| view.status.state == StatusState::Live).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_candidate_that_stalls_is_taken_back_by_a_commit() {
+    let mut scene = Scene::with_seven().await;
+    let wanted = json!({"model": "fraud", "version": "8", "strategy": "canary", "steps": [5, 50]});
+    scene.world.put("fraud", wanted).await;
+    scene.comes(Cluster::NewestCannotPull).await;
+    let named = |view: &ReleaseView| {
+        view.status.reason.contains("cannot pull its image `registry.example/fraud:8`: manifest unknown")
+    };
+    let view = scene.until("the reason is named", named).await;
+    assert_eq!((view.status.state, phase(&view)), (StatusState::Syncing, Phase::Entering));
+    assert!(view.status.cure.unwrap().contains("push that image"));
+    scene.world.clock.advance(Duration::from_secs(11 * 60));
+    let view = scene.until("taken back", |view| phase(view) == Phase::Leaving).await;
+    assert_eq!(view.release.rollout.rejected[0].version.as_str(), "8");
+    assert_eq!(view.release.stable().unwrap().version.as_str(), "7");
+    let history = scene.world.handle().history(&key("fraud"), None, None).await.unwrap();
+    let newest = &history.items[0];
+    assert_eq!(
+        (newest.action, newest.requested_by.as_deref()),
+        (Some(crate::release::Action::Abort), Some("auto-rollback"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn argo_cd_is_told_of_a_commit_at_once() {
+    let mut scene = Scene::with_seven().await;
+    let path = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/production.models.fraud";
+    scene.server.say(path, 200, r#"{"metadata": {"name": "production.models.fraud"}}"#);
+    scene.world.put("fraud", single("8")).await;
+    let server = scene.server.clone();
+    let is_refresh = |(method, at, body): &(String, String, String)| {
+        method == "PATCH" && at.starts_with(path) && body.contains("argocd.argoproj.io/refresh-timestamp")
+    };
+    scene.until("Argo CD is told", move |_| server.asked().iter().any(is_refresh)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_cannot_be_seen_lets_nothing_go_on_and_says_why() {
+    let mut scene = Scene::with_seven().await;
+    scene.server.put("pods", Listed::Fails(403));
+    scene.server.break_off("pods");
+    let unknown =
+        |view: &ReleaseView| view.status.state == StatusState::Unknown && view.status.reason.contains("`list` `pods`");
+    scene.until("it is said", unknown).await;
+    let requested = put("fraud", json!({"model": "fraud", "version": "8", "strategy": "canary"}));
+    let handle = scene.world.handle();
+    let asking = tokio::spawn(async move { handle.request(requested, Duration::from_millis(200)).await });
+    while !asking.is_finished() {
+        scene.world.run().await;
+        tokio::task::yield_now().await;
+    }
+    match asking.await.unwrap().unwrap() {
+        Answer::Queued { .. } => {}
+        other => panic!("not queued: {other:?}"),
+    }
+    assert!(
+        scene.world.handle().release(&key("fraud")).await.unwrap().waiting.unwrap().waits_for.contains("`list` `pods`")
+    );
+    scene.server.put("pods", Listed::Objects(Vec::new()));
+    scene.comes(Cluster::Ready).await;
+    scene.until("it goes on", |view| phase(view) == Phase::Entering).await;
+}
