@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
 
 use serde_json::json;
-use tests::{Checkout, Commit, Request, Server};
+use tests::environment::succeed;
+use tests::{Checkout, Commit, Request, Server, TestEnvironment};
 
 /// Clients, each with a release of its own.
 pub(super) const CLIENTS: usize = 8;
@@ -156,6 +158,23 @@ fn check_end(server: &Server<'_>, checkout: &Checkout<'_>, client: usize) {
         assert_eq!(text.as_str(), checkout.read(&format!("{directory}/{file}")).as_deref(), "{file}");
     }
     assert_eq!(release["files"], json!([]), "nothing is taken for a person's change");
+}
+
+/// Waits for so many acknowledged requests, and says how many there were. A person hears of every second one: to push after each takes as long as
+/// all that is tested.
+pub(super) fn acknowledge(count: usize, acknowledged: &mpsc::Receiver<()>, to_person: &mpsc::Sender<()>) -> usize {
+    let tell = |(number, ()): &(usize, ())| {
+        if number.is_multiple_of(2) {
+            to_person.send(()).expect("a person listens");
+        }
+    };
+    acknowledged.iter().take(count).enumerate().inspect(tell).count()
+}
+
+/// Has a remote leave its objects as they come: what Git packs after a push takes longer than the push.
+pub(super) fn without_gc(environment: &TestEnvironment, repository: &Path) {
+    let mut git = environment.command("git");
+    succeed(git.args(["config", "receive.autogc", "false"]).current_dir(repository));
 }
 
 /// Pushes a commit of a person's after each word that it hears, or after several where it was too slow, and tells which arrived. As Git has

@@ -9,7 +9,7 @@ use tests::git_site::{GitSite, LOGIN};
 use tests::{Checkout, ServerBuilder};
 
 use super::together::Site;
-use crate::acknowledged::{Asked, CLIENTS, Told, UNGUARDED, push_by_hand};
+use crate::acknowledged::{Asked, CLIENTS, Told, UNGUARDED, acknowledge, push_by_hand, without_gc};
 use tests::environment::succeed;
 
 const REPLICAS: usize = 3;
@@ -47,6 +47,7 @@ fn ask(told: &Told, client: usize, (places, token): (&Places, &str), (tell, stop
 fn replicas_killed_by_chance_lose_and_double_nothing_that_any_of_them_acknowledged() {
     let mut site = Site::<REPLICAS>::new();
     let by_path = site.url.clone();
+    without_gc(&site.environments[0], &site.environments[0].path("gitops.git"));
     let git = GitSite::start(&site.environments[0]);
     succeed(
         site.environments[0]
@@ -80,7 +81,7 @@ fn replicas_killed_by_chance_lose_and_double_nothing_that_any_of_them_acknowledg
         drop(tell);
         let mut chance = Chance(7);
         for _ in 0..KILLS {
-            let heard = acknowledged.iter().take(ACKNOWLEDGED).inspect(|()| to_person.send(()).unwrap()).count();
+            let heard = acknowledge(ACKNOWLEDGED, &acknowledged, &to_person);
             assert_eq!(heard, ACKNOWLEDGED);
             let at = chance.below(REPLICAS);
             places.write().unwrap()[at] = None;

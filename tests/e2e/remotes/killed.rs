@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use tests::Checkout;
 
 use super::*;
-use crate::acknowledged::{Asked, CLIENTS, Told, UNGUARDED, push_by_hand};
+use crate::acknowledged::{Asked, CLIENTS, Told, UNGUARDED, acknowledge, push_by_hand, without_gc};
 
 /// How often it is killed, and after how many acknowledged requests each time.
 const KILLS: usize = 100;
@@ -15,6 +15,7 @@ const ACKNOWLEDGED: usize = 10;
 fn killed_a_hundred_times_it_loses_and_doubles_nothing_that_it_acknowledged() {
     let environment = TestEnvironment::new();
     let repository = serve::empty(&environment, "gitops.git");
+    without_gc(&environment, &repository);
     let url = format!("file://{}", repository.display());
     succeed(&mut environment.kmlflow(["init", "--url", &url]));
     let start = || environment.server().env("KMLFLOW__GIT__URL", &url).env(UNGUARDED.0, UNGUARDED.1).start();
@@ -41,7 +42,7 @@ fn killed_a_hundred_times_it_loses_and_doubles_nothing_that_it_acknowledged() {
                     });
                 }
                 drop(tell);
-                let heard = acknowledged.iter().take(ACKNOWLEDGED).inspect(|()| to_person.send(()).unwrap()).count();
+                let heard = acknowledge(ACKNOWLEDGED, &acknowledged, &to_person);
                 assert_eq!(heard, ACKNOWLEDGED, "{}", server.printed());
                 server.kill();
             });
