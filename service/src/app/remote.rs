@@ -100,6 +100,7 @@ fn remote(config: &GitConfig, url: &str, directory: &Path) -> Result<Settings, S
         endpoint: Endpoint::parse(url).map_err(|error| wrong("git.url", &error))?,
         branch: Branch::parse(branch).map_err(|error| wrong("git.branch", &error))?,
         credentials: of_password(credentials),
+        renewal: None,
         ca_file: ca_file.clone(),
         allow_plain_http: *allow_plain_http,
         ssh: of_key(credentials),

@@ -14,6 +14,7 @@ fn remote(environment: &TestEnvironment, url: &str, key: &Path, known_hosts: &st
         endpoint: Endpoint::parse(url).unwrap(),
         branch: Branch::parse("main").unwrap(),
         credentials: None,
+        renewal: None,
         ca_file: None,
         allow_plain_http: false,
         ssh: Some(SshSettings { key: key.to_owned(), known_hosts: environment.write("known_hosts", known_hosts) }),

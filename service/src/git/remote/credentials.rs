@@ -4,6 +4,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use futures_util::future::BoxFuture;
 use reqwest::header::HeaderValue;
 
 use super::error::RemoteError;
@@ -22,6 +23,14 @@ pub enum Credentials {
     Basic { username: String, password: Secret },
     /// A token that is sent as `Bearer`.
     Bearer(Secret),
+}
+
+/// Where credentials come from that end: asked for before each exchange, and once more where the remote does not take them.
+pub trait Renewal: fmt::Debug + Send + Sync {
+    /// Credentials that outlast an exchange; other ones than those given last where `is_refused`.
+    ///
+    /// The error is [`RemoteError::NoCredentials`].
+    fn credentials(&self, is_refused: bool) -> BoxFuture<'_, Result<Credentials, RemoteError>>;
 }
 
 impl Secret {

@@ -19,6 +19,9 @@ pub enum RemoteError {
     Program(String),
 
     // Who we are to it.
+    /// There are none to show it, in the words of where they come from.
+    #[error("{sentence}")]
+    NoCredentials { sentence: String, cure: Option<String>, is_transient: bool, retry_after: Option<Duration> },
     #[error("the remote `{address}` does not take the credentials")]
     Unauthorized { address: String },
     #[error("the remote `{address}` does not allow this to the account{words}")]
@@ -89,6 +92,7 @@ impl RemoteError {
             | Self::NotKept { .. }
             | Self::GaveUp { .. }
             | Self::Failed { .. } => true,
+            Self::NoCredentials { is_transient, .. } => *is_transient,
             Self::Endpoint(_)
             | Self::Settings { .. }
             | Self::File { .. }
@@ -151,7 +155,9 @@ impl RemoteError {
     /// How long the remote asked us to wait.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Busy { retry_after, .. } | Self::Failing { retry_after, .. } => *retry_after,
+            Self::Busy { retry_after, .. }
+            | Self::Failing { retry_after, .. }
+            | Self::NoCredentials { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
@@ -159,6 +165,7 @@ impl RemoteError {
     /// What a person can do about it; nothing where waiting is all.
     pub fn cure(&self) -> Option<String> {
         Some(match self {
+            Self::NoCredentials { cure, .. } => return cure.clone(),
             Self::Unauthorized { .. } => {
                 "give a user and a password or token that are live, for example a new token with the right to write code".to_owned()
             }

@@ -29,6 +29,17 @@ const LOW_SPEED: [(&str, &str); 2] = [("http.lowSpeedLimit", "1"), ("http.lowSpe
 /// Where the branch is kept as it was when the rest of its history came.
 const COMPLETE_BELOW: &str = "refs/kmlflow/complete/";
 
+/// What Git says where the remote has no such branch.
+const NO_REFERENCE: &str = "couldn't find remote ref";
+
+/// Why Git said nothing.
+pub(super) enum NotRun {
+    /// It failed, or was ended.
+    Git(CommandError),
+    /// It was not even started.
+    Credentials(RemoteError),
+}
+
 /// How much of the history a fetch brings. The tip's own files always are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum History {
@@ -62,10 +73,10 @@ impl Remote {
         let depth = (history == History::Tip).then_some("--depth=1");
         match self.run_fetch(into, depth, &refspec).await {
             Ok(_) => self.fetched(into),
-            Err(CommandError::Failed { stderr, .. }) if stderr.contains("couldn't find remote ref") => {
+            Err(NotRun::Git(CommandError::Failed { stderr, .. })) if stderr.contains(NO_REFERENCE) => {
                 Err(self.missing().await)
             }
-            Err(error) => Err(failure::of(error, &self.address, self.settings.limits.fetch)),
+            Err(error) => Err(self.trouble(error)),
         }
     }
 
@@ -81,7 +92,7 @@ impl Remote {
         let refspec = format!("+{}:{COMPLETE_BELOW}{}", self.reference, self.settings.branch.as_str());
         match self.run_fetch(into, Some("--unshallow"), &refspec).await {
             Ok(_) => Ok(()),
-            Err(error) => Err(failure::of(error, &self.address, self.settings.limits.fetch)),
+            Err(error) => Err(self.trouble(error)),
         }
     }
 
@@ -99,12 +110,12 @@ impl Remote {
         let refspec = format!("+refs/heads/{pattern}:{BESIDE_BELOW}{pattern}");
         match self.run_fetch(into, None, &refspec).await {
             Ok(_) => Ok(true),
-            Err(CommandError::Failed { stderr, .. }) if stderr.contains("couldn't find remote ref") => Ok(false),
-            Err(error) => Err(failure::of(error, &self.address, self.settings.limits.fetch)),
+            Err(NotRun::Git(CommandError::Failed { stderr, .. })) if stderr.contains(NO_REFERENCE) => Ok(false),
+            Err(error) => Err(self.trouble(error)),
         }
     }
 
-    async fn run_fetch(&self, into: &Path, depth: Option<&str>, refspec: &str) -> Result<Vec<u8>, CommandError> {
+    async fn run_fetch(&self, into: &Path, depth: Option<&str>, refspec: &str) -> Result<Vec<u8>, NotRun> {
         let fixed = [
             "fetch",
             "--quiet",
@@ -126,7 +137,7 @@ impl Remote {
         let url = self.url();
         let arguments = ["ls-remote", "--quiet", "--symref", "--", url.as_str(), "HEAD", "refs/heads/*"];
         let listed = self.run("ls-remote", &self.settings.directory, &arguments, HEADS_BYTES_MAX).await;
-        let listed = listed.map_err(|error| failure::of(error, &self.address, self.settings.limits.fetch))?;
+        let listed = listed.map_err(|error| self.trouble(error))?;
         Ok(parse_heads(&String::from_utf8_lossy(&listed)))
     }
 
@@ -151,7 +162,28 @@ impl Remote {
         id.ok_or_else(|| RemoteError::Failed { address: self.address.clone(), words })
     }
 
+    /// Runs Git, with other credentials as well where they end and the remote does not take them.
     pub(super) async fn run(
+        &self,
+        what: &'static str,
+        repository: &Path,
+        arguments: &[&str],
+        bytes_max: u64,
+    ) -> Result<Vec<u8>, NotRun> {
+        self.renew(false).await.map_err(NotRun::Credentials)?;
+        let error = match self.run_once(what, repository, arguments, bytes_max).await {
+            Ok(said) => return Ok(said),
+            Err(error) => error,
+        };
+        let is_refused = matches!(&error, CommandError::Failed { stderr, .. }
+            if matches!(failure::said(stderr, &self.address), RemoteError::Unauthorized { .. }));
+        if is_refused && self.renew(true).await.map_err(NotRun::Credentials)? {
+            return self.run_once(what, repository, arguments, bytes_max).await.map_err(NotRun::Git);
+        }
+        Err(NotRun::Git(error))
+    }
+
+    async fn run_once(
         &self,
         what: &'static str,
         repository: &Path,
@@ -162,6 +194,13 @@ impl Remote {
         let settings: Vec<(&str, &str)> = settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         let call = Call { what, repository, arguments, settings: &settings, protocol: None };
         self.git.run(&call, self.settings.limits.fetch, bytes_max).await
+    }
+
+    pub(super) fn trouble(&self, error: NotRun) -> RemoteError {
+        match error {
+            NotRun::Git(error) => failure::of(error, &self.address, self.settings.limits.fetch),
+            NotRun::Credentials(error) => error,
+        }
     }
 
     /// What Git is told that no argument should say: the one protocol that it may speak, with what credentials, and whom to believe.

@@ -24,9 +24,10 @@ mod tests;
 mod words;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-pub use credentials::{Credentials, Secret};
+pub use credentials::{Credentials, Renewal, Secret};
 pub use endpoint::{Branch, Endpoint, EndpointError};
 pub use error::RemoteError;
 pub(super) use fetch::is_shallow;
@@ -47,6 +48,8 @@ pub struct Settings {
     pub branch: Branch,
     /// Who we are over HTTP; nothing for anybody.
     pub credentials: Option<Credentials>,
+    /// Where they come from instead, where they end.
+    pub renewal: Option<Arc<dyn Renewal>>,
     /// The only authorities whose certificates are believed, in PEM; nothing for those of the machine.
     pub ca_file: Option<PathBuf>,
     /// Whether `http` to another machine is spoken, which everybody on the way can read.
@@ -184,6 +187,16 @@ impl Remote {
         }
     }
 
+    /// Goes on with credentials that outlast the next exchange, where they end. Answers whether they are of that sort.
+    ///
+    /// # Errors
+    /// There are none to be had.
+    async fn renew(&self, is_refused: bool) -> Result<bool, RemoteError> {
+        let Some(renewal) = &self.settings.renewal else { return Ok(false) };
+        self.set_credentials(Some(&renewal.credentials(is_refused).await?))?;
+        Ok(true)
+    }
+
     /// Moves the branch from a commit to another, whose new objects are in the pack; from nothing, the branch is made.
     ///
     /// One exchange, never forced: the branch moves only if it is still at `old`. One push at a time is enough for any remote.
@@ -205,7 +218,20 @@ impl Remote {
         let options = &self.settings.push_options;
         let request = Request { reference, old, new, pack, options };
         match &self.way {
-            Way::Http(http) => http.push(&request, &self.address).await,
+            Way::Http(http) => {
+                if let Err(error) = self.renew(false).await {
+                    return Pushed::before(error);
+                }
+                let pushed = http.push(&request, &self.address).await;
+                if !matches!(pushed, Pushed::Denied(RemoteError::Unauthorized { .. })) {
+                    return pushed;
+                }
+                match self.renew(true).await {
+                    Ok(true) => http.push(&request, &self.address).await,
+                    Ok(false) => pushed,
+                    Err(error) => Pushed::before(error),
+                }
+            }
             Way::Pipe(pipe) => {
                 let setting = pipe::Setting {
                     git: &self.git,

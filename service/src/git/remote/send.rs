@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use super::Remote;
 use super::error::RemoteError;
-use super::{Remote, failure};
 
 /// How much a push may say on its standard output, where it says nothing.
 const SAID_BYTES_MAX: u64 = 64 << 10;
@@ -18,6 +18,6 @@ impl Remote {
         let url = self.url();
         let arguments = ["push", "--quiet", "--no-recurse-submodules", "--", url.as_str(), refspec.as_str()];
         let sent = self.run("push", from, &arguments, SAID_BYTES_MAX).await;
-        sent.map(drop).map_err(|error| failure::of(error, &self.address, self.settings.limits.fetch))
+        sent.map(drop).map_err(|error| self.trouble(error))
     }
 }

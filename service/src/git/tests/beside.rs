@@ -28,6 +28,7 @@ impl Far {
             endpoint: Endpoint::parse(directory.path().join("remote.git").to_str().unwrap()).unwrap(),
             branch: Branch::parse("main").unwrap(),
             credentials: None,
+            renewal: None,
             ca_file: None,
             allow_plain_http: false,
             ssh: None,

@@ -37,6 +37,7 @@ impl Far {
                 endpoint: remote::Endpoint::parse(address.to_str().unwrap()).unwrap(),
                 branch: remote::Branch::parse("main").unwrap(),
                 credentials: None,
+                renewal: None,
                 ca_file: None,
                 allow_plain_http: false,
                 ssh: None,

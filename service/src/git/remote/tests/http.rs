@@ -281,3 +281,89 @@ async fn a_fetch_says_apart_what_is_wrong() {
         assert!(error().await.starts_with(expected), "{status}: {}", error().await);
     }
 }
+
+/// Credentials that are good from the second on, or never.
+#[derive(Debug)]
+struct Renewed {
+    good_from: usize,
+    asked: std::sync::Mutex<Vec<bool>>,
+}
+
+impl Renewed {
+    fn good_from(good_from: usize) -> Arc<Self> {
+        Arc::new(Self { good_from, asked: std::sync::Mutex::default() })
+    }
+
+    fn asked(&self) -> Vec<bool> {
+        std::mem::take(&mut self.asked.lock().unwrap())
+    }
+}
+
+impl Renewal for Renewed {
+    fn credentials(&self, is_refused: bool) -> futures_util::future::BoxFuture<'_, Result<Credentials, RemoteError>> {
+        let mut asked = self.asked.lock().unwrap();
+        asked.push(is_refused);
+        let is_good = asked.iter().filter(|is_refused| **is_refused).count() >= self.good_from;
+        let wrong = Credentials::token(Secret::new("hunter2"));
+        let credentials = if is_good { login() } else { wrong };
+        Box::pin(async move { Ok(credentials) })
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_end_are_asked_for_each_time_and_once_more_where_they_are_refused() {
+    let bench = Bench::new();
+    let (site, url) = Site::start(&bench).await;
+    site.is_closed.store(true, Ordering::Relaxed);
+    let new = bench.commit("second");
+    let pack = bench.pack(&new);
+    let renewed = Renewed::good_from(1);
+    let good = remote(Settings { renewal: Some(renewed.clone()), ..bench.settings(&url) }).await;
+    assert_eq!(good.push(Some(&bench.tip), &new, &pack).await, Pushed::Done);
+    assert_eq!((site.asked(), renewed.asked()), (vec![POST.to_owned(); 2], vec![false, true]));
+
+    let renewed = Renewed::good_from(1);
+    let good = remote(Settings { renewal: Some(renewed.clone()), ..bench.settings(&url) }).await;
+    assert_eq!(good.heads().await.unwrap().branches.len(), 1);
+    assert_eq!(renewed.asked(), [false, true]);
+
+    let renewed = Renewed::good_from(9);
+    let bad = remote(Settings { renewal: Some(renewed.clone()), ..bench.settings(&url) }).await;
+    site.asked();
+    let pushed = bad.push(Some(&bench.tip), &new, &pack).await;
+    assert_eq!(pushed, Pushed::Denied(RemoteError::Unauthorized { address: url.clone() }));
+    assert_eq!((site.asked().len(), renewed.asked()), (2, vec![false, true]));
+    assert!(matches!(bad.heads().await, Err(RemoteError::Unauthorized { .. })));
+    assert_eq!(renewed.asked(), [false, true]);
+}
+
+/// There are none to be had.
+#[derive(Debug)]
+struct Without;
+
+impl Renewal for Without {
+    fn credentials(&self, _: bool) -> futures_util::future::BoxFuture<'_, Result<Credentials, RemoteError>> {
+        let error = RemoteError::NoCredentials {
+            sentence: "the App is suspended".to_owned(),
+            cure: Some("have that lifted".to_owned()),
+            is_transient: false,
+            retry_after: None,
+        };
+        Box::pin(async move { Err(error) })
+    }
+}
+
+#[tokio::test]
+async fn without_credentials_nothing_is_asked_and_their_source_says_why() {
+    let bench = Bench::new();
+    let (site, url) = Site::start(&bench).await;
+    let remote = remote(Settings { renewal: Some(Arc::new(Without)), ..bench.settings(&url) }).await;
+    let pushed = remote.push(Some(&bench.tip), &bench.tip, b"PACK").await;
+    let Pushed::Denied(error) = pushed else { panic!("{pushed:?}") };
+    assert_eq!(
+        (error.to_string().as_str(), error.cure().as_deref()),
+        ("the App is suspended", Some("have that lifted"))
+    );
+    assert_eq!(remote.heads().await.unwrap_err(), error);
+    assert!(site.asked().is_empty());
+}

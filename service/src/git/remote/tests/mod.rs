@@ -87,6 +87,7 @@ impl Bench {
             endpoint: Endpoint::parse(address).unwrap(),
             branch: Branch::parse("main").unwrap(),
             credentials: None,
+            renewal: None,
             ca_file: None,
             allow_plain_http: false,
             ssh: None,
