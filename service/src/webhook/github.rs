@@ -1,6 +1,7 @@
 //! GitHub's webhooks, and those of Gitea and Forgejo, which send GitHub's headers beside their own: what an event's JSON says happened.
 //!
-//! Some sixty events exist, few matter: a push to the branch, what becomes of a pull request, and the dispatch that asks for a release.
+//! Some sixty events exist, few matter: a push to the branch, what becomes of a pull request and its checks, and the dispatch that asks for a
+//! release.
 //! Whatever else is authentic is an ignored event with its reason. All of a dispatch's `client_payload` is what some caller wrote: it is parsed and never put into a text
 //! that anything interprets. Which event it is stands in a header that is not signed, so each is read by its fields alone.
 
@@ -50,6 +51,7 @@ pub fn parse(headers: &Headers, body: &[u8]) -> Result<Event, ParseError> {
         | "pull_request_rejected"
         | "pull_request_comment"
         | "pull_request_sync" => Ok(review(event, &body)),
+        "check_suite" => Ok(checked(&body)),
         other => Ok(ignored(format!("`{}` says nothing about releases", shown(other)))),
     }
 }
@@ -74,6 +76,14 @@ fn review(event: &str, body: &Object) -> Event {
     match body.get("pull_request").and_then(|pull| pull.get("head")?.get("ref")?.as_str()) {
         Some(branch) => Event::ReviewChanged { branch: branch.to_owned() },
         None => ignored(format!("a `{event}` that names no branch")),
+    }
+}
+
+/// Checks of a branch ended: one that waited for them may have been merged. Of which branch they are; of a fork's, nothing is said.
+fn checked(body: &Object) -> Event {
+    match body.get("check_suite").and_then(|suite| suite.get("head_branch")?.as_str()) {
+        Some(branch) => Event::ReviewChanged { branch: branch.to_owned() },
+        None => ignored("a `check_suite` that names no branch"),
     }
 }
 
@@ -245,7 +255,11 @@ mod tests {
             assert_eq!(read(event, &body).unwrap(), Event::ReviewChanged { branch }, "{event}");
             assert!(reason(event, &json!({"action": "opened"})).contains("names no branch"), "{event}");
         }
-        assert!(reason("check_suite", &json!({"action": "completed"})).contains("says nothing"));
+        let suite = |branch: Value| json!({"action": "completed", "check_suite": {"head_branch": branch}});
+        let branch = "kmlflow/production/models/fraud".to_owned();
+        assert_eq!(read("check_suite", &suite(json!(branch))).unwrap(), Event::ReviewChanged { branch });
+        assert!(reason("check_suite", &suite(Value::Null)).contains("names no branch"));
+        assert!(reason("check_run", &json!({"action": "completed"})).contains("says nothing"));
     }
 
     #[test]
