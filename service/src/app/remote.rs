@@ -1,15 +1,20 @@
 //! The remote that the branch lives at, from the settings; and what is done at it before there is a service.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 
 use super::{StartError, seed, settings as of};
 use crate::cli::Moved;
 use crate::clock::Clock;
 use crate::command::Git;
-use crate::config::{Config, ForgeConfig, ForgeKind, GitConfig, GitCredentials};
-use crate::forge::{self, Address, Forge, ForgeError, Kind, Token};
-use crate::git::remote::{Branch, Credentials, Endpoint, EndpointError, Limits, Secret, Settings, SshSettings};
+use crate::config::{Config, ForgeKind, GitConfig, GitCredentials};
+use crate::forge::{self, Access, Address, App, Forge, ForgeError, Kind, Token};
+use crate::git::remote::{
+    Branch, Credentials, Endpoint, EndpointError, Limits, RemoteError, Renewal, Secret, Settings, SshSettings,
+};
 use crate::git::{self, Beginning, Begun, GitError};
 use crate::worker::{DataDirLock, RemoteSettings, offline};
 
@@ -21,8 +26,8 @@ pub(super) fn settings(config: &GitConfig, data_dir: &Path, git: &Git) -> Result
     if config.is_embedded() {
         return Ok(None);
     }
-    let remote = remote(config, &config.url, data_dir)?;
-    let forge = forge(config)?.map(Arc::new);
+    let forge = forge(config, &config.url)?.map(Arc::new);
+    let remote = remote(config, &config.url, data_dir, forge.as_ref())?;
     Ok(Some(RemoteSettings { remote, git: git.clone(), poll_interval: config.poll_interval, forge }))
 }
 
@@ -33,7 +38,8 @@ pub(super) fn settings(config: &GitConfig, data_dir: &Path, git: &Git) -> Result
 /// The address cannot be used, or the remote refuses or cannot be reached.
 pub async fn init(config: Config, url: &str, with_policy: bool, is_dry: bool) -> Result<Begun, StartError> {
     let scratch = tempfile::tempdir().map_err(|error| no_scratch(&error))?;
-    let settings = remote(&config.git, url, scratch.path())?;
+    let forge = of_app(&config.git, url)?;
+    let settings = remote(&config.git, url, scratch.path(), forge.as_ref())?;
     let git = find_git(&config).await?;
     let policies = if with_policy { Vec::new() } else { vec![seed::DEFAULT_POLICY.to_owned()] };
     let with = Beginning {
@@ -53,7 +59,8 @@ pub async fn init(config: Config, url: &str, with_policy: bool, is_dry: bool) ->
 /// The service runs, there is no embedded repository, or the remote is not empty, refuses or cannot be reached.
 pub async fn move_repository(config: Config, to: &str) -> Result<Moved, StartError> {
     let scratch = tempfile::tempdir().map_err(|error| no_scratch(&error))?;
-    let settings = remote(&config.git, to, scratch.path())?;
+    let forge = of_app(&config.git, to)?;
+    let settings = remote(&config.git, to, scratch.path(), forge.as_ref())?;
     let address = settings.endpoint.to_string();
     let git = find_git(&config).await?;
     let repository = config.data_dir().join(offline::REPOSITORY);
@@ -83,7 +90,7 @@ impl From<GitError> for StartError {
 }
 
 /// A remote by its address, with everything else as it is configured.
-fn remote(config: &GitConfig, url: &str, directory: &Path) -> Result<Settings, StartError> {
+fn remote(config: &GitConfig, url: &str, directory: &Path, forge: Option<&Arc<Forge>>) -> Result<Settings, StartError> {
     let GitConfig {
         url: _,
         branch,
@@ -96,11 +103,12 @@ fn remote(config: &GitConfig, url: &str, directory: &Path) -> Result<Settings, S
         signing_key_file: _,
         signing_key: _,
     } = config;
+    let renewal = forge.filter(|_| credentials.github_app.is_set()).map(|forge| renewal(forge));
     Ok(Settings {
         endpoint: Endpoint::parse(url).map_err(|error| wrong("git.url", &error))?,
         branch: Branch::parse(branch).map_err(|error| wrong("git.branch", &error))?,
         credentials: of_password(credentials),
-        renewal: None,
+        renewal,
         ca_file: ca_file.clone(),
         allow_plain_http: *allow_plain_http,
         ssh: of_key(credentials),
@@ -110,14 +118,22 @@ fn remote(config: &GitConfig, url: &str, directory: &Path) -> Result<Settings, S
     })
 }
 
-/// The forge that the repository is at, where one is named.
-fn forge(config: &GitConfig) -> Result<Option<Forge>, StartError> {
-    let ForgeConfig { kind, api_url, .. } = &config.forge;
-    let kind = match kind {
-        ForgeKind::None => return Ok(None),
+/// The forge that a repository is at, where an App is what lets the service in there.
+fn of_app(config: &GitConfig, url: &str) -> Result<Option<Arc<Forge>>, StartError> {
+    if !config.credentials.github_app.is_set() {
+        return Ok(None);
+    }
+    Ok(forge(config, url)?.map(Arc::new))
+}
+
+/// The forge that the repository is at, where there is one.
+fn forge(config: &GitConfig, url: &str) -> Result<Option<Forge>, StartError> {
+    let kind = match config.forge_kind() {
+        ForgeKind::None | ForgeKind::Auto => return Ok(None),
         ForgeKind::Gitea => Kind::Gitea,
+        ForgeKind::Github => Kind::Github,
     };
-    let address = Address::of(kind, &config.url, api_url.as_deref()).map_err(|rule| {
+    let address = Address::of(kind, url, config.forge.api_url.as_deref()).map_err(|rule| {
         StartError::new(format!("`git.url` {rule}, so its forge is not found"))
             .cure("set `git.forge.api_url`, or `git.forge.kind` to none")
     })?;
@@ -125,10 +141,50 @@ fn forge(config: &GitConfig) -> Result<Option<Forge>, StartError> {
         let sentence = "the forge is spoken to without TLS, so everybody on the way can read the token";
         return Err(StartError::new(sentence).cure("use https, or set `git.allow_plain_http`"));
     }
-    let Some(token) = config.forge_token() else { return Ok(None) };
-    let settings =
-        forge::Settings { kind, address, token: Token::new(token.expose()), ca_file: config.ca_file.clone() };
-    Ok(Some(Forge::new(settings)?))
+    let access = match (config.credentials.github_app.parts(), config.forge_token()) {
+        (Some((id, installation, key)), _) => {
+            Access::App(App { id, installation, private_key: Token::new(key.expose()) })
+        }
+        (None, Some(token)) => Access::Token(Token::new(token.expose())),
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(Forge::new(forge::Settings { kind, address, access, ca_file: config.ca_file.clone() })?))
+}
+
+/// Lends an App's tokens to the remote, where they stand for a password.
+#[derive(Debug)]
+struct AppTokens {
+    forge: Arc<Forge>,
+    /// The one that was lent last.
+    lent: Mutex<Option<Token>>,
+}
+
+fn renewal(forge: &Arc<Forge>) -> Arc<dyn Renewal> {
+    Arc::new(AppTokens { forge: Arc::clone(forge), lent: Mutex::default() })
+}
+
+impl Renewal for AppTokens {
+    fn credentials(&self, is_refused: bool) -> BoxFuture<'_, Result<Credentials, RemoteError>> {
+        async move {
+            let refused = self.lent.lock().unwrap_or_else(PoisonError::into_inner).clone().filter(|_| is_refused);
+            let token = match self.forge.app_token(refused.as_ref()).await {
+                Some(token) => token.map_err(|error| no_credentials(&error))?,
+                None => return Err(RemoteError::Settings { rule: "no App lets the service in" }),
+            };
+            *self.lent.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
+            Ok(Credentials::token(Secret::new(token.expose())))
+        }
+        .boxed()
+    }
+}
+
+fn no_credentials(error: &ForgeError) -> RemoteError {
+    RemoteError::NoCredentials {
+        sentence: error.to_string(),
+        cure: error.cure().map(ToOwned::to_owned),
+        is_transient: error.is_temporary(),
+        retry_after: error.retry_after(),
+    }
 }
 
 impl From<ForgeError> for StartError {

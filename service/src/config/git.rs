@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, Environment, ForgeConfig, SecretText, not_supported, read_secret_file};
+use super::{ConfigError, Environment, ForgeConfig, GithubAppConfig, SecretText, not_supported, read_secret_file};
 use crate::release::Period;
 
 /// The address that stands for the repository in the data directory.
@@ -51,6 +51,7 @@ pub struct GitCredentials {
     pub password: Option<SecretText>,
     pub ssh_key_file: Option<PathBuf>,
     pub known_hosts_file: Option<PathBuf>,
+    pub github_app: GithubAppConfig,
 }
 
 impl GitConfig {
@@ -65,6 +66,7 @@ impl GitConfig {
             Some(path) => Some(read_secret_file(path)?),
             None => given.map(|text| SecretText::new(text)),
         };
+        self.credentials.github_app.read_key(environment)?;
         self.signing_key = self.signing_key_file.as_deref().map(read_secret_file).transpose()?;
         Ok(())
     }

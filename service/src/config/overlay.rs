@@ -9,7 +9,6 @@ const PREFIX: &str = "KMLFLOW__";
 
 /// Keys whose feature is not there yet, with the values that mean "without it" and are therefore accepted. `*` is any name.
 const LATER: &[(&str, &[&str])] = &[
-    ("git.credentials.github_app", &["null"]),
     ("webhooks.argocd.token_files", &["null", "[]"]),
     ("prometheus.url", &["null"]),
     ("environments.*.approval", &["none"]),
@@ -23,6 +22,7 @@ const SECRETS: &[(&str, &str)] = &[
     ("webhooks.github.secret", "webhooks.github.secret_files"),
     ("mlflow.password", "mlflow.password_file"),
     ("git.credentials.password", "git.credentials.password_file"),
+    ("git.credentials.github_app.private_key", "git.credentials.github_app.private_key_file"),
     ("git.forge.token", "git.forge.token_file"),
     ("store.password", "store.password_file"),
 ];

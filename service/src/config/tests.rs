@@ -232,7 +232,6 @@ fn credentials_of_registries_come_from_a_file_and_are_never_shown() {
 fn what_is_not_there_yet_is_refused_unless_it_is_switched_off() {
     for file in [
         "git: {branch: live}",
-        "git: {credentials: {github_app: {id: 1}}}",
         "prometheus: {url: http://prometheus:9090}",
         "environments: {production: {approval: required}}",
         "environments: {production: {freeze: [{cron: x}]}}",

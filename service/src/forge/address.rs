@@ -52,17 +52,17 @@ impl Address {
         Ok(Self { api, repository })
     }
 
-    /// Whether the address is one of GitHub's own.
-    pub fn is_of_github(git_url: &str) -> bool {
-        parts(git_url).is_some_and(|(base, _)| base.ends_with(&format!("//{GITHUB}")))
-    }
-
     /// Whether a token would go over the network for everybody to read.
     pub fn is_readable_on_the_way(&self) -> bool {
         let Ok(url) = Url::parse(&self.api) else { return true };
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
         let is_here = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
         url.scheme() == "http" && !is_here
+    }
+
+    /// The repository's own name.
+    pub(super) fn name(&self) -> &str {
+        self.repository.rsplit('/').next().unwrap_or_default()
     }
 
     /// The owner's name.
@@ -141,6 +141,5 @@ mod tests {
                 && !readable("http://localhost/a/b")
                 && !readable("https://host/a/b")
         );
-        assert!(Address::is_of_github("https://github.com/a/b") && !Address::is_of_github("https://notgithub.com/a/b"));
     }
 }

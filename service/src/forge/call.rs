@@ -1,28 +1,17 @@
 //! One request and its answer: bounded, repeated only where that can help and cannot hurt, asked conditionally where the answer is known.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
-use reqwest::{Certificate, Client, Method, Response, StatusCode};
+use reqwest::header::{ACCEPT, AUTHORIZATION, ETAG, HeaderValue, IF_NONE_MATCH};
+use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
-use super::{Address, ForgeError, Kind, Settings, Token, limits};
+use super::installation::Installation;
+use super::line::{Answer, Line};
+use super::{Access, Address, ForgeError, Kind, Settings, Token};
 use crate::names::is_invisible;
-
-/// How long a connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a request may take from its first byte to the last of its answer: GitHub itself gives up after 10 s.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// How long a connection is kept for the next request: nginx closes it after 75 s, and a request must not meet that.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The largest answer that is read, in bytes: fifty pull requests with everything that a forge tells about each.
-const ANSWER_BYTES_MAX: usize = 8 << 20;
 
 /// How often something is asked again that failed on its way: a connection that was just closed needs one, a forge that is replaced two.
 const REPEATS_MAX: u32 = 2;
@@ -36,20 +25,28 @@ const KNOWN_MAX: usize = 300;
 /// How much of a forge's own words an error repeats, in characters.
 const WORDS_CHARS_MAX: usize = 300;
 
-/// The version of GitHub's API that all of this was written for.
-const GITHUB_VERSION: &str = "2022-11-28";
+/// The version of GitHub's API that all of this was written for, and the form of its answers.
+pub(super) const GITHUB_HEADERS: [(&str, &str); 2] =
+    [("accept", "application/vnd.github+json"), ("x-github-api-version", "2022-11-28")];
 
 /// What the calls of one forge share.
 #[derive(Debug)]
 pub(super) struct Api {
-    client: Client,
+    line: Line,
     pub(super) kind: Kind,
     pub(super) place: Address,
-    authorization: HeaderValue,
-    /// Until when the forge wants to be left alone.
-    quiet_until: Mutex<Option<Instant>>,
+    who: Who,
     /// Answers that may still hold, by what was asked.
     known: Mutex<HashMap<String, Known>>,
+}
+
+/// Who asks.
+#[derive(Debug)]
+enum Who {
+    /// Somebody with a token that lasts.
+    Token(HeaderValue),
+    /// A GitHub App, whose tokens end.
+    App(Box<Installation>),
 }
 
 /// An answer that a forge gave with a mark to ask for it by.
@@ -88,38 +85,19 @@ impl<'c> Call<'c> {
     }
 }
 
-/// An answer that was read.
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Vec<u8>,
-}
-
 impl Api {
     pub(super) fn new(settings: Settings) -> Result<Self, ForgeError> {
-        // Fails only where one is there already, which is as good.
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let Settings { kind, address: place, token, ca_file } = settings;
-        let mut builder = Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(REQUEST_TIMEOUT)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            // As for pushes: what proxy a machine's environment names does not matter here.
-            .no_proxy()
-            .user_agent(concat!("kmlflow/", env!("CARGO_PKG_VERSION")));
-        if let Some(path) = &ca_file {
-            builder = builder.tls_certs_only(authorities(path)?);
-        }
-        let rule = "no connections to it can be made on this machine";
-        let client = builder.build().map_err(|_| ForgeError::Settings { rule })?;
-        let authorization = authorization(kind, &token)?;
-        Ok(Self { client, kind, place, authorization, quiet_until: Mutex::default(), known: Mutex::default() })
+        let Settings { kind, address: place, access, ca_file } = settings;
+        let line = Line::new(&place.api, ca_file.as_deref())?;
+        let who = match access {
+            Access::Token(token) => Who::Token(authorization(kind, &token)?),
+            Access::App(app) => Who::App(Box::new(Installation::new(line.for_another(), &place, &app)?)),
+        };
+        Ok(Self { line, kind, place, who, known: Mutex::default() })
     }
 
     pub(super) fn address(&self) -> &str {
-        &self.place.api
+        self.line.address()
     }
 
     /// The path of something of the repository.
@@ -158,56 +136,50 @@ impl Api {
         }
     }
 
-    async fn attempt(&self, call: &Call<'_>) -> Result<Value, ForgeError> {
-        if let Some(wait) = self.quiet() {
-            return Err(ForgeError::Limited { address: self.address().to_owned(), wait });
-        }
-        let is_read = call.method == Method::GET;
-        let known = if is_read { self.known().get(&call.path).cloned() } else { None };
-        let answer = self.exchange(call, known.as_ref()).await?;
-        if let Some(wait) = limits::wait(answer.status, &answer.headers) {
-            *self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + wait);
-            tracing::info!("The forge at `{}` is left alone for {} s", self.address(), wait.as_secs());
-            if !answer.status.is_success() && answer.status != StatusCode::NOT_MODIFIED {
-                return Err(ForgeError::Limited { address: self.address().to_owned(), wait });
-            }
-        }
-        match (answer.status, known) {
-            (StatusCode::NOT_MODIFIED, Some(known)) => Ok(known.body),
-            (status, _) if status.is_success() => self.read(call, answer, is_read),
-            _ => Err(self.problem(call, &answer)),
+    /// The token of the App that asks, another one than this where that was refused; nothing where it is no App.
+    pub(super) async fn token(&self, refused: Option<&Token>) -> Option<Result<Token, ForgeError>> {
+        match &self.who {
+            Who::Token(_) => None,
+            Who::App(installation) => Some(installation.token(refused).await),
         }
     }
 
-    async fn exchange(&self, call: &Call<'_>, known: Option<&Known>) -> Result<Answer, ForgeError> {
-        let mut request = self.client.request(call.method.clone(), format!("{}{}", self.place.api, call.path));
-        request = request.header(AUTHORIZATION, self.authorization.clone());
+    /// Asks once; with another token as well, where the one of an App is refused before its end.
+    async fn attempt(&self, call: &Call<'_>) -> Result<Value, ForgeError> {
+        let installation = match &self.who {
+            Who::Token(authorization) => return self.ask_as(call, authorization.clone()).await,
+            Who::App(installation) => installation,
+        };
+        let token = installation.token(None).await?;
+        match self.ask_as(call, authorization(self.kind, &token)?).await {
+            Err(ForgeError::Unauthorized { .. }) => {
+                let token = installation.token(Some(&token)).await?;
+                self.ask_as(call, authorization(self.kind, &token)?).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn ask_as(&self, call: &Call<'_>, authorization: HeaderValue) -> Result<Value, ForgeError> {
+        let is_read = call.method == Method::GET;
+        let known = if is_read { self.known().get(&call.path).cloned() } else { None };
+        let mut request = self.line.request(call.method.clone(), &call.path).header(AUTHORIZATION, authorization);
         request = match self.kind {
             Kind::Gitea => request.header(ACCEPT, "application/json"),
-            Kind::Github => {
-                request.header(ACCEPT, "application/vnd.github+json").header("x-github-api-version", GITHUB_VERSION)
-            }
+            Kind::Github => GITHUB_HEADERS.iter().fold(request, |request, (name, value)| request.header(*name, *value)),
         };
-        if let Some(known) = known {
+        if let Some(known) = &known {
             request = request.header(IF_NONE_MATCH, known.etag.clone());
         }
         if let Some(body) = call.body {
             request = request.json(body);
         }
-        let mut response = request.send().await.map_err(|error| self.no_answer(&error))?;
-        let body = self.body(&mut response).await?;
-        Ok(Answer { status: response.status(), headers: std::mem::take(response.headers_mut()), body })
-    }
-
-    async fn body(&self, response: &mut Response) -> Result<Vec<u8>, ForgeError> {
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.no_answer(&error))? {
-            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err(self.stranger());
-            }
-            body.extend_from_slice(&chunk);
+        let answer = self.line.exchange(request).await?;
+        match (answer.status, known) {
+            (StatusCode::NOT_MODIFIED, Some(known)) => Ok(known.body),
+            (status, _) if status.is_success() => self.read(call, answer, is_read),
+            _ => Err(self.problem(call, &answer)),
         }
-        Ok(body)
     }
 
     fn read(&self, call: &Call<'_>, answer: Answer, is_read: bool) -> Result<Value, ForgeError> {
@@ -230,7 +202,7 @@ impl Api {
         let (address, what) = (self.address().to_owned(), call.what);
         let words = words(&answer.body);
         match answer.status.as_u16() {
-            401 => ForgeError::Unauthorized { address },
+            401 => ForgeError::Unauthorized { address, is_app: matches!(self.who, Who::App(_)) },
             403 => ForgeError::Forbidden { address, what, words },
             404 | 410 => ForgeError::NotFound { address, what },
             300..=399 => self.stranger(),
@@ -241,24 +213,7 @@ impl Api {
 
     /// What answers is another program, or speaks as no forge does.
     pub(super) fn stranger(&self) -> ForgeError {
-        ForgeError::Stranger { address: self.address().to_owned() }
-    }
-
-    fn no_answer(&self, error: &reqwest::Error) -> ForgeError {
-        let address = self.address().to_owned();
-        match (error.is_connect(), error.is_timeout()) {
-            (true, true) => ForgeError::Unreachable { address, words: "it does not answer in time" },
-            (true, false) => {
-                ForgeError::Unreachable { address, words: "there is no connection, or none that is believed" }
-            }
-            (false, _) => ForgeError::Broken { address },
-        }
-    }
-
-    /// How long the forge still wants to be left alone.
-    fn quiet(&self) -> Option<Duration> {
-        let until = *self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner);
-        until?.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero())
+        self.line.stranger()
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
@@ -280,13 +235,6 @@ fn authorization(kind: Kind, token: &Token) -> Result<HeaderValue, ForgeError> {
     Ok(value)
 }
 
-fn authorities(path: &Path) -> Result<Vec<Certificate>, ForgeError> {
-    let unusable = || ForgeError::Settings { rule: "the file of authorities in `git.ca_file` cannot be read" };
-    let pem = std::fs::read(path).map_err(|_| unusable())?;
-    let found = Certificate::from_pem_bundle(&pem).map_err(|_| unusable())?;
-    if found.is_empty() { Err(unusable()) } else { Ok(found) }
-}
-
 /// How long to wait before a repeat.
 fn pause(repeats: u32) -> Duration {
     let pause = PAUSE * 2_u32.pow(repeats);
@@ -296,7 +244,7 @@ fn pause(repeats: u32) -> Duration {
 }
 
 /// What a forge says about a problem, on one line, every character visible, not too long.
-fn words(body: &[u8]) -> String {
+pub(super) fn words(body: &[u8]) -> String {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |field: &str| body.get(field).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty());
     let details = body.get("errors").and_then(Value::as_array).into_iter().flatten();

@@ -15,7 +15,10 @@ pub enum ForgeError {
     Broken { address: String },
     /// 401.
     #[error("the forge at `{address}` does not know who asks")]
-    Unauthorized { address: String },
+    Unauthorized { address: String, is_app: bool },
+    /// A GitHub App gets no token.
+    #[error("the forge at `{address}` gives no token to the App: {words}")]
+    App { address: String, words: String, cure: &'static str },
     /// 403.
     #[error("the forge at `{address}` does not allow {what}: {words}")]
     Forbidden { address: String, what: &'static str, words: String },
@@ -55,7 +58,13 @@ impl ForgeError {
         Some(match self {
             Self::Settings { .. } => "change it in the configuration",
             Self::Unreachable { .. } => "check that the forge runs there, and `git.forge.api_url`",
-            Self::Unauthorized { .. } => "give a token that is valid in `git.forge.token_file`",
+            Self::Unauthorized { is_app: false, .. } => {
+                "give a token that is valid and has not ended in `git.forge.token_file`, or in `git.credentials.password_file`"
+            }
+            Self::Unauthorized { is_app: true, .. } => {
+                "its token was just made, so look at the forge whether the App is still installed for the repository"
+            }
+            Self::App { cure, .. } => cure,
             Self::Forbidden { .. } | Self::NotFound { .. } => {
                 "give the account of the token write access to the repository, and the token the scopes for repository and issues"
             }

@@ -16,7 +16,9 @@ const UNSAID: Duration = Duration::from_secs(60);
 const WAIT_MAX: Duration = Duration::from_secs(3_600);
 
 /// How long the forge is to be left alone after this answer; nothing where it may be asked again at once.
-pub(super) fn wait(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
+///
+/// A secondary limit of GitHub is told by words alone where it names no time: "You have exceeded a secondary rate limit".
+pub(super) fn wait(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Duration> {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<i64>().ok();
     let after = number(RETRY_AFTER.as_str()).and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
     let is_limited = status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::FORBIDDEN;
@@ -25,13 +27,18 @@ pub(super) fn wait(status: StatusCode, headers: &HeaderMap) -> Option<Duration> 
     let wait = match (is_limited, after) {
         (true, Some(after)) => after,
         (true, None) if is_used_up => until_reset(headers).unwrap_or(UNSAID),
-        (true, None) if status == StatusCode::TOO_MANY_REQUESTS => UNSAID,
+        (true, None) if status == StatusCode::TOO_MANY_REQUESTS || says_secondary(body) => UNSAID,
         (false, Some(after)) if is_busy => after,
         // The last one that was allowed was answered; the next one would not be.
         (false, _) if is_used_up => until_reset(headers).unwrap_or(UNSAID),
         _ => return None,
     };
     Some(wait.min(WAIT_MAX))
+}
+
+fn says_secondary(body: &[u8]) -> bool {
+    let body = String::from_utf8_lossy(body).to_ascii_lowercase();
+    body.contains("secondary rate limit") || body.contains("abuse detection")
 }
 
 /// From the forge's own clock to its own reset, so that a clock that is wrong here does not matter.
@@ -54,7 +61,7 @@ mod tests {
             (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap())
         };
         let headers = headers.iter().map(header).collect();
-        let found = wait(StatusCode::from_u16(status).unwrap(), &headers);
+        let found = wait(StatusCode::from_u16(status).unwrap(), &headers, b"{}");
         assert_eq!(found, expected.map(Duration::from_secs), "{status} {headers:?}");
     }
 
@@ -72,6 +79,13 @@ mod tests {
         check(403, &[("x-ratelimit-remaining", "0"), date, reset], Some(30));
         check(200, &[("x-ratelimit-remaining", "0"), date, reset], Some(30));
         check(403, &[("x-ratelimit-remaining", "0")], Some(60));
+    }
+
+    #[test]
+    fn a_secondary_limit_is_known_by_its_words_and_another_no_is_none() {
+        let said = |words: &str| wait(StatusCode::FORBIDDEN, &HeaderMap::new(), words.as_bytes());
+        assert_eq!(said(r#"{"message":"You have exceeded a secondary rate limit."}"#), Some(UNSAID));
+        assert_eq!(said(r#"{"message":"Resource not accessible by integration"}"#), None);
     }
 
     #[test]

@@ -5,9 +5,13 @@
 //! forge alone for as long as it asks for.
 
 mod address;
+mod auto_merge;
 mod call;
+mod deployments;
 mod error;
+mod installation;
 mod limits;
+mod line;
 mod pulls;
 #[cfg(test)]
 mod tests;
@@ -17,8 +21,11 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use address::Address;
+pub use auto_merge::AutoMerge;
+pub use deployments::{Deployment, DeploymentState, Payload};
 pub use error::ForgeError;
-pub use pulls::{AutoMerge, PullRequest, PullState, Text};
+pub use installation::RENEWED_BEFORE;
+pub use pulls::{Closed, Opinions, PullRequest, PullState, Text};
 pub use told::{CommitState, CommitStatus};
 
 use self::call::Api;
@@ -36,9 +43,25 @@ pub enum Kind {
 pub struct Settings {
     pub kind: Kind,
     pub address: Address,
-    pub token: Token,
+    pub access: Access,
     /// The only authorities whose certificates are believed, in PEM; nothing for those of the machine.
     pub ca_file: Option<PathBuf>,
+}
+
+/// With what the forge lets us in.
+#[derive(Debug, Clone)]
+pub enum Access {
+    Token(Token),
+    App(App),
+}
+
+/// A GitHub App, as it is installed for the owner of the repository.
+#[derive(Debug, Clone)]
+pub struct App {
+    pub id: u64,
+    pub installation: u64,
+    /// Its private key (RSA, PEM), which is shown as little as a token.
+    pub private_key: Token,
 }
 
 /// A token, which no log and no error ever shows.
@@ -58,6 +81,13 @@ impl Token {
     }
 }
 
+impl Token {
+    /// The token itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(…)")
@@ -71,6 +101,15 @@ impl Forge {
     /// The token cannot be sent, or the file of authorities cannot be read.
     pub fn new(settings: Settings) -> Result<Self, ForgeError> {
         Ok(Self { api: Api::new(settings)? })
+    }
+
+    /// The token of the GitHub App that asks, which stands for a password at the remote too: good for [`RENEWED_BEFORE`] and more. Another
+    /// one than `refused`. Nothing where no App asks.
+    ///
+    /// # Errors
+    /// The forge gives none to the App, or does not answer.
+    pub async fn app_token(&self, refused: Option<&Token>) -> Option<Result<Token, ForgeError>> {
+        self.api.token(refused).await
     }
 
     /// Its address, which has no secret in it.

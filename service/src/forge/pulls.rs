@@ -24,7 +24,7 @@ pub struct PullRequest {
     /// The commit that its branch is at; nothing where the branch is gone.
     pub head: Option<CommitId>,
     /// How GitHub's other API names it.
-    node: String,
+    pub(super) node: String,
 }
 
 /// What became of a pull request.
@@ -44,13 +44,19 @@ pub struct Text {
     pub body: String,
 }
 
-/// What became of the wish that a pull request be merged by itself.
+/// What people think of a pull request, by name, sorted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Opinions {
+    pub approved_by: Vec<String>,
+    pub changes_requested_by: Vec<String>,
+}
+
+/// A pull request that is not open any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AutoMerge {
-    /// It is merged once what the branch asks for is there, or is merged already.
-    Scheduled,
-    /// The forge does not do that here; its words.
-    Refused(String),
+pub struct Closed {
+    pub branch: String,
+    pub title: String,
+    pub pull: PullRequest,
 }
 
 /// The fields of a pull request that matter, as both forges have them.
@@ -65,6 +71,8 @@ struct Wire {
     merged_at: Option<String>,
     #[serde(default)]
     merge_commit_sha: Option<String>,
+    #[serde(default)]
+    title: Option<String>,
     head: WireBranch,
     #[serde(default)]
     node_id: String,
@@ -79,6 +87,14 @@ struct WireBranch {
     label: String,
     #[serde(default)]
     sha: String,
+    #[serde(default)]
+    repo: Option<WireRepository>,
+}
+
+#[derive(Deserialize)]
+struct WireRepository {
+    #[serde(default)]
+    full_name: String,
 }
 
 #[derive(Deserialize)]
@@ -136,7 +152,7 @@ impl Forge {
         let closed = Vec::<Value>::deserialize(closed).map_err(|_| self.api.stranger())?;
         let of_this = |value: &Value| {
             Wire::deserialize(value).is_ok_and(|wire| {
-                let WireBranch { reference, label, sha } = wire.head;
+                let WireBranch { reference, label, sha, repo: _ } = wire.head;
                 let label = label.split_once(':').map_or(label.as_str(), |(_, name)| name);
                 (reference == branch || label == branch) && sha == head.as_str()
             })
@@ -184,11 +200,11 @@ impl Forge {
         self.parse(self.api.ask(&Call::get("read a pull request", path)).await?)
     }
 
-    /// Who approves of a pull request as it is now, each by their last word; sorted.
+    /// What people think of a pull request as it is now, each by their last word that decides.
     ///
     /// # Errors
     /// There is none, or the forge does not answer.
-    pub async fn approvals(&self, number: u64) -> Result<Vec<String>, ForgeError> {
+    pub async fn opinions(&self, number: u64) -> Result<Opinions, ForgeError> {
         let (limit, path) = match self.api.kind {
             Kind::Gitea => ("limit", format!("/pulls/{number}/reviews")),
             Kind::Github => ("per_page", format!("/pulls/{number}/reviews")),
@@ -196,37 +212,32 @@ impl Forge {
         let path = self.api.of_repository(&format!("{path}?{limit}={REVIEWS_MAX}"));
         let reviews = self.api.ask(&Call::get("read the reviews", path)).await?;
         let reviews = Vec::<WireReview>::deserialize(reviews).map_err(|_| self.api.stranger())?;
-        Ok(approving(reviews))
+        Ok(Opinions::of(reviews))
     }
 
-    /// Has a pull request merged as soon as the branch's rules let it.
+    /// The pull requests of the repository's own branches that were closed or merged last, the newest first, with their branches.
     ///
     /// # Errors
     /// The forge does not answer, or not as a forge does.
-    pub async fn merge_when_ready(&self, pull: &PullRequest) -> Result<AutoMerge, ForgeError> {
-        let body = match self.api.kind {
-            Kind::Gitea => json!({"Do": "merge", "merge_when_checks_succeed": true}),
-            Kind::Github => json!({
-                "query": "mutation($id: ID!) { enablePullRequestAutoMerge(input: {pullRequestId: $id, mergeMethod: MERGE}) { clientMutationId } }",
-                "variables": {"id": pull.node},
-            }),
+    pub async fn recently_closed(&self) -> Result<Vec<Closed>, ForgeError> {
+        let query = match self.api.kind {
+            Kind::Gitea => format!("/pulls?state=closed&sort=recentupdate&limit={CLOSED_MAX}"),
+            Kind::Github => format!("/pulls?state=closed&sort=updated&direction=desc&per_page={CLOSED_MAX}"),
         };
-        let path = match self.api.kind {
-            Kind::Gitea => self.api.of_repository(&format!("/pulls/{}/merge", pull.number)),
-            Kind::Github => "/graphql".to_owned(),
+        let listed = self.api.ask(&Call::get("list pull requests", self.api.of_repository(&query))).await?;
+        let listed = Vec::<Value>::deserialize(listed).map_err(|_| self.api.stranger())?;
+        let own = |wire: &Wire| match &wire.head.repo {
+            Some(repo) => repo.full_name == self.api.place.repository,
+            // Gitea names none once the branch is gone.
+            None => self.api.kind == Kind::Gitea,
         };
-        match self.api.ask(&Call::make("merge a pull request by itself", path, &body)).await {
-            Ok(answer) => Ok(match answer.get("errors").and_then(|errors| errors.get(0)?.get("message")?.as_str()) {
-                Some(words) => AutoMerge::Refused(crate::names::shown(words)),
-                None => AutoMerge::Scheduled,
-            }),
-            // It is scheduled already.
-            Err(ForgeError::Refused { status: 409, .. }) => Ok(AutoMerge::Scheduled),
-            Err(ForgeError::Refused { words, .. } | ForgeError::Forbidden { words, .. }) => {
-                Ok(AutoMerge::Refused(words))
-            }
-            Err(error) => Err(error),
-        }
+        let closed = listed.into_iter().filter_map(|value| {
+            let wire = Wire::deserialize(&value).ok().filter(own)?;
+            let branch = wire.head.name().to_owned();
+            let title = wire.title.filter(|title| is_plain_text(title)).unwrap_or_default();
+            Some(Closed { branch, title, pull: self.parse(value).ok()? })
+        });
+        Ok(closed.collect())
     }
 
     /// Deletes a branch; one that is gone is as good.
@@ -265,19 +276,35 @@ impl Forge {
     }
 }
 
-/// Those whose last word that decides is an approval. Forges list reviews from the oldest on; a comment decides nothing.
-fn approving(reviews: Vec<WireReview>) -> Vec<String> {
-    let mut last = std::collections::BTreeMap::new();
-    for review in reviews {
-        let Some(WireUser { login }) = review.user.filter(|user| is_plain_text(&user.login)) else { continue };
-        let approves = match review.state.as_str() {
-            "APPROVED" => !review.dismissed && !review.stale,
-            "REQUEST_CHANGES" | "CHANGES_REQUESTED" | "DISMISSED" => false,
-            _ => continue,
-        };
-        last.insert(login, approves);
+impl WireBranch {
+    /// The branch's own name.
+    fn name(&self) -> &str {
+        match self.label.rsplit(':').next() {
+            Some(name) if !name.is_empty() => name,
+            _ => &self.reference,
+        }
     }
-    last.into_iter().filter_map(|(login, approves)| approves.then_some(login)).collect()
+}
+
+impl Opinions {
+    /// Forges list reviews from the oldest on; a comment decides nothing.
+    fn of(reviews: Vec<WireReview>) -> Self {
+        let mut last = std::collections::BTreeMap::new();
+        for review in reviews {
+            let Some(WireUser { login }) = review.user.filter(|user| is_plain_text(&user.login)) else { continue };
+            let says = match review.state.as_str() {
+                "APPROVED" => (!review.dismissed && !review.stale).then_some(true),
+                "REQUEST_CHANGES" | "CHANGES_REQUESTED" => (!review.dismissed).then_some(false),
+                "DISMISSED" => None,
+                _ => continue,
+            };
+            last.insert(login, says);
+        }
+        let of = |wanted: bool| {
+            last.iter().filter(|(_, says)| **says == Some(wanted)).map(|(login, _)| login.clone()).collect()
+        };
+        Self { approved_by: of(true), changes_requested_by: of(false) }
+    }
 }
 
 /// The name of a branch as a part of an address.

@@ -64,7 +64,7 @@ async fn forge(kind: Kind, answers: impl IntoIterator<Item = Answer>) -> (Forge,
     let router = Router::new().fallback(play).with_state(script.clone());
     tokio::spawn(async move { axum::serve(listener, router).await });
     let address = Address::of(kind, "https://forge.example/team/gitops.git", Some(&api)).unwrap();
-    let settings = Settings { kind, address, token: Token::new("t0ken\n"), ca_file: None };
+    let settings = Settings { kind, address, access: Access::Token(Token::new("t0ken\n")), ca_file: None };
     (Forge::new(settings).unwrap(), script)
 }
 
@@ -154,7 +154,8 @@ async fn the_last_word_of_each_reviewer_counts_and_a_comment_is_none() {
         review("bob", "REQUEST_CHANGES"), stale, {"state": "APPROVED", "user": null},
     ]);
     let (gitea, _) = forge(Kind::Gitea, [ok(200, reviews)]).await;
-    assert_eq!(gitea.approvals(4).await.unwrap(), ["ann"]);
+    let Opinions { approved_by, changes_requested_by } = gitea.opinions(4).await.unwrap();
+    assert_eq!((approved_by, changes_requested_by), (vec!["ann".to_owned()], vec!["bob".to_owned()]));
 }
 
 #[tokio::test]
@@ -274,7 +275,7 @@ fn nothing_shows_a_token_and_one_that_cannot_be_sent_is_refused() {
     let settings = |token: &str| Settings {
         kind: Kind::Gitea,
         address: Address::of(Kind::Gitea, "https://forge.example/a/b", None).unwrap(),
-        token: Token::new(token),
+        access: Access::Token(Token::new(token)),
         ca_file: None,
     };
     let shown = format!("{:?} {:?}", settings("hunter2"), Forge::new(settings("hunter2")).unwrap());
@@ -282,4 +283,66 @@ fn nothing_shows_a_token_and_one_that_cannot_be_sent_is_refused() {
     for token in ["", "a b", "a\nHost: x"] {
         assert!(Forge::new(settings(token)).is_err(), "{token:?}");
     }
+}
+
+#[test]
+fn a_key_that_does_not_sign_is_refused_at_the_start_and_not_shown() {
+    let begin = concat!("-----BEGIN RSA ", "PRIVATE KEY-----");
+    for key in ["hunter2", &format!("{begin}\naHVudGVyMg==\n-----END RSA PRIVATE KEY-----\n")] {
+        let app = App { id: 1, installation: 2, private_key: Token::new(key) };
+        let address = Address::of(Kind::Github, "https://github.com/acme/gitops", None).unwrap();
+        let settings = Settings { kind: Kind::Github, address, access: Access::App(app), ca_file: None };
+        assert!(!format!("{settings:?}").contains(key));
+        let error = Forge::new(settings).unwrap_err();
+        let (sentence, cure) = (error.to_string(), error.cure().unwrap());
+        assert!(sentence.contains("`git.credentials.github_app.private_key_file`") && !cure.is_empty(), "{sentence}");
+        assert!(!sentence.contains("hunter2"));
+    }
+}
+
+#[tokio::test]
+async fn a_pull_request_that_nothing_keeps_from_it_is_merged_at_once_in_a_way_that_is_allowed() {
+    let fault =
+        |words: &str| ok(200, json!({"data": {"enablePullRequestAutoMerge": null}, "errors": [{"message": words}]}));
+    let (github, script) = forge(
+        Kind::Github,
+        [
+            fault("Merge method merge commits are not allowed on this repository"),
+            fault("Pull request Pull request is in clean status"),
+            ok(200, json!({"sha": "b".repeat(40), "merged": true, "message": "done"})),
+        ],
+    )
+    .await;
+    let open = github.parse(pull(4, "open")).unwrap();
+    assert_eq!(github.merge_when_ready(&open).await.unwrap(), AutoMerge::Scheduled);
+    assert_eq!(script.asked(), ["POST /graphql", "POST /graphql", "PUT /repos/team/gitops/pulls/4/merge"]);
+    let body = script.asked.lock().unwrap()[2].body.clone();
+    assert_eq!(body, json!({"merge_method": "squash", "sha": "a".repeat(40)}));
+}
+
+#[tokio::test]
+async fn what_was_closed_of_a_fork_is_none_of_ours() {
+    let mut own = pull(5, "closed");
+    own["title"] = json!("ours");
+    own["head"]["repo"] = json!({"full_name": "team/gitops"});
+    let mut forks = own.clone();
+    forks["head"]["repo"] = json!({"full_name": "eve/gitops"});
+    let mut gone = own.clone();
+    gone["head"]["repo"] = Value::Null;
+    let (github, script) = forge(Kind::Github, [ok(200, json!([forks, own, gone]))]).await;
+    let closed = github.recently_closed().await.unwrap();
+    assert_eq!(closed.len(), 1);
+    assert_eq!((closed[0].branch.as_str(), closed[0].title.as_str(), closed[0].pull.number), (BRANCH, "ours", 5));
+    assert_eq!(script.asked(), ["GET /repos/team/gitops/pulls?state=closed&sort=updated&direction=desc&per_page=50"]);
+}
+
+#[tokio::test]
+async fn a_secondary_limit_without_a_time_is_a_minute_of_quiet() {
+    let said = json!({"message": "You have exceeded a secondary rate limit."});
+    let (github, script) = forge(Kind::Github, [ok(403, said)]).await;
+    for _ in 0..2 {
+        let error = github.pull_request(4).await.unwrap_err();
+        assert!(error.retry_after().is_some_and(|wait| wait.as_secs() > 50), "{error:?}");
+    }
+    assert_eq!(script.asked().len(), 1);
 }

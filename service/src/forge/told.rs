@@ -48,7 +48,7 @@ impl Forge {
     /// # Errors
     /// The forge does not know the commit, refuses, or does not answer.
     pub async fn set_status(&self, commit: &CommitId, status: &CommitStatus) -> Result<(), ForgeError> {
-        let description: String = status.description.chars().take(DESCRIPTION_CHARS_MAX).collect();
+        let description = shortened(&status.description);
         let mut body = json!({"state": status.state.as_str(), "context": status.context, "description": description});
         if let Some(url) = &status.url {
             body["target_url"] = Value::from(url.as_str());
@@ -86,4 +86,9 @@ impl Forge {
             }
         }
     }
+}
+
+/// A description of the length that a forge takes.
+pub(super) fn shortened(description: &str) -> String {
+    description.chars().take(DESCRIPTION_CHARS_MAX).collect()
 }

@@ -11,6 +11,7 @@ mod collect;
 mod conclusion;
 mod conveyor;
 mod deliveries;
+mod deployments;
 mod disk;
 mod events;
 mod fault;

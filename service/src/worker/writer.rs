@@ -471,7 +471,7 @@ fn conclude_all(shared: &Shared, conclusions: Vec<Conclusion>, now: Timestamp) {
 
 /// Tells whoever waits, and the readers of events, what became of a delivery.
 fn conclude(shared: &Shared, conclusion: Conclusion, now: Timestamp) {
-    let Conclusion { delivery, concluded, keep } = conclusion;
+    let Conclusion { delivery, mut concluded, keep } = conclusion;
     if keep == Keep::NextTurn {
         return;
     }
@@ -488,7 +488,7 @@ fn conclude(shared: &Shared, conclusion: Conclusion, now: Timestamp) {
             }),
         );
     }
-    if !shared.reviews.keeps_back(delivery.number, &concluded) {
+    if !shared.reviews.keeps_back(delivery.number, &mut concluded) {
         shared.inbox.answer(delivery.number, concluded);
     }
 }

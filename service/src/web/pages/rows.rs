@@ -7,7 +7,7 @@ use crate::bounds::SHORT_COMMIT_DIGITS;
 use crate::event::DeliveryState;
 use crate::names::{CommitId, Version};
 use crate::release::{Action, Phase, Rollout, Strategy};
-use crate::worker::{DeliveryView, FileState, HistoryEntry, ReleaseView, Share};
+use crate::worker::{DeliveryView, FileState, HistoryEntry, ReleaseView, ReviewView, Share};
 
 /// A release on the page.
 #[derive(Debug, Serialize)]
@@ -31,6 +31,21 @@ pub(super) struct ReleaseRow {
     waits_for: Option<String>,
     next_at: Option<Moment>,
     endpoint: String,
+    review: Option<ReviewRow>,
+}
+
+/// The last change that waited for people at the forge.
+#[derive(Debug, Serialize)]
+struct ReviewRow {
+    state: &'static str,
+    summary: String,
+    branch: String,
+    number: Option<u64>,
+    url: Option<String>,
+    approved_by: String,
+    changes_requested_by: String,
+    merges_itself: bool,
+    trouble: Option<String>,
 }
 
 /// One variant's part of the bar that shows the split.
@@ -101,6 +116,23 @@ impl ReleaseRow {
             waits_for: view.waits_for,
             next_at: view.next_at.map(|at| Moment::of(at, now)),
             endpoint: view.endpoint,
+            review: view.review.map(ReviewRow::of),
+        }
+    }
+}
+
+impl ReviewRow {
+    fn of(view: ReviewView) -> Self {
+        Self {
+            state: view.state.in_words(),
+            summary: view.summary,
+            branch: view.branch,
+            number: view.number,
+            url: view.url,
+            approved_by: view.approved_by.join(", "),
+            changes_requested_by: view.changes_requested_by.join(", "),
+            merges_itself: view.merges_itself,
+            trouble: view.trouble,
         }
     }
 }

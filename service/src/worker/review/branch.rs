@@ -29,7 +29,12 @@ pub(in crate::worker) fn branch_of(key: &ReleaseKey) -> String {
 
 /// Whether a branch is that of a review.
 pub(in crate::worker) fn is_of_review(branch: &str) -> bool {
-    branch.strip_prefix("kmlflow/").is_some_and(|key| ReleaseKey::parse(key).is_ok())
+    key_of(branch).is_some()
+}
+
+/// The release whose review a branch is for.
+pub(super) fn key_of(branch: &str) -> Option<ReleaseKey> {
+    ReleaseKey::parse(branch.strip_prefix("kmlflow/")?).ok()
 }
 
 /// What became of an offer.

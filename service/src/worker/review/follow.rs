@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::body::with_metrics;
-use super::branch::branch_of;
+use super::branch::{branch_of, key_of};
 use super::{Pull, Review, ReviewState};
 use crate::forge::{AutoMerge, Forge, ForgeError, PullRequest, PullState, Text};
 use crate::names::{ReleaseKey, Version};
@@ -29,13 +29,33 @@ const COMMENT: &str = "<!-- kmlflow -->";
 pub(in crate::worker) async fn follow_reviews(shared: Arc<Shared>) {
     let Some(forge) = shared.settings.forge().cloned() else { return };
     let period = shared.settings.remote.as_ref().map_or(RETRY, |remote| remote.poll_interval.as_duration());
+    let mut remembers = false;
     loop {
-        let pause = round(&shared, &forge).await.unwrap_or(period);
+        let mut pause = round(&shared, &forge).await.unwrap_or(period);
+        if !remembers {
+            match remember(&shared, &forge).await {
+                Ok(()) => remembers = true,
+                Err(error) => pause = pause.min(error.retry_after().unwrap_or(RETRY)),
+            }
+        }
         tokio::select! {
             () = shared.reviews.wake.notified() => {}
             () = tokio::time::sleep(pause) => {}
         }
     }
+}
+
+/// Takes from the forge what became of the last reviews before this service began.
+async fn remember(shared: &Shared, forge: &Forge) -> Result<(), ForgeError> {
+    if !shared.settings.environments.values().any(|environment| environment.is_reviewed) {
+        return Ok(());
+    }
+    for closed in forge.recently_closed().await? {
+        if let Some(key) = key_of(&closed.branch).filter(|key| shared.is_reviewed(key)) {
+            shared.reviews.remember(&key, closed);
+        }
+    }
+    Ok(())
 }
 
 /// Goes through every review once. Answers how long to wait where something failed.
@@ -81,8 +101,8 @@ fn answer(shared: &Shared, key: &ReleaseKey) {
 async fn tell_and_ask(shared: &Shared, forge: &Forge, key: &ReleaseKey, review: &Review) -> Result<(), ForgeError> {
     let text = with_metrics(&review.text, &metrics(shared, review).await);
     let pull = told(shared, forge, key, review, &text).await?;
-    let approved_by =
-        if pull.state == PullState::Open { forge.approvals(pull.number).await? } else { review.approved_by.clone() };
+    let opinions =
+        if pull.state == PullState::Open { forge.opinions(pull.number).await? } else { review.opinions.clone() };
     let mut opened = Pull { number: pull.number, url: pull.url.clone(), said: text, is_scheduled: false };
     opened.is_scheduled = review.pull.as_ref().is_some_and(|pull| pull.is_scheduled);
     let mut trouble = None;
@@ -99,7 +119,7 @@ async fn tell_and_ask(shared: &Shared, forge: &Forge, key: &ReleaseKey, review: 
     };
     shared.reviews.note(key, &review.commit, |review| {
         review.pull = Some(opened);
-        review.approved_by = approved_by;
+        review.opinions = opinions;
         review.trouble = trouble;
         review.state = state;
     });

@@ -23,7 +23,7 @@ pub(super) use proposed::Proposed;
 pub use view::{ReviewState, ReviewView};
 
 use super::conclusion::Concluded;
-use crate::forge::Text;
+use crate::forge::{Closed, Opinions, PullState, Text};
 use crate::names::{CommitId, DeliveryId, ReleaseKey};
 use crate::release::Release;
 
@@ -58,7 +58,7 @@ pub(super) struct Review {
     pub(super) moot_since: Option<Instant>,
     pub(super) state: ReviewState,
     pub(super) pull: Option<Pull>,
-    pub(super) approved_by: Vec<String>,
+    pub(super) opinions: Opinions,
     /// What keeps it from going on, one sentence.
     pub(super) trouble: Option<String>,
     /// There is nothing more to do about it.
@@ -81,18 +81,25 @@ impl Reviews {
     pub(super) fn want(&self, key: &ReleaseKey, commit: CommitId, proposed: &Proposed) {
         let mut by_key = self.by_key();
         let before = by_key.get(key).filter(|review| review.is_wanted && review.state == ReviewState::AwaitingReview);
+        // Planned anew, the same differs by its moment alone, for which nobody is to be told again.
+        let said = before.filter(|before| {
+            before.commit == commit
+                && before.delivery == proposed.delivery
+                && before.merges_itself == proposed.merges_itself
+        });
+        let text = said.map_or_else(|| proposed.text.clone(), |before| before.text.clone());
         let review = Review {
             commit,
             release: proposed.write.after.clone(),
             delivery: proposed.delivery.clone(),
-            text: proposed.text.clone(),
+            text,
             compared: proposed.compared.clone(),
             merges_itself: proposed.merges_itself,
             is_wanted: true,
             moot_since: None,
             state: ReviewState::AwaitingReview,
             pull: before.and_then(|before| before.pull.clone()),
-            approved_by: before.map(|before| before.approved_by.clone()).unwrap_or_default(),
+            opinions: before.map(|before| before.opinions.clone()).unwrap_or_default(),
             trouble: None,
             is_over: false,
         };
@@ -120,6 +127,8 @@ impl Reviews {
     pub(super) fn is_closed(&self, key: &ReleaseKey, after: Option<&Release>, delivery: Option<&DeliveryId>) -> bool {
         self.by_key().get(key).is_some_and(|review| {
             review.state == ReviewState::Closed
+                // What was asked for before a restart is not known; who waited for it asks the forge again.
+                && (review.release.is_some() || review.delivery.is_some())
                 && review.delivery.as_ref() == delivery
                 && branch::is_same(review.release.as_ref(), after)
         })
@@ -133,7 +142,7 @@ impl Reviews {
             Some((Some(pull), None)) => format!("the review of {}", pull.url),
             Some((Some(pull), Some(trouble))) => format!("the review of {}: {trouble}", pull.url),
             Some((None, Some(trouble))) => format!("a pull request that could not be opened yet: {trouble}"),
-            Some((None, None)) | None => format!("a review of the branch `{}`", branch_of(key)),
+            Some((None, None)) | None => untold(key),
         }
     }
 
@@ -142,16 +151,25 @@ impl Reviews {
         self.by_key().get(key).is_some_and(|review| review.is_wanted && review.state == ReviewState::AwaitingReview)
     }
 
-    /// Keeps an answer back until the forge has been told, where it is about a review that the forge has not heard of yet.
-    pub(super) fn keeps_back(&self, number: i64, concluded: &Concluded) -> bool {
-        let Some(key) = &concluded.verdict.release else { return false };
-        let is_untold = self.by_key().get(key).is_some_and(|review| {
-            review.is_wanted && review.pull.is_none() && review.trouble.is_none() && concluded.state.is_waiting()
-        });
-        if is_untold {
-            self.waiting().insert((key.clone(), number), concluded.clone());
+    /// Keeps an answer back until the forge has been told, where it is about a review that the forge has not heard of yet. Where it has heard
+    /// of it since the answer was made, the answer says so.
+    pub(super) fn keeps_back(&self, number: i64, concluded: &mut Concluded) -> bool {
+        let Some(key) = concluded.verdict.release.clone().filter(|_| concluded.state.is_waiting()) else {
+            return false;
+        };
+        let is_told = self
+            .by_key()
+            .get(&key)
+            .filter(|review| review.is_wanted)
+            .map(|review| review.pull.is_some() || review.trouble.is_some());
+        match is_told {
+            Some(false) => drop(self.waiting().insert((key, number), concluded.clone())),
+            Some(true) if concluded.verdict.waits_for == Some(untold(&key)) => {
+                concluded.verdict.waits_for = Some(self.waits_for(&key));
+            }
+            _ => {}
         }
-        is_untold
+        is_told == Some(false)
     }
 
     /// Hands out the answers about a release that were kept back.
@@ -167,6 +185,33 @@ impl Reviews {
         self.waiting().clear();
     }
 
+    /// Takes note of what became of a release's last review, as the forge says it; nothing where there is a review since.
+    fn remember(&self, key: &ReleaseKey, closed: Closed) {
+        let Closed { branch: _, title, pull } = closed;
+        let (state, merged) = match pull.state {
+            PullState::Open => return,
+            PullState::Merged(commit) => (ReviewState::Merged, commit),
+            PullState::Closed => (ReviewState::Closed, None),
+        };
+        let Some(commit) = pull.head.or(merged) else { return };
+        let said = Text { title, body: String::new() };
+        self.by_key().entry(key.clone()).or_insert_with(|| Review {
+            commit,
+            release: None,
+            delivery: None,
+            text: said.clone(),
+            compared: Vec::new(),
+            merges_itself: false,
+            is_wanted: false,
+            moot_since: None,
+            state,
+            pull: Some(Pull { number: pull.number, url: pull.url, said, is_scheduled: false }),
+            opinions: Opinions::default(),
+            trouble: None,
+            is_over: true,
+        });
+    }
+
     /// Has the forge asked what became of its pull requests.
     pub(super) fn look(&self) {
         self.wake.notify_one();
@@ -180,7 +225,8 @@ impl Reviews {
             number: review.pull.as_ref().map(|pull| pull.number),
             url: review.pull.as_ref().map(|pull| pull.url.clone()),
             summary: review.text.title.clone(),
-            approved_by: review.approved_by.clone(),
+            approved_by: review.opinions.approved_by.clone(),
+            changes_requested_by: review.opinions.changes_requested_by.clone(),
             merges_itself: review.merges_itself,
             trouble: review.trouble.clone(),
         })
@@ -213,4 +259,9 @@ impl Reviews {
     fn waiting(&self) -> MutexGuard<'_, BTreeMap<(ReleaseKey, i64), Concluded>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is waited for until the forge has been told.
+fn untold(key: &ReleaseKey) -> String {
+    format!("a review of the branch `{}`", branch_of(key))
 }

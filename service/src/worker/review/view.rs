@@ -19,6 +19,8 @@ pub struct ReviewView {
     pub summary: String,
     /// Who approves of it as it is.
     pub approved_by: Vec<String>,
+    /// Who asks for changes.
+    pub changes_requested_by: Vec<String>,
     /// Whether it is to be merged without a person.
     pub merges_itself: bool,
     /// What keeps it from going on, where something does.
@@ -41,6 +43,15 @@ impl ReviewState {
             Self::AwaitingReview => "awaiting-review",
             Self::Merged => "merged",
             Self::Closed => "closed",
+        }
+    }
+
+    /// The same for people.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::AwaitingReview => "awaiting review",
+            Self::Merged => "merged",
+            Self::Closed => "closed without being merged",
         }
     }
 }
