@@ -5,6 +5,7 @@
 // The way in.
 mod github;
 mod github_examples;
+mod github_forge;
 mod image_registry;
 mod mlflow;
 mod receiver;

@@ -29,6 +29,12 @@ pub mod gitea;
 /// A real cluster, which others may be using at the same time.
 pub mod bed;
 
+/// A scripted GitHub, held against the official description of the real one.
+pub mod github;
+
+/// That description.
+pub mod openapi;
+
 /// A real registry of images.
 pub mod image_registry;
 

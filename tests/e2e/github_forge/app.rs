@@ -1,0 +1,114 @@
+//! A GitHub App: its tokens for pushes and for the API, and what is said where there are none.
+
+use super::*;
+use tests::github::{Limit, Way};
+
+#[test]
+fn an_app_pushes_and_reviews_with_one_token_and_a_new_one_before_the_end_of_the_first() {
+    let environment = TestEnvironment::new();
+    let forge = Forge::with_app(&environment);
+    let server = forge.reviewed().start();
+    let before = forge.github.minted();
+    put_for_review(&server, "7", 1);
+    assert_eq!(forge.github.minted(), before, "one token is enough for an hour");
+    // Those that are made from now on end so soon that each is renewed after a second.
+    forge.github.tokens_last(601);
+    forge.github.revoke_tokens();
+    server.until("tokens are renewed", || (forge.github.minted() > before + 2).then_some(()));
+    forge.github.merge(1, Way::Merge);
+    serves(&server, "7");
+    review_is(&server, "merged");
+}
+
+#[test]
+fn a_token_that_is_revoked_in_the_middle_is_replaced_once_and_nobody_notices() {
+    let environment = TestEnvironment::new();
+    let forge = Forge::with_app(&environment);
+    let server = forge.server().start();
+    server.put(FRAUD, &image("fraud", "7")).expect(201);
+    let before = forge.github.minted();
+    forge.github.revoke_tokens();
+    server.put(FRAUD, &image("fraud", "8")).expect(200);
+    assert!(forge.github.minted() > before);
+    assert_eq!(forge.commits().len(), 2);
+}
+
+#[test]
+fn an_app_that_is_suspended_says_so_with_what_helps_and_goes_on_once_it_is_lifted() {
+    let environment = TestEnvironment::new();
+    let forge = Forge::with_app(&environment);
+    let server = forge.server().start();
+    server.put(FRAUD, &image("fraud", "7")).expect(201);
+    forge.github.suspend_app(true);
+    let queued = server.put(FRAUD, &image("fraud", "8"));
+    let said = queued.text();
+    assert!(said.contains("suspended"), "{}: {said}", queued.status);
+    forge.github.suspend_app(false);
+    serves(&server, "8");
+}
+
+#[test]
+fn a_wrong_key_a_wrong_number_and_a_missing_repository_end_the_start_with_what_helps() {
+    let environment = TestEnvironment::new();
+    let forge = Forge::with_app(&environment);
+    let other = AppKey::make(&environment, "other");
+    let key = ("KMLFLOW__GIT__CREDENTIALS__GITHUB_APP__PRIVATE_KEY_FILE", other.private.display().to_string());
+    let installation = ("KMLFLOW__GIT__CREDENTIALS__GITHUB_APP__INSTALLATION", "9".to_owned());
+    let number = ("KMLFLOW__GIT__CREDENTIALS__GITHUB_APP__ID", "9".to_owned());
+    let address = ("KMLFLOW__GIT__URL", forge.github.url().replace("gitops", "elsewhere"));
+    for ((name, value), says, helps) in [
+        (key, "does not know the App, or not by this key", "compare `git.credentials.github_app.id`"),
+        (number, "does not know the App", "compare `git.credentials.github_app.id`"),
+        (installation, "is not installed there", "`git.credentials.github_app.installation`"),
+        (address, "does not reach the repository", "add the repository"),
+    ] {
+        let run = forge.server().env(name, &value).run();
+        assert!(run.code != 0 && run.stderr.contains(says) && run.stderr.contains(helps), "{name}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn a_token_that_has_ended_is_said_with_what_helps() {
+    let environment = TestEnvironment::new();
+    let forge = Forge::with_token(&environment);
+    let api = forge.reviewed().env("KMLFLOW__GIT__FORGE__TOKEN", "s3cr3t-marked").start();
+    let answer = api.put(FRAUD, &image("fraud", "7")).expect(202).json();
+    let waits_for = answer["waitsFor"].as_str().unwrap();
+    assert!(waits_for.contains("does not know who asks") && !waits_for.contains("s3cr3t"), "{answer}");
+}
+
+#[test]
+fn limits_are_heeded_and_nothing_is_lost_by_them() {
+    let environment = TestEnvironment::new();
+    let forge = Forge::with_token(&environment);
+    let server = forge.reviewed().start();
+    for (limit, (number, version)) in [(Limit::Primary(3), (1, "7")), (Limit::Secondary(2), (2, "8"))] {
+        forge.github.limit(limit);
+        let answer = server.put(FRAUD, &image("fraud", version)).expect(202).json();
+        server.until("it is opened after all", || (forge.github.pulls() == number).then_some(()));
+        assert!(forge.github.is_limited_no_more(), "{answer}");
+        forge.github.merge(u64::try_from(number).unwrap(), Way::Merge);
+        serves(&server, version);
+        review_is(&server, "merged");
+    }
+}
+
+#[test]
+fn the_configuration_of_the_readme_is_an_app_in_pull_request_mode() {
+    let environment = TestEnvironment::new();
+    let forge = Forge::with_app(&environment);
+    let (url, settings) = (forge.github.url(), &forge.settings);
+    let of = |end: &str| settings.iter().find(|(name, _)| name.ends_with(end)).unwrap().1.as_str();
+    let here = [
+        ("https://github.com/acme/gitops.git", url.as_str()),
+        ("123456", of("APP__ID")),
+        ("7890123", of("INSTALLATION")),
+        ("/etc/kmlflow/app.pem", of("PRIVATE_KEY_FILE")),
+    ];
+    let config = crate::of_readme(&environment, "github", &here, "");
+    let server = environment.server().env(OFTEN.0, OFTEN.1).arg("--config").arg(&config).start();
+    put_for_review(&server, "7", 1);
+    forge.github.merge(1, Way::Merge);
+    serves(&server, "7");
+    assert!(forge.github.count("apps/create-installation-access-token") > 0);
+}

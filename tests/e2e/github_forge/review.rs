@@ -1,0 +1,196 @@
+//! Pull-request mode at GitHub, from the request to what a person decides there.
+
+use super::*;
+use tests::github::Way;
+use tests::{Delivery, Signing};
+
+const BRANCH: &str = "kmlflow/production/models/fraud";
+
+#[test]
+fn a_request_becomes_a_pull_request_that_is_approved_merged_and_deployed() {
+    let environment = TestEnvironment::new();
+    let forge = Forge::with_token(&environment);
+    forge.github.protect(1);
+    let server = forge.reviewed().start();
+    let delivery = put_for_review(&server, "7", 1);
+    let pull = forge.github.pull(1);
+    assert_eq!(
+        (pull.title.as_str(), pull.branch.as_str()),
+        ("release(production/models/fraud): create with version 7", BRANCH)
+    );
+    assert!(pull.body.contains("Asked for by admin") && pull.body.contains("+kind: Release"), "{}", pull.body);
+    forge.github.review(1, "bob", "CHANGES_REQUESTED");
+    forge.github.review(1, "ann", "APPROVED");
+    forge.github.merge(1, Way::Merge);
+    serves(&server, "7");
+    assert_eq!(server.settle(&delivery)["state"], "applied");
+    review_is(&server, "merged");
+    server.until("the branch is gone", || (forge.github.count("git/delete-ref") == 1).then_some(()));
+    let commits = forge.commits();
+    assert_eq!(commits[0].trailer("Delivery-Id"), Some(delivery.as_str()));
+    let comments = forge.github.comments();
+    assert!(comments.len() == 1 && comments[0].body.starts_with("<!-- kmlflow -->\nMerged"), "{comments:?}");
+    forge.github.was_asked(&[("pulls/create", 1), ("pulls/update", 0), ("issues/create-comment", 1), ("graphql", 0)]);
+}
+
+#[test]
+fn opinions_are_followed_and_shown_on_the_page_until_people_decide() {
+    let environment = TestEnvironment::new();
+    let forge = Forge::with_token(&environment);
+    let server = forge.reviewed().start();
+    put_for_review(&server, "7", 1);
+    forge.github.merge(1, Way::Merge);
+    serves(&server, "7");
+    put_for_review(&server, "8", 2);
+    forge.github.review(2, "ann", "APPROVED");
+    forge.github.review(2, "bob", "CHANGES_REQUESTED");
+    let review = server.until("both are seen", || {
+        let review = server.get(&format!("/releases/{FRAUD}"))["review"].clone();
+        (review["approvedBy"] == json!(["ann"]) && review["changesRequestedBy"] == json!(["bob"])).then_some(review)
+    });
+    assert_eq!((review["state"].as_str(), review["number"].as_u64()), (Some("awaiting-review"), Some(2)), "{review}");
+    let page = tests::Request::new("GET", &format!("/releases/{FRAUD}")).bearer(&server.token()).send(server.address());
+    let page = page.expect(200).text().replace("&#x2f;", "/");
+    for said in
+        ["awaiting review", "https://github.example/acme/gitops/pull/2", "approved by ann", "changes requested by bob"]
+    {
+        assert!(page.contains(said), "{said}: {page}");
+    }
+    let before = forge.github.unchanged();
+    server.until("what has not changed is asked for conditionally", || {
+        (forge.github.unchanged() > before + 2).then_some(())
+    });
+}
+
+#[test]
+fn a_squash_is_known_again_and_can_be_rolled_back_to() {
+    let environment = TestEnvironment::new();
+    let forge = Forge::with_token(&environment);
+    let server = forge.reviewed().start();
+    for (number, version) in [(1, "7"), (2, "8")] {
+        put_for_review(&server, version, number);
+        forge.github.merge(number, Way::Squash);
+        let release = serves(&server, version);
+        assert_eq!((&release["notes"], &release["files"]), (&json!([]), &json!([])), "{release}");
+        review_is(&server, "merged");
+    }
+    server.act(FRAUD, "rollback", None).expect(200);
+    serves(&server, "7");
+    assert_eq!(forge.github.pulls(), 2, "a rollback waits for nobody");
+}
+
+#[test]
+fn a_person_who_closes_it_says_no_and_the_request_is_refused() {
+    let environment = TestEnvironment::new();
+    let forge = Forge::with_token(&environment);
+    let server = forge.reviewed().start();
+    put_for_review(&server, "7", 1);
+    forge.github.merge(1, Way::Merge);
+    serves(&server, "7");
+    let delivery = put_for_review(&server, "8", 2);
+    forge.github.close(2);
+    let refused = server.settle(&delivery);
+    assert_eq!(refused["state"], "refused", "{refused}");
+    assert!(refused["reason"].as_str().unwrap().contains("was closed without being merged"), "{refused}");
+    review_is(&server, "closed");
+    put_for_review(&server, "8", 3);
+}
+
+#[test]
+fn a_newer_request_changes_the_pull_request_in_place() {
+    let environment = TestEnvironment::new();
+    let forge = Forge::with_token(&environment);
+    let server = forge.reviewed().start();
+    let first = put_for_review(&server, "7", 1);
+    put_for_review(&server, "8", 1);
+    assert!(server.settle(&first)["reason"].as_str().unwrap().contains("replaced"));
+    server.until("it says so", || forge.github.pull(1).title.ends_with("version 8").then_some(()));
+    forge.github.merge(1, Way::Merge);
+    serves(&server, "8");
+    assert_eq!(forge.github.pulls(), 1);
+    forge.github.was_asked(&[("pulls/create", 1), ("pulls/update", 1)]);
+}
+
+#[test]
+fn what_is_moot_is_closed_with_a_comment_and_its_branch_deleted() {
+    let environment = TestEnvironment::new();
+    let forge = Forge::with_token(&environment);
+    let server = forge.reviewed().start();
+    release_two(&forge, &server);
+    put_for_review(&server, "9", 3);
+    server.act(FRAUD, "rollback", None).expect(200);
+    serves(&server, "7");
+    review_is(&server, "closed");
+    assert!(!forge.github.pull(3).is_open && forge.github.pull(3).merged_as.is_none());
+    let said: Vec<String> =
+        forge.github.comments().into_iter().filter(|comment| comment.pull == 3).map(|comment| comment.body).collect();
+    assert!(said.len() == 1 && said[0].contains("something else was decided"), "{said:?}");
+}
+
+#[test]
+fn a_rollback_that_the_branch_does_not_take_merges_itself_at_once_where_nothing_is_missing() {
+    let environment = TestEnvironment::new();
+    let forge = Forge::with_token(&environment);
+    let server = forge.reviewed().start();
+    release_two(&forge, &server);
+    forge.github.protect(0);
+    server.act(FRAUD, "rollback", None).expect(202);
+    serves(&server, "7");
+    forge.github.was_asked(&[("graphql", 1), ("pulls/merge", 1)]);
+}
+
+#[test]
+fn a_rollback_that_needs_an_approval_is_merged_by_github_once_it_has_it() {
+    let environment = TestEnvironment::new();
+    let forge = Forge::with_token(&environment);
+    let server = forge.reviewed().start();
+    release_two(&forge, &server);
+    forge.github.protect(1);
+    server.act(FRAUD, "rollback", None).expect(202);
+    server.until("it is to merge itself", || forge.github.pull(3).merges_itself.then_some(()));
+    let review = server.get(&format!("/releases/{FRAUD}"))["review"].clone();
+    assert!(review["mergesItself"] == true && review["trouble"].is_null(), "{review}");
+    assert!(forge.github.pull(3).is_open);
+    forge.github.review(3, "ann", "APPROVED");
+    serves(&server, "7");
+    forge.github.was_asked(&[("graphql", 1), ("pulls/merge", 0)]);
+}
+
+#[test]
+fn webhooks_tell_of_a_decision_at_once_and_the_same_delivery_twice_is_harmless() {
+    let environment = TestEnvironment::new();
+    let forge = Forge::with_token(&environment);
+    let server = forge.reviewed().env(OFTEN.0, "1h").start();
+    put_for_review(&server, "7", 1);
+    forge.github.merge(1, Way::Squash);
+    let suite = json!({"action": "completed", "check_suite": {"head_branch": BRANCH, "conclusion": "success"}});
+    let told = Delivery::github("d-1", "check_suite", &suite);
+    drop(server.deliver(&told).expect(202));
+    serves(&server, "7");
+    assert_eq!(server.settle("d-1")["state"], "unchanged");
+    drop(server.deliver(&told).expect(200));
+    server.until("the branch is gone", || (forge.github.count("git/delete-ref") == 1).then_some(()));
+    let commits = forge.commits();
+    assert_eq!(commits.len(), 1);
+    assert!(!server.secret(Signing::Github).is_empty());
+}
+
+#[test]
+fn what_became_of_reviews_is_asked_of_github_after_a_restart() {
+    let environment = TestEnvironment::new();
+    let forge = Forge::with_token(&environment);
+    let server = forge.reviewed().start();
+    put_for_review(&server, "7", 1);
+    forge.github.merge(1, Way::Merge);
+    serves(&server, "7");
+    review_is(&server, "merged");
+    put_for_review(&server, "8", 2);
+    forge.github.close(2);
+    review_is(&server, "closed");
+    assert_eq!(server.stop(), Some(0));
+    let server = forge.reviewed().start();
+    let review = review_is(&server, "closed");
+    let page = "https://github.example/acme/gitops/pull/2";
+    assert_eq!((review["number"].as_u64(), review["url"].as_str()), (Some(2), Some(page)), "{review}");
+    assert_eq!(forge.github.pulls(), 2);
+}
