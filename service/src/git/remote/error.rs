@@ -148,7 +148,11 @@ impl RemoteError {
             | Self::NotKept { address, .. }
             | Self::GaveUp { address, .. }
             | Self::Failed { address, .. } => Some(address),
-            Self::Endpoint(_) | Self::Settings { .. } | Self::File { .. } | Self::Program(_) => None,
+            Self::Endpoint(_)
+            | Self::Settings { .. }
+            | Self::File { .. }
+            | Self::Program(_)
+            | Self::NoCredentials { .. } => None,
         }
     }
 
