@@ -13,6 +13,8 @@ use crate::names::CommitId;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deployment {
     pub id: u64,
+    /// The commit that it was made of, as the forge says it.
+    pub commit: String,
     pub payload: Payload,
     pub state: DeploymentState,
 }
@@ -44,6 +46,8 @@ pub enum DeploymentState {
 #[derive(Deserialize)]
 struct Wire {
     id: u64,
+    #[serde(default)]
+    sha: String,
     #[serde(default)]
     payload: Value,
 }
@@ -90,12 +94,12 @@ impl Forge {
         let query = format!("/deployments?environment={}&task={}&per_page=1", escaped(environment), escaped(task));
         let listed = self.api.ask(&Call::get("list deployments", self.api.of_repository(&query))).await?;
         let listed = Vec::<Wire>::deserialize(listed).map_err(|_| self.api.stranger())?;
-        let Some(Wire { id, payload }) = listed.into_iter().next() else { return Ok(None) };
+        let Some(Wire { id, sha: commit, payload }) = listed.into_iter().next() else { return Ok(None) };
         let path = self.api.of_repository(&format!("/deployments/{id}/statuses?per_page=1"));
         let statuses = self.api.ask(&Call::get("read how a deployment fares", path)).await?;
         let statuses = Vec::<WireStatus>::deserialize(statuses).map_err(|_| self.api.stranger())?;
         let state = statuses.first().map_or(DeploymentState::Pending, |status| DeploymentState::parse(&status.state));
-        Ok(Some(Deployment { id, payload: Payload::read(&payload), state }))
+        Ok(Some(Deployment { id, commit, payload: Payload::read(&payload), state }))
     }
 
     /// Makes a deployment of a commit, as it is: nothing is merged for it, and no check of the commit is waited for, because what is told

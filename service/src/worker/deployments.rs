@@ -61,7 +61,7 @@ pub(super) async fn tell(forge: &Forge, key: &ReleaseKey, fares: &Fares) -> Resu
                 // It has no state yet, which is as good as pending; said at once, so that it is never without one.
                 forge.set_deployment(id, fares.state, (&fares.description, fares.url.as_deref())).await?;
                 let replaced = payload.replaces.filter(|_| fares.state == DeploymentState::Success);
-                newest = Some(Deployment { id, payload, state: fares.state });
+                newest = Some(Deployment { id, commit: fares.commit.to_string(), payload, state: fares.state });
                 replace(forge, replaced, &fares.description).await?;
             }
             Some(Step::Say(id, state)) => {
@@ -94,16 +94,23 @@ fn next(newest: Option<&Deployment>, fares: &Fares) -> Option<Step> {
     let begin = |before: &str, replaces| {
         Some(Step::Begin(Payload { brings: brings.clone(), before: before.to_owned(), replaces }))
     };
-    let Some(Deployment { id, payload, state }) = newest else { return begin("", None) };
+    let Some(Deployment { id, commit, payload, state }) = newest else { return begin("", None) };
     let is_same = payload.brings == *brings;
+    let is_of_this = is_same && commit == fares.commit.as_str();
     match state {
         DeploymentState::Pending | DeploymentState::InProgress if is_same => {
             (*state != fares.state).then_some(Step::Say(*id, fares.state))
         }
         // What came did not stay, or something else came in its place.
         DeploymentState::Pending | DeploymentState::InProgress => Some(Step::Say(*id, DeploymentState::Failure)),
-        DeploymentState::Success if is_same => None,
+        // In its cluster it fails; what else comes of the same that has arrived is no news.
+        DeploymentState::Success if is_same => {
+            (fares.state == DeploymentState::Failure).then_some(Step::Say(*id, DeploymentState::Failure))
+        }
         DeploymentState::Success => begin(&payload.brings, Some(*id)),
+        DeploymentState::Failure if is_same && fares.state == DeploymentState::Failure => None,
+        // It has recovered.
+        DeploymentState::Failure if is_of_this => Some(Step::Say(*id, fares.state)),
         // Back to what was there before: that deployment still counts.
         DeploymentState::Failure if payload.before == *brings => None,
         DeploymentState::Failure => begin(&payload.before, payload.replaces),
@@ -131,7 +138,7 @@ mod tests {
 
     fn told(brings: &str, before: &str, state: DeploymentState) -> Deployment {
         let replaces = (!before.is_empty()).then_some(1);
-        Deployment { id: 2, payload: payload(brings, before, replaces), state }
+        Deployment { id: 2, commit: "b".repeat(40), payload: payload(brings, before, replaces), state }
     }
 
     #[test]
@@ -160,6 +167,22 @@ mod tests {
         assert_eq!(next(Some(&told("v8", "v7", Failure)), &aborted), None);
         let third = next(Some(&told("v8", "v7", Failure)), &fares("v9", Success));
         assert_eq!(third, Some(Step::Begin(payload("v9", "v7", Some(1)))));
+    }
+
+    #[test]
+    fn what_fails_in_its_cluster_is_told_once_and_again_when_it_recovers() {
+        use DeploymentState::{Failure, InProgress, Pending, Success};
+        let failing = fares("v8", Failure);
+        for state in [Pending, InProgress, Success] {
+            assert_eq!(next(Some(&told("v8", "v7", state)), &failing), Some(Step::Say(2, Failure)));
+        }
+        let failed = told("v8", "v7", Failure);
+        assert_eq!(next(Some(&failed), &failing), None);
+        let of_this = Deployment { commit: "a".repeat(40), ..failed.clone() };
+        assert_eq!(next(Some(&of_this), &fares("v8", Success)), Some(Step::Say(2, Success)));
+        // Of another commit it is another try.
+        let again = next(Some(&failed), &fares("v8", Pending));
+        assert_eq!(again, Some(Step::Begin(payload("v8", "v7", Some(1)))));
     }
 
     #[test]

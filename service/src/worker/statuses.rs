@@ -36,7 +36,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Statuses {
     waiting: Mutex<BTreeMap<(ReleaseKey, CommitId), CommitStatus>>,
-    /// How releases fare in their environments, where the forge shows that.
+    /// How releases fare in their environments, where the forge shows that: one each at most.
     fares: Mutex<BTreeMap<ReleaseKey, Fares>>,
     /// The commits of releases that are on their way, until the next commit goes on from there.
     pending: Mutex<HashMap<ReleaseKey, CommitId>>,
