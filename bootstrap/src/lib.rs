@@ -15,6 +15,7 @@ pub mod manifests;
 pub mod options;
 pub mod program;
 pub mod quantity;
+pub mod readme;
 pub mod render;
 pub mod reporter;
 pub mod secrets;

@@ -155,6 +155,16 @@ pub fn built_in_only(manifests: &str) -> Result<String, Fault> {
     Ok(list(documents.into_iter().filter(|document| document.is_object() && is_built_in(document)).collect()))
 }
 
+/// The folder of the repository that an Application of a built kustomization follows.
+pub fn path_of(manifests: &str, application: &str) -> Option<String> {
+    let documents =
+        serde_yaml::Deserializer::from_str(manifests).filter_map(|document| Value::deserialize(document).ok());
+    let found = documents
+        .into_iter()
+        .find(|object| object["kind"] == "Application" && object["metadata"]["name"] == application)?;
+    found["spec"]["sources"][0]["path"].as_str().map(str::to_owned)
+}
+
 fn list(objects: Vec<Value>) -> String {
     json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string()
 }
@@ -186,6 +196,13 @@ mod tests {
             kept["items"].as_array().unwrap().iter().map(|item| item["kind"].as_str().unwrap()).collect();
         assert_eq!(kinds, ["StatefulSet", "Service"]);
         assert!(built_in_only("a: [").is_err());
+    }
+
+    #[test]
+    fn the_folder_of_an_application_is_read_off_what_was_built() {
+        let text = "kind: AppProject\nmetadata: {name: a}\n---\nkind: Application\nmetadata: {name: a}\nspec: {sources: [{path: platform/b}]}\n";
+        assert_eq!(path_of(text, "a").as_deref(), Some("platform/b"));
+        assert_eq!(path_of(text, "b"), None);
     }
 
     #[test]

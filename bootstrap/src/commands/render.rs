@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::catalogue::Catalogue;
 use crate::checkout::Checkout;
 use crate::fault::{Fault, Kind};
-use crate::render;
+use crate::{readme, render};
 
 pub(super) fn run(is_check: bool, checkout: &Checkout) -> Result<(), Fault> {
     let catalogue = Catalogue::read(&checkout.gitops)?;
@@ -17,11 +17,10 @@ pub(super) fn run(is_check: bool, checkout: &Checkout) -> Result<(), Fault> {
     let differs = |path: &&String| present.get(*path) != wanted.get(*path);
     let changed: Vec<&String> =
         wanted.keys().chain(present.keys().filter(|path| !wanted.contains_key(*path))).filter(differs).collect();
-    if changed.is_empty() {
-        return Ok(());
-    }
-    if is_check {
-        let names = changed.iter().map(|path| path.as_str()).collect::<Vec<_>>().join(", ");
+    let page = page(checkout, &catalogue)?;
+    if is_check && (!changed.is_empty() || page.is_some()) {
+        let pages = page.iter().map(|(file, _)| file.display().to_string());
+        let names = changed.iter().map(|path| (*path).clone()).chain(pages).collect::<Vec<_>>().join(", ");
         let what = format!("not as the catalogue says: {names}");
         return Err(Fault::new(what, "`cargo bootstrap render` writes them").of(Kind::Conflict));
     }
@@ -33,7 +32,14 @@ pub(super) fn run(is_check: bool, checkout: &Checkout) -> Result<(), Fault> {
         };
         written.map_err(|error| unwritable(&file, &error))?;
     }
-    Ok(())
+    page.map_or(Ok(()), |(file, text)| fs::write(&file, text).map_err(|error| unwritable(&file, &error)))
+}
+
+/// The README of the checkout with its tables made anew, where they differ.
+fn page(checkout: &Checkout, catalogue: &Catalogue) -> Result<Option<(PathBuf, String)>, Fault> {
+    let Some(file) = checkout.root.as_ref().map(|root| root.join("README.md")) else { return Ok(None) };
+    let text = fs::read_to_string(&file).map_err(|error| unwritable(&file, &error))?;
+    Ok(readme::with_tables(&text, catalogue).filter(|made| *made != text).map(|made| (file, made)))
 }
 
 /// The files below the folder, with their paths in it.

@@ -1,5 +1,7 @@
 //! The release service with its embedded repository, which Argo CD then follows and takes the service over by.
 
+use std::path::PathBuf;
+
 use super::{Look, Step};
 use crate::fault::Fault;
 use crate::manifests;
@@ -12,8 +14,24 @@ const WORKLOAD: &str = "statefulset/kmlflow";
 
 /// Its manifests without the kinds that come later.
 fn manifests(session: &Session) -> Result<String, Fault> {
-    let built = session.kubectl.kustomize(&session.checkout.platform("kmlflow"))?;
+    let built = session.kubectl.kustomize(&folder(session)?)?;
     manifests::built_in_only(&built)
+}
+
+/// The folder that its Application will follow: an overlay may name another one than the profiles do.
+fn folder(session: &Session) -> Result<PathBuf, Fault> {
+    let follows = &session.options.follows;
+    if follows.starts_with("profiles/") {
+        return Ok(session.checkout.platform("kmlflow"));
+    }
+    let built = session.kubectl.kustomize(&session.checkout.platform(follows))?;
+    let missing = || {
+        Fault::new(
+            format!("`platform/{follows}` has no Application `kmlflow`"),
+            "take in a profile, as `platform/overlays/production` does",
+        )
+    };
+    manifests::path_of(&built, "kmlflow").map(|path| session.checkout.gitops.join(path)).ok_or_else(missing)
 }
 
 /// Whether the pods of a workload are the ones that it asks for.
@@ -36,8 +54,10 @@ impl Step for Service {
     }
 
     fn plan(&self, session: &Session) -> Result<Vec<String>, Fault> {
-        let folder = session.checkout.platform("kmlflow");
-        let build = session.kubectl.kustomize_call(&folder).line();
+        let build = match session.options.follows.starts_with("profiles/") {
+            true => session.kubectl.kustomize_call(&session.checkout.platform("kmlflow")).line(),
+            false => format!("the folder that the Application `kmlflow` of platform/{} names", session.options.follows),
+        };
         Ok(vec![
             format!("apply {build}"),
             format!("wait for {WORKLOAD} in k5w; its first start seeds the repository {}", session.repository.url),

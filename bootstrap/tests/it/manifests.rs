@@ -467,3 +467,26 @@ fn what_was_given_up_upstream_has_its_successor() {
         assert!(!successor.why.is_empty(), "{}", successor.name);
     }
 }
+
+#[test]
+fn the_tables_of_the_readme_are_made_from_the_catalogue() {
+    let page = fs::read_to_string(gitops_repo().join("../README.md")).unwrap();
+    let made = kmlflow_bootstrap::readme::with_tables(&page, &catalogue()).unwrap();
+    assert!(page == made, "`cargo bootstrap render` writes them anew");
+}
+
+#[test]
+fn no_release_may_go_into_a_namespace_of_the_platform() {
+    let project = documents(&platform().join("releases/project.yaml")).remove(0);
+    let places = project["spec"]["destinations"].as_array().unwrap();
+    let is_closed = |name: &str| places.iter().any(|place| place["namespace"] == format!("!{name}"));
+    let catalogue = catalogue();
+    let open = catalogue.namespaces.iter().filter(|namespace| namespace.made_by.as_deref() != Some("releases"));
+    none(
+        "open",
+        &open
+            .filter(|namespace| !is_closed(&namespace.name))
+            .map(|namespace| namespace.name.clone())
+            .collect::<Vec<_>>(),
+    );
+}

@@ -242,6 +242,19 @@ fn an_overlay_that_is_not_there_is_refused_before_anything_is_done() {
     assert_eq!(changing(&scene.calls()), [] as [&str; 0]);
 }
 
+#[test]
+fn an_overlay_s_service_is_the_one_that_its_application_names() {
+    let scene = Scene::new();
+    scene.up(&["--overlay", "production"]).succeeded();
+    let calls = scene.calls();
+    assert!(
+        calls.iter().any(|call| call.starts_with("kubectl kustomize") && call.ends_with("platform/kmlflow-replicas")),
+        "{calls:#?}"
+    );
+    assert!(!calls.iter().any(|call| call.ends_with("platform/kmlflow")), "{calls:#?}");
+    assert!(scene.read("record").contains("overlays/production"));
+}
+
 mod existing {
     use super::changing;
     use crate::scene::Scene;
