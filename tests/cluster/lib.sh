@@ -19,10 +19,16 @@ alive() {
     [[ -e $RUN/$1 ]] && read -r id began <"$RUN/$1" && [[ -n $began && $(began_at "$id") == "$began" ]]
 }
 
+# Whether nothing that was started has ended.
+all_alive() {
+    local name
+    for name in "$RUN"/*; do alive "${name##*/}" || return 1; done
+}
+
 id_of() { cut -d ' ' -f 1 "$RUN/$1"; }
 
-# start NAME COMMAND…: runs it in the background with a group of its own; nothing to do where it runs already.
-start() {
+# launch NAME COMMAND…: runs it in the background, with a group of its own; nothing to do where it runs already.
+launch() {
     local name=$1
     shift
     if alive "$name"; then return; fi
@@ -30,13 +36,20 @@ start() {
     printf '%s %s\n' $! "$(began_at $!)" >"$RUN/$name"
 }
 
-# until_true NAME SECONDS COMMAND…: waits for a command to succeed, and gives up when the process NAME has ended.
+# start NAME COMMAND…: the same, and keeps it running.
+start() {
+    local name=$1
+    shift
+    launch "$name" tests/cluster/keep "$@"
+}
+
+# until_true NAME SECONDS COMMAND…: waits for a command to succeed; on failure shows the end of the log of NAME.
 until_true() {
     local name=$1 deadline=$((SECONDS + $2))
     shift 2
     until "$@" >/dev/null 2>&1; do
-        if ! alive "$name" || ((SECONDS > deadline)); then
-            printf 'Error: `%s` is not ready: %s\n' "$name" "$(alive "$name" && echo 'it runs, and does not answer' || echo 'it has ended')" >&2
+        if ((SECONDS > deadline)); then
+            printf 'Error: `%s` does not answer\n' "$name" >&2
             printf 'Hint: read %s, whose last lines are:\n' "target/artifacts/cluster/$name.log" >&2
             tail -n 5 "$LOGS/$name.log" >&2
             return 1

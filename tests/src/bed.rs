@@ -195,12 +195,11 @@ impl Bed {
 
     /// Asks through Envoy, as somebody outside of the cluster does.
     ///
-    /// # Panics
+    /// # Errors
     /// When Envoy does not answer.
-    #[track_caller]
-    pub fn predict(&self, host: &str) -> Response {
+    pub fn predict(&self, host: &str) -> std::io::Result<Response> {
         let request = Request::new("POST", "/v2/models/model/infer").json(&json!({"inputs": []}));
-        request.try_send_to(host, SocketAddr::from(ENVOY)).expect("an answer of Envoy")
+        request.try_send_to(host, SocketAddr::from(ENVOY))
     }
 
     /// Asks through Envoy until the answer satisfies the condition: a route takes a moment from the API server to Envoy.
@@ -211,11 +210,10 @@ impl Bed {
     pub fn predict_until(&self, host: &str, condition: impl Fn(&Response) -> bool) -> Response {
         let deadline = Instant::now() + WITHIN;
         loop {
-            let answer = self.predict(host);
-            if condition(&answer) {
-                return answer;
+            match self.predict(host) {
+                Ok(answer) if condition(&answer) => return answer,
+                answer => assert!(Instant::now() < deadline, "{host}: {answer:?}"),
             }
-            assert!(Instant::now() < deadline, "{host} answers {}: {}", answer.status, answer.text());
             std::thread::park_timeout(PAUSE);
         }
     }
@@ -226,11 +224,41 @@ impl Bed {
     /// When there is no such part.
     #[track_caller]
     pub fn pause(&self, part: &str) -> Paused {
-        let told = std::fs::read_to_string(self.folder.join("run").join(part));
-        let told = told.unwrap_or_else(|error| panic!("no part `{part}`: {error}"));
-        let group = format!("-{}", told.split(' ').next().unwrap_or_default());
+        let group = format!("-{}", self.keeper(part));
         signal("-STOP", &group);
         Paused { group }
+    }
+
+    /// Kills a part as a power cut would; it starts anew a second later.
+    ///
+    /// # Panics
+    /// When there is no such part.
+    #[track_caller]
+    pub fn kill(&self, part: &str) {
+        let keeper = self.keeper(part);
+        let children = std::fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children")).expect("its children");
+        children.split_whitespace().for_each(|child| signal("-KILL", child));
+    }
+
+    /// Waits until the API server answers again.
+    ///
+    /// # Panics
+    /// When it does not in time.
+    #[track_caller]
+    pub fn wait_for_api_server(&self) {
+        let deadline = Instant::now() + WITHIN;
+        while run(&mut self.kubectl(&["get", "--raw", "/readyz"])).code != 0 {
+            assert!(Instant::now() < deadline, "the API server does not answer");
+            std::thread::park_timeout(PAUSE);
+        }
+    }
+
+    /// The process that keeps a part running, and leads the group of its processes.
+    #[track_caller]
+    fn keeper(&self, part: &str) -> String {
+        let told = std::fs::read_to_string(self.folder.join("run").join(part));
+        let told = told.unwrap_or_else(|error| panic!("no part `{part}`: {error}"));
+        told.split(' ').next().unwrap_or_default().to_owned()
     }
 }
 

@@ -3,6 +3,9 @@
 /// What the API server takes.
 mod accepted;
 
+/// Parts that die.
+mod outage;
+
 /// The bed itself: what becomes of a pod, and of whom.
 mod pods;
 

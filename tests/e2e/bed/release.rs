@@ -31,8 +31,8 @@ fn a_release_goes_from_a_request_to_answers_of_its_version_through_envoy() {
 
     server.put(&release, &image("fraud", "8")).expect(200);
     namespace.refresh("fraud");
-    let answer = bed.predict_until(&host, |answer| answer.json()["predictor"] == "v8");
-    assert_eq!(answer.status, 200);
+    let answer = bed.predict_until(&host, |answer| answer.status == 200 && answer.json()["predictor"] == "v8");
+    assert_eq!(answer.json()["model_name"], "model");
 }
 
 /// Whether a condition of an object's status is true.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::process::Stdio;
+use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
@@ -14,17 +15,24 @@ use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
+/// Between two attempts to watch, while the API server is away.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Itself, also when its file was replaced meanwhile.
+const PROGRAM: &str = "/proc/self/exe";
+
 /// Watches every pod of the cluster until it is killed.
 pub async fn run(client: Client) -> Result<(), Box<dyn Error>> {
     let mut servers: BTreeMap<String, Child> = BTreeMap::new();
     let mut listed = BTreeSet::new();
+    let mut pause = tokio::time::interval(PAUSE);
     let mut events = Box::pin(watcher(Api::<Pod>::all(client), watcher::Config::default()));
     loop {
         let event = match events.try_next().await {
             Ok(event) => event.ok_or("the watch has ended")?,
             Err(error) => {
-                // It is tried again by itself, with a pause that grows.
                 eprintln!("watching pods: {error}");
+                pause.tick().await;
                 continue;
             }
         };
@@ -70,7 +78,7 @@ fn server(pod: &Pod) -> Option<Value> {
 }
 
 fn start(server: &Value) -> Result<Child, Box<dyn Error>> {
-    let mut command = Command::new(std::env::current_exe()?);
+    let mut command = Command::new(PROGRAM);
     command.args(["model", &server.to_string()]).stdin(Stdio::null()).kill_on_drop(true);
     Ok(command.spawn()?)
 }
