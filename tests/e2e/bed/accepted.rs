@@ -4,7 +4,7 @@ use tests::bed::Bed;
 use tests::environment::repository_root;
 
 /// Asks the API server, and changes nothing; fields that it does not know are refused.
-const STRICT: [&str; 3] = ["--server-side", "--dry-run=server", "--validate=strict"];
+pub(super) const STRICT: [&str; 3] = ["--server-side", "--dry-run=server", "--validate=strict"];
 
 /// Each state's files as they are reviewed, without the one that is for Argo CD alone.
 fn rendered() -> Vec<(String, String)> {

@@ -14,3 +14,6 @@ mod release;
 
 /// The operator's stand-in, or a real one.
 mod operator;
+
+/// What the platform has beside releases.
+mod platform;

@@ -1,0 +1,183 @@
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tests::TestEnvironment;
+use tests::bed::Bed;
+use tests::environment::{repository_root, run};
+
+use super::accepted::STRICT;
+use crate::image;
+
+/// The service's account in the cluster.
+const ACCOUNT: &str = "system:serviceaccount:k5w:kmlflow";
+
+/// What Kustomize makes of a component of the platform.
+fn component(bed: &Bed, name: &str) -> String {
+    let folder = repository_root().join("gitops-repo/platform").join(name);
+    bed.ask(&["kustomize", folder.to_str().unwrap()])
+}
+
+/// Makes a namespace of the platform that is not there.
+fn make_namespace(bed: &Bed, name: &str) {
+    bed.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}).to_string());
+}
+
+#[test]
+fn every_component_of_the_platform_is_accepted_as_it_is() {
+    let bed = Bed::shared();
+    for namespace in ["k5w", "monitoring"] {
+        make_namespace(&bed, namespace);
+    }
+    for (name, objects) in
+        [("argocd", 1), ("releases", 2), ("kmlflow", 14), ("kmlflow-replicas", 16), ("monitoring", 2)]
+    {
+        let said = bed.try_apply(&component(&bed, name), &STRICT).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(said.lines().filter(|line| line.contains("dry run")).count(), objects, "{name}: {said}");
+        assert!(!said.contains("Warning"), "{name}: {said}");
+    }
+}
+
+#[test]
+fn the_account_of_the_service_may_look_and_ask_argo_cd_and_nothing_else() {
+    let bed = Bed::shared();
+    make_namespace(&bed, "k5w");
+    bed.apply(&std::fs::read_to_string(repository_root().join("gitops-repo/platform/kmlflow/access.yaml")).unwrap());
+    let may = |verb: &str, resource: &str, namespace: &str| {
+        let mut command: Command = bed.kubectl(&["auth", "can-i", verb, resource, "--as", ACCOUNT]);
+        match namespace {
+            "" => command.arg("--all-namespaces"),
+            name => command.args(["--namespace", name]),
+        };
+        run(&mut command).stdout.trim() == "yes"
+    };
+    for (verb, resource, namespace) in [
+        ("watch", "seldondeployments.machinelearning.seldon.io", ""),
+        ("list", "pods", ""),
+        ("get", "pods/log", "models"),
+        ("patch", "applications.argoproj.io", "argocd"),
+        ("patch", "applicationsets.argoproj.io", "argocd"),
+    ] {
+        assert!(may(verb, resource, namespace), "{verb} {resource}");
+    }
+    for (verb, resource, namespace) in [
+        ("get", "secrets", ""),
+        ("list", "secrets", "k5w"),
+        ("patch", "deployments.apps", ""),
+        ("delete", "pods", ""),
+        ("patch", "seldondeployments.machinelearning.seldon.io", ""),
+        ("create", "applications.argoproj.io", "argocd"),
+        ("patch", "applications.argoproj.io", "models"),
+        ("create", "leases.coordination.k8s.io", "k5w"),
+    ] {
+        assert!(!may(verb, resource, namespace), "{verb} {resource}");
+    }
+}
+
+/// What makes Applications of a service's releases, until it is dropped.
+struct Releases<'a> {
+    bed: &'a Bed,
+}
+
+impl<'a> Releases<'a> {
+    /// The platform's own, with the service's repository in the place of the platform's.
+    fn of(bed: &'a Bed, repository: &str) -> Self {
+        let there = "http://kmlflow.k5w.svc.cluster.local/git/gitops.git";
+        let objects = component(bed, "releases");
+        assert_eq!(objects.matches(there).count(), 3, "{objects}");
+        bed.apply(&objects.replace(there, repository));
+        Self { bed }
+    }
+
+    /// Has a look taken at the branch now.
+    fn look(&self) {
+        let annotation = "argocd.argoproj.io/application-set-refresh=true";
+        self.bed.ask(&[
+            "--namespace",
+            "argocd",
+            "annotate",
+            "--overwrite",
+            "applicationset",
+            "releases-production",
+            annotation,
+        ]);
+    }
+
+    fn until(&self, what: &str, application: &str, condition: impl Fn(&Value) -> bool) {
+        self.bed.until(what, ("argocd", "application"), |object| {
+            (object["metadata"]["name"] == application && condition(object)).then_some(())
+        });
+    }
+}
+
+impl Drop for Releases<'_> {
+    fn drop(&mut self) {
+        // A project that is gone first would leave its Applications behind.
+        let all =
+            ["wait", "--for=delete", "application", "--selector=app.kubernetes.io/managed-by=kmlflow", "--timeout=60s"];
+        let set = ["delete", "applicationset/releases-production", "--ignore-not-found"];
+        let project = ["delete", "appproject/releases", "--ignore-not-found"];
+        for arguments in [set.as_slice(), all.as_slice(), project.as_slice()] {
+            let run = run(self.bed.kubectl(&["--namespace", "argocd"]).args(arguments));
+            assert!(run.code == 0 || std::thread::panicking(), "{run:?}");
+        }
+    }
+}
+
+#[test]
+fn each_release_becomes_an_application_that_may_be_made_of_a_release_alone() {
+    let (bed, environment) = (Bed::alone(), TestEnvironment::new());
+    let server = environment.server().start();
+    let name = format!("platform-{}", std::process::id());
+    let (release, application) = (format!("production/{name}/fraud"), format!("production.{name}.fraud"));
+    server.put(&release, &image("fraud", "7")).expect(201);
+    let releases = Releases::of(&bed, &format!("{}/git/gitops.git", server.url()));
+    releases.until("the release is synced and healthy", &application, |object| {
+        let status = &object["status"];
+        status["sync"]["status"] == "Synced" && status["health"]["status"] == "Healthy"
+    });
+    // Argo CD has made the namespace, with what the Gateway and pod security look for.
+    let labels = bed.get("", "namespace", &name).unwrap()["metadata"]["labels"].clone();
+    assert_eq!(labels["kmlflow.dev/routes"], "true");
+    assert_eq!(labels["pod-security.kubernetes.io/enforce"], "baseline");
+    bed.predict_until(&format!("fraud-{name}.k5w.localhost"), |answer| answer.status == 200);
+
+    // Somebody who may push puts other things beside it: what no release has, and a release in a namespace of the platform.
+    let checkout = server.clone_repository();
+    let kustomization = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [other.yaml]\n";
+    let account = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: other}\n";
+    let settings = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other}\ndata: {}\n";
+    for (directory, object) in [(format!("{name}/other"), account), ("argocd/other".to_owned(), settings)] {
+        checkout.write(&format!("releases/production/{directory}/kustomization.yaml"), kustomization);
+        checkout.write(&format!("releases/production/{directory}/other.yaml"), object);
+    }
+    checkout.commit("Other things");
+    let pushed = checkout.push(&server.token(), &["origin", "main"]);
+    assert_eq!(pushed.code, 0, "{pushed:?}");
+    releases.look();
+    releases.until("an account is refused", &format!("production.{name}.other"), |object| {
+        object["status"]["operationState"]["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("not permitted in project"))
+    });
+    releases.until("Argo CD's own namespace is refused", "production.argocd.other", |object| {
+        let conditions = object["status"]["conditions"].as_array();
+        conditions.into_iter().flatten().any(|condition| condition["type"] == "InvalidSpecError")
+    });
+    assert!(bed.get(&name, "serviceaccount", "other").is_none());
+    assert!(bed.get("argocd", "configmap", "other").is_none());
+
+    // A retracted release takes its objects with it.
+    server.api("DELETE", &format!("/releases/{release}"), None).expect(200);
+    releases.look();
+    bed.ask(&[
+        "--namespace",
+        "argocd",
+        "wait",
+        "--for=delete",
+        &format!("application/{application}"),
+        "--timeout=120s",
+    ]);
+    assert!(bed.get(&name, "seldondeployment", "fraud").is_none());
+    drop(releases);
+    bed.ask(&["delete", "namespace", &name, "--wait=false"]);
+}
