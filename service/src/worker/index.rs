@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -73,11 +74,29 @@ pub(super) struct Kept {
     document: Document,
     /// When the document was put in, to tell it from an earlier one.
     put: u64,
-    commit: CommitId,
+    commit: Id,
     is_undated: bool,
-    tree: TreeId,
+    tree: Id,
     /// What is wrong with its files, where something is.
     trouble: Option<Box<Trouble>>,
+}
+
+/// The id of an object, in a third of the room that its text takes.
+#[derive(Debug, Clone, Copy)]
+struct Id([u8; 20]);
+
+impl Id {
+    #[expect(clippy::expect_used, reason = "an id is forty hexadecimal digits, or it would be none")]
+    fn of(id: &str) -> Self {
+        let mut bytes = [0; 20];
+        hex::decode_to_slice(id, &mut bytes).expect("an id has twenty bytes");
+        Self(bytes)
+    }
+
+    #[expect(clippy::expect_used, reason = "it was made of an id")]
+    fn read<T: FromStr<Err: std::fmt::Debug>>(self) -> T {
+        hex::encode(self.0).parse().expect("an id can be read")
+    }
 }
 
 /// See [`Entry`].
@@ -116,9 +135,9 @@ impl Kept {
             templates,
             document: Document::Open(release),
             put,
-            commit,
+            commit: Id::of(commit.as_str()),
             is_undated,
-            tree,
+            tree: Id::of(tree.as_str()),
             trouble: (trouble != Trouble::default()).then(|| Box::new(trouble)),
         }
     }
@@ -136,8 +155,8 @@ impl Kept {
                 Document::Open(release) => Arc::clone(release),
                 Document::Packed(packed) => Arc::new(packed.open()),
             },
-            commit: self.commit.clone(),
-            tree: self.tree.clone(),
+            commit: self.commit.read(),
+            tree: self.tree.read(),
             changed_at: self.changed_at,
             is_undated: self.is_undated,
             drifted,
@@ -163,7 +182,8 @@ type Names = BTreeMap<Box<str>, Vec<Arc<ReleaseKey>>>;
 /// Every release of one commit.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    kept: BTreeMap<Arc<ReleaseKey>, Kept>,
+    /// In boxes, because the nodes of a map that is filled in order stay half empty.
+    kept: BTreeMap<Arc<ReleaseKey>, Box<Kept>>,
     /// Which were put in last, and when; the document of one that is no longer here is packed.
     open: VecDeque<(u64, Arc<ReleaseKey>)>,
     puts: u64,
@@ -178,7 +198,7 @@ pub(super) struct Index {
 impl Index {
     /// The release with this key.
     pub(super) fn get(&self, key: &ReleaseKey) -> Option<Entry> {
-        self.kept.get(key).map(Kept::entry)
+        self.kept.get(key).map(|kept| kept.entry())
     }
 
     /// Whether there is a release with this key.
@@ -188,7 +208,7 @@ impl Index {
 
     /// Every release, by key.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&ReleaseKey, &Kept)> {
-        self.kept.iter().map(|(key, kept)| (&**key, kept))
+        self.kept.iter().map(|(key, kept)| (&**key, &**kept))
     }
 
     /// Every version that a release has, of its model; a document need not be opened for it.
@@ -197,7 +217,7 @@ impl Index {
             let model = kept.model.clone();
             kept.versions().map(move |version| (model.clone(), version)).collect::<Vec<_>>()
         };
-        self.kept.values().flat_map(of).collect()
+        self.kept.values().flat_map(|kept| of(kept)).collect()
     }
 
     /// The releases of each model.
@@ -212,7 +232,7 @@ impl Index {
     /// The releases after a key.
     pub(super) fn after(&self, key: &ReleaseKey) -> impl Iterator<Item = (&ReleaseKey, &Kept)> {
         let after = (std::ops::Bound::Excluded(key), std::ops::Bound::Unbounded);
-        self.kept.range::<ReleaseKey, _>(after).map(|(key, kept)| (&**key, kept))
+        self.kept.range::<ReleaseKey, _>(after).map(|(key, kept)| (&**key, &**kept))
     }
 
     /// How many there are.
@@ -228,7 +248,7 @@ impl Index {
         self.claim(&key, &entry.release.spec.target);
         let templates = entry.release.rendered.templates.clone().map(|digest| self.shared(digest));
         self.open.push_back((self.puts, Arc::clone(&key)));
-        self.kept.insert(key, Kept::new(entry, templates, self.puts));
+        self.kept.insert(key, Box::new(Kept::new(entry, templates, self.puts)));
         while self.open.len() > OPEN_MAX {
             self.pack_oldest();
         }
@@ -290,7 +310,7 @@ impl Index {
     /// Gives a release the commit and the moment of its own that the history knows, where it has none.
     pub(super) fn date(&mut self, newest: &Newest) {
         if let Some(kept) = self.kept.get_mut(&newest.key).filter(|kept| kept.is_undated) {
-            kept.commit.clone_from(&newest.commit);
+            kept.commit = Id::of(newest.commit.as_str());
             (kept.changed_at, kept.is_undated) = (newest.at, false);
         }
     }

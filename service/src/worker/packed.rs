@@ -12,6 +12,9 @@ use crate::release::Release;
 /// As much of a dictionary as deflate looks back at (RFC 1951 section 2).
 const DICTIONARY_BYTES_MAX: usize = 32 << 10;
 
+/// The first level that counts how often each character is there: half of what is left of a document are digests, whose characters are sixteen.
+const LEVEL: Compression = Compression::new(3);
+
 /// A document as deflated JSON.
 #[derive(Debug)]
 pub(super) struct Packed {
@@ -34,7 +37,7 @@ pub(super) struct Packer {
 
 impl Default for Packer {
     fn default() -> Self {
-        Self { dictionary: Arc::default(), compress: Compress::new(Compression::fast(), false), room: Vec::new() }
+        Self { dictionary: Arc::default(), compress: Compress::new(LEVEL, false), room: Vec::new() }
     }
 }
 
