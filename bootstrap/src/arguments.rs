@@ -135,6 +135,9 @@ pub struct UpArguments {
     /// Install Argo CD, or use the one in the namespace `argocd` [default: install]
     #[arg(long, value_enum)]
     pub argo_cd: Option<ArgoCd>,
+    /// Leave this part out: the cluster has it, or does not need it; can be given more than once
+    #[arg(long, value_name = "PART")]
+    pub without: Vec<String>,
     /// Follow `platform/overlays/NAME` instead of a profile
     #[arg(long, value_name = "NAME")]
     pub overlay: Option<String>,

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::fault::Fault;
+use crate::fault::{Fault, Kind};
 use crate::quantity::{Cpu, Memory};
 
 /// Where it lies below the directory of the GitOps repository.
@@ -203,6 +203,32 @@ impl Catalogue {
         self.components(profile).into_iter().filter(|part| part.part_of.is_none()).collect()
     }
 
+    /// Takes parts out, and with them the namespaces and Secrets that no other part has a use for.
+    pub fn leave_out(&mut self, parts: &[String]) -> Result<(), Fault> {
+        if let Some(unknown) = parts.iter().find(|part| self.component(part).is_none()) {
+            let names: Vec<&str> = self.components.iter().map(|part| part.name.as_str()).collect();
+            return Err(Fault::new(
+                format!("the catalogue has no part `{unknown}`"),
+                format!("one of: {}", names.join(", ")),
+            )
+            .of(Kind::NotFound));
+        }
+        let is_out = |part: &Component| {
+            parts.contains(&part.name) || part.part_of.as_ref().is_some_and(|whole| parts.contains(whole))
+        };
+        let before: Vec<String> =
+            self.components.iter().filter(|part| is_out(part)).map(|part| part.namespace.clone()).collect();
+        self.components.retain(|part| !is_out(part));
+        let has_a_use = |name: &str| {
+            let uses = |part: &Component| part.namespace == name || part.also_in.iter().any(|also| also == name);
+            !before.iter().any(|namespace| namespace == name) || self.components.iter().any(uses)
+        };
+        self.namespaces.retain(|namespace| has_a_use(&namespace.name));
+        let kept: Vec<&str> = self.namespaces.iter().map(|namespace| namespace.name.as_str()).collect();
+        self.secrets.retain(|recipe| kept.contains(&recipe.place().0));
+        Ok(())
+    }
+
     pub fn component(&self, name: &str) -> Option<&Component> {
         self.components.iter().find(|part| part.name == name)
     }
@@ -239,5 +265,40 @@ impl Catalogue {
             80 => format!("http://{host}"),
             port => format!("http://{host}:{port}"),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalogue() -> Catalogue {
+        Catalogue::parse(include_str!("../../gitops-repo/platform/catalogue.yaml")).unwrap()
+    }
+
+    #[test]
+    fn a_part_that_is_left_out_takes_along_what_only_it_uses() {
+        let mut catalogue = catalogue();
+        catalogue.leave_out(&["prometheus".into(), "cert-manager".into()]).unwrap();
+        assert!(catalogue.component("grafana").is_none(), "it came with Prometheus");
+        let has = |name: &str| catalogue.namespaces.iter().any(|namespace| namespace.name == name);
+        // Another part lies in the namespace of the monitoring.
+        assert!(!has("cert-manager") && has("monitoring") && has("models"));
+        catalogue.leave_out(&["harbor".into()]).unwrap();
+        assert!(!catalogue.secrets.iter().any(|recipe| recipe.secret.starts_with("harbor/")));
+    }
+
+    #[test]
+    fn a_part_that_nobody_knows_is_refused_with_those_that_are() {
+        let fault = catalogue().leave_out(&["cert-manger".into()]).unwrap_err();
+        assert!(fault.what.contains("`cert-manger`") && fault.cure.contains("cert-manager"), "{fault:?}");
+    }
+
+    #[test]
+    fn a_catalogue_with_a_field_that_nobody_knows_is_refused() {
+        let text = include_str!("../../gitops-repo/platform/catalogue.yaml");
+        for wrong in [text.replacen("wave: ", "wafe: ", 1), text.replacen("kmlflow.dev/v1", "kmlflow.dev/v2", 1)] {
+            assert!(Catalogue::parse(&wrong).is_err());
+        }
     }
 }

@@ -29,6 +29,9 @@ const BUILT_IN: [&str; 9] = [
     "scheduling.k8s.io",
 ];
 
+/// Kustomize's way to say that an object is not to be there; kind and name are those of the patch's target.
+const TAKE_AWAY: &str = "$patch: delete\napiVersion: v1\nkind: Whatever\nmetadata: {name: whatever}\n";
+
 /// The address and the branch that everything in the cluster reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repository {
@@ -65,7 +68,8 @@ pub fn namespaces(all: &[&Namespace]) -> String {
 }
 
 /// The root Application, and the project that lets it make Applications, projects and namespaces and nothing else.
-pub fn root(repository: &Repository, follows: &str) -> String {
+/// Parts and namespaces that are left out are taken from what the folder makes.
+pub fn root(repository: &Repository, follows: &str, parts: &[String], namespaces: &[String]) -> String {
     let server = "https://kubernetes.default.svc";
     let project = json!({
         "apiVersion": "argoproj.io/v1alpha1", "kind": "AppProject",
@@ -78,6 +82,16 @@ pub fn root(repository: &Repository, follows: &str) -> String {
             "namespaceResourceWhitelist": [{"group": "argoproj.io", "kind": "Application"}, {"group": "argoproj.io", "kind": "AppProject"}],
         },
     });
+    let mut source =
+        json!({"repoURL": repository.url, "targetRevision": repository.branch, "path": format!("platform/{follows}")});
+    let patches: Vec<Value> = [("Application|AppProject", parts), ("Namespace", namespaces)]
+        .into_iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(kinds, names)| json!({"target": {"kind": kinds, "name": names.join("|")}, "patch": TAKE_AWAY}))
+        .collect();
+    if !patches.is_empty() {
+        source["kustomize"] = json!({"patches": patches});
+    }
     let application = json!({
         "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
         "metadata": {
@@ -86,7 +100,7 @@ pub fn root(repository: &Repository, follows: &str) -> String {
         },
         "spec": {
             "project": ROOT,
-            "source": {"repoURL": repository.url, "targetRevision": repository.branch, "path": format!("platform/{follows}")},
+            "source": source,
             "destination": {"server": server, "namespace": "argocd"},
             "syncPolicy": {
                 "automated": {"prune": true, "selfHeal": true},
@@ -179,13 +193,24 @@ mod tests {
 
     #[test]
     fn the_root_may_make_applications_projects_and_namespaces_only() {
-        let root: Value = serde_json::from_str(&root(&repository(), "profiles/core")).unwrap();
+        let root: Value = serde_json::from_str(&root(&repository(), "profiles/core", &[], &[])).unwrap();
         let [project, application] = root["items"].as_array().unwrap().as_slice() else { panic!("{root}") };
         assert_eq!(application["spec"]["source"]["path"], "platform/profiles/core");
         let kinds = project["spec"]["namespaceResourceWhitelist"].as_array().unwrap();
         assert_eq!(kinds.len(), 2);
         assert_eq!(project["spec"]["clusterResourceWhitelist"].as_array().unwrap().len(), 1);
         assert_eq!(application["spec"]["syncPolicy"]["retry"]["refresh"], true);
+        assert!(application["spec"]["source"]["kustomize"].is_null());
+    }
+
+    #[test]
+    fn what_is_left_out_is_taken_from_what_the_root_makes() {
+        let parts = ["argo-cd".to_owned(), "cert-manager".to_owned()];
+        let root: Value = serde_json::from_str(&root(&repository(), "profiles/core", &parts, &parts[1..])).unwrap();
+        let patches = root["items"][1]["spec"]["source"]["kustomize"]["patches"].as_array().unwrap();
+        assert_eq!(patches[0]["target"], json!({"kind": "Application|AppProject", "name": "argo-cd|cert-manager"}));
+        assert_eq!(patches[1]["target"], json!({"kind": "Namespace", "name": "cert-manager"}));
+        assert!(patches[0]["patch"].as_str().unwrap().starts_with("$patch: delete"));
     }
 
     #[test]

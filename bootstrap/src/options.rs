@@ -9,6 +9,9 @@ use crate::fault::{Fault, Kind};
 /// The name of the cluster, the context and the network that a new cluster gets.
 pub const MINIKUBE_PROFILE: &str = "k5w";
 
+/// The part that bootstrap installs itself.
+const ARGO_CD: &str = "argo-cd";
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
     pub profile: Profile,
@@ -20,6 +23,9 @@ pub struct Options {
     pub argo_cd: ArgoCd,
     /// The folder of `platform/` that the root Application follows: a profile or an overlay.
     pub follows: String,
+    /// Parts that are left out: the cluster has them already.
+    #[serde(default)]
+    pub without: Vec<String>,
     /// The port of the host that the gateway is reached by.
     pub port: u16,
 }
@@ -37,6 +43,13 @@ impl Options {
             )
             .of(Kind::WrongUsage));
         }
+        let argo_cd = asked.argo_cd.or(kept.map(|kept| kept.argo_cd)).unwrap_or(ArgoCd::Install);
+        let before = kept.map(|kept| kept.without.clone()).unwrap_or_default();
+        let mut without = if asked.without.is_empty() { before } else { asked.without.clone() };
+        // One that is there keeps itself as it is.
+        if argo_cd == ArgoCd::Present && !without.iter().any(|part| part == ARGO_CD) {
+            without.push(ARGO_CD.to_owned());
+        }
         let follows = match &asked.overlay {
             Some(name) => format!("overlays/{name}"),
             None => match kept.filter(|kept| kept.follows.starts_with("overlays/") && asked.profile.is_none()) {
@@ -50,7 +63,8 @@ impl Options {
             context,
             nodes: asked.nodes.or(kept.map(|kept| kept.nodes)).unwrap_or(1),
             gpu: asked.gpu.or(kept.map(|kept| kept.gpu)).unwrap_or(Gpu::Auto),
-            argo_cd: asked.argo_cd.or(kept.map(|kept| kept.argo_cd)).unwrap_or(ArgoCd::Install),
+            argo_cd,
+            without,
             follows,
             port: asked.port.or(kept.map(|kept| kept.port)).unwrap_or(80),
         })
@@ -114,6 +128,14 @@ mod tests {
         assert_eq!(Options::new(&asked(), Some(&kept)).unwrap().follows, "overlays/production");
         let profile = UpArguments { profile: Some(Profile::Core), ..asked() };
         assert_eq!(Options::new(&profile, Some(&kept)).unwrap().follows, "profiles/core");
+    }
+
+    #[test]
+    fn an_argo_cd_that_is_there_is_no_part_of_the_platform() {
+        let present = UpArguments { argo_cd: Some(ArgoCd::Present), without: vec!["cert-manager".into()], ..asked() };
+        let kept = Options::new(&present, None).unwrap();
+        assert_eq!(kept.without, ["cert-manager", "argo-cd"]);
+        assert_eq!(Options::new(&asked(), Some(&kept)).unwrap().without, kept.without);
     }
 
     #[test]

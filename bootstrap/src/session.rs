@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::arguments::ArgoCd;
 use crate::catalogue::{Catalogue, Component};
 use crate::checkout::Checkout;
 use crate::fault::Fault;
@@ -13,7 +14,10 @@ use crate::options::Options;
 #[derive(Debug)]
 pub struct Session {
     pub options: Options,
+    /// Without the parts that are left out.
     pub catalogue: Catalogue,
+    /// The namespaces that only those parts would have.
+    pub without_namespaces: Vec<String>,
     pub checkout: Checkout,
     pub repository: Repository,
     pub kubectl: Kubectl,
@@ -27,10 +31,26 @@ pub struct Session {
 
 impl Session {
     pub fn new(options: Options, checkout: Checkout, poll: Duration, timeout: Duration) -> Result<Self, Fault> {
-        let catalogue = Catalogue::read(&checkout.gitops)?;
+        let mut catalogue = Catalogue::read(&checkout.gitops)?;
+        let everything: Vec<String> = catalogue.namespaces.iter().map(|namespace| namespace.name.clone()).collect();
+        catalogue.leave_out(&options.without)?;
+        let is_gone = |name: &String| !catalogue.namespaces.iter().any(|namespace| namespace.name == *name);
+        // The namespace of an Argo CD that is there is whose that is.
+        let is_lent = |name: &String| name == "argocd" && options.argo_cd == ArgoCd::Present;
+        let without_namespaces = everything.into_iter().filter(|name| is_gone(name) || is_lent(name)).collect();
         let repository = Repository::read(&checkout.platform("repository"))?;
         let kubectl = Kubectl::new(options.context());
-        Ok(Self { options, catalogue, checkout, repository, kubectl, poll, timeout, offline_images: None })
+        Ok(Self {
+            options,
+            catalogue,
+            without_namespaces,
+            checkout,
+            repository,
+            kubectl,
+            poll,
+            timeout,
+            offline_images: None,
+        })
     }
 
     /// A component that the program knows by name.

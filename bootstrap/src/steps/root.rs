@@ -9,7 +9,8 @@ use crate::session::Session;
 pub(super) struct Root;
 
 fn manifest(session: &Session) -> String {
-    manifests::root(&session.repository, &session.options.follows)
+    let options = &session.options;
+    manifests::root(&session.repository, &options.follows, &options.without, &session.without_namespaces)
 }
 
 impl Step for Root {
@@ -23,8 +24,12 @@ impl Step for Root {
 
     fn plan(&self, session: &Session) -> Result<Vec<String>, Fault> {
         let (url, branch, follows) = (&session.repository.url, &session.repository.branch, &session.options.follows);
+        let left_out = match session.options.without.is_empty() {
+            true => String::new(),
+            false => format!("; left out: {}", session.options.without.join(", ")),
+        };
         Ok(vec![format!(
-            "apply the Application argocd/{} and its project: {url}, {branch}, platform/{follows}",
+            "apply the Application argocd/{} and its project: {url}, {branch}, platform/{follows}{left_out}",
             manifests::ROOT
         )])
     }

@@ -102,10 +102,11 @@ impl Scene {
         Ended { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
     }
 
-    /// `up` with a port that is free.
+    /// `up` with a port that is free, and an end where something is never ready.
     pub(crate) fn up(&self, more: &[&str]) -> Ended {
         let port = self.port.to_string();
-        self.run(&[&["up", "--port", &port], more].concat())
+        let limit = if more.contains(&"--timeout") { [].as_slice() } else { &["--timeout", "60s"] };
+        self.run(&[&["up", "--port", &port], limit, more].concat())
     }
 
     /// Every value of a Secret that the cluster has.

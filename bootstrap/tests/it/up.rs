@@ -243,6 +243,28 @@ fn an_overlay_that_is_not_there_is_refused_before_anything_is_done() {
 }
 
 #[test]
+fn what_is_left_out_is_neither_made_nor_waited_for() {
+    let scene = Scene::new();
+    scene.up(&["--without", "prometheus", "--without", "cert-manager"]).succeeded();
+    assert!(!scene.path("secrets/mlflow.none").exists() && scene.path("secrets/mlflow.mlflow").exists());
+    let record = scene.read("record");
+    assert!(record.contains("cert-manager"), "{record}");
+    let status = scene.run(&["status"]).succeeded();
+    assert!(!status.stdout.contains("prometheus ") && status.stdout.contains("12 of 12"), "{status:#?}");
+    scene.up(&["--without", "promtheus"]).failed(4, "no part `promtheus`", "prometheus");
+}
+
+#[test]
+fn a_webhook_that_cannot_be_made_is_a_warning_with_its_command() {
+    let scene = Scene::new().fault("kmlflow mlflow connect", "fail 'Error: MLflow does not answer'");
+    let ended = scene.up(&[]).succeeded();
+    assert!(
+        ended.stderr.contains("MLflow does not answer") && ended.stderr.contains("kmlflow mlflow connect"),
+        "{ended:#?}"
+    );
+}
+
+#[test]
 fn an_overlay_s_service_is_the_one_that_its_application_names() {
     let scene = Scene::new();
     scene.up(&["--overlay", "production"]).succeeded();
