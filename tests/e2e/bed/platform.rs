@@ -31,7 +31,9 @@ fn every_component_of_the_platform_is_accepted_as_it_is() {
     for (name, objects) in
         [("argocd", 1), ("releases", 2), ("kmlflow", 14), ("kmlflow-replicas", 16), ("monitoring", 2)]
     {
-        let said = bed.try_apply(&component(&bed, name), &STRICT).unwrap_or_else(|error| panic!("{name}: {error}"));
+        // The bed has put some of the settings of Argo CD there itself.
+        let options = [STRICT.as_slice(), &["--force-conflicts"]].concat();
+        let said = bed.try_apply(&component(&bed, name), &options).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(said.lines().filter(|line| line.contains("dry run")).count(), objects, "{name}: {said}");
         assert!(!said.contains("Warning"), "{name}: {said}");
     }
@@ -43,7 +45,10 @@ fn the_account_of_the_service_may_look_and_ask_argo_cd_and_nothing_else() {
     make_namespace(&bed, "k5w");
     bed.apply(&std::fs::read_to_string(repository_root().join("gitops-repo/platform/kmlflow/access.yaml")).unwrap());
     let may = |verb: &str, resource: &str, namespace: &str| {
-        let mut command: Command = bed.kubectl(&["auth", "can-i", verb, resource, "--as", ACCOUNT]);
+        // After a slash stands a name otherwise.
+        let (resource, part) = resource.split_once('/').unwrap_or((resource, ""));
+        let mut command: Command =
+            bed.kubectl(&["auth", "can-i", verb, resource, "--subresource", part, "--as", ACCOUNT]);
         match namespace {
             "" => command.arg("--all-namespaces"),
             name => command.args(["--namespace", name]),
@@ -111,15 +116,22 @@ impl<'a> Releases<'a> {
 
 impl Drop for Releases<'_> {
     fn drop(&mut self) {
-        // A project that is gone first would leave its Applications behind.
-        let all =
-            ["wait", "--for=delete", "application", "--selector=app.kubernetes.io/managed-by=kmlflow", "--timeout=60s"];
-        let set = ["delete", "applicationset/releases-production", "--ignore-not-found"];
-        let project = ["delete", "appproject/releases", "--ignore-not-found"];
-        for arguments in [set.as_slice(), all.as_slice(), project.as_slice()] {
+        let run = |arguments: &[&str]| {
             let run = run(self.bed.kubectl(&["--namespace", "argocd"]).args(arguments));
             assert!(run.code == 0 || std::thread::panicking(), "{run:?}");
+        };
+        run(&["delete", "applicationset/releases-production", "--ignore-not-found"]);
+        // Argo CD would first try what was refused for minutes; the objects go with their namespace.
+        for application in self.bed.list("argocd", "application") {
+            let name = application["metadata"]["name"].as_str().unwrap_or_default();
+            if application["spec"]["project"] == "releases" {
+                let no_finalizers = r#"{"metadata": {"finalizers": null}}"#;
+                run(&["patch", "application", name, "--type=merge", "--patch", no_finalizers]);
+            }
         }
+        let ours = "--selector=app.kubernetes.io/managed-by=kmlflow";
+        run(&["delete", "application", ours, "--ignore-not-found", "--timeout=60s"]);
+        run(&["delete", "appproject/releases", "--ignore-not-found"]);
     }
 }
 
