@@ -143,8 +143,8 @@ impl Kept {
     }
 
     /// The newest commit that changed it.
-    pub(super) fn commit(&self) -> &CommitId {
-        &self.commit
+    pub(super) fn commit(&self) -> CommitId {
+        self.commit.read()
     }
 
     /// The release with its document.

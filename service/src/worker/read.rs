@@ -155,7 +155,7 @@ fn passes(
     let ReleaseFilter { environment, namespace, model, strategy, phase, status, q, limit: _, cursor: _ } = filter;
     let has_status = |status: &str| {
         let files = || kept.files(templates).into_iter().any(|state| is_word(&state, status));
-        is_word(&observe::status(shared, key, kept.commit()).state, status) || files()
+        is_word(&observe::status(shared, key, &kept.commit()).state, status) || files()
     };
     environment.as_ref().is_none_or(|wanted| *wanted == key.environment)
         && namespace.as_ref().is_none_or(|wanted| *wanted == key.namespace)
@@ -391,7 +391,7 @@ fn numbers(shared: &Shared, key: &ReleaseKey, kept: &Kept) -> ReleaseNumbers {
             ("environment", key.environment.to_string()),
             ("strategy", kept.strategy.as_str().to_owned()),
             ("phase", kept.phase.as_str().to_owned()),
-            ("status", observe::status(shared, key, kept.commit()).state.as_str().to_owned()),
+            ("status", observe::status(shared, key, &kept.commit()).state.as_str().to_owned()),
         ],
         weights: weights.collect(),
         changed_at: kept.changed_at.as_second(),
