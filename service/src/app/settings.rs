@@ -9,8 +9,8 @@ use super::StartError;
 use super::first_start::Secrets;
 use crate::access::TokenHash;
 use crate::config::{
-    Config, ConfigError, EnvironmentConfig, GitConfig, IN_CLUSTER, ImagesConfig, MlflowConfig, Mode, Reached,
-    SecretText, SenderConfig, StoreConfig, read_secret_file, read_templates,
+    Config, ConfigError, EnvironmentConfig, GitConfig, IN_CLUSTER, ImagesConfig, KubernetesMode, MlflowConfig, Mode,
+    Reached, SecretText, SenderConfig, StoreConfig, read_secret_file, read_templates,
 };
 use crate::git::{Author, SigningKey};
 use crate::images::Resolver;
@@ -143,10 +143,16 @@ pub(super) async fn clusters(config: &Config) -> Result<Option<Clusters>, StartE
     }
     let argocd_namespace = config.argocd.namespace.clone();
     let settings = sync::Settings { clusters, hub: IN_CLUSTER.to_owned(), argocd_namespace };
-    let connected = Clusters::connect(settings).await;
-    connected.map(Some).map_err(|error| {
-        StartError::new(error.to_string()).cure("correct `kubernetes` or `clusters`, or set `kubernetes.mode` to `off`")
-    })
+    match Clusters::connect(settings).await {
+        Ok(clusters) => Ok(Some(clusters)),
+        // Nobody asked for it: a pod without a service account goes on without.
+        Err(error) if config.kubernetes.mode == KubernetesMode::Auto && config.kubernetes.is_in_a_pod => {
+            tracing::warn!("No cluster is watched: {error}");
+            Ok(None)
+        }
+        Err(error) => Err(StartError::new(error.to_string())
+            .cure("correct `kubernetes` or `clusters`, or set `kubernetes.mode` to `off`")),
+    }
 }
 
 /// What the doors and pages need.

@@ -111,7 +111,8 @@ impl Handle {
         self.shared.environment(&key.environment)?;
         self.catch_up_if_it_can().await;
         let waiting = read::waiting(&self.shared, key).await;
-        match read::view(&self.shared, key) {
+        let leaving = || read::leaving(&self.shared, key).filter(|_| waiting.is_none());
+        match read::view(&self.shared, key).or_else(leaving) {
             Some(view) => Ok(ReleaseView { waiting, ..view }),
             None => {
                 let key = key.clone();

@@ -14,7 +14,7 @@ use super::collect::collect;
 use super::conclusion::{Conclusion, Keep};
 use super::conveyor::{Conveyor, Done, Work, show};
 use super::housekeeping::{PUSHES_PER_LOOK, keep_house, look_again_and_again};
-use super::observe::follow_clusters;
+use super::observe::{follow_clusters, watched};
 use super::past::{take_in, take_in_past};
 use super::registry::{sweep_again_and_again, tell_refused, tell_versions, write_back, write_waiting};
 use super::replica::{self, keep_up};
@@ -282,6 +282,7 @@ async fn finish(
     let is_new_tip = done.harvest.tip != done.base || conveyor.known != done.harvest.tip;
     let registry = done.harvest.registry.values().map(|state| RegistryState::clone(state)).collect();
     tell_versions(shared, &done.harvest);
+    note_leaving(shared, &done.harvest, now);
     show(shared, &done.harvest);
     tell_refused(shared, &done.harvest);
     let conclusions = conveyor.take_over(shared, &mut done, ticks, now);
@@ -333,6 +334,17 @@ fn note_remote_refusals(shared: &Shared, harvest: &Harvest) {
     for (_, key, refusal) in harvest.refused.iter().filter(|(_, _, refusal)| by_remote(refusal)) {
         if read(&shared.index).has(key) {
             noted.insert(key.clone(), refusal.reason.clone());
+        }
+    }
+}
+
+/// Takes note of the releases that are retracted, as long as they can be seen.
+fn note_leaving(shared: &Shared, harvest: &Harvest, now: Timestamp) {
+    for key in harvest.gone.iter().filter(|key| !harvest.fresh.has(key)) {
+        let environment = shared.environment(&key.environment).ok();
+        let is_watched = environment.is_some_and(|environment| watched(shared, environment).is_some());
+        if let Some(entry) = shared.entry(key).filter(|_| is_watched) {
+            shared.observations.leaves(key, entry, now);
         }
     }
 }

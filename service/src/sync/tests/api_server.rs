@@ -76,6 +76,13 @@ impl ApiServer {
         }
     }
 
+    /// Ends every watch of a resource because its version is too old, so that it is listed anew.
+    pub(crate) fn expire(&self, plural: &str) {
+        let gone = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 410, "reason": "Expired", "message": "too old"});
+        self.tell(plural, "ERROR", gone);
+        self.0.lock().unwrap().watches.remove(plural);
+    }
+
     /// How often a resource was listed.
     pub(crate) fn lists(&self, plural: &str) -> u32 {
         self.0.lock().unwrap().lists.get(plural).copied().unwrap_or_default()

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::tell::{Noticed, Told, say};
-use super::{Known, Observations, application_name, lock, look_at, status, watched};
+use super::{Going, Known, Observations, application_name, lock, look_at, place, status, watched};
 use crate::event::{Guard, Requested};
 use crate::live::{LiveState, Look, PodName, Times, Touched, TroubleKind, progress};
 use crate::names::{Namespace, ReleaseKey, ReleaseName};
@@ -92,7 +92,8 @@ fn concerned(shared: &Shared, clusters: &Clusters, changes: Changes) -> BTreeSet
         }
     }
     let is_known = |key: &ReleaseKey| locked(&shared.observations.known).contains_key(key);
-    keys.retain(|key| index.get(key).is_some() || is_known(key));
+    let is_going = |key: &ReleaseKey| lock(&shared.observations.going).contains_key(key);
+    keys.retain(|key| index.get(key).is_some() || is_known(key) || is_going(key));
     keys
 }
 
@@ -157,19 +158,23 @@ async fn look(shared: &Arc<Shared>, key: &ReleaseKey) -> Option<Timestamp> {
 /// Has the Application of a release go that is not deployed any more; says when to look for that again.
 fn gone(shared: &Arc<Shared>, key: &ReleaseKey, now: Timestamp) -> Option<Timestamp> {
     let environment = shared.environment(&key.environment).ok()?;
-    let (clusters, _) = watched(shared, environment)?;
+    let (clusters, cluster) = watched(shared, environment)?;
     let name = application_name(key);
-    let is_there = clusters.see(clusters.hub(), |index| index.application(&name).is_some()).unwrap_or(false);
+    let has_application = clusters.see(clusters.hub(), |index| index.application(&name).is_some()).unwrap_or(false);
     let mut going = lock(&shared.observations.going);
+    let at = going.get(key).and_then(|going| going.entry.as_ref()).map(place);
+    let is_there = has_application
+        || at.is_some_and(|at| clusters.see(cluster, |index| index.found(&at).is_some()).unwrap_or(false));
     if !is_there {
-        going.remove(key);
+        let was_going = going.remove(key).is_some();
         drop(going);
-        if write(&shared.observations.known).remove(key).is_some() {
+        if write(&shared.observations.known).remove(key).is_some() || was_going {
             shared.ring.push("sync", &json!({"release": key.to_string(), "status": null}));
         }
         return None;
     }
-    let (since, told) = going.entry(key.clone()).or_insert_with(|| (now, Told::default()));
+    let new = || Going { since: now, told: Told::default(), entry: None };
+    let Going { since, told, .. } = going.entry(key.clone()).or_insert_with(new);
     let (word, again) = told.next(Noticed::NoApplication, *since, now);
     drop(going);
     if let Some(word) = word.filter(|_| shared.replica.leads()) {

@@ -36,8 +36,8 @@ pub(super) struct Observations {
     lineage: Mutex<Lineage>,
     /// Releases that are to be looked at although nothing was seen of them.
     noted: Mutex<BTreeSet<ReleaseKey>>,
-    /// Retracted releases whose Application is still there, since when, and what Argo CD was told.
-    going: Mutex<HashMap<ReleaseKey, (Timestamp, Told)>>,
+    /// Retracted releases of which something is still there.
+    going: Mutex<HashMap<ReleaseKey, Going>>,
     wake: Notify,
 }
 
@@ -63,7 +63,28 @@ struct Known {
     told: Told,
 }
 
+/// A retracted release of which something is still there.
+#[derive(Debug)]
+struct Going {
+    since: Timestamp,
+    told: Told,
+    /// It as it was, where this service retracted it.
+    entry: Option<Entry>,
+}
+
 impl Observations {
+    /// Takes note of a release that is being retracted.
+    pub(super) fn leaves(&self, key: &ReleaseKey, entry: Entry, now: Timestamp) {
+        lock(&self.going).insert(key.clone(), Going { since: now, told: Told::default(), entry: Some(entry) });
+    }
+
+    /// A retracted release as it was, while something of it is still there, and since when it goes.
+    pub(super) fn leaving(&self, key: &ReleaseKey) -> Option<(Entry, Timestamp)> {
+        let going = lock(&self.going);
+        let going = going.get(key)?;
+        Some((going.entry.clone()?, going.since))
+    }
+
     /// Takes note of what was committed, so that it is looked at.
     pub(super) fn committed(&self, rows: &[IndexedCommit], tip: &CommitId, is_anew: bool) {
         let commits = rows.iter().map(|row| &row.commit);

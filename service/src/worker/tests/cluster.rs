@@ -114,7 +114,7 @@ impl Scene {
         }));
         for (plural, objects) in objects {
             self.server.put(plural, Listed::Objects(objects));
-            self.server.break_off(plural);
+            self.server.expire(plural);
         }
     }
 
@@ -129,8 +129,8 @@ impl Scene {
             }
             assert!(begin.elapsed() < Duration::from_secs(60), "{what}: {:?} {:?}", view.status, view.release.rollout);
             if told.elapsed() > Duration::from_millis(500) {
-                // A watch that began before the list was another one.
-                KINDS.iter().for_each(|plural| self.server.break_off(plural));
+                // A watch that began after the list was taken and before it was another one.
+                KINDS.iter().for_each(|plural| self.server.expire(plural));
                 told = Instant::now();
             }
             tokio::task::yield_now().await;
@@ -230,7 +230,7 @@ async fn argo_cd_is_told_of_a_commit_at_once() {
 async fn a_cluster_that_cannot_be_seen_lets_nothing_go_on_and_says_why() {
     let mut scene = Scene::with_seven().await;
     scene.server.put("pods", Listed::Fails(403));
-    scene.server.break_off("pods");
+    scene.server.expire("pods");
     let unknown =
         |view: &ReleaseView| view.status.state == StatusState::Unknown && view.status.reason.contains("`list` `pods`");
     scene.until("it is said", unknown).await;
