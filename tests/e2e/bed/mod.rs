@@ -9,6 +9,9 @@ mod outage;
 /// The bed itself: what becomes of a pod, and of whom.
 mod pods;
 
+/// The service follows what becomes of its commits.
+mod followed;
+
 /// From a request to an answer.
 mod release;
 
