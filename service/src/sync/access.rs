@@ -9,7 +9,7 @@ pub struct Access {
     pub group: &'static str,
     pub resource: &'static str,
     pub verbs: &'static [&'static str],
-    /// Whether it is asked for in Argo CD's namespace alone, so that a Role there is enough; a ClusterRole otherwise.
+    /// Whether it is asked for in Argo CD's namespace alone, so that a Role there is enough; a role for the whole cluster otherwise.
     pub is_of_argocd: bool,
 }
 

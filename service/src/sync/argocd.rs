@@ -22,7 +22,7 @@ const REFRESH_SET: &str = "argocd.argoproj.io/application-set-refresh";
 /// What an ApplicationSet that reads our folders has in its generators.
 const OUR_FOLDERS: &str = "releases/";
 
-/// The most ApplicationSets of a namespace that are looked through; there is one per environment.
+/// The most `ApplicationSet`s of a namespace that are looked through; there is one per environment.
 const SETS_MAX: u32 = 500;
 
 impl Clusters {
@@ -43,7 +43,7 @@ impl Clusters {
         self.patch_application(application, json!({"status": {"operationState": {"phase": "Terminating"}}})).await
     }
 
-    /// Has the ApplicationSets that read our folders list them at once. Says how many there are.
+    /// Has every `ApplicationSet` that reads our folders list them at once. Says how many there are.
     ///
     /// # Errors
     /// One sentence: why they could not be told.
