@@ -83,7 +83,7 @@ fn a_candidate_that_cannot_start_is_named_and_taken_back_and_traffic_never_leave
         is_live_in("settled")(view) && view["rollout"]["outcome"] == "aborted"
     });
     assert_eq!(back["rollout"]["rejected"][0]["version"], "8");
-    assert_eq!(bed.predict(&host).json()["predictor"], "v7");
+    assert_eq!(bed.predict(&host).unwrap().json()["predictor"], "v7");
     let history = server.get(&format!("/releases/{release}/history"));
     let by = history["items"].as_array().unwrap().iter().find(|item| item["action"] == "abort").unwrap();
     assert_eq!(by["requestedBy"], "auto-rollback");
