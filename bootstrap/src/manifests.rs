@@ -156,7 +156,9 @@ pub fn files_as_config(folder: &Path, namespace: &str, name: &str) -> Result<Str
     .to_string())
 }
 
-/// Of a built kustomization, the objects of kinds that every cluster has.
+/// Of a built kustomization, the objects of kinds that every cluster has, without Namespaces.
+///
+/// Those have a step of their own: applied a second time by the same manager, they would lose the labels that this text does not have.
 pub fn built_in_only(manifests: &str) -> Result<String, Fault> {
     let parsed: Result<Vec<Value>, _> = serde_yaml::Deserializer::from_str(manifests).map(Value::deserialize).collect();
     let documents = parsed.map_err(|error| {
@@ -164,7 +166,8 @@ pub fn built_in_only(manifests: &str) -> Result<String, Fault> {
     })?;
     let is_built_in = |document: &Value| {
         let version = document["apiVersion"].as_str().unwrap_or_default();
-        BUILT_IN.contains(&version.split_once('/').map_or("", |(group, _)| group))
+        let group = version.split_once('/').map_or("", |(group, _)| group);
+        BUILT_IN.contains(&group) && document["kind"] != "Namespace"
     };
     Ok(list(documents.into_iter().filter(|document| document.is_object() && is_built_in(document)).collect()))
 }
@@ -215,7 +218,7 @@ mod tests {
 
     #[test]
     fn kinds_that_are_not_there_yet_are_left_to_argo_cd() {
-        let text = "apiVersion: apps/v1\nkind: StatefulSet\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n---\napiVersion: v1\nkind: Service\n";
+        let text = "apiVersion: apps/v1\nkind: StatefulSet\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n---\napiVersion: v1\nkind: Namespace\n---\napiVersion: v1\nkind: Service\n";
         let kept: Value = serde_json::from_str(&built_in_only(text).unwrap()).unwrap();
         let kinds: Vec<&str> =
             kept["items"].as_array().unwrap().iter().map(|item| item["kind"].as_str().unwrap()).collect();

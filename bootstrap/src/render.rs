@@ -74,7 +74,7 @@ fn namespaces(catalogue: &Catalogue, profile: Profile) -> String {
 
 fn namespace(namespace: &Namespace) -> String {
     let mut text = format!(
-        "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {}\n  annotations: {{argocd.argoproj.io/sync-wave: \"-40\"}}\n  labels:\n",
+        "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {}\n  annotations: {{argocd.argoproj.io/sync-wave: \"-40\", argocd.argoproj.io/sync-options: \"{STAYS}\"}}\n  labels:\n",
         namespace.name
     );
     for (key, value) in labels(namespace) {
@@ -82,6 +82,9 @@ fn namespace(namespace: &Namespace) -> String {
     }
     text
 }
+
+/// A namespace goes with everything in it, volumes too: that is for `down` to decide, and not for a smaller profile.
+const STAYS: &str = "Prune=false,Delete=false";
 
 /// The labels that a namespace has, whoever makes it.
 pub fn labels(namespace: &Namespace) -> BTreeMap<String, String> {
@@ -289,6 +292,20 @@ mod tests {
         unique.sort();
         unique.dedup();
         assert_eq!(unique.len(), names.len());
+    }
+
+    #[test]
+    fn argo_cd_takes_no_namespace_away() {
+        let mut all = documents(include_str!("../../gitops-repo/platform/kmlflow/namespace.yaml"));
+        all.extend(
+            files(&catalogue())
+                .iter()
+                .filter(|(path, _)| path.ends_with("namespaces.yaml"))
+                .flat_map(|(_, text)| documents(text)),
+        );
+        for namespace in all {
+            assert_eq!(namespace["metadata"]["annotations"]["argocd.argoproj.io/sync-options"], STAYS, "{namespace}");
+        }
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl Step for Examples {
 
     fn look(&self, session: &Session, _: &mut Reporter) -> Result<Look, Fault> {
         match manifest(session)? {
-            None => Ok(Look::Done("not in this profile".to_owned())),
+            None => Ok(Look::Done("none: no JupyterLab in this profile, or no checkout".to_owned())),
             Some(manifest) if session.kubectl.differs(&manifest)? => Ok(Look::ToDo),
             Some(_) => Ok(Look::Done("are there".to_owned())),
         }

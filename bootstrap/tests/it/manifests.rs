@@ -193,7 +193,7 @@ fn what_the_catalogue_says_of_requests_is_what_the_manifests_ask_for() {
 
 /// Components whose version is another one's.
 const BY_ANOTHER: [(&str, &str); 3] =
-    [("monitoring", "kmlflow"), ("object-store-browser", "object-store"), ("releases", "kmlflow")];
+    [("monitoring", "kmlflow"), ("object-store-browser", "object-store"), ("environments", "kmlflow")];
 
 #[test]
 fn the_version_of_the_catalogue_is_the_one_that_is_installed() {
@@ -481,7 +481,7 @@ fn no_release_may_go_into_a_namespace_of_the_platform() {
     let places = project["spec"]["destinations"].as_array().unwrap();
     let is_closed = |name: &str| places.iter().any(|place| place["namespace"] == format!("!{name}"));
     let catalogue = catalogue();
-    let open = catalogue.namespaces.iter().filter(|namespace| namespace.made_by.as_deref() != Some("releases"));
+    let open = catalogue.namespaces.iter().filter(|namespace| namespace.made_by.as_deref() != Some("environments"));
     none(
         "open",
         &open
@@ -489,4 +489,19 @@ fn no_release_may_go_into_a_namespace_of_the_platform() {
             .map(|namespace| namespace.name.clone())
             .collect::<Vec<_>>(),
     );
+}
+
+#[test]
+fn no_project_has_the_name_of_another_and_no_application_either() {
+    let mut names = BTreeSet::new();
+    for file in files(&platform()).iter().filter(|file| is_yaml(file) && !file.to_string_lossy().contains("/overlays/"))
+    {
+        for object in
+            documents(file).iter().filter(|object| object["kind"] == "AppProject" || object["kind"] == "Application")
+        {
+            let name = format!("{} {}", object["kind"], object["metadata"]["name"]);
+            assert!(names.insert(name.clone()), "{}: {name}", file.display());
+        }
+    }
+    assert!(names.len() > 40, "{}", names.len());
 }
