@@ -98,7 +98,6 @@ fn a_publish_that_failed_can_be_tried_again() {
 #[tokio::test]
 async fn maintenance_keeps_everything_even_what_nothing_names() {
     let fixture = Fixture::new();
-    // Git leaves a pack alone that is more than twice as large as all newer ones together, as the seed's is beside a single release.
     for name in ["spam", "wine", "churn"] {
         fixture.release(&format!("production/models/{name}"), "a");
     }
@@ -111,7 +110,9 @@ async fn maintenance_keeps_everything_even_what_nothing_names() {
     assert_eq!(repository.maintain(&git).await.unwrap(), Maintained::NotDue);
     repository.repack(&git).await.unwrap();
     let counted = fixture.git(&["count-objects", "-v"]);
-    assert!(counted.starts_with("count: 0\n") && counted.contains("packs: 1\n"), "{counted}");
+    // Git leaves a pack alone that is more than twice as large as all newer ones together, as the seed's is beside a few releases.
+    let packs = counted.lines().find_map(|line| line.strip_prefix("packs: ")?.parse::<u32>().ok()).unwrap();
+    assert!(counted.starts_with("count: 0\n") && packs <= 2, "{counted}");
     for commit in [&commit, &dropped] {
         assert_eq!(fixture.git(&["cat-file", "-t", commit.as_str()]).trim(), "commit");
     }
