@@ -8,6 +8,8 @@ fn a_release_is_one_post_to_the_forge_and_a_persons_push_is_built_on() {
     let environment = TestEnvironment::new();
     let forge = Forge::start(&environment);
     let server = forge.server().start();
+    // A first start takes the history in beside its work.
+    server.until("the history", || server.printed().contains("The older history is taken in").then_some(()));
     let before = forge.gitea.git_requests().len();
     server.put(FRAUD, &image("fraud", "7")).expect(201);
     server.put(FRAUD, &image("fraud", "8")).expect(200);
