@@ -228,6 +228,11 @@ impl Conveyor {
     ) -> Vec<Conclusion> {
         self.known.clone_from(&done.harvest.tip);
         self.ours.clear();
+        if self.failures > 0 {
+            // What was away is back: whatever waited for it goes at once, in the order in which it arrived.
+            let waiting = std::mem::take(&mut self.retry).into_values();
+            self.retry = waiting.map(|delivery| ((now, delivery.number), delivery)).collect();
+        }
         self.done_before.extend(std::mem::take(&mut done.found_done));
         self.failures = 0;
         self.not_before = None;

@@ -303,6 +303,20 @@ fn version_of(harvest: &Harvest, conclusion: &Conclusion) -> Option<(Which, Rele
     Some(((model, version), key, refusal))
 }
 
+/// Notes at each release what the remote refused of it, until it is another one.
+pub(super) fn note_remote_refusals(shared: &Shared, harvest: &Harvest) {
+    let mut noted = write(&shared.remote_refusals);
+    for key in harvest.gone.iter().chain(harvest.rows.iter().map(|row| &row.key)) {
+        noted.remove(key);
+    }
+    let by_remote = |refusal: &Refusal| refusal.kind == RefusalKind::RemoteRefused;
+    for (_, key, refusal) in harvest.refused.iter().filter(|(_, _, refusal)| by_remote(refusal)) {
+        if read(&shared.index).has(key) {
+            noted.insert(key.clone(), refusal.reason.clone());
+        }
+    }
+}
+
 /// The remote said no to what this delivery alone leads to.
 fn refused(delivery: Delivery, conclusions: &[Conclusion], words: &str) -> Conclusion {
     let release = conclusions.iter().find(|made| made.delivery.number == delivery.number);

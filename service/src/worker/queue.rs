@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
 
 use super::conclusion::Concluded;
+use super::urgent::put_wanted_back_first;
 use crate::event::Delivery;
 use crate::names::ReleaseKey;
 
@@ -147,6 +148,9 @@ impl Inbox {
     pub(super) fn take(&self, max: usize) -> Taken {
         let mut state = self.state();
         let count = state.queue.len().min(max);
+        if count < state.queue.len() {
+            put_wanted_back_first(&mut state.queue);
+        }
         Taken {
             deliveries: state.queue.drain(..count).collect(),
             pushed: std::mem::take(&mut state.pushed),

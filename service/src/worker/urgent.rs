@@ -1,6 +1,6 @@
 //! Who goes first where more waits than one turn takes: a release that somebody wants back or stopped, with all that was asked of it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use jiff::Timestamp;
 
@@ -37,6 +37,24 @@ pub(super) fn share_out(due: Vec<Due>, taken: Vec<Delivery>, most: usize) -> Por
     taken.extend(calm_taken);
     let taken_later = taken.split_off(taken.len().min(most - due.len()));
     Portion { due, taken, due_later, taken_later }
+}
+
+/// Takes out of what is tried later everything about releases that somebody wants back or stopped.
+pub(super) fn take_wanted_back(later: &mut BTreeMap<(Timestamp, i64), Delivery>) -> Vec<Due> {
+    let urgent: HashSet<ReleaseKey> = later.values().filter_map(wants_back).cloned().collect();
+    let is_urgent = |delivery: &Delivery| key_of(delivery).is_some_and(|key| urgent.contains(key));
+    later.extract_if(.., |_, delivery| is_urgent(delivery)).map(|((at, _), delivery)| (at, delivery)).collect()
+}
+
+/// Puts everything about releases that somebody wants back or stopped before the rest of what waits.
+pub(super) fn put_wanted_back_first(waiting: &mut VecDeque<Delivery>) {
+    let urgent: HashSet<ReleaseKey> = waiting.iter().filter_map(wants_back).cloned().collect();
+    if urgent.is_empty() {
+        return;
+    }
+    let is_urgent = |delivery: &Delivery| key_of(delivery).is_some_and(|key| urgent.contains(key));
+    let (first, rest): (Vec<Delivery>, Vec<Delivery>) = waiting.drain(..).partition(is_urgent);
+    waiting.extend(first.into_iter().chain(rest));
 }
 
 /// The release that somebody wants back or stopped.

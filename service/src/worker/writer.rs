@@ -15,11 +15,12 @@ use super::conveyor::{Conveyor, Done, Work, show};
 use super::housekeeping::{PUSHES_PER_LOOK, keep_house, look_again_and_again};
 use super::observe::{follow_clusters, watched};
 use super::past::{take_in, take_in_past};
+use super::publish::note_remote_refusals;
 use super::registry::{sweep_again_and_again, tell_refused, tell_versions, write_back, write_waiting};
 use super::replica::{self, keep_up};
 use super::retry::{TRIED_WITHIN, later, postpone, wait_after};
 use super::review::follow_reviews;
-use super::shared::{Shared, read, write};
+use super::shared::{Shared, write};
 use super::statuses::tell_statuses;
 use super::told::{announce, audit, conclude_all, outcome};
 use super::turn::Harvest;
@@ -28,7 +29,6 @@ use crate::event::DeliveryState;
 use crate::git::GitError;
 use crate::names::ReleaseKey;
 use crate::registry::RegistryState;
-use crate::release::{Refusal, RefusalKind};
 use crate::store::{Batch, HandedOver, Leadership, StoreError};
 
 /// How long the store is left alone after it refused what Git has already.
@@ -322,20 +322,6 @@ async fn finish(
         }
         conclude_all(&shared, later, now);
     }));
-}
-
-/// Notes at each release what the remote refused of it, until it is another one.
-fn note_remote_refusals(shared: &Shared, harvest: &Harvest) {
-    let mut noted = write(&shared.remote_refusals);
-    for key in harvest.gone.iter().chain(harvest.rows.iter().map(|row| &row.key)) {
-        noted.remove(key);
-    }
-    let by_remote = |refusal: &Refusal| refusal.kind == RefusalKind::RemoteRefused;
-    for (_, key, refusal) in harvest.refused.iter().filter(|(_, _, refusal)| by_remote(refusal)) {
-        if read(&shared.index).has(key) {
-            noted.insert(key.clone(), refusal.reason.clone());
-        }
-    }
 }
 
 /// Takes note of the releases that are retracted, as long as they can be seen.
