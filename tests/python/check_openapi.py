@@ -94,6 +94,8 @@ def read_all(contract: Contract) -> None:
         ask("PUT", RELEASE, 200, body=found, **place(asked.name))
         for part in ("history", "manifests", "diff", "events"):
             ask("GET", f"{RELEASE}/{part}", 200, **place(asked.name))
+        # No cluster is watched here.
+        ask("GET", f"{RELEASE}/logs", 409, **place(asked.name))
     for path in ("/environments", "/hold", "/deliveries", "/tokens", "/audit"):
         ask("GET", path, 200)
 
