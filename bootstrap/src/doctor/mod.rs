@@ -1,4 +1,4 @@
-//! Why something is not ready: the objects of the platform's namespaces are gathered, and [`diagnose`] says what they mean.
+//! Why something is not ready: the objects of the platform's namespaces are gathered, and [`diagnose()`] says what they mean.
 
 pub mod diagnose;
 
