@@ -33,7 +33,7 @@ pub struct LogEntry {
 const RELEASE_DEPTH: usize = 4;
 
 /// Commits per handle: libgit2 caches the trees it reads for as long as a handle lives, so a long walk changes handles.
-const COMMITS_PER_HANDLE: usize = 2_000;
+const COMMITS_PER_HANDLE: usize = 256;
 
 impl Repository {
     /// The commits that are in the history of `to` and not in that of `from` (all where none), parents before children.

@@ -21,9 +21,9 @@ use crate::git::{GitError, LogEntry};
 use crate::names::CommitId;
 use crate::store::{IndexedCommit, PlaceInPast, StoreError};
 
-/// Commits that are read and stored at once. What libgit2 keeps of them, some 20 kB each with their trees, and what is mapped of the packs is let go
-/// after each such part.
-const COMMITS_AT_ONCE: usize = 256;
+/// Commits that are read and stored at once, by one thread: the other cores are for those who ask. What libgit2 keeps of them, some 20 kB each with
+/// their trees, and what is mapped of the packs is let go after each such part.
+const COMMITS_AT_ONCE: usize = 64;
 
 /// How long whoever needs the history waits for it, as long as for any answer.
 const WAIT_MAX: Duration = Duration::from_secs(10);
