@@ -15,7 +15,7 @@ use super::views::{commit, diff, key, standing, text};
 use super::{Context, asked_to_stop};
 
 /// How often a queued change is looked at: a person does not notice it, and a service does not either.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// How long to wait before looking again where nobody answers.
 const RECONNECT_AFTER: Duration = Duration::from_secs(1);

@@ -6,12 +6,10 @@ use reqwest::Method;
 use tokio::time::{Instant, sleep};
 
 use super::Context;
+use super::change::LOOK_EVERY;
 use super::client::Call;
 use super::error::{CliError, Exit};
 use super::views::text;
-
-/// How often a release is looked at: a person does not notice it, and a service does not either.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The ends of a run that nobody waits for who asked for something else.
 const TAKEN_BACK: [&str; 2] = ["aborted", "rolled-back"];

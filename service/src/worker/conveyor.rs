@@ -347,7 +347,7 @@ impl Conveyor {
     /// When a parked delivery is tried again by itself: once what is in Git counts as applied.
     fn wake_parked(&mut self, shared: &Shared, key: &ReleaseKey, now: Timestamp) {
         let (Some(entry), Ok(environment)) = (shared.entry(key), shared.environment(&key.environment)) else { return };
-        if watched(shared, environment).is_some() {
+        if watched(shared, &key.environment).is_some() {
             // It is woken by what is seen.
             return;
         }

@@ -133,8 +133,7 @@ impl Handle {
 
     /// Whether the cluster of an environment is watched.
     pub fn is_watched(&self, environment: &EnvironmentName) -> bool {
-        let settings = self.shared.environment(environment).ok();
-        settings.is_some_and(|settings| observe::watched(&self.shared, settings).is_some())
+        observe::watched(&self.shared, environment).is_some()
     }
 
     /// Waits until a release is live with nothing under way, or stalled, at most `wait`; answers it as it is then.

@@ -51,10 +51,11 @@ impl Statuses {
             done.harvest.rows.iter().map(|row| (&row.key, &row.commit)).collect();
         for (key, commit) in newest {
             let release = shared.entry(key).map(|entry| entry.release);
-            let environment = shared.environment(&key.environment).ok();
-            let is_watched = environment.is_some_and(|environment| watched(shared, environment).is_some());
             let status = match release.as_deref() {
-                Some(release) if is_watched => on_its_way(key, release),
+                Some(release) if watched(shared, &key.environment).is_some() => {
+                    let words = "it is on its way to the cluster".to_owned();
+                    said(key, CommitState::Pending, words, Some(release))
+                }
                 release => status(key, release),
             };
             if forge.has_deployments() {
@@ -91,8 +92,7 @@ impl Statuses {
             LiveState::Live => "it is live".to_owned(),
             _ => progress.reason.clone(),
         };
-        let url = Some(endpoint(&entry.release));
-        let status = CommitStatus { state, context: format!("kmlflow/{key}"), description, url };
+        let status = said(key, state, description, Some(&entry.release));
         if forge.has_deployments() {
             self.fares().insert(key.clone(), Fares::of(&entry.commit, Some(&entry.release), &status));
         }
@@ -178,19 +178,15 @@ fn wait(key: &ReleaseKey, told: Result<(), ForgeError>) -> Option<Duration> {
     None
 }
 
-/// What is said of a commit that a cluster has not shown yet.
-fn on_its_way(key: &ReleaseKey, release: &Release) -> CommitStatus {
-    let description = "it is on its way to the cluster".to_owned();
-    let url = Some(endpoint(release));
-    CommitStatus { state: CommitState::Pending, context: format!("kmlflow/{key}"), description, url }
+/// The status of a release's commit; one of a retraction leads nowhere.
+fn said(key: &ReleaseKey, state: CommitState, description: String, release: Option<&Release>) -> CommitStatus {
+    CommitStatus { state, context: format!("kmlflow/{key}"), description, url: release.map(endpoint) }
 }
 
 /// How far a release has come by what Git says; nobody looks at a cluster.
 fn status(key: &ReleaseKey, release: Option<&Release>) -> CommitStatus {
-    let context = format!("kmlflow/{key}");
     let Some(release) = release else {
-        let description = "it is retracted".to_owned();
-        return CommitStatus { state: CommitState::Success, context, description, url: None };
+        return said(key, CommitState::Success, "it is retracted".to_owned(), None);
     };
     let versions: Vec<String> = release.staying().map(|variant| variant.version.to_string()).collect();
     let (state, phase) = match release.rollout.phase {
@@ -200,5 +196,5 @@ fn status(key: &ReleaseKey, release: Option<&Release>) -> CommitStatus {
         Phase::Settled => (CommitState::Success, "serves"),
     };
     let description = format!("{} {phase}, as Git says; no cluster is watched", versions.join(" and "));
-    CommitStatus { state, context, description, url: Some(endpoint(release)) }
+    said(key, state, description, Some(release))
 }

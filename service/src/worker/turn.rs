@@ -404,7 +404,7 @@ impl<'r> Turn<'r> {
 
     fn immediate(&self, key: &ReleaseKey) -> bool {
         self.shared.environment(&key.environment).is_ok_and(|environment| {
-            environment.blind_delay == Period::ZERO && watched(self.shared, environment).is_none()
+            environment.blind_delay == Period::ZERO && watched(self.shared, &key.environment).is_none()
         })
     }
 

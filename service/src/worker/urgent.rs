@@ -28,10 +28,11 @@ pub(super) fn share_out(due: Vec<Due>, taken: Vec<Delivery>, most: usize) -> Por
         return Portion { due, taken, ..Portion::default() };
     }
     let all = due.iter().map(|(_, delivery)| delivery).chain(&taken);
-    let urgent: HashSet<ReleaseKey> = all.filter_map(wants_back).cloned().collect();
-    let is_urgent = |delivery: &Delivery| key_of(delivery).is_some_and(|key| urgent.contains(key));
-    let (mut due, calm_due): (Vec<Due>, Vec<Due>) = due.into_iter().partition(|(_, delivery)| is_urgent(delivery));
-    let (mut taken, calm_taken): (Vec<Delivery>, Vec<Delivery>) = taken.into_iter().partition(is_urgent);
+    let urgent = WantedBack::by(all);
+    let (mut due, calm_due): (Vec<Due>, Vec<Due>) =
+        due.into_iter().partition(|(_, delivery)| urgent.concerns(delivery));
+    let (mut taken, calm_taken): (Vec<Delivery>, Vec<Delivery>) =
+        taken.into_iter().partition(|delivery| urgent.concerns(delivery));
     due.extend(calm_due);
     let due_later = due.split_off(due.len().min(most - taken.len().min(most)));
     taken.extend(calm_taken);
@@ -41,20 +42,34 @@ pub(super) fn share_out(due: Vec<Due>, taken: Vec<Delivery>, most: usize) -> Por
 
 /// Takes out of what is tried later everything about releases that somebody wants back or stopped.
 pub(super) fn take_wanted_back(later: &mut BTreeMap<(Timestamp, i64), Delivery>) -> Vec<Due> {
-    let urgent: HashSet<ReleaseKey> = later.values().filter_map(wants_back).cloned().collect();
-    let is_urgent = |delivery: &Delivery| key_of(delivery).is_some_and(|key| urgent.contains(key));
-    later.extract_if(.., |_, delivery| is_urgent(delivery)).map(|((at, _), delivery)| (at, delivery)).collect()
+    let urgent = WantedBack::by(later.values());
+    later.extract_if(.., |_, delivery| urgent.concerns(delivery)).map(|((at, _), delivery)| (at, delivery)).collect()
 }
 
 /// Puts everything about releases that somebody wants back or stopped before the rest of what waits.
 pub(super) fn put_wanted_back_first(waiting: &mut VecDeque<Delivery>) {
-    let urgent: HashSet<ReleaseKey> = waiting.iter().filter_map(wants_back).cloned().collect();
-    if urgent.is_empty() {
+    let urgent = WantedBack::by(waiting.iter());
+    if urgent.0.is_empty() {
         return;
     }
-    let is_urgent = |delivery: &Delivery| key_of(delivery).is_some_and(|key| urgent.contains(key));
-    let (first, rest): (Vec<Delivery>, Vec<Delivery>) = waiting.drain(..).partition(is_urgent);
+    let (first, rest): (Vec<Delivery>, Vec<Delivery>) =
+        waiting.drain(..).partition(|delivery| urgent.concerns(delivery));
     waiting.extend(first.into_iter().chain(rest));
+}
+
+/// The releases that somebody wants back or stopped.
+struct WantedBack(HashSet<ReleaseKey>);
+
+impl WantedBack {
+    /// Those that some deliveries want so.
+    fn by<'d>(deliveries: impl Iterator<Item = &'d Delivery>) -> Self {
+        Self(deliveries.filter_map(wants_back).cloned().collect())
+    }
+
+    /// Whether a delivery, of whatever kind, is about one of them.
+    fn concerns(&self, delivery: &Delivery) -> bool {
+        key_of(delivery).is_some_and(|key| self.0.contains(key))
+    }
 }
 
 /// The release that somebody wants back or stopped.

@@ -327,9 +327,7 @@ async fn finish(
 /// Takes note of the releases that are retracted, as long as they can be seen.
 fn note_leaving(shared: &Shared, harvest: &Harvest, now: Timestamp) {
     for key in harvest.gone.iter().filter(|key| !harvest.fresh.has(key)) {
-        let environment = shared.environment(&key.environment).ok();
-        let is_watched = environment.is_some_and(|environment| watched(shared, environment).is_some());
-        if let Some(entry) = shared.entry(key).filter(|_| is_watched) {
+        if let Some(entry) = shared.entry(key).filter(|_| watched(shared, &key.environment).is_some()) {
             shared.observations.leaves(key, entry, now);
         }
     }

@@ -16,7 +16,7 @@ pub use index::{Index, Kind, Place, Touched};
 pub use look::{Facts, Look, look};
 pub use objects::{
     Application, Backends, Condition, Deployment, Found, Object, Operation, OperationPhase, Own, Parent, PodFault,
-    PodFaultKind, PodView, Route, RouteCondition, RouteKind, SeldonDeployment, SeldonState, Service,
+    PodFaultKind, PodView, Route, RouteCondition, RouteKind, SeldonDeployment, SeldonState, Service, application_name,
 };
 pub use progress::{LiveState, Progress, Times, progress};
 pub use trouble::{PodName, Trouble, TroubleKind};

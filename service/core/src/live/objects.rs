@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::index::Place;
+use crate::names::ReleaseKey;
 
 /// An object that was seen.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,7 +50,11 @@ pub struct Application {
     pub operation: Option<Operation>,
     /// Errors and warnings that Argo CD says of it.
     pub conditions: Box<[Condition]>,
-    pub is_deleting: bool,
+}
+
+/// The name of Argo CD's Application of a release.
+pub fn application_name(key: &ReleaseKey) -> String {
+    format!("{}.{}.{}", key.environment, key.namespace, key.name)
 }
 
 /// The last operation of an Application.

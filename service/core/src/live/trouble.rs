@@ -3,6 +3,7 @@
 use super::look::Facts;
 use super::objects::{
     Application, Deployment, Found, OperationPhase, PodFault, PodFaultKind, PodView, SeldonDeployment, SeldonState,
+    application_name,
 };
 use super::parts;
 use crate::names::PredictorName;
@@ -96,7 +97,7 @@ fn trouble(kind: TroubleKind, reason: String, cure: impl Into<String>) -> Troubl
 /// What Argo CD says of the commit.
 fn of_sync(release: &Release, facts: Facts<'_>) -> Option<Trouble> {
     let key = release.key();
-    let name = format!("{}.{}.{}", key.environment, key.namespace, key.name);
+    let name = application_name(&key);
     let Some(application) = facts.application else {
         return Some(trouble(
             TroubleKind::NoApplication,

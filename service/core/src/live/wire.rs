@@ -287,7 +287,6 @@ impl Watched for WireApplication {
             is_requested: self.operation.is_some(),
             operation: operation_state.as_ref().and_then(operation),
             conditions: conditions.iter().map(WireCondition::kept).collect(),
-            is_deleting: meta.deletion_timestamp.is_some(),
         }))
     }
 }

@@ -9,9 +9,9 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::tell::{Noticed, Told, say};
-use super::{Going, Known, Observations, application_name, lock, look_at, place, status, watched};
+use super::{Going, Known, Observations, lock, look_at, place, status, watched};
 use crate::event::{Guard, Requested};
-use crate::live::{LiveState, Look, PodName, Times, Touched, TroubleKind, progress};
+use crate::live::{LiveState, Look, PodName, Times, Touched, TroubleKind, application_name, progress};
 use crate::names::{Namespace, ReleaseKey, ReleaseName};
 use crate::rollout;
 use crate::sync::{Changes, Clusters};
@@ -99,10 +99,7 @@ fn concerned(shared: &Shared, clusters: &Clusters, changes: Changes) -> BTreeSet
 
 /// Every release of the clusters that are meant.
 fn all_keys(shared: &Shared, is_meant: &dyn Fn(&str) -> bool) -> Vec<ReleaseKey> {
-    let cluster = |key: &ReleaseKey| {
-        let environment = shared.environment(&key.environment).ok()?;
-        watched(shared, environment).map(|(_, cluster)| cluster)
-    };
+    let cluster = |key: &ReleaseKey| watched(shared, &key.environment).map(|(_, cluster)| cluster);
     let index = locked(&shared.index);
     index.iter().map(|(key, _)| key).filter(|key| cluster(key).is_some_and(is_meant)).cloned().collect()
 }
@@ -157,8 +154,7 @@ async fn look(shared: &Arc<Shared>, key: &ReleaseKey) -> Option<Timestamp> {
 
 /// Has the Application of a release go that is not deployed any more; says when to look for that again.
 fn gone(shared: &Arc<Shared>, key: &ReleaseKey, now: Timestamp) -> Option<Timestamp> {
-    let environment = shared.environment(&key.environment).ok()?;
-    let (clusters, cluster) = watched(shared, environment)?;
+    let (clusters, cluster) = watched(shared, &key.environment)?;
     let name = application_name(key);
     let has_application = clusters.see(clusters.hub(), |index| index.application(&name).is_some()).unwrap_or(false);
     let mut going = lock(&shared.observations.going);
@@ -263,6 +259,10 @@ fn hear(shared: &Arc<Shared>, key: &ReleaseKey, known: &Known, look: &Look) {
     if is_heard || !says_more {
         return;
     }
+    // Nothing to say until they are read, and asked for once.
+    if let Some(known) = write(&shared.observations.known).get_mut(key) {
+        known.words = Some((pod.clone(), String::new()));
+    }
     let (shared, key, kind) = (Arc::clone(shared), key.clone(), trouble.kind);
     tokio::spawn(async move {
         let words = last_words(&shared, &key, &pod, kind).await.unwrap_or_default();
@@ -274,8 +274,7 @@ fn hear(shared: &Arc<Shared>, key: &ReleaseKey, known: &Known, look: &Look) {
 }
 
 async fn last_words(shared: &Shared, key: &ReleaseKey, pod: &PodName, kind: TroubleKind) -> Option<String> {
-    let environment = shared.environment(&key.environment).ok()?;
-    let (clusters, cluster) = watched(shared, environment)?;
+    let (clusters, cluster) = watched(shared, &key.environment)?;
     if kind == TroubleKind::Unready {
         return clusters.last_warning(cluster, pod).await;
     }

@@ -20,8 +20,8 @@ use super::index::Entry;
 use super::read::NO_CLUSTER;
 use super::shared::{Shared, read};
 use super::{EnvironmentSettings, Fault};
-use crate::live::{Application, Facts, Kind, Look, OperationPhase, Place, PodName, Progress, look};
-use crate::names::{CommitId, ReleaseKey};
+use crate::live::{Application, Facts, Kind, Look, OperationPhase, Place, PodName, Progress, application_name, look};
+use crate::names::{CommitId, EnvironmentName, ReleaseKey};
 use crate::release::{Observed, Refusal, RefusalKind, Seen};
 use crate::store::IndexedCommit;
 use crate::sync::{Clusters, PodLog};
@@ -109,9 +109,9 @@ impl Observations {
 }
 
 /// The clusters and the name of the one that an environment's releases go to, where it is watched.
-pub(super) fn watched<'s>(shared: &'s Shared, environment: &'s EnvironmentSettings) -> Option<(&'s Clusters, &'s str)> {
+pub(super) fn watched<'s>(shared: &'s Shared, environment: &EnvironmentName) -> Option<(&'s Clusters, &'s str)> {
     let clusters = shared.settings.clusters.as_ref()?;
-    let cluster = environment.target.cluster.as_str();
+    let cluster = shared.environment(environment).ok()?.target.cluster.as_str();
     clusters.has(cluster).then_some((clusters, cluster))
 }
 
@@ -122,7 +122,7 @@ pub(super) fn observed(
     environment: &EnvironmentSettings,
     now: Timestamp,
 ) -> Observed {
-    if watched(shared, environment).is_none() {
+    if watched(shared, &key.environment).is_none() {
         return Observed::Blind { delay: environment.blind_delay };
     }
     let Some(entry) = entry else { return Observed::Seen(Seen::default()) };
@@ -143,8 +143,7 @@ fn look_at(
     entry: &Entry,
     words: Option<&(PodName, String)>,
 ) -> Option<Result<(Look, Noticed), String>> {
-    let environment = shared.environment(&key.environment).ok()?;
-    let (clusters, cluster) = watched(shared, environment)?;
+    let (clusters, cluster) = watched(shared, &key.environment)?;
     let name = application_name(key);
     let application = clusters.see(clusters.hub(), |index| match index.blindness(&[Kind::Application]) {
         Some(why) => Err(why),
@@ -201,11 +200,6 @@ fn contains(shared: &Shared, commit: &CommitId, revision: &str) -> bool {
     is_contained
 }
 
-/// The name of Argo CD's Application of a release.
-pub(super) fn application_name(key: &ReleaseKey) -> String {
-    format!("{}.{}.{}", key.environment, key.namespace, key.name)
-}
-
 /// Where a release's objects lie.
 fn place(entry: &Entry) -> Place {
     let release = &entry.release;
@@ -216,8 +210,7 @@ fn place(entry: &Entry) -> Place {
 pub(super) fn status(shared: &Shared, key: &ReleaseKey, commit: &CommitId) -> Status {
     let unknown =
         |reason: &str| Status { state: StatusState::Unknown, reason: reason.to_owned(), since: None, cure: None };
-    let environment = shared.environment(&key.environment).ok();
-    if environment.and_then(|environment| watched(shared, environment)).is_none() {
+    if watched(shared, &key.environment).is_none() {
         return unknown(NO_CLUSTER);
     }
     match shared.observations.of(key, commit).map(|known| known.progress) {
@@ -237,8 +230,7 @@ pub(super) async fn logs(shared: &Shared, key: &ReleaseKey) -> Result<Vec<LogVie
     let refused = |reason: String, cure: &str| -> Fault {
         Refusal { kind: RefusalKind::Conflict, reason, cure: Some(cure.to_owned()), violations: Vec::new() }.into()
     };
-    let environment = shared.environment(&key.environment)?;
-    let Some((clusters, cluster)) = watched(shared, environment) else {
+    let Some((clusters, cluster)) = watched(shared, &key.environment) else {
         let cure = "`kubectl logs` has them; `kubernetes` in the configuration names a cluster";
         return Err(refused(format!("the logs of `{key}` cannot be read: {NO_CLUSTER}"), cure));
     };

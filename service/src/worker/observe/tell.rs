@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{application_name, watched};
+use super::watched;
+use crate::live::application_name;
 use crate::names::ReleaseKey;
 use crate::worker::shared::Shared;
 
@@ -93,8 +94,7 @@ fn later(moment: Timestamp, by: SignedDuration) -> Timestamp {
 pub(super) fn say(shared: &Arc<Shared>, key: &ReleaseKey, word: Word) {
     let (shared, key) = (Arc::clone(shared), key.clone());
     tokio::spawn(async move {
-        let environment = shared.environment(&key.environment).ok();
-        let Some((clusters, _)) = environment.and_then(|environment| watched(&shared, environment)) else { return };
+        let Some((clusters, _)) = watched(&shared, &key.environment) else { return };
         let name = application_name(&key);
         let said = match word {
             Word::Refresh => clusters.refresh(&name, shared.clock.now_exact()).await.map(drop),
