@@ -26,6 +26,7 @@ mod gitea;
 mod postgres;
 mod remotes;
 mod repository;
+mod reviewed;
 mod trouble;
 
 // What becomes of it in a cluster.

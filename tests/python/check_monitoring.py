@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import math
 import pathlib
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.parse
@@ -19,7 +17,7 @@ import monitoring
 from exporters import Exporters
 from gallery import make
 from monitoring import Monitored, as_prometheus_sees_it
-from servers import Server, prometheus
+from servers import Answers, Server, prometheus
 from service import Checks, Service
 
 INTERVAL = "1s"
@@ -53,32 +51,11 @@ SHOWN = {
 QUIET = {"Registry against Git"}
 
 
-class Registry:
+class Registry(Answers):
     """A tracking server that has no model: enough for a sweep."""
 
-    def __enter__(self) -> Registry:
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = json.dumps({"registered_models": [], "model_versions": []}).encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            do_POST = do_GET
-
-            def log_message(self, *_: object) -> None:
-                """Says nothing."""
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+    def respond(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        return 200, json.dumps({"registered_models": [], "model_versions": []}).encode()
 
 
 class Asked:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.server
-import threading
 import time
+
+from servers import Answers
 
 # The release that is served: two versions, the second of which fails 5 % of its predictions and gets 20 requests for 80 of the first.
 RATES = {"v7": {"200": 80.0}, "v8": {"200": 19.0, "500": 1.0}}
@@ -148,35 +147,18 @@ def text(samples: list[Sample]) -> str:
     return "".join(map(line, samples))
 
 
-class Exporters:
-    """All of them behind one port, growing with time; ends with its `with` block."""
+class Exporters(Answers):
+    """All of them behind one port, growing with time."""
 
-    def __enter__(self) -> Exporters:
-        began = time.monotonic()
-        served = {path: samples for path, samples, _, _ in TARGETS}
+    content_type = "text/plain; version=0.0.4"
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                found = served.get(self.path)
-                body = text(found(time.monotonic() - began)).encode() if found else b""
-                self.send_response(200 if found else 404)
-                self.send_header("Content-Type", "text/plain; version=0.0.4")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                # Whoever asked may have given up.
-                with contextlib.suppress(BrokenPipeError):
-                    self.wfile.write(body)
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.served = {path: samples for path, samples, _, _ in TARGETS}
 
-            def log_message(self, *_: object) -> None:
-                """Says nothing."""
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+    def respond(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        found = self.served.get(path)
+        return (200, text(found(time.monotonic() - self.began)).encode()) if found else (404, b"")
 
     def scrape_configs(self) -> list[dict]:
         return [
@@ -184,7 +166,7 @@ class Exporters:
                 "job_name": path.strip("/").replace("/", "-"),
                 "metrics_path": path,
                 "honor_labels": honor,
-                "static_configs": [{"targets": [f"127.0.0.1:{self.server.server_port}"], "labels": labels}],
+                "static_configs": [{"targets": [self.url.removeprefix("http://")], "labels": labels}],
             }
             for path, _, labels, honor in TARGETS
         ]

@@ -5,6 +5,7 @@ Each ends with its `with` block.
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import os
@@ -79,35 +80,31 @@ def prometheus(home: pathlib.Path, scrape: str) -> Server:
     return Server(command, f"http://127.0.0.1:{port}", "/-/ready", home, {"PATH": os.environ["PATH"]})
 
 
-class KatibStandIn:
-    """The two calls of a Kubernetes API server that a submission makes; the Experiment has succeeded as soon as it is there."""
+class Answers:
+    """A small server on the loopback that answers what `respond` says; ends with its `with` block."""
 
-    EXPERIMENTS = "/apis/kubeflow.org/v1beta1/namespaces/kubeflow/experiments"
+    content_type = "application/json"
 
-    def __init__(self, best_trial: str):
-        self.best_trial = best_trial
-        self.submitted: list[dict] = []
+    def respond(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        """The status and the body of an answer."""
+        raise NotImplementedError
 
-    def __enter__(self) -> KatibStandIn:
-        stand_in = self
+    def __enter__(self) -> Self:
+        answers = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                stand_in.submitted.append(body)
-                self.answer(201 if self.path == stand_in.EXPERIMENTS else 404, body)
-
             def do_GET(self) -> None:
-                found = [s for s in stand_in.submitted if self.path == f"{stand_in.EXPERIMENTS}/{s['metadata']['name']}"]
-                self.answer(200 if found else 404, stand_in.succeeded(found[-1]) if found else {})
-
-            def answer(self, status: int, body: dict) -> None:
-                data = json.dumps(body).encode()
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                status, answer = answers.respond(self.command, self.path, body)
                 self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(data)))
+                self.send_header("Content-Type", answers.content_type)
+                self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
-                self.wfile.write(data)
+                # Whoever asked may have given up.
+                with contextlib.suppress(BrokenPipeError):
+                    self.wfile.write(answer)
+
+            do_POST = do_GET
 
             def log_message(self, *_: object) -> None:
                 """Says nothing."""
@@ -120,6 +117,28 @@ class KatibStandIn:
         self.server.shutdown()
         self.server.server_close()
 
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+
+class KatibStandIn(Answers):
+    """The two calls of a Kubernetes API server that a submission makes; the Experiment has succeeded as soon as it is there."""
+
+    EXPERIMENTS = "/apis/kubeflow.org/v1beta1/namespaces/kubeflow/experiments"
+
+    def __init__(self, best_trial: str):
+        self.best_trial = best_trial
+        self.submitted: list[dict] = []
+
+    def respond(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        if method == "POST":
+            experiment = json.loads(body)
+            self.submitted.append(experiment)
+            return (201 if path == self.EXPERIMENTS else 404), json.dumps(experiment).encode()
+        found = [s for s in self.submitted if path == f"{self.EXPERIMENTS}/{s['metadata']['name']}"]
+        return (200 if found else 404), json.dumps(self.succeeded(found[-1]) if found else {}).encode()
+
     def succeeded(self, experiment: dict) -> dict:
         condition = {"type": "Succeeded", "status": "True", "reason": "ExperimentMaxTrialsReached", "message": ""}
         optimal = {"bestTrialName": self.best_trial, "parameterAssignments": []}
@@ -127,7 +146,7 @@ class KatibStandIn:
         return experiment | {"status": {"conditions": [condition], "currentOptimalTrial": optimal}}
 
     def kubeconfig(self) -> str:
-        cluster = {"name": "here", "cluster": {"server": f"http://127.0.0.1:{self.server.server_port}"}}
+        cluster = {"name": "here", "cluster": {"server": self.url}}
         context = {"name": "here", "context": {"cluster": "here", "user": "here"}}
         user = {"name": "here", "user": {"token": "of-tests"}}
         whole = {"apiVersion": "v1", "kind": "Config", "current-context": "here", "clusters": [cluster], "contexts": [context], "users": [user]}

@@ -1,6 +1,7 @@
 //! Pull-request mode, from the request to what a person decides at the forge.
 
 use super::*;
+use crate::reviewed::{review_is, serves};
 use crate::{by, image, of_readme};
 
 /// The settings of an environment that is reviewed.
@@ -65,24 +66,6 @@ fn put_for_review(server: &Server<'_>, body: &Value) -> (String, String) {
     let waits_for = answer["waitsFor"].as_str().unwrap();
     let url = waits_for.strip_prefix("the review of ").unwrap_or_else(|| panic!("{answer}"));
     (url.to_owned(), answer["delivery"].as_str().unwrap().to_owned())
-}
-
-/// Waits until the version that serves is this one.
-#[track_caller]
-fn serves(server: &Server<'_>, version: &str) -> Value {
-    server.until(&format!("version {version} serves"), || {
-        let answer = server.api("GET", &format!("/releases/{FRAUD}"), None);
-        let release = (answer.status == 200).then(|| answer.json())?;
-        (release["spec"]["variants"][0]["version"] == version).then_some(release)
-    })
-}
-
-#[track_caller]
-fn review_is(server: &Server<'_>, state: &str) -> Value {
-    server.until(&format!("the review is {state}"), || {
-        let release = server.get(&format!("/releases/{FRAUD}"));
-        (release["review"]["state"] == state).then_some(release)
-    })
 }
 
 fn actions(checkout: &Checkout<'_>) -> Vec<String> {

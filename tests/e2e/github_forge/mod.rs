@@ -10,6 +10,7 @@ use tests::github::{AppKey, GitHub, TOKEN};
 use tests::{Checkout, Server, ServerBuilder, TestEnvironment};
 
 use crate::image;
+use crate::reviewed::{review_is, serves};
 
 /// The release of these tests.
 const FRAUD: &str = "production/models/fraud";
@@ -92,24 +93,6 @@ fn put_for_review(server: &Server<'_>, version: &str, number: u64) -> String {
     let waits_for = answer["waitsFor"].as_str().unwrap();
     assert!(waits_for.ends_with(&format!("/acme/gitops/pull/{number}")), "{answer}");
     answer["delivery"].as_str().unwrap().to_owned()
-}
-
-/// Waits until the version that serves is this one.
-#[track_caller]
-fn serves(server: &Server<'_>, version: &str) -> Value {
-    server.until(&format!("version {version} serves"), || {
-        let answer = server.api("GET", &format!("/releases/{FRAUD}"), None);
-        let release = (answer.status == 200).then(|| answer.json())?;
-        (release["spec"]["variants"][0]["version"] == version).then_some(release)
-    })
-}
-
-#[track_caller]
-fn review_is(server: &Server<'_>, state: &str) -> Value {
-    server.until(&format!("the review is {state}"), || {
-        let review = server.get(&format!("/releases/{FRAUD}"))["review"].clone();
-        (review["state"] == state).then_some(review)
-    })
 }
 
 /// Versions 7 and 8, one after the other, each merged by a person.

@@ -189,7 +189,7 @@ fn what_became_of_reviews_is_asked_of_github_after_a_restart() {
     review_is(&server, "closed");
     assert_eq!(server.stop(), Some(0));
     let server = forge.reviewed().start();
-    let review = review_is(&server, "closed");
+    let review = review_is(&server, "closed")["review"].clone();
     let page = "https://github.example/acme/gitops/pull/2";
     assert_eq!((review["number"].as_u64(), review["url"].as_str()), (Some(2), Some(page)), "{review}");
     assert_eq!(forge.github.pulls(), 2);

@@ -1,0 +1,25 @@
+//! What is waited for where a change of the release `fraud` goes by a review, at whichever forge.
+
+use serde_json::Value;
+use tests::Server;
+
+const FRAUD: &str = "production/models/fraud";
+
+/// Waits until the version that serves is this one.
+#[track_caller]
+pub(super) fn serves(server: &Server<'_>, version: &str) -> Value {
+    server.until(&format!("version {version} serves"), || {
+        let answer = server.api("GET", &format!("/releases/{FRAUD}"), None);
+        let release = (answer.status == 200).then(|| answer.json())?;
+        (release["spec"]["variants"][0]["version"] == version).then_some(release)
+    })
+}
+
+/// Waits until its last review is in this state, and answers the release.
+#[track_caller]
+pub(super) fn review_is(server: &Server<'_>, state: &str) -> Value {
+    server.until(&format!("the review is {state}"), || {
+        let release = server.get(&format!("/releases/{FRAUD}"));
+        (release["review"]["state"] == state).then_some(release)
+    })
+}
