@@ -108,6 +108,9 @@ pub struct Chart {
     pub repository: String,
     pub name: String,
     pub version: String,
+    /// What Helm calls what it makes, where it is not the component's name: names of objects follow from it, and some are named elsewhere.
+    #[serde(default)]
+    pub release: Option<String>,
     /// Its definitions of kinds are left out: another component brings them, in an earlier wave.
     #[serde(default)]
     pub skip_kinds: bool,

@@ -160,7 +160,7 @@ fn sources(part: &Component) -> String {
                 chart.repository,
                 chart.name,
                 chart.version,
-                release_name(part)
+                chart.release.as_ref().unwrap_or(&part.name)
             );
             if chart.skip_kinds {
                 text.push_str("      skipCrds: true\n");
@@ -172,15 +172,6 @@ fn sources(part: &Component) -> String {
         (_, None) => {}
     }
     text
-}
-
-/// Names of objects follow from it, and some of them are named elsewhere.
-fn release_name(part: &Component) -> &str {
-    match part.name.as_str() {
-        "prometheus" => "stack",
-        "envoy-gateway" => "eg",
-        name => name,
-    }
 }
 
 fn project(part: &Component) -> String {
