@@ -13,6 +13,9 @@ const PLACES: [&str; 2] = ["/usr/sbin/lighttpd", "/usr/local/sbin/lighttpd"];
 /// Whom it lets in.
 pub const LOGIN: (&str, &str) = ("ann", "correct-horse-battery");
 
+/// The file with whom it lets in, which it reads with each request.
+const USERS: &str = "site/users";
+
 /// A running web server for the repositories of one directory; killed when it is dropped.
 pub struct GitSite {
     child: Child,
@@ -32,8 +35,7 @@ impl GitSite {
         let program = PLACES.iter().find(|place| Path::new(place).is_file()).expect("lighttpd is installed");
         let (ca_file, pem) = certificate(environment);
         let backend = succeed(environment.command("git").arg("--exec-path")).trim().to_owned() + "/git-http-backend";
-        let (user, password) = LOGIN;
-        let users = environment.write("site/users", format!("{user}:{password}\n"));
+        let users = environment.write(USERS, format!("{}:{}\n", LOGIN.0, LOGIN.1));
         let [port, plain_port] = [free_port(), free_port()];
         let config = format!(
             r#"server.modules = ("mod_openssl", "mod_auth", "mod_authn_file", "mod_alias", "mod_setenv", "mod_cgi")
@@ -65,6 +67,11 @@ $HTTP["url"] =~ "^/git" {{
         // It listens before it says so.
         wait_until_it_says(&mut child, "server started");
         Self { child, port, plain_port, ca_file }
+    }
+
+    /// Has another password let in, and the one before not any more.
+    pub fn let_in(&self, environment: &TestEnvironment, password: &str) {
+        environment.write(USERS, format!("{}:{password}\n", LOGIN.0));
     }
 
     /// The address of a repository in the environment's directory.

@@ -1,6 +1,6 @@
 //! The remote that the branch lives at, from the settings; and what is done at it before there is a service.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt as _;
@@ -10,7 +10,7 @@ use super::{StartError, seed, settings as of};
 use crate::cli::Moved;
 use crate::clock::Clock;
 use crate::command::Git;
-use crate::config::{Config, ForgeKind, GitConfig, GitCredentials};
+use crate::config::{Config, ForgeKind, GitConfig, GitCredentials, SecretText, read_secret_file};
 use crate::forge::{self, Access, Address, App, Forge, ForgeError, Kind, Token};
 use crate::git::remote::{
     Branch, Credentials, Endpoint, EndpointError, Limits, RemoteError, Renewal, Secret, Settings, SshSettings,
@@ -103,11 +103,16 @@ fn remote(config: &GitConfig, url: &str, directory: &Path, forge: Option<&Arc<Fo
         signing_key_file: _,
         signing_key: _,
     } = config;
-    let renewal = forge.filter(|_| credentials.github_app.is_set()).map(|forge| renewal(forge));
+    let password = of_password(credentials);
+    let renewal = match (forge.filter(|_| credentials.github_app.is_set()), &password) {
+        (Some(forge), _) => Some(of_tokens(forge)),
+        (None, Some(password)) => PasswordFile::of(credentials, password),
+        (None, None) => None,
+    };
     Ok(Settings {
         endpoint: Endpoint::parse(url).map_err(|error| wrong("git.url", &error))?,
         branch: Branch::parse(branch).map_err(|error| wrong("git.branch", &error))?,
-        credentials: of_password(credentials),
+        credentials: password,
         renewal,
         ca_file: ca_file.clone(),
         allow_plain_http: *allow_plain_http,
@@ -159,12 +164,12 @@ struct AppTokens {
     lent: Mutex<Option<Token>>,
 }
 
-fn renewal(forge: &Arc<Forge>) -> Arc<dyn Renewal> {
+fn of_tokens(forge: &Arc<Forge>) -> Arc<dyn Renewal> {
     Arc::new(AppTokens { forge: Arc::clone(forge), lent: Mutex::default() })
 }
 
 impl Renewal for AppTokens {
-    fn credentials(&self, is_refused: bool) -> BoxFuture<'_, Result<Credentials, RemoteError>> {
+    fn credentials(&self, is_refused: bool) -> BoxFuture<'_, Result<Option<Credentials>, RemoteError>> {
         async move {
             let refused = self.lent.lock().unwrap_or_else(PoisonError::into_inner).clone().filter(|_| is_refused);
             let token = match self.forge.app_token(refused.as_ref()).await {
@@ -172,9 +177,41 @@ impl Renewal for AppTokens {
                 None => return Err(RemoteError::Settings { rule: "no App lets the service in" }),
             };
             *self.lent.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
-            Ok(Credentials::token(Secret::new(token.expose())))
+            Ok(Some(Credentials::token(Secret::new(token.expose()))))
         }
         .boxed()
+    }
+}
+
+/// A password that lies in a file: read again where the remote does not take it any more, so that whoever changes both needs no restart.
+#[derive(Debug)]
+struct PasswordFile {
+    path: PathBuf,
+    username: Option<String>,
+    /// As it was read last.
+    current: Mutex<Credentials>,
+}
+
+impl PasswordFile {
+    fn of(credentials: &GitCredentials, current: &Credentials) -> Option<Arc<dyn Renewal>> {
+        let path = credentials.password_file.clone()?;
+        let username = credentials.username.clone();
+        Some(Arc::new(Self { path, username, current: Mutex::new(current.clone()) }))
+    }
+}
+
+impl Renewal for PasswordFile {
+    fn credentials(&self, is_refused: bool) -> BoxFuture<'_, Result<Option<Credentials>, RemoteError>> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let credentials = if is_refused {
+            // What cannot be read for a moment helps no more than what the remote refused.
+            let read = read_secret_file(&self.path).ok();
+            let read = read.map(|password| with_password(self.username.as_deref(), &password));
+            read.filter(|read| read != &*current).inspect(|read| current.clone_from(read))
+        } else {
+            Some(current.clone())
+        };
+        std::future::ready(Ok(credentials)).boxed()
     }
 }
 
@@ -194,11 +231,15 @@ impl From<ForgeError> for StartError {
 }
 
 fn of_password(credentials: &GitCredentials) -> Option<Credentials> {
-    let password = Secret::new(credentials.password.as_ref()?.expose());
-    Some(match &credentials.username {
-        Some(username) => Credentials::Basic { username: username.clone(), password },
+    Some(with_password(credentials.username.as_deref(), credentials.password.as_ref()?))
+}
+
+fn with_password(username: Option<&str>, password: &SecretText) -> Credentials {
+    let password = Secret::new(password.expose());
+    match username {
+        Some(username) => Credentials::Basic { username: username.to_owned(), password },
         None => Credentials::token(password),
-    })
+    }
 }
 
 fn of_key(credentials: &GitCredentials) -> Option<SshSettings> {

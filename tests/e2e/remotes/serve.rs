@@ -65,13 +65,8 @@ fn begins_and_releases(environment: &TestEnvironment, repository: &Path, config:
     assert!(subjects[4].starts_with("release(production/models/fraud): "), "{subjects:?}");
 }
 
-#[test]
-fn a_service_begins_and_releases_over_https_with_a_password_file() {
-    let environment = TestEnvironment::new();
-    let repository = empty(&environment, "gitops.git");
-    let site = GitSite::start(&environment);
-    let password = environment.write("password", LOGIN.1);
-    std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+/// README's settings for a remote over https, with what is here in its place.
+fn over_https(environment: &TestEnvironment, site: &GitSite, password: &Path) -> String {
     let (url, login) = (site.url("gitops.git"), format!("username: {}", LOGIN.0));
     let here = [
         ("https://git.example.com/team/gitops.git", url.as_str()),
@@ -79,12 +74,47 @@ fn a_service_begins_and_releases_over_https_with_a_password_file() {
         ("/etc/kmlflow/git-token", password.to_str().unwrap()),
     ];
     let more = format!("\n  ca_file: {}", site.ca_file.display());
-    let config = of_readme(&environment, "https", &here, &more);
+    of_readme(environment, "https", &here, &more)
+}
+
+fn password_file(environment: &TestEnvironment, password: &str) -> PathBuf {
+    let path = environment.write("password", password);
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    path
+}
+
+#[test]
+fn a_service_begins_and_releases_over_https_with_a_password_file() {
+    let environment = TestEnvironment::new();
+    let repository = empty(&environment, "gitops.git");
+    let site = GitSite::start(&environment);
+    let config = over_https(&environment, &site, &password_file(&environment, LOGIN.1));
     begins_and_releases(&environment, &repository, &config);
     // Neither in what was logged nor in what was kept.
     let mut search = environment.command("grep");
     let found = run(search.args(["-r", "-l", LOGIN.1]).arg(environment.data_dir()));
     assert_eq!(found.stdout, "", "{}", found.stdout);
+}
+
+#[test]
+fn a_password_that_is_changed_at_both_ends_needs_no_restart() {
+    let environment = TestEnvironment::new();
+    empty(&environment, "gitops.git");
+    let site = GitSite::start(&environment);
+    let config = over_https(&environment, &site, &password_file(&environment, LOGIN.1));
+    succeed(&mut environment.kmlflow(["init", "--config", &config]));
+    let server = environment.server().arg("--config").arg(&config).start();
+    let single = |version: &str| json!({"model": "fraud", "version": version, "image": format!("registry.example/fraud:{version}")});
+    server.put("production/models/fraud", &single("7")).expect(201);
+
+    site.let_in(&environment, "another-password");
+    server.put("production/models/fraud", &single("8")).expect(202);
+    password_file(&environment, "another-password");
+    server.until("version 8 serves", || {
+        let release = server.get("/releases/production/models/fraud");
+        (release["spec"]["variants"][0]["version"] == "8").then_some(())
+    });
+    server.put("production/models/fraud", &single("9")).expect(200);
 }
 
 #[test]

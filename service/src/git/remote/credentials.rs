@@ -27,10 +27,10 @@ pub enum Credentials {
 
 /// Where credentials come from that end: asked for before each exchange, and once more where the remote does not take them.
 pub trait Renewal: fmt::Debug + Send + Sync {
-    /// Credentials that outlast an exchange; other ones than those given last where `is_refused`.
+    /// Credentials that outlast an exchange; other ones than those given last where `is_refused`, or nothing where there are no others.
     ///
     /// The error is [`RemoteError::NoCredentials`].
-    fn credentials(&self, is_refused: bool) -> BoxFuture<'_, Result<Credentials, RemoteError>>;
+    fn credentials(&self, is_refused: bool) -> BoxFuture<'_, Result<Option<Credentials>, RemoteError>>;
 }
 
 impl Secret {

@@ -187,13 +187,14 @@ impl Remote {
         }
     }
 
-    /// Goes on with credentials that outlast the next exchange, where they end. Answers whether they are of that sort.
+    /// Goes on with credentials that outlast the next exchange, where they end. Answers whether there are such.
     ///
     /// # Errors
     /// There are none to be had.
     async fn renew(&self, is_refused: bool) -> Result<bool, RemoteError> {
         let Some(renewal) = &self.settings.renewal else { return Ok(false) };
-        self.set_credentials(Some(&renewal.credentials(is_refused).await?))?;
+        let Some(credentials) = renewal.credentials(is_refused).await? else { return Ok(false) };
+        self.set_credentials(Some(&credentials))?;
         Ok(true)
     }
 

@@ -300,13 +300,16 @@ impl Renewed {
 }
 
 impl Renewal for Renewed {
-    fn credentials(&self, is_refused: bool) -> futures_util::future::BoxFuture<'_, Result<Credentials, RemoteError>> {
+    fn credentials(
+        &self,
+        is_refused: bool,
+    ) -> futures_util::future::BoxFuture<'_, Result<Option<Credentials>, RemoteError>> {
         let mut asked = self.asked.lock().unwrap();
         asked.push(is_refused);
         let is_good = asked.iter().filter(|is_refused| **is_refused).count() >= self.good_from;
         let wrong = Credentials::token(Secret::new("hunter2"));
         let credentials = if is_good { login() } else { wrong };
-        Box::pin(async move { Ok(credentials) })
+        Box::pin(async move { Ok(Some(credentials)) })
     }
 }
 
@@ -342,7 +345,7 @@ async fn credentials_that_end_are_asked_for_each_time_and_once_more_where_they_a
 struct Without;
 
 impl Renewal for Without {
-    fn credentials(&self, _: bool) -> futures_util::future::BoxFuture<'_, Result<Credentials, RemoteError>> {
+    fn credentials(&self, _: bool) -> futures_util::future::BoxFuture<'_, Result<Option<Credentials>, RemoteError>> {
         let error = RemoteError::NoCredentials {
             sentence: "the App is suspended".to_owned(),
             cure: Some("have that lifted".to_owned()),
