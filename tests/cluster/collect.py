@@ -41,7 +41,7 @@ def main(into, kwok, argocd, envoy_gateway, prometheus_operator):
     envoy_crds = envoy_gateway / "charts/gateway-helm/charts/crds/crds"
     prometheus_crds = prometheus_operator / "example/prometheus-operator-crd"
     found = definitions(
-        kwok / "kustomize/crd/bases/kwok.x-k8s.io_stages.yaml",
+        *(kwok / f"kustomize/crd/bases/kwok.x-k8s.io_{name}.yaml" for name in ("stages", "execs")),
         *(argocd / f"manifests/crds/{name}-crd.yaml" for name in ("application", "applicationset", "appproject")),
         envoy_crds / "gatewayapi-crds.yaml",
         *sorted((envoy_crds / "generated").glob("*.yaml")),

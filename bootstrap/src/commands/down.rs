@@ -54,17 +54,24 @@ fn minikube(keep_data: bool, reporter: &mut Reporter) -> Result<(), Fault> {
 
 /// Of a cluster that is somebody's only what bootstrap brought goes.
 fn existing(session: &Session, keep_data: bool, reporter: &mut Reporter) -> Result<(), Fault> {
+    let label = format!("{LABEL}=bootstrap");
     reporter.step_began("applications", "Applications");
     take_applications_away(session, reporter)?;
     reporter.step_ended("Applications", "gone");
-    if session.options.argo_cd == ArgoCd::Install {
-        reporter.step_began("argo-cd", "Argo CD");
-        let built = session.kubectl.kustomize(&session.checkout.platform("argo-cd"))?;
-        delete(session, &manifests::built_in_only(&built)?, "Argo CD")?;
-        reporter.step_ended("Argo CD", "gone");
+    match session.options.argo_cd {
+        ArgoCd::Install => {
+            reporter.step_began("argo-cd", "Argo CD");
+            let built = session.kubectl.kustomize(&session.checkout.platform("argo-cd"))?;
+            delete(session, &manifests::built_in_only(&built)?, "Argo CD")?;
+            reporter.step_ended("Argo CD", "gone");
+        }
+        // Its namespace stays, so what bootstrap has put there must go by itself.
+        ArgoCd::Present => {
+            let ours = ["delete", "secrets", "--namespace", "argocd", "--selector", &label];
+            refuse(&session.kubectl.call(&ours).run()?, "Argo CD's way to the repository could not be taken away")?;
+        }
     }
     reporter.step_began("namespaces", "Namespaces");
-    let label = format!("{LABEL}=bootstrap");
     let marked = session.kubectl.list(&["namespaces", "--selector", &label])?;
     let names: Vec<String> =
         marked.iter().filter_map(|namespace| namespace["metadata"]["name"].as_str().map(str::to_owned)).collect();

@@ -113,3 +113,15 @@ fn outside_of_a_checkout_the_cure_is_told() {
     let scene = Scene::new();
     scene.run(&["plan", "--gitops-repo", empty.path().to_str().unwrap()]).failed(4, "catalogue.yaml", "--gitops-repo");
 }
+
+#[test]
+fn down_takes_from_an_argo_cd_that_stays_what_bootstrap_put_there() {
+    let scene = Scene::new();
+    scene.write("argocd-cm", r#"{"data":{"resource.customizations.health.argoproj.io_Application":"x"}}"#);
+    scene.up(&["--cluster", "existing", "--context", "staging", "--argo-cd", "present"]).succeeded();
+    scene.run(&["down", "--context", "staging"]).succeeded();
+    let calls = scene.calls();
+    let of_secrets = "kubectl delete secrets --namespace argocd --selector kmlflow.dev/made-by=bootstrap";
+    assert!(calls.iter().any(|call| call == of_secrets), "{calls:#?}");
+    assert!(!calls.iter().any(|call| call.starts_with("kubectl delete --ignore-not-found")), "{calls:#?}");
+}

@@ -18,5 +18,8 @@ mod release;
 /// The operator's stand-in, or a real one.
 mod operator;
 
+/// The whole platform by `cargo bootstrap`.
+mod bootstrap;
+
 /// What the platform has beside releases.
 mod platform;
