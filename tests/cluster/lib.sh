@@ -1,10 +1,12 @@
-# What the scripts of the test bed share: where things lie, and processes that are started, waited for and ended. Sourced, from the top of the repository.
+# What the scripts of the test bed and of the node share: where things lie, and processes that are started, waited for and ended. Sourced,
+# from the top of the repository.
 
 source tests/cluster/versions
 
+readonly NAME=${NAME-cluster}             # of whose scripts source this: `cluster` or `node`
 readonly PROGRAMS=$PWD/.cache/cluster     # what `build` makes; kept
-readonly BED=$PWD/target/cluster          # what this bed needs while it is up; gone after `down`
-readonly LOGS=$PWD/target/artifacts/cluster
+readonly BED=$PWD/target/$NAME            # what it needs while it is up; gone after `down`
+readonly LOGS=$PWD/target/artifacts/$NAME
 readonly STATE=$BED/state RUN=$BED/run
 readonly POD_NETWORK=10.244.0.0/16
 readonly API=127.0.0.1:6443
@@ -50,7 +52,7 @@ until_true() {
     until "$@" >/dev/null 2>&1; do
         if ((SECONDS > deadline)); then
             printf 'Error: `%s` does not answer\n' "$name" >&2
-            printf 'Hint: read %s, whose last lines are:\n' "target/artifacts/cluster/$name.log" >&2
+            printf 'Hint: read %s, whose last lines are:\n' "target/artifacts/$NAME/$name.log" >&2
             tail -n 5 "$LOGS/$name.log" >&2
             return 1
         fi

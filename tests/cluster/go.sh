@@ -1,0 +1,46 @@
+# How programs are built from the modules of Go. Sourced by `build` of the test bed and of the node, after `lib.sh`.
+
+export CGO_ENABLED=0 GOTOOLCHAIN=local GOWORK=off GOFLAGS='-trimpath -buildvcs=false'
+
+# begin_build FOLDER: where the programs go. One at a time: whoever comes second finds everything built.
+begin_build() {
+    BUILT=$1
+    mkdir -p "$BUILT" "$LOGS" target/tests
+    exec {LOCK}>"$BUILT/lock"
+    flock "$LOCK"
+}
+
+# built NAME VERSION COMMAND…: runs a command that writes the program to $into, where it is not there yet.
+built() {
+    local name=$1 version=$2 began=$SECONDS into
+    shift 2
+    into=$BUILT/$name-$version
+    [[ ! -x $into ]] || return 0
+    GO=${GO-$(find_go 26)}
+    say "building $name $version"
+    if ! into=$into.new "$@" >"$LOGS/build-$name.log" 2>&1; then
+        tail -n 20 "$LOGS/build-$name.log" >&2
+        printf 'Error: `%s` was not built.\nHint: the whole log is %s\n' "$name" "target/artifacts/$NAME/build-$name.log" >&2
+        exit 1
+    fi
+    mv "$into.new" "$into"
+    say "built $name in $((SECONDS - began)) s"
+}
+
+# of_module FOLDER PACKAGE [FLAGS]: a program of a module that has replacements, from the module around it.
+of_module() { (cd "$1" && "$GO" build -mod=readonly -ldflags "-s -w ${3-}" -o "$into" "$2"); }
+
+# of_its_own PACKAGE@VERSION: a program that needs no more than its own module.
+of_its_own() {
+    local folder
+    folder=$(mktemp -d "$BUILT/install-XXXXXX")
+    GOBIN=$folder "$GO" install -ldflags '-s -w' "$1" && mv "$folder"/* "$into"
+    local code=$?
+    rm -rf "$folder"
+    return "$code"
+}
+
+# Without this the API server calls itself v0.0.0.
+stamp=k8s.io/component-base/version
+minor=${KUBERNETES#v1.}
+stamp="-X $stamp.gitVersion=$KUBERNETES -X $stamp.gitMajor=1 -X $stamp.gitMinor=${minor%%.*}"
