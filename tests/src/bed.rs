@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::environment::{run, succeed};
 use crate::http::{Request, Response};
+use crate::load::Load;
 use crate::server::Server;
 
 /// Names the bed's folder; `tests/cluster/enter` sets it.
@@ -200,6 +201,11 @@ impl Bed {
     pub fn predict(&self, host: &str) -> std::io::Result<Response> {
         let request = Request::new("POST", "/v2/models/model/infer").json(&json!({"inputs": []}));
         request.try_send_to(host, SocketAddr::from(ENVOY))
+    }
+
+    /// Callers of a release: so many requests a second through Envoy.
+    pub fn load(&self, host: &str, per_second: u32) -> Load {
+        Load::begin(host, SocketAddr::from(ENVOY), per_second)
     }
 
     /// Asks through Envoy until the answer satisfies the condition: a route takes a moment from the API server to Envoy.

@@ -146,10 +146,19 @@ impl Connection {
     /// # Panics
     /// When nobody listens.
     pub fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("a connection");
-        stream.set_nodelay(true).expect("a socket option");
-        stream.set_read_timeout(Some(TIMEOUT)).expect("a time limit");
-        Self { host: address.to_string(), reader: BufReader::new(stream) }
+        Self::to(&address.to_string(), address, TIMEOUT).expect("a connection")
+    }
+
+    /// Connects to a host that is found at this address; an answer that takes longer than this is an error.
+    ///
+    /// # Errors
+    /// When nobody listens.
+    pub fn to(host: &str, address: SocketAddr, within: Duration) -> std::io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, within)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(within))?;
+        stream.set_write_timeout(Some(within))?;
+        Ok(Self { host: host.to_owned(), reader: BufReader::new(stream) })
     }
 
     /// Sends a request and reads the answer.
@@ -158,8 +167,16 @@ impl Connection {
     /// When the connection breaks.
     #[track_caller]
     pub fn send(&mut self, request: &Request) -> Response {
-        self.reader.get_mut().write_all(&request.to_bytes(&self.host, true)).expect("a request");
-        Response::read(&mut self.reader, false).expect("an answer")
+        self.try_send(request).expect("an answer")
+    }
+
+    /// Sends a request and reads the answer.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub fn try_send(&mut self, request: &Request) -> std::io::Result<Response> {
+        self.reader.get_mut().write_all(&request.to_bytes(&self.host, true))?;
+        Response::read(&mut self.reader, false)
     }
 }
 

@@ -29,6 +29,9 @@ pub mod gitea;
 /// A real cluster, which others may be using at the same time.
 pub mod bed;
 
+/// Callers of a release, whose every request counts.
+pub mod load;
+
 /// A scripted GitHub, held against the official description of the real one.
 pub mod github;
 

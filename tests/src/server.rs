@@ -233,16 +233,25 @@ impl<'a> Server<'a> {
     /// # Panics
     /// When it does not hold within a minute.
     #[track_caller]
-    pub fn until<T>(&self, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    pub fn until<T>(&self, what: &str, condition: impl FnMut() -> Option<T>) -> T {
+        self.until_within(READY_WITHIN, what, condition)
+    }
+
+    /// The same, where it may take longer.
+    ///
+    /// # Panics
+    /// When it does not hold in time.
+    #[track_caller]
+    pub fn until_within<T>(&self, within: Duration, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
         let mut events = self.events();
-        let deadline = Instant::now() + READY_WITHIN;
+        let deadline = Instant::now() + within;
         while Instant::now() < deadline {
             if let Some(found) = condition() {
                 return found;
             }
             drop(events.next_within_silence());
         }
-        panic!("not within a minute: {what}");
+        panic!("not within {within:?}: {what}");
     }
 
     /// Clones the embedded repository.

@@ -9,7 +9,7 @@ use tests::server::Server;
 use crate::{by, image};
 
 /// A service that watches the bed.
-fn watching<'a>(bed: &Bed, environment: &'a TestEnvironment) -> Server<'a> {
+pub(super) fn watching<'a>(bed: &Bed, environment: &'a TestEnvironment) -> Server<'a> {
     let kubeconfig = bed.kubeconfig();
     environment.server().env("KMLFLOW__KUBERNETES__KUBECONFIG", kubeconfig.to_str().unwrap()).start()
 }

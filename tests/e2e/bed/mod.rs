@@ -12,6 +12,11 @@ mod pods;
 /// The service follows what becomes of its commits.
 mod followed;
 
+/// From one state of a release to the next, while its callers go on.
+mod journey;
+mod transitions;
+mod undone;
+
 /// From a request to an answer.
 mod release;
 

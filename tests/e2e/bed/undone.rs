@@ -1,0 +1,172 @@
+//! What goes wrong on the way is undone, and its callers do not notice.
+
+use std::sync::Mutex;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use tests::TestEnvironment;
+use tests::bed::{Bed, Namespace};
+use tests::server::Server;
+
+use super::followed::watching;
+use super::journey::{Ask, Journey, Seen, Split, Step, WITHIN};
+use crate::{by, image};
+
+/// A release of this name, on its way.
+fn journey<'a>(
+    (bed, server, namespace): (&'a Bed, &'a Server<'a>, &'a Namespace<'a>),
+    name: &str,
+    steps: Vec<Step>,
+) -> Journey<'a> {
+    Journey { bed, server, namespace, name: name.to_owned(), steps }
+}
+
+/// A new version whose pods come to nothing, until it is taken back.
+fn stalls(name: &'static str, strategy: &str, word: &str) -> Step {
+    let image = format!("registry.example/fraud:8-{word}");
+    let body = by(strategy, "fraud", "8", json!({"image": image, "deadline": "10s"}));
+    Step { name, ask: Ask::Put(body), phase: "settled", split: &[("v7", 100)] }
+}
+
+#[test]
+fn a_new_predictor_that_stalls_is_taken_back_and_gets_no_request() {
+    let (bed, environment) = (Bed::shared(), TestEnvironment::new());
+    let server = watching(&bed, &environment);
+    let namespace = bed.namespace("stalling");
+    namespace.follow(&server);
+    let seen = Mutex::new(Seen::new());
+    let (server, namespace) = (&server, &namespace);
+    std::thread::scope(|scope| {
+        for (name, strategy, word) in [
+            ("single-missing", "single", "missing"),
+            ("canary-crashing", "canary", "crashing"),
+            ("ab-unready", "ab", "unready"),
+            ("blue-green-missing", "blue-green", "missing"),
+            ("shadow-crashing", "shadow", "crashing"),
+        ] {
+            let journey = journey((&bed, server, namespace), name, vec![stalls(name, strategy, word)]);
+            let seen = &seen;
+            scope.spawn(move || {
+                journey.go(seen);
+                let history = server.get(&format!("/releases/{}/history", journey.release()));
+                let items = history["items"].as_array().unwrap();
+                let asked = items.iter().find(|item| item["requestedBy"] == "auto-rollback");
+                let action = asked.map(|item| item["action"].clone());
+                let expected = if strategy == "single" { "rollback" } else { "abort" };
+                assert_eq!(action, Some(expected.into()), "{name}: {history:#}");
+            });
+        }
+    });
+    assert_eq!(seen.into_inner().unwrap().len(), 5);
+}
+
+/// Has the API server refuse SeldonDeployments of a namespace whose image has this word, until it is dropped.
+struct Refusing<'a> {
+    bed: &'a Bed,
+    name: String,
+}
+
+impl<'a> Refusing<'a> {
+    fn begin(bed: &'a Bed, namespace: &Namespace<'_>, word: &str) -> Self {
+        let name = format!("refuse-{}", namespace.name);
+        let rule = json!({"apiGroups": ["machinelearning.seldon.io"], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": ["seldondeployments"]});
+        let is_ours = format!("object.metadata.namespace != '{}'", namespace.name);
+        let has_word = format!(
+            "object.spec.predictors.all(p, p.componentSpecs.all(c, c.spec.containers.all(i, !i.image.contains('{word}'))))"
+        );
+        let policy = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name},
+            "spec": {"failurePolicy": "Fail", "matchConstraints": {"resourceRules": [rule]},
+                "validations": [{"expression": format!("{is_ours} || {has_word}"), "message": "images of this registry are not allowed here"}]}});
+        let binding = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": {"name": name}, "spec": {"policyName": name, "validationActions": ["Deny"]}});
+        bed.apply(&format!("{policy}\n---\n{binding}"));
+        let refusing = Self { bed, name };
+        // It takes a moment until the API server goes by it.
+        let probe = json!({"apiVersion": "machinelearning.seldon.io/v1", "kind": "SeldonDeployment", "metadata": {"name": "probe", "namespace": namespace.name},
+            "spec": {"predictors": [{"name": "p", "graph": {"name": "m"}, "componentSpecs": [{"spec": {"containers": [{"name": "m", "image": word}]}}]}]}});
+        let deadline = Instant::now() + WITHIN;
+        while bed.try_apply(&probe.to_string(), &["--server-side", "--dry-run=server"]).is_ok() {
+            assert!(Instant::now() < deadline, "it is not refused");
+        }
+        refusing
+    }
+}
+
+impl Drop for Refusing<'_> {
+    fn drop(&mut self) {
+        for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
+            self.bed.ask(&["delete", kind, &self.name, "--ignore-not-found"]);
+        }
+    }
+}
+
+#[test]
+fn a_rollback_gets_through_behind_a_sync_that_the_api_server_refuses() {
+    let (bed, environment) = (Bed::shared(), TestEnvironment::new());
+    let server = watching(&bed, &environment);
+    let namespace = bed.namespace("refused");
+    namespace.follow(&server);
+    let refusing = Refusing::begin(&bed, &namespace, "forbidden");
+    let begun = journey((&bed, &server, &namespace), "fraud", Vec::new());
+    let load = begun.begin();
+    let back = Step { name: "rollback", ask: Ask::Act("rollback", json!({})), phase: "settled", split: &[("v7", 100)] };
+    let forbidden = by("single", "fraud", "8", json!({"image": "registry.example/forbidden:8"}));
+    server.put(&begun.release(), &forbidden).expect(200);
+    let named = server.until_within(WITHIN, "the refusal is named", || {
+        let view = server.get(&format!("/releases/{}", begun.release()));
+        let is_named = view["status"]["reason"].as_str()?.contains("images of this registry are not allowed here");
+        is_named.then_some(view)
+    });
+    assert_eq!(named["status"]["state"], "syncing", "{named:#}");
+    let asked = Instant::now();
+    begun.ask(&back.ask);
+    begun.until_live(&back);
+    println!("rollback behind a refused sync: live after {:.1} s", asked.elapsed().as_secs_f64());
+    let answers = begun.settle(&load, back.split, &back);
+    assert_eq!(answers.by.keys().collect::<Vec<_>>(), ["v7"]);
+    drop(refusing);
+}
+
+#[test]
+fn a_rollback_needs_no_registry() {
+    let (bed, environment) = (Bed::shared(), TestEnvironment::new());
+    let kubeconfig = bed.kubeconfig();
+    // Nobody listens there.
+    let builder = environment.server().env("KMLFLOW__MLFLOW__TRACKING_URI", "http://127.0.0.1:9");
+    let server = builder.env("KMLFLOW__KUBERNETES__KUBECONFIG", kubeconfig.to_str().unwrap()).start();
+    let namespace = bed.namespace("no-registry");
+    namespace.follow(&server);
+    let back = Step { name: "rollback", ask: Ask::Act("rollback", json!({})), phase: "settled", split: &[("v7", 100)] };
+    let next = Step { name: "next", ask: Ask::Put(image("fraud", "8")), phase: "settled", split: &[("v8", 100)] };
+    let seen = Mutex::new(Seen::new());
+    journey((&bed, &server, &namespace), "fraud", vec![next, back]).go(&seen);
+    assert_eq!(seen.into_inner().unwrap()["rollback"].0, 1);
+}
+
+#[test]
+fn a_canary_goes_on_and_ends_right_after_the_api_server_was_killed_in_the_middle_of_it() {
+    let (bed, environment) = (Bed::alone(), TestEnvironment::new());
+    let server = watching(&bed, &environment);
+    let namespace = bed.namespace("killed");
+    namespace.follow(&server);
+    let canary = journey((&bed, &server, &namespace), "fraud", Vec::new());
+    let load = canary.begin();
+    let half: Split = &[("v7", 50), ("v8", 50)];
+    let begin = by("canary", "fraud", "8", json!({"steps": [50]}));
+    let begin = Step { name: "begin", ask: Ask::Put(begin), phase: "running", split: half };
+    canary.ask(&begin.ask);
+    canary.until_live(&begin);
+
+    bed.kill("kube-apiserver");
+    // While it is away the service can see nothing, and does not guess.
+    canary.ask(&Ask::Act("promote", json!({})));
+    bed.wait_for_api_server();
+    let end = Step { name: "end", ask: Ask::Nothing, phase: "settled", split: &[("v8", 100)] };
+    canary.until_live(&end);
+    let answers = canary.settle(&load, half, &end);
+    assert!(answers.requests() > 0);
+    let release = server.get(&format!("/releases/{}", canary.release()));
+    assert_eq!(release["rollout"]["outcome"], "promoted", "{release:#}");
+    let left: Vec<Value> = bed.list(&namespace.name, "deployment");
+    assert_eq!(left.len(), 1, "{left:#?}");
+}
