@@ -14,12 +14,14 @@ use crate::event::{Guard, Requested};
 use crate::live::{LiveState, Look, PodName, Times, Touched, TroubleKind, application_name, progress};
 use crate::names::{Namespace, ReleaseKey, ReleaseName};
 use crate::rollout;
+use crate::store::{IndexedCommit, Newest};
 use crate::sync::{Changes, Clusters};
 use crate::worker::handle::Handle;
 use crate::worker::index::Entry;
+use crate::worker::load::{At, read_some};
 use crate::worker::read;
 use crate::worker::registry::tell_in_the_way;
-use crate::worker::shared::{Shared, read as locked, write};
+use crate::worker::shared::{Shared, git_fault, read as locked, write};
 
 /// Who is written down as having asked, where a commit is taken back.
 const UNDONE_BY: &str = "auto-rollback";
@@ -39,7 +41,15 @@ pub(in crate::worker) async fn follow_clusters(shared: Arc<Shared>) {
     loop {
         let next = deadlines.values().min().copied();
         let mut due: BTreeSet<ReleaseKey> = tokio::select! {
-            changes = clusters.changes() => concerned(&shared, &clusters, changes),
+            changes = clusters.changes() => {
+                let (mut keys, strangers) = concerned(&shared, &clusters, changes);
+                for key in strangers {
+                    if recall(&shared, &key).await {
+                        keys.insert(key);
+                    }
+                }
+                keys
+            }
             () = shared.observations.wake.notified() => BTreeSet::new(),
             () = until(&shared, next) => passed(&deadlines, shared.clock.now()),
         };
@@ -64,10 +74,11 @@ async fn until(shared: &Shared, moment: Option<Timestamp>) {
     }
 }
 
-/// The releases that changes are about.
-fn concerned(shared: &Shared, clusters: &Clusters, changes: Changes) -> BTreeSet<ReleaseKey> {
+/// The releases that changes are about, and Applications of none that is deployed or known to go.
+fn concerned(shared: &Shared, clusters: &Clusters, changes: Changes) -> (BTreeSet<ReleaseKey>, BTreeSet<ReleaseKey>) {
     let Changes { clusters: anew, touched } = changes;
     let mut keys = BTreeSet::new();
+    let mut applications = BTreeSet::new();
     if !anew.is_empty() {
         let is_hub = anew.contains(clusters.hub());
         keys.extend(all_keys(shared, &|cluster| is_hub || anew.contains(cluster)));
@@ -75,7 +86,7 @@ fn concerned(shared: &Shared, clusters: &Clusters, changes: Changes) -> BTreeSet
     let index = locked(&shared.index);
     for (cluster, touched) in touched {
         match touched {
-            Touched::Application(name) => keys.extend(ReleaseKey::parse(&name.replace('.', "/")).ok()),
+            Touched::Application(name) => applications.extend(ReleaseKey::parse(&name.replace('.', "/")).ok()),
             Touched::Place(place) => {
                 let environments = shared.settings.environments.iter();
                 for (name, settings) in environments.filter(|(_, it)| it.target.cluster == cluster) {
@@ -93,8 +104,33 @@ fn concerned(shared: &Shared, clusters: &Clusters, changes: Changes) -> BTreeSet
     }
     let is_known = |key: &ReleaseKey| locked(&shared.observations.known).contains_key(key);
     let is_going = |key: &ReleaseKey| lock(&shared.observations.going).contains_key(key);
-    keys.retain(|key| index.get(key).is_some() || is_known(key) || is_going(key));
-    keys
+    let is_ours = |key: &ReleaseKey| index.get(key).is_some() || is_known(key) || is_going(key);
+    let (ours, strangers): (BTreeSet<_>, BTreeSet<_>) = applications.into_iter().partition(is_ours);
+    keys.retain(is_ours);
+    keys.extend(ours);
+    (keys, strangers)
+}
+
+/// Takes note again of a release that was retracted before this service started, and says whether it was.
+async fn recall(shared: &Arc<Shared>, key: &ReleaseKey) -> bool {
+    if watched(shared, &key.environment).is_none() {
+        return false;
+    }
+    let Ok(rows) = shared.store.history(key, None, 2).await else { return false };
+    let Ok([retracted, last]) = <[IndexedCommit; 2]>::try_from(rows) else { return false };
+    if retracted.phase.is_some() {
+        return false;
+    }
+    let wanted = key.clone();
+    let read = move |shared: &Shared| {
+        let (newest, at) = (Newest::from(&last), At { tip: &last.commit, begun_at: None });
+        let (index, _) = read_some(&shared.repository, at, std::slice::from_ref(&wanted), |_| Some((&newest, true)))
+            .map_err(git_fault)?;
+        Ok(index.get(&wanted))
+    };
+    let Ok(Some(entry)) = shared.blocking(read).await else { return false };
+    shared.observations.leaves(key, entry, retracted.at);
+    true
 }
 
 /// Every release of the clusters that are meant.

@@ -252,3 +252,29 @@ async fn a_cluster_that_cannot_be_seen_lets_nothing_go_on_and_says_why() {
     scene.comes(Cluster::Ready).await;
     scene.until("it goes on", |view| phase(view) == Phase::Entering).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retracted_release_is_known_to_go_over_a_restart_until_nothing_of_it_is_left() {
+    let mut scene = Scene::with_seven().await;
+    scene.world.done(request("fraud", Intent::Retract)).await;
+    scene.start().await;
+    let handle = scene.world.handle();
+    let begin = Instant::now();
+    let view = loop {
+        match handle.release(&key("fraud")).await {
+            Ok(view) => break view,
+            Err(fault) => assert!(begin.elapsed() < Duration::from_secs(60), "{fault}"),
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!((view.deployed, view.status.state), (false, StatusState::Retracting));
+    assert_eq!(view.release.stable().unwrap().version.as_str(), "7");
+    for plural in KINDS {
+        scene.server.put(plural, Listed::Objects(Vec::new()));
+        scene.server.expire(plural);
+    }
+    while handle.release(&key("fraud")).await.is_ok() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "it is still known");
+        tokio::task::yield_now().await;
+    }
+}
