@@ -180,12 +180,24 @@ pub(super) fn ours(rows: &[IndexedCommit]) -> impl Iterator<Item = CommitId> {
     rows.iter().filter(|row| !row.release_id.is_empty()).map(|row| row.commit.clone())
 }
 
-/// Reads the settled states among some commits: those of the service, because in a person's the files may not be those of the document.
-pub(super) fn settled(shared: &Shared, key: &ReleaseKey, rows: &[IndexedCommit]) -> Result<Vec<Settled>, GitError> {
+/// Reads the settled states among some commits, newest first: those of the service, because in a person's the files may not be those of the
+/// document. `live` are the commits that were seen live, where the cluster is watched: of what is older than all of them nobody knows.
+pub(super) fn settled(
+    shared: &Shared,
+    key: &ReleaseKey,
+    rows: &[IndexedCommit],
+    live: Option<&HashSet<CommitId>>,
+) -> Result<Vec<Settled>, GitError> {
+    let oldest = live.and_then(|live| rows.iter().rposition(|row| live.contains(&row.commit)));
     let mut states = Vec::new();
-    for row in rows.iter().filter(|row| row.phase == Some(Phase::Settled) && !row.release_id.is_empty()) {
+    for (at, row) in rows.iter().enumerate() {
+        if row.phase != Some(Phase::Settled) || row.release_id.is_empty() {
+            continue;
+        }
         if let Some(found) = restorable(shared, key, &row.commit)? {
-            states.push(Settled { commit: found.commit, release: found.release });
+            let is_known = oldest.is_some_and(|oldest| at <= oldest);
+            let was_live = live.filter(|_| is_known).map(|live| live.contains(&found.commit));
+            states.push(Settled { commit: found.commit, release: found.release, was_live });
         }
     }
     Ok(states)

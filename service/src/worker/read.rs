@@ -198,8 +198,14 @@ pub(super) async fn absolute(shared: &Arc<Shared>, key: &ReleaseKey, act: Act) -
     }
     shared.past.wait().await?;
     let rows = shared.store.history(key, None, CANDIDATES_MAX).await.map_err(store_fault)?;
+    let live = match observe::watched(shared, &key.environment) {
+        Some(_) => Some(shared.store.seen_live(key, CANDIDATES_MAX).await.map_err(store_fault)?),
+        None => None,
+    };
+    let live = live.map(|live| live.into_iter().map(|(commit, _)| commit).collect());
     let key = key.clone();
-    let settled = shared.blocking(move |shared| history::settled(shared, &key, &rows).map_err(git_fault)).await?;
+    let settled =
+        shared.blocking(move |shared| history::settled(shared, &key, &rows, live.as_ref()).map_err(git_fault)).await?;
     plan::absolute(&act, &deployed, &settled).map_err(Fault::Refused)
 }
 

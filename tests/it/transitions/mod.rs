@@ -73,7 +73,7 @@ impl Repository {
         let alive = self.commits.iter().rev().map_while(|(commit, _, release)| Some((commit, release.as_ref()?)));
         alive
             .filter(|(_, release)| release.rollout.phase == Phase::Settled)
-            .map(|(commit, release)| Settled { commit: commit.clone(), release: release.clone() })
+            .map(|(commit, release)| Settled { commit: commit.clone(), release: release.clone(), was_live: None })
             .collect()
     }
 

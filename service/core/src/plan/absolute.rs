@@ -10,6 +10,8 @@ use crate::release::{Act, Deployed, Intent, Outcome, Phase, Refusal, RefusalKind
 pub struct Settled {
     pub commit: CommitId,
     pub release: Release,
+    /// Whether it was seen live; nothing where nobody looked at the time.
+    pub was_live: Option<bool>,
 }
 
 /// Makes an act absolute, from what is deployed and its settled states, newest first.
@@ -69,24 +71,39 @@ fn back(release: &Release, history: &[Settled]) -> Result<Intent, Refusal> {
         return Ok(Intent::Rollback { to: to.clone() });
     }
     let states = states(history);
-    let start = if release.rollout.phase == Phase::Settled { restored_state(&states, 0) + 1 } else { 0 };
-    let rejected = |state: &State<'_>| {
-        let version = state.newest.release.stable().map(|variant| &variant.version);
-        release.rollout.rejected.iter().any(|rejected| Some(&rejected.version) == version)
-    };
-    let target = states.iter().skip(start).find(|state| !rejected(state) && state.newest.release.spec != release.spec);
-    let target = target.ok_or_else(|| nowhere(states.iter().skip(start).any(rejected)))?;
+    // The present state is the first of them, unless whoever keeps the history has not heard of it yet.
+    let is_first = |state: &State<'_>| state.newest.release.spec == release.spec;
+    let is_settled_here = release.rollout.phase == Phase::Settled && states.first().is_some_and(is_first);
+    let start = if is_settled_here { restored_state(&states, 0) + 1 } else { 0 };
+    let is_other = |state: &&State<'_>| state.newest.release.spec != release.spec;
+    let older = || states.iter().skip(start).filter(is_other);
+    let passed_over = |state: &State<'_>| passed_over(state, release, history);
+    let target = older().find(|state| passed_over(state).is_none());
+    let target = target.ok_or_else(|| nowhere(older().find_map(passed_over)))?;
     Ok(Intent::Rollback { to: target.newest.commit.clone() })
 }
 
-/// The refusal of a rollback without an aim.
-fn nowhere(passed_rejected: bool) -> Refusal {
-    let reason = if passed_rejected {
-        "every older settled state has a version that was rejected, and a rollback skips those"
-    } else {
-        "there is no older settled state to go back to"
+/// Why a rollback passes a state over; nothing where it does not.
+fn passed_over(state: &State<'_>, release: &Release, history: &[Settled]) -> Option<&'static str> {
+    let version = state.newest.release.stable().map(|variant| &variant.version);
+    if release.rollout.rejected.iter().any(|rejected| Some(&rejected.version) == version) {
+        return Some("was rejected");
+    }
+    // It may have been live under an older commit, which a rollback has restored.
+    let mut commits = history.iter().filter(|settled| settled.release.spec == state.newest.release.spec);
+    commits.all(|settled| settled.was_live == Some(false)).then_some("never was live")
+}
+
+/// The refusal of a rollback without an aim; `why` the newest older state was passed over.
+fn nowhere(why: Option<&str>) -> Refusal {
+    let reason = match why {
+        Some(why) => format!("each older settled state is passed over by a rollback; the newest of them {why}"),
+        None => "there is no older settled state to go back to".to_owned(),
     };
-    Refusal::conflict(reason, "`kmlflow history NAME` shows the states; `rollback --to` names one, also a rejected one")
+    Refusal::conflict(
+        reason,
+        "`kmlflow history NAME` shows the states; `rollback --to` names one, also one that is passed over",
+    )
 }
 
 /// The settled state of a commit, or the newest one of a version.
@@ -136,4 +153,68 @@ fn restored_state(states: &[State<'_>], position: usize) -> usize {
         }
     }
     at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn release(version: u32, rollout: &str) -> Release {
+        Release::parse(&format!(
+            "apiVersion: kmlflow.dev/v1\nkind: Release\nmetadata: {{name: f, namespace: m, environment: production}}\nspec:\n  model: f\n  \
+             strategy: single\n  variants: [{{role: live, version: '{version}', predictor: v{version}, image: a}}]\n  serving: {{}}\n  target: {{cluster: c, \
+             namespace: m, gateway: {{namespace: g, name: g}}, host: h, previewHost: p, grpcHost: g, monitoring: {{mode: 'off'}}, links: {{}}}}\n\
+             rollout: {{phase: settled, since: 2026-11-23T10:00:00Z{rollout}}}\n"
+        ))
+        .unwrap()
+    }
+
+    fn commit(number: u32) -> CommitId {
+        CommitId::parse(&format!("{number:040}")).unwrap()
+    }
+
+    /// A settled state; its commit has the number of its place in the history, the oldest is 1.
+    fn settled(number: u32, version: u32, was_live: Option<bool>) -> Settled {
+        Settled { commit: commit(number), release: release(version, ""), was_live }
+    }
+
+    /// What a rollback of what was settled last goes back to, with the history newest first.
+    fn back_from(history: &[Settled]) -> Result<CommitId, String> {
+        let deployed = Deployed { release: history[0].release.clone(), commit: history[0].commit.clone() };
+        match absolute(&Act::Rollback { to: None }, &deployed, history) {
+            Ok(Intent::Rollback { to }) => Ok(to),
+            Ok(other) => panic!("{other:?}"),
+            Err(refusal) => Err(refusal.reason),
+        }
+    }
+
+    #[test]
+    fn a_rollback_passes_over_what_never_was_live() {
+        let (live, not) = (Some(true), Some(false));
+        assert_eq!(back_from(&[settled(3, 9, live), settled(2, 8, not), settled(1, 7, live)]), Ok(commit(1)));
+        assert_eq!(back_from(&[settled(3, 9, not), settled(2, 8, live), settled(1, 7, live)]), Ok(commit(2)));
+        let nowhere = back_from(&[settled(2, 8, not), settled(1, 7, not)]).unwrap_err();
+        assert!(nowhere.ends_with("the newest of them never was live"), "{nowhere}");
+    }
+
+    #[test]
+    fn what_nobody_looked_at_is_not_passed_over() {
+        assert_eq!(back_from(&[settled(3, 9, Some(true)), settled(2, 8, None), settled(1, 7, None)]), Ok(commit(2)));
+    }
+
+    #[test]
+    fn a_state_that_was_restored_counts_as_live_where_it_was_before() {
+        let mut restored = settled(3, 7, Some(false));
+        restored.release = release(7, &format!(", outcome: rolled-back, restores: {}", commit(1)));
+        let history = [settled(4, 9, Some(true)), restored, settled(2, 8, Some(true)), settled(1, 7, Some(true))];
+        assert_eq!(back_from(&history), Ok(commit(3)));
+    }
+
+    #[test]
+    fn the_newest_state_is_gone_back_to_where_the_history_does_not_have_the_present_one() {
+        let deployed = Deployed { release: release(9, ""), commit: commit(9) };
+        let history = [settled(2, 8, None), settled(1, 7, None)];
+        let back = absolute(&Act::Rollback { to: None }, &deployed, &history).unwrap();
+        assert_eq!(back, Intent::Rollback { to: commit(2) });
+    }
 }

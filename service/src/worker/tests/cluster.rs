@@ -278,3 +278,16 @@ async fn a_retracted_release_is_known_to_go_over_a_restart_until_nothing_of_it_i
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_passes_over_a_version_that_never_was_live() {
+    let mut scene = Scene::with_seven().await;
+    scene.world.put("fraud", single("8")).await;
+    scene.comes(Cluster::NewestCannotPull).await;
+    scene.until("v8 is not live", |view| view.status.reason.contains("cannot pull its image")).await;
+    scene.world.put("fraud", single("9")).await;
+    scene.comes(Cluster::Ready).await;
+    scene.until("v9 is live", |view| view.status.state == StatusState::Live).await;
+    scene.world.act("fraud", Act::Rollback { to: None }).await;
+    assert_eq!(scene.world.view("fraud").await.release.stable().unwrap().version.as_str(), "7");
+}
