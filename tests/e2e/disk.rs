@@ -2,15 +2,22 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::json;
 use tests::{Delivery, Request, TestEnvironment};
 
+use crate::{by, image};
+
 /// Names the small file system that the tier `disk` has made.
 const SMALL_DISK: &str = "KMLFLOW_TEST_SMALL_DISK";
 
-fn small_disk() -> PathBuf {
-    PathBuf::from(std::env::var(SMALL_DISK).expect("`tests/run disk` names a small file system"))
+/// One test fills it at a time.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn small_disk() -> (PathBuf, MutexGuard<'static, ()>) {
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    (PathBuf::from(std::env::var(SMALL_DISK).expect("`tests/run disk` names a small file system")), turn)
 }
 
 /// Fills the file system to the last byte; the file is what has to be removed again.
@@ -27,8 +34,10 @@ fn fill(disk: &Path) -> PathBuf {
 #[test]
 fn a_full_disk_is_503_and_loses_nothing_that_was_acknowledged() {
     let environment = TestEnvironment::new();
-    let disk = small_disk();
-    std::os::unix::fs::symlink(&disk, environment.data_dir()).unwrap();
+    let (disk, _turn) = small_disk();
+    let data = disk.join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::os::unix::fs::symlink(&data, environment.data_dir()).unwrap();
     let server = environment.server().start();
     let request = |number: usize| {
         let name = format!("m{number}");
@@ -62,4 +71,43 @@ fn a_full_disk_is_503_and_loses_nothing_that_was_acknowledged() {
     // Not sooner: what the store did not take while the disk was full is tried again after a moment.
     ready(&server).expect(200);
     server.clone_repository().ask(&["fsck", "--full"]);
+    drop(server);
+    std::fs::remove_dir_all(data).unwrap();
+}
+
+#[test]
+fn a_release_goes_back_while_the_disk_of_the_store_is_full() {
+    const FRAUD: &str = "production/models/fraud";
+    let environment = TestEnvironment::new();
+    let (disk, _turn) = small_disk();
+    // The store alone lies there: Git has room.
+    let store = disk.join("store");
+    std::fs::create_dir(&store).unwrap();
+    std::fs::create_dir(environment.data_dir()).unwrap();
+    std::os::unix::fs::symlink(store.join("kmlflow.db"), environment.data_dir().join("kmlflow.db")).unwrap();
+    let server = environment.server().start();
+    server.put(FRAUD, &image("fraud", "7")).expect(201);
+    server.put(FRAUD, &by("canary", "fraud", "8", json!({"steps": [5, 50]}))).expect(200);
+    let filler = fill(&disk);
+    // Sooner or later the store has no room in a page that it owns.
+    let mut steps = 0;
+    while server.put(FRAUD, &by("canary", "fraud", "8", json!({"steps": [5, 50 + steps]}))).status != 503 {
+        steps += 1;
+        assert!(steps < 40, "the store takes everything");
+    }
+    let back = server.act(FRAUD, "rollback", None).expect(200).json();
+    assert_eq!(back["release"]["rollout"]["phase"], "settled", "{back}");
+    let commits = server.clone_repository().log(&format!("releases/{FRAUD}"));
+    assert_eq!(commits[0].trailer("Action"), Some("settle"), "{:?}", commits[0]);
+    let release = server.get(&format!("/releases/{FRAUD}"));
+    assert_eq!(release["spec"]["variants"][0]["version"], "7", "{release}");
+
+    std::fs::remove_file(filler).unwrap();
+    server.until("the store has taken in what was done", || {
+        (Request::new("GET", "/readyz").send(server.address()).status == 200).then_some(())
+    });
+    let history = server.get(&format!("/releases/{FRAUD}/history"));
+    assert_eq!(history["items"][0]["commit"], commits[0].id.as_str(), "{history:#}");
+    drop(server);
+    std::fs::remove_dir_all(store).unwrap();
 }

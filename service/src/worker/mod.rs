@@ -45,6 +45,7 @@ mod settings;
 mod shared;
 mod start;
 mod statuses;
+mod storing;
 mod told;
 mod turn;
 mod urgent;

@@ -9,6 +9,7 @@ use super::conclusion::Concluded;
 use super::handle::Handle;
 use super::read;
 use super::shared::{read as locked, store_fault};
+use super::urgent::is_urgent;
 use super::{Answer, Done, Fault};
 use crate::bounds::RETRY_AFTER_SECONDS;
 use crate::event::{DeliveryState, Event, NewDelivery, Requested, Source};
@@ -92,7 +93,8 @@ impl Handle {
     /// not heard of, wherever a caller hangs up.
     async fn hand_in(&self, request: Requested) -> Result<HandedIn, Fault> {
         let shared = &self.shared;
-        if shared.state.is_store_behind.load(Ordering::Relaxed) {
+        // A way back is carried out first and written down once the store can, as the next start would read it in Git.
+        if shared.state.is_store_behind.load(Ordering::Relaxed) && !is_urgent(&request.intent) {
             let sentence = "the store does not take what is done; look at its disk".to_owned();
             return Err(Fault::Unavailable { sentence, retry_after_seconds: RETRY_AFTER_SECONDS });
         }

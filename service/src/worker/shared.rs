@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::events::Ring;
@@ -62,7 +63,7 @@ pub(super) struct Shared {
     /// One sweep at a time, and what it remembers.
     pub(super) sweeper: tokio::sync::Mutex<Sweeper>,
     /// Wakes whoever keeps the repository small.
-    pub(super) many_pushes: tokio::sync::Notify,
+    pub(super) many_pushes: Notify,
     /// The history before the first fetch.
     pub(super) past: Past,
     pub(super) ring: Ring,
@@ -80,8 +81,10 @@ pub(super) struct WorkerState {
     pub(super) closing: CancellationToken,
     /// It is to end.
     pub(super) stopping: CancellationToken,
-    /// The store refuses what Git has already; nothing is released until it takes it.
+    /// The store refuses what Git has already; nothing new is taken in until it takes it, but for a way back.
     pub(super) is_store_behind: AtomicBool,
+    /// Wakes whoever waits for the store, when it refuses.
+    pub(super) store_refuses: Notify,
     /// The last turn failed for the repository; nothing is released until one succeeds.
     pub(super) is_repository_failing: AtomicBool,
     /// Why the last turn failed, be it for the repository or for a remote.

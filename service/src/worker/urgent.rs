@@ -75,8 +75,12 @@ impl WantedBack {
 /// The release that somebody wants back or stopped.
 fn wants_back(delivery: &Delivery) -> Option<&ReleaseKey> {
     let Event::Requested(requested) = &delivery.event else { return None };
-    let wants = matches!(requested.intent, Intent::Rollback { .. } | Intent::Abort { .. } | Intent::Pause);
-    wants.then_some(&requested.key)
+    is_urgent(&requested.intent).then_some(&requested.key)
+}
+
+/// Whether it takes a release back or stops it.
+pub(super) fn is_urgent(intent: &Intent) -> bool {
+    matches!(intent, Intent::Rollback { .. } | Intent::Abort { .. } | Intent::Pause)
 }
 
 fn key_of(delivery: &Delivery) -> Option<&ReleaseKey> {

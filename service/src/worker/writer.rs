@@ -22,6 +22,7 @@ use super::retry::{TRIED_WITHIN, later, postpone, wait_after};
 use super::review::follow_reviews;
 use super::shared::{Shared, write};
 use super::statuses::tell_statuses;
+use super::storing::{Left, Storing};
 use super::told::{announce, audit, conclude_all, outcome};
 use super::turn::Harvest;
 use crate::command::Git;
@@ -29,10 +30,7 @@ use crate::event::DeliveryState;
 use crate::git::GitError;
 use crate::names::ReleaseKey;
 use crate::registry::RegistryState;
-use crate::store::{Batch, HandedOver, Leadership, StoreError};
-
-/// How long the store is left alone after it refused what Git has already.
-const STORE_RETRY: Duration = Duration::from_secs(1);
+use crate::store::{Batch, Leadership};
 
 /// How long a remote is waited for once the service is told to stop; what is on its way then is looked up at the next start. With what requests
 /// under way are given before, it makes less than ten seconds.
@@ -50,8 +48,8 @@ pub struct Worker {
     lock: WriterLock,
     /// Says that no other service writes by this store.
     leadership: Option<Leadership>,
-    /// What the last turn left to the store, while it is not durable yet.
-    storing: Option<JoinHandle<()>>,
+    /// What the last turns left to the store, while it is not durable yet.
+    storing: Storing,
     git: Option<Git>,
     /// Turns done, most of which pushed.
     pushes: u32,
@@ -78,7 +76,7 @@ impl Worker {
     /// One that leads already, or that follows until it does.
     pub(super) fn new(shared: Arc<Shared>, leading: Option<(Conveyor, Leadership)>) -> Self {
         let (conveyor, leadership) = leading.unzip();
-        Self { shared, conveyor, lock: WriterLock(()), leadership, storing: None, git: None, pushes: 0 }
+        Self { shared, conveyor, lock: WriterLock(()), leadership, storing: Storing::default(), git: None, pushes: 0 }
     }
 
     /// Has the repository packed by this Git now and then.
@@ -110,7 +108,7 @@ impl Worker {
                 (self.conveyor, self.leadership) = (Some(conveyor), Some(leadership));
             }
             let ended = self.lead(stop.as_mut()).await;
-            stored(&mut self.storing).await;
+            self.storing.all().await;
             if ended == Ended::Told || !shared.replica.is_one {
                 break;
             }
@@ -181,7 +179,7 @@ impl Worker {
         while let Step::Idle(_) = self.step().await {
             self.shared.inbox.changed().await;
         }
-        stored(&mut self.storing).await;
+        self.storing.all().await;
     }
 
     /// Does everything that can be done now, then returns.
@@ -196,7 +194,7 @@ impl Worker {
                 Step::Idle(_) => break,
             }
         }
-        stored(&mut self.storing).await;
+        self.storing.all().await;
         // What could not be written waits for the next time.
         let _pause = write_waiting(&self.shared).await;
     }
@@ -241,7 +239,7 @@ async fn turn(
     shared: &Arc<Shared>,
     conveyor: &mut Conveyor,
     mut work: Work,
-    (_lock, storing): (&WriterLock, &mut Option<JoinHandle<()>>),
+    (_lock, storing): (&WriterLock, &mut Storing),
 ) {
     let done = conveyor.turn(shared, &mut work).await;
     // While a remote is away, everything is accepted and kept.
@@ -260,7 +258,7 @@ async fn turn(
             }
         }
         Err(error) => {
-            stored(storing).await;
+            storing.is_durable(shared).await;
             fail(shared, conveyor, work, &error).await;
         }
     }
@@ -270,13 +268,13 @@ async fn turn(
 ///
 /// What is in Git is done, so whoever waits for that hears of it at once. Everything else, a refusal too, is told once the store has it:
 /// a request whose outcome an end of the service takes away is judged anew at the next start, and may then come to something else. The
-/// store is one turn behind at most. Where there are replicas, everything is told once the store has it: what anybody was told of, any of them
+/// store is one turn behind at most, or some where it refuses. Where there are replicas, everything is told once the store has it: what anybody was told of, any of them
 /// can see.
 async fn finish(
     shared: &Arc<Shared>,
     conveyor: &mut Conveyor,
     mut done: Done,
-    (ticks, storing): (&[ReleaseKey], &mut Option<JoinHandle<()>>),
+    (ticks, storing): (&[ReleaseKey], &mut Storing),
 ) {
     let now = shared.clock.now_exact();
     let is_new_tip = done.harvest.tip != done.base || conveyor.known != done.harvest.tip;
@@ -297,31 +295,19 @@ async fn finish(
         registry,
         audit: conclusions.iter().filter_map(|conclusion| audit(conclusion, now)).collect(),
     };
-    stored(storing).await;
     if done.replaced.is_some() {
+        storing.all().await;
         forget_index(shared).await;
     }
-    let first = if batch == Batch::default() { None } else { Some(shared.store.hand_over(batch.clone()).await) };
     let is_one = shared.replica.is_one;
     let is_at_once = |conclusion: &Conclusion| !is_one && conclusion.concluded.state == DeliveryState::Applied;
     let (at_once, later) = conclusions.into_iter().partition(is_at_once);
-    conclude_all(shared, at_once, now);
-    // What happened long ago is no news.
-    announce(shared, rows.get(done.replaced.unwrap_or_default()..).unwrap_or_default());
-    let policies = done.policies;
-    let shared = Arc::clone(shared);
-    *storing = Some(tokio::spawn(async move {
-        if let Some(first) = first
-            && let Err(Replaced) = store(&shared, first, batch).await
-        {
-            // The next leader says what became of them, from what it finds.
-            return;
-        }
-        if let Some(read) = policies {
-            remember(&shared, read, now).await;
-        }
-        conclude_all(&shared, later, now);
-    }));
+    let told = || {
+        conclude_all(shared, at_once, now);
+        // What happened long ago is no news.
+        announce(shared, rows.get(done.replaced.unwrap_or_default()..).unwrap_or_default());
+    };
+    storing.add(shared, Left { batch, later, policies: done.policies, now }, told).await;
 }
 
 /// Takes note of the releases that are retracted, as long as they can be seen.
@@ -340,71 +326,6 @@ async fn forget_index(shared: &Shared) {
             error = &error as &dyn std::error::Error,
             "The index of the history before could not be dropped: {error}"
         );
-    }
-}
-
-/// Waits until what the turn before left to the store is durable.
-async fn stored(storing: &mut Option<JoinHandle<()>>) {
-    if let Some(storing) = storing.take()
-        && let Err(error) = storing.await
-    {
-        tracing::error!(error = %error, "What a turn left to the store was lost by a mistake; the next start reads it in Git");
-    }
-}
-
-/// Another service leads, and what this one did is its to tell.
-struct Replaced;
-
-/// Sees to it that a batch is stored, however long it takes: Git has it already. Where the worker is to end meanwhile, the next start
-/// reads in Git what the store does not know.
-async fn store(
-    shared: &Shared,
-    first: Result<HandedOver<Option<()>>, StoreError>,
-    batch: Batch,
-) -> Result<(), Replaced> {
-    let (term, is_store_behind) = (shared.replica.term(), &shared.state.is_store_behind);
-    let mut stored = match first {
-        Ok(handed_over) => handed_over.durable().await.and_then(|led| led.ok_or(StoreError::NotLeading)),
-        Err(error) => Err(error),
-    };
-    while let Err(error) = stored {
-        if matches!(error, StoreError::NotLeading) {
-            tracing::warn!("Another replica leads; what this one did is found by it");
-            term.cancel();
-            return Err(Replaced);
-        }
-        is_store_behind.store(true, Ordering::Relaxed);
-        tracing::error!(
-            error = &error as &dyn std::error::Error,
-            "The store did not take a batch: {error}; it is tried again"
-        );
-        tokio::select! {
-            () = shared.state.stopping.cancelled() => return Ok(()),
-            () = term.cancelled() => return if shared.replica.is_one { Err(Replaced) } else { Ok(()) },
-            () = tokio::time::sleep(STORE_RETRY) => {}
-        }
-        stored = shared.store.commit(batch.clone()).await;
-    }
-    is_store_behind.store(false, Ordering::Relaxed);
-    Ok(())
-}
-
-async fn remember(shared: &Shared, read: super::policies::Read, now: Timestamp) {
-    for (name, text) in read.good {
-        if let Err(error) = shared.store.remember_policy(&name, &text, now).await {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "Policy `{name}` could not be remembered: {error}"
-            );
-        }
-    }
-    for name in read.gone {
-        if let Err(error) = shared.store.forget_policy(&name).await {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "Policy `{name}` could not be forgotten: {error}"
-            );
-        }
     }
 }
 
