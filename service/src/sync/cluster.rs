@@ -11,7 +11,8 @@ use tokio::task::JoinSet;
 
 use super::watch::watch;
 use crate::live::{
-    Index, Kind, Object, Touched, WireApplication, WireDeployment, WirePod, WireRoute, WireSeldon, WireService,
+    Blindness, Index, Kind, Object, Touched, WireApplication, WireDeployment, WirePod, WireRoute, WireSeldon,
+    WireService,
 };
 
 /// Where a cluster is.
@@ -173,10 +174,10 @@ impl Watching {
         self.tell(touched, false);
     }
 
-    pub(super) fn is_blind(&self, kind: Kind, why: String) {
+    pub(super) fn is_blind(&self, kind: Kind, why: Blindness) {
         let (is_said, is_new) = self.change(|index| (index.says(&why), index.is_blind(kind, why.clone())));
         if is_new && !is_said {
-            tracing::warn!(cluster.name = %self.name, "{why}; it is tried again");
+            tracing::warn!(cluster.name = %self.name, "{}; it is tried again", why.reason);
         }
         if is_new {
             self.tell([], true);

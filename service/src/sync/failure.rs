@@ -3,28 +3,40 @@
 use kube::runtime::watcher;
 
 use super::access::{Resource, resource};
-use crate::live::Kind;
+use crate::live::{Blindness, Kind};
 
 /// Why a kind cannot be watched.
-pub(super) fn of_watch(cluster: &str, kind: Kind, error: &watcher::Error) -> String {
+pub(super) fn of_watch(cluster: &str, kind: Kind, error: &watcher::Error) -> Blindness {
     let (verb, error) = match error {
         watcher::Error::InitialListFailed(error) => ("list", error),
         watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => ("watch", error),
         watcher::Error::WatchError(status) => {
-            return format!("the cluster `{cluster}` ended the watch: {}", status.message);
+            return Blindness {
+                reason: format!("the cluster `{cluster}` ended the watch: {}", status.message),
+                cure: None,
+            };
         }
         watcher::Error::NoResourceVersion => {
-            return format!("the cluster `{cluster}` does not let `{}`s be watched", kind.as_str());
+            return Blindness {
+                reason: format!("the cluster `{cluster}` does not let `{}`s be watched", kind.as_str()),
+                cure: None,
+            };
         }
     };
-    of_call(cluster, (verb, kind), error)
+    let named = named(kind);
+    let reason = of_resource(cluster, (verb, &named), error);
+    Blindness { reason, cure: cure((verb, &named), error) }
 }
 
 /// Why a call about a kind came to nothing.
 pub(super) fn of_call(cluster: &str, (verb, kind): (&str, Kind), error: &kube::Error) -> String {
+    of_resource(cluster, (verb, &named(kind)), error)
+}
+
+/// A kind as a role names it.
+fn named(kind: Kind) -> String {
     let Resource { group, plural, .. } = resource(kind);
-    let named = if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") };
-    of_resource(cluster, (verb, &named), error)
+    if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") }
 }
 
 /// Why a call about a resource came to nothing.
@@ -40,5 +52,23 @@ pub(super) fn of_resource(cluster: &str, (verb, named): (&str, &str), error: &ku
         },
         // The words of the layers below name addresses and may name credentials.
         _ => format!("the cluster `{cluster}` does not answer"),
+    }
+}
+
+/// What helps where a call about a resource comes to nothing.
+fn cure((verb, named): (&str, &str), error: &kube::Error) -> Option<String> {
+    match error {
+        kube::Error::Api(status) => match status.code {
+            401 => Some("renew the token or certificate that the service has for that cluster".to_owned()),
+            403 => Some(format!(
+                "add it to the service's role: `kubectl auth can-i {verb} {named} -A --as ACCOUNT` then says `yes`"
+            )),
+            404 => Some(format!("install it: `kubectl get crd {named}` then shows it")),
+            _ => None,
+        },
+        _ => Some(
+            "see whether its API server answers: `kubectl get --raw /readyz`; it is tried again every few seconds"
+                .to_owned(),
+        ),
     }
 }

@@ -14,7 +14,7 @@ use super::preview::Now;
 use super::shared::{Shared, git_fault, not_deployed, read, store_fault};
 use super::{
     DeliveryFilter, DeliveryView, EnvironmentView, Fault, HistoryEntry, HoldView, Page, ReleaseFilter, ReleaseView,
-    Share, Status, StatusState, TimelineEntry, Waiting,
+    Share, StatusState, TimelineEntry, Waiting,
 };
 use crate::bounds::PAGE_MAX;
 use crate::event::{Delivery, DeliveryState};
@@ -60,12 +60,7 @@ fn view_of(shared: &Shared, key: &ReleaseKey, entry: &Entry) -> ReleaseView {
 /// A retracted release as it was, while something of it is still in its cluster.
 pub(super) fn leaving(shared: &Shared, key: &ReleaseKey) -> Option<ReleaseView> {
     let (entry, since) = shared.observations.leaving(key)?;
-    let status = Status {
-        state: StatusState::Retracting,
-        reason: "it is retracted, and objects of it are still in the cluster".to_owned(),
-        since: Some(since),
-        cure: None,
-    };
+    let status = observe::status_of_leaving(shared, key, &entry, since);
     Some(ReleaseView { deployed: false, status, ..view_of(shared, key, &entry) })
 }
 

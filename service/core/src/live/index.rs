@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::objects::{Application, Found, Object, RouteKind};
+use crate::release::Release;
 
 /// Where the objects of a release lie in its cluster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -12,6 +13,13 @@ pub struct Place {
     pub namespace: Box<str>,
     /// The release's name.
     pub name: Box<str>,
+}
+
+impl Place {
+    /// That of a release.
+    pub fn of(release: &Release) -> Self {
+        Self { namespace: release.spec.target.namespace.as_str().into(), name: release.metadata.name.as_str().into() }
+    }
 }
 
 /// What an event was about.
@@ -53,13 +61,22 @@ impl Kind {
     }
 }
 
+/// Why something cannot be seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blindness {
+    /// One sentence without its capital and its full stop.
+    pub reason: String,
+    /// What helps, where a person can do something.
+    pub cure: Option<String>,
+}
+
 /// Everything that was seen in one cluster.
 #[derive(Debug, Default)]
 pub struct Index {
     places: HashMap<Place, Found>,
     applications: HashMap<Box<str>, Application>,
     /// How each kind fares: absent before its first list.
-    watches: HashMap<Kind, Option<String>>,
+    watches: HashMap<Kind, Option<Blindness>>,
 }
 
 impl Index {
@@ -126,13 +143,13 @@ impl Index {
     }
 
     /// Says that a kind cannot be watched now, and why. What is known of it stays, and counts no more.
-    pub fn is_blind(&mut self, kind: Kind, why: String) -> bool {
+    pub fn is_blind(&mut self, kind: Kind, why: Blindness) -> bool {
         self.watches.insert(kind, Some(why.clone())) != Some(Some(why))
     }
 
     /// Whether this is why some kind cannot be watched.
-    pub fn says(&self, why: &str) -> bool {
-        self.watches.values().any(|watch| watch.as_deref() == Some(why))
+    pub fn says(&self, why: &Blindness) -> bool {
+        self.watches.values().any(|watch| watch.as_ref() == Some(why))
     }
 
     /// Says that a kind is watched, after it was listed.
@@ -141,11 +158,13 @@ impl Index {
     }
 
     /// Why one of these kinds cannot be seen; nothing where all are.
-    pub fn blindness(&self, kinds: &[Kind]) -> Option<String> {
+    pub fn blindness(&self, kinds: &[Kind]) -> Option<Blindness> {
         kinds.iter().find_map(|kind| match self.watches.get(kind) {
             Some(None) => None,
             Some(Some(why)) => Some(why.clone()),
-            None => Some(format!("the cluster's {}s are not read yet", kind.as_str())),
+            None => {
+                Some(Blindness { reason: format!("the cluster's {}s are not read yet", kind.as_str()), cure: None })
+            }
         })
     }
 

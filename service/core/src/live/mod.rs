@@ -12,14 +12,14 @@ mod progress;
 mod trouble;
 mod wire;
 
-pub use index::{Index, Kind, Place, Touched};
+pub use index::{Blindness, Index, Kind, Place, Touched};
 pub use look::{Facts, Look, look};
 pub use objects::{
     Application, Backends, Condition, Deployment, Found, Object, Operation, OperationPhase, Own, Parent, PodFault,
     PodFaultKind, PodView, Route, RouteCondition, RouteKind, SeldonDeployment, SeldonState, Service, application_name,
 };
 pub use progress::{LiveState, Progress, Times, progress};
-pub use trouble::{PodName, Trouble, TroubleKind};
+pub use trouble::{PodName, Trouble, TroubleKind, remains};
 pub use wire::{Meta, Watched, WireApplication, WireDeployment, WirePod, WireRoute, WireSeldon, WireService};
 
 #[cfg(test)]

@@ -50,6 +50,7 @@ pub struct Application {
     pub operation: Option<Operation>,
     /// Errors and warnings that Argo CD says of it.
     pub conditions: Box<[Condition]>,
+    pub is_deleting: bool,
 }
 
 /// The name of Argo CD's Application of a release.
@@ -92,7 +93,8 @@ pub struct SeldonDeployment {
     pub description: Box<str>,
     /// The names of the predictors, and the digest of what restarts their pods.
     pub predictors: Box<[(Box<str>, Box<str>)]>,
-    pub is_deleting: bool,
+    /// It is to be deleted, and these finalizers hold it, with commas between them; none may.
+    pub held_by: Option<Box<str>>,
 }
 
 /// What the operator says. It writes no generation, so this alone proves nothing.

@@ -43,6 +43,9 @@ pub(super) fn routed(release: &Release, found: &Found) -> BTreeSet<PredictorName
 /// Where what is applied is not what the document says, whatever Argo CD says of it.
 pub(super) fn differs(release: &Release, found: &Found, routed: &BTreeSet<PredictorName>) -> Option<String> {
     let Some(seldon) = &found.seldon else { return Some("the SeldonDeployment is not there yet".to_owned()) };
+    if seldon.held_by.is_some() {
+        return Some("the SeldonDeployment is being deleted".to_owned());
+    }
     let wanted: BTreeSet<(&str, &str)> = release
         .spec
         .variants

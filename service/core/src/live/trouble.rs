@@ -1,5 +1,6 @@
 //! What is in the way of a release, in the words that a person needs, with what helps.
 
+use super::index::Place;
 use super::look::Facts;
 use super::objects::{
     Application, Deployment, Found, OperationPhase, PodFault, PodFaultKind, PodView, SeldonDeployment, SeldonState,
@@ -49,6 +50,12 @@ pub enum TroubleKind {
     NoApplication,
     /// An Application of that name reads another folder.
     ForeignApplication,
+    /// Another Application has the same objects.
+    SharedObjects,
+    /// Argo CD has not looked at the commit.
+    Unnoticed,
+    /// The namespace is being deleted.
+    Terminating,
     SeldonFailed,
     OperatorAbsent,
     RouteRefused,
@@ -73,12 +80,18 @@ impl TroubleKind {
             | Self::Comparison
             | Self::NoApplication
             | Self::ForeignApplication
+            | Self::SharedObjects
+            | Self::Unnoticed
+            | Self::Terminating
             | Self::OperatorAbsent
             | Self::RouteRefused
             | Self::Lingering => false,
         }
     }
 }
+
+/// What helps where the Seldon operator does nothing.
+const OPERATOR_CURE: &str = "see whether the operator runs: `kubectl get pods -n seldon-system`";
 
 /// Finds what is in the way of a release that is not live, from the commit on to the traffic.
 pub(super) fn find(release: &Release, found: &Found, facts: Facts<'_>) -> Option<Trouble> {
@@ -114,6 +127,9 @@ fn of_sync(release: &Release, facts: Facts<'_>) -> Option<Trouble> {
             ),
         ));
     }
+    if application.is_deleting {
+        return remains(&Place::of(release), None, Some(application));
+    }
     of_application(application, facts.is_contained)
 }
 
@@ -126,10 +142,17 @@ fn of_application(application: &Application, is_contained: bool) -> Option<Troub
             "correct what it names; `argocd app get` shows the whole message",
         ));
     }
+    if let Some(condition) = application.conditions.iter().find(|it| *it.kind == *"SharedResourceWarning") {
+        return Some(trouble(
+            TroubleKind::SharedObjects,
+            format!("another Application has the same objects, and each undoes the other: {}", condition.message),
+            format!("delete the one that is not `{}`: `kubectl get applications -A` shows both", application.name),
+        ));
+    }
     if application.is_synced && is_contained {
         return None;
     }
-    let operation = application.operation.as_ref()?;
+    let Some(operation) = &application.operation else { return unnoticed(is_contained) };
     let has_failed = match operation.phase {
         OperationPhase::Failed => true,
         // It is tried again, and says how it failed.
@@ -137,16 +160,42 @@ fn of_application(application: &Application, is_contained: bool) -> Option<Troub
         OperationPhase::Succeeded => false,
     };
     if !has_failed {
-        return application.conditions.iter().find(|it| *it.kind == *"SyncError").map(|it| sync_failed(&it.message));
+        let error = application.conditions.iter().find(|it| *it.kind == *"SyncError");
+        return error.map(|it| sync_failed(&it.message)).or_else(|| unnoticed(is_contained));
     }
     Some(sync_failed(&operation.message))
+}
+
+/// Argo CD says nothing of a commit; nothing where it does.
+fn unnoticed(is_contained: bool) -> Option<Trouble> {
+    (!is_contained).then(|| {
+        trouble(
+            TroubleKind::Unnoticed,
+            "Argo CD has not seen the commit yet".to_owned(),
+            "see whether it runs and reads this repository: `kubectl get pods -n argocd`",
+        )
+    })
 }
 
 /// What the cluster did not take.
 fn sync_failed(message: &str) -> Trouble {
     let has = |word: &str| message.contains(word);
-    if has("exceeded quota") {
-        return quota(message);
+    if let Some(quota) = quota(message) {
+        return quota;
+    }
+    if has("failed calling webhook") && has("seldon") {
+        return trouble(
+            TroubleKind::OperatorAbsent,
+            format!("the Seldon operator does not answer, and nothing is applied without it: {message}"),
+            OPERATOR_CURE,
+        );
+    }
+    if has("because it is being terminated") {
+        return trouble(
+            TroubleKind::Terminating,
+            format!("the namespace is being deleted: {message}"),
+            "once it is gone Argo CD makes it anew; `kubectl get namespace NAMESPACE -o yaml` shows what holds it",
+        );
     }
     if has("denied the request") || has("denied request") || has("is invalid") || has("is forbidden") {
         return trouble(
@@ -162,12 +211,19 @@ fn sync_failed(message: &str) -> Trouble {
     )
 }
 
-fn quota(message: &str) -> Trouble {
-    trouble(
-        TroubleKind::Quota,
-        format!("the namespace's quota is used up: {message}"),
-        "ask for fewer `serving.resources` or replicas, or have the quota raised",
-    )
+/// What a quota of the namespace refuses, where that is what the cluster says.
+fn quota(message: &str) -> Option<Trouble> {
+    let (reason, cure) = if message.contains("exceeded quota") {
+        (
+            "the namespace's quota is used up",
+            "ask for fewer `serving.resources` or replicas, or have the quota raised: `kubectl describe resourcequota -n NAMESPACE`",
+        )
+    } else if message.contains("failed quota") {
+        ("the namespace's quota wants to be told", "name the requests and limits that it counts in `serving.resources`")
+    } else {
+        return None;
+    };
+    Some(trouble(TroubleKind::Quota, format!("{reason}: {message}"), cure))
 }
 
 /// Pods that cannot even be made.
@@ -176,14 +232,15 @@ fn of_deployments(release: &Release, found: &Found) -> Option<Trouble> {
         let failure = it.failure.as_deref().filter(|_| it.available < it.wanted)?;
         Some((wanted(release, &it.predictor)?, failure))
     })?;
-    let found = match failure.contains("exceeded quota") {
-        true => quota(failure),
-        false => trouble(
+    let refused = || {
+        let reason = format!("no pod of {predictor} can be made: {failure}");
+        trouble(
             TroubleKind::Refused,
-            format!("no pod of {predictor} can be made: {failure}"),
+            reason,
             "correct what it names in the release, or roll back: `kmlflow rollback NAME`",
-        ),
+        )
     };
+    let found = quota(failure).unwrap_or_else(refused);
     Some(Trouble { predictor: Some(predictor), ..found })
 }
 
@@ -278,30 +335,68 @@ fn of_seldon(release: &Release, found: &Found, seldon: &SeldonDeployment) -> Opt
             "the Seldon operator does not take up the SeldonDeployment: there is no Deployment of {}",
             missing.predictor
         ),
-        "see whether the operator runs: `kubectl get pods -n seldon-system`",
+        OPERATOR_CURE,
     ))
 }
 
 /// What should be gone.
 fn of_what_goes(release: &Release, found: &Found) -> Option<Trouble> {
-    if found.seldon.as_ref().is_some_and(|it| it.is_deleting) || found.deployments.iter().any(|it| it.is_deleting) {
-        return Some(trouble(
-            TroubleKind::Lingering,
-            "objects of the release are being deleted and do not go".to_owned(),
-            "see what holds them: their finalizers, or a namespace that is terminating",
-        ));
+    if found.seldon.as_ref().is_some_and(|it| it.held_by.is_some()) || found.deployments.iter().any(|it| it.is_deleting)
+    {
+        return remains(&Place::of(release), Some(found), None);
     }
     let left = parts::left_over(release, found)?;
-    parts::unready(release, found).is_none().then(|| {
-        trouble(TroubleKind::Lingering, left, "see whether the operator runs: `kubectl get pods -n seldon-system`")
-    })
+    parts::unready(release, found).is_none().then(|| trouble(TroubleKind::Lingering, left, OPERATOR_CURE))
+}
+
+/// What of a release that goes is still there, and what holds it; nothing where nothing is left.
+pub fn remains(place: &Place, found: Option<&Found>, application: Option<&Application>) -> Option<Trouble> {
+    let Place { namespace, name } = place;
+    let lingering = |reason: String, cure: String| Some(trouble(TroubleKind::Lingering, reason, cure));
+    let held = found.and_then(|found| found.seldon.as_ref()).and_then(|seldon| seldon.held_by.as_deref());
+    if let Some(held_by) = held.filter(|held_by| !held_by.is_empty()) {
+        return lingering(
+            format!("the SeldonDeployment `{name}` is being deleted, and its finalizer `{held_by}` holds it"),
+            format!(
+                "start what ends that finalizer, or take it out: `kubectl edit seldondeployment {name} -n {namespace}`"
+            ),
+        );
+    }
+    if let Some(application) = application {
+        let error = application.conditions.iter().find(|it| *it.kind == *"DeletionError");
+        let name = &application.name;
+        return lingering(
+            match error {
+                Some(error) => format!("Argo CD cannot delete what the Application `{name}` made: {}", error.message),
+                None if application.is_deleting => format!("the Application `{name}` is being deleted"),
+                None => format!("Argo CD still has the Application `{name}`"),
+            },
+            format!("`kubectl describe application {name} -A` shows what it waits for, and whether Argo CD runs"),
+        );
+    }
+    let found = found.filter(|found| !found.is_empty())?;
+    let kind = match found {
+        Found { seldon: Some(_), .. } => "SeldonDeployment",
+        found if !found.deployments.is_empty() => "Deployment",
+        found if !found.pods.is_empty() => "Pod",
+        found if !found.routes.is_empty() => "route",
+        _ => "Service",
+    };
+    lingering(
+        format!("a {kind} of `{namespace}/{name}` is still in the cluster"),
+        format!(
+            "`kubectl get seldondeployments,deployments,pods,httproutes,services -n {namespace}` shows what is left"
+        ),
+    )
 }
 
 fn of_routes(release: &Release, found: &Found) -> Option<Trouble> {
     let reason = parts::unrouted(release, found)?;
-    Some(trouble(
-        TroubleKind::RouteRefused,
-        reason,
-        "see whether the Gateway takes routes of that namespace (`allowedRoutes`), and whether its controller runs",
-    ))
+    let gateway = &release.spec.target.gateway;
+    let cure = format!(
+        "see whether the Gateway takes routes of that namespace (`allowedRoutes`), and whether its controller runs: \
+         `kubectl describe gateway {} -n {}`",
+        gateway.name, gateway.namespace
+    );
+    Some(trouble(TroubleKind::RouteRefused, reason, cure))
 }

@@ -34,6 +34,7 @@ pub struct Meta {
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
     pub deletion_timestamp: Option<Timestamp>,
+    pub finalizers: Vec<String>,
 }
 
 /// An object of a kind that is watched.
@@ -102,6 +103,17 @@ struct OperationWish {
 #[serde(default)]
 struct SyncResult {
     revision: Option<String>,
+    resources: Vec<SyncedResource>,
+}
+
+/// What became of one object of a commit.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct SyncedResource {
+    kind: String,
+    name: String,
+    status: String,
+    message: String,
 }
 
 /// A condition as every kind writes it; Argo CD's have a type and a message only.
@@ -287,6 +299,7 @@ impl Watched for WireApplication {
             is_requested: self.operation.is_some(),
             operation: operation_state.as_ref().and_then(operation),
             conditions: conditions.iter().map(WireCondition::kept).collect(),
+            is_deleting: meta.deletion_timestamp.is_some(),
         }))
     }
 }
@@ -304,8 +317,20 @@ fn operation(state: &OperationState) -> Option<Operation> {
         phase,
         revision: of(&state.sync_result).or_else(|| of(&state.operation.sync)),
         finished_at: state.finished_at,
-        message: plain(&state.message),
+        message: plain(&words(state)),
     })
+}
+
+/// What Argo CD says of an operation. Its own words may only say that some object failed; then those of the first one that did come with them.
+fn words(state: &OperationState) -> String {
+    let resources = state.sync_result.iter().flat_map(|result| &result.resources);
+    let failed = resources.filter(|it| it.status == "SyncFailed" && !it.message.is_empty());
+    match failed.into_iter().next() {
+        Some(it) if !state.message.contains(&it.message) => {
+            format!("{}: {} `{}`: {}", state.message, it.kind, it.name, it.message)
+        }
+        _ => state.message.clone(),
+    }
 }
 
 impl Watched for WireSeldon {
@@ -325,7 +350,7 @@ impl Watched for WireSeldon {
             },
             description: plain(&self.status.description),
             predictors: self.spec.predictors.iter().map(|it| (it.name.as_str().into(), hash(it))).collect(),
-            is_deleting: meta.deletion_timestamp.is_some(),
+            held_by: meta.deletion_timestamp.map(|_| plain(&meta.finalizers.join(", "))),
         };
         Some(Object::Seldon(place(&meta.namespace, &meta.name), seldon))
     }

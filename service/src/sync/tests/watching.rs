@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::api_server::{Answer, ApiServer};
-use crate::live::{Kind, Place, PodName, Touched};
+use crate::live::{Blindness, Kind, Place, PodName, Touched};
 use crate::sync::access::{ACCESS, resource};
 use crate::sync::{Address, Changes, Clusters, Settings};
 
@@ -53,12 +53,12 @@ impl Scene {
         tokio::time::timeout(Duration::from_secs(20), watched).await.expect("nobody watches");
     }
 
-    fn blindness(&self, kind: Kind) -> Option<String> {
+    fn blindness(&self, kind: Kind) -> Option<Blindness> {
         blindness(&self.clusters, kind)
     }
 }
 
-fn blindness(clusters: &Clusters, kind: Kind) -> Option<String> {
+fn blindness(clusters: &Clusters, kind: Kind) -> Option<Blindness> {
     clusters.see("here", |index| index.blindness(&[kind])).unwrap()
 }
 
@@ -115,12 +115,15 @@ async fn a_missing_kind_and_a_missing_right_are_named_and_the_rest_is_seen() {
         server.put("services", Answer::Fails(401));
     })
     .await;
-    let named = |kind: Kind, words: &'static str| {
-        move |clusters: &Clusters| blindness(clusters, kind).is_some_and(|why| why.contains(words))
+    let named = |kind: Kind, words: &'static str, cure: &'static str| {
+        let is_it = move |why: Blindness| why.reason.contains(words) && why.cure.is_some_and(|it| it.contains(cure));
+        move |clusters: &Clusters| blindness(clusters, kind).is_some_and(is_it)
     };
-    scene.until(named(Kind::GrpcRoute, "has no `grpcroutes.gateway.networking.k8s.io`")).await;
-    scene.until(named(Kind::Pod, "does not let the service `list` `pods`: its role lacks that verb")).await;
-    scene.until(named(Kind::Service, "does not know the service's account")).await;
+    let grpc = named(Kind::GrpcRoute, "has no `grpcroutes.gateway.networking.k8s.io`", "`kubectl get crd grpcroutes.");
+    scene.until(grpc).await;
+    let pods = "does not let the service `list` `pods`: its role lacks that verb";
+    scene.until(named(Kind::Pod, pods, "`kubectl auth can-i list pods -A")).await;
+    scene.until(named(Kind::Service, "does not know the service's account", "renew the token")).await;
     scene.until(|clusters| has(clusters, "one")).await;
     // What is installed later is seen without a restart.
     scene.server.put("grpcroutes", Answer::Objects(Vec::new()));

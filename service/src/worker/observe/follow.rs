@@ -9,9 +9,11 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::tell::{Noticed, Told, say};
-use super::{Going, Known, Observations, lock, look_at, place, status, watched};
+use super::{BEING_READ, Going, Known, Observations, lock, look_at, status, unseen, watched};
 use crate::event::{Guard, Requested};
-use crate::live::{LiveState, Look, PodName, Times, Touched, TroubleKind, application_name, progress};
+use crate::live::{
+    Blindness, LiveState, Look, Place, PodName, Times, Touched, TroubleKind, application_name, progress,
+};
 use crate::names::{Namespace, ReleaseKey, ReleaseName};
 use crate::rollout;
 use crate::store::{IndexedCommit, Newest};
@@ -194,7 +196,7 @@ fn gone(shared: &Arc<Shared>, key: &ReleaseKey, now: Timestamp) -> Option<Timest
     let name = application_name(key);
     let has_application = clusters.see(clusters.hub(), |index| index.application(&name).is_some()).unwrap_or(false);
     let mut going = lock(&shared.observations.going);
-    let at = going.get(key).and_then(|going| going.entry.as_ref()).map(place);
+    let at = going.get(key).and_then(|going| going.entry.as_ref()).map(|entry| Place::of(&entry.release));
     let is_there = has_application
         || at.is_some_and(|at| clusters.see(cluster, |index| index.found(&at).is_some()).unwrap_or(false));
     if !is_there {
@@ -221,9 +223,10 @@ impl Known {
             commit: entry.commit.clone(),
             live_since,
             dipped_at: None,
-            progress: Err("the cluster is being read".to_owned()),
+            progress: Err(unseen(BEING_READ)),
             seen: None,
             words: None,
+            asked: None,
             pod: None,
             is_undone: false,
             told: Told::default(),
@@ -231,7 +234,7 @@ impl Known {
     }
 
     /// Takes in what was seen; says whether the commit is live for the first time.
-    fn take(&mut self, looked: &Result<Look, String>, entry: &Entry, now: Timestamp) -> bool {
+    fn take(&mut self, looked: &Result<Look, Blindness>, entry: &Entry, now: Timestamp) -> bool {
         let look = match looked {
             Ok(look) => look,
             Err(why) => {
@@ -286,18 +289,19 @@ fn tell(shared: &Shared, key: &ReleaseKey, entry: &Entry) {
     );
 }
 
-/// Has the last words of a pod in trouble read, once per pod.
+/// Has the last words of a pod in trouble read: once as soon as it is, and once more in each further state of the release, because the
+/// events tell of a probe that fails some time after the pod was seen to run.
 fn hear(shared: &Arc<Shared>, key: &ReleaseKey, known: &Known, look: &Look) {
     let Some(trouble) = &look.trouble else { return };
     let Some(pod) = trouble.pod.clone() else { return };
-    let is_heard = known.words.as_ref().is_some_and(|(of, _)| *of == pod);
+    let Ok(state) = known.progress.as_ref().map(|progress| progress.state) else { return };
+    let asked = Some((pod.clone(), trouble.kind, state));
     let says_more = matches!(trouble.kind, TroubleKind::CrashLoop | TroubleKind::Initializer | TroubleKind::Unready);
-    if is_heard || !says_more {
+    if known.asked == asked || !says_more {
         return;
     }
-    // Nothing to say until they are read, and asked for once.
     if let Some(known) = write(&shared.observations.known).get_mut(key) {
-        known.words = Some((pod.clone(), String::new()));
+        known.asked = asked;
     }
     let (shared, key, kind) = (Arc::clone(shared), key.clone(), trouble.kind);
     tokio::spawn(async move {

@@ -20,11 +20,17 @@ use super::index::Entry;
 use super::read::NO_CLUSTER;
 use super::shared::{Shared, read};
 use super::{EnvironmentSettings, Fault};
-use crate::live::{Application, Facts, Kind, Look, OperationPhase, Place, PodName, Progress, application_name, look};
+use crate::live::{
+    Application, Blindness, Facts, Kind, LiveState, Look, OperationPhase, Place, PodName, Progress, TroubleKind,
+    application_name, look, remains,
+};
 use crate::names::{CommitId, EnvironmentName, ReleaseKey};
 use crate::release::{Observed, Refusal, RefusalKind, Seen};
 use crate::store::IndexedCommit;
 use crate::sync::{Clusters, PodLog};
+
+/// Until a release was looked at for the first time.
+const BEING_READ: &str = "the cluster is being read";
 
 /// The lines of a log that are shown.
 const LOG_LINES: i64 = 200;
@@ -50,11 +56,13 @@ struct Known {
     /// Since when it is not, after it was.
     dipped_at: Option<Timestamp>,
     /// How far it has come; why nothing is known, where nothing is.
-    progress: Result<Progress, String>,
+    progress: Result<Progress, Blindness>,
     /// What it was decided by, to notice when that changes.
     seen: Option<Seen>,
     /// The pod in trouble and its last words.
     words: Option<(PodName, String)>,
+    /// Of whom they were asked last, about what, and in which state of the release.
+    asked: Option<(PodName, TroubleKind, LiveState)>,
     /// That pod, where one is.
     pod: Option<PodName>,
     /// It has been taken back.
@@ -128,7 +136,7 @@ pub(super) fn observed(
     let Some(entry) = entry else { return Observed::Seen(Seen::default()) };
     match look_at(shared, key, entry, None) {
         None => Observed::Blind { delay: environment.blind_delay },
-        Some(Err(why)) => Observed::Unseen(why),
+        Some(Err(why)) => Observed::Unseen(why.reason),
         Some(Ok((look, _))) => {
             let known = shared.observations.of(key, &entry.commit);
             Observed::Seen(look.seen(known.and_then(|known| known.live_since).or(Some(now))))
@@ -142,7 +150,7 @@ fn look_at(
     key: &ReleaseKey,
     entry: &Entry,
     words: Option<&(PodName, String)>,
-) -> Option<Result<(Look, Noticed), String>> {
+) -> Option<Result<(Look, Noticed), Blindness>> {
     let (clusters, cluster) = watched(shared, &key.environment)?;
     let name = application_name(key);
     let application = clusters.see(clusters.hub(), |index| match index.blindness(&[Kind::Application]) {
@@ -152,7 +160,7 @@ fn look_at(
     let application = match application {
         Some(Ok(application)) => application,
         Some(Err(why)) => return Some(Err(why)),
-        None => return Some(Err("the cluster that Argo CD runs in is not watched".to_owned())),
+        None => return Some(Err(unseen("the cluster that Argo CD runs in is not watched"))),
     };
     let revision = application.as_ref().and_then(|it| it.revision.as_deref());
     let is_contained = revision.is_some_and(|revision| contains(shared, &entry.commit, revision));
@@ -162,7 +170,7 @@ fn look_at(
         Some(_) if is_contained => Noticed::Yes,
         Some(_) => Noticed::No,
     };
-    let place = place(entry);
+    let place = Place::of(&entry.release);
     clusters.see(cluster, |index| {
         if let Some(why) = index.blindness(&Kind::OF_RELEASES) {
             return Err(why);
@@ -200,18 +208,12 @@ fn contains(shared: &Shared, commit: &CommitId, revision: &str) -> bool {
     is_contained
 }
 
-/// Where a release's objects lie.
-fn place(entry: &Entry) -> Place {
-    let release = &entry.release;
-    Place { namespace: release.spec.target.namespace.as_str().into(), name: release.metadata.name.as_str().into() }
-}
-
 /// How a release fares, for those who ask.
 pub(super) fn status(shared: &Shared, key: &ReleaseKey, commit: &CommitId) -> Status {
     let unknown =
-        |reason: &str| Status { state: StatusState::Unknown, reason: reason.to_owned(), since: None, cure: None };
+        |Blindness { reason, cure }: Blindness| Status { state: StatusState::Unknown, reason, since: None, cure };
     if watched(shared, &key.environment).is_none() {
-        return unknown(NO_CLUSTER);
+        return unknown(unseen(NO_CLUSTER));
     }
     match shared.observations.of(key, commit).map(|known| known.progress) {
         Some(Ok(progress)) => Status {
@@ -220,9 +222,26 @@ pub(super) fn status(shared: &Shared, key: &ReleaseKey, commit: &CommitId) -> St
             since: Some(progress.since),
             cure: progress.cure,
         },
-        Some(Err(why)) => unknown(&why),
-        None => unknown("the cluster is being read"),
+        Some(Err(why)) => unknown(why),
+        None => unknown(unseen(BEING_READ)),
     }
+}
+
+/// What is left of a retracted release in its cluster, for those who ask.
+pub(super) fn status_of_leaving(shared: &Shared, key: &ReleaseKey, entry: &Entry, since: Timestamp) -> Status {
+    let clusters = shared.settings.clusters.as_ref();
+    let (name, place) = (application_name(key), Place::of(&entry.release));
+    let application = clusters.and_then(|it| it.see(it.hub(), |index| index.application(&name).cloned()).flatten());
+    let found = watched(shared, &key.environment)
+        .and_then(|(clusters, cluster)| clusters.see(cluster, |index| index.found(&place).cloned()).flatten());
+    let left = remains(&place, found.as_ref(), application.as_ref());
+    let (what, cure) = left.map_or_else(|| ("objects of it go".to_owned(), None), |it| (it.reason, Some(it.cure)));
+    Status { state: StatusState::Retracting, reason: format!("it is retracted, and {what}"), since: Some(since), cure }
+}
+
+/// That something cannot be seen, where nobody has to do anything about it.
+fn unseen(reason: &str) -> Blindness {
+    Blindness { reason: reason.to_owned(), cure: None }
 }
 
 /// The end of the log of a release's pod that is in trouble.

@@ -29,6 +29,8 @@ enum Cluster {
     Ready,
     /// The pod of the newest predictor cannot pull its image; the older ones serve.
     NewestCannotPull,
+    /// It runs, and does not answer its probe.
+    NewestIsUnready,
 }
 
 impl Scene {
@@ -86,7 +88,8 @@ impl Scene {
         }
         let newest = view.release.staying().last().unwrap().predictor.clone();
         for (predictor, hash) in &view.release.rendered.pods {
-            let is_bad = how == Cluster::NewestCannotPull && *predictor == newest;
+            let is_unready = how == Cluster::NewestIsUnready;
+            let is_bad = (is_unready || how == Cluster::NewestCannotPull) && *predictor == newest;
             if how == Cluster::Applied {
                 continue;
             }
@@ -99,7 +102,7 @@ impl Scene {
                 "status": {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": available},
             }));
             let waiting = json!({"waiting": {"reason": "ErrImagePull", "message": "manifest unknown"}});
-            let container = json!({"name": "model", "image": "", "ready": !is_bad, "state": if is_bad { waiting } else { json!({"running": {}}) }});
+            let container = json!({"name": "model", "image": "", "ready": !is_bad, "state": if is_bad && !is_unready { waiting } else { json!({"running": {}}) }});
             objects.get_mut("pods").unwrap().push(json!({
                 "metadata": {"name": format!("fraud-{predictor}-0-model-abc"), "namespace": "models", "labels": labels},
                 "spec": {"containers": [{"name": "model", "image": "registry.example/fraud:8"}]},
@@ -290,4 +293,20 @@ async fn a_rollback_passes_over_a_version_that_never_was_live() {
     scene.until("v9 is live", |view| view.status.state == StatusState::Live).await;
     scene.world.act("fraud", Act::Rollback { to: None }).await;
     assert_eq!(scene.world.view("fraud").await.release.stable().unwrap().version.as_str(), "7");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_probe_says_is_read_again_once_the_release_stalls() {
+    let mut scene = Scene::new().await;
+    scene.server.put("events", Listed::Objects(Vec::new()));
+    scene.world.put("fraud", single("7")).await;
+    scene.comes(Cluster::NewestIsUnready).await;
+    let unready = |view: &ReleaseView| view.status.reason.ends_with("does not answer its readiness probe");
+    scene.until("the probe fails, and nobody says how", unready).await;
+    let message = "Readiness probe failed: HTTP probe failed with statuscode: 503";
+    let event = json!({"metadata": {"name": "one", "namespace": "models"}, "involvedObject": {"kind": "Pod"}, "message": message});
+    scene.server.put("events", Listed::Objects(vec![event]));
+    scene.world.clock.advance(Duration::from_secs(601));
+    let told = |view: &ReleaseView| view.status.state == StatusState::Stalled && view.status.reason.ends_with(message);
+    scene.until("it is stalled, and how the probe fails is said", told).await;
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::world::{FIRST, SECOND, World, hash, release};
-use crate::live::{Index, Kind, LiveState, Times, progress};
+use crate::live::{Blindness, Index, Kind, LiveState, Times, progress};
 use crate::release::{Period, Readiness};
 
 #[test]
@@ -131,12 +131,13 @@ fn a_release_is_stalled_after_its_deadline_degraded_after_it_was_live_and_well_a
 #[test]
 fn what_is_not_watched_is_said_with_the_kind() {
     let mut index = Index::default();
-    assert!(index.blindness(&[Kind::Pod]).unwrap().contains("Pods are not read yet"));
+    assert!(index.blindness(&[Kind::Pod]).unwrap().reason.contains("Pods are not read yet"));
     index.replace(Kind::Pod, Vec::new());
     assert_eq!(index.blindness(&[Kind::Pod]), None);
-    assert!(index.is_blind(Kind::Pod, "no `list` on `pods`".to_owned()));
-    assert!(!index.is_blind(Kind::Pod, "no `list` on `pods`".to_owned()), "the same again is no news");
-    assert_eq!(index.blindness(&[Kind::Pod]).unwrap(), "no `list` on `pods`");
-    assert!(index.says("no `list` on `pods`") && !index.says("no `watch` on `pods`"));
+    let blind = |verb: &str| Blindness { reason: format!("no `{verb}` on `pods`"), cure: Some("allow it".to_owned()) };
+    assert!(index.is_blind(Kind::Pod, blind("list")));
+    assert!(!index.is_blind(Kind::Pod, blind("list")), "the same again is no news");
+    assert_eq!(index.blindness(&[Kind::Pod]).unwrap(), blind("list"));
+    assert!(index.says(&blind("list")) && !index.says(&blind("watch")));
     assert!(index.sees(Kind::Pod) && index.blindness(&[Kind::Pod]).is_none());
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::world::{FIRST, SECOND, World, hash, release};
-use crate::live::{Kind, TroubleKind};
+use super::world::{FIRST, SECOND, World, hash, place, release};
+use crate::live::{Kind, TroubleKind, remains};
 
 /// v7 serves, v8 enters and is applied; the operator has made its Deployment.
 fn entering() -> World {
@@ -106,6 +106,8 @@ fn a_pod_that_merely_starts_or_goes_is_no_trouble() {
 fn argo_cd_is_quoted() {
     let message = "one or more objects failed to apply, reason: admission webhook \"v1.vseldondeployment.kb.io\" denied the request: Traffic must sum to 100. Retrying attempt #1 at 10:00AM.";
     let quota = "error when creating: pods \"x\" is forbidden: exceeded quota: compute";
+    let webhook =
+        "Internal error occurred: failed calling webhook \"v1.vseldondeployment.kb.io\": connect: connection refused";
     let operation = |phase: &str, message: &str| json!({"sync": {"status": "OutOfSync", "revision": SECOND}, "operationState": {"phase": phase, "message": message}});
     let comparison = json!({"sync": {"status": "Unknown", "revision": FIRST},
         "conditions": [{"type": "ComparisonError", "message": "kustomize build failed: no such file"}]});
@@ -114,6 +116,7 @@ fn argo_cd_is_quoted() {
         (operation("Failed", message), TroubleKind::Refused, "the cluster refuses the manifests"),
         (operation("Failed", quota), TroubleKind::Quota, "exceeded quota: compute"),
         (operation("Error", "connection refused"), TroubleKind::SyncFailed, "connection refused"),
+        (operation("Failed", webhook), TroubleKind::OperatorAbsent, "the Seldon operator does not answer"),
         (comparison, TroubleKind::Comparison, "kustomize build failed"),
     ] {
         let mut world = entering();
@@ -160,9 +163,36 @@ fn a_quota_that_lets_no_pod_be_made_is_read_from_the_deployment() {
     let mut world = entering();
     let mut deployment = world.objects[&(Kind::Deployment, "fraud-v8-0-model".to_owned())].clone();
     deployment["status"]["conditions"] = json!([{"type": "ReplicaFailure", "status": "True", "message": "pods \"x\" is forbidden: exceeded quota: compute"}]);
-    world.put(Kind::Deployment, deployment);
+    world.put(Kind::Deployment, deployment.clone());
     let trouble = world.look().trouble.unwrap();
     assert_eq!((trouble.kind, trouble.predictor.unwrap().as_str()), (TroubleKind::Quota, "v8"));
+    deployment["status"]["conditions"][0]["message"] =
+        json!("pods \"x\" is forbidden: failed quota: compute: must specify limits.cpu for: model");
+    world.put(Kind::Deployment, deployment);
+    let trouble = world.look().trouble.unwrap();
+    assert_eq!(trouble.kind, TroubleKind::Quota);
+    assert!(trouble.reason.contains("wants to be told: pods"), "{}", trouble.reason);
+}
+
+#[test]
+fn the_object_that_argo_cd_could_not_apply_is_named_where_its_own_words_do_not() {
+    let failed = |message: &str, of_object: &str| {
+        let resources = json!([{"kind": "Service", "name": "fraud", "status": "Synced", "message": "serverside-applied"},
+            {"kind": "PodMonitor", "name": "fraud", "status": "SyncFailed", "message": of_object}]);
+        let mut world = entering();
+        world.application(json!({"sync": {"status": "OutOfSync", "revision": SECOND}, "operationState":
+            {"phase": "Failed", "message": message, "syncResult": {"revision": SECOND, "resources": resources}}}));
+        world.trouble()
+    };
+    let valid = "one or more synchronization tasks are not valid";
+    assert_eq!(
+        failed(valid, "make sure the \"PodMonitor\" CRD is installed"),
+        format!(
+            "Argo CD could not apply the commit: {valid}: PodMonitor `fraud`: make sure the \"PodMonitor\" CRD is installed"
+        )
+    );
+    let said = "one or more objects failed to apply, reason: connection refused";
+    assert_eq!(failed(said, "connection refused"), format!("Argo CD could not apply the commit: {said}"));
 }
 
 #[test]
@@ -171,4 +201,74 @@ fn a_foreign_text_is_one_line_of_bounded_size() {
     world.pod("v8", waiting("ErrImagePull", &format!("a\n\u{202e}b{}", "x".repeat(10_000))));
     let reason = world.trouble();
     assert!(reason.contains(": a bxx") && reason.chars().count() < 800, "{reason}");
+}
+
+#[test]
+fn a_silent_argo_cd_a_namespace_that_goes_and_a_second_application_are_told_apart() {
+    let terminating = "one or more objects failed to apply, reason: services \"fraud\" is forbidden: unable to create new content in \
+                       namespace models because it is being terminated";
+    let shared = "SeldonDeployment/fraud is part of applications argocd/production.models.fraud and argocd/second";
+    for (status, kind, reason, cure) in [
+        (
+            json!({"sync": {"status": "Synced", "revision": FIRST}}),
+            TroubleKind::Unnoticed,
+            "has not seen the commit",
+            "get pods -n argocd",
+        ),
+        (
+            json!({"sync": {"status": "OutOfSync", "revision": SECOND}, "operationState": {"phase": "Failed", "message": terminating}}),
+            TroubleKind::Terminating,
+            "the namespace is being deleted: ",
+            "kubectl get namespace",
+        ),
+        (
+            json!({"sync": {"status": "OutOfSync", "revision": SECOND}, "conditions": [{"type": "SharedResourceWarning", "message": shared}]}),
+            TroubleKind::SharedObjects,
+            shared,
+            "delete the one that is not `production.models.fraud`",
+        ),
+    ] {
+        let mut world = World::live(&release("single", "settled", &[("live", "7")]));
+        world.commit(SECOND, &release("single", "settled", &[("live", "8")]));
+        world.application(status);
+        let trouble = world.look().trouble.unwrap();
+        assert_eq!(trouble.kind, kind, "{}", trouble.reason);
+        assert!(trouble.reason.contains(reason) && trouble.cure.contains(cure), "{trouble:?}");
+        assert!(!trouble.kind.is_of_the_commit(), "the state before would be no better off");
+    }
+}
+
+#[test]
+fn what_is_left_of_a_retracted_release_is_named_with_what_holds_it() {
+    let mut world = World::live(&release("single", "settled", &[("live", "7")]));
+    let said = |world: &World| {
+        let application = world.index.application("production.models.fraud");
+        remains(&place(), world.index.found(&place()), application).map_or_else(String::new, |it| it.reason)
+    };
+    let mut seldon = world.objects[&(Kind::Seldon, "fraud".to_owned())].clone();
+    seldon["metadata"]["deletionTimestamp"] = json!("2026-11-23T10:00:00Z");
+    seldon["metadata"]["finalizers"] = json!(["example.com/a", "example.com/b"]);
+    world.put(Kind::Seldon, seldon);
+    let held =
+        "the SeldonDeployment `fraud` is being deleted, and its finalizer `example.com/a, example.com/b` holds it";
+    assert_eq!(said(&world), held);
+    // Also of a release that is deployed: somebody else deletes it.
+    assert_eq!(world.trouble(), held);
+    world.remove(Kind::Seldon, "fraud");
+    let application = |deletion: Value, conditions: Value| json!({"metadata": {"name": "production.models.fraud", "deletionTimestamp": deletion}, "status": {"conditions": conditions}});
+    world.put(Kind::Application, application(Value::Null, json!([])));
+    assert_eq!(said(&world), "Argo CD still has the Application `production.models.fraud`");
+    let time = json!("2026-11-23T10:00:00Z");
+    world.put(Kind::Application, application(time.clone(), json!([])));
+    assert_eq!(said(&world), "the Application `production.models.fraud` is being deleted");
+    world.put(Kind::Application, application(time, json!([{"type": "DeletionError", "message": "no such cluster"}])));
+    assert!(said(&world).ends_with("made: no such cluster"), "{}", said(&world));
+    world.remove(Kind::Application, "production.models.fraud");
+    assert_eq!(said(&world), "a Deployment of `models/fraud` is still in the cluster");
+    world.remove(Kind::Deployment, "fraud-v7-0-model");
+    assert_eq!(said(&world), "a route of `models/fraud` is still in the cluster");
+    for (kind, name) in [(Kind::HttpRoute, "fraud"), (Kind::GrpcRoute, "fraud-grpc"), (Kind::Service, "fraud")] {
+        world.remove(kind, name);
+    }
+    assert_eq!(said(&world), "");
 }
