@@ -32,6 +32,9 @@ pub mod bed;
 /// Callers of a release, whose every request counts.
 pub mod load;
 
+/// A line that can be cut.
+pub mod cut;
+
 /// A scripted GitHub, held against the official description of the real one.
 pub mod github;
 

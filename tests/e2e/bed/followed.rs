@@ -14,25 +14,25 @@ pub(super) fn watching<'a>(bed: &Bed, environment: &'a TestEnvironment) -> Serve
     environment.server().env("KMLFLOW__KUBERNETES__KUBECONFIG", kubeconfig.to_str().unwrap()).start()
 }
 
-fn release(namespace: &Namespace<'_>) -> String {
+pub(super) fn release(namespace: &Namespace<'_>) -> String {
     format!("production/{}/fraud", namespace.name)
 }
 
-fn view(server: &Server<'_>, release: &str) -> Value {
+pub(super) fn view(server: &Server<'_>, release: &str) -> Value {
     server.get(&format!("/releases/{release}"))
 }
 
 /// Waits until the service says so of the release.
-fn until(server: &Server<'_>, release: &str, what: &str, claim: impl Fn(&Value) -> bool) -> Value {
+pub(super) fn until(server: &Server<'_>, release: &str, what: &str, claim: impl Fn(&Value) -> bool) -> Value {
     server.until(what, || Some(view(server, release)).filter(|view| claim(view)))
 }
 
-fn is_live_in(phase: &'static str) -> impl Fn(&Value) -> bool {
+pub(super) fn is_live_in(phase: &'static str) -> impl Fn(&Value) -> bool {
     move |view: &Value| view["status"]["state"] == "live" && view["rollout"]["phase"] == phase
 }
 
 /// A namespace whose release serves version 7 and is live.
-fn with_seven<'b>(bed: &'b Bed, server: &Server<'_>, name: &str) -> Namespace<'b> {
+pub(super) fn with_seven<'b>(bed: &'b Bed, server: &Server<'_>, name: &str) -> Namespace<'b> {
     let namespace = bed.namespace(name);
     namespace.follow(server);
     let release = release(&namespace);

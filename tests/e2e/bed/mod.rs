@@ -1,7 +1,13 @@
 //! On a real control plane with a real Argo CD and a real Envoy, which the tier `cluster` starts.
 
+/// Parts that are away for a while.
+mod absent;
+
 /// What the API server takes.
 mod accepted;
+
+/// What goes wrong around a release.
+mod faults;
 
 /// Parts that die.
 mod outage;
@@ -16,6 +22,9 @@ mod followed;
 mod journey;
 mod transitions;
 mod undone;
+
+/// What is in the way, and that it passes.
+mod stalls;
 
 /// From a request to an answer.
 mod release;

@@ -1,0 +1,79 @@
+//! A line to a server that can be cut: whatever passes through it ends, and nothing gets through until it is mended.
+
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// A line on a free port of the loopback, with threads of its own; it ends with the process.
+pub struct Line {
+    address: SocketAddr,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    is_cut: AtomicBool,
+    /// Both ends of every connection so far.
+    ends: Mutex<Vec<TcpStream>>,
+}
+
+impl Line {
+    /// Begins to pass on.
+    ///
+    /// # Panics
+    /// When there is no free port.
+    pub fn to(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let state = Arc::<State>::default();
+        let of_line = Arc::clone(&state);
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                if let Ok(server) = TcpStream::connect(server) {
+                    of_line.pass(client, server);
+                }
+            }
+        });
+        Self { address, state }
+    }
+
+    /// Where it is entered.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends every connection, and those that come.
+    ///
+    /// # Panics
+    /// Never, unless a thread of the line did.
+    pub fn cut(&self) {
+        let ends = self.state.ends.lock().expect("the ends");
+        self.state.is_cut.store(true, Ordering::SeqCst);
+        // One that has ended by itself cannot be ended.
+        ends.iter().for_each(|end| drop(end.shutdown(Shutdown::Both)));
+    }
+
+    /// Lets new connections through.
+    pub fn mend(&self) {
+        self.state.is_cut.store(false, Ordering::SeqCst);
+    }
+}
+
+impl State {
+    /// Passes one connection on, in two threads.
+    fn pass(&self, client: TcpStream, server: TcpStream) {
+        let mut ends = self.ends.lock().expect("the ends");
+        if self.is_cut.load(Ordering::SeqCst) {
+            return;
+        }
+        let copy = |end: &TcpStream| end.try_clone().expect("a second handle");
+        ends.extend([copy(&client), copy(&server)]);
+        for (mut from, mut to) in [(copy(&client), copy(&server)), (server, client)] {
+            std::thread::spawn(move || {
+                // However it ends, the other side is told.
+                let _ = std::io::copy(&mut from, &mut to);
+                let _ = to.shutdown(Shutdown::Write);
+            });
+        }
+    }
+}
