@@ -6,7 +6,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use crate::addresses;
 use crate::catalogue::Profile;
+use crate::options::Setting;
 
 /// Brings the whole platform up by GitOps, and says why anything is not ready
 ///
@@ -110,8 +112,14 @@ pub enum Command {
     /// Write `platform/profiles/` from the catalogue
     Render {
         /// Change nothing; fail where a file is not as the catalogue says
-        #[arg(long)]
+        #[arg(long, conflicts_with_all = ["host_suffix", "tls"])]
         check: bool,
+        /// Write this name into every file that has the present one
+        #[arg(long, value_name = "NAME", value_parser = addresses::host_name)]
+        host_suffix: Option<String>,
+        /// Write HTTPS into every address, and have the gateway speak it
+        #[arg(long)]
+        tls: bool,
     },
 }
 
@@ -141,6 +149,15 @@ pub struct UpArguments {
     /// Follow `platform/overlays/NAME` instead of a profile
     #[arg(long, value_name = "NAME")]
     pub overlay: Option<String>,
+    /// Set a value of a part's chart; can be given more than once. No secrets: it is kept in the Application
+    #[arg(long, value_name = "PART.KEY=VALUE", value_parser = Setting::parse)]
+    pub set: Vec<Setting>,
+    /// The name that every address ends with; the manifests must say the same
+    #[arg(long, value_name = "NAME")]
+    pub host_suffix: Option<String>,
+    /// The gateway speaks HTTPS; the manifests must say the same
+    #[arg(long)]
+    pub tls: bool,
     /// The port of this machine that the gateway is reached by [default: 80]
     #[arg(long)]
     pub port: Option<u16>,

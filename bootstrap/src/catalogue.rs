@@ -19,6 +19,8 @@ pub struct Catalogue {
     pub api_version: String,
     pub kind: String,
     pub host_suffix: String,
+    /// Whether the gateway speaks HTTPS, with a certificate of the cluster's own authority.
+    pub tls: bool,
     /// The version of Kubernetes that a new cluster gets.
     pub kubernetes: String,
     pub profiles: Vec<Size>,
@@ -258,13 +260,14 @@ impl Catalogue {
         self.profiles.iter().find(|size| size.name == profile)
     }
 
-    /// The address of a component in a browser.
+    /// The address of a component in a browser. HTTPS has its usual port, whatever the other one is.
     pub fn url(&self, part: &Component, port: u16) -> Option<String> {
         let host = match part.address.as_deref()? {
             "" => self.host_suffix.clone(),
             name => format!("{name}.{}", self.host_suffix),
         };
         Some(match port {
+            _ if self.tls => format!("https://{host}"),
             80 => format!("http://{host}"),
             port => format!("http://{host}:{port}"),
         })

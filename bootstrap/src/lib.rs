@@ -3,6 +3,7 @@
 //! What belongs to the platform stands in `gitops-repo/platform/catalogue.yaml` and nowhere else. `plan` prints what `up` would do, from the same
 //! table of steps; every step looks first and acts only where something is missing, so `up` can be run again after anything.
 
+pub mod addresses;
 pub mod answer;
 pub mod arguments;
 pub mod catalogue;

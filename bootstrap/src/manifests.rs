@@ -1,5 +1,6 @@
 //! The objects that bootstrap itself applies, as text for `kubectl`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::Deserialize as _;
@@ -7,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::catalogue::Namespace;
 use crate::fault::Fault;
+use crate::options::{Options, Setting};
 use crate::render;
 use crate::secrets::LABEL;
 
@@ -68,8 +70,10 @@ pub fn namespaces(all: &[&Namespace]) -> String {
 }
 
 /// The root Application, and the project that lets it make Applications, projects and namespaces and nothing else.
-/// Parts and namespaces that are left out are taken from what the folder makes.
-pub fn root(repository: &Repository, follows: &str, parts: &[String], namespaces: &[String]) -> String {
+///
+/// Parts and namespaces that are left out are taken from what the folder makes; values of charts are added to it.
+pub fn root(repository: &Repository, options: &Options, namespaces: &[String]) -> String {
+    let (follows, parts) = (&options.follows, options.without.as_slice());
     let server = "https://kubernetes.default.svc";
     let project = json!({
         "apiVersion": "argoproj.io/v1alpha1", "kind": "AppProject",
@@ -84,11 +88,12 @@ pub fn root(repository: &Repository, follows: &str, parts: &[String], namespaces
     });
     let mut source =
         json!({"repoURL": repository.url, "targetRevision": repository.branch, "path": format!("platform/{follows}")});
-    let patches: Vec<Value> = [("Application|AppProject", parts), ("Namespace", namespaces)]
+    let mut patches: Vec<Value> = [("Application|AppProject", parts), ("Namespace", namespaces)]
         .into_iter()
         .filter(|(_, names)| !names.is_empty())
         .map(|(kinds, names)| json!({"target": {"kind": kinds, "name": names.join("|")}, "patch": TAKE_AWAY}))
         .collect();
+    patches.extend(settings(&options.set));
     if !patches.is_empty() {
         source["kustomize"] = json!({"patches": patches});
     }
@@ -110,6 +115,18 @@ pub fn root(repository: &Repository, follows: &str, parts: &[String], namespaces
         },
     });
     list(vec![project, application])
+}
+
+/// A patch for each part whose chart gets values; of its sources the second is the chart.
+fn settings(all: &[Setting]) -> Vec<Value> {
+    let parts: BTreeSet<&str> = all.iter().map(|setting| setting.part.as_str()).collect();
+    let of = |part: &str| {
+        let own = all.iter().filter(|setting| setting.part == part);
+        let parameters: Vec<Value> = own.map(|setting| json!({"name": setting.key, "value": setting.value})).collect();
+        let add = json!([{"op": "add", "path": "/spec/sources/1/helm/parameters", "value": parameters}]);
+        json!({"target": {"kind": "Application", "name": part}, "patch": add.to_string()})
+    };
+    parts.into_iter().map(of).collect()
 }
 
 /// What Argo CD reads the repository with.
@@ -189,14 +206,20 @@ fn list(objects: Vec<Value>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arguments::UpArguments;
 
     fn repository() -> Repository {
         Repository { url: "http://git.example/gitops.git".into(), branch: "main".into() }
     }
 
+    fn options(without: &[String], set: &[&str]) -> Options {
+        let set = set.iter().map(|text| Setting::parse(text).unwrap()).collect();
+        Options::new(&UpArguments { without: without.to_vec(), set, ..UpArguments::default() }, None).unwrap()
+    }
+
     #[test]
     fn the_root_may_make_applications_projects_and_namespaces_only() {
-        let root: Value = serde_json::from_str(&root(&repository(), "profiles/core", &[], &[])).unwrap();
+        let root: Value = serde_json::from_str(&root(&repository(), &options(&[], &[]), &[])).unwrap();
         let [project, application] = root["items"].as_array().unwrap().as_slice() else { panic!("{root}") };
         assert_eq!(application["spec"]["source"]["path"], "platform/profiles/core");
         let kinds = project["spec"]["namespaceResourceWhitelist"].as_array().unwrap();
@@ -209,11 +232,16 @@ mod tests {
     #[test]
     fn what_is_left_out_is_taken_from_what_the_root_makes() {
         let parts = ["argo-cd".to_owned(), "cert-manager".to_owned()];
-        let root: Value = serde_json::from_str(&root(&repository(), "profiles/core", &parts, &parts[1..])).unwrap();
+        let options = options(&parts, &["prometheus.a.b=1", "harbor.c=2", "prometheus.d=3"]);
+        let root: Value = serde_json::from_str(&root(&repository(), &options, &parts[1..])).unwrap();
         let patches = root["items"][1]["spec"]["source"]["kustomize"]["patches"].as_array().unwrap();
         assert_eq!(patches[0]["target"], json!({"kind": "Application|AppProject", "name": "argo-cd|cert-manager"}));
         assert_eq!(patches[1]["target"], json!({"kind": "Namespace", "name": "cert-manager"}));
         assert!(patches[0]["patch"].as_str().unwrap().starts_with("$patch: delete"));
+        assert_eq!(patches[3]["target"], json!({"kind": "Application", "name": "prometheus"}));
+        let added: Value = serde_json::from_str(patches[3]["patch"].as_str().unwrap()).unwrap();
+        let values = json!([{"name": "a.b", "value": "1"}, {"name": "d", "value": "3"}]);
+        assert_eq!((&added[0]["op"], &added[0]["value"]), (&json!("add"), &values));
     }
 
     #[test]

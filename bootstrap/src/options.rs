@@ -26,8 +26,42 @@ pub struct Options {
     /// Parts that are left out: the cluster has them already.
     #[serde(default)]
     pub without: Vec<String>,
+    /// Values of charts that are not those of the repository.
+    #[serde(default)]
+    pub set: Vec<Setting>,
     /// The port of the host that the gateway is reached by.
     pub port: u16,
+}
+
+/// A value of a part's chart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    pub part: String,
+    /// Such as `prometheus.prometheusSpec.retention`.
+    pub key: String,
+    pub value: String,
+}
+
+impl Setting {
+    /// Reads `PART.KEY=VALUE`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let split =
+            text.split_once('=').and_then(|(path, value)| path.split_once('.').map(|(part, key)| (part, key, value)));
+        let wrong = || {
+            format!(
+                "`{text}` is not of the form `PART.KEY=VALUE`, such as `prometheus.prometheus.prometheusSpec.retention=7d`"
+            )
+        };
+        let (part, key, value) =
+            split.filter(|(part, key, _)| !part.is_empty() && !key.is_empty()).ok_or_else(wrong)?;
+        Ok(Self { part: part.to_owned(), key: key.to_owned(), value: value.to_owned() })
+    }
+}
+
+impl std::fmt::Display for Setting {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}.{}={}", self.part, self.key, self.value)
+    }
 }
 
 impl Options {
@@ -42,6 +76,9 @@ impl Options {
                 "add `--cluster existing`, or leave it out",
             )
             .of(Kind::WrongUsage));
+        }
+        if cluster == ClusterKind::Existing {
+            refuse_of_new(asked)?;
         }
         let argo_cd = asked.argo_cd.or(kept.map(|kept| kept.argo_cd)).unwrap_or(ArgoCd::Install);
         let before = kept.map(|kept| kept.without.clone()).unwrap_or_default();
@@ -65,6 +102,11 @@ impl Options {
             gpu: asked.gpu.or(kept.map(|kept| kept.gpu)).unwrap_or(Gpu::Auto),
             argo_cd,
             without,
+            set: if asked.set.is_empty() {
+                kept.map(|kept| kept.set.clone()).unwrap_or_default()
+            } else {
+                asked.set.clone()
+            },
             follows,
             port: asked.port.or(kept.map(|kept| kept.port)).unwrap_or(80),
         })
@@ -91,6 +133,22 @@ impl Options {
         match self.cluster {
             ClusterKind::Minikube => Some(MINIKUBE_PROFILE),
             ClusterKind::Existing => self.context.as_deref(),
+        }
+    }
+}
+
+/// Refuses options of a cluster that is made: one that is there has its nodes, its cards and its images.
+fn refuse_of_new(asked: &UpArguments) -> Result<(), Fault> {
+    let given = [
+        ("--nodes", asked.nodes.is_some()),
+        ("--gpu", asked.gpu.is_some()),
+        ("--offline-images", asked.offline_images.is_some()),
+    ];
+    match given.iter().find(|(_, is_given)| *is_given) {
+        None => Ok(()),
+        Some((option, _)) => {
+            let what = format!("`{option}` is about a cluster that is made, and this one is there");
+            Err(Fault::new(what, "leave it out, or leave `--cluster existing` out").of(Kind::WrongUsage))
         }
     }
 }
@@ -136,6 +194,18 @@ mod tests {
         let kept = Options::new(&present, None).unwrap();
         assert_eq!(kept.without, ["cert-manager", "argo-cd"]);
         assert_eq!(Options::new(&asked(), Some(&kept)).unwrap().without, kept.without);
+    }
+
+    #[test]
+    fn a_value_of_a_chart_is_read_and_kept_and_a_word_alone_is_none() {
+        let setting = Setting::parse("prometheus.prometheus.prometheusSpec.retention=7d=x").unwrap();
+        assert_eq!((setting.part.as_str(), setting.value.as_str()), ("prometheus", "7d=x"));
+        assert_eq!(setting.to_string(), "prometheus.prometheus.prometheusSpec.retention=7d=x");
+        let kept = Options::new(&UpArguments { set: vec![setting.clone()], ..asked() }, None).unwrap();
+        assert_eq!(Options::new(&asked(), Some(&kept)).unwrap().set, [setting]);
+        for wrong in ["", "retention=7d", ".a=b", "prometheus.=b", "prometheus.retention"] {
+            assert!(Setting::parse(wrong).unwrap_err().contains("PART.KEY=VALUE"), "{wrong}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::arguments::ArgoCd;
 use crate::catalogue::{Catalogue, Component};
 use crate::checkout::Checkout;
-use crate::fault::Fault;
+use crate::fault::{Fault, Kind};
 use crate::kubectl::Kubectl;
 use crate::manifests::Repository;
 use crate::options::Options;
@@ -38,6 +38,7 @@ impl Session {
         // The namespace of an Argo CD that is there is whose that is.
         let is_lent = |name: &String| name == "argocd" && options.argo_cd == ArgoCd::Present;
         let without_namespaces = everything.into_iter().filter(|name| is_gone(name) || is_lent(name)).collect();
+        refuse_settings(&catalogue, &options)?;
         let repository = Repository::read(&checkout.platform("repository"))?;
         let kubectl = Kubectl::new(options.context());
         Ok(Self {
@@ -63,4 +64,16 @@ impl Session {
     pub fn service_image(&self) -> Result<String, Fault> {
         Ok(format!("kmlflow:{}", self.component("kmlflow")?.version))
     }
+}
+
+/// Values are for charts; everything else is a file of the repository.
+fn refuse_settings(catalogue: &Catalogue, options: &Options) -> Result<(), Fault> {
+    let has_chart = |name: &str| catalogue.component(name).is_some_and(|part| part.chart.is_some());
+    let Some(wrong) = options.set.iter().find(|setting| !has_chart(&setting.part)) else { return Ok(()) };
+    let with_chart = catalogue.components.iter().filter(|part| part.chart.is_some()).map(|part| part.name.as_str());
+    let cure = format!(
+        "name one with a chart ({}); anything else is changed in `platform/` of the repository",
+        with_chart.collect::<Vec<_>>().join(", ")
+    );
+    Err(Fault::new(format!("`--set {wrong}` names no part with a chart"), cure).of(Kind::WrongUsage))
 }

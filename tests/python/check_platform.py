@@ -43,7 +43,8 @@ AVAILABLE = {
 def is_here(kustomization: pathlib.Path) -> bool:
     """Whether a component, with all that it is made of, lies in the repository."""
     whole = yaml.safe_load(kustomization.read_text())
-    if "helmCharts" in whole or any("://" in resource for resource in whole.get("resources", [])):
+    # A Component is built by those who take it in.
+    if whole["kind"] == "Component" or "helmCharts" in whole or any("://" in resource for resource in whole.get("resources", [])):
         return False
     below = [kustomization.parent / resource / "kustomization.yaml" for resource in whole.get("resources", []) + whole.get("components", [])]
     return all(is_here(path) for path in below if path.exists())

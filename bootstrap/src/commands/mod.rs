@@ -13,6 +13,7 @@ mod upgrade;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::addresses;
 use crate::arguments::{Arguments, Command, General, Place, UpArguments};
 use crate::catalogue::{Catalogue, Component};
 use crate::checkout::Checkout;
@@ -32,7 +33,13 @@ pub fn run(arguments: Arguments, here: &Path) -> Result<(), Fault> {
     match command {
         Command::Up(asked) => up::run(&asked, &general, checkout),
         Command::Plan(asked) => plan::run(&asked, &general, checkout),
-        Command::Render { check } => render::run(check, &checkout),
+        Command::Render { check, host_suffix, tls } => {
+            if host_suffix.is_some() || tls {
+                let catalogue = Catalogue::read(&checkout.gitops)?;
+                addresses::rewrite(&checkout.gitops, &catalogue, host_suffix.as_deref(), tls)?;
+            }
+            render::run(check, &checkout)
+        }
         Command::Status { place, watch } => status::run(&there(&place, &general, checkout)?, &general, watch),
         Command::Doctor { place } => doctor::run(&there(&place, &general, checkout)?, &general),
         Command::Open { place, service, print } => {

@@ -7,7 +7,7 @@ use crate::checkout::Checkout;
 use crate::fault::Fault;
 use crate::options::Options;
 use crate::session::Session;
-use crate::{answer, steps};
+use crate::{addresses, answer, steps};
 
 #[derive(Debug, Serialize)]
 struct Plan {
@@ -34,6 +34,7 @@ struct Planned {
 pub(super) fn run(asked: &UpArguments, general: &General, checkout: Checkout) -> Result<(), Fault> {
     let options = Options::new(asked, None)?;
     let mut session = Session::new(options, checkout, general.poll, asked.timeout)?;
+    addresses::refuse_others(&session.catalogue, asked)?;
     session.offline_images.clone_from(&asked.offline_images);
     // Paths as they are in the checkout, so that the plan is the same on every machine.
     let gitops = session.checkout.gitops.display().to_string();

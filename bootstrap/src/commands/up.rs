@@ -7,11 +7,12 @@ use crate::checkout::Checkout;
 use crate::fault::{Fault, Kind};
 use crate::reporter::{Form, Reporter, seconds};
 use crate::session::Session;
-use crate::{answer, steps};
+use crate::{addresses, answer, steps};
 
 pub(super) fn run(asked: &UpArguments, general: &General, checkout: Checkout) -> Result<(), Fault> {
     let options = super::options(asked)?;
     let mut session = Session::new(options, checkout, general.poll, asked.timeout)?;
+    addresses::refuse_others(&session.catalogue, asked)?;
     session.offline_images.clone_from(&asked.offline_images);
     if !session.checkout.platform(&session.options.follows).join("kustomization.yaml").is_file() {
         let what = format!("there is no `platform/{}`", session.options.follows);
@@ -60,8 +61,14 @@ fn told(session: &Session, tally: steps::Tally, took: &str) -> String {
         Some(context) if context != crate::options::MINIKUBE_PROFILE => format!(" --context {context}"),
         _ => String::new(),
     };
+    let trust = match session.catalogue.tls {
+        true => format!(
+            "  kubectl{context} get secret authority --namespace gateway --output jsonpath='{{.data.ca\\.crt}}' | base64 --decode     for browsers to trust\n"
+        ),
+        false => String::new(),
+    };
     format!(
-        "{what}{}\nNext:\n  cargo bootstrap open kmlflow{context}           the page, with a link that signs you in\n  cargo bootstrap credentials --show{context}     the passwords\n  cargo bootstrap status{context}                 how everything is\n",
+        "{what}{}\nNext:\n  cargo bootstrap open kmlflow{context}           the page, with a link that signs you in\n  cargo bootstrap credentials --show{context}     the passwords\n  cargo bootstrap status{context}                 how everything is\n{trust}",
         super::credentials::table(&entries)
     )
 }

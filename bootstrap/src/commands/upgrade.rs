@@ -60,8 +60,15 @@ fn changes(session: &Session) -> Result<Vec<Change>, Fault> {
 /// The commands, with the token of an administrator of the service asked for by Git.
 fn by_hand(session: &Session) -> String {
     let repository = match session.repository.url.contains(".svc.") {
-        true => "http://k5w.localhost/git/gitops.git",
-        false => session.repository.url.as_str(),
+        true => format!(
+            "{}/git/gitops.git",
+            session
+                .component("kmlflow")
+                .ok()
+                .and_then(|part| session.catalogue.url(part, session.options.port))
+                .unwrap_or_default()
+        ),
+        false => session.repository.url.clone(),
     };
     format!(
         "  git clone {repository} gitops\n  rm -r gitops/platform && cp -r gitops-repo/platform gitops/\n  git -C gitops add -A platform && git -C gitops commit -m 'platform: Take over the versions of the checkout' && git -C gitops push"

@@ -9,8 +9,7 @@ use crate::session::Session;
 pub(super) struct Root;
 
 fn manifest(session: &Session) -> String {
-    let options = &session.options;
-    manifests::root(&session.repository, &options.follows, &options.without, &session.without_namespaces)
+    manifests::root(&session.repository, &session.options, &session.without_namespaces)
 }
 
 impl Step for Root {
@@ -24,12 +23,13 @@ impl Step for Root {
 
     fn plan(&self, session: &Session) -> Result<Vec<String>, Fault> {
         let (url, branch, follows) = (&session.repository.url, &session.repository.branch, &session.options.follows);
-        let left_out = match session.options.without.is_empty() {
+        let mut more = match session.options.without.is_empty() {
             true => String::new(),
             false => format!("; left out: {}", session.options.without.join(", ")),
         };
+        more.extend(session.options.set.iter().map(|setting| format!("; {setting}")));
         Ok(vec![format!(
-            "apply the Application argocd/{} and its project: {url}, {branch}, platform/{follows}{left_out}",
+            "apply the Application argocd/{} and its project: {url}, {branch}, platform/{follows}{more}",
             manifests::ROOT
         )])
     }

@@ -5,6 +5,7 @@
     reason = "a test that cannot go on stops; it starts the program"
 )]
 
+mod addresses;
 mod commands;
 mod manifests;
 mod plan;

@@ -425,6 +425,34 @@ fn our_pods_run_as_nobody_special_with_limits_and_probes() {
     assert!(seen >= 7, "{seen}");
 }
 
+#[test]
+fn our_pods_say_who_may_call_them_and_people_s_own_work_has_a_quota() {
+    let catalogue = catalogue();
+    let of_kind = |kind: &'static str| {
+        let all = catalogue.components.iter().flat_map(objects).collect::<Vec<_>>();
+        all.into_iter().filter(move |object| object["kind"] == kind).collect::<Vec<_>>()
+    };
+    let guarded: Vec<Value> =
+        of_kind("NetworkPolicy").iter().map(|policy| policy["spec"]["podSelector"]["matchLabels"].clone()).collect();
+    let mut faults = Vec::new();
+    let mut seen = 0;
+    for part in catalogue.components.iter().filter(|part| part.chart.is_none() && part.upstream.is_none()) {
+        for object in objects(part).iter().filter(|object| object["spec"]["selector"]["matchLabels"].is_object()) {
+            if containers(object).is_empty() {
+                continue;
+            }
+            seen += 1;
+            let selector = &object["spec"]["selector"]["matchLabels"];
+            faults.extend((!guarded.contains(selector)).then(|| format!("{}: {selector}", part.name)));
+        }
+    }
+    none("callable by everybody", &faults);
+    assert!(seen >= 6, "{seen}");
+    let has_quota =
+        |part: &str| objects(catalogue.component(part).unwrap()).iter().any(|object| object["kind"] == "ResourceQuota");
+    assert!(has_quota("jupyterlab") && has_quota("katib"));
+}
+
 /// The keys that are set in the values of a chart, as the charts of those versions have them; a misspelt one would be ignored without a word.
 const VALUES: &str = include_str!("../values-keys.txt");
 

@@ -277,6 +277,60 @@ fn an_overlay_s_service_is_the_one_that_its_application_names() {
     assert!(scene.read("record").contains("overlays/production"));
 }
 
+#[test]
+fn the_card_is_handed_over_where_docker_can_and_one_node_alone_offers_it() {
+    let scene = Scene::new().with("RUNTIMES", r#"{"nvidia":{},"runc":{}}"#);
+    scene.up(&["--nodes", "2"]).succeeded();
+    let calls = scene.calls();
+    let has = |words: &[&str]| calls.iter().any(|call| words.iter().all(|word| call.contains(word)));
+    assert!(has(&["minikube start", "--gpus=all", "--container-runtime=docker"]), "{calls:#?}");
+    assert!(
+        has(&["minikube addons disable nvidia-device-plugin"]) && has(&["label node k5w nvidia.com/gpu.present=true"])
+    );
+    for (runtimes, option) in [(r#"{"nvidia":{}}"#, "off"), (r#"{"runc":{}}"#, "auto")] {
+        let scene = Scene::new().with("RUNTIMES", runtimes);
+        scene.up(&["--gpu", option]).succeeded();
+        assert!(!scene.calls().iter().any(|call| call.contains("--gpus")), "{runtimes} {option}");
+    }
+}
+
+#[test]
+fn archives_of_images_are_loaded_before_anything_is_pulled() {
+    let scene = Scene::new();
+    let folder = scene.path("archives");
+    std::fs::create_dir(&folder).unwrap();
+    let archives = folder.to_str().unwrap();
+    scene.up(&["--offline-images", archives]).failed(4, "no `*.tar` in it", "docker save");
+    for name in ["b.tar", "a.tar", "notes.txt"] {
+        std::fs::write(folder.join(name), "").unwrap();
+    }
+    scene.calls();
+    scene.up(&["--offline-images", archives]).succeeded();
+    assert_eq!(scene.read("loaded"), format!("{archives}/a.tar\n{archives}/b.tar\n"));
+    let calls = scene.calls();
+    let first = |word: &str| calls.iter().position(|call| call.contains(word)).unwrap();
+    assert!(first("image load") < first("kubectl apply"), "{calls:#?}");
+    scene.up(&["--offline-images", "/nowhere"]).failed(4, "`/nowhere` has no archives", "docker save");
+}
+
+#[test]
+fn values_of_charts_go_into_the_root_and_nothing_else_takes_values() {
+    let scene = Scene::new();
+    let set = ["--set", "prometheus.prometheus.prometheusSpec.retention=7d"];
+    scene.up(&set).succeeded();
+    assert!(scene.read("record").contains("retention"));
+    let applied: Vec<String> = std::fs::read_dir(scene.path("applied"))
+        .unwrap()
+        .map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap())
+        .collect();
+    let is_root = |text: &&String| text.contains("AppProject") && text.contains("/spec/sources/1/helm/parameters");
+    assert!(applied.iter().any(|text| is_root(&text) && text.contains("prometheus.prometheusSpec.retention")));
+    for wrong in ["mlflow.image=x", "nobody.a=b"] {
+        scene.up(&["--set", wrong]).failed(2, &format!("`--set {wrong}` names no part with a chart"), "prometheus");
+    }
+    assert_eq!(scene.run(&["up", "--set", "prometheus"]).code, Some(2));
+}
+
 mod existing {
     use super::changing;
     use crate::scene::Scene;
@@ -292,6 +346,15 @@ mod existing {
         assert!(scene.read("contexts").lines().all(|context| context == "staging"));
         scene.up(&HERE).succeeded();
         assert_eq!(changing(&scene.calls()), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn options_of_a_cluster_that_is_made_are_refused() {
+        let scene = Scene::new();
+        for option in [["--nodes", "3"], ["--gpu", "off"], ["--offline-images", "."]] {
+            scene.up(&[&HERE[..], &option].concat()).failed(2, option[0], "--cluster existing");
+        }
+        assert_eq!(scene.calls().iter().filter(|call| !call.contains(" get ")).count(), 0);
     }
 
     #[test]

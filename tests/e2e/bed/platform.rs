@@ -1,5 +1,6 @@
 use std::process::Command;
 
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 use tests::TestEnvironment;
 use tests::bed::Bed;
@@ -22,20 +23,84 @@ fn make_namespace(bed: &Bed, name: &str) {
     bed.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}).to_string());
 }
 
+/// Folders of the platform with how many objects each makes, as far as neither a chart nor a project elsewhere makes them.
+const FOLDERS: [(&str, usize); 20] = [
+    ("argocd", 1),
+    ("releases", 2),
+    ("kmlflow", 14),
+    ("kmlflow-replicas", 16),
+    ("monitoring", 2),
+    ("gateway", 5),
+    ("postgresql", 5),
+    ("object-store", 6),
+    ("object-store-browser", 2),
+    ("mlflow", 4),
+    ("jupyterlab", 8),
+    ("meilisearch", 4),
+    ("headlamp", 1),
+    ("prometheus", 3),
+    ("overlays/production", 41),
+    ("overlays/production/gateway", 5),
+    ("overlays/production/mlflow", 4),
+    ("profiles/core", 36),
+    ("profiles/standard", 47),
+    ("profiles/full", 62),
+];
+
+/// Files of folders whose other files come from elsewhere.
+const FILES: [&str; 4] = ["katib/route.yaml", "katib/quota.yaml", "kubeflow-pipelines/route.yaml", "harbor/route.yaml"];
+
+/// The platform's namespaces that the bed does not have, until it is dropped.
+struct Namespaces<'a> {
+    bed: &'a Bed,
+    names: Vec<String>,
+}
+
+impl<'a> Namespaces<'a> {
+    fn of(bed: &'a Bed) -> Self {
+        let kustomized = component(bed, "profiles/full");
+        let objects = serde_yaml::Deserializer::from_str(&kustomized).map(|object| Value::deserialize(object).unwrap());
+        let is_new = |name: &String| bed.get("", "namespace", name).is_none();
+        let of_profile = objects.filter(|object| object["kind"] == "Namespace");
+        let mut names: Vec<String> =
+            of_profile.map(|object| object["metadata"]["name"].as_str().unwrap().to_owned()).filter(is_new).collect();
+        names.extend(["k5w".to_owned()].into_iter().filter(is_new));
+        assert!(names.len() > 5, "{names:?}");
+        names.iter().for_each(|name| make_namespace(bed, name));
+        Self { bed, names }
+    }
+}
+
+impl Drop for Namespaces<'_> {
+    fn drop(&mut self) {
+        let names = self.names.iter().map(String::as_str).collect::<Vec<_>>();
+        let gone =
+            run(&mut self.bed.kubectl(&[&["delete", "namespace", "--ignore-not-found"], names.as_slice()].concat()));
+        assert!(gone.code == 0 || std::thread::panicking(), "{gone:?}");
+    }
+}
+
 #[test]
 fn every_component_of_the_platform_is_accepted_as_it_is() {
-    let bed = Bed::shared();
-    for namespace in ["k5w", "monitoring"] {
-        make_namespace(&bed, namespace);
-    }
-    for (name, objects) in
-        [("argocd", 1), ("releases", 2), ("kmlflow", 14), ("kmlflow-replicas", 16), ("monitoring", 2)]
-    {
-        // The bed has put some of the settings of Argo CD there itself.
-        let options = [STRICT.as_slice(), &["--force-conflicts"]].concat();
-        let said = bed.try_apply(&component(&bed, name), &options).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(said.lines().filter(|line| line.contains("dry run")).count(), objects, "{name}: {said}");
+    let bed = Bed::alone();
+    let _places = Namespaces::of(&bed);
+    // The bed has put some of the settings of Argo CD there itself.
+    let options = [STRICT.as_slice(), &["--force-conflicts"]].concat();
+    let accept = |name: &str, objects: &str, count: usize| {
+        let said = bed.try_apply(objects, &options).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(said.lines().filter(|line| line.contains("dry run")).count(), count, "{name}: {said}");
         assert!(!said.contains("Warning"), "{name}: {said}");
+    };
+    for (name, count) in FOLDERS {
+        accept(name, &component(&bed, name), count);
+    }
+    for name in FILES {
+        let file = repository_root().join("gitops-repo/platform").join(name);
+        let namespace = if name.starts_with("harbor") { "harbor" } else { "kubeflow" };
+        let text = std::fs::read_to_string(file)
+            .unwrap()
+            .replace("\nmetadata:\n", &format!("\nmetadata:\n  namespace: {namespace}\n"));
+        accept(name, &text, 1);
     }
 }
 
