@@ -3,11 +3,10 @@
 use base64::Engine as _;
 use serde_json::{Map, Value, json};
 
+use super::pod::{Place, items, pod, port, text};
+
 /// The container of the engine, and its ports.
 const ENGINE: (&str, u64, u64) = ("seldon-container-engine", 8000, 5001);
-
-/// Where a container finds its model.
-pub(super) const MODELS: &str = concat!("/mnt", "/models");
 
 /// What belongs to a SeldonDeployment.
 #[derive(Debug, Default)]
@@ -39,7 +38,12 @@ impl Predictor<'_> {
         let mut direct = (9000, 9500);
         for (index, component) in items(&self.predictor["componentSpecs"]).iter().enumerate() {
             // The metrics ports of containers that name none are counted up over all of them.
-            let mut pod = self.pod(component, 6000 + all.deployments.len() as u64);
+            let place = Place {
+                release: &self.release(),
+                predictor: self.predictor,
+                metrics: 6000 + all.deployments.len() as u64,
+            };
+            let mut pod = pod(component, &place);
             let names: Vec<String> =
                 items(&pod["containers"]).iter().map(|container| text(&container["name"])).collect();
             for container in items(&pod["containers"]) {
@@ -127,36 +131,6 @@ impl Predictor<'_> {
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec})
     }
 
-    /// The pod of a component: its containers with every port, and what fetches the model where a URI names one.
-    fn pod(&self, component: &Value, metrics: u64) -> Value {
-        let mut pod = component["spec"].clone();
-        let graph = &self.predictor["graph"];
-        pod["terminationGracePeriodSeconds"] = 20.into();
-        for container in pod["containers"].as_array_mut().expect("the containers") {
-            let ports = [("http", 9000), ("grpc", 9500), ("metrics", metrics)];
-            for (name, number) in ports {
-                if items(&container["ports"]).iter().all(|port| port["name"] != name) {
-                    push(container, "ports", json!({"name": name, "containerPort": number, "protocol": "TCP"}));
-                }
-            }
-        }
-        let Some(uri) = graph["modelUri"].as_str() else { return pod };
-        let model = text(&graph["name"]);
-        let mount = json!({"name": format!("{model}-provision-location"), "mountPath": MODELS});
-        let mut fetch = json!({"name": format!("{model}-model-initializer"), "image": "stand-in/storage-initializer:1",
-            "args": [uri, MODELS], "volumeMounts": [mount]});
-        if let Some(secret) = graph["envSecretRefName"].as_str() {
-            fetch["envFrom"] = json!([{"secretRef": {"name": secret}}]);
-        }
-        push(&mut pod, "initContainers", fetch);
-        push(&mut pod, "volumes", json!({"name": mount["name"], "emptyDir": {}}));
-        let containers = pod["containers"].as_array_mut().expect("the containers");
-        for container in containers.iter_mut().filter(|container| container["name"] == graph["name"]) {
-            push(container, "volumeMounts", mount.clone());
-        }
-        pod
-    }
-
     /// The engine knows its predictor by heart, but for what may change without a restart.
     fn engine(&self) -> Value {
         let (name, http, grpc) = ENGINE;
@@ -174,27 +148,6 @@ impl Predictor<'_> {
         }
         engine
     }
-}
-
-/// The number of a container's port of this name.
-fn port(container: &Value, name: &str) -> u64 {
-    let found = items(&container["ports"]).iter().find(|port| port["name"] == name);
-    found.and_then(|port| port["containerPort"].as_u64()).unwrap_or_default()
-}
-
-fn push(into: &mut Value, list: &str, item: Value) {
-    if into[list].is_null() {
-        into[list] = json!([]);
-    }
-    into[list].as_array_mut().expect("a list").push(item);
-}
-
-fn items(value: &Value) -> &[Value] {
-    value.as_array().map(Vec::as_slice).unwrap_or_default()
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
 }
 
 fn object(value: Value) -> Map<String, Value> {

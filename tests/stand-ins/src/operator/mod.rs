@@ -1,11 +1,15 @@
 //! Stands in for the operator of Seldon Core 1.17.1, which no registry has: makes the Deployments and Services of each
 //! SeldonDeployment and writes its status, as the real one was seen to do.
 //!
-//! Left out: probes, the environment of the containers, HPA and PDB objects, Istio and Ambassador, explainers, names that are too long.
+//! Left out: probes of liveness, which end what starts slowly on a busy machine, and those of containers without an implementation; HPA and
+//! PDB objects, Istio and Ambassador, explainers, names that are too long.
 //! What its webhook refuses about traffic is refused by `tests/cluster/manifests/seldon.yaml`.
 
 /// A SeldonDeployment → its Deployments and Services.
 mod children;
+
+/// A component of a predictor → its pod.
+mod pod;
 
 /// What is seen of them → the status.
 mod status;

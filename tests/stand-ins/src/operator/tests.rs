@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::children::{Children, MODELS, children};
+use super::children::{Children, children};
+use super::pod::MODELS;
 use super::status::status;
 
 /// Predictors `v7` (2 replicas) and `v8` without the engine, each with one container that names its `http` port only.
@@ -127,7 +128,49 @@ fn a_model_that_is_fetched_has_an_init_container_that_knows_its_uri() {
     seldon["spec"]["predictors"][0]["graph"]["modelUri"] = "s3://models/1".into();
     let pod = children(&seldon).deployments[0]["spec"]["template"]["spec"].clone();
     assert_eq!(pod["initContainers"][0]["args"], json!(["s3://models/1", MODELS]));
+    assert_eq!(pod["initContainers"][0]["envFrom"][0]["secretRef"]["name"], "kmlflow-storage");
     assert_eq!(pod["containers"][0]["volumeMounts"], pod["initContainers"][0]["volumeMounts"]);
+}
+
+/// What the first container of the first pod finds under a name.
+fn variable(seldon: &Value, name: &str) -> Value {
+    let container = &children(seldon).deployments[0]["spec"]["template"]["spec"]["containers"][0];
+    let variables = container["env"].as_array().unwrap();
+    variables.iter().find(|variable| variable["name"] == name).map_or(Value::Null, |variable| variable["value"].clone())
+}
+
+#[test]
+fn a_container_is_told_who_it_is_and_where_to_listen_after_what_its_manifest_says() {
+    let mut seldon = wine();
+    let container = &mut seldon["spec"]["predictors"][0]["componentSpecs"][0]["spec"]["containers"][0];
+    container["env"] = json!([{"name": "OWN", "value": "1"}]);
+    container["ports"] = json!([{"name": "http", "containerPort": 9001}]);
+    for (name, value) in [
+        ("OWN", "1"),
+        ("MLSERVER_HTTP_PORT", "9001"),
+        ("PREDICTIVE_UNIT_HTTP_SERVICE_PORT", "9001"),
+        ("MLSERVER_GRPC_PORT", "9500"),
+        ("MLSERVER_METRICS_PORT", "6000"),
+        ("MLSERVER_MODEL_NAME", "model"),
+        ("PREDICTOR_ID", "v7"),
+        ("SELDON_DEPLOYMENT_ID", "wine"),
+    ] {
+        assert_eq!(variable(&seldon, name), value, "{name}");
+    }
+    assert_eq!(variable(&seldon, "MLSERVER_MODEL_URI"), Value::Null, "nothing is fetched");
+}
+
+#[test]
+fn a_model_of_mlflow_is_loaded_by_its_runtime_and_ready_once_that_says_so() {
+    let mut seldon = wine();
+    seldon["spec"]["predictors"][0]["graph"]["modelUri"] = "s3://models/1".into();
+    seldon["spec"]["predictors"][0]["graph"]["implementation"] = "MLFLOW_SERVER".into();
+    assert_eq!(variable(&seldon, "MLSERVER_MODEL_URI"), MODELS);
+    assert_eq!(variable(&seldon, "MLSERVER_MODEL_IMPLEMENTATION"), "mlserver_mlflow.MLflowRuntime");
+    let pod = children(&seldon).deployments[0]["spec"]["template"]["spec"].clone();
+    let probe = &pod["containers"][0]["readinessProbe"];
+    assert_eq!((&probe["httpGet"]["path"], &probe["initialDelaySeconds"]), (&"/v2/health/ready".into(), &20.into()));
+    assert_eq!(pod["securityContext"]["runAsUser"], 8888);
 }
 
 #[test]
