@@ -143,6 +143,8 @@ impl Predictor<'_> {
         let resources = &self.predictor["svcOrchSpec"]["resources"];
         let mut engine = json!({"name": name, "image": "stand-in/seldon-core-executor:1.17.1",
             "env": [{"name": "ENGINE_PREDICTOR", "value": known}], "ports": [port("metrics", http), port("grpc", grpc)]});
+        // It goes on for as long as the model does: the gateway hears of the end of a pod a moment after it.
+        engine["lifecycle"] = json!({"preStop": {"exec": {"command": ["/bin/sh", "-c", "/bin/sleep 10"]}}});
         if !resources.is_null() {
             engine["resources"] = resources.clone();
         }
