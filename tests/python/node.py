@@ -31,7 +31,7 @@ def kubectl(*arguments: str, stdin: str | None = None) -> str:
 
 
 def apply(*documents: dict) -> None:
-    kubectl("apply", "--filename", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": documents}))
+    kubectl("apply", "--server-side", "--filename", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": documents}))
 
 
 def get(namespace: str, kind: str, name: str) -> dict:

@@ -34,7 +34,8 @@ def basic(name: str, password: str) -> str:
 class Tracking(Server):
     """`mlflow server` of the Python that runs the test, on a free port, with what webhooks to this machine need."""
 
-    def __init__(self, with_accounts: bool = False):
+    def __init__(self, with_accounts: bool = False, store: tuple[str, dict[str, str]] | None = None):
+        """Artifacts lie in a folder, or in a store: its address, and the variables that let MLflow in."""
         self.with_accounts = with_accounts
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="kmlflow-test-"))
         self.artifacts = self.home / "artifacts"
@@ -52,7 +53,9 @@ class Tracking(Server):
             "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": base64.urlsafe_b64encode(b"only for the tests of this repo.").decode(),
         }
         command = [str(programs / "mlflow"), "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-        command += ["--backend-store-uri", f"sqlite:///{self.home}/mlflow.db", "--artifacts-destination", str(self.artifacts)]
+        destination, let_in = store or (str(self.artifacts), {})
+        variables |= let_in
+        command += ["--backend-store-uri", f"sqlite:///{self.home}/mlflow.db", "--artifacts-destination", destination]
         if with_accounts:
             settings = self.home / "accounts.ini"
             settings.write_text(ACCOUNTS.format(home=self.home))
