@@ -1,4 +1,4 @@
-"""Collects what the test bed reads of other modules: `collect.py INTO KWOK ARGOCD ENVOY_GATEWAY PROMETHEUS_OPERATOR`.
+"""Collects what the test bed reads of other modules: `collect.py INTO KWOK ARGOCD ENVOY_GATEWAY PROMETHEUS_OPERATOR KATIB`.
 
 `INTO/crds` gets the definitions of custom resources, without their descriptions: those are half of the text, and reading them is most of
 what the start of the bed costs. `INTO/stages` gets stages of kwok, `INTO/bin` scripts that Argo CD runs.
@@ -35,7 +35,7 @@ def definitions(*files):
                 yield document
 
 
-def main(into, kwok, argocd, envoy_gateway, prometheus_operator):
+def main(into, kwok, argocd, envoy_gateway, prometheus_operator, katib):
     for folder in ("crds", "stages", "bin"):
         (into / folder).mkdir(parents=True)
     envoy_crds = envoy_gateway / "charts/gateway-helm/charts/crds/crds"
@@ -46,6 +46,7 @@ def main(into, kwok, argocd, envoy_gateway, prometheus_operator):
         envoy_crds / "gatewayapi-crds.yaml",
         *sorted((envoy_crds / "generated").glob("*.yaml")),
         *(prometheus_crds / f"monitoring.coreos.com_{name}.yaml" for name in ("podmonitors", "prometheusrules")),
+        *(katib / f"manifests/v1beta1/components/crd/{name}.yaml" for name in ("experiment", "suggestion", "trial")),
     )
     for document in found:
         (into / "crds" / f"{document['metadata']['name']}.json").write_text(json.dumps(document))

@@ -36,7 +36,7 @@ make_keys() (
         kubeconfig "$who" default "$STATE/$who.kubeconfig"
     done
     # Each under its own name, so that the audit log tells them apart.
-    for who in kwok argocd envoy-gateway seldon pods tests; do
+    for who in kwok argocd envoy-gateway seldon katib pods tests; do
         certificate "$who" "/O=system:masters/CN=$who"
         kubeconfig "$who" "$([[ $who == argocd ]] && echo argocd || echo default)" "$STATE/$who.kubeconfig"
     done

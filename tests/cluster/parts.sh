@@ -66,7 +66,8 @@ definitions() {
         stand-in crd templates/seldon/crd-fields.txt | apply --filename -
         printf '            the CRD of the SeldonDeployment is made of our list of fields: `KMLFLOW_TEST_SELDON_CRD` names no file\n'
     fi
-    until_true kube-apiserver 60 definitions_are_there
+    # On a machine that builds meanwhile this was seen to take more than a minute.
+    until_true kube-apiserver 180 definitions_are_there
     apply --filename "$OURS/namespaces.yaml"
     touch "$STATE/defined"
     done_with 'custom resources are defined'

@@ -26,7 +26,7 @@ import yaml
 import servers
 from runtime import check_served, check_table, released
 from scene import Scene, ask, facts, live_image, registered, stand_in, until
-from service import Checks, Service
+from service import ROOT, Checks, Service
 from tracking import Tracking
 
 # What publish.py ends with where the release is there.
@@ -289,6 +289,9 @@ def check_proposal(scene: Scene) -> None:
     experiment = ApiClient().deserialize(answer, V1beta1Experiment)
     checks.equal("proposal.py: Katib's SDK reads all of it back", strip(ApiClient().sanitize_for_serialization(experiment)), strip(manifest))
     checks.equal("proposal.py: kind", (manifest["apiVersion"], manifest["kind"]), ("kubeflow.org/v1beta1", "Experiment"))
+    # Katib's own controller takes this one in the tier `cluster`.
+    taken = json.loads(json.dumps(manifest).replace(scene.mlflow, "http://mlflow.example"))
+    checks.equal("proposal.py: what Katib was seen to take", taken, yaml.safe_load((ROOT / "tests/e2e/bed/experiment.yaml").read_text()))
     check_trial(scene, manifest["spec"])
 
     experiment_id = client.get_experiment_by_name("search-one").experiment_id

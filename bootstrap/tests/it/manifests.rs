@@ -220,6 +220,14 @@ fn the_version_of_the_catalogue_is_the_one_that_is_installed() {
 }
 
 #[test]
+fn the_test_bed_runs_the_katib_of_the_catalogue() {
+    let versions = fs::read_to_string(gitops_repo().join("../tests/cluster/versions")).unwrap();
+    let catalogue = catalogue();
+    let version = &catalogue.component("katib").unwrap().version;
+    assert!(versions.lines().any(|line| line == format!("KATIB=v{version}")), "{version}");
+}
+
+#[test]
 fn no_image_is_latest_and_none_is_without_a_tag() {
     let mut faults = Vec::new();
     let mut seen = 0;

@@ -35,5 +35,8 @@ mod operator;
 /// The whole platform by `cargo bootstrap`.
 mod bootstrap;
 
+/// Katib, which carries out the searches of the examples.
+mod katib;
+
 /// What the platform has beside releases.
 mod platform;
