@@ -11,6 +11,9 @@ use crate::http::{Request, read_head};
 /// How long a silent stream is listened to before the caller looks for itself: an event may have come before the stream was open.
 const SILENCE: Duration = Duration::from_millis(500);
 
+/// A busy machine takes its time to open one; this only ends a hanging test.
+const OPENED_WITHIN: Duration = Duration::from_secs(60);
+
 /// An open stream of the service's events.
 pub struct Events {
     reader: BufReader<TcpStream>,
@@ -37,11 +40,12 @@ impl Events {
             request = request.header("Last-Event-ID", id);
         }
         let mut stream = TcpStream::connect(address).expect("a connection");
-        stream.set_read_timeout(Some(SILENCE)).expect("a time limit");
+        stream.set_read_timeout(Some(OPENED_WITHIN)).expect("a time limit");
         stream.write_all(&request.to_bytes(&address.to_string(), true)).expect("a request");
         let mut reader = BufReader::new(stream);
         let (status, headers) = read_head(&mut reader).expect("an answer");
         assert_eq!(status, 200, "the event stream: {headers:?}");
+        reader.get_ref().set_read_timeout(Some(SILENCE)).expect("a time limit");
         Self { reader, pending: String::new() }
     }
 

@@ -11,8 +11,8 @@ use tests::server::Server;
 
 use crate::image;
 
-/// Requests a second to each release.
-pub(super) const PER_SECOND: u32 = 50;
+/// Requests a second to each release: a dozen of them side by side leave two cores to the control plane.
+pub(super) const PER_SECOND: u32 = 20;
 
 /// A transition is a handful of commits, each of which takes seconds; more where many are on their way. This only ends a hanging test.
 pub(super) const WITHIN: Duration = Duration::from_secs(300);
@@ -21,7 +21,7 @@ pub(super) const WITHIN: Duration = Duration::from_secs(300);
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// So many answers in a row are those of the new state.
-const IN_A_ROW: usize = 30;
+const IN_A_ROW: usize = 20;
 
 /// Who gets which share of the requests.
 pub(super) type Split = &'static [(&'static str, u64)];
