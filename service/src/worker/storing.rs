@@ -18,14 +18,14 @@ const STORE_RETRY: Duration = Duration::from_secs(1);
 
 /// So many turns may wait for a store that refuses, so that a way back goes through all of its phases meanwhile. The memory of a turn is that of
 /// its deliveries.
-const TURNS_BEHIND_MAX: usize = 16;
+pub(super) const TURNS_BEHIND_MAX: usize = 16;
 
 /// What turns left to the store, the newest of which waits for those before it.
 #[derive(Debug, Default)]
 pub(super) struct Storing {
-    newest: Option<JoinHandle<()>>,
+    pub(super) newest: Option<JoinHandle<()>>,
     /// How many turns wait.
-    turns: usize,
+    pub(super) turns: usize,
 }
 
 impl Storing {

@@ -10,6 +10,7 @@ mod registry;
 mod remote;
 mod requests;
 mod servable;
+mod storing;
 mod told;
 mod tracking_server;
 mod waiting;
