@@ -6,8 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::GitError;
 
-/// After so many calls a handle is closed: libgit2 caches every small object that it reads for as long as the handle lives,
-/// about 2 kB for a commit, so this keeps a handle near 2 MB.
+/// After so many calls a handle is closed: what it read of the packs stays mapped for as long as it lives.
 const CALLS_MAX: u32 = 1_024;
 
 /// The most handles kept open between calls; more are opened when more threads ask at once, and closed afterwards.
@@ -37,6 +36,8 @@ impl std::fmt::Debug for Kept {
 impl Handles {
     /// Opens the first handle, which shows that there is a repository.
     pub(super) fn open(path: &Path) -> Result<Self, GitError> {
+        // Of what is read hardly anything is read twice; a walk of the history would leave half a kB of each commit behind.
+        git2::opts::enable_caching(false);
         let handles = Self { path: path.to_owned(), idle: Mutex::default(), renewed: AtomicU64::new(0) };
         handles.call(|_| Ok(()))?;
         Ok(handles)
@@ -75,7 +76,7 @@ impl Handles {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// A handle of its own, with nothing cached, for a walk whose cache shall not outlive it.
+    /// A handle of its own, for a walk whose mapped packs shall not outlive it.
     pub(super) fn fresh(&self) -> Result<git2::Repository, GitError> {
         git2::Repository::open_bare(&self.path).map_err(|error| match error.code() {
             git2::ErrorCode::NotFound => GitError::corrupt("there is no Git repository at its place", error),

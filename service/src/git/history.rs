@@ -32,8 +32,11 @@ pub struct LogEntry {
 /// How many directories lie between the root and what is in a namespace: `releases/<environment>/<namespace>/<name>`.
 const RELEASE_DEPTH: usize = 4;
 
-/// Commits per handle: libgit2 caches the trees it reads for as long as a handle lives, so a long walk changes handles.
+/// Commits per handle: what was read of the packs stays mapped for as long as a handle lives, so a long walk changes handles.
 const COMMITS_PER_HANDLE: usize = 256;
+
+/// Messages that are read before all handles are closed; the packs have the commits next to one another.
+const MESSAGES_AT_ONCE: usize = 4_096;
 
 impl Repository {
     /// The commits that are in the history of `to` and not in that of `from` (all where none), parents before children.
@@ -84,22 +87,26 @@ impl Repository {
 
     /// The values that a trailer has in some commits.
     pub fn trailers(&self, commits: &[CommitId], name: &str) -> Result<Vec<String>, GitError> {
-        let handles = self.handles()?;
-        let shares = on_every_core(commits, |share| {
-            let mut found = Vec::new();
-            for commits in share.chunks(COMMITS_PER_HANDLE) {
-                let repository = handles.fresh()?;
-                for commit in commits {
-                    let commit = find_commit(&repository, commit)?;
-                    let message = String::from_utf8_lossy(commit.message_bytes());
-                    // Most have none of it, and to look for its name is cheaper than to take the message apart.
-                    let all = if message.contains(name) { parse_trailers(&message) } else { Vec::new() };
-                    found.extend(all.into_iter().filter(|(key, _)| key == name).map(|(_, value)| value));
-                }
-            }
-            Ok::<_, GitError>(found)
-        })?;
-        Ok(shares.concat())
+        let mut found = Vec::new();
+        for commits in commits.chunks(MESSAGES_AT_ONCE) {
+            let shares = on_every_core(commits, |share| self.trailers_of(share, name))?;
+            found.extend(shares.into_iter().flatten());
+            self.let_go();
+        }
+        Ok(found)
+    }
+
+    fn trailers_of(&self, commits: &[CommitId], name: &str) -> Result<Vec<String>, GitError> {
+        let repository = self.handles()?.fresh()?;
+        let mut found = Vec::new();
+        for commit in commits {
+            let commit = find_commit(&repository, commit)?;
+            let message = String::from_utf8_lossy(commit.message_bytes());
+            // Most have none of it, and to look for its name is cheaper than to take the message apart.
+            let all = if message.contains(name) { parse_trailers(&message) } else { Vec::new() };
+            found.extend(all.into_iter().filter(|(key, _)| key == name).map(|(_, value)| value));
+        }
+        Ok(found)
     }
 
     fn walk(

@@ -21,9 +21,11 @@ use crate::git::{GitError, LogEntry};
 use crate::names::CommitId;
 use crate::store::{IndexedCommit, PlaceInPast, StoreError};
 
-/// Commits that are read and stored at once, by one thread: the other cores are for those who ask. What libgit2 keeps of them, some 20 kB each with
-/// their trees, and what is mapped of the packs is let go after each such part.
+/// Commits that are stored at once, read by one thread: the other cores are for those who ask.
 const COMMITS_AT_ONCE: usize = 64;
+
+/// So many are read before what is mapped of the packs for it is let go: nearly a MiB for each, whose trees lie all over them.
+const READ_AND_LET_GO: usize = 16;
 
 /// How long whoever needs the history waits for it, as long as for any answer.
 const WAIT_MAX: Duration = Duration::from_secs(10);
@@ -155,9 +157,12 @@ async fn rows_of(
     blocking(move || {
         let author = &shared.settings.author;
         let seen = |entry: LogEntry| seen(&shared.repository, &entry, says_ours(&entry, author));
-        let seen = shared.repository.each_of(&commits, seen)?;
-        shared.repository.let_go();
-        let history::Walked { rows, done: _ } = walked_on(&mut behind, seen.into_iter().flatten());
+        let mut found = Vec::new();
+        for commits in commits.chunks(READ_AND_LET_GO) {
+            found.extend(shared.repository.each_of(commits, seen)?.into_iter().flatten());
+            shared.repository.let_go();
+        }
+        let history::Walked { rows, done: _ } = walked_on(&mut behind, found);
         Ok((behind, rows))
     })
     .await
