@@ -25,9 +25,12 @@ fn configuration(environment: &TestEnvironment, internal: &str) -> String {
 #[test]
 fn the_platform_s_configuration_starts_the_service_with_its_secrets_and_a_port_for_probes() {
     let environment = TestEnvironment::new();
-    for (door, secret) in
-        [("mlflow", "of-mlflow"), ("generic", "whsec_b2YtdGVzdHMtb2YtdGVzdHMtb2YtdGVzdHM="), ("github", "of-github")]
-    {
+    for (door, secret) in [
+        ("mlflow", "of-mlflow"),
+        ("generic", "whsec_b2YtdGVzdHMtb2YtdGVzdHMtb2YtdGVzdHM="),
+        ("github", "of-github"),
+        ("argocd", "of-argo-cd"),
+    ] {
         let file = environment.write(format!("webhooks/{door}"), secret);
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o440)).unwrap();
     }

@@ -31,6 +31,7 @@ SERVICE = [
     ),
     Case("ReleasesNotLive", {'kmlflow_releases{environment="production",strategy="single",phase="settled",status="stalled"}': "2x20 _x40", 'kmlflow_releases{environment="production",strategy="single",phase="settled",status="live"}': "5x60"}, 10, 40),
     Case("ReleasesNeedAPerson", {'kmlflow_releases{environment="production",strategy="single",phase="settled",status="drifted"}': "1x60 _x60"}, 40, 90),
+    Case("ReleasesRemoved", {'kmlflow_releases_removed_total{environment="production",pod="a"}': "0x5 12x60", 'kmlflow_releases_removed_total{environment="staging",pod="a"}': "0+1x5 6x60"}, 10, 40),
     Case("ReleaseServiceVolumeFills", {'kubelet_volume_stats_used_bytes{namespace="k5w",persistentvolumeclaim="data-kmlflow-0"}': "90x40 50x60", 'kubelet_volume_stats_capacity_bytes{namespace="k5w",persistentvolumeclaim="data-kmlflow-0"}': "100x100"}, 30, 80),
 ]
 

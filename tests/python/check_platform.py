@@ -188,7 +188,7 @@ def check_releases(checks: Checks, components: dict[str, list[dict]]) -> None:
 
 def judge(kind: str, obj: dict) -> tuple[str, str]:
     """What the health script of a kind says about an object; it has the base functions and tables alone, as in Argo CD."""
-    data = yaml.safe_load((PLATFORM / "argocd/argocd-cm.yaml").read_text())["data"]
+    data = yaml.safe_load((PLATFORM / "argo-cd/settings/health.yaml").read_text())["data"]
     lua = lua51.LuaRuntime(unpack_returned_tuples=True)
     lua.execute("os, io, string, require, package, debug = nil")
     run = lua.eval("function(text, object) obj = object; return loadstring(text)() end")
@@ -204,7 +204,7 @@ def judge_by_argocd(kind: str, obj: dict) -> tuple[str, str]:
     with tempfile.TemporaryDirectory(prefix="kmlflow-test-") as home:
         file = pathlib.Path(home) / "object.yaml"
         file.write_text(yaml.safe_dump(whole))
-        command = [os.environ["KMLFLOW_TEST_ARGOCD"], "admin", "settings", "resource-overrides", "health", file, "--argocd-cm-path", PLATFORM / "argocd/argocd-cm.yaml"]
+        command = [os.environ["KMLFLOW_TEST_ARGOCD"], "admin", "settings", "resource-overrides", "health", file, "--argocd-cm-path", PLATFORM / "argo-cd/settings/health.yaml"]
         ran = subprocess.run(command, env={"ARGOCD_BINARY_NAME": "argocd", "HOME": home, "PATH": os.environ["PATH"]}, capture_output=True, text=True)
     found = dict(line.split(": ", 1) for line in ran.stdout.splitlines() if ": " in line)
     if "STATUS" not in found:

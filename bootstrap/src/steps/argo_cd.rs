@@ -85,7 +85,7 @@ fn look_at_present(session: &Session) -> Result<String, Fault> {
     if settings["data"][HEALTH_OF_APPLICATIONS].is_string() {
         return Ok("the one that is there".to_owned());
     }
-    let folder = session.checkout.platform("argocd");
+    let folder = session.checkout.platform("argo-cd/settings");
     let what =
         format!("the Argo CD that is there has no `{HEALTH_OF_APPLICATIONS}`, so waves would not wait for each other");
     Err(Fault::new(what, format!("add it: `kubectl apply --server-side --kustomize {}`", folder.display()))

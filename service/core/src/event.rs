@@ -25,6 +25,8 @@ pub enum Event {
     /// Something became of the pull request of a branch: somebody reviewed, merged or closed it.
     #[serde(rename_all = "camelCase")]
     ReviewChanged { branch: String },
+    /// Argo CD says that something became of an Application, by its name.
+    ApplicationChanged { application: String },
     /// Authentic, but nothing that concerns releases; the reason is for the inbox.
     Ignored { reason: String },
 }

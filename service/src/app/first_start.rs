@@ -27,6 +27,7 @@ pub(super) struct Secrets {
     pub mlflow: PathBuf,
     pub generic: SecretText,
     pub github: SecretText,
+    pub argocd: SecretText,
 }
 
 /// The file that says where the service listens, for the command line's convenience; gone when it is dropped.
@@ -81,19 +82,19 @@ pub(super) fn data_dir(path: &Path) -> Result<PathBuf, StartError> {
 }
 
 impl Secrets {
-    /// Reads the secrets, and makes those that are not there: also for doors that are not open yet, so that a sender can be set up early.
+    /// Reads the secrets, and makes those that are not there: so that a sender can be set up at any time.
     pub(super) fn read_or_make(data_dir: &Path) -> Result<Self, StartError> {
         let dir = data_dir.join(SECRETS_DIR);
         make_dir(&dir)
             .map_err(|error| StartError::new(format!("{} cannot be made: {}", dir.display(), error.kind())))?;
         let made_as_hex = |path: &Path| read_or_make(path, || Ok(fresh_secret()?.expose().to_owned()));
-        made_as_hex(&dir.join("argocd"))?;
         let mlflow = data_dir.join(MLFLOW_SECRETS_FILE);
         made_as_hex(&mlflow)?;
         Ok(Self {
             mlflow,
             generic: read_or_make(&dir.join("generic"), || Ok(format!("whsec_{}", BASE64.encode(random()?))))?,
             github: made_as_hex(&dir.join("github"))?,
+            argocd: made_as_hex(&dir.join("argocd"))?,
         })
     }
 }
@@ -173,7 +174,9 @@ mod tests {
         assert_eq!(first.mlflow, second.mlflow);
         assert_eq!(first.generic.expose(), second.generic.expose());
         assert_eq!(first.github.expose(), second.github.expose());
+        assert_eq!(first.argocd.expose(), second.argocd.expose());
         assert_ne!(first.github.expose(), first.generic.expose());
+        assert_ne!(first.github.expose(), first.argocd.expose());
         assert!(first.generic.expose().starts_with("whsec_"));
         assert_ne!(read_secret_file(&first.mlflow).unwrap().expose(), first.generic.expose());
     }

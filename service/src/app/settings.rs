@@ -9,8 +9,8 @@ use super::StartError;
 use super::first_start::Secrets;
 use crate::access::TokenHash;
 use crate::config::{
-    Config, ConfigError, EnvironmentConfig, GitConfig, IN_CLUSTER, ImagesConfig, KubernetesMode, MlflowConfig, Mode,
-    Reached, SecretText, SenderConfig, StoreConfig, read_secret_file, read_templates,
+    ArgoCdWebhookConfig, Config, ConfigError, EnvironmentConfig, GitConfig, IN_CLUSTER, ImagesConfig, KubernetesMode,
+    MlflowConfig, Mode, Reached, SecretText, SenderConfig, StoreConfig, read_secret_file, read_templates,
 };
 use crate::git::{Author, SigningKey};
 use crate::images::Resolver;
@@ -20,17 +20,17 @@ use crate::plan::EnvironmentTarget;
 use crate::release::{Links, Serving};
 use crate::render::Templates;
 use crate::store::Address;
-use crate::sync::{self, Clusters};
+use crate::sync::{self, Clusters, DoorSettings, Doors, Sign};
 use crate::webhook::live::LiveSecrets;
-use crate::webhook::signature::{Secret, SecretError};
+use crate::webhook::signature::{Secret, SecretError, sign_github_body};
 use crate::worker::{EnvironmentSettings, RegistrySettings};
 use crate::{web, worker};
 
 /// Name and address of who makes the commits.
 const AUTHOR: (&str, &str) = ("Kmlflow", "kmlflow@localhost");
 
-/// Refuses to be reached from elsewhere with nothing but the secrets that the first start made for this machine; GitHub's is not asked for,
-/// because nobody who has no forge should have to make one up, and the door believes nobody until a forge is told the first start's.
+/// Refuses to be reached from elsewhere with nothing but the secrets that the first start made for this machine; GitHub's and Argo CD's are
+/// not asked for, because nobody who has neither should have to make one up, and a door believes nobody until its sender is told the first start's.
 pub(super) fn check_reach(config: &Config, address: SocketAddr) -> Result<(), StartError> {
     let senders = [
         ("webhooks.mlflow.secret_files", &config.webhooks.mlflow),
@@ -87,6 +87,7 @@ pub(super) fn of_worker(config: &Config, data_dir: &Path, address: SocketAddr) -
         images: images(config)?,
         registry: registry(&config.mlflow)?,
         clusters: None,
+        doors: None,
     })
 }
 
@@ -155,6 +156,24 @@ pub(super) async fn clusters(config: &Config) -> Result<Option<Clusters>, StartE
     }
 }
 
+/// Argo CD's doors, where it is told of pushes; `repository` is the address that others read the branch by.
+///
+/// # Errors
+/// The repository has no address that Argo CD could know it by.
+pub(super) fn argocd_doors(config: &Config, repository: &str) -> Result<Option<Doors>, StartError> {
+    let ArgoCdWebhookConfig { urls, secret_file: _, secret, repository_url } = &config.argocd.webhook;
+    let Some(secret) = secret.as_ref().filter(|_| !urls.is_empty()) else { return Ok(None) };
+    let unusable = |why: String| {
+        StartError::new(format!("`argocd.webhook` cannot be used: {why}"))
+            .cure("set `argocd.webhook.repository_url` to the address by which Argo CD reads the repository")
+    };
+    let secret = Secret::parse(secret.expose()).map_err(|error| unusable(error.to_string()))?;
+    let sign: Sign = Arc::new(move |body| sign_github_body(&secret, body));
+    let repository = repository_url.as_deref().unwrap_or(repository).to_owned();
+    let doors = Doors::new(DoorSettings { urls: urls.clone(), repository, branch: config.git.branch.clone(), sign });
+    doors.map(Some).map_err(|error| unusable(error.to_string()))
+}
+
 /// What the doors and pages need.
 pub(super) fn of_web(
     config: &Config,
@@ -165,8 +184,9 @@ pub(super) fn of_web(
     let webhooks = &config.webhooks;
     Ok(web::Settings {
         mlflow_secrets: live_of_mlflow(&webhooks.mlflow, made)?,
-        generic_secrets: live_of(&webhooks.generic, &made.generic, ("generic", Secret::parse_standard))?,
-        github_secrets: live_of(&webhooks.github, &made.github, ("github", Secret::parse))?,
+        generic_secrets: live_of(&webhooks.generic.secrets, &made.generic, ("generic", Secret::parse_standard))?,
+        github_secrets: live_of(&webhooks.github.secrets, &made.github, ("github", Secret::parse))?,
+        argocd_tokens: live_of(&webhooks.argocd.tokens, &made.argocd, ("argocd", Secret::parse))?,
         allow_from: webhooks.allow_from.clone(),
         trusted_proxies: webhooks.trusted_proxies.clone(),
         public_url: config.public_url(address),
@@ -231,11 +251,11 @@ fn live_of_mlflow(configured: &SenderConfig, made: &Secrets) -> Result<LiveSecre
 
 /// Every live secret of a door: the configured ones or, where there is none, the one that the first start made.
 fn live_of(
-    configured: &SenderConfig,
+    configured: &[SecretText],
     made: &SecretText,
     (name, parse): (&str, Parse),
 ) -> Result<Vec<Secret>, StartError> {
-    let texts = if configured.secrets.is_empty() { std::slice::from_ref(made) } else { &configured.secrets };
+    let texts = if configured.is_empty() { std::slice::from_ref(made) } else { configured };
     parsed(texts, name, parse)
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Config, ConfigError, Environment};
+use super::{Config, ConfigError, Environment, SecretText, read_secret_file};
 
 /// The name of the cluster that `kubernetes` speaks of, and that environments name unless told otherwise.
 pub const IN_CLUSTER: &str = "in-cluster";
@@ -50,6 +50,21 @@ pub struct ClusterConfig {
 #[serde(deny_unknown_fields)]
 pub struct ArgoCdConfig {
     pub namespace: String,
+    pub webhook: ArgoCdWebhookConfig,
+}
+
+/// How Argo CD is told of pushes where its cluster is not watched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArgoCdWebhookConfig {
+    /// Its doors; empty: it is not told.
+    pub urls: Vec<String>,
+    pub secret_file: Option<PathBuf>,
+    /// The text of the secret file, or the secret of the environment.
+    #[serde(skip)]
+    pub secret: Option<SecretText>,
+    /// The address by which Argo CD reads the repository, where it is another one than ours.
+    pub repository_url: Option<String>,
 }
 
 /// How a cluster is reached.
@@ -76,6 +91,45 @@ impl Config {
             (name.clone(), Reached::ByKubeconfig { path: kubeconfig.clone(), context: context.clone() })
         });
         own.map(|own| (IN_CLUSTER.to_owned(), own)).into_iter().chain(others).collect()
+    }
+}
+
+impl ArgoCdConfig {
+    pub(super) fn read_secret(&mut self, environment: &Environment) -> Result<(), ConfigError> {
+        let given = environment.get("KMLFLOW__ARGOCD__WEBHOOK__SECRET").filter(|text| !text.trim().is_empty());
+        self.webhook.secret = match &self.webhook.secret_file {
+            Some(path) => Some(read_secret_file(path)?),
+            None => given.map(|text| SecretText::new(text)),
+        };
+        Ok(())
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let ArgoCdWebhookConfig { urls, secret_file: _, secret, repository_url } = &self.webhook;
+        // What is between `//` and `@` would be a password in a log.
+        let is_usable =
+            |url: &String| (url.starts_with("http://") || url.starts_with("https://")) && !url.contains('@');
+        let wrong = if !urls.iter().all(is_usable) {
+            Some((
+                "urls",
+                "must begin with http:// or https:// and have no user in them",
+                "write them like https://argocd.example.com/api/webhook",
+            ))
+        } else if !urls.is_empty() && secret.is_none() {
+            Some((
+                "secret_file",
+                "is needed with `argocd.webhook.urls`, because Argo CD believes what is signed",
+                "name a file with the `webhook.github.secret` of the Secret `argocd-secret`",
+            ))
+        } else if repository_url.as_ref().is_some_and(|url| url.starts_with("http") && url.contains('@')) {
+            Some(("repository_url", "must have no user in it", "write it like https://git.example.com/team/gitops.git"))
+        } else {
+            None
+        };
+        match wrong {
+            Some((key, rule, cure)) => Err(ConfigError::new(format!("`argocd.webhook.{key}` {rule}"), cure)),
+            None => Ok(()),
+        }
     }
 }
 

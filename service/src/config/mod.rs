@@ -78,6 +78,7 @@ pub struct WebhooksConfig {
     pub generic: SenderConfig,
     /// GitHub, Gitea and Forgejo.
     pub github: SenderConfig,
+    pub argocd: CallerConfig,
     /// Who may deliver; empty: anyone who can sign.
     pub allow_from: Vec<IpNet>,
     /// Whose `X-Forwarded-For` is believed.
@@ -92,6 +93,16 @@ pub struct SenderConfig {
     /// The texts of the secret files and the secret of the environment, every one of them live; empty: none is configured.
     #[serde(skip)]
     pub secrets: Vec<SecretText>,
+}
+
+/// Whom a sender that signs nothing is known by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallerConfig {
+    pub token_files: Vec<PathBuf>,
+    /// The texts of the token files and the token of the environment, every one of them live; empty: none is configured.
+    #[serde(skip)]
+    pub tokens: Vec<SecretText>,
 }
 
 /// The tracking server.
@@ -222,18 +233,20 @@ impl Config {
     }
 
     fn read_secrets(&mut self, environment: &Environment) -> Result<(), ConfigError> {
-        let WebhooksConfig { mlflow, generic, github, allow_from: _, trusted_proxies: _ } = &mut self.webhooks;
-        for (sender, variable) in [
-            (mlflow, "KMLFLOW__WEBHOOKS__MLFLOW__SECRET"),
-            (generic, "KMLFLOW__WEBHOOKS__GENERIC__SECRET"),
-            (github, "KMLFLOW__WEBHOOKS__GITHUB__SECRET"),
+        let WebhooksConfig { mlflow, generic, github, argocd, allow_from: _, trusted_proxies: _ } = &mut self.webhooks;
+        for (files, secrets, variable) in [
+            (&mlflow.secret_files, &mut mlflow.secrets, "KMLFLOW__WEBHOOKS__MLFLOW__SECRET"),
+            (&generic.secret_files, &mut generic.secrets, "KMLFLOW__WEBHOOKS__GENERIC__SECRET"),
+            (&github.secret_files, &mut github.secrets, "KMLFLOW__WEBHOOKS__GITHUB__SECRET"),
+            (&argocd.token_files, &mut argocd.tokens, "KMLFLOW__WEBHOOKS__ARGOCD__TOKEN"),
         ] {
-            sender.secrets = sender.secret_files.iter().map(|path| read_secret_file(path)).collect::<Result<_, _>>()?;
-            sender.secrets.extend(
+            *secrets = files.iter().map(|path| read_secret_file(path)).collect::<Result<_, _>>()?;
+            secrets.extend(
                 environment.get(variable).filter(|text| !text.trim().is_empty()).map(|text| SecretText::new(text)),
             );
         }
         self.kubernetes.read(environment);
+        self.argocd.read_secret(environment)?;
         self.images.read_credentials()?;
         self.git.read_secrets(environment)?;
         self.git.forge.read_token(environment)?;
@@ -255,7 +268,7 @@ impl Config {
             routing: _,
             kubernetes,
             clusters,
-            argocd: _,
+            argocd,
             environments,
             runtimes,
             images,
@@ -276,6 +289,7 @@ impl Config {
         check_runtimes(runtimes)?;
         images.check(environments)?;
         kubernetes.check(clusters)?;
+        argocd.check()?;
         if public_url.as_deref().is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
             return Err(ConfigError::new(
                 "`public_url` must begin with http:// or https://".to_owned(),
@@ -368,8 +382,8 @@ impl EnvironmentConfig {
 }
 
 impl WebhooksConfig {
-    /// Refuses to be reached from elsewhere with nothing but the secrets that the first start made for this machine. GitHub's is not asked for:
-    /// who has no forge would have to make one up, and until a forge is told the one of the first start, that door believes nobody.
+    /// Refuses to be reached from elsewhere with nothing but the secrets that the first start made for this machine. GitHub's and Argo
+    /// CD's are not asked for: who has neither would have to make one up, and until they are told the ones of the first start, those doors believe nobody.
     fn check_open_to(&self, listen: SocketAddr) -> Result<(), ConfigError> {
         let missing: Vec<&str> =
             [("webhooks.mlflow.secret_files", &self.mlflow), ("webhooks.generic.secret_files", &self.generic)]

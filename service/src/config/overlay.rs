@@ -9,7 +9,6 @@ const PREFIX: &str = "KMLFLOW__";
 
 /// Keys whose feature is not there yet, with the values that mean "without it" and are therefore accepted. `*` is any name.
 const LATER: &[(&str, &[&str])] = &[
-    ("webhooks.argocd.token_files", &["null", "[]"]),
     ("prometheus.url", &["null"]),
     ("environments.*.approval", &["none"]),
     ("environments.*.freeze", &["null", "[]"]),
@@ -20,6 +19,8 @@ const SECRETS: &[(&str, &str)] = &[
     ("webhooks.mlflow.secret", "webhooks.mlflow.secret_files"),
     ("webhooks.generic.secret", "webhooks.generic.secret_files"),
     ("webhooks.github.secret", "webhooks.github.secret_files"),
+    ("webhooks.argocd.token", "webhooks.argocd.token_files"),
+    ("argocd.webhook.secret", "argocd.webhook.secret_file"),
     ("mlflow.password", "mlflow.password_file"),
     ("git.credentials.password", "git.credentials.password_file"),
     ("git.credentials.github_app.private_key", "git.credentials.github_app.private_key_file"),

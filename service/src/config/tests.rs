@@ -229,13 +229,47 @@ fn credentials_of_registries_come_from_a_file_and_are_never_shown() {
 }
 
 #[test]
+fn argo_cd_s_tokens_come_from_files_and_the_environment_and_are_never_shown() {
+    let scene = Scene::new("").secret("one", "first-token\n", 0o600).secret("two", "second-token", 0o600);
+    let files = ["one", "two"].map(|name| scene.dir.path().join(name).display().to_string()).join(",");
+    let scene = scene.var("KMLFLOW__WEBHOOKS__ARGOCD__TOKEN_FILES", &files);
+    let config = scene.var("KMLFLOW__WEBHOOKS__ARGOCD__TOKEN", "third-token").load().unwrap();
+    let tokens: Vec<&str> = config.webhooks.argocd.tokens.iter().map(SecretText::expose).collect();
+    assert_eq!(tokens, ["first-token", "second-token", "third-token"]);
+    assert!(!format!("{config:?}").contains("-token\""), "{config:?}");
+    let inline = Scene::new("webhooks: {argocd: {token: hunter2}}").load().unwrap_err();
+    assert!(inline.cure.contains("webhooks.argocd.token_files") && !inline.sentence.contains("hunter2"), "{inline:?}");
+    let open = Scene::new("").secret("one", "x", 0o644);
+    let file = open.dir.path().join("one").display().to_string();
+    assert!(open.var("KMLFLOW__WEBHOOKS__ARGOCD__TOKEN_FILES", &file).sentence().contains("can be read by everybody"));
+}
+
+#[test]
+fn argo_cd_s_doors_need_a_secret_and_addresses_without_a_user() {
+    let told = "argocd: {webhook: {urls: [http://argocd.example/api/webhook]}}";
+    assert!(Scene::new(told).sentence().contains("`argocd.webhook.secret_file` is needed"));
+    let scene = Scene::new(told).secret("door", "of-the-door\n", 0o600);
+    let file = scene.dir.path().join("door").display().to_string();
+    let config = scene.var("KMLFLOW__ARGOCD__WEBHOOK__SECRET_FILE", &file).load().unwrap();
+    assert_eq!(config.argocd.webhook.secret.as_ref().unwrap().expose(), "of-the-door");
+    assert!(!format!("{config:?}").contains("of-the-door"));
+    let by_variable = Scene::new(told).var("KMLFLOW__ARGOCD__WEBHOOK__SECRET", "x").load().unwrap();
+    assert_eq!(by_variable.argocd.webhook.secret.unwrap().expose(), "x");
+    for url in ["argocd.example", "https://me:hunter2@argocd.example/api/webhook"] {
+        let sentence = Scene::new("").var("KMLFLOW__ARGOCD__WEBHOOK__URLS", url).sentence();
+        assert!(sentence.contains("`argocd.webhook.urls` must begin") && !sentence.contains("hunter2"), "{sentence}");
+    }
+    let inline = Scene::new("argocd: {webhook: {secret: hunter2}}").load().unwrap_err();
+    assert!(inline.cure.contains("argocd.webhook.secret_file") && !inline.sentence.contains("hunter2"), "{inline:?}");
+}
+
+#[test]
 fn what_is_not_there_yet_is_refused_unless_it_is_switched_off() {
     for file in [
         "git: {branch: live}",
         "prometheus: {url: http://prometheus:9090}",
         "environments: {production: {approval: required}}",
         "environments: {production: {freeze: [{cron: x}]}}",
-        "webhooks: {argocd: {token_files: [a]}}",
     ] {
         let sentence = Scene::new(file).sentence();
         assert!(sentence.contains("is not supported yet"), "{file}: {sentence}");

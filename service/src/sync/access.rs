@@ -16,7 +16,7 @@ pub struct Access {
 /// Everything that is asked of a cluster.
 pub const ACCESS: [Access; 10] = [
     of_argocd("applications", &["get", "list", "watch", "patch"]),
-    of_argocd("applicationsets", &["get", "list", "patch"]),
+    of_argocd("applicationsets", &["list", "patch"]),
     of_releases("machinelearning.seldon.io", "seldondeployments", &["list", "watch"]),
     of_releases("apps", "deployments", &["list", "watch"]),
     of_releases("", "pods", &["list", "watch"]),

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::cluster::Clusters;
 use super::failure;
-use super::kinds::api_resource;
-use crate::live::Kind;
+use super::kinds::{Small, api_resource};
+use crate::live::{Kind, WireApplication};
 
 const REFRESH: &str = "argocd.argoproj.io/refresh";
 /// Two refreshes in a row are one without it: <https://github.com/argoproj/argo-cd/issues/28306>.
@@ -33,6 +33,25 @@ impl Clusters {
     pub async fn refresh(&self, application: &str, now: jiff::Timestamp) -> Result<bool, String> {
         let annotations = json!({REFRESH: "normal", REFRESH_TIMESTAMP: now.to_string()});
         self.patch_application(application, json!({"metadata": {"annotations": annotations}})).await
+    }
+
+    /// Reads an Application beside the watch, which may be behind, and takes in what is newer. Says whether there is one of that name.
+    ///
+    /// # Errors
+    /// One sentence: why it could not be read.
+    pub async fn read_application(&self, name: &str) -> Result<bool, String> {
+        let Some(watching) = self.watching(self.hub()) else { return Ok(false) };
+        let of = api_resource(Kind::Application);
+        let api: Api<Small<WireApplication>> =
+            Api::namespaced_with(watching.client.clone(), self.argocd_namespace(), &of);
+        match api.get(name).await {
+            Ok(application) => {
+                watching.catch_up(application.kept(Kind::Application));
+                Ok(true)
+            }
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+            Err(error) => Err(failure::of_call(self.hub(), ("get", Kind::Application), &error)),
+        }
     }
 
     /// Ends the operation of an Application. Says whether there is one of that name.

@@ -168,6 +168,13 @@ impl Watching {
         self.tell(touched, false);
     }
 
+    /// Takes in what was read beside the watch, where it is newer.
+    pub(super) fn catch_up(&self, object: Option<Object>) {
+        let Some(object) = object else { return };
+        let touched = self.change(|index| index.catch_up(object));
+        self.tell(touched, false);
+    }
+
     pub(super) fn remove(&self, object: Option<Object>) {
         let Some(object) = object else { return };
         let touched = self.change(|index| index.remove(&object));

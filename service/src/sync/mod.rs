@@ -1,4 +1,4 @@
-//! The clusters: what is seen in them, by watching, and the few things that are said to Argo CD.
+//! The clusters: what is seen in them, by watching, and the few things that are said to Argo CD, in its cluster or at its doors.
 //!
 //! What is watched goes into an index per cluster (`crate::live`), and whoever follows is told what changed; nothing is asked per release.
 //! A cluster that cannot be reached, a kind that it does not have and a right that is missing are normal: they are said, and tried again.
@@ -6,6 +6,7 @@
 pub mod access;
 mod argocd;
 mod cluster;
+mod doors;
 mod failure;
 mod kinds;
 mod pods;
@@ -15,4 +16,5 @@ mod watch;
 pub(crate) mod tests;
 
 pub use cluster::{Address, Changes, Clusters, ConnectError, Settings};
+pub use doors::{DoorError, DoorSettings, Doors, PushTold, Sign};
 pub use pods::PodLog;

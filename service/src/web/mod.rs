@@ -63,6 +63,8 @@ pub struct Settings {
     pub generic_secrets: Vec<Secret>,
     /// Every live secret of the door for GitHub, Gitea and Forgejo.
     pub github_secrets: Vec<Secret>,
+    /// Every live token of Argo CD's door.
+    pub argocd_tokens: Vec<Secret>,
     /// Who may deliver; empty: anyone who can sign.
     pub allow_from: Vec<IpNet>,
     /// Whose `X-Forwarded-For` is believed.

@@ -15,8 +15,9 @@ use super::error::{Answer, Problem};
 use super::{Web, body, client};
 use crate::event::{Event, NewDelivery, Source};
 use crate::names::DeliveryId;
+use crate::webhook::bearer::verify_bearer;
 use crate::webhook::signature::{Headers, Proof, ProofError, verify_github, verify_mlflow, verify_standard};
-use crate::webhook::{ParseError, github, mlflow, standard};
+use crate::webhook::{ParseError, argocd, github, mlflow, standard};
 use crate::worker::Received;
 
 /// A delivery that is authentic, fresh and read.
@@ -40,15 +41,17 @@ pub(super) fn router() -> OpenApiRouter<Web> {
 /// Takes a delivery. 202 once it is durable, 200 for a repeat of one that was carried out and for a greeting.
 #[utoipa::path(
     post, path = "/webhooks/{source}", operation_id = "deliver", tag = "doors", security(()),
-    params(("source" = String, Path, description = "`mlflow`, `generic` or `github`, which is Gitea's and Forgejo's too")),
-    request_body(content = Object, description = "As the sender signs it", content_type = "application/json"),
+    params(("source" = String, Path, description = "`mlflow`, `generic`, `github`, which is Gitea's and Forgejo's too, or `argocd`, which is told of an Application")),
+    request_body(content = Object, description = "As the sender signs it; Argo CD's has a bearer token instead of a signature", content_type = "application/json"),
     responses((status = 202, body = Kept), (status = 200, body = Kept, description = "A repeat, or GitHub's `ping`"),
         (status = "4XX", body = Problem), (status = 503, body = Problem))
 )]
 async fn deliver(State(web): State<Web>, Proven { delivery, is_greeting }: Proven) -> Answer<Response> {
-    let kept = Kept { delivery: delivery.id.clone() };
+    let (kept, is_hint) = (Kept { delivery: delivery.id.clone() }, delivery.source == Source::Argocd);
     let status = match web.handle().deliver(delivery).await? {
         Received::Accepted if !is_greeting => StatusCode::ACCEPTED,
+        // Whether it is new is nothing to a sender that wants nothing done.
+        Received::Repeat if is_hint => StatusCode::ACCEPTED,
         Received::Accepted | Received::Repeat => StatusCode::OK,
     };
     Ok((status, axum::Json(kept)).into_response())
@@ -86,6 +89,7 @@ fn source(request: &Request) -> Option<Source> {
         "mlflow" => Some(Source::Mlflow),
         "generic" => Some(Source::Generic),
         "github" => Some(Source::Github),
+        "argocd" => Some(Source::Argocd),
         _ => None,
     }
 }
@@ -95,7 +99,8 @@ fn prove(web: &Web, source: Source, headers: &Headers, body: &[u8], now: Timesta
         Source::Mlflow => verify_mlflow(headers, body, &web.settings().mlflow_secrets.current(), now),
         Source::Generic => verify_standard(headers, body, &web.settings().generic_secrets, now),
         Source::Github => verify_github(headers, body, &web.settings().github_secrets),
-        Source::Argocd | Source::Api | Source::Sweep => Err(ProofError::NoSecret),
+        Source::Argocd => verify_bearer(headers, body, &web.settings().argocd_tokens, now),
+        Source::Api | Source::Sweep => Err(ProofError::NoSecret),
     }
 }
 
@@ -120,8 +125,9 @@ fn read_event(source: Source, headers: &Headers, body: &Bytes) -> Answer<Event> 
         Source::Mlflow => mlflow::parse(body),
         Source::Generic => standard::parse(body),
         Source::Github => github::parse(headers, body),
+        Source::Argocd => argocd::parse(body),
         // There is no such door, so nothing is proven at it.
-        Source::Argocd | Source::Api | Source::Sweep => return Err(Problem::internal()),
+        Source::Api | Source::Sweep => return Err(Problem::internal()),
     };
     parsed.map_err(|error| match error {
         ParseError::Refused(refusal) => refusal.into(),

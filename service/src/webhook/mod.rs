@@ -3,6 +3,8 @@
 //! One file per sender. Pure: a header list, the raw body, the live secrets and the present moment go in; nothing is stored or answered here.
 //! Only the live secrets themselves are read, from the file that they lie in.
 
+pub mod argocd;
+pub mod bearer;
 pub mod doctor;
 pub mod github;
 pub mod live;

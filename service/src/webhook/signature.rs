@@ -175,7 +175,7 @@ impl Headers {
     }
 
     /// The one value of a header: printable ASCII, not empty, not there twice.
-    fn one(&self, name: &'static str) -> Result<&str, ProofError> {
+    pub(super) fn one(&self, name: &'static str) -> Result<&str, ProofError> {
         let mut values = self.all(name);
         let value = values.next().ok_or(ProofError::Missing(name))?;
         if values.next().is_some() {
@@ -226,8 +226,13 @@ pub fn sign_standard(secret: &Secret, id: &DeliveryId, at: Timestamp, body: &[u8
 
 /// Signs as GitHub does and gives the two headers; a third, which is not signed, says which event it is.
 pub fn sign_github(secret: &Secret, id: &DeliveryId, body: &[u8]) -> [(&'static str, String); 2] {
+    [(GITHUB.id, id.to_string()), sign_github_body(secret, body)]
+}
+
+/// Signs a body as GitHub does and gives the header.
+pub fn sign_github_body(secret: &Secret, body: &[u8]) -> (&'static str, String) {
     let tag = mac(&secret.key, &[], body).finalize().into_bytes();
-    [(GITHUB.id, id.to_string()), (GITHUB.signature, format!("sha256={}", hex::encode(tag)))]
+    (GITHUB.signature, format!("sha256={}", hex::encode(tag)))
 }
 
 fn sign(

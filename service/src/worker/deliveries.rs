@@ -5,12 +5,15 @@ use std::collections::HashMap;
 use super::adopt;
 use super::apply::{Hindrance, Task};
 use super::conclusion::{Concluded, Conclusion, Keep};
+use super::observe::{is_going, watched};
+use super::read::NO_CLUSTER;
 use super::registry::registry_changed;
 use super::review::is_of_review;
 use super::shared::about_the_request;
 use super::turn::{Carried, Turn};
 use crate::event::{Delivery, Event, Guard, Requested};
 use crate::git::GitError;
+use crate::live::application_key;
 use crate::names::{CommitId, ReleaseKey, Version, shown};
 use crate::release::Intent;
 
@@ -36,6 +39,7 @@ pub(super) fn carry_out(turn: &mut Turn<'_>, delivery: Delivery, earlier: Earlie
         Event::Ignored { reason } => Ok((Concluded::ignored(reason.clone()), Keep::No)),
         Event::Pushed { branch } => Ok((pushed(turn, branch), Keep::No)),
         Event::ReviewChanged { branch } => Ok((review_changed(turn, branch), Keep::No)),
+        Event::ApplicationChanged { application } => Ok((application_changed(turn, application), Keep::No)),
         Event::Requested(requested) => match done {
             Some((key, commit)) => Ok((Concluded::applied(key.clone(), commit.clone(), false, None), Keep::No)),
             None => request(turn, &delivery, requested),
@@ -68,6 +72,22 @@ fn review_changed(turn: &Turn<'_>, branch: &str) -> Concluded {
     }
     turn.shared.reviews.look();
     Concluded::taken_in(format!("the forge is asked what became of the pull request of `{}`", shown(branch)))
+}
+
+/// What became of it is read from the cluster: a delivery says only that there is something to read.
+fn application_changed(turn: &Turn<'_>, application: &str) -> Concluded {
+    let (shared, name) = (turn.shared, shown(application));
+    let Some(key) = application_key(application).filter(|key| shared.entry(key).is_some() || is_going(shared, key))
+    else {
+        return Concluded::ignored(format!("the Application `{name}` is of no release"));
+    };
+    if watched(shared, &key.environment).is_none() {
+        return Concluded::ignored(format!(
+            "what became of the Application `{name}` cannot be read, and is not believed unread: {NO_CLUSTER}"
+        ));
+    }
+    shared.observations.read_anew(key);
+    Concluded::taken_in(format!("the Application `{name}` is read anew"))
 }
 
 fn request(turn: &mut Turn<'_>, delivery: &Delivery, requested: &Requested) -> Result<(Concluded, Keep), GitError> {

@@ -11,6 +11,7 @@ use prometheus_client::registry::{Registry, Unit};
 use std::sync::atomic::AtomicU64;
 
 use crate::event::{DeliveryState, Source};
+use crate::names::EnvironmentName;
 use crate::release::Action;
 
 type Labels = Vec<(&'static str, String)>;
@@ -26,6 +27,9 @@ const PROXY_OUTCOMES: [&str; 2] = ["answered", "unreachable"];
 
 /// What should become of MLflow's index page.
 const PAGE_OUTCOMES: [&str; 1] = ["with-button"];
+
+/// What becomes of telling a door of Argo CD of a push.
+const DOOR_OUTCOMES: [&str; 3] = ["told", "retried", "failed"];
 
 /// The pages of MLflow that the button has a place on.
 const BUTTON_PAGES: [&str; 2] = ["model", "version"];
@@ -53,11 +57,22 @@ pub(super) struct Metrics {
     proxied: Family<Labels, Counter>,
     pages: Family<Labels, Counter>,
     anchors: Family<Labels, Counter>,
+    told_doors: Family<Labels, Counter>,
+    removed: Family<Labels, Counter>,
 }
 
 impl Metrics {
+    /// All at zero, for these environments.
+    pub(super) fn of<'e>(environments: impl Iterator<Item = &'e EnvironmentName>) -> Self {
+        let metrics = Self::new();
+        for environment in environments {
+            drop(metrics.removed.get_or_create(&vec![("environment", environment.to_string())]));
+        }
+        metrics
+    }
+
     /// All at zero.
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         // From a tenth of a millisecond to about seven minutes: an idle commit takes a few, a stuck disk minutes.
         let seconds = || Histogram::new(exponential_buckets(0.000_1, 2.0, 22));
         let mut metrics = Self {
@@ -82,6 +97,8 @@ impl Metrics {
             proxied: Family::default(),
             pages: Family::default(),
             anchors: Family::default(),
+            told_doors: Family::default(),
+            removed: Family::default(),
         };
         metrics.register();
         metrics.begin_at_zero();
@@ -106,6 +123,7 @@ impl Metrics {
         zero(&self.proxied, "outcome", &PROXY_OUTCOMES);
         zero(&self.pages, "outcome", &PAGE_OUTCOMES);
         zero(&self.anchors, "page", &BUTTON_PAGES);
+        zero(&self.told_doors, "outcome", &DOOR_OUTCOMES);
     }
 
     fn register(&mut self) {
@@ -157,6 +175,12 @@ impl Metrics {
             "Pages of MLflow on which the button found no place",
             self.anchors.clone(),
         );
+        registry.register("releases_removed", "Releases that went from Git, by whomever", self.removed.clone());
+        registry.register(
+            "argocd_pushes",
+            "What became of telling a door of Argo CD of a push",
+            self.told_doors.clone(),
+        );
     }
 
     /// Counts the end of a delivery.
@@ -190,6 +214,16 @@ impl Metrics {
     /// Counts a render.
     pub(super) fn rendered(&self, took: Duration) {
         self.render_duration.observe(took.as_secs_f64());
+    }
+
+    /// Counts an attempt to tell a door of Argo CD of a push.
+    pub(super) fn told_door(&self, outcome: &'static str) {
+        self.told_doors.get_or_create(&vec![("outcome", outcome.to_owned())]).inc();
+    }
+
+    /// Counts a release that is in Git no more.
+    pub(super) fn removed(&self, environment: &EnvironmentName) {
+        self.removed.get_or_create(&vec![("environment", environment.to_string())]).inc();
     }
 
     /// Counts an automatic step.
@@ -290,6 +324,7 @@ mod tests {
             "kmlflow_deliveries_total{source=\"mlflow\",outcome=\"failed\"} 0",
             "kmlflow_write_back_total{outcome=\"failed\"} 0",
             "kmlflow_button_anchors_missing_total{page=\"model\"} 0",
+            "kmlflow_argocd_pushes_total{outcome=\"failed\"} 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}: {text}");
         }

@@ -78,7 +78,7 @@ pub(super) fn later(now: Timestamp, wait: Duration) -> Timestamp {
 }
 
 /// Full jitter over a range that doubles: those who failed together do not all come back together.
-fn backoff(failures: u32) -> Duration {
+pub(super) fn backoff(failures: u32) -> Duration {
     let range = 1_000_u64.saturating_mul(1 << failures.min(16)).min(RETRY_SECONDS_MAX * 1_000);
     by_chance(Duration::from_millis(range)).max(Duration::from_millis(100))
 }

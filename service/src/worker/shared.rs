@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::events::Ring;
 use super::index::{Entry, Index};
 use super::metrics::Metrics;
-use super::observe::Observations;
+use super::observe::{Observations, Untold};
 use super::past::Past;
 use super::queue::Inbox;
 use super::registry::{Outbox, Reader, Sweeper};
@@ -54,6 +54,8 @@ pub(super) struct Shared {
     pub(super) statuses: Statuses,
     /// What the clusters show of the releases.
     pub(super) observations: Observations,
+    /// What Argo CD's doors are still to be told.
+    pub(super) untold: Untold,
     /// Reads models anew.
     pub(super) reader: Reader,
     /// What the registry is to be told.

@@ -15,7 +15,7 @@ use super::interrupted;
 use super::load::{Loaded, add_last_good, load_beside};
 use super::lock::{DataDirLock, LockError};
 use super::metrics::Metrics;
-use super::observe::Observations;
+use super::observe::{Observations, Untold};
 use super::past::{self, Past};
 use super::policies;
 use super::publish::rewritten_hold;
@@ -105,8 +105,9 @@ pub(super) async fn open_with(settings: Settings, clock: Clock, limits: Limits) 
     let repository = open_repository(&settings, &store, clock.now()).await?;
     let shared = Arc::new(Shared {
         ring: Ring::new(clock.now_exact()),
-        metrics: Metrics::new(),
+        metrics: Metrics::of(settings.environments.keys()),
         accounts: Accounts::new(store.clone(), clock.clone()),
+        untold: Untold::for_doors(settings.doors.as_ref()),
         settings,
         limits,
         clock,

@@ -13,7 +13,7 @@ use super::collect::collect;
 use super::conclusion::Conclusion;
 use super::conveyor::{Conveyor, Done, Work, show};
 use super::housekeeping::{PUSHES_PER_LOOK, keep_house, look_again_and_again};
-use super::observe::{follow_clusters, watched};
+use super::observe::{follow_clusters, tell_doors, watched};
 use super::past::{take_in, take_in_past};
 use super::publish::note_remote_refusals;
 use super::registry::{sweep_again_and_again, tell_refused, tell_versions, write_back, write_waiting};
@@ -128,6 +128,7 @@ impl Worker {
             tokio::spawn(look_again_and_again(Arc::clone(&self.shared))),
             tokio::spawn(follow_reviews(Arc::clone(&self.shared))),
             tokio::spawn(tell_statuses(Arc::clone(&self.shared))),
+            tokio::spawn(tell_doors(Arc::clone(&self.shared))),
         ];
         let (stopping, term) = (self.shared.state.stopping.clone(), self.shared.replica.term());
         let is_one = self.shared.replica.is_one;
@@ -288,6 +289,9 @@ async fn finish(
     note_remote_refusals(shared, &done.harvest);
     let rows = done.harvest.rows;
     shared.observations.committed(&rows, &conveyor.known, done.replaced.is_some());
+    if done.replaced.is_none() {
+        shared.untold.note(shared, &rows, &done.base, &conveyor.known);
+    }
     let batch = Batch {
         outcomes: conclusions.iter().filter_map(|conclusion| outcome(shared, conclusion)).collect(),
         commits: rows.clone(),
@@ -310,12 +314,25 @@ async fn finish(
     storing.add(shared, Left { batch, later, policies: done.policies, now }, told).await;
 }
 
-/// Takes note of the releases that are retracted, as long as they can be seen.
+/// From so many on, releases that one push removes are worth a line of their own: Argo CD takes their objects away within seconds.
+const REMOVED_MANY: usize = 10;
+
+/// Takes note of the releases that are retracted, by whomever, as long as they can be seen.
 fn note_leaving(shared: &Shared, harvest: &Harvest, now: Timestamp) {
+    let mut removed = 0;
     for key in harvest.gone.iter().filter(|key| !harvest.fresh.has(key)) {
-        if let Some(entry) = shared.entry(key).filter(|_| watched(shared, &key.environment).is_some()) {
+        let Some(entry) = shared.entry(key) else { continue };
+        shared.metrics.removed(&key.environment);
+        removed += 1;
+        if watched(shared, &key.environment).is_some() {
             shared.observations.leaves(key, entry, now);
         }
+    }
+    if removed >= REMOVED_MANY {
+        tracing::warn!(
+            releases = removed,
+            "One push removes {removed} releases; `git revert` of its commits brings them back"
+        );
     }
 }
 

@@ -25,7 +25,7 @@ fn make_namespace(bed: &Bed, name: &str) {
 
 /// Folders of the platform with how many objects each makes, as far as neither a chart nor a project elsewhere makes them.
 const FOLDERS: [(&str, usize); 20] = [
-    ("argocd", 1),
+    ("argo-cd/settings", 2),
     ("releases", 2),
     ("kmlflow", 14),
     ("kmlflow-replicas", 16),

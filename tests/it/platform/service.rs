@@ -188,6 +188,19 @@ fn an_alert_of_the_platform_names_the_namespaces_that_releases_may_not_go_to() {
 }
 
 #[test]
+fn no_release_may_change_a_namespace_that_it_may_not_go_to() {
+    let spec = object("releases/project.yaml", "AppProject")["spec"].clone();
+    let texts = |list: &Value, key: &str| -> Vec<String> {
+        list.as_sequence().unwrap().iter().filter_map(|item| item[key].as_str().map(str::to_owned)).collect()
+    };
+    let closed = texts(&spec["destinations"], "namespace");
+    let closed: Vec<&str> = closed.iter().filter_map(|namespace| namespace.strip_prefix('!')).collect();
+    assert_eq!(texts(&spec["clusterResourceBlacklist"], "name"), closed);
+    // Argo CD makes the namespaces of releases by the same list.
+    assert_eq!(texts(&spec["clusterResourceWhitelist"], "kind"), ["Namespace"]);
+}
+
+#[test]
 fn a_release_may_be_made_of_what_is_rendered_and_of_nothing_else() {
     let project = object("releases/project.yaml", "AppProject");
     let allowed: Vec<&str> = project["spec"]["namespaceResourceWhitelist"]

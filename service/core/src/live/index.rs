@@ -102,6 +102,16 @@ impl Index {
         }
     }
 
+    /// Takes in an Application that was read beside the watch: nothing where the watch has it newer, or knows of none.
+    pub fn catch_up(&mut self, read: Object) -> Option<Touched> {
+        match &read {
+            Object::Application(new) if self.application(&new.name).is_some_and(|old| old.version < new.version) => {
+                self.apply(read)
+            }
+            _ => None,
+        }
+    }
+
     /// Forgets an object that is gone.
     pub fn remove(&mut self, object: &Object) -> Option<Touched> {
         match object {

@@ -16,7 +16,8 @@ pub use index::{Blindness, Index, Kind, Place, Touched};
 pub use look::{Facts, Look, look};
 pub use objects::{
     Application, Backends, Condition, Deployment, Found, Object, Operation, OperationPhase, Own, Parent, PodFault,
-    PodFaultKind, PodView, Route, RouteCondition, RouteKind, SeldonDeployment, SeldonState, Service, application_name,
+    PodFaultKind, PodView, Route, RouteCondition, RouteKind, SeldonDeployment, SeldonState, Service, application_key,
+    application_name,
 };
 pub use progress::{LiveState, Progress, Times, progress};
 pub use trouble::{PodName, Trouble, TroubleKind, remains};

@@ -39,6 +39,8 @@ impl Found {
 pub struct Application {
     /// `<environment>.<namespace>.<release>`.
     pub name: Box<str>,
+    /// The API server's number of this state of it, which grows; 0 where it is no number.
+    pub version: u64,
     /// The folder that it reads.
     pub path: Box<str>,
     pub is_synced: bool,
@@ -56,6 +58,12 @@ pub struct Application {
 /// The name of Argo CD's Application of a release.
 pub fn application_name(key: &ReleaseKey) -> String {
     format!("{}.{}.{}", key.environment, key.namespace, key.name)
+}
+
+/// The release that an Application of that name is of.
+pub fn application_key(name: &str) -> Option<ReleaseKey> {
+    // No part of a key has a dot in it.
+    ReleaseKey::parse(&name.replace('.', "/")).ok().filter(|key| application_name(key) == name)
 }
 
 /// The last operation of an Application.

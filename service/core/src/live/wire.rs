@@ -292,6 +292,7 @@ impl Watched for WireApplication {
         let ApplicationStatus { sync, reconciled_at, operation_state, conditions } = &self.status;
         Some(Object::Application(Application {
             name: meta.name.as_str().into(),
+            version: meta.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default(),
             path: self.spec.source.as_ref().map_or("", |source| &source.path).into(),
             is_synced: sync.status == "Synced",
             revision: boxed(sync.revision.as_deref()),

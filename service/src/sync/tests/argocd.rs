@@ -52,3 +52,24 @@ async fn only_the_sets_that_read_our_folders_are_told() {
     assert_eq!(asked.len(), 1, "{asked:?}");
     assert!(asked[0].1.starts_with(path) && asked[0].2.contains("application-set-refresh"), "{asked:?}");
 }
+
+#[tokio::test]
+async fn an_application_is_read_beside_a_watch_that_is_behind() {
+    let at = |version: &str, status: &str| json!({"metadata": {"name": "a.b.c", "namespace": "argocd", "resourceVersion": version}, "status": {"sync": {"status": status}}});
+    let scene = scene(|server| server.put("applications", Answer::Objects(vec![at("5", "OutOfSync")]))).await;
+    let is_synced = || scene.clusters.see("here", |index| index.application("a.b.c").map(|it| it.is_synced)).unwrap();
+    while is_synced().is_none() {
+        tokio::task::yield_now().await;
+    }
+    let path = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/a.b.c";
+    scene.server.say(path, 200, &at("4", "Synced").to_string());
+    assert!(scene.clusters.read_application("a.b.c").await.unwrap());
+    assert_eq!(is_synced(), Some(false), "an older state");
+    scene.server.say(path, 200, &at("9", "Synced").to_string());
+    assert!(scene.clusters.read_application("a.b.c").await.unwrap());
+    assert_eq!(is_synced(), Some(true));
+    assert!(!scene.clusters.read_application("a.b.d").await.unwrap(), "404");
+    scene.server.say(path, 403, "");
+    let refused = scene.clusters.read_application("a.b.c").await.unwrap_err();
+    assert!(refused.contains("`get` `applications.argoproj.io`"), "{refused}");
+}

@@ -2,4 +2,5 @@
 
 pub(crate) mod api_server;
 mod argocd;
+mod doors;
 mod watching;

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::super::Peer;
-use super::{GITHUB_SECRET, Reply, SECRET, STANDARD_SECRET, Service};
+use super::{ARGOCD_TOKEN, GITHUB_SECRET, Reply, SECRET, STANDARD_SECRET, Service};
 use crate::names::DeliveryId;
 use crate::webhook::live::LiveSecrets;
 use crate::webhook::signature::{Secret, sign_github, sign_mlflow, sign_standard};
@@ -40,6 +40,41 @@ fn of_github(secret: &str, (id, event): (&str, &str), body: &[u8]) -> Request<Bo
     request.header("x-github-event", event).body(Body::from(body.to_vec())).unwrap()
 }
 
+/// A request with a bearer token, as Argo CD's notifications send one.
+fn of_argo_cd(token: &str, body: &[u8]) -> Request<Body> {
+    let request = Request::post("/webhooks/argocd").header("content-type", "application/json");
+    request.header("authorization", format!("Bearer {token}")).body(Body::from(body.to_vec())).unwrap()
+}
+
+#[tokio::test]
+async fn a_notification_of_argo_cd_is_kept_and_counted_where_no_cluster_is_watched() {
+    let service = Service::start().await;
+    let mut events = service.handle.subscribe(None);
+    let body = json!({"application": "production.models.fraud", "phase": "Succeeded"}).to_string();
+    let first = service.send(of_argo_cd(ARGOCD_TOKEN, body.as_bytes())).await;
+    assert_eq!(first.status.as_u16(), 202, "{first:?}");
+    let id = first.json()["delivery"].as_str().unwrap().to_owned();
+    let shown = loop {
+        let shown = service.ask("GET", &format!("/api/v1/deliveries/{id}"), None).await.json();
+        if shown["state"] != "accepted" {
+            break shown;
+        }
+        events.next().await.unwrap();
+    };
+    assert_eq!((&shown["source"], &shown["state"]), (&json!("argocd"), &json!("ignored")), "{shown}");
+    assert!(shown["reason"].as_str().unwrap().contains("is of no release"), "{shown}");
+    let again = service.send(of_argo_cd("another", body.as_bytes())).await;
+    assert_eq!((again.status.as_u16(), again.json()["delivery"].as_str()), (202, Some(id.as_str())), "the same words");
+    let metrics = service.send(Request::get("/metrics").body(Body::empty()).unwrap()).await.text;
+    assert!(metrics.contains(r#"kmlflow_deliveries_total{source="argocd",outcome="ignored"} 1"#), "{metrics}");
+
+    service.send(of_argo_cd(ARGOCD_TOKEN, b"[]")).await.problem(400);
+    service.send(of_argo_cd(ARGOCD_TOKEN, &vec![b' '; (1 << 20) + 1])).await.problem(413);
+    let mut request = of_argo_cd(ARGOCD_TOKEN, b"{}");
+    request.headers_mut().insert("content-type", "text/plain".parse().unwrap());
+    service.send(request).await.problem(415);
+}
+
 #[tokio::test]
 async fn what_is_not_proven_gets_one_answer() {
     let service = Service::start().await;
@@ -60,6 +95,8 @@ async fn what_is_not_proven_gets_one_answer() {
         of_github("wrong", ("d-1", "push"), body),
         request(Request::post("/webhooks/nobody")),
         request(Request::post("/webhooks/generic")),
+        request(Request::post("/webhooks/argocd")),
+        of_argo_cd("wrong", b"{}"),
     ];
     for other in others {
         let reply = service.send(other).await;
@@ -84,10 +121,12 @@ async fn without_a_secret_nothing_is_proven() {
     let service = Service::with(|settings| {
         settings.mlflow_secrets = LiveSecrets::fixed(Vec::new());
         settings.github_secrets.clear();
+        settings.argocd_tokens.clear();
     })
     .await;
     deliver(&service, "d-1", b"{}").await.problem(401);
     service.send(of_github(GITHUB_SECRET, ("d-1", "ping"), b"{}")).await.problem(401);
+    service.send(of_argo_cd(ARGOCD_TOKEN, b"{}")).await.problem(401);
 }
 
 #[tokio::test]

@@ -38,6 +38,9 @@ pub(super) const STANDARD_SECRET: &str = "whsec_YS1zZWNyZXQtb2YtdGhlLWRvb3I=";
 /// The live secret of GitHub's door: the one of GitHub's documentation.
 pub(super) const GITHUB_SECRET: &str = "It's a Secret to Everybody";
 
+/// A live token of Argo CD's door.
+pub(super) const ARGOCD_TOKEN: &str = "a-token-of-argo-cd";
+
 /// Where most of the tests release.
 pub(super) const FRAUD: &str = "/api/v1/releases/production/models/fraud";
 
@@ -77,6 +80,7 @@ impl Service {
             mlflow_secrets: LiveSecrets::fixed(Secret::parse_lines(&format!("{SECRET}\nanother")).unwrap()),
             generic_secrets: vec![Secret::parse_standard(STANDARD_SECRET).unwrap()],
             github_secrets: vec![Secret::parse(GITHUB_SECRET).unwrap(), Secret::parse("another").unwrap()],
+            argocd_tokens: vec![Secret::parse(ARGOCD_TOKEN).unwrap(), Secret::parse("another").unwrap()],
             allow_from: Vec::new(),
             trusted_proxies: Vec::new(),
             public_url: "http://kmlflow.test".to_owned(),
@@ -198,5 +202,6 @@ fn of_worker(dir: &tempfile::TempDir) -> worker::Settings {
         images: None,
         registry: None,
         clusters: None,
+        doors: None,
     }
 }

@@ -12,7 +12,7 @@ use super::tell::{Noticed, Told, say};
 use super::{BEING_READ, Going, Known, Observations, lock, look_at, status, unseen, watched};
 use crate::event::{Guard, Requested};
 use crate::live::{
-    Blindness, LiveState, Look, Place, PodName, Times, Touched, TroubleKind, application_name, progress,
+    Blindness, LiveState, Look, Place, PodName, Times, Touched, TroubleKind, application_key, application_name, progress,
 };
 use crate::names::{Namespace, ReleaseKey, ReleaseName};
 use crate::rollout;
@@ -56,6 +56,7 @@ pub(in crate::worker) async fn follow_clusters(shared: Arc<Shared>) {
             () = until(&shared, next) => passed(&deadlines, shared.clock.now()),
         };
         due.append(&mut lock(&shared.observations.noted));
+        read_told(&shared, std::mem::take(&mut *lock(&shared.observations.told_of)));
         for key in due {
             match look(&shared, &key).await {
                 Some(stalls_at) => deadlines.insert(key, stalls_at),
@@ -76,6 +77,22 @@ async fn until(shared: &Shared, moment: Option<Timestamp>) {
     }
 }
 
+/// Reads the Applications of releases that Argo CD said something of, beside everything else: the watch may be behind.
+fn read_told(shared: &Arc<Shared>, keys: BTreeSet<ReleaseKey>) {
+    if keys.is_empty() {
+        return;
+    }
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        for key in keys {
+            let Some((clusters, _)) = watched(&shared, &key.environment) else { continue };
+            if let Err(why) = clusters.read_application(&application_name(&key)).await {
+                tracing::warn!(release.key = %key, "The Application of `{key}` could not be read anew: {why}");
+            }
+        }
+    });
+}
+
 /// The releases that changes are about, and Applications of none that is deployed or known to go.
 fn concerned(shared: &Shared, clusters: &Clusters, changes: Changes) -> (BTreeSet<ReleaseKey>, BTreeSet<ReleaseKey>) {
     let Changes { clusters: anew, touched } = changes;
@@ -88,7 +105,7 @@ fn concerned(shared: &Shared, clusters: &Clusters, changes: Changes) -> (BTreeSe
     let index = locked(&shared.index);
     for (cluster, touched) in touched {
         match touched {
-            Touched::Application(name) => applications.extend(ReleaseKey::parse(&name.replace('.', "/")).ok()),
+            Touched::Application(name) => applications.extend(application_key(&name)),
             Touched::Place(place) => {
                 let environments = shared.settings.environments.iter();
                 for (name, settings) in environments.filter(|(_, it)| it.target.cluster == cluster) {

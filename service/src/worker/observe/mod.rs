@@ -1,10 +1,12 @@
 //! What the clusters show of the releases: asked when something is decided, and followed beside the turns.
 
+mod doors;
 mod follow;
 mod lineage;
 mod tell;
 mod view;
 
+pub(super) use doors::{Untold, tell_doors};
 pub(super) use follow::follow_clusters;
 pub use view::{LogView, Status, StatusState};
 
@@ -42,6 +44,8 @@ pub(super) struct Observations {
     lineage: Mutex<Lineage>,
     /// Releases that are to be looked at although nothing was seen of them.
     noted: Mutex<BTreeSet<ReleaseKey>>,
+    /// Releases whose Application is to be read anew: each once, however often Argo CD says something of it meanwhile.
+    told_of: Mutex<BTreeSet<ReleaseKey>>,
     /// Retracted releases of which something is still there.
     going: Mutex<HashMap<ReleaseKey, Going>>,
     wake: Notify,
@@ -100,6 +104,12 @@ impl Observations {
         self.note(rows.iter().map(|row| row.key.clone()));
     }
 
+    /// Has the Application of a release read anew.
+    pub(super) fn read_anew(&self, key: ReleaseKey) {
+        lock(&self.told_of).insert(key);
+        self.wake.notify_one();
+    }
+
     /// Has releases looked at.
     fn note(&self, keys: impl IntoIterator<Item = ReleaseKey>) {
         lock(&self.noted).extend(keys);
@@ -121,6 +131,11 @@ pub(super) fn watched<'s>(shared: &'s Shared, environment: &EnvironmentName) -> 
     let clusters = shared.settings.clusters.as_ref()?;
     let cluster = shared.environment(environment).ok()?.target.cluster.as_str();
     clusters.has(cluster).then_some((clusters, cluster))
+}
+
+/// Whether something of a retracted release is still there.
+pub(super) fn is_going(shared: &Shared, key: &ReleaseKey) -> bool {
+    lock(&shared.observations.going).contains_key(key)
 }
 
 /// What a decision about a release goes by.

@@ -68,7 +68,11 @@ pub(in crate::worker) fn concern<'a>(shared: &Shared, delivery: &'a Delivery) ->
             Intent::Put(wanted) => Some(Concern::Request(&requested.key, wanted)),
             _ => None,
         },
-        Event::Requested(_) | Event::Pushed { .. } | Event::ReviewChanged { .. } | Event::Ignored { .. } => None,
+        Event::Requested(_)
+        | Event::Pushed { .. }
+        | Event::ReviewChanged { .. }
+        | Event::ApplicationChanged { .. }
+        | Event::Ignored { .. } => None,
     }
 }
 

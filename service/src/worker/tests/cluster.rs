@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::event::DeliveryState;
 use crate::release::Phase;
 use crate::sync::tests::api_server::{Answer as Listed, ApiServer};
 use crate::sync::{Address, Settings as ClusterSettings};
@@ -309,4 +310,36 @@ async fn what_a_probe_says_is_read_again_once_the_release_stalls() {
     scene.world.clock.advance(Duration::from_secs(601));
     let told = |view: &ReleaseView| view.status.state == StatusState::Stalled && view.status.reason.ends_with(message);
     scene.until("it is stalled, and how the probe fails is said", told).await;
+}
+
+/// A notification of Argo CD arrives.
+async fn argo_cd_says(world: &World, id: &str, application: &str) {
+    let event = Event::ApplicationChanged { application: application.to_owned() };
+    let (id, received_at) = (DeliveryId::parse(id).unwrap(), world.clock.now_exact());
+    let delivery = NewDelivery { source: Source::Argocd, id, received_at, body: "{}".into(), event };
+    assert_eq!(world.handle().deliver(delivery).await.unwrap(), Received::Accepted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_argo_cd_says_is_read_from_the_cluster_and_never_believed() {
+    let mut scene = Scene::with_seven().await;
+    let name = "production.models.fraud";
+    argo_cd_says(&scene.world, "n-1", name).await;
+    let path = format!("/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/{name}");
+    let server = scene.server.clone();
+    let is_read = move |_: &ReleaseView| server.asked().iter().any(|(method, at, _)| method == "GET" && *at == path);
+    let view = scene.until("the Application is read", is_read).await;
+    assert_eq!(view.status.state, StatusState::Live, "a hint changes nothing");
+    let told = scene.world.handle().delivery("n-1").await.unwrap();
+    assert_eq!(
+        (told.state, told.reason.unwrap()),
+        (DeliveryState::Unchanged, format!("the Application `{name}` is read anew"))
+    );
+    argo_cd_says(&scene.world, "n-2", "kmlflow").await;
+    scene.world.run().await;
+    let told = scene.world.handle().delivery("n-2").await.unwrap();
+    assert_eq!(
+        (told.state, told.reason.unwrap().as_str()),
+        (DeliveryState::Ignored, "the Application `kmlflow` is of no release")
+    );
 }

@@ -438,3 +438,21 @@ fn push_by_hand(repository: &git2::Repository, name: &str) -> CommitId {
         }
     }
 }
+
+#[tokio::test]
+async fn every_release_that_went_is_counted_whoever_removed_it() {
+    let mut world = with_fraud().await;
+    let removed = async |world: &World| {
+        let text = world.handle().metrics().await;
+        let name = "kmlflow_releases_removed_total{environment=\"production\"} ";
+        text.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned()
+    };
+    assert_eq!(removed(&world).await, "0", "an alert needs it to grow from somewhere");
+    world.put("churn", single("1")).await;
+    world.put("fraud", single("8")).await;
+    assert_eq!(removed(&world).await, "0");
+    world.done(request("churn", Intent::Retract)).await;
+    assert_eq!(removed(&world).await, "1");
+    world.push(vec![("releases/production/models/fraud".into(), None)]).await;
+    assert_eq!(removed(&world).await, "2");
+}

@@ -3,6 +3,7 @@
 mod bounds;
 mod cluster;
 mod crash;
+mod doors;
 mod foreign;
 mod hostile;
 mod policy;
@@ -41,7 +42,7 @@ use crate::release::{
 };
 use crate::render::Templates;
 use crate::servable::Runtimes;
-use crate::sync::Clusters;
+use crate::sync::{Clusters, Doors};
 
 /// A service without doors over a temporary directory.
 struct World {
@@ -59,6 +60,8 @@ struct World {
     registry: Option<Registry>,
     /// The clusters that are watched, if any.
     clusters: Option<Clusters>,
+    /// Argo CD's doors, if any.
+    doors: Option<Doors>,
     /// Where the branch lives, if elsewhere.
     remote: Option<RemoteSettings>,
 }
@@ -126,6 +129,7 @@ impl World {
             events: 0,
             registry: None,
             clusters: None,
+            doors: None,
             remote: None,
         }
     }
@@ -166,6 +170,7 @@ impl World {
             images: None,
             registry: self.registry.as_ref().map(Registry::settings),
             clusters: self.clusters.clone(),
+            doors: self.doors.clone(),
         }
     }
 

@@ -97,7 +97,7 @@ impl<'a> Scene<'a> {
         for object in [class, tenant, theirs] {
             self.bed.apply(&object.to_string());
         }
-        let settings = std::fs::read_to_string(self.gitops.join("platform/argocd/argocd-cm.yaml")).unwrap();
+        let settings = std::fs::read_to_string(self.gitops.join("platform/argo-cd/settings/health.yaml")).unwrap();
         let settings: Value = serde_yaml::from_str(&settings).unwrap();
         let patch = json!({"data": {HEALTH: settings["data"][HEALTH]}}).to_string();
         self.bed.ask(&["--namespace", "argocd", "patch", "configmap", "argocd-cm", "--type=merge", "--patch", &patch]);

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::world::kept;
-use crate::live::{Index, Kind, Object, Place, PodView, Touched};
+use crate::live::{Application, Index, Kind, Object, Place, PodView, Touched, application_key, application_name};
 
 fn pod(release: u8, number: u8, is_ready: bool) -> Object {
     let view = PodView {
@@ -107,4 +107,32 @@ fn thousands_of_releases_are_held_and_an_event_is_taken_in_at_once() {
     // A debug build on a busy machine; the bound of a release build is fifty microseconds, and it takes about one.
     let each = begin.elapsed() / 20_000;
     assert!(touched == 20_000 && each.as_micros() < 200, "{each:?} an event");
+}
+
+#[test]
+fn what_is_read_beside_the_watch_counts_where_it_is_newer_and_known() {
+    let seen = |version, is_synced| Application {
+        name: "production.models.fraud".into(),
+        version,
+        is_synced,
+        ..Application::default()
+    };
+    let mut index = Index::default();
+    assert_eq!(index.catch_up(Object::Application(seen(7, true))), None, "it may be gone by now");
+    index.apply(Object::Application(seen(7, false)));
+    assert_eq!(index.catch_up(Object::Application(seen(6, true))), None);
+    assert!(!index.application("production.models.fraud").unwrap().is_synced);
+    let touched = index.catch_up(Object::Application(seen(8, true)));
+    assert_eq!(touched, Some(Touched::Application("production.models.fraud".into())));
+    assert!(index.application("production.models.fraud").unwrap().is_synced);
+}
+
+#[test]
+fn an_application_is_of_a_release_by_its_name_alone() {
+    let key = application_key("production.models.fraud").unwrap();
+    assert_eq!(application_name(&key), "production.models.fraud");
+    for other in ["kmlflow", "production.models", "production.models.fraud.more", "production/models/fraud", "a..b", ""]
+    {
+        assert_eq!(application_key(other), None, "{other}");
+    }
 }
