@@ -71,7 +71,13 @@ pub(super) const TABLES: [Table; 13] = [
         counted: None,
     },
     Table { name: "registry", texts: &["model", "state"], numbers: &[], body: None, counted: None },
-    Table { name: "live", texts: &["release", "commit_id", "at"], numbers: &[], body: None, counted: None },
+    Table {
+        name: "live",
+        texts: &["release", "commit_id", "at", "applied_at", "ready_at"],
+        numbers: &[],
+        body: None,
+        counted: None,
+    },
     Table { name: "policies", texts: &["name", "text", "remembered_at"], numbers: &[], body: None, counted: None },
     Table {
         name: "holds",

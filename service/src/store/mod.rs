@@ -43,6 +43,7 @@ use idempotency::{ClaimFor, Settle};
 use inbox::{Redeliver, Redelivered};
 use lead::Leaders;
 use live::NoteLive;
+pub use live::SeenLive;
 use orders::{KeepSweep, RememberPolicy, Unhold};
 use presence::{Agree, Presence};
 use prune::PruneStep;
@@ -250,8 +251,8 @@ impl Store {
     }
 
     /// Notes that a commit of a release was seen live; the first time counts.
-    pub async fn note_live(&self, key: &ReleaseKey, commit: &CommitId, at: Timestamp) -> Result<(), StoreError> {
-        self.writer.write(NoteLive { key: key.clone(), commit: commit.clone(), at }).await
+    pub async fn note_live(&self, key: &ReleaseKey, seen: SeenLive) -> Result<(), StoreError> {
+        self.writer.write(NoteLive { key: key.clone(), seen }).await
     }
 
     /// Reads when a commit of a release was first seen live.
@@ -261,7 +262,7 @@ impl Store {
     }
 
     /// Reads which commits of a release were seen live, and when, the newest first.
-    pub async fn seen_live(&self, key: &ReleaseKey, limit: u32) -> Result<Vec<(CommitId, Timestamp)>, StoreError> {
+    pub async fn seen_live(&self, key: &ReleaseKey, limit: u32) -> Result<Vec<SeenLive>, StoreError> {
         self.writer.caught_up().await;
         live::of_release(&self.readers, key, limit).await
     }

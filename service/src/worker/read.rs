@@ -18,10 +18,11 @@ use super::{
 };
 use crate::bounds::PAGE_MAX;
 use crate::event::{Delivery, DeliveryState};
+use crate::live::Reached;
 use crate::names::{CommitId, ModelName, ReleaseKey};
 use crate::plan;
 use crate::release::{Act, Intent, MainRule, RELEASE_FILE, Refusal, RefusalKind, Release};
-use crate::store::DeliveryQuery;
+use crate::store::{DeliveryQuery, SeenLive};
 use std::sync::Arc;
 
 /// Why the live status is not known.
@@ -297,15 +298,19 @@ pub(super) async fn timeline(shared: &Shared, key: &ReleaseKey) -> Result<Page<T
 /// When commits of a release became live, and how the newest one fares where it is not.
 async fn in_the_cluster(shared: &Shared, key: &ReleaseKey) -> Result<Vec<TimelineEntry>, Fault> {
     let seen = shared.store.seen_live(key, PAGE_MAX).await.map_err(store_fault)?;
-    let live = |(commit, at): (CommitId, jiff::Timestamp)| TimelineEntry {
-        at,
-        kind: "live".to_owned(),
-        summary: "live: pods and routes are as the commit says".to_owned(),
-        commit: Some(commit),
-        delivery: None,
-    };
-    let mut items: Vec<TimelineEntry> = seen.into_iter().map(live).collect();
+    let mut items = Vec::new();
+    for SeenLive { commit, at, applied_at, ready_at } in seen {
+        items.push(TimelineEntry {
+            at,
+            kind: "live".to_owned(),
+            summary: "live: the routes are accepted, and traffic goes as the commit says".to_owned(),
+            commit: Some(commit.clone()),
+            delivery: None,
+        });
+        items.extend(on_the_way(&commit, Reached { applied_at, ready_at }));
+    }
     if let Some(entry) = shared.entry(key) {
+        items.extend(on_the_way(&entry.commit, observe::reached(shared, key, &entry.commit)));
         let status = observe::status(shared, key, &entry.commit);
         let since = status.since.filter(|_| !matches!(status.state, StatusState::Live | StatusState::Unknown));
         items.extend(since.map(|at| TimelineEntry {
@@ -317,6 +322,18 @@ async fn in_the_cluster(shared: &Shared, key: &ReleaseKey) -> Result<Vec<Timelin
         }));
     }
     Ok(items)
+}
+
+/// What was seen of a commit before it was live.
+fn on_the_way(commit: &CommitId, reached: Reached) -> impl Iterator<Item = TimelineEntry> {
+    let Reached { applied_at, ready_at } = reached;
+    let synced = ("sync", "Argo CD has applied the commit", applied_at);
+    let ready = ("pods", "the pods of every version are ready", ready_at);
+    // The newest first, also where both were seen at once.
+    [ready, synced].into_iter().filter_map(move |(kind, summary, at)| {
+        let (kind, summary) = (kind.to_owned(), summary.to_owned());
+        Some(TimelineEntry { at: at?, kind, summary, commit: Some(commit.clone()), delivery: None })
+    })
 }
 
 /// Deliveries of the inbox, newest first.

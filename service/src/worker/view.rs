@@ -207,13 +207,13 @@ pub struct HistoryEntry {
     pub delivery_number: Option<i64>,
 }
 
-/// Something that happened to a release: a commit, a delivery that named it, or the moment when a commit was live.
+/// Something that happened to a release: a commit, a delivery that named it, or how far a commit had come in the cluster.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TimelineEntry {
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// `commit`, `delivery` or `live`; `status`: how it fares now, and since when.
+    /// `delivery`, `commit`, `sync` (applied), `pods` (ready), `live` (traffic as the commit says); `status`: how it fares now, and since when.
     pub kind: String,
     pub summary: String,
     pub commit: Option<CommitId>,

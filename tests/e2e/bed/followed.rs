@@ -61,6 +61,13 @@ fn a_canary_goes_by_what_is_seen_and_what_is_live_answers() {
     let events = server.get(&format!("/releases/{release}/events"));
     let lives = events["items"].as_array().unwrap().iter().filter(|item| item["kind"] == "live").count();
     assert!(lives >= 4, "{events:#}");
+    // Each step of a commit has its time, and they are in their order.
+    let newest_first = events["items"].as_array().unwrap();
+    let first = newest_first.iter().rfind(|item| item["kind"] == "commit").unwrap()["commit"].clone();
+    let of_first = newest_first.iter().rev().filter(|item| item["commit"] == first);
+    let kinds: Vec<&str> = of_first.map(|item| item["kind"].as_str().unwrap()).collect();
+    assert!(kinds.contains(&"delivery") && kinds.contains(&"commit"), "{events:#}");
+    assert!(kinds.ends_with(&["sync", "pods", "live"]), "{events:#}");
     let metrics = Request::new("GET", "/metrics").send(server.address()).expect(200).text();
     assert!(metrics.contains("kmlflow_sync_duration_seconds_count"), "{metrics}");
 }

@@ -30,6 +30,8 @@ pub struct Look {
     pub variants: BTreeMap<PredictorName, Readiness>,
     /// Whether what Git holds is what the cluster has taken over.
     pub applied: bool,
+    /// Whether the pods of every predictor are the commit's and ready.
+    pub has_pods: bool,
     /// The predictors that the applied routes and the own Service name.
     pub routed: BTreeSet<PredictorName>,
     /// What is missing for it to be live, the first of it; nothing where it is.
@@ -67,9 +69,11 @@ pub fn look(release: &Release, facts: Facts<'_>) -> Look {
     let routed = parts::routed(release, found);
     let differs = parts::differs(release, found, &routed);
     let applied = unsynced.is_none() && differs.is_none();
+    let unready = parts::unready(release, found);
+    let has_pods = applied && unready.is_none();
     let missing = unsynced
         .or(differs)
-        .or_else(|| parts::unready(release, found))
+        .or(unready)
         .or_else(|| parts::left_over(release, found))
         .or_else(|| parts::unavailable(found))
         .or_else(|| parts::unrouted(release, found));
@@ -82,5 +86,5 @@ pub fn look(release: &Release, facts: Facts<'_>) -> Look {
     });
     let variants = variants.collect();
     let trouble = missing.as_ref().and_then(|_| trouble::find(release, found, facts));
-    Look { variants, applied, routed, missing, trouble }
+    Look { variants, applied, has_pods, routed, missing, trouble }
 }

@@ -19,7 +19,7 @@ pub use objects::{
     PodFaultKind, PodView, Route, RouteCondition, RouteKind, SeldonDeployment, SeldonState, Service, application_key,
     application_name,
 };
-pub use progress::{LiveState, Progress, Times, progress};
+pub use progress::{LiveState, Progress, Reached, Times, progress};
 pub use trouble::{PodName, Trouble, TroubleKind, remains};
 pub use wire::{Meta, Watched, WireApplication, WireDeployment, WirePod, WireRoute, WireSeldon, WireService};
 

@@ -46,6 +46,23 @@ impl Times {
     }
 }
 
+/// When the parts of a commit were first seen on its way to live.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// Argo CD had applied it.
+    pub applied_at: Option<Timestamp>,
+    /// The pods of every predictor were ready.
+    pub ready_at: Option<Timestamp>,
+}
+
+impl Reached {
+    /// Takes in what is seen; the first time counts.
+    pub fn take(&mut self, look: &Look, now: Timestamp) {
+        self.applied_at = self.applied_at.or_else(|| look.applied.then_some(now));
+        self.ready_at = self.ready_at.or_else(|| look.has_pods.then_some(now));
+    }
+}
+
 /// Says how far a release has come.
 pub fn progress(look: &Look, times: Times, now: Timestamp) -> Progress {
     let (trouble, missing) = (look.trouble.as_ref(), look.missing.as_deref());

@@ -39,13 +39,15 @@ async fn the_first_time_that_a_commit_was_seen_live_is_kept() {
     let key = ReleaseKey::parse("production/models/fraud").unwrap();
     let commit = |letter: &str| CommitId::parse(&letter.repeat(40)).unwrap();
     assert_eq!(test.store.live_since(&key, &commit("a")).await.unwrap(), None);
-    test.store.note_live(&key, &commit("a"), start()).await.unwrap();
-    test.store.note_live(&key, &commit("a"), days_later(1)).await.unwrap();
-    test.store.note_live(&key, &commit("b"), days_later(2)).await.unwrap();
+    let seen = |letter: &str, at, applied_at| SeenLive { commit: commit(letter), at, applied_at, ready_at: None };
+    let (first, other) = (seen("a", start(), None), seen("b", days_later(2), Some(days_later(1))));
+    for seen in [first.clone(), seen("a", days_later(1), Some(start())), other.clone()] {
+        test.store.note_live(&key, seen).await.unwrap();
+    }
     let test = test.reopened().await;
     assert_eq!(test.store.live_since(&key, &commit("a")).await.unwrap(), Some(start()));
     let seen = test.store.seen_live(&key, 10).await.unwrap();
-    assert_eq!(seen, [(commit("b"), days_later(2)), (commit("a"), start())], "the newest first");
+    assert_eq!(seen, [other, first], "the newest first, and what was seen on the way");
     assert_eq!(test.store.prune(days_later(366)).await.unwrap().live, 1, "after a year");
     assert_eq!(test.store.live_since(&key, &commit("a")).await.unwrap(), None);
 }

@@ -12,11 +12,12 @@ use super::tell::{Noticed, Told, say};
 use super::{BEING_READ, Going, Known, Observations, lock, look_at, status, unseen, watched};
 use crate::event::{Guard, Requested};
 use crate::live::{
-    Blindness, LiveState, Look, Place, PodName, Times, Touched, TroubleKind, application_key, application_name, progress,
+    Blindness, LiveState, Look, Place, PodName, Reached, Times, Touched, TroubleKind, application_key, application_name,
+    progress,
 };
 use crate::names::{Namespace, ReleaseKey, ReleaseName};
 use crate::rollout;
-use crate::store::{IndexedCommit, Newest};
+use crate::store::{IndexedCommit, Newest, SeenLive};
 use crate::sync::{Changes, Clusters};
 use crate::worker::handle::Handle;
 use crate::worker::index::Entry;
@@ -190,7 +191,7 @@ async fn look(shared: &Arc<Shared>, key: &ReleaseKey) -> Option<Timestamp> {
         say(shared, key, word);
     }
     if is_newly_live {
-        became_live(shared, key, &entry, now).await;
+        became_live(shared, key, &entry, (known.reached, now)).await;
     }
     if before.as_ref().map(|it| &it.progress) != Some(&known.progress) {
         tell(shared, key, &entry);
@@ -239,6 +240,7 @@ impl Known {
         Self {
             commit: entry.commit.clone(),
             live_since,
+            reached: Reached::default(),
             dipped_at: None,
             progress: Err(unseen(BEING_READ)),
             seen: None,
@@ -260,6 +262,7 @@ impl Known {
             }
         };
         let is_newly_live = look.is_live() && self.live_since.is_none();
+        self.reached.take(look, now);
         if is_newly_live {
             self.live_since = Some(now);
         }
@@ -272,11 +275,13 @@ impl Known {
 }
 
 /// Keeps that a commit is live, and how long that took.
-async fn became_live(shared: &Shared, key: &ReleaseKey, entry: &Entry, now: Timestamp) {
+async fn became_live(shared: &Shared, key: &ReleaseKey, entry: &Entry, (reached, now): (Reached, Timestamp)) {
     let took = Duration::try_from(now.duration_since(entry.changed_at)).unwrap_or_default();
     shared.metrics.became_live(took);
     tracing::info!(release.key = %key, commit.id = %entry.commit, "Release `{key}` is live after {:.1} s", took.as_secs_f64());
-    if let Err(error) = shared.store.note_live(key, &entry.commit, now).await {
+    let Reached { applied_at, ready_at } = reached;
+    let seen = SeenLive { commit: entry.commit.clone(), at: now, applied_at, ready_at };
+    if let Err(error) = shared.store.note_live(key, seen).await {
         tracing::warn!(error = &error as &dyn std::error::Error, "When `{key}` became live was not kept: {error}");
     }
 }

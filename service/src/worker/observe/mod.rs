@@ -23,8 +23,8 @@ use super::read::NO_CLUSTER;
 use super::shared::{Shared, read};
 use super::{EnvironmentSettings, Fault};
 use crate::live::{
-    Application, Blindness, Facts, Kind, LiveState, Look, OperationPhase, Place, PodName, Progress, TroubleKind,
-    application_name, look, remains,
+    Application, Blindness, Facts, Kind, LiveState, Look, OperationPhase, Place, PodName, Progress, Reached,
+    TroubleKind, application_name, look, remains,
 };
 use crate::names::{CommitId, EnvironmentName, ReleaseKey};
 use crate::release::{Observed, Refusal, RefusalKind, Seen};
@@ -57,6 +57,8 @@ struct Known {
     commit: CommitId,
     /// When it was first seen live.
     live_since: Option<Timestamp>,
+    /// When it was first seen on its way there.
+    reached: Reached,
     /// Since when it is not, after it was.
     dipped_at: Option<Timestamp>,
     /// How far it has come; why nothing is known, where nothing is.
@@ -221,6 +223,12 @@ fn contains(shared: &Shared, commit: &CommitId, revision: &str) -> bool {
     let Ok(is_contained) = shared.repository.is_ancestor(commit, &revision) else { return false };
     lock(&shared.observations.lineage).remember(commit, &revision, is_contained);
     is_contained
+}
+
+/// When the newest commit of a release was seen on its way to live, until it is.
+pub(super) fn reached(shared: &Shared, key: &ReleaseKey, commit: &CommitId) -> Reached {
+    let known = shared.observations.of(key, commit).filter(|known| known.live_since.is_none());
+    known.map(|known| known.reached).unwrap_or_default()
 }
 
 /// How a release fares, for those who ask.

@@ -173,6 +173,10 @@ async fn a_commit_is_followed_to_live_and_when_is_kept_over_a_restart() {
     assert_eq!(view.status.since, Some(since), "the first time counts");
     let timeline = scene.world.handle().timeline(&key("fraud")).await.unwrap();
     assert!(timeline.items.iter().any(|item| item.kind == "live" && item.at == since), "{timeline:?}");
+    let kinds: Vec<&str> = timeline.items.iter().rev().map(|item| item.kind.as_str()).collect();
+    for kind in ["delivery", "commit", "sync", "pods", "live"] {
+        assert!(kinds.contains(&kind), "{kind}: {timeline:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

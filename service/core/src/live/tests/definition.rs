@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::world::{FIRST, SECOND, World, hash, release};
-use crate::live::{Blindness, Index, Kind, LiveState, Times, progress};
+use crate::live::{Blindness, Index, Kind, LiveState, Reached, Times, progress};
 use crate::release::{Period, Readiness};
 
 #[test]
@@ -140,4 +140,23 @@ fn what_is_not_watched_is_said_with_the_kind() {
     assert_eq!(index.blindness(&[Kind::Pod]).unwrap(), blind("list"));
     assert!(index.says(&blind("list")) && !index.says(&blind("watch")));
     assert!(index.sees(Kind::Pod) && index.blindness(&[Kind::Pod]).is_none());
+}
+
+#[test]
+fn what_was_reached_first_on_the_way_to_live_is_kept() {
+    let release = release("canary", "running, step: 0", &[("stable", "7"), ("candidate", "8")]);
+    let at = |second| jiff::Timestamp::from_second(second).unwrap();
+    let mut reached = Reached::default();
+    let mut world = World::live(&release);
+    world.application(json!({"sync": {"status": "OutOfSync"}}));
+    reached.take(&world.look(), at(1));
+    assert_eq!(reached, Reached::default(), "ready pods of another commit are no step of this one");
+    let mut world = World::live(&release);
+    world.deployment("v8", &hash(SECOND), (1, 0));
+    reached.take(&world.look(), at(2));
+    assert_eq!(reached, Reached { applied_at: Some(at(2)), ready_at: None });
+    let world = World::live(&release);
+    reached.take(&world.look(), at(3));
+    reached.take(&world.look(), at(4));
+    assert_eq!(reached, Reached { applied_at: Some(at(2)), ready_at: Some(at(3)) });
 }
