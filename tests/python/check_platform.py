@@ -21,7 +21,7 @@ from monitoring import PLATFORM
 from service import Checks
 
 # The components that are about releases; the others are held by bootstrap, and here only built where that takes no network.
-OWN = ("argocd", "kmlflow", "kmlflow-replicas", "monitoring", "releases", "repository")
+OWN = ("argo-cd/settings", "kmlflow", "kmlflow-replicas", "monitoring", "releases", "repository")
 
 HEALTH = "resource.customizations.health."
 
