@@ -33,8 +33,8 @@ fn from_nothing_everything_is_made_once_and_a_second_run_changes_nothing() {
     assert_eq!(made.iter().filter(|call| call.starts_with("minikube start")).count(), 1);
     assert_eq!(
         made.iter().filter(|call| call.starts_with("kubectl create")).count(),
-        10,
-        "nine Secrets and Argo CD's token: {made:#?}"
+        11,
+        "ten Secrets and Argo CD's token: {made:#?}"
     );
     assert!(scene.read("contexts").lines().all(|context| context == "k5w"));
 

@@ -152,7 +152,7 @@ fn what_was_reached_first_on_the_way_to_live_is_kept() {
     reached.take(&world.look(), at(1));
     assert_eq!(reached, Reached::default(), "ready pods of another commit are no step of this one");
     let mut world = World::live(&release);
-    world.deployment("v8", &hash(SECOND), (1, 0));
+    world.deployment("v8", &hash(&release, "v8"), (1, 0));
     reached.take(&world.look(), at(2));
     assert_eq!(reached, Reached { applied_at: Some(at(2)), ready_at: None });
     let world = World::live(&release);
