@@ -198,7 +198,7 @@ pub(super) async fn absolute(shared: &Arc<Shared>, key: &ReleaseKey, act: Act) -
         Some(_) => Some(shared.store.seen_live(key, CANDIDATES_MAX).await.map_err(store_fault)?),
         None => None,
     };
-    let live = live.map(|live| live.into_iter().map(|(commit, _)| commit).collect());
+    let live = live.map(|live| live.into_iter().map(|seen| seen.commit).collect());
     let key = key.clone();
     let settled =
         shared.blocking(move |shared| history::settled(shared, &key, &rows, live.as_ref()).map_err(git_fault)).await?;

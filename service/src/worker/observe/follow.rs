@@ -12,8 +12,8 @@ use super::tell::{Noticed, Told, say};
 use super::{BEING_READ, Going, Known, Observations, lock, look_at, status, unseen, watched};
 use crate::event::{Guard, Requested};
 use crate::live::{
-    Blindness, LiveState, Look, Place, PodName, Reached, Times, Touched, TroubleKind, application_key, application_name,
-    progress,
+    Blindness, LiveState, Look, Place, PodName, Reached, Times, Touched, TroubleKind, application_key,
+    application_name, progress,
 };
 use crate::names::{Namespace, ReleaseKey, ReleaseName};
 use crate::rollout;
