@@ -24,7 +24,7 @@ pub enum GitError {
     )]
     Locked,
     /// Others pushed again and again in the time of one push.
-    #[error("the branch was moved by others {times} times in a row while a push was made ready; it is tried again")]
+    #[error("the branch was moved by others {times} times in a row while a push was made ready")]
     Overtaken { times: usize },
     /// The disk is full or a quota is used up.
     #[error("the disk of the repository is full; make room on it")]

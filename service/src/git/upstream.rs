@@ -143,18 +143,28 @@ impl Upstream {
                 repository.made().clear();
                 Ok(Publish::Refused(words))
             }
-            Pushed::Moved { .. } => self.find(repository, tip, line).await,
+            Pushed::Moved { words } => {
+                let unmoved = RemoteError::NotMoved { address: self.address().to_owned(), words };
+                self.find(repository, (base, tip), line, unmoved).await
+            }
             Pushed::Unknown(error) => {
                 tracing::warn!("{error}; what became of the push is looked up");
-                self.find(repository, tip, line).await
+                self.find(repository, (base, tip), line, error).await
             }
             Pushed::Unpack { words } => Err(RemoteError::NotKept { address: self.address().to_owned(), words }.into()),
             Pushed::Denied(error) | Pushed::Transient(error) => Err(error.into()),
         }
     }
 
-    /// Looks whether the branch has a commit that was pushed: the push may have arrived, at this try or at one before.
-    async fn find(&self, repository: &Repository, tip: &CommitId, line: Line) -> Result<Publish, GitError> {
+    /// Looks whether the branch has a commit that was pushed: the push may have arrived, at this try or at one before. Where the branch has not
+    /// moved at all, nobody was faster, and the push failed for the reason given.
+    async fn find(
+        &self,
+        repository: &Repository,
+        (base, tip): (&CommitId, &CommitId),
+        line: Line,
+        unmoved: RemoteError,
+    ) -> Result<Publish, GitError> {
         let now = self.look(repository).await?;
         if now == *tip {
             repository.made().publish(line);
@@ -162,7 +172,7 @@ impl Upstream {
         }
         // Where somebody has built on it already, it is taken in like any commit of the branch.
         repository.made().clear();
-        Ok(Publish::Moved(now))
+        if now == *base { Err(unmoved.into()) } else { Ok(Publish::Moved(now)) }
     }
 
     fn note(&self, repository: &Repository, tip: &CommitId) -> Result<(), GitError> {

@@ -18,7 +18,7 @@ const LOOKED_AT_MAX: usize = 4_096;
 /// Gathers what can be done now.
 pub(super) async fn collect(shared: &Arc<Shared>, conveyor: &mut Conveyor) -> Option<Work> {
     let now = shared.clock.now_exact();
-    if conveyor.not_before.is_some_and(|moment| !has_come(moment, now)) {
+    if conveyor.pause.as_ref().is_some_and(|pause| !pause.is_over(shared.inbox.has_news(), now)) {
         return None;
     }
     if let Some(work) = conveyor.left_over.pop_front() {

@@ -18,6 +18,7 @@ use super::policies::{self, POLICY_DIR};
 use super::preview::Now;
 use super::publish::Head;
 use super::registry::{Found, Which};
+use super::retry::Pause;
 use super::shared::{Shared, write};
 use super::turn::{Harvest, Turn};
 use crate::event::{Delivery, DeliveryState, Event};
@@ -62,8 +63,8 @@ pub(super) struct Conveyor {
     pub(super) done_before: DoneBefore,
     /// The texts of policies that parsed.
     pub(super) remembered: Vec<(PolicyName, String)>,
-    /// Set while the repository fails: nothing is tried before.
-    pub(super) not_before: Option<Timestamp>,
+    /// Set while the repository fails.
+    pub(super) pause: Option<Pause>,
     pub(super) failures: u32,
 }
 
@@ -128,7 +129,7 @@ impl Conveyor {
             pace: Pace::new(),
             done_before: DoneBefore::new(),
             remembered: Vec::new(),
-            not_before: None,
+            pause: None,
             failures: 0,
         }
     }
@@ -235,7 +236,7 @@ impl Conveyor {
         }
         self.done_before.extend(std::mem::take(&mut done.found_done));
         self.failures = 0;
-        self.not_before = None;
+        self.pause = None;
         if let Some(read) = &done.policies {
             self.remembered.retain(|(name, _)| !read.gone.contains(name));
             for (name, text) in &read.good {
@@ -412,11 +413,12 @@ impl Conveyor {
         Some(oldest.map_or(Timestamp::MIN, |at| at.saturating_add(STORM_WINDOW).unwrap_or(Timestamp::MAX)))
     }
 
-    /// The next moment at which something is due.
-    pub(super) fn next(&self) -> Option<Timestamp> {
+    /// The next moment at which something is due; also something new, where that waits.
+    pub(super) fn next(&self, has_news: bool) -> Option<Timestamp> {
         let retry = self.retry.first_key_value().map(|((at, _), _)| *at);
-        let next = [self.agenda.next(), retry, self.pace.next(), self.storm_ends()].into_iter().flatten().min()?;
-        Some(self.not_before.map_or(next, |not_before| next.max(not_before)))
+        let new = has_news.then(|| self.pause.as_ref().map(|pause| pause.at_least)).flatten();
+        let next = [self.agenda.next(), retry, self.pace.next(), self.storm_ends(), new].into_iter().flatten().min()?;
+        Some(self.pause.as_ref().map_or(next, |pause| next.max(pause.ends(has_news))))
     }
 }
 

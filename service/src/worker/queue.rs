@@ -27,8 +27,10 @@ struct State {
     /// The numbers that were not kept here and are to be read from the store; at most as many as the inbox may hold.
     left_out: BTreeSet<i64>,
     waiters: HashMap<i64, oneshot::Sender<Concluded>>,
-    /// Somebody pushed into the repository.
+    /// The branch is to be looked at.
     pushed: bool,
+    /// Something was given in since the writer took from here last.
+    has_news: bool,
     /// A hold was set or lifted.
     holds_changed: bool,
     /// Releases whose review is another one than before.
@@ -58,6 +60,7 @@ impl Inbox {
         delivery.body = String::new();
         {
             let mut state = self.state();
+            state.has_news = true;
             if state.queue.len() >= self.queue_max || !state.left_out.is_empty() {
                 state.left_out.insert(delivery.number);
             } else {
@@ -117,8 +120,19 @@ impl Inbox {
 
     /// Says that somebody pushed into the repository.
     pub(super) fn note_push(&self) {
+        self.state().has_news = true;
+        self.look_again();
+    }
+
+    /// Says that the branch is to be looked at as before: that came to nothing.
+    pub(super) fn look_again(&self) {
         self.state().pushed = true;
         self.wake.notify_one();
+    }
+
+    /// Whether something was given in since the writer took from here last.
+    pub(super) fn has_news(&self) -> bool {
+        self.state().has_news
     }
 
     /// Says that a hold was set or lifted.
@@ -151,6 +165,7 @@ impl Inbox {
         if count < state.queue.len() {
             put_wanted_back_first(&mut state.queue);
         }
+        state.has_news = false;
         Taken {
             deliveries: state.queue.drain(..count).collect(),
             pushed: std::mem::take(&mut state.pushed),

@@ -20,6 +20,9 @@ pub(super) const TRIED_WITHIN: Duration = Duration::from_secs(RETRY_SECONDS_MAX)
 /// The longest wait after others were faster again and again: nothing is sick, so it does not grow, and who asked still waits.
 const OVERTAKEN: Duration = Duration::from_secs(1);
 
+/// The shortest wait before what failed is tried for something new: requests may come all the time, and each try costs a sick remote some work.
+const EARLY_AFTER: Duration = Duration::from_secs(5);
+
 /// Has deliveries tried again at a later moment, for this reason.
 pub(super) async fn postpone(
     shared: &Shared,
@@ -67,6 +70,31 @@ pub(super) fn wait_after(error: &GitError, failures: u32) -> Duration {
     }
 }
 
+/// The wait after a turn that failed before somebody who comes with something new may find out that all is well again: as long as the other side asks
+/// for.
+pub(super) fn wait_at_least(error: &GitError) -> Duration {
+    error.retry_after().unwrap_or_default().max(EARLY_AFTER).min(TRIED_WITHIN)
+}
+
+/// How long everything is left alone after a turn that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pause {
+    pub(super) until: Timestamp,
+    /// From when on something new, a look at the branch too, ends it: what failed may be well again, and whoever waits is not to wait for all of it.
+    pub(super) at_least: Timestamp,
+}
+
+impl Pause {
+    /// When it ends.
+    pub(super) fn ends(&self, has_news: bool) -> Timestamp {
+        if has_news { self.at_least } else { self.until }
+    }
+
+    pub(super) fn is_over(&self, has_news: bool, now: Timestamp) -> bool {
+        has_come(self.ends(has_news), now)
+    }
+}
+
 /// Whether the moment has come that something is tried again at. One that lies further ahead than anything is put off has been overtaken: the clock
 /// was set back.
 pub(super) fn has_come(at: Timestamp, now: Timestamp) -> bool {
@@ -95,12 +123,25 @@ pub(super) fn by_chance(longest: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::git::remote::RemoteError;
 
     #[test]
     fn nobody_may_ask_for_a_longer_wait_than_the_longest() {
         assert_eq!(wait(1, Some(Duration::from_secs(u64::MAX))), Duration::from_secs(RETRY_SECONDS_MAX));
         assert_eq!(wait(1, Some(Duration::from_secs(20))), Duration::from_secs(20));
         assert!(wait(40, None) <= Duration::from_secs(RETRY_SECONDS_MAX));
+    }
+
+    #[test]
+    fn something_new_ends_a_pause_but_not_at_once_and_not_before_the_other_side_lets_it() {
+        let now = Timestamp::UNIX_EPOCH;
+        let pause = Pause { until: later(now, TRIED_WITHIN), at_least: later(now, wait_at_least(&GitError::Locked)) };
+        assert!(!pause.is_over(true, now) && pause.is_over(true, later(now, EARLY_AFTER)));
+        assert!(!pause.is_over(false, later(now, EARLY_AFTER)) && pause.is_over(false, later(now, TRIED_WITHIN)));
+        let busy = |asked| RemoteError::Busy { address: "host".to_owned(), status: 429, retry_after: Some(asked) };
+        let asked = Duration::from_secs(60);
+        assert_eq!(wait_at_least(&busy(asked).into()), asked);
+        assert_eq!(wait_at_least(&busy(Duration::MAX).into()), TRIED_WITHIN);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::past::{take_in, take_in_past};
 use super::publish::note_remote_refusals;
 use super::registry::{sweep_again_and_again, tell_refused, tell_versions, write_back, write_waiting};
 use super::replica::{self, keep_up};
-use super::retry::{TRIED_WITHIN, later, postpone, wait_after};
+use super::retry::{Pause, TRIED_WITHIN, later, postpone, wait_after, wait_at_least};
 use super::review::follow_reviews;
 use super::shared::{Shared, write};
 use super::statuses::tell_statuses;
@@ -202,7 +202,9 @@ impl Worker {
 
     async fn step(&mut self) -> Step {
         let Some(conveyor) = &mut self.conveyor else { return Step::Idle(None) };
-        let Some(work) = collect(&self.shared, conveyor).await else { return Step::Idle(conveyor.next()) };
+        let Some(work) = collect(&self.shared, conveyor).await else {
+            return Step::Idle(conveyor.next(self.shared.inbox.has_news()));
+        };
         turn(&self.shared, conveyor, work, (&self.lock, &mut self.storing)).await;
         self.pushes = self.pushes.wrapping_add(1);
         if self.pushes.is_multiple_of(PUSHES_PER_LOOK) {
@@ -350,8 +352,9 @@ async fn forget_index(shared: &Shared) {
 async fn fail(shared: &Shared, conveyor: &mut Conveyor, work: Work, error: &GitError) {
     tracing::error!(error = error as &dyn std::error::Error, "A turn failed: {error}; it is tried again");
     conveyor.failures = conveyor.failures.saturating_add(1);
-    let at = later(shared.clock.now_exact(), wait_after(error, conveyor.failures));
-    conveyor.not_before = Some(at);
+    let now = shared.clock.now_exact();
+    let at = later(now, wait_after(error, conveyor.failures));
+    conveyor.pause = Some(Pause { until: at, at_least: later(now, wait_at_least(error)).min(at) });
     let Work { concluded, refused, ticks, deliveries, look_at_repository, .. } = work;
     if !concluded.is_empty() || !refused.is_empty() {
         conveyor.left_over.push_front(Work { concluded, refused, ..Work::default() });
@@ -360,7 +363,7 @@ async fn fail(shared: &Shared, conveyor: &mut Conveyor, work: Work, error: &GitE
         conveyor.agenda.at(at, key);
     }
     if look_at_repository {
-        shared.inbox.note_push();
+        shared.inbox.look_again();
     }
     postpone(shared, conveyor, deliveries, (error.for_callers(), error.cure()), at).await;
     shared.metrics.pushed("failed", 0, Duration::ZERO);

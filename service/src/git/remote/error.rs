@@ -72,6 +72,8 @@ pub enum RemoteError {
     NoReport { address: String },
     #[error("the remote `{address}` cannot keep what is pushed: {words}")]
     NotKept { address: String, words: String },
+    #[error("the remote `{address}` does not move the branch, though nobody else did: {words}")]
+    NotMoved { address: String, words: String },
     #[error("the remote `{address}` gave up: {words}")]
     GaveUp { address: String, words: String },
     #[error("Git failed to speak with the remote `{address}`{words}")]
@@ -90,6 +92,7 @@ impl RemoteError {
             | Self::TooMuch { .. }
             | Self::NoReport { .. }
             | Self::NotKept { .. }
+            | Self::NotMoved { .. }
             | Self::GaveUp { .. }
             | Self::Failed { .. } => true,
             Self::NoCredentials { is_transient, .. } => *is_transient,
@@ -146,6 +149,7 @@ impl RemoteError {
             | Self::TooMuch { address }
             | Self::NoReport { address }
             | Self::NotKept { address, .. }
+            | Self::NotMoved { address, .. }
             | Self::GaveUp { address, .. }
             | Self::Failed { address, .. } => Some(address),
             Self::Endpoint(_)
