@@ -48,7 +48,7 @@ fn healthy(bed: &Bed) -> BTreeSet<String> {
 #[test]
 fn everything_comes_up_although_it_is_killed_at_each_step_stays_as_it_is_and_goes_again() {
     let (bed, environment) = (Bed::alone(), TestEnvironment::new());
-    let scene = Scene::new(&bed, &environment);
+    let scene = Scene::new(&bed, &environment, "life");
     scene.volumes(0, 8);
     let before = scene.objects();
 

@@ -51,7 +51,8 @@ struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    fn new(bed: &'a Bed, environment: &'a TestEnvironment) -> Self {
+    /// One of this name; what another test had may still be on its way out.
+    fn new(bed: &'a Bed, environment: &'a TestEnvironment, name: &str) -> Self {
         // Other tests of the platform leave some of it, which would be somebody else's here.
         for namespace in ["k5w", "monitoring"] {
             bed.ask(&["delete", "namespace", namespace, "--ignore-not-found"]);
@@ -61,7 +62,7 @@ impl<'a> Scene<'a> {
         let server = environment.server().start();
         let gitops = environment.path("gitops-repo");
         succeed(environment.command("cp").arg("-r").arg(repository_root().join("gitops-repo")).arg(&gitops));
-        let name = format!("bootstrap-{}", std::process::id());
+        let name = format!("{name}-{}", std::process::id());
         let scene = Self { bed, environment, server, gitops, name };
         scene.follow_here();
         scene.prepare();

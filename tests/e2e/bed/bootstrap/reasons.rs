@@ -54,7 +54,7 @@ impl Scene<'_> {
 #[test]
 fn what_fails_is_named_with_its_reason_and_its_cure_until_it_is_cured() {
     let (bed, environment) = (Bed::alone(), TestEnvironment::new());
-    let scene = Scene::new(&bed, &environment);
+    let scene = Scene::new(&bed, &environment, "reasons");
     scene.set_tag_of_mlflow("limited-");
 
     // One volume, which the service takes: none is left for the database.
