@@ -41,6 +41,7 @@ mod access;
 mod secrets;
 
 // What people see.
+mod drift;
 mod live;
 mod readme;
 mod showcase;

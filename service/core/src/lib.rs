@@ -32,5 +32,8 @@ pub mod render;
 /// What the cluster shows: whether a commit is live, and what is in the way.
 pub mod live;
 
+/// Where Git and the cluster differ.
+pub mod drift;
+
 /// What comes next by itself.
 pub mod rollout;

@@ -1,4 +1,4 @@
-//! `kmlflow manifests` and `kmlflow diff`: the files of a release, and how they differ from what the cluster has.
+//! `kmlflow manifests`: the files of a release.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,6 @@ use super::args::Place;
 use super::client::Call;
 use super::error::{CliError, Exit};
 use super::history::{commit_digits, whole_commit};
-use super::views::{diff as colored, text};
 use super::{Context, usage};
 
 /// Print the files of a release as they stand in the repository.
@@ -25,14 +24,6 @@ pub(super) struct ManifestsArgs {
     /// Write one file each into this directory instead.
     #[arg(long, value_name = "DIR")]
     output_dir: Option<PathBuf>,
-}
-
-/// Compare the repository with the cluster.
-#[derive(Debug, Args)]
-#[command(after_help = usage::DIFF)]
-pub(super) struct DiffArgs {
-    #[command(flatten)]
-    place: Place,
 }
 
 /// Prints or writes the files of a release.
@@ -52,17 +43,6 @@ pub(super) async fn manifests(args: ManifestsArgs, ctx: &Context) -> Result<Exit
         }
         None => ctx.output.data(&reply.raw, &reply.body, |_| stream(&files))?,
     }
-    Ok(Exit::Done)
-}
-
-/// Shows how cluster and repository differ.
-pub(super) async fn diff(args: DiffArgs, ctx: &Context) -> Result<Exit, CliError> {
-    let reply = ctx.client.get(&args.place.path(&["diff"])).await?;
-    ctx.output.data(&reply.raw, &reply.body, |color| {
-        let reason = text(&reply.body, "/reason");
-        let state = text(&reply.body, "/state");
-        format!("{state}: {reason}\n{}", colored(&text(&reply.body, "/diff"), color))
-    })?;
     Ok(Exit::Done)
 }
 

@@ -13,6 +13,7 @@ mod client;
 mod completion;
 mod deliveries;
 mod demo;
+mod diff;
 mod doctor;
 mod error;
 mod history;
@@ -170,7 +171,7 @@ enum Ask {
     Get(list::GetArgs),
     History(history::HistoryArgs),
     Manifests(manifests::ManifestsArgs),
-    Diff(manifests::DiffArgs),
+    Diff(diff::DiffArgs),
     Logs(logs::LogsArgs),
     Watch(watch::WatchArgs),
     Advance(act::AdvanceArgs),
@@ -263,7 +264,7 @@ async fn ask(command: Ask, ctx: &Context) -> Result<Exit, CliError> {
         Ask::Get(args) => list::get(args, ctx).await,
         Ask::History(args) => history::run(args, ctx).await,
         Ask::Manifests(args) => manifests::manifests(args, ctx).await,
-        Ask::Diff(args) => manifests::diff(args, ctx).await,
+        Ask::Diff(args) => diff::diff(args, ctx).await,
         Ask::Logs(args) => logs::logs(args, ctx).await,
         Ask::Watch(args) => watch::run(args, ctx).await,
         Ask::Advance(args) => act::run(args.into(), ctx).await,

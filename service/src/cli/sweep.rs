@@ -1,16 +1,17 @@
-//! `kmlflow sweep`: compares the whole registry with what is deployed, and has repaired what differs.
+//! `kmlflow sweep`: compares the whole registry with what is deployed, and has repaired what differs; and that with the clusters.
 
 use clap::Args;
 use reqwest::Method;
 use serde_json::Value;
 
 use super::client::Call;
+use super::diff::differences;
 use super::error::{CliError, Exit};
-use super::table::{Cell, Table, Tone};
+use super::table::{Cell, Table, Tone, plain};
 use super::views::{items, text};
 use super::{Context, usage};
 
-/// Compare the registry with what is deployed, and repair what differs.
+/// Compare registry, Git and clusters, and repair where Git is behind the registry.
 #[derive(Debug, Args)]
 #[command(after_help = usage::SWEEP)]
 pub(super) struct SweepArgs {
@@ -23,7 +24,7 @@ pub(super) struct SweepArgs {
 pub(super) async fn run(args: SweepArgs, ctx: &Context) -> Result<Exit, CliError> {
     let call = Call::new(Method::POST, &["sweep"]).flag("dryRun", args.dry_run).patient();
     let reply = ctx.client.call(call).await?;
-    ctx.output.data(&reply.raw, &reply.body, |color| shown(&reply.body, color))?;
+    ctx.output.data(&reply.raw, &reply.body, |color| shown(&reply.body, color) + &drift(&reply.body, color))?;
     Ok(Exit::Done)
 }
 
@@ -52,6 +53,22 @@ fn shown(report: &Value, color: bool) -> String {
     table.to_text(color)
 }
 
+/// One table per release that differs from its cluster.
+fn drift(report: &Value, color: bool) -> String {
+    let mut text_of_all = String::new();
+    for entry in items(&report["drift"]) {
+        let [release, cluster, place] = ["/release", "/cluster", "/place"].map(|field| text(entry, field));
+        let head = match release.as_str() {
+            "" => format!("{place} in the cluster {cluster}, of no release:"),
+            release => format!("{release}, in the cluster {cluster}:"),
+        };
+        text_of_all += &format!("\n{}\n{}", plain(&head), differences(items(&entry["differences"]), color));
+    }
+    let unseen = items(&report["unseen"]).iter().filter_map(Value::as_str);
+    let unseen: String = unseen.map(|why| format!("\nnot compared: {}\n", plain(why))).collect();
+    text_of_all + &unseen
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,5 +87,19 @@ mod tests {
             "{text}"
         );
         assert!(text.lines().nth(1).unwrap().ends_with("version 2 is the stable one"), "{text}");
+    }
+
+    #[test]
+    fn each_release_that_differs_from_its_cluster_has_a_table() {
+        let one = json!({"kind": "orphaned", "object": "Service/left", "field": "", "want": "no", "have": "yes", "cure": "delete it"});
+        let report = json!({"drift": [
+            {"release": "production/models/fraud", "cluster": "c", "place": "models/fraud", "differences": [one]},
+            {"release": null, "cluster": "c", "place": "models/left", "differences": [one]},
+        ], "unseen": ["it is away"]});
+        let text = drift(&report, false);
+        assert!(text.contains("\nproduction/models/fraud, in the cluster c:\nKIND"), "{text}");
+        assert!(text.contains("\nmodels/left in the cluster c, of no release:\nKIND"), "{text}");
+        assert!(text.contains("  delete it\n") && text.ends_with("not compared: it is away\n"), "{text}");
+        assert_eq!(drift(&json!({"models": 1}), false), "", "a service that knows nothing of clusters");
     }
 }

@@ -178,7 +178,12 @@ Examples:
 /// After `kmlflow diff --help`.
 pub(super) const DIFF: &str = "\
 Examples:
-  kmlflow diff fraud                     what the repository says against what the cluster has";
+  kmlflow diff fraud                     what Git wants against what the cluster has
+  kmlflow diff fraud --exit-code         ends with 1 where they differ, like `git diff`
+
+Only what was rendered is compared: what the API server and the operator fill in is no
+difference. Of the dashboard and the monitoring Argo CD's word is taken. Argo CD puts back by
+itself what was changed by hand, where it heals. `kmlflow sweep` has all releases at once.";
 
 /// After `kmlflow logs --help`.
 pub(super) const LOGS: &str = "\
@@ -274,12 +279,13 @@ Examples:
 /// After `kmlflow sweep --help`.
 pub(super) const SWEEP: &str = "\
 Examples:
-  kmlflow sweep --dry-run                where registry and Git differ, and why it stays so
+  kmlflow sweep --dry-run                where registry, Git and cluster differ, and why
   kmlflow sweep
 
 The service does the same at its start and every `mlflow.sweep_interval`. A rollback and
 what a person decided stand until the registry changes; a version that was deleted in
-MLflow while it serves is only told.";
+MLflow while it serves is only told. So is what differs in a cluster, by what is watched of it:
+`kmlflow diff` compares one release field by field.";
 
 /// After `kmlflow deliveries list --help`.
 pub(super) const DELIVERIES_LIST: &str = "\

@@ -17,14 +17,14 @@ pub struct Access {
 pub const ACCESS: [Access; 10] = [
     of_argocd("applications", &["get", "list", "watch", "patch"]),
     of_argocd("applicationsets", &["list", "patch"]),
-    of_releases("machinelearning.seldon.io", "seldondeployments", &["list", "watch"]),
+    of_releases("machinelearning.seldon.io", "seldondeployments", &["get", "list", "watch"]),
     of_releases("apps", "deployments", &["list", "watch"]),
     of_releases("", "pods", &["list", "watch"]),
     of_releases("", "pods/log", &["get"]),
     of_releases("", "events", &["list"]),
-    of_releases("", "services", &["list", "watch"]),
-    of_releases("gateway.networking.k8s.io", "httproutes", &["list", "watch"]),
-    of_releases("gateway.networking.k8s.io", "grpcroutes", &["list", "watch"]),
+    of_releases("", "services", &["get", "list", "watch"]),
+    of_releases("gateway.networking.k8s.io", "httproutes", &["get", "list", "watch"]),
+    of_releases("gateway.networking.k8s.io", "grpcroutes", &["get", "list", "watch"]),
 ];
 
 const fn of_argocd(resource: &'static str, verbs: &'static [&'static str]) -> Access {

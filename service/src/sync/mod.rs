@@ -9,6 +9,7 @@ mod cluster;
 mod doors;
 mod failure;
 mod kinds;
+mod objects;
 mod pods;
 mod watch;
 

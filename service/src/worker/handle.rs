@@ -194,7 +194,7 @@ impl Handle {
     /// The release is not deployed.
     pub async fn diff(&self, key: &ReleaseKey) -> Result<ClusterDiff, Fault> {
         self.release(key).await?;
-        Ok(ClusterDiff { state: super::StatusState::Unknown, reason: read::NO_CLUSTER.to_owned(), diff: String::new() })
+        observe::diff(&self.shared, key).await
     }
 
     /// What happened to a release, newest first.

@@ -60,7 +60,7 @@ pub use events::Subscription;
 pub use fault::Fault;
 pub use handle::{DeliveryFilter, Handle, Received};
 pub use lock::{DataDirLock, LockError};
-pub use observe::{LogView, Status, StatusState};
+pub use observe::{ClusterDiff, Drift, LogView, Status, StatusState};
 pub use read::no_delivery;
 pub use review::{ReviewState, ReviewView};
 pub use settings::{EnvironmentSettings, RegistrySettings, RemoteSettings, Settings};

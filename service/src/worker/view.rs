@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::observe::{Status, StatusState};
+use super::observe::{Drift, Status};
 use super::review::ReviewView;
 use crate::event::{Delivery, DeliveryState, Source};
 use crate::names::{
@@ -266,15 +266,6 @@ impl From<Delivery> for DeliveryView {
     }
 }
 
-/// Whether Git and the cluster agree.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct ClusterDiff {
-    /// `unknown` without a cluster.
-    pub state: StatusState,
-    pub reason: String,
-    pub diff: String,
-}
-
 /// An environment as the API answers it.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -384,7 +375,7 @@ pub struct PolicyVerdict {
     pub warnings: Vec<String>,
 }
 
-/// What a sweep found: the whole registry compared with what is deployed.
+/// What a sweep found: the whole registry compared with what is deployed, and that with the clusters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SweepReport {
@@ -397,6 +388,12 @@ pub struct SweepReport {
     pub dry_run: bool,
     /// Where registry and Git differ, by release.
     pub differences: Vec<SweepDifference>,
+    /// Where Git and the clusters differ, by release. A release on its way to live is left out.
+    #[serde(default)]
+    pub drift: Vec<Drift>,
+    /// Why a cluster could not be compared with Git, one sentence each.
+    #[serde(default)]
+    pub unseen: Vec<String>,
 }
 
 /// Where the registry and Git differ for one release.

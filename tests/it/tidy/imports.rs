@@ -17,6 +17,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("plan", &["names", "release", "servable"]),
     ("rollout", &["names", "release"]),
     ("live", &["names", "release"]),
+    ("drift", &["names", "release", "live"]),
     ("render", &["names", "release"]),
     // What is beside the flow.
     ("access", &["names"]),
@@ -39,7 +40,8 @@ const MAP: &[(&str, &[&str])] = &[
         "worker",
         &[
             "names", "bounds", "release", "event", "registry", "servable", "policy", "plan", "rollout", "render",
-            "live", "access", "clock", "command", "cores", "mlflow", "images", "git", "forge", "sync", "store",
+            "live", "drift", "access", "clock", "command", "cores", "mlflow", "images", "git", "forge", "sync",
+            "store",
         ],
     ),
     // Around the flow.
@@ -59,7 +61,7 @@ const ONLY: &[(&str, &str, &[&str])] = &[
 ];
 
 /// The modules that do no I/O and read no clock.
-const PURE: [&str; 7] = ["release", "servable", "policy", "plan", "render", "rollout", "live"];
+const PURE: [&str; 8] = ["release", "servable", "policy", "plan", "render", "rollout", "live", "drift"];
 
 /// What a pure module would do I/O or read the clock with.
 const IMPURE: [&str; 12] = [

@@ -183,6 +183,16 @@ impl Index {
         self.places.get(place)
     }
 
+    /// Every place of which something is there.
+    pub fn places(&self) -> impl Iterator<Item = (&Place, &Found)> {
+        self.places.iter()
+    }
+
+    /// Every Application of Argo CD.
+    pub fn applications(&self) -> impl Iterator<Item = &Application> {
+        self.applications.values()
+    }
+
     /// Argo CD's Application of that name.
     pub fn application(&self, name: &str) -> Option<&Application> {
         self.applications.get(name)

@@ -9,6 +9,7 @@ mod objects;
 mod parts;
 mod pod;
 mod progress;
+mod route;
 mod trouble;
 mod wire;
 
@@ -16,12 +17,14 @@ pub use index::{Blindness, Index, Kind, Place, Touched};
 pub use look::{Facts, Look, look};
 pub use objects::{
     Application, Backends, Condition, Deployment, Found, Object, Operation, OperationPhase, Own, Parent, PodFault,
-    PodFaultKind, PodView, Route, RouteCondition, RouteKind, SeldonDeployment, SeldonState, Service, application_key,
-    application_name,
+    PodFaultKind, PodView, Predictor, Route, RouteCondition, RouteKind, SeldonDeployment, SeldonState, Service, Shares,
+    application_key, application_name,
 };
+pub use parts::wanted_routes;
 pub use progress::{LiveState, Progress, Reached, Times, progress};
+pub use route::WireRoute;
 pub use trouble::{PodName, Trouble, TroubleKind, remains};
-pub use wire::{Meta, Watched, WireApplication, WireDeployment, WirePod, WireRoute, WireSeldon, WireService};
+pub use wire::{Meta, Watched, WireApplication, WireDeployment, WirePod, WireSeldon, WireService};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

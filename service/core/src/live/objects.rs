@@ -41,6 +41,8 @@ pub struct Application {
     pub name: Box<str>,
     /// The API server's number of this state of it, which grows; 0 where it is no number.
     pub version: u64,
+    /// The repository that it reads.
+    pub repository: Box<str>,
     /// The folder that it reads.
     pub path: Box<str>,
     pub is_synced: bool,
@@ -99,10 +101,25 @@ pub struct SeldonDeployment {
     pub state: SeldonState,
     /// What the operator says of a failure.
     pub description: Box<str>,
-    /// The names of the predictors, and the digest of what restarts their pods.
-    pub predictors: Box<[(Box<str>, Box<str>)]>,
+    pub predictors: Box<[Predictor]>,
+    /// The release that it says it belongs to, written `environment/namespace/name`; empty where it says none.
+    pub release: Box<str>,
     /// It is to be deleted, and these finalizers hold it, with commas between them; none may.
     pub held_by: Option<Box<str>>,
+}
+
+/// A predictor of a SeldonDeployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Predictor {
+    pub name: Box<str>,
+    /// The digest of what restarts its pods.
+    pub pod_hash: Box<str>,
+    /// The image of the model's container; empty where the operator chooses it.
+    pub image: Box<str>,
+    /// The artifact that is fetched; empty where none is.
+    pub model_uri: Box<str>,
+    /// Pods, where nothing scales them.
+    pub replicas: Option<u32>,
 }
 
 /// What the operator says. It writes no generation, so this alone proves nothing.
@@ -175,7 +192,13 @@ pub struct Route {
     pub kind: RouteKind,
     pub generation: i64,
     pub backends: Backends,
+    /// The shares of the last rule, which takes what no rule before it does.
+    pub shares: Shares,
+    /// What that rule mirrors, in percent.
+    pub mirrors: Shares,
     pub parents: Box<[Parent]>,
+    /// The release that it says it belongs to.
+    pub release: Box<str>,
 }
 
 /// The kinds of routes.
@@ -187,6 +210,9 @@ pub enum RouteKind {
 
 /// The Services that a route names, mirrors too.
 pub type Backends = Box<[Box<str>]>;
+
+/// Services, and how much each is given.
+pub type Shares = Box<[(Box<str>, u32)]>;
 
 /// What a Gateway says of a route.
 #[derive(Debug, Clone, PartialEq)]
@@ -207,6 +233,8 @@ pub struct RouteCondition {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Service {
     pub own: Own,
+    /// The release that it says it belongs to.
+    pub release: Box<str>,
 }
 
 /// Whom an own Service reaches.

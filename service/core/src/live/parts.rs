@@ -52,7 +52,7 @@ pub(super) fn differs(release: &Release, found: &Found, routed: &BTreeSet<Predic
         .iter()
         .map(|variant| (variant.predictor.as_str(), hash(release, &variant.predictor)))
         .collect();
-    let there: BTreeSet<(&str, &str)> = seldon.predictors.iter().map(|(name, hash)| (&**name, &**hash)).collect();
+    let there: BTreeSet<(&str, &str)> = seldon.predictors.iter().map(|it| (&*it.name, &*it.pod_hash)).collect();
     if wanted != there {
         return Some("the SeldonDeployment in the cluster is another one".to_owned());
     }
@@ -159,8 +159,8 @@ pub(super) fn unaccepted(release: &Release, route: &Route) -> Option<String> {
     Some(words(&without.condition))
 }
 
-/// The routes that the render wrote.
-fn wanted_routes(release: &Release) -> Vec<(RouteKind, String)> {
+/// The routes that the render writes.
+pub fn wanted_routes(release: &Release) -> Vec<(RouteKind, String)> {
     let name = &release.metadata.name;
     let mut routes = vec![(RouteKind::Http, name.to_string()), (RouteKind::Grpc, format!("{name}-grpc"))];
     if release.traffic().is_some_and(|traffic| traffic.preview.is_some()) {

@@ -327,7 +327,7 @@ fn of_seldon(release: &Release, found: &Found, seldon: &SeldonDeployment) -> Opt
             |it: &Deployment| *it.predictor == *predictor.as_str() && *it.pod_hash == *parts::hash(release, predictor);
         found.deployments.iter().any(is_it)
     };
-    let applied = |predictor: &PredictorName| seldon.predictors.iter().any(|(name, _)| **name == *predictor.as_str());
+    let applied = |predictor: &PredictorName| seldon.predictors.iter().any(|it| *it.name == *predictor.as_str());
     let missing = release.spec.variants.iter().find(|it| applied(&it.predictor) && !is_there(&it.predictor))?;
     Some(trouble(
         TroubleKind::OperatorAbsent,

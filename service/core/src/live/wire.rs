@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::index::{Kind, Place};
 use super::objects::{
-    Application, Condition, Deployment, Object, Operation, OperationPhase, Own, Parent, Route, RouteCondition,
-    RouteKind, SeldonDeployment, SeldonState, Service,
+    Application, Condition, Deployment, Object, Operation, OperationPhase, Own, Predictor, SeldonDeployment,
+    SeldonState, Service,
 };
 use super::pod;
 
@@ -64,6 +64,8 @@ struct ApplicationSpec {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct Source {
+    #[serde(rename = "repoURL")]
+    repository: String,
     path: String,
 }
 
@@ -125,7 +127,7 @@ pub(super) struct WireCondition {
     status: String,
     reason: String,
     message: String,
-    observed_generation: i64,
+    pub(super) observed_generation: i64,
 }
 
 /// A SeldonDeployment.
@@ -140,14 +142,43 @@ pub struct WireSeldon {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct SeldonSpec {
-    predictors: Vec<Predictor>,
+    predictors: Vec<WirePredictor>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-struct Predictor {
+struct WirePredictor {
     name: String,
     annotations: BTreeMap<String, String>,
+    replicas: Option<u32>,
+    graph: Graph,
+    #[serde(rename = "componentSpecs")]
+    component_specs: Vec<ComponentSpec>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Graph {
+    model_uri: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ComponentSpec {
+    spec: Containers,
+    hpa_spec: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Containers {
+    containers: Vec<Image>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Image {
+    image: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -198,60 +229,6 @@ pub struct WirePod {
     status: pod::PodStatus,
 }
 
-/// An HTTPRoute or a GRPCRoute.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct WireRoute {
-    metadata: Meta,
-    spec: RouteSpec,
-    status: RouteStatus,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct RouteSpec {
-    rules: Vec<RouteRule>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct RouteRule {
-    backend_refs: Vec<Named>,
-    filters: Vec<RouteFilter>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct Named {
-    name: String,
-    namespace: Option<String>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct RouteFilter {
-    request_mirror: Option<Mirror>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Mirror {
-    backend_ref: Named,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct RouteStatus {
-    parents: Vec<RouteParent>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct RouteParent {
-    parent_ref: Named,
-    conditions: Vec<WireCondition>,
-}
-
 /// A Service.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -282,6 +259,28 @@ impl WireCondition {
     }
 }
 
+impl WirePredictor {
+    fn kept(&self) -> Predictor {
+        let component = self.component_specs.first();
+        let image = component.and_then(|component| component.spec.containers.first());
+        let is_scaled = component.is_some_and(|component| component.hpa_spec.is_some());
+        Predictor {
+            name: self.name.as_str().into(),
+            pod_hash: self.annotations.get(POD_HASH).map_or("", String::as_str).into(),
+            image: image.map_or("", |container| &container.image).into(),
+            model_uri: self.graph.model_uri.as_str().into(),
+            replicas: self.replicas.filter(|_| !is_scaled),
+        }
+    }
+}
+
+impl Meta {
+    /// The release that it says it belongs to.
+    pub(super) fn release(&self) -> Box<str> {
+        self.annotations.get(RELEASE_ANNOTATION).map_or("", String::as_str).into()
+    }
+}
+
 impl Watched for WireApplication {
     fn meta(&self) -> &Meta {
         &self.metadata
@@ -293,6 +292,7 @@ impl Watched for WireApplication {
         Some(Object::Application(Application {
             name: meta.name.as_str().into(),
             version: meta.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default(),
+            repository: self.spec.source.as_ref().map_or("", |source| &source.repository).into(),
             path: self.spec.source.as_ref().map_or("", |source| &source.path).into(),
             is_synced: sync.status == "Synced",
             revision: boxed(sync.revision.as_deref()),
@@ -341,7 +341,6 @@ impl Watched for WireSeldon {
 
     fn kept(&self, _kind: Kind) -> Option<Object> {
         let meta = &self.metadata;
-        let hash = |predictor: &Predictor| predictor.annotations.get(POD_HASH).map_or("", String::as_str).into();
         let seldon = SeldonDeployment {
             state: match self.status.state.as_str() {
                 "Available" => SeldonState::Available,
@@ -350,7 +349,8 @@ impl Watched for WireSeldon {
                 _ => SeldonState::Creating,
             },
             description: plain(&self.status.description),
-            predictors: self.spec.predictors.iter().map(|it| (it.name.as_str().into(), hash(it))).collect(),
+            predictors: self.spec.predictors.iter().map(WirePredictor::kept).collect(),
+            release: meta.release(),
             held_by: meta.deletion_timestamp.map(|_| plain(&meta.finalizers.join(", "))),
         };
         Some(Object::Seldon(place(&meta.namespace, &meta.name), seldon))
@@ -396,41 +396,6 @@ impl Watched for WirePod {
     }
 }
 
-impl Watched for WireRoute {
-    fn meta(&self) -> &Meta {
-        &self.metadata
-    }
-
-    fn kept(&self, kind: Kind) -> Option<Object> {
-        let meta = &self.metadata;
-        let place = of_release(meta)?;
-        let named = self.spec.rules.iter().flat_map(|rule| {
-            let mirrors = rule.filters.iter().filter_map(|filter| filter.request_mirror.as_ref());
-            rule.backend_refs.iter().chain(mirrors.map(|mirror| &mirror.backend_ref))
-        });
-        let mut backends: Vec<Box<str>> = named.map(|named| named.name.as_str().into()).collect();
-        backends.sort();
-        backends.dedup();
-        let conditions = |parent: &RouteParent| {
-            let of = |it: &WireCondition| RouteCondition { condition: it.kept(), generation: it.observed_generation };
-            parent.conditions.iter().map(of).collect()
-        };
-        let parents = self.status.parents.iter().map(|parent| Parent {
-            namespace: parent.parent_ref.namespace.as_deref().unwrap_or(&meta.namespace).into(),
-            name: parent.parent_ref.name.as_str().into(),
-            conditions: conditions(parent),
-        });
-        let route = Route {
-            name: meta.name.as_str().into(),
-            kind: if kind == Kind::GrpcRoute { RouteKind::Grpc } else { RouteKind::Http },
-            generation: meta.generation,
-            backends: backends.into(),
-            parents: parents.collect(),
-        };
-        Some(Object::Route(place, route))
-    }
-}
-
 impl Watched for WireService {
     fn meta(&self) -> &Meta {
         &self.metadata
@@ -448,7 +413,7 @@ impl Watched for WireService {
             None if self.spec.selector.get(SELDON_LABEL).is_some_and(|name| **name == *place.name) => Own::All,
             None => Own::Other,
         };
-        Some(Object::Service(place, Service { own }))
+        Some(Object::Service(place, Service { own, release: meta.release() }))
     }
 }
 
@@ -457,7 +422,7 @@ fn place(namespace: &str, name: &str) -> Place {
 }
 
 /// The release that our annotation names, in the object's own namespace.
-fn of_release(meta: &Meta) -> Option<Place> {
+pub(super) fn of_release(meta: &Meta) -> Option<Place> {
     let (_, name) = meta.annotations.get(RELEASE_ANNOTATION)?.rsplit_once('/')?;
     Some(place(&meta.namespace, name))
 }

@@ -26,7 +26,7 @@ pub(crate) use environment::is_env_name;
 pub use observed::*;
 pub use period::Period;
 pub use plan::*;
-pub(crate) use quantity::is_quantity;
+pub(crate) use quantity::{is_quantity, same_quantity};
 pub use request::*;
 pub use serving::*;
 pub use strategy::*;

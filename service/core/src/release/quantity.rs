@@ -35,6 +35,12 @@ pub(crate) fn is_quantity(text: &str) -> bool {
     amount(text).is_some()
 }
 
+/// Whether two texts are quantities and mean the same amount.
+pub(crate) fn same_quantity(one: &str, other: &str) -> bool {
+    let (one, other) = (amount(one), amount(other));
+    one.is_some() && one == other
+}
+
 /// The amount that a quantity means (`apimachinery/pkg/api/resource/quantity.go`): a decimal number with a suffix or an exponent;
 /// no sign, because no resource can be negative.
 fn amount(text: &str) -> Option<f64> {
@@ -74,6 +80,12 @@ mod tests {
         ] {
             assert_eq!(amount(text), Some(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn the_same_amount_may_be_written_in_several_ways() {
+        assert!(same_quantity("100m", "0.1") && same_quantity("1Gi", "1024Mi") && same_quantity("1", "1000m"));
+        assert!(!same_quantity("1G", "1Gi") && !same_quantity("x", "x"));
     }
 
     #[test]

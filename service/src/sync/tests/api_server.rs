@@ -56,6 +56,14 @@ impl ApiServer {
         self.0.lock().unwrap().resources.insert(plural.to_owned(), answer);
     }
 
+    /// Changes the objects of a resource by hand; whoever watches lists them anew.
+    pub(crate) fn edit(&self, plural: &str, change: impl FnOnce(&mut Vec<Value>)) {
+        if let Some(Answer::Objects(items)) = self.0.lock().unwrap().resources.get_mut(plural) {
+            change(items);
+        }
+        self.expire(plural);
+    }
+
     /// Answers a path that is no list with this.
     pub(crate) fn say(&self, path: &str, code: u16, text: &str) {
         self.0.lock().unwrap().texts.insert(path.to_owned(), (code, text.to_owned()));
@@ -118,6 +126,14 @@ async fn answer(State(server): State<ApiServer>, request: Request) -> Response {
             }
         };
     }
+    let is_said = server.0.lock().unwrap().texts.contains_key(&path);
+    if method == "GET"
+        && !is_said
+        && let Some(answer) = server.one(&path)
+    {
+        server.0.lock().unwrap().asked.push((method, path, String::new()));
+        return answer;
+    }
     let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
     let whole = if query.is_empty() { path.clone() } else { format!("{path}?{query}") };
     let text = {
@@ -134,6 +150,27 @@ async fn answer(State(server): State<ApiServer>, request: Request) -> Response {
 }
 
 impl ApiServer {
+    /// One of the objects of a list that was put, by its path.
+    fn one(&self, path: &str) -> Option<Response> {
+        let mut parts = path.rsplit('/');
+        let (name, plural, namespace) = (parts.next()?, parts.next()?, parts.next()?);
+        let inner = self.0.lock().unwrap();
+        match inner.resources.get(plural)? {
+            Answer::Fails(code) => Some(failed(*code)),
+            Answer::Objects(items) => {
+                let meta = |item: &Value, field: &str| item["metadata"][field].as_str().unwrap_or_default().to_owned();
+                let is_it = |item: &&Value| meta(item, "name") == name && meta(item, "namespace") == namespace;
+                Some(match items.iter().find(is_it) {
+                    Some(item) => axum::Json(item).into_response(),
+                    None => {
+                        let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404, "reason": "NotFound"});
+                        (StatusCode::NOT_FOUND, axum::Json(status)).into_response()
+                    }
+                })
+            }
+        }
+    }
+
     fn watch(&self, plural: &str) -> Response {
         let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
         self.0.lock().unwrap().watches.entry(plural.to_owned()).or_default().push(sender);

@@ -1,14 +1,16 @@
 //! What the clusters show of the releases: asked when something is decided, and followed beside the turns.
 
 mod doors;
+mod drift;
 mod follow;
 mod lineage;
 mod tell;
 mod view;
 
 pub(super) use doors::{Untold, tell_doors};
+pub(super) use drift::{diff, drift_of_all};
 pub(super) use follow::follow_clusters;
-pub use view::{LogView, Status, StatusState};
+pub use view::{ClusterDiff, Drift, LogView, Status, StatusState};
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::drift::Difference;
 use crate::live::LiveState;
 
 /// What the cluster makes of a release.
@@ -53,6 +54,31 @@ pub struct LogView {
     /// Whether it is of the run before the present one, which is the one that failed.
     pub previous: bool,
     pub text: String,
+}
+
+/// Whether Git and the cluster agree on a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ClusterDiff {
+    /// Written `environment/namespace/name`.
+    pub release: String,
+    /// How the release fares; `unknown` where the cluster cannot be seen. Then only what differs within Git is listed.
+    pub state: StatusState,
+    /// One sentence: whether they agree, or why that cannot be said.
+    pub reason: String,
+    pub differences: Vec<Difference>,
+    /// The same as lines: what Git wants behind `-`, what is there behind `+`.
+    pub diff: String,
+}
+
+/// Where Git and a cluster differ for one release, or for what belongs to none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Drift {
+    /// Written `environment/namespace/name`; none where no release of Git wants it.
+    pub release: Option<String>,
+    pub cluster: String,
+    /// The cluster's namespace and the name there, as `namespace/name`.
+    pub place: String,
+    pub differences: Vec<Difference>,
 }
 
 impl From<LiveState> for StatusState {

@@ -1,4 +1,4 @@
-//! The sweep: the whole registry compared with what is deployed, at the start and again and again.
+//! The sweep: the whole registry compared with what is deployed, and that with the clusters, at the start and again and again.
 //!
 //! An event that got lost, a tag that was set while nobody listened, a restore of the registry: all of it costs latency only.
 //! It decides nothing by itself. A model that asks for something else than what is there gets a delivery of the sweep's own, which passes
@@ -15,6 +15,7 @@ use super::compare::{Found, Looked, Seen, compare, look_at};
 use super::reader::{Answered, Read, about_reading};
 use super::status::state_tag;
 use super::write_back::remind;
+use crate::drift::DriftKind;
 use crate::event::{Event, NewDelivery, RegistryChange, RegistryFact, Source};
 use crate::mlflow::Error;
 use crate::names::{DeliveryId, ModelName, ReleaseKey};
@@ -23,9 +24,10 @@ use crate::registry::Reading;
 use crate::release::{Refusal, RefusalKind};
 use crate::store::Accepted;
 use crate::worker::apply::new_id;
+use crate::worker::observe::drift_of_all;
 use crate::worker::shared::{Shared, read, store_fault, write};
 use crate::worker::view::{DifferenceKind, SweepDifference, SweepReport};
-use crate::worker::{Fault, RegistrySettings};
+use crate::worker::{Drift, Fault, RegistrySettings};
 
 /// What the sweep remembers from one time to the next, for each model of the registry that differed.
 #[derive(Debug, Default)]
@@ -41,10 +43,16 @@ const ASKED_AT_ONCE: usize = 4;
 /// How soon a registry that did not answer is asked again, where the interval is longer.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// Between two looks at the clusters where no registry is swept: what is watched is in memory.
+const LOOK_INTERVAL: Duration = Duration::from_secs(60);
+
 /// Sweeps at once, then after every interval, until it is dropped.
 pub(in crate::worker) async fn sweep_again_and_again(shared: Arc<Shared>) {
-    let Some(registry) = &shared.settings.registry else { return };
-    let interval = registry.sweep_interval.as_duration();
+    if check_configured(&shared).is_err() {
+        return;
+    }
+    let registry = shared.settings.registry.as_ref();
+    let interval = registry.map_or(LOOK_INTERVAL, |registry| registry.sweep_interval.as_duration());
     loop {
         let wait = match sweep(&shared, false).await {
             Ok(_) => interval,
@@ -57,15 +65,38 @@ pub(in crate::worker) async fn sweep_again_and_again(shared: Arc<Shared>) {
     }
 }
 
-/// Compares the registry with what is deployed, and has repaired what differs, unless it is only asked what would be.
+/// Compares the whole registry with what is deployed, and has repaired what differs, unless it is only asked what would be.
+///
+/// What is deployed is compared with the clusters, too; nothing is done about that.
 ///
 /// # Errors
-/// There is no tracking server, or it does not answer.
+/// There is neither a tracking server nor a cluster, or the tracking server does not answer.
 pub(in crate::worker) async fn sweep(shared: &Arc<Shared>, dry_run: bool) -> Result<SweepReport, Fault> {
-    let registry = shared.settings.registry.as_ref().ok_or_else(no_tracking_server)?;
+    check_configured(shared)?;
     let mut sweeper = shared.sweeper.lock().await;
     let begun = Instant::now();
     let at = shared.clock.now();
+    let (models, differences) = match &shared.settings.registry {
+        Some(registry) => sweep_registry(shared, registry, &mut sweeper, dry_run).await?,
+        None => (0, Vec::new()),
+    };
+    let (drift, unseen) = shared.blocking(|shared| Ok(drift_of_all(shared))).await?;
+    let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let report = SweepReport { at, took_ms, models, dry_run, differences, drift, unseen };
+    if !dry_run {
+        note(shared, &report);
+        keep(shared, &report).await;
+    }
+    Ok(report)
+}
+
+/// How many models the registry has, and where it and Git differ.
+async fn sweep_registry(
+    shared: &Arc<Shared>,
+    registry: &RegistrySettings,
+    sweeper: &mut Sweeper,
+    dry_run: bool,
+) -> Result<(usize, Vec<SweepDifference>), Fault> {
     let readings = read_all(shared, registry).await?;
     let models = readings.len();
     let look = move |shared: &Shared| {
@@ -97,13 +128,7 @@ pub(in crate::worker) async fn sweep(shared: &Arc<Shared>, dry_run: bool) -> Res
     let all = shared.blocking(|shared| Ok(served(shared))).await?;
     differences.extend(sweeper.artifacts.look(&registry.client, &all, dry_run).await);
     differences.sort_by(|a, b| a.release.cmp(&b.release));
-    let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let report = SweepReport { at, took_ms, models, dry_run, differences };
-    if !dry_run {
-        note(shared, &report);
-        keep(shared, &report).await;
-    }
-    Ok(report)
+    Ok((models, differences))
 }
 
 /// Finds out what models would serve, a few at once and answered in their order; beside it those of which it cannot be told: one is no
@@ -130,11 +155,9 @@ async fn find_out_about(
 /// What the last sweep found.
 ///
 /// # Errors
-/// There is no tracking server, or no sweep has ended yet.
+/// There is neither a tracking server nor a cluster, or no sweep has ended yet.
 pub(in crate::worker) async fn last_sweep(shared: &Shared) -> Result<SweepReport, Fault> {
-    if shared.settings.registry.is_none() {
-        return Err(no_tracking_server().into());
-    }
+    check_configured(shared)?;
     let kept = shared.store.last_sweep().await.map_err(store_fault)?;
     // What a newer version wrote is as good as none.
     kept.and_then(|report| serde_json::from_str(&report).ok()).ok_or_else(|| {
@@ -153,6 +176,9 @@ async fn keep(shared: &Shared, report: &SweepReport) {
 fn note(shared: &Shared, report: &SweepReport) {
     let of = |kind: DifferenceKind| report.differences.iter().filter(|difference| difference.kind == kind).count();
     shared.metrics.swept(&DifferenceKind::ALL.map(|kind| (kind.as_str(), of(kind))));
+    let drifts = || report.drift.iter().flat_map(|drift| &drift.differences);
+    let of = |kind: DriftKind| drifts().filter(|difference| difference.kind == kind).count();
+    shared.metrics.swept(&DriftKind::ALL.map(|kind| (kind.as_str(), of(kind))));
     let before = write(&shared.swept).replace(report.clone());
     let was_known = |difference: &SweepDifference| {
         before.iter().flat_map(|before| &before.differences).any(|known| {
@@ -163,15 +189,24 @@ fn note(shared: &Shared, report: &SweepReport) {
         let SweepDifference { release, model, kind, reason, .. } = difference;
         tracing::warn!(release.key = %release, model.name = %model, kind = kind.as_str(), "Registry and Git differ for `{release}`: {reason}");
     }
+    let known_drifts: Vec<&Drift> = before.iter().flat_map(|before| &before.drift).collect();
+    for drift in report.drift.iter().filter(|drift| !known_drifts.contains(drift)) {
+        let (name, number) = (drift.release.as_ref().unwrap_or(&drift.place), drift.differences.len());
+        tracing::warn!(cluster.name = %drift.cluster, "Git and the cluster differ for `{name}`, {number} of what they have");
+    }
 }
 
-fn no_tracking_server() -> Refusal {
-    Refusal {
-        kind: RefusalKind::Conflict,
-        reason: "no tracking server is configured, so there is no registry to compare with".to_owned(),
-        cure: Some("set `mlflow.tracking_uri` in the configuration of the service".to_owned()),
-        violations: Vec::new(),
+/// Refuses to sweep where there is nothing to compare with.
+fn check_configured(shared: &Shared) -> Result<(), Refusal> {
+    if shared.settings.registry.is_some() || shared.settings.clusters.is_some() {
+        return Ok(());
     }
+    Err(Refusal {
+        kind: RefusalKind::Conflict,
+        reason: "no tracking server is configured, so there is no registry to compare with, and no cluster".to_owned(),
+        cure: Some("set `mlflow.tracking_uri` or `kubernetes` in the configuration of the service".to_owned()),
+        violations: Vec::new(),
+    })
 }
 
 /// A model of which it cannot be told what it would serve.

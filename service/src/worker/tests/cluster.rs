@@ -10,20 +10,20 @@ use crate::sync::{Address, Settings as ClusterSettings};
 use crate::worker::StatusState;
 use crate::worker::observe::follow_clusters;
 
-const KINDS: [&str; 7] =
+pub(super) const KINDS: [&str; 7] =
     ["applications", "seldondeployments", "deployments", "pods", "services", "httproutes", "grpcroutes"];
 
 /// A service, and the cluster that it watches.
-struct Scene {
-    world: World,
-    server: ApiServer,
+pub(super) struct Scene {
+    pub(super) world: World,
+    pub(super) server: ApiServer,
     following: Option<tokio::task::JoinHandle<()>>,
     _dir: TempDir,
 }
 
 /// How far the cluster has come with what Git holds.
 #[derive(Clone, Copy, PartialEq)]
-enum Cluster {
+pub(super) enum Cluster {
     /// Argo CD has applied it; the operator does nothing.
     Applied,
     /// The operator has done all of it, and all pods are ready.
@@ -35,7 +35,7 @@ enum Cluster {
 }
 
 impl Scene {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("kubeconfig");
         let server = ApiServer::start(&path).await;
@@ -60,7 +60,7 @@ impl Scene {
     }
 
     /// Has the cluster come so far with what Git holds now.
-    async fn comes(&self, how: Cluster) {
+    pub(super) async fn comes(&self, how: Cluster) {
         let view = self.world.view("fraud").await;
         let mut objects: BTreeMap<&str, Vec<Value>> = KINDS.iter().map(|plural| (*plural, Vec::new())).collect();
         let manifests = self.world.handle().manifests(&key("fraud"), None).await.unwrap();
@@ -123,7 +123,7 @@ impl Scene {
     }
 
     /// Lets the writer work until a claim about the release holds.
-    async fn until(&mut self, what: &str, claim: impl Fn(&ReleaseView) -> bool) -> ReleaseView {
+    pub(super) async fn until(&mut self, what: &str, claim: impl Fn(&ReleaseView) -> bool) -> ReleaseView {
         let (begin, mut told) = (Instant::now(), Instant::now());
         loop {
             self.world.run().await;
@@ -142,7 +142,7 @@ impl Scene {
     }
 
     /// The release with version 7 settled and live.
-    async fn with_seven() -> Self {
+    pub(super) async fn with_seven() -> Self {
         let mut scene = Self::new().await;
         scene.world.put("fraud", single("7")).await;
         scene.comes(Cluster::Ready).await;

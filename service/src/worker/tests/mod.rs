@@ -4,6 +4,7 @@ mod bounds;
 mod cluster;
 mod crash;
 mod doors;
+mod drift;
 mod foreign;
 mod hostile;
 mod policy;

@@ -4,4 +4,4 @@ mod definition;
 mod faults;
 mod listing;
 mod never_early;
-mod world;
+pub(crate) mod world;

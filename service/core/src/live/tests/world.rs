@@ -14,11 +14,11 @@ use crate::release::Release;
 use crate::render::{self, Templates};
 
 /// Two commits, the second on top of the first.
-pub(super) const FIRST: &str = "1111111111111111111111111111111111111111";
-pub(super) const SECOND: &str = "2222222222222222222222222222222222222222";
+pub(crate) const FIRST: &str = "1111111111111111111111111111111111111111";
+pub(crate) const SECOND: &str = "2222222222222222222222222222222222222222";
 
 /// The fraud detector with these variants (role and version), in this phase.
-pub(super) fn release(strategy: &str, phase: &str, variants: &[(&str, &str)]) -> Release {
+pub(crate) fn release(strategy: &str, phase: &str, variants: &[(&str, &str)]) -> Release {
     let settings = match strategy {
         "canary" => "canary: {steps: [{weight: 5}, {weight: 50}]}",
         "blue-green" => "blueGreen: {active: blue, scaleDownDelay: 30m}",
@@ -44,19 +44,19 @@ pub(super) fn release(strategy: &str, phase: &str, variants: &[(&str, &str)]) ->
 
 /// The cluster, and what Git holds.
 #[derive(Default)]
-pub(super) struct World {
-    pub(super) index: Index,
+pub(crate) struct World {
+    pub(crate) index: Index,
     /// Every object that is there, by kind and name.
-    pub(super) objects: BTreeMap<(Kind, String), Value>,
+    pub(crate) objects: BTreeMap<(Kind, String), Value>,
     /// The newest commit and its release.
-    pub(super) head: Option<(String, Release)>,
+    pub(crate) head: Option<(String, Release)>,
     /// What that renders to.
     documents: Vec<Value>,
 }
 
 impl World {
     /// A cluster that is seen, with a release that is live in it.
-    pub(super) fn live(release: &Release) -> Self {
+    pub(crate) fn live(release: &Release) -> Self {
         let mut world = Self::default();
         for kind in [Kind::Application].into_iter().chain(Kind::OF_RELEASES) {
             world.index.replace(kind, Vec::new());
@@ -69,27 +69,27 @@ impl World {
         world
     }
 
-    pub(super) fn commit(&mut self, id: &str, release: &Release) {
+    pub(crate) fn commit(&mut self, id: &str, release: &Release) {
         self.head = Some((id.to_owned(), release.clone()));
         self.documents = documents(release);
     }
 
     /// Argo CD applies the newest commit and is done with it.
-    pub(super) fn sync(&mut self) {
+    pub(crate) fn sync(&mut self) {
         let (id, _) = self.head.clone().unwrap();
         self.apply(|_| true);
         self.say_synced(&id);
     }
 
     /// Argo CD says that all of a commit is applied.
-    pub(super) fn say_synced(&mut self, id: &str) {
+    pub(crate) fn say_synced(&mut self, id: &str) {
         self.application(json!({
             "sync": {"status": "Synced", "revision": id}, "reconciledAt": "2026-11-23T10:00:09Z",
             "operationState": {"phase": "Succeeded", "message": "successfully synced", "finishedAt": "2026-11-23T10:00:08Z", "syncResult": {"revision": id}},
         }));
     }
 
-    pub(super) fn application(&mut self, status: Value) {
+    pub(crate) fn application(&mut self, status: Value) {
         let object = json!({
             "metadata": {"name": "production.models.fraud", "namespace": "argocd"},
             "spec": {"source": {"path": "releases/production/models/fraud"}}, "status": status,
@@ -98,7 +98,7 @@ impl World {
     }
 
     /// Applies those documents of the newest commit that are chosen by kind.
-    pub(super) fn apply(&mut self, chosen: impl Fn(Kind) -> bool) {
+    pub(crate) fn apply(&mut self, chosen: impl Fn(Kind) -> bool) {
         let mut there: Vec<(Kind, String)> = Vec::new();
         for mut object in self.documents.clone() {
             let kind = match object["kind"].as_str().unwrap() {
@@ -131,7 +131,7 @@ impl World {
     }
 
     /// The operator does all that the applied SeldonDeployment asks for, and every pod becomes ready.
-    pub(super) fn operate(&mut self) {
+    pub(crate) fn operate(&mut self) {
         let predictors = self.applied_predictors();
         for (name, hash) in &predictors {
             self.deployment(name, hash, (1, 1));
@@ -143,7 +143,7 @@ impl World {
     }
 
     /// A Deployment with so many new and so many available replicas of one.
-    pub(super) fn deployment(&mut self, predictor: &str, hash: &str, (updated, available): (u32, u32)) {
+    pub(crate) fn deployment(&mut self, predictor: &str, hash: &str, (updated, available): (u32, u32)) {
         let labels = json!({"seldon-deployment-id": "fraud", "seldon-app": format!("fraud-{predictor}")});
         self.put(
             Kind::Deployment,
@@ -157,7 +157,7 @@ impl World {
     }
 
     /// A pod of a predictor with that status.
-    pub(super) fn pod(&mut self, predictor: &str, status: Value) {
+    pub(crate) fn pod(&mut self, predictor: &str, status: Value) {
         let labels = json!({"seldon-deployment-id": "fraud", "seldon-app": format!("fraud-{predictor}")});
         self.put(
             Kind::Pod,
@@ -169,7 +169,7 @@ impl World {
         );
     }
 
-    pub(super) fn seldon_says(&mut self, state: &str) {
+    pub(crate) fn seldon_says(&mut self, state: &str) {
         if let Some(mut seldon) = self.objects.get(&(Kind::Seldon, "fraud".to_owned())).cloned() {
             seldon["status"] = json!({"state": state, "description": "it did not work"});
             self.put(Kind::Seldon, seldon);
@@ -177,11 +177,11 @@ impl World {
     }
 
     /// The Gateway takes every route as it is.
-    pub(super) fn accept_routes(&mut self) {
+    pub(crate) fn accept_routes(&mut self) {
         self.routes_say(&[("Accepted", "True"), ("ResolvedRefs", "True")]);
     }
 
-    pub(super) fn routes_say(&mut self, conditions: &[(&str, &str)]) {
+    pub(crate) fn routes_say(&mut self, conditions: &[(&str, &str)]) {
         let routes: Vec<((Kind, String), Value)> = self
             .objects
             .iter()
@@ -197,7 +197,7 @@ impl World {
         }
     }
 
-    pub(super) fn applied_predictors(&self) -> Vec<(String, String)> {
+    pub(crate) fn applied_predictors(&self) -> Vec<(String, String)> {
         let Some(seldon) = self.objects.get(&(Kind::Seldon, "fraud".to_owned())) else { return Vec::new() };
         let of = |it: &Value| {
             let hash = &it["annotations"]["kmlflow.dev/pod-hash"];
@@ -207,12 +207,12 @@ impl World {
     }
 
     /// The predictors that have a Deployment.
-    pub(super) fn deployments(&self) -> Vec<String> {
+    pub(crate) fn deployments(&self) -> Vec<String> {
         let of = self.objects.keys().filter(|(kind, _)| *kind == Kind::Deployment);
         of.map(|(_, name)| name.trim_start_matches("fraud-").split('-').next().unwrap().to_owned()).collect()
     }
 
-    pub(super) fn put(&mut self, kind: Kind, object: Value) {
+    pub(crate) fn put(&mut self, kind: Kind, object: Value) {
         let name = object["metadata"]["name"].as_str().unwrap().to_owned();
         if let Some(kept) = kept(kind, &object) {
             self.index.apply(kept);
@@ -220,17 +220,17 @@ impl World {
         self.objects.insert((kind, name), object);
     }
 
-    pub(super) fn remove(&mut self, kind: Kind, name: &str) {
+    pub(crate) fn remove(&mut self, kind: Kind, name: &str) {
         if let Some(object) = self.objects.remove(&(kind, name.to_owned())) {
             self.index.remove(&kept(kind, &object).unwrap());
         }
     }
 
-    pub(super) fn look(&self) -> Look {
+    pub(crate) fn look(&self) -> Look {
         self.look_with(None)
     }
 
-    pub(super) fn look_with(&self, last_words: Option<&str>) -> Look {
+    pub(crate) fn look_with(&self, last_words: Option<&str>) -> Look {
         let (head, release) = self.head.as_ref().unwrap();
         let application = self.index.application("production.models.fraud");
         let revision = application.and_then(|it| it.revision.as_deref());
@@ -240,7 +240,7 @@ impl World {
     }
 
     /// What is in the way, in words.
-    pub(super) fn trouble(&self) -> String {
+    pub(crate) fn trouble(&self) -> String {
         self.look().trouble.map_or_else(|| "nothing".to_owned(), |it| it.reason)
     }
 }
@@ -253,17 +253,17 @@ fn documents(release: &Release) -> Vec<Value> {
     texts.into_iter().flat_map(|text| of(text).collect::<Vec<_>>()).collect()
 }
 
-pub(super) fn place() -> Place {
+pub(crate) fn place() -> Place {
     Place { namespace: "models".into(), name: "fraud".into() }
 }
 
 /// The digest that was rendered for a predictor.
-pub(super) fn hash(release: &Release, predictor: &str) -> String {
+pub(crate) fn hash(release: &Release, predictor: &str) -> String {
     release.rendered.pods[&PredictorName::parse(predictor).unwrap()].as_str().to_owned()
 }
 
 /// What is kept of an object as the API server writes it.
-pub(super) fn kept(kind: Kind, object: &Value) -> Option<Object> {
+pub(crate) fn kept(kind: Kind, object: &Value) -> Option<Object> {
     match kind {
         Kind::Application => WireApplication::deserialize(object).unwrap().kept(kind),
         Kind::Seldon => WireSeldon::deserialize(object).unwrap().kept(kind),
