@@ -3,7 +3,9 @@
 //! delivery → event → plan → manifests → commit → push. Steps 2 to 5 are pure and live in `kmlflow_core`.
 
 /// 2 to 5: event → request → plan → manifests, and the words they are made of.
-pub use kmlflow_core::{bounds, drift, event, live, names, plan, policy, registry, release, render, rollout, servable};
+pub use kmlflow_core::{
+    bounds, drift, event, import, live, names, plan, policy, registry, release, render, rollout, servable,
+};
 
 /// 1: bytes → event.
 pub mod webhook;

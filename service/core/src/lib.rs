@@ -35,5 +35,8 @@ pub mod live;
 /// Where Git and the cluster differ.
 pub mod drift;
 
+/// What no release made, as the requests of one.
+pub mod import;
+
 /// What comes next by itself.
 pub mod rollout;

@@ -18,6 +18,7 @@ mod doctor;
 mod error;
 mod history;
 mod hold;
+mod import;
 mod later;
 mod list;
 mod live;
@@ -186,6 +187,7 @@ enum Ask {
     Unhold(hold::UnholdArgs),
     Rerender(rerender::RerenderArgs),
     Sweep(sweep::SweepArgs),
+    Import(Box<import::ImportArgs>),
     #[command(subcommand)]
     Deliveries(deliveries::DeliveriesCommand),
     #[command(subcommand)]
@@ -279,6 +281,7 @@ async fn ask(command: Ask, ctx: &Context) -> Result<Exit, CliError> {
         Ask::Unhold(args) => hold::unhold(args, ctx).await,
         Ask::Rerender(args) => rerender::run(args, ctx).await,
         Ask::Sweep(args) => sweep::run(args, ctx).await,
+        Ask::Import(args) => import::run(*args, ctx).await,
         Ask::Deliveries(command) => deliveries::run(command, ctx).await,
         Ask::Policy(command) => policy::run(command, ctx).await,
         Ask::Token(command) => token::run(command, ctx).await,

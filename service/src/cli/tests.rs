@@ -42,7 +42,7 @@ fn the_commands_of_the_interface_are_there_and_no_other() {
     assert_eq!(
         names.join(", "),
         "serve, demo, release, list, get, history, manifests, diff, logs, watch, advance, promote, rollback, pause, resume, abort, weights, \
-         retract, hold, unhold, rerender, sweep, deliveries list, deliveries show, deliveries redeliver, policy test, token create, token list, \
+         retract, hold, unhold, rerender, sweep, import, deliveries list, deliveries show, deliveries redeliver, policy test, token create, token list, \
          token revoke, render, doctor webhook, mlflow connect, init, repo move, backup, restore, migrate, openapi, completion"
     );
 }

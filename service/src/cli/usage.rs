@@ -287,6 +287,19 @@ what a person decided stand until the registry changes; a version that was delet
 MLflow while it serves is only told. So is what differs in a cluster, by what is watched of it:
 `kmlflow diff` compares one release field by field.";
 
+/// After `kmlflow import --help`.
+pub(super) const IMPORT: &str = "\
+Examples:
+  kmlflow import wine                    the release that it would be, and what becomes otherwise
+  kmlflow import wine --model wine --version default=7
+  kmlflow import --all -n models
+  kmlflow import -f wine.yaml --as wine-two
+  kmlflow import wine --apply            asks for it; Git decides as for any release
+
+What a release cannot say is named with its field, and the SeldonDeployment is left alone. Under
+the same name Argo CD takes it over; under another one it stays beside the release. Of two
+predictors the one with more traffic is the stable one: it is released first and alone.";
+
 /// After `kmlflow deliveries list --help`.
 pub(super) const DELIVERIES_LIST: &str = "\
 Examples:

@@ -1,6 +1,7 @@
 //! Single objects read whole, where somebody asks for them; never for all releases.
 
 use kube::Api;
+use kube::api::ListParams;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
@@ -8,6 +9,9 @@ use super::cluster::Clusters;
 use super::failure;
 use super::kinds::api_resource;
 use crate::live::Kind;
+
+/// The most `SeldonDeployment`s of a namespace that are read at once: a person looks through them.
+const LIST_MAX: u32 = 500;
 
 impl Clusters {
     /// An object as it is; nothing where there is none of that name.
@@ -35,6 +39,17 @@ impl Clusters {
     /// One sentence: why it could not be read.
     pub async fn application(&self, name: &str) -> Result<Option<Value>, String> {
         self.object(self.hub(), Kind::Application, (self.argocd_namespace(), name)).await
+    }
+
+    /// The `SeldonDeployment`s of a namespace as they are.
+    ///
+    /// # Errors
+    /// One sentence: why they could not be read.
+    pub async fn seldon_deployments(&self, cluster: &str, namespace: &str) -> Result<Vec<Value>, String> {
+        let api = self.objects(cluster, Kind::Seldon, namespace)?;
+        let all = api.list(&ListParams::default().limit(LIST_MAX)).await;
+        let all = all.map_err(|error| failure::of_call(cluster, ("list", Kind::Seldon), &error))?;
+        Ok(all.items.into_iter().filter_map(|object| serde_json::to_value(object).ok()).collect())
     }
 
     fn objects(&self, cluster: &str, kind: Kind, namespace: &str) -> Result<Api<DynamicObject>, String> {

@@ -16,6 +16,7 @@ mod events;
 mod health;
 mod hold;
 mod idempotency;
+mod import;
 mod limits;
 mod openapi;
 mod pages;
@@ -165,6 +166,7 @@ fn api() -> OpenApiRouter<Web> {
         .merge(hold::router())
         .merge(policies::router())
         .merge(sweep::router())
+        .merge(import::router())
         .merge(deliveries::router())
         .merge(accounts::router())
         .merge(events::router())

@@ -12,7 +12,7 @@ use super::standard::{missing, request, violation};
 use super::{ParseError, parse_object};
 use crate::event::Event;
 use crate::names::{ModelName, Requester, Version, shown};
-use crate::release::Refusal;
+use crate::release::{Refusal, model_of_image};
 
 /// The header that names the event.
 const EVENT: &str = "x-github-event";
@@ -128,16 +128,10 @@ fn say_image(wanted: &mut Object) -> Result<(), ParseError> {
 /// The model and its version, of `[registry/]model:version` with or without a digest. What is wrong is said without the reference, in
 /// which somebody may have written a password.
 fn model_of(image: &str) -> Result<(ModelName, Version), Refusal> {
-    let wrong = |what: &str| {
+    model_of_image(image).map_err(|what| {
         let detail = format!("must be `[registry/]model:version`, such as `registry.example/fraud:8`: {what}");
         violation("image_uri", detail)
-    };
-    let tagged = image.split_once('@').map_or(image, |(tagged, _)| tagged);
-    let last = tagged.rsplit_once('/').map_or(tagged, |(_, last)| last);
-    let (model, version) = last.split_once(':').ok_or_else(|| wrong("it has no version"))?;
-    let model = ModelName::parse(model).map_err(|error| wrong(&format!("its model {}", error.rule)))?;
-    let version = Version::parse(version).map_err(|error| wrong(&format!("its version {}", error.rule)))?;
-    Ok((model, version))
+    })
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("rollout", &["names", "release"]),
     ("live", &["names", "release"]),
     ("drift", &["names", "release", "live"]),
+    ("import", &["names", "release"]),
     ("render", &["names", "release"]),
     // What is beside the flow.
     ("access", &["names"]),
@@ -40,8 +41,8 @@ const MAP: &[(&str, &[&str])] = &[
         "worker",
         &[
             "names", "bounds", "release", "event", "registry", "servable", "policy", "plan", "rollout", "render",
-            "live", "drift", "access", "clock", "command", "cores", "mlflow", "images", "git", "forge", "sync",
-            "store",
+            "live", "drift", "import", "access", "clock", "command", "cores", "mlflow", "images", "git", "forge",
+            "sync", "store",
         ],
     ),
     // Around the flow.
@@ -61,7 +62,7 @@ const ONLY: &[(&str, &str, &[&str])] = &[
 ];
 
 /// The modules that do no I/O and read no clock.
-const PURE: [&str; 8] = ["release", "servable", "policy", "plan", "render", "rollout", "live", "drift"];
+const PURE: [&str; 9] = ["release", "servable", "policy", "plan", "render", "rollout", "live", "drift", "import"];
 
 /// What a pure module would do I/O or read the clock with.
 const IMPURE: [&str; 12] = [

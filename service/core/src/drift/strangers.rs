@@ -63,7 +63,8 @@ fn at(place: &Place, found: &Found, is_ours: &impl Fn(&EnvironmentName) -> bool)
     match &found.seldon {
         Some(seldon) if is_orphan(&seldon.release) => strangers.push(orphan("SeldonDeployment", name, &seldon.release)),
         Some(seldon) if seldon.release.is_empty() => {
-            let cure = "it is left alone".to_owned();
+            let cure =
+                format!("it is left alone; `kmlflow import {name} -n {namespace}` shows what release it would be");
             let have = match seldon.predictors.len() {
                 1 => "it runs with one predictor".to_owned(),
                 number => format!("it runs with {number} predictors"),

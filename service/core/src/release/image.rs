@@ -1,10 +1,25 @@
 //! Image references by the grammar of the registries (`distribution/reference`), which Kubernetes takes too.
 
+use crate::names::{ModelName, Version};
+
 /// The longest name without tag and digest.
 const NAME_BYTES_MAX: usize = 255;
 
 /// The longest tag.
 const TAG_BYTES_MAX: usize = 128;
+
+/// The model and its version, of `[registry/]model:version` with or without a digest.
+///
+/// # Errors
+/// What is wrong with it, without the reference, in which somebody may have written a password.
+pub fn model_of_image(image: &str) -> Result<(ModelName, Version), String> {
+    let tagged = image.split_once('@').map_or(image, |(tagged, _)| tagged);
+    let last = tagged.rsplit_once('/').map_or(tagged, |(_, last)| last);
+    let (model, version) = last.split_once(':').ok_or("it has no version")?;
+    let model = ModelName::parse(model).map_err(|error| format!("its model {}", error.rule))?;
+    let version = Version::parse(version).map_err(|error| format!("its version {}", error.rule))?;
+    Ok((model, version))
+}
 
 /// What is wrong with an image reference, as the end of a sentence about its field. It does not repeat the reference, in which somebody
 /// may have written a password.

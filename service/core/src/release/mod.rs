@@ -23,6 +23,7 @@ mod tests;
 pub use document::*;
 pub use environment::ENV_NAMES_THAT_WIPE;
 pub(crate) use environment::is_env_name;
+pub use image::model_of_image;
 pub use observed::*;
 pub use period::Period;
 pub use plan::*;

@@ -58,6 +58,9 @@ pub struct ReleaseRequest {
     pub requested_by: Option<Requester>,
 }
 
+/// The weights of a canary where nobody says otherwise.
+pub const DEFAULT_STEPS: [u8; 3] = [5, 25, 50];
+
 /// A step of a canary: a weight alone, or with its pause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(

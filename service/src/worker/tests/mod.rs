@@ -7,6 +7,7 @@ mod doors;
 mod drift;
 mod foreign;
 mod hostile;
+mod import;
 mod policy;
 mod registry;
 mod remote;

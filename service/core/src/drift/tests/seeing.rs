@@ -171,7 +171,7 @@ fn what_belongs_to_no_release_is_told_by_whose_it_says_that_it_is() {
         ],
         "another service's is left to that"
     );
-    assert!(found[0].difference.cure.contains("left alone"), "{found:#?}");
+    assert!(found[0].difference.cure.contains("`kmlflow import by-hand -n models`"), "{found:#?}");
     assert!(found[1].difference.cure.contains("kubectl delete httproute left -n models"), "{found:#?}");
 }
 

@@ -2,10 +2,9 @@
 
 use super::{Rules, no_weights, only_winner, predictor, version};
 use crate::names::PredictorName;
-use crate::release::{Action, Intent, Phase, Refusal, Release, ReleaseSpec, Role, Step, Wanted, WeightsRequest};
-
-/// The weights of a canary for which nobody named any, all by hand.
-const DEFAULT_WEIGHTS: [u8; 3] = [5, 25, 50];
+use crate::release::{
+    Action, DEFAULT_STEPS, Intent, Phase, Refusal, Release, ReleaseSpec, Role, Step, Wanted, WeightsRequest,
+};
 
 pub(super) struct Canary;
 
@@ -68,7 +67,7 @@ impl Rules for Canary {
 }
 
 fn wanted_steps(wanted: &Wanted) -> Vec<Step> {
-    wanted.steps.clone().unwrap_or_else(|| DEFAULT_WEIGHTS.map(|weight| Step { weight, pause: None }).to_vec())
+    wanted.steps.clone().unwrap_or_else(|| DEFAULT_STEPS.map(|weight| Step { weight, pause: None }).to_vec())
 }
 
 fn present(release: &Release) -> Option<&Step> {
