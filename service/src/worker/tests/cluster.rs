@@ -17,6 +17,7 @@ pub(super) const KINDS: [&str; 7] =
 pub(super) struct Scene {
     pub(super) world: World,
     pub(super) server: ApiServer,
+    clusters: ClusterSettings,
     following: Option<tokio::task::JoinHandle<()>>,
     _dir: TempDir,
 }
@@ -42,11 +43,10 @@ impl Scene {
         KINDS.iter().for_each(|plural| server.put(plural, Listed::Objects(Vec::new())));
         server.put("applicationsets", Listed::Objects(Vec::new()));
         let clusters = [("in-cluster".to_owned(), Address::Kubeconfig { path, context: None })].into();
-        let settings =
+        let clusters =
             ClusterSettings { clusters, hub: "in-cluster".to_owned(), argocd_namespace: "argocd".to_owned() };
-        let mut world = World::new(Period::ZERO, 1_000);
-        world.clusters = Some(Clusters::connect(settings).await.unwrap());
-        let mut scene = Self { world, server, following: None, _dir: dir };
+        let world = World::new(Period::ZERO, 1_000);
+        let mut scene = Self { world, server, clusters, following: None, _dir: dir };
         scene.start().await;
         scene
     }
@@ -55,6 +55,8 @@ impl Scene {
         if let Some(following) = self.following.take() {
             following.abort();
         }
+        // What was seen before is not remembered over a restart.
+        self.world.clusters = Some(Clusters::connect(self.clusters.clone()).await.unwrap());
         self.world.start().await;
         self.following = Some(tokio::spawn(follow_clusters(self.world.handle().shared.clone())));
     }
