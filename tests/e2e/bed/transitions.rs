@@ -130,7 +130,10 @@ fn mixed() -> Vec<Step> {
     ]
 }
 
-const WAYS: [(&str, fn() -> Vec<Step>); 6] = [
+/// What a journey is called, and its steps.
+type Way = (&'static str, fn() -> Vec<Step>);
+
+const WAYS: [Way; 6] = [
     ("single", single),
     ("canary", canary),
     ("ab", ab),

@@ -27,7 +27,8 @@ fn object(path: &str, kind: &str) -> Value {
 }
 
 /// The components that are held here: the release service and what is about releases. The others are held by bootstrap.
-const COMPONENTS: [&str; 6] = ["argo-cd/settings", "kmlflow", "kmlflow-replicas", "monitoring", "releases", "repository"];
+const COMPONENTS: [&str; 6] =
+    ["argo-cd/settings", "kmlflow", "kmlflow-replicas", "monitoring", "releases", "repository"];
 
 /// Every YAML file of these components that has objects for the cluster.
 fn manifests() -> Vec<String> {

@@ -16,6 +16,7 @@ mod servable;
 mod storing;
 mod told;
 mod tracking_server;
+mod unmoved;
 mod waiting;
 
 use std::collections::BTreeMap;

@@ -12,14 +12,14 @@ use crate::git::tests::{git, text};
 use crate::release::RefusalKind;
 
 /// A bare repository that is the remote, a person's clone of it, and a service.
-struct Far {
+pub(super) struct Far {
     directory: TempDir,
-    world: World,
+    pub(super) world: World,
 }
 
 impl Far {
     /// A remote with the seed, and a service that has begun.
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let mut far = Self::without_start().await;
         far.world.start().await;
         far
@@ -55,7 +55,7 @@ impl Far {
         far
     }
 
-    fn remote(&self) -> PathBuf {
+    pub(super) fn remote(&self) -> PathBuf {
         self.directory.path().join("remote.git")
     }
 
@@ -88,12 +88,12 @@ impl Far {
     }
 
     /// The subjects at the remote, oldest first, without what a person did.
-    fn subjects(&self) -> Vec<String> {
+    pub(super) fn subjects(&self) -> Vec<String> {
         let log = self.at_remote(&["log", "--reverse", "--author=Kmlflow", "--format=%s", "main"]);
         log.lines().map(ToOwned::to_owned).collect()
     }
 
-    fn hook(&self, name: &str, script: &str) {
+    pub(super) fn hook(&self, name: &str, script: &str) {
         let path = self.remote().join("hooks").join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -117,7 +117,7 @@ impl Far {
         self.world.run().await;
     }
 
-    async fn queued(&mut self, requested: Requested) -> String {
+    pub(super) async fn queued(&mut self, requested: Requested) -> String {
         match self.world.ask(requested).await {
             Ok(Answer::Queued { waits_for, .. }) => waits_for,
             other => panic!("not queued: {other:?}"),
