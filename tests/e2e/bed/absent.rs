@@ -38,6 +38,5 @@ fn a_kind_that_is_not_installed_is_named_and_its_objects_come_back_with_it() {
     let missing = format!("has no `{name}`: what brings that kind is not installed");
     until_said(&server, &release, ("unknown", &missing, &format!("`kubectl get crd {name}`")));
     bed.apply(&definition.to_string());
-    bed.ask(&["wait", "--for=condition=Established", &format!("crd/{name}"), "--timeout=60s"]);
     until_live(&server, &release, "7");
 }

@@ -26,7 +26,9 @@ fn every_rendered_file_of_every_state_is_accepted_as_it_is() {
     for state in ["settled", "canary", "ab", "blue-green", "shadow"] {
         assert!(states.iter().any(|(known, _)| known == state), "{state} is rendered");
     }
+    let namespace = bed.namespace("accepted");
     for (state, objects) in states {
+        let objects = objects.replace("namespace: \"models\"", &format!("namespace: {:?}", namespace.name));
         let said = bed.try_apply(&objects, &STRICT).unwrap_or_else(|error| panic!("{state}: {error}"));
         let kinds = ["seldondeployment", "service/", "httproute", "podmonitor", "prometheusrule", "configmap"];
         // Where a release is without monitoring, it has neither of those two.
