@@ -137,6 +137,14 @@ def change_all(contract: Contract) -> None:
         # There is no tracking server here, and the answer says so.
         ask(method, "/sweep", 409)
     ask("POST", "/policies/test", 200, body={"model": "fresh", "aliases": {"champion": "1"}})
+    predictor = {"name": "main", "graph": {"name": "model", "type": "MODEL"}}
+    by_hand = {
+        "apiVersion": "machinelearning.seldon.io/v1",
+        "kind": "SeldonDeployment",
+        "metadata": {"name": "wine", "namespace": "models"},
+        "spec": {"predictors": [predictor]},
+    }
+    ask("POST", "/import", 200, body={"environment": "production", "namespace": "models", "objects": [by_hand]})
     made = ask("POST", "/tokens", 201, body={"role": "viewer", "expires": "1d", "scopes": ["production/models/*"]})
     ask("POST", "/tokens", 403, body={"role": "viewer"}, token=made["token"])
     ask("DELETE", "/tokens/{id}", 204, id=made["id"])

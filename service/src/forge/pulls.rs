@@ -11,6 +11,12 @@ use crate::names::{CommitId, is_plain_text};
 /// How many pull requests that were closed are looked through for one of a branch, the newest first: a page.
 const CLOSED_MAX: u32 = 50;
 
+/// Open pull requests per page: the most that Gitea answers where nobody changed that.
+const OPEN_PAGE: usize = 50;
+
+/// How many pages of open ones are looked at: a thousand reviews wait, and the newest come first.
+const OPEN_PAGES_MAX: usize = 20;
+
 /// How many reviews of a pull request are looked through: the most that a page has.
 const REVIEWS_MAX: u32 = 100;
 
@@ -120,10 +126,7 @@ impl Forge {
     /// The forge does not answer, or not as a forge does.
     pub async fn find(&self, branch: &str, target: &str, head: &CommitId) -> Result<Option<PullRequest>, ForgeError> {
         let open = match self.api.kind {
-            Kind::Gitea => {
-                let path = self.api.of_repository(&format!("/pulls/{}/{}", escaped(target), escaped(branch)));
-                self.api.find(&Call::get("find a pull request", path)).await?
-            }
+            Kind::Gitea => self.find_open_at_gitea(branch, target).await?,
             Kind::Github => {
                 let owner = self.api.place.owner();
                 let query = format!("/pulls?state=open&head={owner}:{}&base={}", escaped(branch), escaped(target));
@@ -137,6 +140,29 @@ impl Forge {
             Some(open) => Ok(Some(open)),
             None => self.find_closed(branch, head).await,
         }
+    }
+
+    /// Goes through the open ones: asked for one by its branches, Gitea 1.24 answers the oldest, which may be closed.
+    async fn find_open_at_gitea(&self, branch: &str, target: &str) -> Result<Option<Value>, ForgeError> {
+        // A fork may have a branch of this name.
+        let of_this = |value: &Value| {
+            let (head, base) = (&value["head"], &value["base"]);
+            head["ref"] == branch && base["ref"] == target && head["repo_id"] == base["repo_id"]
+        };
+        for page in 1..=OPEN_PAGES_MAX {
+            let query = format!("/pulls?state=open&sort=recentupdate&limit={OPEN_PAGE}&page={page}");
+            let path = self.api.of_repository(&query);
+            let open = self.api.ask(&Call::get("find a pull request", path)).await?;
+            let open = Vec::<Value>::deserialize(open).map_err(|_| self.api.stranger())?;
+            let is_last = open.is_empty();
+            if let Some(found) = open.into_iter().find(of_this) {
+                return Ok(Some(found));
+            }
+            if is_last {
+                break;
+            }
+        }
+        Ok(None)
     }
 
     async fn find_closed(&self, branch: &str, head: &CommitId) -> Result<Option<PullRequest>, ForgeError> {

@@ -75,7 +75,8 @@ fn ok(status: u16, body: Value) -> Answer {
 fn pull(number: u64, state: &str) -> Value {
     json!({"number": number, "html_url": format!("https://forge.example/team/gitops/pulls/{number}"), "state": state,
         "merged": false, "merge_commit_sha": null, "node_id": "PR_1",
-        "head": {"ref": "kmlflow/production/models/fraud", "sha": "a".repeat(40)}})
+        "head": {"ref": "kmlflow/production/models/fraud", "sha": "a".repeat(40), "repo_id": 1},
+        "base": {"ref": "main", "repo_id": 1}})
 }
 
 fn commit() -> CommitId {
@@ -90,10 +91,10 @@ fn text() -> Text {
 
 #[tokio::test]
 async fn a_pull_request_is_found_by_its_branch_as_each_forge_wants_it() {
-    let (gitea, script) = forge(Kind::Gitea, [ok(200, pull(3, "open"))]).await;
+    let (gitea, script) = forge(Kind::Gitea, [ok(200, json!([pull(3, "open")]))]).await;
     let found = gitea.find(BRANCH, "main", &commit()).await.unwrap().unwrap();
     assert_eq!((found.number, &found.state, &found.head), (3, &PullState::Open, &Some(commit())));
-    assert_eq!(script.asked(), ["GET /repos/team/gitops/pulls/main/kmlflow%2Fproduction%2Fmodels%2Ffraud"]);
+    assert_eq!(script.asked(), ["GET /repos/team/gitops/pulls?state=open&sort=recentupdate&limit=50&page=1"]);
     assert_eq!(script.asked.lock().unwrap()[0].authorization, "token t0ken");
 
     let (github, script) = forge(Kind::Github, [ok(200, json!([pull(3, "open")]))]).await;
@@ -104,13 +105,25 @@ async fn a_pull_request_is_found_by_its_branch_as_each_forge_wants_it() {
 }
 
 #[tokio::test]
+async fn the_open_one_is_found_on_a_later_page_and_a_forks_branch_of_its_name_is_not() {
+    let mut forked = pull(1, "open");
+    forked["head"]["repo_id"] = json!(2);
+    let mut elsewhere = pull(2, "open");
+    elsewhere["base"]["ref"] = json!("next");
+    let answers = [ok(200, json!([forked, elsewhere])), ok(200, json!([pull(3, "open")]))];
+    let (gitea, script) = forge(Kind::Gitea, answers).await;
+    assert_eq!(gitea.find(BRANCH, "main", &commit()).await.unwrap().unwrap().number, 3);
+    assert!(script.asked()[1].ends_with("&page=2"));
+}
+
+#[tokio::test]
 async fn one_that_was_closed_at_this_commit_is_found_and_another_branchs_is_not() {
     let mut other = pull(1, "closed");
     other["head"]["sha"] = json!("b".repeat(40));
     let mut merged = pull(2, "closed");
     merged["merged"] = json!(true);
     merged["merge_commit_sha"] = json!("c".repeat(40));
-    let answers = || [ok(404, json!({"message": "not found"})), ok(200, json!([other.clone(), merged.clone()]))];
+    let answers = || [ok(200, json!([])), ok(200, json!([other.clone(), merged.clone()]))];
     let (gitea, _) = forge(Kind::Gitea, answers()).await;
     let found = gitea.find(BRANCH, "main", &commit()).await.unwrap().unwrap();
     assert_eq!(found.state, PullState::Merged(CommitId::parse(&"c".repeat(40)).ok()));

@@ -47,6 +47,18 @@ impl<'a> Forge<'a> {
         open.as_array().unwrap().clone()
     }
 
+    /// What was asked for by this answer is applied by one commit, and the pull request that brought it is the last one.
+    #[track_caller]
+    fn made_once(&self, server: &Server<'_>, answer: &Value, number: usize) {
+        let delivery = answer["delivery"].as_str().unwrap();
+        assert_eq!(server.settle(delivery)["state"], "applied");
+        review_is(server, "merged");
+        let commits = self.clone_repository().log(&format!("releases/{FRAUD}"));
+        let of_it = commits.iter().filter(|commit| commit.trailer("Delivery-Id") == Some(delivery)).count();
+        let all = self.repository(&self.ann, "GET", "/pulls?state=all", None).expect(200).json();
+        assert_eq!((of_it, all.as_array().unwrap().len()), (1, number), "{all}");
+    }
+
     /// Ann merges a pull request, in one of the forge's ways.
     fn merge(&self, server: &Server<'_>, number: u64, way: &str) {
         let path = format!("/pulls/{number}/merge");
@@ -244,6 +256,7 @@ fn a_rollback_that_the_branch_does_not_take_is_a_pull_request_that_merges_itself
     assert!(body.contains("The branch takes no push of it"), "{body}");
     serves(&server, "7");
     assert_eq!(forge.pull(3)["merged_by"]["login"], "kmlflow");
+    forge.made_once(&server, &answer, 3);
 }
 
 #[test]
@@ -259,9 +272,20 @@ fn a_rollback_that_needs_an_approval_is_merged_by_the_forge_once_it_has_it() {
     let review = server.get(&format!("/releases/{FRAUD}"))["review"].clone();
     assert!(review["mergesItself"] == true && review["trouble"].is_null(), "{review}");
     assert_eq!(forge.pull(3)["state"], "open");
+    // Planned again at another moment, it is the same.
+    let asked_in = jiff::Timestamp::now().as_second();
+    server.until("the next second", || (jiff::Timestamp::now().as_second() > asked_in).then_some(()));
+    assert_eq!(server.stop(), Some(0));
+    let server = forge.reviewed().start();
+    server.until("it waits for the same review", || {
+        let release = server.get(&format!("/releases/{FRAUD}"));
+        (release["review"]["number"] == 3 && release["review"]["state"] == "awaiting-review").then_some(())
+    });
+    let on_branch = forge.repository(&forge.ann, "GET", "/pulls/3/commits", None).expect(200).json();
+    assert_eq!(on_branch.as_array().unwrap().len(), 1, "{on_branch}");
     drop(forge.repository(&forge.ann, "POST", "/pulls/3/reviews", Some(&json!({"event": "APPROVED"}))).expect(200));
     serves(&server, "7");
-    assert_eq!(server.settle(answer["delivery"].as_str().unwrap())["state"], "applied");
+    forge.made_once(&server, &answer, 3);
 }
 
 #[test]

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::git::{Draft, Edit, GitError, LogEntry, Offered};
 use crate::names::{CommitId, ReleaseKey};
 use crate::release::{RELEASE_FILE, Release};
@@ -144,15 +146,54 @@ pub(super) fn standing(shared: &Shared, target: &CommitId, key: &ReleaseKey) -> 
     Ok(Some(Standing { tip, own, release, is_current }))
 }
 
-/// Whether two states of a release are the same but for when they were decided.
+/// Whether two states of a release are the same but for when they were decided: what waits is planned again, at another moment.
 pub(super) fn is_same(one: Option<&Release>, other: Option<&Release>) -> bool {
-    match (one, other) {
-        (None, None) => true,
-        (Some(one), Some(other)) => {
-            let mut one = one.clone();
-            one.rollout.since = other.rollout.since;
-            one == *other
-        }
-        _ => false,
+    one.map(timeless) == other.map(timeless)
+}
+
+/// A release without the moments that its planning wrote.
+fn timeless(release: &Release) -> Release {
+    let mut release = release.clone();
+    let rollout = &mut release.rollout;
+    let moments = [&mut rollout.since]
+        .into_iter()
+        .chain(rollout.paused.iter_mut().map(|paused| &mut paused.since))
+        .chain(rollout.rejected.iter_mut().map(|rejected| &mut rejected.at));
+    moments.for_each(|moment| *moment = Timestamp::UNIX_EPOCH);
+    release
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT_ONE: &str = "2026-11-23T10:00:00Z";
+    const AT_OTHER: &str = "2026-11-23T10:00:19Z";
+
+    /// A release that went back and is paused, by a planning at some moment.
+    fn planned(at: &str, reason: &str) -> Release {
+        let mut release = Release::parse(include_str!("../testdata/release.yaml")).unwrap();
+        let at: Timestamp = at.parse().unwrap();
+        release.rollout.since = at;
+        release.rollout.paused = Some(crate::release::Paused { since: at, by: "ann".to_owned() });
+        release.rollout.rejected = vec![crate::release::Rejected {
+            version: crate::names::Version::parse("8").unwrap(),
+            commit: CommitId::parse(&"a".repeat(40)).unwrap(),
+            reason: reason.to_owned(),
+            at,
+        }];
+        release
+    }
+
+    #[test]
+    fn what_is_planned_again_at_another_moment_is_the_same() {
+        let (one, again) = (planned(AT_ONE, "slow"), planned(AT_OTHER, "slow"));
+        assert!(one != again && is_same(Some(&one), Some(&again)));
+    }
+
+    #[test]
+    fn another_decision_at_the_same_moment_is_not_the_same() {
+        let (one, other) = (planned(AT_ONE, "slow"), planned(AT_ONE, "wrong"));
+        assert!(!is_same(Some(&one), Some(&other)) && !is_same(Some(&one), None));
     }
 }

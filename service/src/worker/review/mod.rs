@@ -88,6 +88,8 @@ impl Reviews {
                 && before.merges_itself == proposed.merges_itself
         });
         let text = said.map_or_else(|| proposed.text.clone(), |before| before.text.clone());
+        // What keeps it from going on still does; to be told so again would have it planned again at once, and so on.
+        let trouble = said.and_then(|before| before.trouble.clone());
         let review = Review {
             commit,
             release: proposed.write.after.clone(),
@@ -100,7 +102,7 @@ impl Reviews {
             state: ReviewState::AwaitingReview,
             pull: before.and_then(|before| before.pull.clone()),
             opinions: before.map(|before| before.opinions.clone()).unwrap_or_default(),
-            trouble: None,
+            trouble,
             is_over: false,
         };
         by_key.insert(key.clone(), review);
