@@ -43,6 +43,7 @@ pub mod app;
 /// Tokens, roles, scopes.
 pub mod access;
 
+pub mod chance;
 pub mod clock;
 pub mod command;
 pub mod config;

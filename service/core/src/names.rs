@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,18 @@ pub fn shown(text: &str) -> String {
         out.push('…');
     }
     out
+}
+
+/// A foreign text as an error shows it: one line, a blank for every character that nobody sees, no more than so many characters.
+pub fn readable(text: &str, chars_max: usize) -> String {
+    let seen: String = text.chars().map(|c| if is_invisible(c) { ' ' } else { c }).take(chars_max).collect();
+    seen.trim().to_owned()
+}
+
+/// Whether a host is this machine itself, so that nobody is on the way to it: `localhost` or an address of the loopback, in brackets or not.
+pub fn is_this_machine(host: &str) -> bool {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Whether a reader sees every character of a foreign text: it may stand in a name, a log, a commit message or a reason.
@@ -364,6 +377,29 @@ mod tests {
         let version = Version::parse("7").unwrap();
         assert_eq!(PredictorName::of(&version, 1).as_str(), "v7");
         assert_eq!(PredictorName::of(&version, 2).parts(), ("7", 2));
+    }
+
+    #[test]
+    fn a_foreign_text_is_one_line_that_is_seen_and_not_too_long() {
+        assert_eq!(readable(" a\u{7}b\nc\u{202e}d ", 100), "a b c d");
+        assert_eq!(readable(&"x".repeat(500), 300).len(), 300);
+    }
+
+    #[test]
+    fn this_machine_has_few_names() {
+        for (host, expected) in [
+            ("localhost", true),
+            ("127.0.0.1", true),
+            ("127.8.8.8", true),
+            ("[::1]", true),
+            ("::1", true),
+            ("localhost.example", false),
+            ("10.0.0.1", false),
+            ("[127.0.0.1", false),
+            ("", false),
+        ] {
+            assert_eq!(is_this_machine(host), expected, "{host}");
+        }
     }
 
     #[test]

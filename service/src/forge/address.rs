@@ -3,6 +3,7 @@
 use reqwest::Url;
 
 use super::Kind;
+use crate::names::is_this_machine;
 
 /// A repository in a forge's API.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,9 +56,7 @@ impl Address {
     /// Whether a token would go over the network for everybody to read.
     pub fn is_readable_on_the_way(&self) -> bool {
         let Ok(url) = Url::parse(&self.api) else { return true };
-        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        let is_here = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        url.scheme() == "http" && !is_here
+        url.scheme() == "http" && !url.host_str().is_some_and(is_this_machine)
     }
 
     /// The repository's own name.

@@ -11,7 +11,8 @@ use serde_json::Value;
 use super::installation::Installation;
 use super::line::{Answer, Line};
 use super::{Access, Address, ForgeError, Kind, Settings, Token};
-use crate::names::is_invisible;
+use crate::chance::share_of;
+use crate::names::readable;
 
 /// How often something is asked again that failed on its way: a connection that was just closed needs one, a forge that is replaced two.
 const REPEATS_MAX: u32 = 2;
@@ -238,9 +239,7 @@ fn authorization(kind: Kind, token: &Token) -> Result<HeaderValue, ForgeError> {
 /// How long to wait before a repeat.
 fn pause(repeats: u32) -> Duration {
     let pause = PAUSE * 2_u32.pow(repeats);
-    // Without randomness all come back at once, which is what there is.
-    let share = getrandom::u32().unwrap_or_default();
-    pause + pause.mul_f64(f64::from(share) / f64::from(u32::MAX))
+    pause + share_of(pause)
 }
 
 /// What a forge says about a problem, on one line, every character visible, not too long.
@@ -251,5 +250,5 @@ pub(super) fn words(body: &[u8]) -> String {
     let details = details.filter_map(|detail| detail.as_str().or_else(|| detail.get("message")?.as_str()));
     let said: Vec<&str> = text("message").into_iter().chain(details).collect();
     let said = if said.is_empty() { "it says no more".to_owned() } else { said.join("; ") };
-    said.chars().map(|c| if is_invisible(c) { ' ' } else { c }).take(WORDS_CHARS_MAX).collect()
+    readable(&said, WORDS_CHARS_MAX)
 }

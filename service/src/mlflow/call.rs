@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use super::wire::Problem;
 use super::{Client, Error};
-use crate::names::is_invisible;
+use crate::chance::share_of;
+use crate::names::readable;
 
 /// The largest answer of the registry: a page of 1,000 versions with a dozen tags of 5,000 characters each.
 pub(super) const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -215,7 +216,8 @@ impl Client {
         }
         match serde_json::from_slice(body) {
             Ok(Problem { error_code, message }) => {
-                Error::Refused { code: readable(&error_code), message: readable(&message) }
+                let said = |text: &str| readable(text, MESSAGE_CHARS_MAX);
+                Error::Refused { code: said(&error_code), message: said(&message) }
             }
             Err(_) => self.stranger(status),
         }
@@ -253,9 +255,7 @@ fn is_worth_repeating(error: &Error, is_idempotent: bool) -> bool {
 /// How long to wait before a repeat.
 fn pause(repeats: u32) -> Duration {
     let pause = PAUSE * 2_u32.pow(repeats);
-    // Without randomness all come back at once, which is what there is.
-    let share = getrandom::u32().unwrap_or_default();
-    pause + pause.mul_f64(f64::from(share) / f64::from(u32::MAX))
+    pause + share_of(pause)
 }
 
 /// The seconds that a server asks for; a date, which only some proxies send, counts as none.
@@ -283,10 +283,4 @@ fn reason(error: &reqwest::Error) -> String {
     }
     let is_slow = error.is_timeout();
     if is_slow { "it does not answer in time" } else { "its name is not known, or it is not reached" }.to_owned()
-}
-
-/// A foreign text as an error shows it: one line, every character visible, not too long.
-fn readable(text: &str) -> String {
-    let seen: String = text.chars().map(|c| if is_invisible(c) { ' ' } else { c }).take(MESSAGE_CHARS_MAX).collect();
-    seen.trim().to_owned()
 }

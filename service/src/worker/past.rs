@@ -12,11 +12,11 @@ use tokio::sync::watch;
 use super::history::{Behind, SUPERSEDES, says_ours, seen, walked_on};
 use super::load::each_newest;
 use super::replica::LEAD_RETRY;
-use super::retry::by_chance;
 use super::shared::{Shared, write};
 use super::start::OpenError;
 use super::{Fault, history};
 use crate::bounds::RETRY_AFTER_SECONDS;
+use crate::chance::share_of;
 use crate::git::{GitError, LogEntry};
 use crate::names::CommitId;
 use crate::store::{IndexedCommit, PlaceInPast, StoreError};
@@ -84,7 +84,7 @@ pub(super) async fn take_in_past(shared: Arc<Shared>) {
             ),
             NotYet::Another => {}
         }
-        tokio::time::sleep(by_chance(LEAD_RETRY)).await;
+        tokio::time::sleep(share_of(LEAD_RETRY)).await;
     }
 }
 

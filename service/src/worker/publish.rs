@@ -7,10 +7,11 @@ use super::conclusion::{Concluded, Conclusion, Keep};
 use super::conveyor::{Conveyor, Done, Work};
 use super::history;
 use super::registry::Which;
-use super::retry::{by_chance, later};
+use super::retry::later;
 use super::review::{Offer, merged_as, offer};
 use super::shared::{Shared, Waits, read, write};
 use super::turn::Harvest;
+use crate::chance::share_of;
 use crate::event::Delivery;
 use crate::git::remote::RemoteError;
 use crate::git::{GitError, LogEntry, Publish};
@@ -122,7 +123,7 @@ impl Conveyor {
         }
         if (MOVED_TO_PAUSE..MOVED_MAX).contains(&moved) {
             let longest = PAUSE * u32::try_from(moved - MOVED_TO_PAUSE + 1).unwrap_or(1);
-            tokio::time::sleep(by_chance(longest)).await;
+            tokio::time::sleep(share_of(longest)).await;
             shared.repository.look().await?;
         }
         Ok(())

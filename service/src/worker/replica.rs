@@ -20,10 +20,10 @@ use super::history::key_of;
 use super::index::Index;
 use super::load::{At, Unreadable, add_last_good, each_newest, read_some};
 use super::policies::{self, POLICY_DIR};
-use super::retry::by_chance;
 use super::shared::{Shared, Waits, git_fault, read, store_fault, write};
 use super::start::{OpenError, begin_to_write, look_at_reviews};
 use super::turn::Turn;
+use crate::chance::share_of;
 use crate::git::GitError;
 use crate::names::{CommitId, ReleaseKey};
 use crate::rollout::Decision;
@@ -87,7 +87,7 @@ pub(super) async fn lead(shared: &Arc<Shared>) -> (Conveyor, Leadership) {
                     error = &error as &dyn std::error::Error,
                     "This replica cannot lead: {error}; it tries again"
                 );
-                tokio::time::sleep(by_chance(LEAD_RETRY)).await;
+                tokio::time::sleep(share_of(LEAD_RETRY)).await;
             }
         }
     }

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::conclusion::Concluded;
 use super::conveyor::Conveyor;
 use super::shared::Shared;
+use crate::chance::share_of;
 use crate::event::Delivery;
 use crate::git::GitError;
 use crate::store::{Batch, DeliveryOutcome, Told};
@@ -65,7 +66,7 @@ pub(super) fn wait(failures: u32, asked: Option<Duration>) -> Duration {
 /// The wait after a turn that failed, the last one of so many in a row.
 pub(super) fn wait_after(error: &GitError, failures: u32) -> Duration {
     match error {
-        GitError::Overtaken { .. } => by_chance(OVERTAKEN),
+        GitError::Overtaken { .. } => share_of(OVERTAKEN),
         _ => wait(failures, error.retry_after()),
     }
 }
@@ -108,16 +109,7 @@ pub(super) fn later(now: Timestamp, wait: Duration) -> Timestamp {
 /// Full jitter over a range that doubles: those who failed together do not all come back together.
 pub(super) fn backoff(failures: u32) -> Duration {
     let range = 1_000_u64.saturating_mul(1 << failures.min(16)).min(RETRY_SECONDS_MAX * 1_000);
-    by_chance(Duration::from_millis(range)).max(Duration::from_millis(100))
-}
-
-/// A share of a time, by chance.
-pub(super) fn by_chance(longest: Duration) -> Duration {
-    let mut bytes = [0; 4];
-    // Without randomness everybody waits for all of it.
-    let share =
-        getrandom::fill(&mut bytes).map_or(1.0, |()| f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX));
-    longest.mul_f64(share)
+    share_of(Duration::from_millis(range)).max(Duration::from_millis(100))
 }
 
 #[cfg(test)]

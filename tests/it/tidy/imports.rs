@@ -22,27 +22,28 @@ const MAP: &[(&str, &[&str])] = &[
     ("render", &["names", "release"]),
     // What is beside the flow.
     ("access", &["names"]),
+    ("chance", &[]),
     ("clock", &[]),
     ("command", &["names"]),
     ("cores", &[]),
     // The way in.
     ("webhook", &["names", "bounds", "release", "event"]),
     // The registry.
-    ("mlflow", &["names", "bounds", "registry"]),
+    ("mlflow", &["names", "bounds", "registry", "chance"]),
     // What is asked of others.
     ("images", &["names", "release"]),
     // What is kept.
     ("git", &["names", "bounds", "release", "command", "cores"]),
-    ("forge", &["names"]),
+    ("forge", &["names", "chance"]),
     ("sync", &["live"]),
-    ("store", &["names", "release", "event", "registry", "access"]),
+    ("store", &["names", "release", "event", "registry", "access", "chance"]),
     // The only orchestrator.
     (
         "worker",
         &[
             "names", "bounds", "release", "event", "registry", "servable", "policy", "plan", "rollout", "render",
-            "live", "drift", "import", "access", "clock", "command", "cores", "mlflow", "images", "git", "forge",
-            "sync", "store",
+            "live", "drift", "import", "access", "chance", "clock", "command", "cores", "mlflow", "images", "git",
+            "forge", "sync", "store",
         ],
     ),
     // Around the flow.

@@ -1,12 +1,11 @@
 //! Where a remote is: an address, taken apart once, of which nothing can become an option of a program or a secret in a log.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use reqwest::Url;
 
-use crate::names::{is_invisible, shown};
+use crate::names::{is_invisible, is_this_machine, shown};
 
 /// The longest address: more than any server takes.
 const ADDRESS_BYTES_MAX: usize = 2_048;
@@ -88,7 +87,7 @@ impl Endpoint {
     /// Whether what is sent there can be read on the way: `http` to another machine.
     pub fn is_readable_on_the_way(&self) -> bool {
         match &self.0 {
-            Place::Http(url) => url.scheme() == "http" && !is_loopback(url),
+            Place::Http(url) => url.scheme() == "http" && !url.host_str().is_some_and(is_this_machine),
             Place::Ssh(_) | Place::Local(_) => false,
         }
     }
@@ -256,11 +255,6 @@ fn percent_decoded(text: &str) -> Option<String> {
         });
     }
     String::from_utf8(bytes).ok()
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// An address for an error. What stands before an `@` may be a password.

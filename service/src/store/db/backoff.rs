@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::StoreError;
+use crate::chance::share_of;
 
 /// The longest first pause: a server that restarts is back within a second or two.
 const FIRST: Duration = Duration::from_millis(100);
@@ -25,11 +26,7 @@ impl Backoff {
 
     /// Begins a pause after an attempt that failed.
     pub(in super::super) fn failed(&mut self, now: Instant, error: &StoreError) {
-        let mut random = [0; 4];
-        // Without randomness the pause is the longest of its step.
-        let share =
-            getrandom::fill(&mut random).map_or(1.0, |()| f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX));
-        self.pause = Some((now + longest(self.failed).mul_f64(share), error.clone()));
+        self.pause = Some((now + share_of(longest(self.failed)), error.clone()));
         self.failed = self.failed.saturating_add(1);
     }
 

@@ -4,7 +4,6 @@
 //! long as a connection lives.
 
 use std::fs::File;
-use std::net::IpAddr;
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +16,7 @@ use tokio::time::timeout;
 
 use super::super::{Address, StoreError};
 use super::Readers;
+use crate::names::is_this_machine;
 
 /// How long a connection may take to be made: TCP, TLS and password, over a slow network.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -86,8 +86,7 @@ pub(super) fn options(address: &Address) -> Result<PgConnectOptions, StoreError>
 }
 
 fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host.starts_with('/') || host == "localhost" || bare.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+    host.starts_with('/') || is_this_machine(host)
 }
 
 /// Opens a connection.
