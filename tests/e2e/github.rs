@@ -85,6 +85,9 @@ fn a_dispatch_becomes_a_commit_and_its_repeat_does_not() {
     let canary = json!({"image_uri": "registry.example/fraud:9", "strategy": "canary", "requestedBy": "ann"});
     let told = server.deliver_and_settle(&dispatch("r-3", &canary));
     assert_eq!(told["state"], "applied", "{told}");
+    let commits = server.clone_repository().log(DIRECTORY);
+    let asked = commits.iter().rfind(|commit| commit.trailer("Delivery-Id") == Some("r-3")).unwrap();
+    assert_eq!(asked.trailer("Requested-By"), Some("octocat (for ann)"), "{}", asked.message);
 }
 
 #[test]

@@ -44,6 +44,7 @@ pub(super) fn router() -> OpenApiRouter<Web> {
     params(("source" = String, Path, description = "`mlflow`, `generic`, `github`, which is Gitea's and Forgejo's too, or `argocd`, which is told of an Application")),
     request_body(content = Object, description = "As the sender signs it; Argo CD's has a bearer token instead of a signature", content_type = "application/json"),
     responses((status = 202, body = Kept), (status = 200, body = Kept, description = "A repeat, or GitHub's `ping`"),
+        (status = 422, body = Problem, description = "It is authentic and asks for a release that cannot be: a `repository_dispatch` of the type `mlflow-model-update`, or a generic delivery, whose `violations` say which field does not fit. Nothing of it is kept, and the same again is refused again"),
         (status = "4XX", body = Problem), (status = 503, body = Problem))
 )]
 async fn deliver(State(web): State<Web>, Proven { delivery, is_greeting }: Proven) -> Answer<Response> {

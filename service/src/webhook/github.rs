@@ -26,6 +26,9 @@ const PLACE: [(&str, &str); 2] = [("environment", "production"), ("namespace", "
 /// What the reference says; beside it these fields would say it twice.
 const SAID_BY_IMAGE: [&str; 3] = ["model", "version", "image"];
 
+/// The field of a release request that says who asks. In a dispatch it says for whom, because who asks is signed.
+const CLAIM: &str = "requestedBy";
+
 type Object = Map<String, Value>;
 
 /// Whether it is the event that a new webhook sends to see whether somebody is there.
@@ -101,11 +104,31 @@ fn dispatch(mut body: Object) -> Result<Event, ParseError> {
         return Err(ParseError::Fields(missing("client_payload")));
     };
     say_image(&mut wanted)?;
-    let login = sender.map(|login| ("requestedBy", String::from(login)));
-    for (field, text) in PLACE.map(|(field, text)| (field, text.to_owned())).into_iter().chain(login) {
-        wanted.entry(field).or_insert(Value::String(text));
+    say_who(&mut wanted, sender)?;
+    for (field, text) in PLACE {
+        wanted.entry(field).or_insert_with(|| Value::String(text.to_owned()));
     }
     request(&mut wanted).map(|requested| Event::Requested(Box::new(requested)))
+}
+
+/// Puts in its place who asks: whom GitHub says that it is. For whom they say that they ask stands beside it as what it is, a claim.
+fn say_who(wanted: &mut Object, sender: Option<Requester>) -> Result<(), ParseError> {
+    let claim = match wanted.shift_remove(CLAIM) {
+        None => None,
+        Some(Value::String(text)) => Some(
+            Requester::parse(&text)
+                .map_err(|error| ParseError::Refused(violation(CLAIM, format!("is no name: it {}", error.rule))))?,
+        ),
+        Some(_) => return Err(ParseError::Fields(violation(CLAIM, "must be a text".to_owned()))),
+    };
+    let who = match (sender, claim) {
+        (Some(sender), None) => sender,
+        (Some(sender), Some(claim)) => Requester::parse(&format!("{sender} (for {claim})")).unwrap_or(sender),
+        // Whoever it is, the inbox has the name of the door that they came by.
+        (None, _) => return Ok(()),
+    };
+    wanted.insert(CLAIM.to_owned(), Value::String(String::from(who)));
+    Ok(())
 }
 
 /// Puts what the reference says in its place, in the words of a release request.
@@ -199,7 +222,7 @@ mod tests {
         let (asked, wanted) = requested(json!({"image_uri": format!("fraud:8@sha256:{digest}"), "name": "cards",
             "namespace": "payments", "environment": "staging", "strategy": "canary", "requestedBy": "ada"}));
         assert_eq!(asked.key.to_string(), "staging/payments/cards");
-        assert_eq!(asked.requested_by.as_deref(), Some("ada"));
+        assert_eq!(asked.requested_by.as_deref(), Some("Codertocat (for ada)"));
         assert_eq!(wanted.strategy.as_str(), "canary");
     }
 
@@ -224,6 +247,22 @@ mod tests {
         check(json!({"image_uri": "registry.example/fraud:8", "stratgy": "canary"}), "`stratgy` is not a field");
         check(json!({"image_uri": "registry.example/fraud:8", "namespace": "../x"}), "`namespace` is no namespace");
         check(json!("registry.example/fraud:8"), "`client_payload` is missing");
+        check(json!({"image_uri": "fraud:8", "requestedBy": 7}), "`requestedBy` must be a text");
+        check(json!({"image_uri": "fraud:8", "requestedBy": "a\nb"}), "`requestedBy` is no name");
+    }
+
+    #[test]
+    fn who_asks_is_whom_github_says_whatever_the_payload_claims() {
+        let by = |claim: &str| requested(json!({"image_uri": "fraud:8", "requestedBy": claim})).0.requested_by;
+        assert_eq!(by("the-boss").as_deref(), Some("Codertocat (for the-boss)"));
+        // What does not fit beside the name is left out, not the name.
+        assert_eq!(by(&"x".repeat(100)).as_deref(), Some("Codertocat"));
+        let nobody =
+            json!({"action": RELEASE_ACTION, "client_payload": {"image_uri": "fraud:8", "requestedBy": "the-boss"}});
+        let Event::Requested(requested) = read("repository_dispatch", &nobody).unwrap() else {
+            panic!("not a request")
+        };
+        assert_eq!(requested.requested_by, None);
     }
 
     #[test]
