@@ -1,4 +1,5 @@
-//! A line to a server that can be cut: whatever passes through it ends, and nothing gets through until it is mended.
+//! A line to a server that can be cut: whatever passes through it ends, and nothing gets through until it is mended. Or it is silent: whoever calls is
+//! taken, and hears nothing.
 
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +14,7 @@ pub struct Line {
 #[derive(Default)]
 struct State {
     is_cut: AtomicBool,
+    is_silent: AtomicBool,
     /// Both ends of every connection so far.
     ends: Mutex<Vec<TcpStream>>,
 }
@@ -53,8 +55,16 @@ impl Line {
         ends.iter().for_each(|end| drop(end.shutdown(Shutdown::Both)));
     }
 
-    /// Lets new connections through.
+    /// Takes every connection that comes, and passes nothing on.
+    pub fn silence(&self) {
+        self.state.is_silent.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets new connections through, and ends those that were taken in silence.
     pub fn mend(&self) {
+        if self.state.is_silent.swap(false, Ordering::SeqCst) {
+            self.cut();
+        }
         self.state.is_cut.store(false, Ordering::SeqCst);
     }
 }
@@ -67,6 +77,10 @@ impl State {
             return;
         }
         let copy = |end: &TcpStream| end.try_clone().expect("a second handle");
+        if self.is_silent.load(Ordering::SeqCst) {
+            ends.push(client);
+            return;
+        }
         ends.extend([copy(&client), copy(&server)]);
         for (mut from, mut to) in [(copy(&client), copy(&server)), (server, client)] {
             std::thread::spawn(move || {

@@ -14,6 +14,7 @@ use crate::environment::{Run, TestEnvironment, run};
 use crate::events::Events;
 use crate::git::Checkout;
 use crate::http::{Request, Response};
+use crate::ssh_server::free_port;
 
 /// A debug build on a busy machine starts in well under a second; this only ends a hanging test.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -81,12 +82,20 @@ impl<'a> ServerBuilder<'a> {
         run(&mut self.command())
     }
 
-    /// Starts it and waits until it says that it listens.
+    /// Begins to start it on a free port, where it is expected to wait for something before it is ready: see [`Server::until_it_answers`].
     ///
     /// # Panics
-    /// When it ends or stays silent; the message has what it printed.
+    /// When it cannot be run.
     #[track_caller]
-    pub fn start(&self) -> Server<'a> {
+    pub fn begin(self) -> Server<'a> {
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let begin = self.listen(&address.to_string());
+        let (child, printed, _) = begin.spawn();
+        Server { environment: begin.environment, child, address, printed }
+    }
+
+    #[track_caller]
+    fn spawn(&self) -> (Child, Arc<Mutex<String>>, mpsc::Receiver<SocketAddr>) {
         let mut command = self.command();
         let spawned = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = spawned.unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
@@ -94,6 +103,16 @@ impl<'a> ServerBuilder<'a> {
         let (ready, listens) = mpsc::channel();
         collect(child.stdout.take(), &printed, Some(ready));
         collect(child.stderr.take(), &printed, None);
+        (child, printed, listens)
+    }
+
+    /// Starts it and waits until it says that it listens.
+    ///
+    /// # Panics
+    /// When it ends or stays silent; the message has what it printed.
+    #[track_caller]
+    pub fn start(&self) -> Server<'a> {
+        let (mut child, printed, listens) = self.spawn();
         let address = listens.recv_timeout(self.ready_within);
         let Ok(address) = address else {
             let ended = child.kill().and_then(|()| child.wait());
@@ -220,6 +239,25 @@ impl<'a> Server<'a> {
     #[track_caller]
     pub fn settle(&self, id: &str) -> Value {
         self.settled_delivery(&mut self.events(), id)
+    }
+
+    /// Waits until whoever asks for something is answered with these words, and gives the answer.
+    ///
+    /// # Panics
+    /// When that does not happen within a minute.
+    #[track_caller]
+    pub fn until_it_answers(&self, path: &str, words: &str) -> Response {
+        let deadline = Instant::now() + READY_WITHIN;
+        while Instant::now() < deadline {
+            let answer = Request::new("GET", path).try_send(self.address);
+            if let Ok(answer) = answer.map(|answer| answer.text().contains(words).then_some(answer))
+                && let Some(answer) = answer
+            {
+                return answer;
+            }
+            std::thread::yield_now();
+        }
+        panic!("`{words}` was not answered:\n{}", self.printed());
     }
 
     /// Opens the event stream.

@@ -139,3 +139,67 @@ async fn a_start_without_the_database_server_says_so_and_can_be_ended() {
     stop.send(()).unwrap();
     running.await.unwrap().unwrap();
 }
+
+/// A service that starts at a remote, with a branch that is not there; answers where it listens, and what ends it.
+async fn starts_at(dir: &Path, url: &str) -> (SocketAddr, impl Future<Output = ()> + use<>) {
+    let config = config(dir, &[("KMLFLOW__GIT__URL", url)]);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let listener = listener().await;
+    let address = listener.local_addr().unwrap();
+    let (tell, told) = oneshot::channel();
+    let ready = move |_: &Started| tell.send(()).unwrap();
+    let running = tokio::spawn(run(config, listener, ready, async move { stopped.await.unwrap_or(()) }));
+    let end = async move {
+        stop.send(()).unwrap();
+        running.await.unwrap().unwrap();
+        drop(told);
+    };
+    (address, end)
+}
+
+#[tokio::test]
+async fn a_start_at_a_remote_that_takes_a_connection_and_never_answers_says_so_within_seconds() {
+    let dir = tempfile::tempdir().unwrap();
+    let silent = listener().await;
+    let url = format!("http://{}/team/gitops.git", silent.local_addr().unwrap());
+    let begun = std::time::Instant::now();
+    let (address, end) = starts_at(dir.path(), &url).await;
+    let waits = get(address, "/readyz").await;
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert!(
+        waits.starts_with("HTTP/1.1 503")
+            && waits.contains("waits for the remote of its repository, which has not answered yet"),
+        "{waits}"
+    );
+    assert!(get(address, "/healthz").await.ends_with("ok\n"));
+    end.await;
+    drop(silent);
+}
+
+#[tokio::test]
+async fn a_start_without_a_clone_says_what_it_waits_for_and_goes_on_once_it_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let remote = dir.path().join("remote.git");
+    let (address, end) = starts_at(&dir.path().join("data"), remote.to_str().unwrap()).await;
+    let waits = get(address, "/readyz").await;
+    assert!(
+        waits.starts_with("HTTP/1.1 503") && waits.contains("there is no Git repository at its address"),
+        "{waits}"
+    );
+    assert!(waits.contains("check the address") && !waits.contains("remote.git"), "{waits}");
+    let git = crate::git::tests::git;
+    drop(git(dir.path(), &["init", "-q", "--bare", "--initial-branch=main", "remote.git"]));
+    let until = async |words: &str| {
+        while !get(address, "/readyz").await.contains(words) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let limit = Duration::from_secs(60);
+    tokio::time::timeout(limit, until("`kmlflow init`")).await.unwrap();
+    let begin = ["commit-tree", "-m", "Begin", "4b825dc642cb6eb9a060e54bf8d69288fbee4904"];
+    drop(git(&remote, &["hash-object", "-t", "tree", "-w", "/dev/null"]));
+    let commit = crate::git::tests::text(git(&remote, &begin));
+    drop(git(&remote, &["update-ref", "refs/heads/main", commit.trim()]));
+    tokio::time::timeout(limit, until("ready\n")).await.unwrap();
+    end.await;
+}

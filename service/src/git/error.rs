@@ -95,6 +95,16 @@ impl GitError {
         }
     }
 
+    /// The text for callers and what a person can do about it, in one.
+    pub fn for_callers_with_cure(&self) -> String {
+        and(self.for_callers(), self.cure())
+    }
+
+    /// The text for the log and what a person can do about it, in one.
+    pub fn with_cure(&self) -> String {
+        and(self.to_string(), self.cure())
+    }
+
     /// What a person can do about it, where the text does not say it already.
     pub fn cure(&self) -> Option<String> {
         match self {
@@ -153,6 +163,13 @@ impl From<io::Error> for GitError {
 impl From<rustix::io::Errno> for GitError {
     fn from(error: rustix::io::Errno) -> Self {
         io::Error::from(error).into()
+    }
+}
+
+fn and(sentence: String, cure: Option<String>) -> String {
+    match cure {
+        Some(cure) => format!("{sentence}; {cure}"),
+        None => sentence,
     }
 }
 

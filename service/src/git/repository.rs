@@ -185,6 +185,14 @@ impl Repository {
         }
     }
 
+    /// Why the branch elsewhere could not be looked at when this was opened; what is here is then what was known of it before.
+    pub fn missed(&self) -> Option<GitError> {
+        match &self.home {
+            Home::Embedded(_) => None,
+            Home::Upstream(upstream) => upstream.missed().cloned().map(GitError::Remote),
+        }
+    }
+
     /// The address of the remote that the branch lives at; nothing where it is embedded.
     pub fn address(&self) -> Option<&str> {
         match &self.home {

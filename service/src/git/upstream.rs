@@ -7,6 +7,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Mutex;
 
@@ -24,10 +25,15 @@ const CLONE_OF: &str = "kmlflow.cloneOf";
 /// Nothing but the service's own maintenance touches the objects of a clone.
 const QUIET: [(&str, &str); 2] = [("gc.auto", "0"), ("maintenance.auto", "false")];
 
+/// How long the look of a start at the branch may take where there is a clone to begin with: what it does not bring, the first turn does.
+const FIRST_LOOK_MAX: Duration = Duration::from_secs(4);
+
 /// The branch of a remote.
 #[derive(Debug)]
 pub(super) struct Upstream {
     remote: Remote,
+    /// Why the remote was not looked at when the clone was opened.
+    missed: Option<RemoteError>,
     /// Where this repository keeps what the branch was seen at.
     reference: String,
     /// A push was sent, and nobody has heard or looked what became of it.
@@ -42,11 +48,13 @@ type Line = Vec<(git2::Oid, Object)>;
 impl Repository {
     /// Opens a clone of a remote's branch, or makes it at a place where there is none, or one of something else, or a damaged one.
     ///
-    /// Where the remote cannot be reached for the moment, a clone that is there is enough to begin with. One that is made has as much of the
-    /// history as `first` says; [`Repository::complete`] brings the rest.
+    /// A clone that is there is enough to begin with, whatever keeps the remote from being looked at ([`Repository::missed`]): what a service can bear
+    /// while it runs, it can bear when it starts. One that is made has as much of the history as `first` says; [`Repository::complete`] brings the
+    /// rest. It takes the place of what is there once it is whole.
     ///
     /// # Errors
-    /// The remote cannot be read, has no such branch, or is empty; or the disk fails.
+    /// What is set for the remote cannot be used; or there is no clone yet and the remote cannot be read, has no such branch, or is empty; or the
+    /// disk fails.
     pub async fn open_clone(path: &Path, settings: Settings, git: &Git, first: History) -> Result<Self, GitError> {
         let identity = format!("{} {}", settings.endpoint, settings.branch.as_str());
         if is_clone_of(path, &identity) {
@@ -57,29 +65,31 @@ impl Repository {
                 opened => return opened,
             }
         }
-        make(path, &identity)?;
         let remote = Remote::new(settings, git.clone())?;
-        remote.fetch(path, first).await?;
-        Self::clone_of(path, remote, false)
+        let beside = path.with_extension("new");
+        make(&beside, &identity)?;
+        remote.fetch(&beside, first).await?;
+        remove(path)?;
+        fs::rename(&beside, path)?;
+        Self::clone_of(path, remote, None)
     }
 
     async fn open_existing(path: &Path, settings: Settings, git: &Git) -> Result<Self, GitError> {
-        let remote = Remote::new(settings, git.clone())?;
-        let is_unsure = match remote.fetch(path, History::Since).await {
-            Ok(_) => false,
-            Err(error) if error.is_transient() => {
-                tracing::warn!("{error}; the service begins with what it has of it");
-                true
-            }
-            Err(error) => return Err(error.into()),
+        let limit = settings.limits.fetch;
+        let remote = Remote::new(settings, git.clone())?.fetching_within(limit.min(FIRST_LOOK_MAX));
+        let missed = match remote.fetch(path, History::Since).await {
+            Ok(_) => None,
+            Err(error) if error.is_of_the_settings() => return Err(error.into()),
+            Err(error) => Some(error),
         };
-        Self::clone_of(path, remote, is_unsure)
+        Self::clone_of(path, remote.fetching_within(limit), missed)
     }
 
-    fn clone_of(path: &Path, remote: Remote, is_unsure: bool) -> Result<Self, GitError> {
+    fn clone_of(path: &Path, remote: Remote, missed: Option<RemoteError>) -> Result<Self, GitError> {
         let reference = remote.kept_as();
-        let is_unsure = AtomicBool::new(is_unsure);
-        let upstream = Upstream { remote, reference: reference.clone(), is_unsure, completing: Mutex::default() };
+        let is_unsure = AtomicBool::new(missed.is_some());
+        let upstream =
+            Upstream { remote, missed, reference: reference.clone(), is_unsure, completing: Mutex::default() };
         Self::checked(Handles::open(path)?, reference, Home::Upstream(Box::new(upstream)))
     }
 }
@@ -95,6 +105,10 @@ impl Upstream {
 
     pub(super) fn branch(&self) -> &str {
         self.remote.branch()
+    }
+
+    pub(super) fn missed(&self) -> Option<&RemoteError> {
+        self.missed.as_ref()
     }
 
     pub(super) fn is_unsure(&self) -> bool {
@@ -183,21 +197,29 @@ impl Upstream {
 
 /// Whether there is a clone of this at a place.
 fn is_clone_of(path: &Path, identity: &str) -> bool {
-    let Ok(repository) = git2::Repository::open_bare(path) else { return false };
-    let of = repository.config().and_then(|config| config.get_string(CLONE_OF));
-    of.is_ok_and(|of| of == identity)
+    clone_of(path).is_ok_and(|of| of == identity)
+}
+
+/// Of which address and branch the clone at a place is.
+pub(super) fn clone_of(path: &Path) -> Result<String, GitError> {
+    let repository = git2::Repository::open_bare(path)?;
+    Ok(repository.config()?.get_string(CLONE_OF)?)
 }
 
 /// Makes an empty clone, in place of what is there.
 pub(super) fn make(path: &Path, identity: &str) -> Result<git2::Repository, GitError> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
-    }
+    remove(path)?;
     let repository = init_bare(path)?;
     let mut config = repository.config()?.open_level(git2::ConfigLevel::Local)?;
     for (key, value) in QUIET.into_iter().chain([(CLONE_OF, identity)]) {
         config.set_str(key, value)?;
     }
     Ok(repository)
+}
+
+fn remove(path: &Path) -> Result<(), GitError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
 }

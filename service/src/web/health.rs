@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use tokio::sync::watch;
 
 use super::Web;
 use super::error::{Answer, Problem};
@@ -17,11 +18,10 @@ pub(super) fn router() -> Router<Web> {
     Router::new().route("/healthz", get(alive)).route("/readyz", get(ready)).route("/metrics", get(metrics))
 }
 
-/// Not ready, whatever is asked, for this reason.
-pub(super) fn waiting_router(sentence: &str) -> Router {
-    let sentence = sentence.to_owned();
+/// Not ready, whatever is asked, for the reason that there is at the moment.
+pub(super) fn waiting_router(reason: watch::Receiver<String>) -> Router {
     let waits = move || {
-        let problem = Problem::unavailable(sentence.clone(), RETRY_AFTER_SECONDS.into());
+        let problem = Problem::unavailable(reason.borrow().clone(), RETRY_AFTER_SECONDS.into());
         async move { problem }
     };
     Router::new().route("/healthz", get(alive)).fallback(waits)
@@ -31,9 +31,10 @@ async fn alive() -> &'static str {
     "ok\n"
 }
 
-async fn ready(State(web): State<Web>) -> Answer<&'static str> {
+async fn ready(State(web): State<Web>) -> Answer<String> {
     match web.handle().ready().await {
-        Ok(()) => Ok("ready\n"),
+        Ok(None) => Ok("ready\n".to_owned()),
+        Ok(Some(trouble)) => Ok(format!("ready; everything is accepted, and nothing is released yet: {trouble}\n")),
         Err(sentence) => Err(Problem::unavailable(sentence, RETRY_AFTER_SECONDS.into())),
     }
 }

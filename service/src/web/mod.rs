@@ -149,9 +149,9 @@ pub fn router(web: Web, extra: Router) -> Router {
     finish(router.with_state(web.clone()).merge(extra), &web)
 }
 
-/// What is answered before there is a service: it lives, and is not ready for this reason.
-pub fn waiting_router(sentence: &str) -> Router {
-    health::waiting_router(sentence)
+/// What is answered before there is a service: it lives, and is not ready for the reason that there is at the moment.
+pub fn waiting_router(reason: tokio::sync::watch::Receiver<String>) -> Router {
+    health::waiting_router(reason)
 }
 
 /// Health and metrics alone, for an address of their own.

@@ -377,11 +377,12 @@ impl Handle {
     }
 
     /// Whether the service can accept and release: the worker runs, the disk has room, the store answers and takes what is released, the
-    /// repository opens and took the last turn.
+    /// repository opens and took the last turn. While a branch elsewhere cannot be looked at or pushed to, everything is accepted all the same: then it
+    /// answers why nothing is released.
     ///
     /// # Errors
     /// One sentence that says what does not.
-    pub async fn ready(&self) -> Result<(), String> {
+    pub async fn ready(&self) -> Result<Option<String>, String> {
         let WorkerState { is_store_behind, is_repository_failing, has_ended, .. } = &self.shared.state;
         if has_ended.load(Ordering::Relaxed) {
             return Err("the worker has ended and nothing is released; start the service again".to_owned());
@@ -395,7 +396,8 @@ impl Handle {
         disk::check(&self.shared.settings.data_dir).map_err(|fault| fault.to_string())?;
         self.shared.store.indexed_tip().await.map_err(|error| error.to_string())?;
         let tip = self.shared.blocking(|shared| shared.repository.tip().map_err(super::shared::git_fault)).await;
-        tip.map(drop).map_err(|fault| fault.to_string())
+        tip.map_err(|fault| fault.to_string())?;
+        Ok(locked(&self.shared.state.trouble).clone())
     }
 
     /// The address of the remote that the branch lives at; nothing where it is embedded.

@@ -118,7 +118,11 @@ impl Handle {
         match state {
             DeliveryState::Refused => Err(refusal.map_or(Fault::Internal, Fault::Refused)),
             DeliveryState::Accepted | DeliveryState::Failed => {
-                Ok(Err(verdict.waits_for.or(verdict.reason).unwrap_or_default()))
+                let why = match (verdict.reason, verdict.cure) {
+                    (Some(reason), Some(cure)) => Some(format!("{reason}; {cure}")),
+                    (reason, _) => reason,
+                };
+                Ok(Err(verdict.waits_for.or(why).unwrap_or_default()))
             }
             DeliveryState::Applied | DeliveryState::Unchanged | DeliveryState::Ignored => {
                 let release = read::view(&self.shared, key);

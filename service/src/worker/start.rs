@@ -36,7 +36,7 @@ use crate::store::{Batch, Store, StoreError};
 
 /// Where the embedded repository lies in the data directory, and where the clone of one that lives elsewhere.
 pub(super) const REPOSITORY_DIR: &str = "gitops.git";
-const CLONE_DIR: &str = "clone.git";
+pub(super) const CLONE_DIR: &str = "clone.git";
 
 /// Why the worker could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -73,9 +73,21 @@ impl OpenError {
         }
     }
 
-    /// Whether the database server is away for now, and the start may come about later.
-    pub fn is_for_now(&self) -> bool {
-        matches!(self, Self::Store(StoreError::ServerAway(_) | StoreError::Crowded(_)))
+    /// What the start waits for, where it may come about later without being asked for again: the database server, or a remote that has to be cloned.
+    pub fn waits_for(&self) -> Option<&'static str> {
+        match self {
+            Self::Store(StoreError::ServerAway(_) | StoreError::Crowded(_)) => Some("the database server"),
+            Self::Git(GitError::Remote(error)) if !error.is_of_the_settings() => Some("the remote of its repository"),
+            _ => None,
+        }
+    }
+
+    /// The text for callers, with what helps.
+    pub fn for_callers(&self) -> String {
+        match self {
+            Self::Git(error) => error.for_callers_with_cure(),
+            error => error.to_string(),
+        }
     }
 }
 
@@ -103,6 +115,9 @@ pub(super) async fn open_with(settings: Settings, clock: Clock, limits: Limits) 
         false => Some(store.try_lead(WRITER).await?.ok_or(OpenError::Led)?),
     };
     let repository = open_repository(&settings, &store, clock.now()).await?;
+    // Where another service may lead, this one is told of its outcomes, not of its troubles.
+    let missed = repository.missed().filter(|_| !is_one_of_many);
+    let trouble = RwLock::new(missed.map(|error| error.for_callers_with_cure()));
     let shared = Arc::new(Shared {
         ring: Ring::new(clock.now_exact()),
         metrics: Metrics::of(settings.environments.keys()),
@@ -129,7 +144,7 @@ pub(super) async fn open_with(settings: Settings, clock: Clock, limits: Limits) 
         sweeper: tokio::sync::Mutex::default(),
         many_pushes: tokio::sync::Notify::new(),
         past: Past::default(),
-        state: WorkerState::default(),
+        state: WorkerState { trouble, ..WorkerState::default() },
         replica: Replica::new(is_one_of_many),
         _lock: lock,
     });
@@ -162,7 +177,7 @@ pub(super) async fn begin_to_write(shared: &Arc<Shared>) -> Result<Conveyor, Ope
     show(shared, index, policies).await?;
     shared.inbox.clear();
     read_inbox(store, &shared.inbox, &mut conveyor, now).await?;
-    if is_behind {
+    if is_behind || shared.repository.is_unsure() {
         shared.inbox.note_push();
     }
     Ok(conveyor)
@@ -205,7 +220,15 @@ async fn open_repository(settings: &Settings, store: &Store, now: Timestamp) -> 
         let is_known = store.indexed_tip().await?.is_some() || !store.waiting(0, 1).await?.is_empty();
         let first = if is_known { History::Since } else { History::Tip };
         let repository = Repository::open_clone(&path, remote.clone(), git, first).await?;
-        look_at_reviews(&repository, settings).await;
+        match repository.missed() {
+            Some(error) => {
+                tracing::warn!(
+                    "{}; the service begins with what it has of the branch, and goes on once it can look at it",
+                    error.with_cure()
+                );
+            }
+            None => look_at_reviews(&repository, settings).await,
+        }
         return Ok(repository.signed_with(settings.signing_key.clone()));
     }
     let (path, seed, author) = (settings.data_dir.join(REPOSITORY_DIR), settings.seed.clone(), settings.author.clone());

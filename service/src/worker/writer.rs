@@ -248,7 +248,7 @@ async fn turn(
     // While a remote is away, everything is accepted and kept.
     let is_failing = done.as_ref().is_err_and(|error| !error.is_of_the_remote());
     shared.state.is_repository_failing.store(is_failing, Ordering::Relaxed);
-    *write(&shared.state.trouble) = done.as_ref().err().map(GitError::for_callers);
+    *write(&shared.state.trouble) = done.as_ref().err().map(GitError::for_callers_with_cure);
     match done {
         Ok(done) => {
             finish(shared, conveyor, done, (&work.ticks, storing)).await;
@@ -350,7 +350,7 @@ async fn forget_index(shared: &Shared) {
 
 /// Has everything of a failed turn tried again later.
 async fn fail(shared: &Shared, conveyor: &mut Conveyor, work: Work, error: &GitError) {
-    tracing::error!(error = error as &dyn std::error::Error, "A turn failed: {error}; it is tried again");
+    tracing::error!(error = error as &dyn std::error::Error, "A turn failed and is tried again: {}", error.with_cure());
     conveyor.failures = conveyor.failures.saturating_add(1);
     let now = shared.clock.now_exact();
     let at = later(now, wait_after(error, conveyor.failures));

@@ -77,10 +77,11 @@ fn the_forges_own_signed_webhook_has_a_persons_push_taken_in_at_once() {
 }
 
 #[test]
-fn a_token_that_the_forge_does_not_know_ends_the_start_with_what_helps() {
+fn a_token_that_the_forge_does_not_know_is_said_at_the_start_with_what_helps() {
     let environment = TestEnvironment::new();
     let forge = Forge::start(&environment);
-    let refused = forge.server().env("KMLFLOW__GIT__CREDENTIALS__PASSWORD", "s3cr3t-marked").run();
-    assert!(refused.code != 0 && refused.stderr.contains("does not take the credentials"), "{}", refused.stderr);
-    assert!(!refused.stderr.contains("s3cr3t-marked"));
+    let server = forge.server().env("KMLFLOW__GIT__CREDENTIALS__PASSWORD", "s3cr3t-marked").begin();
+    let answer = server.until_it_answers("/readyz", "does not take the credentials; give a user");
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(!server.printed().contains("s3cr3t-marked") && !answer.text().contains("s3cr3t-marked"));
 }

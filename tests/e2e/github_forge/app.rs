@@ -48,7 +48,7 @@ fn an_app_that_is_suspended_says_so_with_what_helps_and_goes_on_once_it_is_lifte
 }
 
 #[test]
-fn a_wrong_key_a_wrong_number_and_a_missing_repository_end_the_start_with_what_helps() {
+fn a_wrong_key_a_wrong_number_and_a_missing_repository_are_said_at_the_start_with_what_helps() {
     let environment = TestEnvironment::new();
     let forge = Forge::with_app(&environment);
     let other = AppKey::make(&environment, "other");
@@ -62,8 +62,9 @@ fn a_wrong_key_a_wrong_number_and_a_missing_repository_end_the_start_with_what_h
         (installation, "is not installed there", "`git.credentials.github_app.installation`"),
         (address, "does not reach the repository", "add the repository"),
     ] {
-        let run = forge.server().env(name, &value).run();
-        assert!(run.code != 0 && run.stderr.contains(says) && run.stderr.contains(helps), "{name}: {}", run.stderr);
+        let server = forge.server().env(name, &value).begin();
+        let answer = server.until_it_answers("/readyz", says);
+        assert!(answer.status == 503 && answer.text().contains(helps), "{name}: {}", answer.text());
     }
 }
 

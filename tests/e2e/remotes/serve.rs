@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tests::Request;
+use tests::cut::Line;
 use tests::environment::run;
 use tests::git_site::{GitSite, LOGIN};
 use tests::ssh_server::SshServer;
@@ -189,27 +190,75 @@ fn a_repository_with_content_gets_no_policy_unasked() {
 }
 
 #[test]
-fn a_start_that_the_remote_does_not_let_in_says_why_and_what_helps() {
+fn a_start_that_the_remote_does_not_let_in_says_why_and_what_helps_and_goes_on_once_it_does() {
     let environment = TestEnvironment::new();
     empty(&environment, "gitops.git");
     let site = GitSite::start(&environment);
-    let begin = |settings: &[(&str, &str)]| {
-        let begin = environment.server().env("KMLFLOW__GIT__URL", &site.url("gitops.git"));
-        settings.iter().fold(begin, |begin, (name, value)| begin.env(&format!("KMLFLOW__GIT__{name}"), value)).run()
-    };
-    let ca = site.ca_file.display().to_string();
-    let wrong =
-        begin(&[("CA_FILE", &ca), ("CREDENTIALS__USERNAME", "ann"), ("CREDENTIALS__PASSWORD", "s3cr3t-marked")]);
-    assert!(
-        wrong.stderr.contains("does not take the credentials") && wrong.stderr.contains("Hint: give a user"),
-        "{}",
-        wrong.stderr
-    );
-    assert!(!wrong.stderr.contains("s3cr3t-marked"));
-    let unknown = begin(&[("CREDENTIALS__USERNAME", LOGIN.0), ("CREDENTIALS__PASSWORD", LOGIN.1)]);
-    assert!(unknown.stderr.contains("is not believed") && unknown.stderr.contains("CA file"), "{}", unknown.stderr);
-    let empty = begin(&[("CA_FILE", &ca), ("CREDENTIALS__USERNAME", LOGIN.0), ("CREDENTIALS__PASSWORD", LOGIN.1)]);
-    assert!(empty.stderr.contains("is empty") && empty.stderr.contains("kmlflow init"), "{}", empty.stderr);
+    let config = over_https(&environment, &site, &password_file(&environment, "s3cr3t-marked"));
+    let begin = || environment.server().arg("--config").arg(&config);
+
+    let server = begin().begin();
+    let answer = server.until_it_answers("/readyz", "does not take the credentials; give a user");
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    server.until_it_answers("/healthz", "ok");
+    server.until_it_answers("/api/v1/releases", "waits for the remote of its repository");
+    assert!(server.printed().contains(&site.url("gitops.git")) && !server.printed().contains("s3cr3t-marked"));
+    password_file(&environment, LOGIN.1);
+    server.until_it_answers("/readyz", "is empty; give it a first commit with `kmlflow init`");
+    succeed(&mut environment.kmlflow(["init", "--config", &config]));
+    server.until_it_answers("/readyz", "ready\n");
+    server.put("production/models/fraud", &crate::image("fraud", "7")).expect(201);
+    assert_eq!(server.stop(), Some(0));
+
+    // With a clone, it accepts and reads.
+    site.let_in(&environment, "another-password");
+    let server = begin().start();
+    let answer =
+        server.until_it_answers("/readyz", "nothing is released yet: the remote does not take the credentials");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(server.get("/releases/production/models/fraud")["spec"]["variants"][0]["version"], "7");
+    let queued = server.put("production/models/fraud", &crate::image("fraud", "8")).expect(202).json();
+    assert!(queued["waitsFor"].as_str().unwrap().contains("credentials; give a user"), "{queued}");
+    password_file(&environment, "another-password");
+    crate::reviewed::serves(&server, "8");
+}
+
+#[test]
+fn a_certificate_that_is_not_believed_is_said_at_the_start_with_the_setting_that_helps() {
+    let environment = TestEnvironment::new();
+    empty(&environment, "gitops.git");
+    let site = GitSite::start(&environment);
+    let begin = environment.server().env("KMLFLOW__GIT__URL", &site.url("gitops.git"));
+    let server = begin.begin();
+    server.until_it_answers("/readyz", "is not believed");
+    let answer = server.until_it_answers("/readyz", "git.ca_file");
+    assert_eq!(answer.status, 503, "{}", answer.text());
+}
+
+#[test]
+fn a_start_at_a_remote_that_takes_connections_and_never_answers_is_there_within_seconds() {
+    let environment = TestEnvironment::new();
+    empty(&environment, "gitops.git");
+    let site = GitSite::start(&environment);
+    let line = Line::to(site.plain_address());
+    let url = site.plain_url("gitops.git", Some(line.address()));
+    let settings = [("URL", url.as_str()), ("CREDENTIALS__USERNAME", LOGIN.0), ("CREDENTIALS__PASSWORD", LOGIN.1)];
+    let settings = settings.map(|(name, value)| (format!("KMLFLOW__GIT__{name}"), value));
+    succeed(environment.kmlflow(["init"]).envs(settings.iter().map(|(name, value)| (name, value))));
+    let begin = || settings.iter().fold(environment.server(), |begin, (name, value)| begin.env(name, value));
+    let server = begin().start();
+    server.put("production/models/fraud", &crate::image("fraud", "7")).expect(201);
+    assert_eq!(server.stop(), Some(0));
+
+    line.silence();
+    let begun = std::time::Instant::now();
+    let server = begin().start();
+    assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{:?}", begun.elapsed());
+    server.until_it_answers("/readyz", "the remote did not answer within 4 s");
+    assert_eq!(server.get("/releases/production/models/fraud")["spec"]["variants"][0]["version"], "7");
+    server.put("production/models/fraud", &crate::image("fraud", "8")).expect(202);
+    line.mend();
+    crate::reviewed::serves(&server, "8");
 }
 
 #[test]
@@ -237,7 +286,8 @@ fn a_token_that_has_expired_is_said_and_what_was_asked_is_pushed_once_there_is_a
     let live = std::fs::read_to_string(environment.path("site/users")).unwrap();
     environment.write("site/users", format!("{}:another\n", LOGIN.0));
     let queued = server.put("production/models/fraud", &single("8")).expect(202).json();
-    assert_eq!(queued["waitsFor"], "the remote does not take the credentials", "{queued}");
+    let waits_for = queued["waitsFor"].as_str().unwrap();
+    assert!(waits_for.starts_with("the remote does not take the credentials; give a user"), "{queued}");
     assert_eq!(Request::new("GET", "/readyz").send(server.address()).status, 200, "it accepts and keeps");
     let delivery = format!("/deliveries/{}", queued["delivery"].as_str().unwrap());
     let shown = server.get(&delivery);

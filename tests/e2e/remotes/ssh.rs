@@ -103,6 +103,14 @@ fn a_key_that_is_not_let_in_is_told_from_one_that_cannot_be_used() {
     for error in refusals(&repository, &remote(&environment, &url, &stranger, &known)) {
         assert!(matches!(error, RemoteError::KeyRefused { .. }), "{error:?}");
     }
+    let locked = environment.path("locked");
+    std::fs::copy(&server.key, &locked).unwrap();
+    let mut lock = environment.command("ssh-keygen");
+    succeed(lock.args(["-q", "-p", "-N", "open-sesame", "-f"]).arg(&locked));
+    for error in refusals(&repository, &remote(&environment, &url, &locked, &known)) {
+        assert!(matches!(error, RemoteError::KeyLocked { .. }), "{error:?}");
+        assert!(error.cure().unwrap().contains("`git.credentials.ssh_key_file`"), "{error:?}");
+    }
     std::fs::set_permissions(&server.key, std::fs::Permissions::from_mode(0o644)).unwrap();
     for error in refusals(&repository, &remote(&environment, &url, &server.key, &known)) {
         assert!(matches!(error, RemoteError::KeyUnusable { .. }), "{error:?}");

@@ -47,6 +47,9 @@ pub(super) fn no_answer(error: &reqwest::Error, address: &str) -> RemoteError {
     }
 }
 
+/// Said of a certificate that a server shows as its own.
+pub(super) const AUTHORITY_AS_SERVER: &str = "it is that of an authority, and no server's";
+
 /// What the system says about a connection, in a few words.
 pub(super) fn words_of(error: &reqwest::Error) -> String {
     let kind = causes(error, |cause| {
@@ -63,6 +66,10 @@ pub(super) fn words_of(error: &reqwest::Error) -> String {
 
 fn tls_words(error: &reqwest::Error) -> Option<String> {
     causes(error, |cause| match cause.downcast_ref::<rustls::Error>()? {
+        // A server's own certificate may be named as the authority, but not where it says that it is that of one. rustls gives it no name.
+        rustls::Error::InvalidCertificate(why) if format!("{why:?}").contains("CaUsedAsEndEntity") => {
+            Some(format!(": {AUTHORITY_AS_SERVER}"))
+        }
         rustls::Error::InvalidCertificate(why) => Some(format!(": {why}")),
         _ => None,
     })

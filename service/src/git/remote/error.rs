@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::answer::AUTHORITY_AS_SERVER;
 use super::endpoint::EndpointError;
 use crate::command::CommandError;
 
@@ -30,6 +31,8 @@ pub enum RemoteError {
     KeyRefused { address: String },
     #[error("the ssh key for the remote `{address}` cannot be used")]
     KeyUnusable { address: String },
+    #[error("the ssh key for the remote `{address}` has a passphrase, and nobody is there to type it")]
+    KeyLocked { address: String },
 
     // Who it is to us.
     #[error("the host key of the remote `{address}` is not known")]
@@ -38,8 +41,8 @@ pub enum RemoteError {
     HostKeyChanged { address: String },
     #[error("the certificate of the remote `{address}` is not believed{words}")]
     Certificate { address: String, words: String },
-    #[error("the remote `{address}` sends to `{to}`, and credentials do not follow")]
-    Redirected { address: String, to: String },
+    #[error("the remote `{address}` sends to {}, and credentials do not follow", to.as_ref().map_or_else(|| "another address".to_owned(), |to| format!("`{to}`")))]
+    Redirected { address: String, to: Option<String> },
 
     // What is there.
     #[error("there is no Git repository at `{address}`, or the account does not see it")]
@@ -104,6 +107,7 @@ impl RemoteError {
             | Self::Forbidden { .. }
             | Self::KeyRefused { .. }
             | Self::KeyUnusable { .. }
+            | Self::KeyLocked { .. }
             | Self::HostKeyUnknown { .. }
             | Self::HostKeyChanged { .. }
             | Self::Certificate { .. }
@@ -115,6 +119,11 @@ impl RemoteError {
             | Self::NotGit { .. }
             | Self::ObjectFormat { .. } => false,
         }
+    }
+
+    /// Whether it is a mistake in what is set on this machine, which no change at the remote mends.
+    pub fn is_of_the_settings(&self) -> bool {
+        matches!(self, Self::Endpoint(_) | Self::Settings { .. } | Self::File { .. } | Self::Program(_))
     }
 
     /// The text for callers, who are not told where the remote is: it may be a path of this machine.
@@ -131,6 +140,7 @@ impl RemoteError {
             | Self::Forbidden { address, .. }
             | Self::KeyRefused { address }
             | Self::KeyUnusable { address }
+            | Self::KeyLocked { address }
             | Self::HostKeyUnknown { address }
             | Self::HostKeyChanged { address }
             | Self::Certificate { address, .. }
@@ -179,7 +189,10 @@ impl RemoteError {
             }
             Self::Forbidden { .. } => "give the account the right to push to the branch, or use pull requests".to_owned(),
             Self::KeyRefused { .. } => "add the public half of the key to the repository's deploy keys, with the right to write".to_owned(),
-            Self::KeyUnusable { .. } => "use a key without a passphrase that its owner alone can read: `chmod 600` the file".to_owned(),
+            Self::KeyUnusable { .. } => "use a private key that its owner alone can read: `chmod 600` the file".to_owned(),
+            Self::KeyLocked { .. } => {
+                "give the service a key without one in `git.credentials.ssh_key_file`: a deploy key of its own by `ssh-keygen -t ed25519 -N ''`, or a copy of this one after `ssh-keygen -p -N ''`".to_owned()
+            }
             Self::HostKeyUnknown { address } => format!(
                 "append the line of `ssh-keyscan {}` to the known_hosts file, once its fingerprint is the one that the host publishes",
                 keyscan(address)
@@ -188,8 +201,15 @@ impl RemoteError {
                 "ask who runs the host; only if the key was renewed on purpose, replace its line in the known_hosts file by that of `ssh-keyscan {}`",
                 keyscan(address)
             ),
-            Self::Certificate { .. } => "name the authority that signed it as the remote's CA file, or have the certificate renewed".to_owned(),
-            Self::Redirected { to, .. } => format!("write `{to}` as the remote's address, if it is yours"),
+            Self::Certificate { words, .. } if words.ends_with(AUTHORITY_AS_SERVER) => {
+                "give the server a certificate that says `CA:FALSE`, signed by an authority or by itself, and name the authority, or the certificate itself, in `git.ca_file`".to_owned()
+            }
+            Self::Certificate { .. } => "name the authority that signed it in `git.ca_file`, or have the certificate renewed".to_owned(),
+            Self::Redirected { to: Some(to), .. } => format!("set `git.url` to `{to}`, if it is yours"),
+            Self::Redirected { to: None, address } => format!(
+                "set `git.url` to where it sends to, if that is yours; `curl -sI '{}/info/refs?service=git-upload-pack'` shows it behind `location`",
+                address.trim_end_matches('/')
+            ),
             Self::NotFound { .. } => "check the address, and that the account may read the repository".to_owned(),
             Self::Empty { .. } => "give it a first commit with `kmlflow init`".to_owned(),
             Self::NotEmpty { .. } => {
@@ -280,10 +300,12 @@ mod tests {
             RemoteError::Forbidden { address: address(), words: words() },
             RemoteError::KeyRefused { address: address() },
             RemoteError::KeyUnusable { address: address() },
+            RemoteError::KeyLocked { address: address() },
             RemoteError::HostKeyUnknown { address: address() },
             RemoteError::HostKeyChanged { address: address() },
             RemoteError::Certificate { address: address(), words: words() },
-            RemoteError::Redirected { address: address(), to: "https://other".to_owned() },
+            RemoteError::Redirected { address: address(), to: Some("https://other".to_owned()) },
+            RemoteError::Redirected { address: address(), to: None },
             RemoteError::NotFound { address: address() },
             RemoteError::Empty { address: address() },
             RemoteError::NotEmpty { address: address() },
@@ -294,6 +316,28 @@ mod tests {
             assert!(!error.is_transient() && error.cure().is_some(), "{error}");
             assert!(!error.to_string().ends_with('.'), "{error}");
         }
+    }
+
+    #[test]
+    fn a_cure_names_the_setting_that_it_is_about() {
+        let certificate = |words: &str| RemoteError::Certificate { address: address(), words: words.to_owned() };
+        let redirected = |to: Option<&str>| RemoteError::Redirected {
+            address: "https://git.example/x/".to_owned(),
+            to: to.map(ToOwned::to_owned),
+        };
+        for (error, setting) in [
+            (certificate(": unknown issuer"), "name the authority that signed it in `git.ca_file`"),
+            (certificate(&format!(": {AUTHORITY_AS_SERVER}")), "`CA:FALSE`"),
+            (redirected(Some("https://other/x")), "set `git.url` to `https://other/x`"),
+            (redirected(None), "`curl -sI 'https://git.example/x/info/refs?service=git-upload-pack'`"),
+            (RemoteError::KeyLocked { address: address() }, "`git.credentials.ssh_key_file`"),
+        ] {
+            assert!(error.cure().unwrap().contains(setting), "{error}: {:?}", error.cure());
+        }
+        assert_eq!(
+            redirected(None).to_string(),
+            "the remote `https://git.example/x/` sends to another address, and credentials do not follow"
+        );
     }
 
     #[test]

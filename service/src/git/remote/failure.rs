@@ -55,7 +55,7 @@ pub(super) fn said(stderr: &str, address: &str) -> RemoteError {
         return RemoteError::NotGit { address, words };
     }
     if has(&["unable to update url base from redirection"]) {
-        return RemoteError::Redirected { address, to: "another address".to_owned() };
+        return RemoteError::Redirected { address, to: None };
     }
     if has(&["mismatched algorithms", "object format"]) {
         return RemoteError::ObjectFormat { address };
@@ -96,7 +96,7 @@ pub(super) fn by_status(status: u16, address: String) -> RemoteError {
         403 => RemoteError::Forbidden { address, words: String::new() },
         404 | 410 => RemoteError::NotFound { address },
         429 => RemoteError::Busy { address, status, retry_after: None },
-        300..=399 => RemoteError::Redirected { address, to: "another address".to_owned() },
+        300..=399 => RemoteError::Redirected { address, to: None },
         500.. => RemoteError::Failing { address, status, retry_after: None },
         _ => RemoteError::NotGit { address, words: format!(": it answered {status}") },
     }

@@ -26,6 +26,9 @@ const SAID_BYTES_MAX: u64 = 64 << 10;
 /// A transfer that moves less than a byte a second for a minute has stopped; while a server counts, it sends a sign every five seconds.
 const LOW_SPEED: [(&str, &str); 2] = [("http.lowSpeedLimit", "1"), ("http.lowSpeedTime", "60")];
 
+/// The file in which Git notes where the history of a repository ends that has not all of it.
+pub(in super::super) const SHALLOW: &str = "shallow";
+
 /// Where the branch is kept as it was when the rest of its history came.
 const COMPLETE_BELOW: &str = "refs/kmlflow/complete/";
 
@@ -170,7 +173,10 @@ impl Remote {
         arguments: &[&str],
         bytes_max: u64,
     ) -> Result<Vec<u8>, NotRun> {
-        self.renew(false).await.map_err(NotRun::Credentials)?;
+        let limit = self.settings.limits.fetch;
+        let renewed = tokio::time::timeout(limit, self.renew(false)).await;
+        let late = |_| Err(RemoteError::TimedOut { address: self.address.clone(), limit });
+        renewed.unwrap_or_else(late).map_err(NotRun::Credentials)?;
         let error = match self.run_once(what, repository, arguments, bytes_max).await {
             Ok(said) => return Ok(said),
             Err(error) => error,
@@ -198,7 +204,7 @@ impl Remote {
 
     pub(super) fn trouble(&self, error: NotRun) -> RemoteError {
         match error {
-            NotRun::Git(error) => failure::of(error, &self.address, self.settings.limits.fetch),
+            NotRun::Git(error) => self.explained(failure::of(error, &self.address, self.settings.limits.fetch)),
             NotRun::Credentials(error) => error,
         }
     }
@@ -243,7 +249,7 @@ impl Remote {
 
 /// Whether a repository has a part of the history alone.
 pub(in super::super) fn is_shallow(repository: &Path) -> bool {
-    repository.join("shallow").exists()
+    repository.join(SHALLOW).exists()
 }
 
 /// Reads `ref: refs/heads/main\tHEAD` and `<id>\trefs/heads/main`. Branches with names or ids that we do not take are left out.

@@ -216,8 +216,7 @@ impl Http {
         }
         let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
         let to = location.and_then(|location| self.url.join(location).ok());
-        let to = to.map_or_else(|| "another address".to_owned(), without_service);
-        Err(RemoteError::Redirected { address: address.to_owned(), to })
+        Err(RemoteError::Redirected { address: address.to_owned(), to: to.map(without_service) })
     }
 
     async fn report(&self, mut response: Response, reference: &str, address: &str) -> Result<Report, RemoteError> {

@@ -30,8 +30,8 @@ use std::time::Duration;
 pub use credentials::{Credentials, Renewal, Secret};
 pub use endpoint::{Branch, Endpoint, EndpointError};
 pub use error::RemoteError;
-pub(super) use fetch::is_shallow;
 pub use fetch::{Heads, History};
+pub(super) use fetch::{SHALLOW, is_shallow};
 pub use ssh::SshSettings;
 
 use self::endpoint::Place;
@@ -166,6 +166,13 @@ impl Remote {
         Ok(Self { address: endpoint.to_string(), reference: branch.reference(), git, way, settings })
     }
 
+    /// The same, whose fetches are given up after so long.
+    #[must_use]
+    pub(super) fn fetching_within(mut self, limit: Duration) -> Self {
+        self.settings.limits.fetch = limit;
+        self
+    }
+
     /// The address, which has no secret in it.
     pub fn address(&self) -> &str {
         &self.address
@@ -198,11 +205,22 @@ impl Remote {
         Ok(true)
     }
 
+    /// The same error, or the one behind it that the other side cannot know of.
+    fn explained(&self, error: RemoteError) -> RemoteError {
+        let is_locked = || self.settings.ssh.as_ref().is_some_and(SshSettings::is_locked);
+        match error {
+            RemoteError::KeyRefused { address } | RemoteError::KeyUnusable { address } if is_locked() => {
+                RemoteError::KeyLocked { address }
+            }
+            error => error,
+        }
+    }
+
     /// Moves the branch from a commit to another, whose new objects are in the pack; from nothing, the branch is made.
     ///
     /// One exchange, never forced: the branch moves only if it is still at `old`. One push at a time is enough for any remote.
     pub async fn push(&self, old: Option<&CommitId>, new: &CommitId, pack: &[u8]) -> Pushed {
-        self.push_to(&self.reference, (old, new), pack).await
+        self.push_to(&self.reference, (old, Some(new)), pack).await
     }
 
     /// The same for another branch of the same repository.
@@ -212,10 +230,20 @@ impl Remote {
         (old, new): (Option<&CommitId>, &CommitId),
         pack: &[u8],
     ) -> Pushed {
-        self.push_to(&branch.reference(), (old, new), pack).await
+        self.push_to(&branch.reference(), (old, Some(new)), pack).await
     }
 
-    async fn push_to(&self, reference: &str, (old, new): (Option<&CommitId>, &CommitId), pack: &[u8]) -> Pushed {
+    /// Deletes another branch of the same repository, if it still is at `old`.
+    pub async fn delete_beside(&self, branch: &Branch, old: &CommitId) -> Pushed {
+        self.push_to(&branch.reference(), (Some(old), None), &[]).await
+    }
+
+    async fn push_to(
+        &self,
+        reference: &str,
+        (old, new): (Option<&CommitId>, Option<&CommitId>),
+        pack: &[u8],
+    ) -> Pushed {
         let options = &self.settings.push_options;
         let request = Request { reference, old, new, pack, options };
         match &self.way {
@@ -240,7 +268,10 @@ impl Remote {
                     address: &self.address,
                     limit: self.settings.limits.push,
                 };
-                pipe.push(&request, &setting).await
+                match pipe.push(&request, &setting).await {
+                    Pushed::Denied(error) => Pushed::Denied(self.explained(error)),
+                    pushed => pushed,
+                }
             }
         }
     }

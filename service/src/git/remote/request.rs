@@ -7,7 +7,7 @@ use super::error::RemoteError;
 use super::pkt::{FLUSH, PAYLOAD_BYTES_MAX, encode};
 use crate::names::CommitId;
 
-/// How a command names a branch that is not there yet.
+/// How a command names a branch that is not there, before or after it.
 const NOWHERE: &str = "0000000000000000000000000000000000000000";
 
 /// One push of one branch.
@@ -16,7 +16,8 @@ pub(super) struct Request<'r> {
     pub(super) reference: &'r str,
     /// Where the branch is believed to be; nothing where it is to be made.
     pub(super) old: Option<&'r CommitId>,
-    pub(super) new: &'r CommitId,
+    /// Where it is to be; nothing where it is to be deleted, and then there is no pack.
+    pub(super) new: Option<&'r CommitId>,
     pub(super) pack: &'r [u8],
     /// Words to the remote's hooks, sent where it offers to take them.
     pub(super) options: &'r [String],
@@ -37,7 +38,7 @@ impl Request<'_> {
         ];
         let words: String =
             words.iter().filter(|(is_asked, _)| *is_asked).map(|(_, word)| format!(" {word}")).collect();
-        let old = old.map_or(NOWHERE, CommitId::as_str);
+        let [old, new] = [old, new].map(|id| id.map_or(NOWHERE, CommitId::as_str));
         let mut bytes = Vec::with_capacity(pack.len() + 512);
         encode(&mut bytes, format!("{old} {new} {reference}\0{words}").as_bytes());
         bytes.extend_from_slice(FLUSH);
@@ -63,7 +64,7 @@ mod tests {
 
     fn sent(old: Option<&CommitId>, options: &[String], capabilities: &Capabilities) -> String {
         let new = CommitId::parse(&"b".repeat(40)).unwrap();
-        let request = Request { reference: "refs/heads/main", old, new: &new, pack: b"PACK", options };
+        let request = Request { reference: "refs/heads/main", old, new: Some(&new), pack: b"PACK", options };
         String::from_utf8(request.encode(capabilities)).unwrap()
     }
 
@@ -89,6 +90,14 @@ mod tests {
         let sent = sent(None, &["ci.skip".to_owned()], &capabilities);
         assert!(sent.contains(&format!("{NOWHERE} ")), "{sent}");
         assert!(sent.contains("\0 report-status push-options0000000bci.skip0000PACK"), "{sent}");
+    }
+
+    #[test]
+    fn a_branch_that_is_deleted_goes_to_nowhere_and_nothing_is_packed() {
+        let old = CommitId::parse(&"a".repeat(40)).unwrap();
+        let request = Request { reference: "refs/heads/x", old: Some(&old), new: None, pack: &[], options: &[] };
+        let sent = String::from_utf8(request.encode(&Capabilities::assumed())).unwrap();
+        assert!(sent[4..].starts_with(&format!("{old} {NOWHERE} refs/heads/x\0")) && sent.ends_with("0000"), "{sent}");
     }
 
     #[test]

@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 use super::endpoint::SshPlace;
 use super::error::RemoteError;
 
@@ -50,6 +53,11 @@ impl SshSettings {
         Ok(())
     }
 
+    /// Whether the key has a passphrase. `ssh` passes over such a key without a word where nobody can be asked for it.
+    pub(super) fn is_locked(&self) -> bool {
+        std::fs::read_to_string(&self.key).is_ok_and(|text| is_locked(&text))
+    }
+
     /// The options of `ssh`, up to the host.
     pub(super) fn options(&self, connect: Duration) -> Vec<String> {
         let path = |path: &Path| path.to_string_lossy().into_owned();
@@ -61,6 +69,20 @@ impl SshSettings {
         }
         options
     }
+}
+
+/// Whether a private key is encrypted: OpenSSH's own form names the cipher (`PROTOCOL.key` of its sources), the older ones say it in their text.
+fn is_locked(key: &str) -> bool {
+    if let Some((_, rest)) = key.split_once("BEGIN OPENSSH PRIVATE KEY-----") {
+        let encoded: String = rest.split("-----END").next().unwrap_or_default().split_whitespace().collect();
+        let Ok(bytes) = BASE64.decode(encoded) else { return false };
+        let cipher = bytes.strip_prefix(b"openssh-key-v1\0").and_then(|rest| {
+            let (length, rest) = rest.split_first_chunk::<4>()?;
+            rest.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?)
+        });
+        return cipher.is_some_and(|cipher| cipher != b"none");
+    }
+    key.contains("BEGIN ENCRYPTED PRIVATE KEY") || key.contains("Proc-Type: 4,ENCRYPTED")
 }
 
 /// The arguments of `ssh` that start the receiving side of a push.
@@ -132,6 +154,28 @@ mod tests {
         for key in [file("a b"), file("a%h"), file("$x"), directory.path().join("gone"), PathBuf::from("key")] {
             let error = SshSettings { key, ..good.clone() }.check().unwrap_err();
             assert!(matches!(error, RemoteError::File { what: "ssh key", .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_with_a_passphrase_is_told_from_one_without() {
+        let of = |cipher: &str| {
+            let mut bytes = b"openssh-key-v1\0".to_vec();
+            bytes.extend_from_slice(&u32::try_from(cipher.len()).unwrap().to_be_bytes());
+            bytes.extend_from_slice(cipher.as_bytes());
+            bytes.extend_from_slice(b"\0\0\0\x04none");
+            format!("BEGIN OPENSSH PRIVATE KEY-----\n{}\n-----END OPENSSH PRIVATE KEY-----\n", BASE64.encode(bytes))
+        };
+        for (key, expected) in [
+            (of("aes256-ctr"), true),
+            (of("none"), false),
+            ("BEGIN ENCRYPTED PRIVATE KEY-----\nx\n".to_owned(), true),
+            ("BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n".to_owned(), true),
+            ("BEGIN PRIVATE KEY-----\nx\n".to_owned(), false),
+            ("BEGIN OPENSSH PRIVATE KEY-----\n!\n".to_owned(), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(is_locked(&key), expected, "{key}");
         }
     }
 

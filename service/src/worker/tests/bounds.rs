@@ -66,7 +66,7 @@ async fn a_request_that_leads_to_too_many_commits_waits_and_goes_on_in_another_t
 #[tokio::test]
 async fn while_the_store_stays_behind_the_service_is_not_ready_and_still_ends_when_told_to() {
     let mut world = World::immediate().await;
-    assert_eq!(world.handle().ready().await, Ok(()));
+    assert_eq!(world.handle().ready().await, Ok(None));
     sql(&world, "CREATE TRIGGER broken BEFORE UPDATE ON deliveries BEGIN SELECT RAISE(ABORT, 'broken'); END").await;
     let (handle, worker) = world.parts.take().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();

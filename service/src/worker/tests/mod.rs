@@ -13,6 +13,7 @@ mod registry;
 mod remote;
 mod requests;
 mod servable;
+mod starts;
 mod storing;
 mod told;
 mod tracking_server;

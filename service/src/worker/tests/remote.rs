@@ -74,7 +74,7 @@ impl Far {
     }
 
     /// A person's commit on what the remote has, pushed.
-    fn push(&self, path: &str, content: &str) -> String {
+    pub(super) fn push(&self, path: &str, content: &str) -> String {
         self.person(&["fetch", "-q"]);
         self.person(&["reset", "-q", "--hard", "origin/main"]);
         self.commit(path, content);
@@ -83,7 +83,7 @@ impl Far {
     }
 
     /// What Git says of the remote.
-    fn at_remote(&self, arguments: &[&str]) -> String {
+    pub(super) fn at_remote(&self, arguments: &[&str]) -> String {
         text(git(&self.remote(), arguments)).trim().to_owned()
     }
 
@@ -105,7 +105,7 @@ impl Far {
     }
 
     /// Takes the remote away, or brings it back.
-    fn is_there(&self, is_there: bool) {
+    pub(super) fn is_there(&self, is_there: bool) {
         let away = self.directory.path().join("away.git");
         let (from, to) = if is_there { (away, self.remote()) } else { (self.remote(), away) };
         fs::rename(from, to).unwrap();
@@ -566,7 +566,8 @@ async fn what_waits_for_the_remote_does_not_say_where_that_is() {
     let mut far = Far::new().await;
     far.is_there(false);
     let waits_for = far.queued(put("fraud", single("7"))).await;
-    assert_eq!(waits_for, "there is no Git repository at its address, or the account does not see it");
+    let expected = "there is no Git repository at its address, or the account does not see it; check the address, and that the account may read the repository";
+    assert_eq!(waits_for, expected);
     far.is_there(true);
 }
 

@@ -139,7 +139,7 @@ async fn a_redirect_is_told_and_not_followed() {
         site.always(status, &[("location", &location)], "");
         let pushed = pushed_to(&bench, &url).await;
         let Pushed::Denied(error) = pushed else { panic!("{pushed:?}") };
-        assert_eq!(error, RemoteError::Redirected { address: url.clone(), to: other_url.clone() });
+        assert_eq!(error, RemoteError::Redirected { address: url.clone(), to: Some(other_url.clone()) });
         assert!(error.cure().unwrap().contains(&other_url));
     }
     assert_eq!(other.asked(), [""; 0]);

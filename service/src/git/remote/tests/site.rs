@@ -56,7 +56,11 @@ impl Site {
 
     /// The same with TLS, by a certificate for `localhost`.
     pub(super) async fn start_tls(bench: &Bench, authority: &Authority, days: i64) -> (Arc<Self>, String) {
-        let acceptor = authority.acceptor(days);
+        Self::start_tls_with(bench, authority.acceptor(days)).await
+    }
+
+    /// The same by whatever certificate.
+    pub(super) async fn start_tls_with(bench: &Bench, acceptor: TlsAcceptor) -> (Arc<Self>, String) {
         Self::serve(bench, |listener, _| Secured { listener, acceptor }, "https://localhost").await
     }
 
@@ -219,9 +223,20 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), file }
     }
 
+    /// A certificate for `localhost` that signed itself, and says that it is an authority's or not; and its file.
+    pub(super) fn own(bench: &Bench, is_ca: bool) -> (PathBuf, TlsAcceptor) {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "localhost");
+        params.is_ca = if is_ca { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::ExplicitNoCa };
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let file = bench.directory.path().join("own.pem");
+        fs::write(&file, certificate.pem()).unwrap();
+        (file, accepting(&certificate, &key))
+    }
+
     /// Signs a certificate for `localhost` that ends in so many days.
     fn acceptor(&self, days: i64) -> TlsAcceptor {
-        let _chosen = rustls::crypto::ring::default_provider().install_default();
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, "localhost");
         let date = |days: i64| {
@@ -230,11 +245,15 @@ impl Authority {
         };
         (params.not_before, params.not_after) = (date(-30), date(days));
         let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der());
-        let config = rustls::ServerConfig::builder().with_no_client_auth();
-        TlsAcceptor::from(Arc::new(config.with_single_cert(vec![certificate.der().clone()], key.into()).unwrap()))
+        accepting(&params.signed_by(&key, &self.issuer).unwrap(), &key)
     }
+}
+
+fn accepting(certificate: &rcgen::Certificate, key: &KeyPair) -> TlsAcceptor {
+    let _chosen = rustls::crypto::ring::default_provider().install_default();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der());
+    let config = rustls::ServerConfig::builder().with_no_client_auth();
+    TlsAcceptor::from(Arc::new(config.with_single_cert(vec![certificate.der().clone()], key.into()).unwrap()))
 }
 
 /// Answers every connection with these bytes once it has read the head of a request, then closes it; without any it never answers.

@@ -43,10 +43,34 @@ async fn a_certificate_that_is_not_believed_is_told_with_its_cure() {
     ] {
         for error in refusals(&bench, url, ca_file).await {
             assert!(matches!(error, RemoteError::Certificate { .. }), "{url} {ca_file:?}: {error:?}");
-            assert!(error.cure().unwrap().contains("CA file"));
+            assert!(error.cure().unwrap().contains("`git.ca_file`"));
         }
     }
     assert_eq!(site.asked(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_server_that_shows_an_authoritys_certificate_as_its_own_is_told_what_to_make_instead() {
+    let bench = Bench::new();
+    let into = ours(bench.directory.path());
+    let own = |is_ca| Authority::own(&bench, is_ca);
+    for is_ca in [true, false] {
+        let (authority, acceptor) = own(is_ca);
+        let (_site, url) = Site::start_tls_with(&bench, acceptor).await;
+        let remote = remote(Settings { ca_file: Some(authority), ..bench.settings(&url) }).await;
+        let pushed = remote.push(Some(&bench.tip), &bench.tip, b"PACK").await;
+        match (is_ca, pushed) {
+            (true, Pushed::Denied(error)) => {
+                assert!(error.to_string().contains("it is that of an authority"), "{error}");
+                assert!(error.cure().unwrap().contains("`CA:FALSE`"), "{error:?}");
+            }
+            // It is believed, and the push itself says what is wrong with it.
+            (false, Pushed::Unpack { .. } | Pushed::Moved { .. }) => {
+                remote.fetch(&into, History::Tip).await.unwrap();
+            }
+            (_, pushed) => panic!("{is_ca}: {pushed:?}"),
+        }
+    }
 }
 
 #[tokio::test]
