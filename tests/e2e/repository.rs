@@ -300,6 +300,105 @@ fn backup_and_restore_bring_everything_back() {
     assert_eq!(server.get("/deliveries/d-1")["id"], "d-1");
 }
 
+/// Backs a service up and brings it back elsewhere, by these settings of both.
+fn backed_up_and_restored(old: &TestEnvironment, new: &TestEnvironment, url: Option<&str>) -> (String, String) {
+    let file = old.path("backup.tar");
+    // What is there from a time before is no reason to fail.
+    drop(std::fs::remove_file(&file));
+    let settings = url.map(|url| ("KMLFLOW__GIT__URL", url));
+    let backup = succeed(old.kmlflow(["backup", "--data-dir"]).arg(old.data_dir()).arg(&file).envs(settings));
+    let mut restore = new.kmlflow(["restore", "--data-dir"]);
+    (backup, succeed(restore.arg(new.data_dir()).arg(&file).envs(settings)))
+}
+
+#[test]
+fn a_backup_of_a_service_whose_branch_is_elsewhere_has_what_it_needs_to_go_on() {
+    let environment = TestEnvironment::new();
+    let remote = environment.path("remote.git");
+    succeed(environment.command("git").args(["init", "-q", "--bare", "--initial-branch=main"]).arg(&remote));
+    let url = remote.display().to_string();
+    succeed(&mut environment.kmlflow(["init", "--url", &url]));
+    let server = environment.server().env("KMLFLOW__GIT__URL", &url).start();
+    server.put("production/models/other", &image("other", "3")).expect(201);
+    let token = server.token();
+    let elsewhere = TestEnvironment::new();
+    let (backup, _) = backed_up_and_restored(&environment, &elsewhere, Some(&url));
+    assert!(backup.contains(&format!("what is known here of `main` of `{url}`")), "{backup}");
+    drop(server);
+
+    // The remote is away, and what is known of it is there.
+    let away = environment.path("away.git");
+    std::fs::rename(&remote, &away).unwrap();
+    let server = elsewhere.server().env("KMLFLOW__GIT__URL", &url).start();
+    assert_eq!(server.token(), token);
+    assert_eq!(server.get("/releases/production/models/other")["spec"]["variants"][0]["version"], "3");
+    server.put("production/models/other", &image("other", "4")).expect(202);
+    std::fs::rename(&away, &remote).unwrap();
+    server.until("it is released", || {
+        let release = server.get("/releases/production/models/other");
+        (release["spec"]["variants"][0]["version"] == "4").then_some(())
+    });
+}
+
+#[test]
+fn the_next_command_after_init_names_the_settings_that_were_named() {
+    let environment = TestEnvironment::new();
+    let remote = environment.path("remote.git");
+    succeed(environment.command("git").args(["init", "-q", "--bare", "--initial-branch=main"]).arg(&remote));
+    let url = remote.display().to_string();
+    let config = environment.write("k.yaml", format!("git:\n  url: {url}\n")).display().to_string();
+    let data = environment.data_dir().display().to_string();
+    let next = |arguments: &[&str]| {
+        let mut init = environment.kmlflow(["init"].iter().chain(arguments));
+        let said = run(&mut init);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        said.stderr.lines().last().unwrap().to_owned()
+    };
+    assert_eq!(next(&["--config", &config]), format!("Start the service: kmlflow serve --config {config}"));
+    assert_eq!(
+        next(&["--config", &config, "--data-dir", &data]),
+        format!("Start the service: kmlflow serve --config {config} --data-dir {data}")
+    );
+    assert_eq!(
+        next(&["--url", &url]),
+        format!("Set `git.url` to `{url}` and start the service: KMLFLOW__GIT__URL={url} kmlflow serve")
+    );
+    let other = environment.write("other.yaml", "listen: 127.0.0.1:0\n").display().to_string();
+    assert_eq!(
+        next(&["--url", &url, "--config", &other]),
+        format!("Set `git.url` to `{url}` in that file and start the service: kmlflow serve --config {other}")
+    );
+}
+
+#[test]
+fn a_backup_after_the_repository_was_moved_is_not_of_the_old_one() {
+    let environment = TestEnvironment::new();
+    let remote = environment.path("remote.git");
+    succeed(environment.command("git").args(["init", "-q", "--bare", "--initial-branch=main"]).arg(&remote));
+    let url = remote.display().to_string();
+    let server = environment.server().start();
+    server.put("production/models/other", &image("other", "3")).expect(201);
+    assert_eq!(server.stop(), Some(0));
+    succeed(environment.kmlflow(["repo", "move", "--to", &url, "--data-dir"]).arg(environment.data_dir()));
+    let server = environment.server().env("KMLFLOW__GIT__URL", &url).start();
+    server.put("production/models/other", &image("other", "4")).expect(200);
+    assert_eq!(server.stop(), Some(0));
+    std::fs::rename(&remote, environment.path("away.git")).unwrap();
+    // The second time somebody forgets to say where the branch is.
+    for (with, held) in [(Some(url.as_str()), "holds what is known"), (None, "holds the repository, what is known")] {
+        let elsewhere = TestEnvironment::new();
+        let (backup, _) = backed_up_and_restored(&environment, &elsewhere, with);
+        assert!(backup.contains(held), "{backup}");
+        let server = elsewhere.server().env("KMLFLOW__GIT__URL", &url).start();
+        let release = server.get("/releases/production/models/other");
+        assert_eq!(release["spec"]["variants"][0]["version"], "4", "{release}");
+    }
+    let nothing = TestEnvironment::new();
+    let mut backup = nothing.kmlflow(["backup", "--data-dir"]);
+    let backup = run(backup.arg(nothing.data_dir()).arg(nothing.path("x")).env("KMLFLOW__GIT__URL", &url));
+    assert!(backup.code == 1 && backup.stderr.contains("no service has begun"), "{backup:?}");
+}
+
 #[test]
 fn a_request_for_what_is_not_there_is_404_in_the_git_door() {
     let environment = TestEnvironment::new();

@@ -33,7 +33,7 @@ pub(super) struct RestoreArgs {
 }
 
 /// Which service it is about.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct PremisesArgs {
     /// Configuration of the service; `kmlflow.yaml` in the data directory unless given.
     #[arg(long, value_name = "FILE")]
@@ -49,9 +49,11 @@ pub(super) async fn backup(args: BackupArgs, environment: &Environment, output: 
     let config = premises.load(environment)?;
     let beside = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::metadata(beside).map_err(|error| CliError::file(beside, &error))?;
-    offline::backup(of(&config), &file).await.map_err(|error| explain(&error))?;
+    let held = offline::backup(of(&config), &file).await.map_err(|error| explain(&error))?;
+    let repository = if held.has_repository { "the repository, " } else { "" };
+    let clone = held.clone_of.map(|of| format!("what is known here of {}, ", branch(&of))).unwrap_or_default();
     output.line(&format!(
-        "{} holds the repository, the store and the secrets; keep it as secret as they are",
+        "{} holds {repository}{clone}the store and the secrets; keep it as secret as they are",
         file.display()
     ))?;
     Ok(Exit::Done)
@@ -61,14 +63,23 @@ pub(super) async fn backup(args: BackupArgs, environment: &Environment, output: 
 pub(super) async fn restore(args: RestoreArgs, environment: &Environment, output: Output) -> Result<Exit, CliError> {
     let RestoreArgs { file, premises } = args;
     std::fs::metadata(&file).map_err(|error| CliError::file(&file, &error).as_usage())?;
+    let by = PremisesArgs { data_dir: None, ..premises.clone() }.arguments();
     let config = premises.load(environment)?;
     offline::restore(of(&config), &file).await.map_err(|error| explain(&error))?;
     let dir = config.data_dir().display();
-    output.line(&format!("{dir} is as it was; `kmlflow serve --data-dir {dir}` goes on with it"))?;
+    output.line(&format!("{dir} is as it was; `kmlflow serve{by} --data-dir {dir}` goes on with it"))?;
     Ok(Exit::Done)
 }
 
 impl PremisesArgs {
+    /// They as another command takes them, with a blank before each.
+    pub(super) fn arguments(&self) -> String {
+        let Self { config, data_dir } = self;
+        let named = [("--config", config), ("--data-dir", data_dir)];
+        let given = named.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?)));
+        given.map(|(name, path)| format!(" {name} {}", path.display())).collect()
+    }
+
     /// The settings of that service.
     pub(super) fn load(self, environment: &Environment) -> Result<Config, CliError> {
         let Self { config, data_dir } = self;
@@ -83,16 +94,25 @@ pub(super) fn of(config: &Config) -> Premises<'_> {
         store_url: &config.store.url,
         store_password: config.store.password.as_ref().map(SecretText::expose),
         search_path: config.search_path.as_deref(),
+        is_elsewhere: !config.git.is_embedded(),
     }
+}
+
+/// A branch elsewhere as people write it: its address and its name are told apart by a blank.
+fn branch(of: &str) -> String {
+    let (address, branch) = of.rsplit_once(' ').unwrap_or((of, "?"));
+    format!("`{branch}` of `{address}`")
 }
 
 fn explain(error: &OfflineError) -> CliError {
     let hint = match error {
-        OfflineError::Nothing | OfflineError::NoDirectory => "name the data directory of the service with --data-dir",
+        OfflineError::Nothing | OfflineError::NotBegun | OfflineError::NoDirectory => {
+            "name the data directory of the service with --data-dir"
+        }
         OfflineError::Exists => "choose another name",
         OfflineError::NotEmpty(_) => "bring it back into a new directory with --data-dir",
         OfflineError::StoreOnServer => {
-            "dump the database first, then copy `gitops.git`, `secrets` and `admin-token` of the data directory; bring them back in the same order"
+            "dump the database first, then copy `secrets`, `admin-token` and, without `git.url`, `gitops.git` of the data directory; bring them back in the same order"
         }
         OfflineError::StoreElsewhere => "set `store.url` to `sqlite:`",
         OfflineError::Locked(_) => "stop the service first",

@@ -72,11 +72,15 @@ pub(super) async fn init(
     program: &impl Program,
 ) -> Result<Exit, CliError> {
     let InitArgs { branch, with_default_policy, dry_run, premises } = args;
+    let serve = format!("kmlflow serve{}", premises.arguments());
+    let has_file = premises.config.is_some();
     let mut config = premises.load(environment)?;
     if let Some(branch) = branch {
         config.git.branch = branch;
     }
-    let url = url.map(ToOwned::to_owned).or_else(|| configured(&config)).ok_or_else(|| {
+    let set = configured(&config);
+    let is_set = url.is_none() || url == set.as_deref();
+    let url = url.map(ToOwned::to_owned).or(set).ok_or_else(|| {
         CliError::usage("`kmlflow init` needs the address of a repository").hint("name it: `kmlflow init --url URL`")
     })?;
     output.progress(&format!("Looking at the branch `{}` of the repository …", config.git.branch));
@@ -92,9 +96,13 @@ pub(super) async fn init(
         }
     })?;
     if !dry_run {
-        output.progress(&format!(
-            "Set `git.url` to `{address}` and start the service: KMLFLOW__GIT__URL={address} kmlflow serve"
-        ));
+        output.progress(&match (is_set, has_file) {
+            (true, _) => format!("Start the service: {serve}"),
+            (false, true) => format!("Set `git.url` to `{address}` in that file and start the service: {serve}"),
+            (false, false) => {
+                format!("Set `git.url` to `{address}` and start the service: KMLFLOW__GIT__URL={address} {serve}")
+            }
+        });
     }
     Ok(Exit::Done)
 }

@@ -28,7 +28,7 @@ mod upstream;
 
 pub use begin::{Beginning, Begun, begin, relocate};
 pub use beside::Offered;
-pub use bundle::{bundle, unbundle};
+pub use bundle::{CloneParts, bundle, bundle_clone, unbundle, unbundle_clone};
 pub use draft::{Draft, Edit};
 pub use error::GitError;
 pub use history::LogEntry;

@@ -11,9 +11,10 @@ use std::path::{Component, Path, PathBuf};
 use tar::{Archive, Builder, EntryType, Header};
 
 use super::lock::{DataDirLock, LOCK_FILE, LockError};
+use super::start::{CLONE_DIR, REPOSITORY_DIR};
 use crate::command::{CommandError, Git};
 pub use crate::git::Begun;
-use crate::git::{GitError, bundle, unbundle};
+use crate::git::{CloneParts, GitError, bundle, bundle_clone, unbundle, unbundle_clone};
 use crate::store::{Address, Store, StoreError};
 
 /// Where everything lies.
@@ -26,6 +27,8 @@ pub struct Premises<'p> {
     pub store_password: Option<&'p str>,
     /// Where Git is looked for.
     pub search_path: Option<&'p str>,
+    /// The branch lives elsewhere, and the data directory has a clone of it at most: what was the repository before is history.
+    pub is_elsewhere: bool,
 }
 
 /// Why a backup was not made or not brought back: one sentence.
@@ -33,6 +36,8 @@ pub struct Premises<'p> {
 pub enum OfflineError {
     #[error("the data directory holds no repository, so there is nothing to back up")]
     Nothing,
+    #[error("no service has begun in the data directory, so there is nothing to back up")]
+    NotBegun,
     #[error("the data directory is not there")]
     NoDirectory,
     #[error("the file is there already")]
@@ -63,9 +68,14 @@ impl From<io::Error> for OfflineError {
     }
 }
 
-/// The repository's directory, and its name in a backup.
-pub const REPOSITORY: &str = "gitops.git";
+/// The embedded repository's directory, and its name in a backup.
+pub const REPOSITORY: &str = REPOSITORY_DIR;
 const BUNDLE: &str = "gitops.bundle";
+
+/// What a clone is in a backup: what it is of, what it knows, and where its history ends.
+const CLONE_OF: &str = "clone-of";
+const CLONE_BUNDLE: &str = "clone.bundle";
+const CLONE_SHALLOW: &str = "clone-shallow";
 
 /// The store's file.
 const STORE: &str = "kmlflow.db";
@@ -74,36 +84,63 @@ const STORE: &str = "kmlflow.db";
 const SECRETS: [&str; 5] = ["admin-token", "secrets/mlflow", "secrets/github", "secrets/generic", "secrets/argocd"];
 
 /// What a data directory with a service in it has.
-const PARTS: [&str; 4] = [REPOSITORY, STORE, "admin-token", "secrets"];
+const PARTS: [&str; 5] = [REPOSITORY, CLONE_DIR, STORE, "admin-token", "secrets"];
 
 /// Says that a file is a backup, and of which form.
 const MARK: (&str, &[u8]) = ("kmlflow-backup", b"1\n");
 
+/// What a backup holds beside the store and the secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The embedded repository.
+    pub has_repository: bool,
+    /// The branch elsewhere of which it holds what is known here.
+    pub clone_of: Option<String>,
+}
+
 /// Writes repository, store and secrets into one file that only its owner can read. The service may go on meanwhile.
+///
+/// Where the branch lives elsewhere, what is known of it here takes the place of the repository, if there is a clone yet. Where there is one although
+/// the settings name no such branch, both are in it, because somebody may have forgotten to name the settings.
 ///
 /// # Errors
 /// There is nothing to back up, the file is there already, or something cannot be read or written.
-pub async fn backup(premises: Premises<'_>, to: &Path) -> Result<(), OfflineError> {
-    let Premises { data_dir, store_url, store_password, search_path } = premises;
+pub async fn backup(premises: Premises<'_>, to: &Path) -> Result<Held, OfflineError> {
+    let Premises { data_dir, store_url, store_password, search_path, is_elsewhere } = premises;
     let address = Address::new(store_url, store_password);
     if address.is_postgres() {
         return Err(OfflineError::StoreOnServer);
     }
-    let repository = data_dir.join(REPOSITORY);
-    if !repository.is_dir() {
-        return Err(OfflineError::Nothing);
+    let (repository, clone) = (data_dir.join(REPOSITORY), data_dir.join(CLONE_DIR));
+    let (has_repository, has_clone) = (!is_elsewhere && repository.is_dir(), clone.is_dir());
+    match is_elsewhere {
+        true if !data_dir.join(SECRETS[0]).exists() => return Err(OfflineError::NotBegun),
+        false if !has_repository && !has_clone => return Err(OfflineError::Nothing),
+        _ => {}
     }
     let git = Git::find(search_path).await?;
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
     let written = async {
         let scratch = tempfile::Builder::new().prefix(".backup-").tempdir_in(data_dir)?;
-        let (store, bundled) = (scratch.path().join(STORE), scratch.path().join(BUNDLE));
+        let store = scratch.path().join(STORE);
         Store::copy(address, data_dir, &store).await?;
-        bundle(&git, &repository, &bundled).await?;
         let mut archive = Builder::new(&file);
         append(&mut archive, MARK.0, MARK.1)?;
         archive.append_path_with_name(&store, STORE)?;
-        archive.append_path_with_name(&bundled, BUNDLE)?;
+        if has_repository {
+            let bundled = scratch.path().join(BUNDLE);
+            bundle(&git, &repository, &bundled).await?;
+            archive.append_path_with_name(&bundled, BUNDLE)?;
+        }
+        let clone_of = if has_clone {
+            append_clone(&mut archive, &git, &clone, &scratch.path().join(CLONE_BUNDLE)).await?
+        } else {
+            String::new()
+        };
+        if is_elsewhere && !has_clone {
+            // The next start fetches it all; that this is the whole backup is said all the same.
+            append(&mut archive, CLONE_OF, b"")?;
+        }
         for secret in SECRETS {
             match fs::read(data_dir.join(secret)) {
                 Ok(text) => append(&mut archive, secret, &text)?,
@@ -112,9 +149,10 @@ pub async fn backup(premises: Premises<'_>, to: &Path) -> Result<(), OfflineErro
             }
         }
         archive.finish()?;
-        Ok(file.sync_all()?)
+        file.sync_all()?;
+        Ok(Held { has_repository, clone_of: Some(clone_of).filter(|of| !of.is_empty()) })
     };
-    let outcome: Result<(), OfflineError> = written.await;
+    let outcome: Result<Held, OfflineError> = written.await;
     if outcome.is_err() {
         // Half a backup must not be mistaken for one.
         fs::remove_file(to)?;
@@ -122,12 +160,28 @@ pub async fn backup(premises: Premises<'_>, to: &Path) -> Result<(), OfflineErro
     outcome
 }
 
+/// Adds what is known of a branch elsewhere, and answers which that is.
+async fn append_clone(
+    archive: &mut Builder<&File>,
+    git: &Git,
+    clone: &Path,
+    bundled: &Path,
+) -> Result<String, OfflineError> {
+    let CloneParts { of, shallow } = bundle_clone(git, clone, bundled).await?;
+    append(archive, CLONE_OF, of.as_bytes())?;
+    if let Some(shallow) = shallow {
+        append(archive, CLONE_SHALLOW, &shallow)?;
+    }
+    archive.append_path_with_name(bundled, CLONE_BUNDLE)?;
+    Ok(of)
+}
+
 /// Brings a backup back into an empty data directory, which no service uses.
 ///
 /// # Errors
 /// The directory is in use or not empty, the file is no backup, or something cannot be read or written.
 pub async fn restore(premises: Premises<'_>, from: &Path) -> Result<(), OfflineError> {
-    let Premises { data_dir, store_url, store_password: _, search_path } = premises;
+    let Premises { data_dir, store_url, store_password: _, search_path, is_elsewhere: _ } = premises;
     if Address::from(store_url).is_postgres() {
         return Err(OfflineError::StoreOnServer);
     }
@@ -155,9 +209,17 @@ async fn restore_into(data_dir: &Path, git: &Git, file: File) -> Result<(), Offl
     fs::set_permissions(data_dir, fs::Permissions::from_mode(0o700))?;
     let scratch = tempfile::Builder::new().prefix(".restore-").tempdir_in(data_dir)?;
     unpack(file, scratch.path())?;
-    unbundle(git, &scratch.path().join(BUNDLE), &scratch.path().join(REPOSITORY)).await?;
-    for dir in ["secrets", REPOSITORY] {
-        fs::set_permissions(scratch.path().join(dir), fs::Permissions::from_mode(0o700))?;
+    let at = |name: &str| scratch.path().join(name);
+    if at(BUNDLE).exists() {
+        unbundle(git, &at(BUNDLE), &at(REPOSITORY)).await?;
+    }
+    if at(CLONE_BUNDLE).exists() {
+        let of = fs::read_to_string(at(CLONE_OF))?;
+        let shallow = at(CLONE_SHALLOW).exists().then(|| fs::read(at(CLONE_SHALLOW))).transpose()?;
+        unbundle_clone(git, &at(CLONE_BUNDLE), &CloneParts { of, shallow }, &at(CLONE_DIR)).await?;
+    }
+    for dir in ["secrets", REPOSITORY, CLONE_DIR].map(at).iter().filter(|dir| dir.exists()) {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
     }
     // All of it is there and good, so nothing but the disk can fail from here on.
     for name in PARTS {
@@ -175,7 +237,7 @@ async fn restore_into(data_dir: &Path, git: &Git, file: File) -> Result<(), Offl
 /// # Errors
 /// The data directory is in use, the file is not there, the database is not empty, or something cannot be read or written.
 pub async fn migrate(premises: Premises<'_>, from: &str) -> Result<Vec<(&'static str, u64)>, OfflineError> {
-    let Premises { data_dir, store_url, store_password, search_path: _ } = premises;
+    let Premises { data_dir, store_url, store_password, search_path: _, is_elsewhere: _ } = premises;
     if !data_dir.is_dir() {
         return Err(OfflineError::NoDirectory);
     }
@@ -234,7 +296,9 @@ fn unpack(file: File, into: &Path) -> Result<(), OfflineError> {
         out.sync_all()?;
         found.push(name);
     }
-    if [STORE, BUNDLE].iter().all(|name| found.contains(name)) {
+    let has = |name: &str| found.contains(&name);
+    let has_clone = fs::read(into.join(CLONE_OF)).is_ok_and(|of| !of.is_empty());
+    if has(STORE) && (has(BUNDLE) || has(CLONE_OF)) && has_clone == has(CLONE_BUNDLE) {
         Ok(())
     } else {
         Err(OfflineError::NotABackup("a part of it is missing"))
@@ -244,7 +308,7 @@ fn unpack(file: File, into: &Path) -> Result<(), OfflineError> {
 /// The name of a part, if the path is exactly that of one.
 fn known(path: &PathBuf) -> Option<&'static str> {
     let plain = path.components().all(|component| matches!(component, Component::Normal(_)));
-    let mut names = SECRETS.into_iter().chain([MARK.0, STORE, BUNDLE]);
+    let mut names = SECRETS.into_iter().chain([MARK.0, STORE, BUNDLE, CLONE_OF, CLONE_BUNDLE, CLONE_SHALLOW]);
     names.find(|name| plain && Path::new(name) == path)
 }
 
@@ -257,7 +321,7 @@ mod tests {
     use crate::names::CommitId;
 
     fn premises(data_dir: &Path) -> Premises<'_> {
-        Premises { data_dir, store_url: "sqlite:", store_password: None, search_path: None }
+        Premises { data_dir, store_url: "sqlite:", store_password: None, search_path: None, is_elsewhere: false }
     }
 
     async fn furnish(data_dir: &Path) -> CommitId {
@@ -368,6 +432,9 @@ mod tests {
             shelf.path().join("text"),
             write("unmarked", &[(STORE, b"x")]),
             write("incomplete", &[MARK, (STORE, b"x")]),
+            write("storeless", &[MARK, (BUNDLE, b"x")]),
+            write("nameless", &[MARK, (STORE, b"x"), (CLONE_BUNDLE, b"x")]),
+            write("cut short", &[MARK, (STORE, b"x"), (CLONE_OF, b"https://git.example/x main")]),
             write("foreign", &[MARK, (STORE, b"x"), (BUNDLE, b"x"), ("etc/passwd", b"x")]),
         ] {
             let new = tempfile::tempdir().unwrap();
