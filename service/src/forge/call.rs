@@ -106,14 +106,6 @@ impl Api {
         format!("/repos/{}{below}", self.place.repository)
     }
 
-    /// Asks; nothing where the forge says that there is no such thing.
-    pub(super) async fn find(&self, call: &Call<'_>) -> Result<Option<Value>, ForgeError> {
-        match self.ask(call).await {
-            Err(ForgeError::NotFound { .. }) => Ok(None),
-            answer => answer.map(Some),
-        }
-    }
-
     /// Asks, again where that helps, and gives what a good answer says; nothing at all is `null`.
     pub(super) async fn ask(&self, call: &Call<'_>) -> Result<Value, ForgeError> {
         let mut repeats = 0;

@@ -266,24 +266,6 @@ impl Forge {
         Ok(closed.collect())
     }
 
-    /// Deletes a branch; one that is gone is as good.
-    ///
-    /// # Errors
-    /// The forge refuses or does not answer.
-    pub async fn delete_branch(&self, branch: &str) -> Result<(), ForgeError> {
-        let path = match self.api.kind {
-            Kind::Gitea => format!("/branches/{}", escaped(branch)),
-            Kind::Github => format!("/git/refs/heads/{branch}"),
-        };
-        let path = self.api.of_repository(&path);
-        let call = Call { method: Method::DELETE, ..Call::get("delete a branch", path) };
-        match self.api.find(&call).await {
-            // GitHub's word for a reference that is not there.
-            Err(ForgeError::Refused { status: 422, .. }) => Ok(()),
-            deleted => deleted.map(drop),
-        }
-    }
-
     pub(super) fn parse(&self, value: Value) -> Result<PullRequest, ForgeError> {
         let wire = Wire::deserialize(value).map_err(|_| self.api.stranger())?;
         let is_page = wire.html_url.starts_with("https://") || wire.html_url.starts_with("http://");

@@ -19,6 +19,18 @@ pub enum Offered {
     Refused(String),
 }
 
+/// What became of another branch that was to be deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Deleted {
+    /// It is there no more, by this or by somebody else.
+    Gone,
+    /// Somebody else put this commit there.
+    Moved(CommitId),
+    /// A hook or a rule of the remote said no, in these words.
+    Refused(String),
+}
+
 impl Repository {
     /// Where another branch was seen last; nothing where it was not.
     pub fn beside(&self, branch: &str) -> Result<Option<CommitId>, GitError> {
@@ -62,6 +74,17 @@ impl Repository {
         }
     }
 
+    /// Deletes another branch where it still is where it was seen last, and forgets it. Where somebody else moved it, it stays, and where it is now is known.
+    ///
+    /// # Errors
+    /// The remote cannot be reached; or there is none.
+    pub async fn delete_beside(&self, branch: &str) -> Result<Deleted, GitError> {
+        match self.home() {
+            Home::Embedded(_) => Ok(Deleted::Gone),
+            Home::Upstream(upstream) => delete(self, upstream, branch).await,
+        }
+    }
+
     /// The newest commit that two histories have in common; nothing where they have none.
     pub fn common(&self, one: &CommitId, other: &CommitId) -> Result<Option<CommitId>, GitError> {
         let (one, other) = (oid(one)?, oid(other)?);
@@ -73,14 +96,41 @@ impl Repository {
     }
 }
 
+async fn delete(repository: &Repository, upstream: &Upstream, branch: &str) -> Result<Deleted, GitError> {
+    let (name, remote) = (named(branch)?, upstream.remote());
+    let Some(old) = repository.beside(branch)? else { return look(repository, remote, branch).await };
+    match remote.delete_beside(&name, &old).await {
+        Pushed::Done => {
+            repository.forget_beside(branch)?;
+            Ok(Deleted::Gone)
+        }
+        Pushed::Refused { words } => Ok(Deleted::Refused(words)),
+        Pushed::Moved { .. } | Pushed::Unknown(_) => look(repository, remote, branch).await,
+        Pushed::Unpack { words } => Err(RemoteError::NotKept { address: upstream.address().to_owned(), words }.into()),
+        Pushed::Denied(error) | Pushed::Transient(error) => Err(error.into()),
+    }
+}
+
+/// Whether a branch is gone, or where it is.
+async fn look(repository: &Repository, remote: &Remote, branch: &str) -> Result<Deleted, GitError> {
+    if !remote.fetch_beside(repository.path(), branch).await? {
+        repository.forget_beside(branch)?;
+    }
+    Ok(repository.beside(branch)?.map_or(Deleted::Gone, Deleted::Moved))
+}
+
+fn named(branch: &str) -> Result<Branch, GitError> {
+    Branch::parse(branch)
+        .map_err(|_| GitError::Remote(RemoteError::Settings { rule: "the branch of a review has no usable name" }))
+}
+
 async fn offer(
     repository: &Repository,
     upstream: &Upstream,
     branch: &str,
     tip: &CommitId,
 ) -> Result<Offered, GitError> {
-    let name = Branch::parse(branch)
-        .map_err(|_| GitError::Remote(RemoteError::Settings { rule: "the branch of a review has no usable name" }))?;
+    let name = named(branch)?;
     let old = repository.beside(branch)?;
     let line = repository.made().line_to(oid(tip)?);
     let pack = pack::encode(&line)?;

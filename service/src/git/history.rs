@@ -1,6 +1,7 @@
-//! The history in one walk, with the releases that each commit changed.
+//! The history in one walk, with the releases that each commit changed: all that one commit has and another has not, or the line of those that the
+//! branch was at.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use git2::{ObjectType, Oid, Sort, Tree};
@@ -17,6 +18,10 @@ use crate::names::{CommitId, TreeId};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogEntry {
     pub commit: CommitId,
+    /// The commit before it: the first parent, or where the branch was before a merge. Nothing for the first commit.
+    pub before: Option<CommitId>,
+    /// It joins another history with the one of the commit before.
+    pub is_merge: bool,
     pub author: Author,
     /// Who made the commit of it: a cherry-pick keeps the author and has another one here.
     pub committer: Author,
@@ -25,8 +30,38 @@ pub struct LogEntry {
     pub message: String,
     /// The trailers of the last paragraph, in order.
     pub trailers: Vec<(String, String)>,
-    /// The release directories that differ from every parent, `releases/<environment>/<namespace>/<name>`.
+    /// The release directories that it changed, `releases/<environment>/<namespace>/<name>`: where it is one of the line of a branch, what differs from
+    /// the commit before; else what differs from every parent.
     pub changed: Vec<String>,
+}
+
+/// The commits that a branch was at.
+struct Line {
+    /// Oldest first.
+    commits: Vec<CommitId>,
+    /// Of merges, the commit before.
+    chosen: HashMap<Oid, Oid>,
+}
+
+/// Which of the releases that a commit has otherwise count as changed by it.
+#[derive(Clone, Copy)]
+enum Against<'c> {
+    /// Those that every parent has otherwise.
+    AllParents,
+    /// Those that the commit before has otherwise, of merges as it was chosen.
+    Before(&'c HashMap<Oid, Oid>),
+}
+
+/// What the message of a merge begins with that takes the branch into a history of somebody's own.
+pub fn join_message(branch: &str, into: &str) -> String {
+    format!("Join `{branch}` into {into}\n")
+}
+
+/// Whether a merge says that it takes the branch into a history of somebody's own, as the service's does, and Git's by `git pull`.
+pub fn says_join(message: &str, branch: &str) -> bool {
+    let begins = ["Join `", "Merge branch '", "Merge remote-tracking branch 'origin/"];
+    let named = begins.iter().find_map(|begin| message.strip_prefix(begin)?.strip_prefix(branch));
+    named.is_some_and(|rest| rest.starts_with(['`', '\'']))
 }
 
 /// How many directories lie between the root and what is in a namespace: `releases/<environment>/<namespace>/<name>`.
@@ -43,6 +78,16 @@ impl Repository {
     ///
     /// Trees are compared from the top down, so a commit costs the trees on the paths that it changed and nothing else.
     pub fn log(&self, from: Option<&CommitId>, to: &CommitId) -> Result<Vec<LogEntry>, GitError> {
+        let repository = self.handles()?.fresh()?;
+        let commits = self.walk(&repository, from, to).map_err(|error| not_fetched(&repository, error))?;
+        self.each_against(&commits, Against::AllParents, Ok)
+    }
+
+    /// The commits that the branch was at on its way from `from` (the beginning where none) to `to`, oldest first.
+    ///
+    /// A merge brings what it brings at once: what was on the other side never was where everybody reads. On which side the branch was, `from` says
+    /// where it is known; else it is the first parent, but of a merge that says that it took the branch in ([`says_join`]).
+    pub fn line(&self, from: Option<&CommitId>, to: &CommitId) -> Result<Vec<LogEntry>, GitError> {
         self.each_commit(from, to, Ok)
     }
 
@@ -53,22 +98,34 @@ impl Repository {
         to: &CommitId,
         make: impl Fn(LogEntry) -> Result<T, GitError> + Sync,
     ) -> Result<Vec<T>, GitError> {
-        self.each_of(&self.commits(from, to)?, make)
+        let repository = self.handles()?.fresh()?;
+        let line = self.trace(&repository, from, to).map_err(|error| not_fetched(&repository, error))?;
+        self.each_against(&line.commits, Against::Before(&line.chosen), make)
     }
 
-    /// What a function makes of each of some commits, on every core.
+    /// What a function makes of each of some commits of [`Self::commits`], on every core.
     pub fn each_of<T: Send>(
         &self,
         commits: &[CommitId],
         make: impl Fn(LogEntry) -> Result<T, GitError> + Sync,
     ) -> Result<Vec<T>, GitError> {
+        self.each_against(commits, Against::Before(&HashMap::new()), make)
+    }
+
+    fn each_against<T: Send>(
+        &self,
+        commits: &[CommitId],
+        against: Against<'_>,
+        make: impl Fn(LogEntry) -> Result<T, GitError> + Sync,
+    ) -> Result<Vec<T>, GitError> {
+        let branch = self.branch();
         let handles = self.handles()?;
         let shares = on_every_core(commits, |share| {
             let mut made = Vec::with_capacity(share.len());
             for commits in share.chunks(COMMITS_PER_HANDLE) {
                 let repository = handles.fresh()?;
                 for commit in commits {
-                    made.push(make(entry(&repository, oid(commit)?)?)?);
+                    made.push(make(entry(&repository, oid(commit)?, (branch, against))?)?);
                 }
             }
             Ok::<_, GitError>(made)
@@ -76,13 +133,37 @@ impl Repository {
         Ok(shares.into_iter().flatten().collect())
     }
 
-    /// The commits of [`Self::log`] by their ids alone.
+    /// The commits of [`Self::line`] from the beginning on by their ids alone.
     ///
     /// # Errors
-    /// Also [`GitError::NotFetched`] where all of the history was meant and a part of it is here.
-    pub fn commits(&self, from: Option<&CommitId>, to: &CommitId) -> Result<Vec<CommitId>, GitError> {
+    /// Also [`GitError::NotFetched`] where a part of the history is not here.
+    pub fn commits(&self, to: &CommitId) -> Result<Vec<CommitId>, GitError> {
         let repository = self.handles()?.fresh()?;
-        self.walk(&repository, from, to).map_err(|error| not_fetched(&repository, error))
+        let line = self.trace(&repository, None, to).map_err(|error| not_fetched(&repository, error))?;
+        Ok(line.commits)
+    }
+
+    fn trace(&self, repository: &git2::Repository, from: Option<&CommitId>, to: &CommitId) -> Result<Line, GitError> {
+        find_commit(repository, to)?;
+        if from.is_none() && !self.is_complete() {
+            return Err(GitError::NotFetched);
+        }
+        let from = from.map(|from| find_commit(repository, from).map(|from| from.id())).transpose()?;
+        let mut line = Line { commits: Vec::new(), chosen: HashMap::new() };
+        let mut next = Some(oid(to)?);
+        while let Some(id) = next.filter(|id| Some(*id) != from) {
+            let commit = repository.find_commit(id)?;
+            line.commits.push(commit_id(id)?);
+            next = before(&commit, self.branch());
+            if let Some(from) = from
+                && commit.parent_count() > 1
+            {
+                next = leads_to(repository, next.into_iter().chain(commit.parent_ids()), from)?.or(next);
+                line.chosen.extend(next.map(|next| (id, next)));
+            }
+        }
+        line.commits.reverse();
+        Ok(line)
     }
 
     /// The values that a trailer has in some commits.
@@ -146,6 +227,7 @@ impl Repository {
         let mut walk = repository.revwalk()?;
         walk.simplify_first_parent()?;
         walk.push(oid(from)?)?;
+        let told = |id: Oid| entry(&repository, id, (self.branch(), Against::AllParents));
         let (mut found, mut looked_at) = (None, 0);
         for id in walk.take(commits_max) {
             looked_at += 1;
@@ -153,14 +235,14 @@ impl Repository {
             let root = repository.find_commit(id)?.tree()?;
             let has = root.get_path(Path::new(directory)).is_ok_and(|entry| entry.id() == wanted);
             if !has && found.is_some() {
-                return found.map(|id| entry(&repository, id)).transpose();
+                return found.map(told).transpose();
             }
             found = if has { Some(id) } else { found };
         }
         if looked_at < commits_max && !self.is_complete() {
             return Err(GitError::NotFetched);
         }
-        found.map(|id| entry(&repository, id)).transpose()
+        found.map(told).transpose()
     }
 
     /// The paths of files that differ between two commits.
@@ -185,7 +267,27 @@ impl Repository {
     }
 }
 
-fn entry(repository: &git2::Repository, id: Oid) -> Result<LogEntry, GitError> {
+/// Where the branch was before a commit, as far as that alone says.
+fn before(commit: &git2::Commit<'_>, branch: &str) -> Option<Oid> {
+    let is_join = commit.parent_count() > 1 && says_join(&String::from_utf8_lossy(commit.message_bytes()), branch);
+    commit.parent_ids().nth(usize::from(is_join))
+}
+
+/// The first of the parents of a merge that has a commit in its history, or is it.
+fn leads_to(
+    repository: &git2::Repository,
+    parents: impl Iterator<Item = Oid>,
+    from: Oid,
+) -> Result<Option<Oid>, GitError> {
+    for parent in parents {
+        if parent == from || repository.graph_descendant_of(parent, from)? {
+            return Ok(Some(parent));
+        }
+    }
+    Ok(None)
+}
+
+fn entry(repository: &git2::Repository, id: Oid, (branch, against): (&str, Against<'_>)) -> Result<LogEntry, GitError> {
     let commit = repository.find_commit(id)?;
     let message = String::from_utf8_lossy(commit.message_bytes()).into_owned();
     let who = |signature: git2::Signature<'_>| Author {
@@ -194,9 +296,33 @@ fn entry(repository: &git2::Repository, id: Oid) -> Result<LogEntry, GitError> {
     };
     let (author, committer) = (who(commit.author()), who(commit.committer()));
     let at = Timestamp::from_second(commit.time().seconds()).unwrap_or(Timestamp::UNIX_EPOCH);
-    let changed = changed_releases(repository, &commit)?;
+    let (before, changed) = match against {
+        Against::AllParents => (commit.parent_ids().next(), changed_releases(repository, &commit)?),
+        Against::Before(chosen) => {
+            let before = chosen.get(&id).copied().or_else(|| before(&commit, branch));
+            (before, changed_since(repository, before, &commit)?)
+        }
+    };
+    let (before, is_merge) = (before.map(commit_id).transpose()?, commit.parent_count() > 1);
     let trailers = parse_trailers(&message);
-    Ok(LogEntry { commit: commit_id(id)?, author, committer, at, message, trailers, changed })
+    let commit = commit_id(id)?;
+    Ok(LogEntry { commit, before, is_merge, author, committer, at, message, trailers, changed })
+}
+
+/// The release directories that differ from a commit before.
+fn changed_since(
+    repository: &git2::Repository,
+    before: Option<Oid>,
+    commit: &git2::Commit<'_>,
+) -> Result<Vec<String>, GitError> {
+    let old = match before.map(|before| repository.find_commit(before)) {
+        // Before the first commit that a clone has so far, nothing is known.
+        Some(Err(error)) if error.code() == git2::ErrorCode::NotFound => None,
+        before => before.transpose()?.map(|before| before.tree()).transpose()?,
+    };
+    let mut found = BTreeSet::new();
+    compare(repository, old.as_ref(), Some(&commit.tree()?), &mut Vec::new(), &mut found)?;
+    Ok(found.into_iter().collect())
 }
 
 /// The release directories that differ from every parent: a merge changes only what it does not take from one side.

@@ -27,11 +27,11 @@ mod tree;
 mod upstream;
 
 pub use begin::{Beginning, Begun, begin, relocate};
-pub use beside::Offered;
+pub use beside::{Deleted, Offered};
 pub use bundle::{CloneParts, bundle, bundle_clone, unbundle, unbundle_clone};
 pub use draft::{Draft, Edit};
 pub use error::GitError;
-pub use history::LogEntry;
+pub use history::{LogEntry, join_message, says_join};
 pub use maintain::Maintained;
 pub use message::Message;
 pub use publish::Publish;

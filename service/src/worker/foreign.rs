@@ -7,19 +7,28 @@ use std::sync::Arc;
 
 use super::adopt::drifted;
 use super::apply::{self, Ground, Task, Write};
-use super::history::{key_of, text_of};
+use super::history::{Came, key_of, text_of};
 use super::index::Entry;
 use super::restored;
 use super::review::proposed_document;
 use super::turn::Turn;
 use crate::git::{GitError, LogEntry, Repository};
-use crate::names::{CommitId, ReleaseKey, TreeId};
+use crate::names::{CommitId, ReleaseKey, TreeId, readable};
 use crate::plan;
 use crate::release::{Action, Intent, RELEASE_FILE, Refusal, RefusalKind, Release};
 use crate::render;
 
 /// Why a directory without the document cannot be used: what Argo CD applies is still there.
 const NO_DOCUMENT: &str = "`release.yaml` is not there; remove the whole directory to retract by hand";
+
+/// How much is shown of why a document cannot be used, which may repeat what somebody wrote.
+const WHY_CHARS_MAX: usize = 300;
+
+/// How a file begins that stands for one in Git LFS (its `docs/spec.md`).
+const LFS_POINTER: &str = "version https://git-lfs.github.com/spec/";
+
+/// Why such a file cannot be used, and what helps.
+const IN_LFS: &str = "it is a pointer of Git LFS, and what it points to is not in the repository; take `*.yaml` out of LFS with `git lfs untrack '*.yaml'` and `git add --renormalize .`, and push the file itself";
 
 /// A release that a person changed: on what, and who.
 #[derive(Debug, Clone)]
@@ -45,10 +54,10 @@ pub(super) struct Changed {
 }
 
 /// Finds the releases that were changed since `from`.
-pub(super) fn changed_since(from: &CommitId, entries: &[LogEntry], is_ours: impl Fn(&LogEntry) -> bool) -> Changed {
+pub(super) fn changed_since(from: &CommitId, came: &[Came], is_ours: impl Fn(&LogEntry) -> bool) -> Changed {
     let mut found = Changed::default();
     let mut before = from.clone();
-    for entry in entries {
+    for Came { entry, .. } in came {
         let ours = is_ours(entry);
         for key in entry.changed.iter().filter_map(|directory| key_of(directory)) {
             if ours {
@@ -208,7 +217,7 @@ pub(super) fn occupied(ground: &dyn Ground, key: &ReleaseKey) -> Result<Option<R
     let Some(directory) = directories(repository, &tip, [key])?.remove(key) else { return Ok(None) };
     let why = match directory.document.and_then(|release| placed(ground, key, release, None)) {
         Ok(_) => "it was pushed a moment ago and is not taken in yet".to_owned(),
-        Err(why) => crate::names::shown(&why),
+        Err(why) => readable(&why, WHY_CHARS_MAX),
     };
     Ok(Some(Refusal {
         kind: RefusalKind::Drifted,
@@ -224,6 +233,9 @@ pub(super) fn occupied(ground: &dyn Ground, key: &ReleaseKey) -> Result<Option<R
 
 /// Reads a document that lies where this release's does, and refuses what the service would not have written.
 pub(super) fn checked(key: &ReleaseKey, text: &str) -> Result<Release, String> {
+    if text.starts_with(LFS_POINTER) {
+        return Err(IN_LFS.to_owned());
+    }
     let release = Release::parse(text)?;
     if release.key() != *key {
         return Err(format!("its metadata name the release `{}`", release.key()));
@@ -328,7 +340,7 @@ fn is_alone(turn: &Turn<'_>, key: &ReleaseKey, files: &[String]) -> Result<bool,
 }
 
 fn invalid(turn: &mut Turn<'_>, key: &ReleaseKey, tree: TreeId, before: Option<Release>, why: String) {
-    let why = crate::names::shown(&why);
+    let why = readable(&why, WHY_CHARS_MAX);
     tracing::warn!(release.key = %key, "The `release.yaml` of `{key}` cannot be used: {why}; its rendered files stay in force");
     // Where nothing is known that it could be shown as, the directory itself is found in the way of what is asked.
     if let Some(release) = before {

@@ -61,6 +61,23 @@ pub(super) fn text_of(read: Result<Option<Vec<u8>>, GitError>) -> Result<Option<
     }
 }
 
+/// A commit that came to the branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Came {
+    /// As it counts: a merge of a proposal speaks as that.
+    pub(super) entry: LogEntry,
+    /// The commit that made the change: itself, or the one that a merge brought.
+    pub(super) change: CommitId,
+    /// The service's own commits that it brought, and that never were in force as they are.
+    pub(super) brought: Vec<LogEntry>,
+}
+
+impl From<LogEntry> for Came {
+    fn from(entry: LogEntry) -> Self {
+        Self { change: entry.commit.clone(), entry, brought: Vec::new() }
+    }
+}
+
 /// What one commit did to one release.
 pub(super) struct Seen {
     key: ReleaseKey,
@@ -77,21 +94,29 @@ pub(super) struct Seen {
     /// The proposal that it took the place of.
     supersedes: Option<String>,
     subject: String,
+    /// It was on the branch; else a merge brought it along, and what it carried out is done by that.
+    was_in_force: bool,
 }
 
 /// Looks what a commit did to releases; `ours` says that it is the service's own.
-pub(super) fn seen(repository: &Repository, entry: &LogEntry, ours: bool) -> Result<Vec<Seen>, GitError> {
+pub(super) fn seen(repository: &Repository, came: &Came, ours: bool) -> Result<Vec<Seen>, GitError> {
+    let Came { entry, change, brought } = came;
     let keys: Vec<ReleaseKey> = entry.changed.iter().filter_map(|directory| key_of(directory)).collect();
     let directories: Vec<String> = keys.iter().map(ReleaseKey::directory).collect();
     let releases = repository.read_each(&entry.commit, &directories, RELEASE_FILE, |_, _, read| {
         Ok(text_of(read)?.and_then(|text| Release::parse(&text.ok()?).ok()))
     })?;
-    let seen = keys.into_iter().zip(releases).map(|(key, release)| of(entry, key, release.flatten().as_ref(), ours));
-    Ok(seen.collect())
+    let seen = keys.into_iter().zip(releases);
+    let seen = seen.map(|(key, release)| of((entry, change), key, release.flatten().as_ref(), ours));
+    let brought = brought.iter().flat_map(|entry| {
+        let keys = entry.changed.iter().filter_map(|directory| key_of(directory));
+        keys.map(move |key| Seen { was_in_force: false, ..of((entry, &entry.commit), key, None, true) })
+    });
+    Ok(seen.chain(brought).collect())
 }
 
 /// What a commit says of a release. One of somebody else has no release id, which marks the release as one to be looked at.
-fn of(entry: &LogEntry, key: ReleaseKey, release: Option<&Release>, ours: bool) -> Seen {
+fn of((entry, change): (&LogEntry, &CommitId), key: ReleaseKey, release: Option<&Release>, ours: bool) -> Seen {
     let said = |name: &str| trailer(entry, name).filter(|_| ours).map(str::to_owned);
     let subject = entry.message.lines().next().unwrap_or_default();
     Seen {
@@ -101,7 +126,7 @@ fn of(entry: &LogEntry, key: ReleaseKey, release: Option<&Release>, ours: bool) 
             Some((named.version.clone(), release.spec.strategy))
         }),
         phase: release.map(|release| release.rollout.phase),
-        commit: entry.commit.clone(),
+        commit: change.clone(),
         at: entry.at,
         action: said("Action").and_then(|text| serde_json::from_value(text.into()).ok()),
         release_id: said("Release-Id").unwrap_or_default(),
@@ -109,6 +134,7 @@ fn of(entry: &LogEntry, key: ReleaseKey, release: Option<&Release>, ours: bool) 
         delivery_id: said("Delivery-Id"),
         supersedes: said(SUPERSEDES),
         subject: crate::names::shown(subject.split_once("): ").filter(|_| ours).map_or(subject, |(_, what)| what)),
+        was_in_force: true,
     }
 }
 
@@ -139,7 +165,12 @@ pub(super) fn walked_on(behind: &mut Behind, seen: impl IntoIterator<Item = Seen
     let mut walked = Walked::default();
     let Behind { superseded, last } = behind;
     for seen in seen.into_iter().filter(|seen| !superseded.contains(&seen.release_id)) {
+        let was_in_force = seen.was_in_force;
         let Seen { key, names, phase, commit, at, action, release_id, requested_by, delivery_id, subject, .. } = seen;
+        if !was_in_force {
+            walked.done.extend(delivery_id.map(|id| (id, (key, commit))));
+            continue;
+        }
         // A document that is gone or cannot be read is still about what the one before named.
         let known = if phase.is_some() { names.as_ref() } else { last.get(&key) };
         let Some((version, strategy)) = known.cloned() else { continue };
@@ -168,10 +199,10 @@ pub(super) fn walked_on(behind: &mut Behind, seen: impl IntoIterator<Item = Seen
 /// Makes the index rows of some commits, oldest first; `is_ours` tells those of the service.
 pub(super) fn walk(
     repository: &Repository,
-    entries: &[LogEntry],
+    came: &[Came],
     is_ours: impl Fn(&LogEntry) -> bool,
 ) -> Result<Walked, GitError> {
-    let found: Result<Vec<_>, _> = entries.iter().map(|entry| seen(repository, entry, is_ours(entry))).collect();
+    let found: Result<Vec<_>, _> = came.iter().map(|came| seen(repository, came, is_ours(&came.entry))).collect();
     Ok(walked(found?.into_iter().flatten()))
 }
 

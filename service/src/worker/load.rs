@@ -122,15 +122,13 @@ fn load(repository: &Repository, source: Source) -> Result<Loaded, GitError> {
         Vec::new()
     } else {
         let seen = |entry: LogEntry| {
-            let entry = match &from {
-                Some(from) => merged_as(repository, &author, from, entry)?,
-                None => entry,
-            };
-            history::seen(repository, &entry, history::says_ours(&entry, &author))
+            let came = merged_as(repository, &author, from.as_ref(), entry)?.into_iter();
+            let seen = came.map(|came| history::seen(repository, &came, history::says_ours(&came.entry, &author)));
+            seen.collect::<Result<Vec<_>, _>>()
         };
         repository.each_commit(from.as_ref(), &tip, seen)?
     };
-    let walked = history::walked(seen.into_iter().flatten());
+    let walked = history::walked(seen.into_iter().flatten().flatten());
     // Whatever has no commit of its own in the index came with the one that it was begun at.
     let begun_at = lacks.filter(|_| !is_anew).or_else(|| is_begun_here.then(|| tip.clone()));
     let (index, unreadable) = read_index(repository, &tip, begun_at.as_ref(), (newest, &walked.rows))?;

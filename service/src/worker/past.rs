@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::history::{Behind, SUPERSEDES, says_ours, seen, walked_on};
 use super::load::each_newest;
 use super::replica::LEAD_RETRY;
+use super::review::merged_as;
 use super::shared::{Shared, write};
 use super::start::OpenError;
 use super::{Fault, history};
@@ -128,7 +129,7 @@ async fn index(shared: &Arc<Shared>, before: CommitId) -> Result<(), OpenError> 
     let (commits, mut behind) = {
         let (shared, to) = (Arc::clone(shared), before.clone());
         blocking(move || {
-            let commits = shared.repository.commits(None, &to)?;
+            let commits = shared.repository.commits(&to)?;
             let superseded = shared.repository.trailers(&commits, SUPERSEDES)?.into_iter().collect();
             Ok((commits, Behind::without(superseded)))
         })
@@ -156,10 +157,14 @@ async fn rows_of(
     let shared = Arc::clone(shared);
     blocking(move || {
         let author = &shared.settings.author;
-        let seen = |entry: LogEntry| seen(&shared.repository, &entry, says_ours(&entry, author));
+        let seen = |entry: LogEntry| {
+            let came = merged_as(&shared.repository, author, None, entry)?.into_iter();
+            let seen = came.map(|came| seen(&shared.repository, &came, says_ours(&came.entry, author)));
+            seen.collect::<Result<Vec<_>, _>>()
+        };
         let mut found = Vec::new();
         for commits in commits.chunks(READ_AND_LET_GO) {
-            found.extend(shared.repository.each_of(commits, seen)?.into_iter().flatten());
+            found.extend(shared.repository.each_of(commits, seen)?.into_iter().flatten().flatten());
             shared.repository.let_go();
         }
         let history::Walked { rows, done: _ } = walked_on(&mut behind, found);

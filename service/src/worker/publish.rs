@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::conclusion::{Concluded, Conclusion, Keep};
 use super::conveyor::{Conveyor, Done, Work};
-use super::history;
+use super::history::{self, Came};
 use super::registry::Which;
 use super::retry::later;
 use super::review::{Offer, merged_as, offer};
@@ -48,7 +48,7 @@ const SERVICE: &str = "kmlflow";
 pub(super) struct Head {
     pub(super) base: CommitId,
     /// What others, or this service before it ended, put there since the last turn; where it counts anew, its whole history.
-    pub(super) since: Vec<LogEntry>,
+    pub(super) since: Vec<Came>,
     /// It does not go on from what is known, and counts by itself.
     pub(super) is_anew: bool,
 }
@@ -138,31 +138,23 @@ impl Conveyor {
             return Ok(Head { base: tip, since: Vec::new(), is_anew: false });
         }
         if follows(shared, &self.known, &tip)? {
-            let since = repository.log(Some(&self.known), &tip)?;
-            let since = self.with_reviews(shared, since)?;
+            let since = repository.line(Some(&self.known), &tip)?;
+            let since = with_reviews(shared, Some(&self.known), since)?;
             // What was made for another tip cannot arrive any more.
             let mut ours = std::mem::take(&mut self.ours);
-            self.ours = since.iter().filter_map(|entry| ours.take(&entry.commit)).collect();
+            self.ours = since.iter().filter_map(|came| ours.take(&came.entry.commit)).collect();
             return Ok(Head { base: tip, since, is_anew: false });
         }
         if self.is_accepted(shared, &tip)? {
             tracing::info!(commit.id = %tip, "The rewritten history at `{tip}` counts from now on");
-            return Ok(Head { since: repository.log(None, &tip)?, base: tip, is_anew: true });
+            let since = with_reviews(shared, None, repository.line(None, &tip)?)?;
+            return Ok(Head { since, base: tip, is_anew: true });
         }
         if self.rewritten.as_ref() != Some(&tip) {
             stop(shared, &self.known, &tip).await;
             self.rewritten = Some(tip);
         }
         Ok(Head { base: self.known.clone(), since: Vec::new(), is_anew: false })
-    }
-
-    /// What came to the branch, with what was merged read as what was proposed.
-    fn with_reviews(&self, shared: &Shared, since: Vec<LogEntry>) -> Result<Vec<LogEntry>, GitError> {
-        if shared.settings.forge().is_none() {
-            return Ok(since);
-        }
-        let author = &shared.settings.author;
-        since.into_iter().map(|entry| merged_as(&shared.repository, author, &self.known, entry)).collect()
     }
 
     /// Whether a person lifted the hold that a rewritten history led to.
@@ -212,6 +204,10 @@ impl Conveyor {
                     }
                     continue;
                 }
+                Ok(Offer::Theirs(refusal)) => {
+                    self.leave_to_them(shared, &mut done, &key, &refusal);
+                    continue;
+                }
                 Err(error) => error.to_string(),
             };
             tracing::warn!(release.key = %key, "What is to be reviewed of `{key}` is not on its branch yet: {words}");
@@ -223,6 +219,24 @@ impl Conveyor {
             done.offered.insert(key);
         }
         Ok(done)
+    }
+
+    /// Refuses what would write over what people added to the branch of a review. What follows by itself waits until they have decided.
+    fn leave_to_them(&mut self, shared: &Shared, done: &mut Done, key: &ReleaseKey, refusal: &Refusal) {
+        tracing::warn!(release.key = %key, "A change of `{key}` is not put up for review: {}", refusal.reason);
+        let mut was_asked = false;
+        for made in done.conclusions.iter_mut().filter(|made| made.keep == Keep::Parked(key.clone())) {
+            let release = made.concluded.verdict.release.clone();
+            made.concluded = Concluded::refused(release, refusal.clone());
+            made.keep = Keep::No;
+            was_asked = true;
+        }
+        if !was_asked {
+            let until = later(shared.clock.now_exact(), STEP_RETRY);
+            self.agenda.at(until, key);
+            write(&shared.waits)
+                .insert(key.clone(), Waits { reason: Some(refusal.reason.clone()), until: Some(until) });
+        }
     }
 
     fn put_off(&mut self, shared: &Shared, key: &ReleaseKey, words: &str) {
@@ -259,6 +273,13 @@ impl Work {
             _ => None,
         }
     }
+}
+
+/// What came to the branch, with what was merged read as what was proposed.
+fn with_reviews(shared: &Shared, from: Option<&CommitId>, since: Vec<LogEntry>) -> Result<Vec<Came>, GitError> {
+    let (author, from) = (&shared.settings.author, from.filter(|_| shared.settings.forge().is_some()));
+    let came = since.into_iter().map(|entry| merged_as(&shared.repository, author, from, entry));
+    Ok(came.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
 /// Whether a commit has another in its history.

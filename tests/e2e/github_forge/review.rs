@@ -25,7 +25,7 @@ fn a_request_becomes_a_pull_request_that_is_approved_merged_and_deployed() {
     serves(&server, "7");
     assert_eq!(server.settle(&delivery)["state"], "applied");
     review_is(&server, "merged");
-    server.until("the branch is gone", || (forge.github.count("git/delete-ref") == 1).then_some(()));
+    server.until("the branch is gone", || (!forge.github.has_branch(BRANCH)).then_some(()));
     let commits = forge.commits();
     assert_eq!(commits[0].trailer("Delivery-Id"), Some(delivery.as_str()));
     let comments = forge.github.comments();
@@ -169,7 +169,7 @@ fn webhooks_tell_of_a_decision_at_once_and_the_same_delivery_twice_is_harmless()
     serves(&server, "7");
     assert_eq!(server.settle("d-1")["state"], "unchanged");
     drop(server.deliver(&told).expect(200));
-    server.until("the branch is gone", || (forge.github.count("git/delete-ref") == 1).then_some(()));
+    server.until("the branch is gone", || (!forge.github.has_branch(BRANCH)).then_some(()));
     let commits = forge.commits();
     assert_eq!(commits.len(), 1);
     assert!(!server.secret(Signing::Github).is_empty());
@@ -193,4 +193,71 @@ fn what_became_of_reviews_is_asked_of_github_after_a_restart() {
     let page = "https://github.example/acme/gitops/pull/2";
     assert_eq!((review["number"].as_u64(), review["url"].as_str()), (Some(2), Some(page)), "{review}");
     assert_eq!(forge.github.pulls(), 2);
+}
+
+/// Ann adds a commit to the branch of the review.
+fn add_by_ann(forge: &Forge<'_>) -> String {
+    let ann = forge.clone_repository();
+    ann.ask(&["checkout", "--quiet", BRANCH]);
+    let path = format!("releases/{FRAUD}/release.yaml");
+    let text = ann.read(&path).unwrap();
+    assert!(text.contains("replicas: 1"), "{text}");
+    ann.write(&path, &text.replace("replicas: 1", "replicas: 2"));
+    ann.commit("Serve it by two");
+    ann.ask(&["push", "--quiet", "origin", BRANCH]);
+    ann.ask(&["rev-parse", "HEAD"]).trim().to_owned()
+}
+
+#[test]
+fn what_a_reviewer_added_is_written_over_only_where_somebody_says_so() {
+    let environment = TestEnvironment::new();
+    let forge = Forge::with_token(&environment);
+    let server = forge.reviewed().start();
+    let first = put_for_review(&server, "7", 1);
+    let hers = add_by_ann(&forge);
+    let refused = server.put(FRAUD, &image("fraud", "8")).expect_problem(409);
+    let (detail, cure) = (refused["detail"].as_str().unwrap(), refused["cure"].as_str().unwrap());
+    assert!(detail.contains(&format!("added the commit {} to the branch `{BRANCH}`", &hers[..12])), "{refused}");
+    assert!(cure.contains("merge or close") && cure.contains("--force"), "{refused}");
+    // What waited goes on waiting, as she made it.
+    assert_eq!(server.get(&format!("/deliveries/{first}"))["state"], "accepted");
+    assert!(forge.github.pull(1).is_open);
+    drop(server.api("PUT", &format!("/releases/{FRAUD}?force"), Some(&image("fraud", "8"))).expect(202));
+    assert!(server.settle(&first)["reason"].as_str().unwrap().contains("replaced"));
+    let checkout = forge.clone_repository();
+    checkout.ask(&["merge-base", "--is-ancestor", &hers, &format!("origin/{BRANCH}")]);
+    forge.github.merge(1, Way::Merge);
+    assert_eq!(serves(&server, "8")["spec"]["serving"]["replicas"], 1);
+    server.until("the branch is gone", || (!forge.github.has_branch(BRANCH)).then_some(()));
+}
+
+#[test]
+fn a_reviewers_merge_is_what_counts_and_what_was_asked_for_is_done() {
+    let environment = TestEnvironment::new();
+    let forge = Forge::with_token(&environment);
+    let server = forge.reviewed().start();
+    let delivery = put_for_review(&server, "7", 1);
+    drop(add_by_ann(&forge));
+    forge.github.merge(1, Way::Merge);
+    assert_eq!(serves(&server, "7")["spec"]["serving"]["replicas"], 2);
+    assert_eq!(server.settle(&delivery)["state"], "applied");
+    review_is(&server, "merged");
+    let history = server.get(&format!("/releases/{FRAUD}/history"));
+    let rows: Vec<&Value> = history["items"].as_array().unwrap().iter().map(|row| &row["action"]).collect();
+    assert_eq!(rows, [&json!("render"), &Value::Null], "the merge is a person's, and what it proposed never was there");
+}
+
+#[test]
+fn the_branch_of_a_review_that_is_over_stays_where_nobody_decided_about_what_is_on_it() {
+    let environment = TestEnvironment::new();
+    let forge = Forge::with_token(&environment);
+    let server = forge.reviewed().start();
+    release_two(&forge, &server);
+    put_for_review(&server, "9", 3);
+    let hers = add_by_ann(&forge);
+    server.act(FRAUD, "rollback", None).expect(200);
+    review_is(&server, "closed");
+    server.until("it is said", || server.printed().contains("of a review that is over stays").then_some(()));
+    let checkout = forge.clone_repository();
+    assert_eq!(checkout.ask(&["rev-parse", &format!("origin/{BRANCH}")]).trim(), hers);
 }

@@ -44,7 +44,6 @@ pub(super) fn answer(shared: &Shared, operation: &Operation, target: &str, body:
         "issues/list-comments" => comments(shared, number),
         "issues/create-comment" => comment(shared, number, body),
         "issues/update-comment" => change_comment(shared, number, body),
-        "git/delete-ref" => delete(shared, argument(2)),
         "repos/create-commit-status" => status(shared, argument(2), body),
         "repos/list-deployments" => deployments(shared, of),
         "repos/create-deployment" => deploy(shared, body),
@@ -258,15 +257,6 @@ fn change_comment(shared: &Shared, id: u64, body: &Value) -> (u16, Value) {
     let comment = comment.clone();
     drop(state);
     (200, told_comment(shared, &comment))
-}
-
-fn delete(shared: &Shared, reference: &str) -> (u16, Value) {
-    let branch = reference.strip_prefix("heads/").unwrap_or(reference);
-    if git::delete(&shared.repository(), branch) {
-        (204, Value::Null)
-    } else {
-        refused(422, "Reference does not exist")
-    }
 }
 
 fn status(shared: &Shared, commit: &str, body: &Value) -> (u16, Value) {

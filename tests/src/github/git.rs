@@ -65,12 +65,6 @@ pub(super) fn has(repository: &Path, commit: &str) -> bool {
     ask(repository, &["cat-file", "-e", &format!("{commit}^{{commit}}")]).is_ok()
 }
 
-/// Deletes a branch; whether it was there.
-pub(super) fn delete(repository: &Path, branch: &str) -> bool {
-    let is_there = tip(repository, branch).is_some();
-    is_there && ask(repository, &["update-ref", "-d", &format!("refs/heads/{branch}")]).is_ok()
-}
-
 /// Merges a branch into `main`; answers where the branch was, and the commit on `main`.
 pub(super) fn merge(
     repository: &Path,

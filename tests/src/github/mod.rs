@@ -206,6 +206,11 @@ impl<'a> GitHub<'a> {
         self.state().unchanged
     }
 
+    /// Whether there is such a branch.
+    pub fn has_branch(&self, branch: &str) -> bool {
+        git::tip(&self.shared.repository(), branch).is_some()
+    }
+
     /// How many good requests of this operation came.
     pub fn count(&self, operation: &str) -> usize {
         self.calls(operation).len()

@@ -105,6 +105,36 @@ async fn what_somebody_else_put_on_a_branch_beside_is_never_overwritten() {
 }
 
 #[tokio::test]
+async fn a_branch_beside_is_deleted_only_where_it_was_seen() {
+    let far = Far::new().await;
+    let base = far.repository.tip().unwrap();
+    let first = far.commit(&base, "a");
+    assert_eq!(far.repository.push_beside(BRANCH, &first).await.unwrap(), Offered::Done);
+    far.person(&["fetch", "-q"]);
+    far.person(&["checkout", "-q", "-b", "theirs", &format!("origin/{BRANCH}")]);
+    far.person(&["commit", "-q", "--allow-empty", "-m", "theirs"]);
+    far.person(&["push", "-q", "origin", &format!("HEAD:{BRANCH}")]);
+    let theirs = CommitId::parse(&far.person(&["rev-parse", "HEAD"])).unwrap();
+    assert_eq!(far.repository.delete_beside(BRANCH).await.unwrap(), Deleted::Moved(theirs.clone()));
+    assert_eq!(far.at_remote(&["rev-parse", BRANCH]), theirs.as_str());
+    // Now it was seen there.
+    assert_eq!(far.repository.delete_beside(BRANCH).await.unwrap(), Deleted::Gone);
+    assert_eq!(far.at_remote(&["for-each-ref", "refs/heads/kmlflow"]), "");
+    assert_eq!(far.repository.beside(BRANCH).unwrap(), None);
+    assert_eq!(far.repository.delete_beside(BRANCH).await.unwrap(), Deleted::Gone, "once more");
+
+    let again = far.commit(&base, "b");
+    assert_eq!(far.repository.push_beside(BRANCH, &again).await.unwrap(), Offered::Done);
+    far.person(&["push", "-q", "origin", &format!(":{BRANCH}")]);
+    assert_eq!(far.repository.delete_beside(BRANCH).await.unwrap(), Deleted::Gone, "by somebody else");
+    let third = far.commit(&base, "c");
+    assert_eq!(far.repository.push_beside(BRANCH, &third).await.unwrap(), Offered::Done);
+    far.at_remote(&["config", "receive.denyDeletes", "true"]);
+    assert!(matches!(far.repository.delete_beside(BRANCH).await.unwrap(), Deleted::Refused(_)));
+    assert_eq!(far.repository.beside(BRANCH).unwrap(), Some(third));
+}
+
+#[tokio::test]
 async fn a_refusal_of_a_branch_beside_has_the_remotes_words() {
     let far = Far::new().await;
     let hook = far.directory.path().join("remote.git/hooks/update");

@@ -56,6 +56,67 @@ fn a_merge_changes_only_what_no_side_had() {
     assert!(!repository.is_ancestor(&left, &right).unwrap());
 }
 
+/// A commit of a release on some commit, that is on no branch.
+fn aside(fixture: &Fixture, on: &CommitId, key: &str) -> CommitId {
+    let main = fixture.repository.tip().unwrap();
+    fixture.git(&["update-ref", "refs/heads/main", on.as_str()]);
+    let mut draft = fixture.repository.draft(on).unwrap();
+    let commit = draft.commit(files(key, "aside"), key, &author(), now()).unwrap().unwrap();
+    assert_eq!(fixture.repository.push_now(on, &commit).unwrap(), Publish::Done);
+    fixture.git(&["update-ref", "refs/heads/main", main.as_str()]);
+    commit
+}
+
+fn merge(fixture: &Fixture, message: &str, parents: [&CommitId; 2]) -> CommitId {
+    let [one, other] = parents.map(CommitId::as_str);
+    let tree = fixture.git(&["merge-tree", "--write-tree", one, other]);
+    let merge = fixture.git(&["commit-tree", "-m", message, "-p", one, "-p", other, tree.trim()]);
+    CommitId::parse(merge.trim()).unwrap()
+}
+
+#[test]
+fn the_line_of_a_branch_has_a_merge_and_not_what_it_brought() {
+    let fixture = Fixture::new();
+    let base = fixture.release("production/models/fraud", "a");
+    let proposed = aside(&fixture, &base, "production/models/churn");
+    let meanwhile = fixture.release("production/models/cards", "c");
+    let merge = merge(&fixture, "Merge pull request #1", [&meanwhile, &proposed]);
+    let repository = &fixture.repository;
+    for from in [Some(&base), None] {
+        let line = repository.line(from, &merge).unwrap();
+        let [before, last] = &line[line.len() - 2..] else { panic!("{line:?}") };
+        assert_eq!((&before.commit, &last.commit), (&meanwhile, &merge));
+        assert_eq!((last.before.as_ref(), last.is_merge), (Some(&meanwhile), true));
+        assert_eq!(last.changed, ["releases/production/models/churn"]);
+        assert!(line.iter().all(|entry| entry.commit != proposed));
+    }
+    assert_eq!(repository.commits(&merge).unwrap().len(), 4);
+    assert_eq!(repository.line(Some(&merge), &merge).unwrap(), []);
+}
+
+#[test]
+fn the_line_stays_on_the_branch_where_somebody_took_it_into_a_history_of_their_own() {
+    let fixture = Fixture::new();
+    let base = fixture.release("production/models/fraud", "a");
+    let theirs = aside(&fixture, &base, "production/models/churn");
+    let ours = fixture.release("production/models/cards", "c");
+    let line = |from: Option<&CommitId>, merge: &CommitId| -> Vec<CommitId> {
+        let line = fixture.repository.line(from, merge).unwrap();
+        line.into_iter().map(|entry| entry.commit).filter(|commit| [&theirs, &ours, merge].contains(&commit)).collect()
+    };
+    for message in
+        ["Merge branch 'main' of git.example:team/gitops", "Join `main` into kmlflow/x", "Words of their own"]
+    {
+        let merge = merge(&fixture, message, [&theirs, &ours]);
+        // What is known of where the branch was says more than any word.
+        assert_eq!(line(Some(&ours), &merge), std::slice::from_ref(&merge), "{message}");
+        let side = if message.starts_with("Words") { &theirs } else { &ours };
+        assert_eq!(line(None, &merge), [side.clone(), merge.clone()], "{message}");
+        assert_eq!(line(Some(&base), &merge), [side.clone(), merge.clone()], "{message}");
+    }
+    assert!(!says_join("Merge branch 'maintenance'", "main") && !says_join("Merge branch 'x' into main", "main"));
+}
+
 #[test]
 fn changed_names_every_file_that_differs() {
     let fixture = Fixture::new();

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::git::{Draft, Edit, GitError, LogEntry, Offered};
-use crate::names::{CommitId, ReleaseKey};
-use crate::release::{RELEASE_FILE, Release};
+use crate::git::{Draft, Edit, GitError, LogEntry, Offered, join_message, says_join};
+use crate::names::{CommitId, DeliveryId, ReleaseKey};
+use crate::release::{RELEASE_FILE, Refusal, Release};
 use crate::worker::foreign::checked;
 use crate::worker::history::{SUPERSEDES, says_ours, trailer};
 use crate::worker::shared::Shared;
@@ -48,6 +48,8 @@ pub(in crate::worker) enum Offer {
     Later,
     /// The remote refuses the branch, in these words.
     Refused(String),
+    /// Somebody added to the branch what this would write over.
+    Theirs(Refusal),
 }
 
 /// What is on a release's branch.
@@ -57,6 +59,8 @@ pub(super) struct Standing {
     /// The newest commit of the service on it, and the release there.
     pub(super) own: LogEntry,
     pub(super) release: Option<Release>,
+    /// The newest commit of somebody else after that one, which nobody has decided about yet.
+    pub(super) theirs: Option<LogEntry>,
     /// Whether the target has the same of this release as when the branch was begun, or last joined with it.
     is_current: bool,
 }
@@ -82,6 +86,17 @@ pub(in crate::worker) async fn offer(
         {
             return Ok(Offer::There(standing.own.commit.clone()));
         }
+        if let Some(Standing { own, theirs: Some(theirs), .. }) = &standing
+            && !proposed.is_forced
+        {
+            let asks = proposed.delivery.as_ref().map(DeliveryId::as_str);
+            return Ok(if asks.is_some() && asks == trailer(own, "Delivery-Id") {
+                // It waits there as it was proposed, and as people made it since; how that goes with what is new on the target is theirs to decide.
+                Offer::There(own.commit.clone())
+            } else {
+                Offer::Theirs(taken(&branch, theirs))
+            });
+        }
         let Some(commit) = build(shared, target, standing.as_ref(), (key, proposed))? else {
             return Ok(Offer::Refused("it changes nothing that the branch has not".to_owned()));
         };
@@ -92,6 +107,19 @@ pub(in crate::worker) async fn offer(
         }
     }
     Ok(Offer::Later)
+}
+
+/// The refusal of a change that would write over what somebody added to the branch of the last one.
+fn taken(branch: &str, theirs: &LogEntry) -> Refusal {
+    let (who, commit) = (crate::names::shown(&theirs.author.name), theirs.commit.as_str());
+    let reason = format!(
+        "{who} added the commit {} to the branch `{branch}`, which this would write over",
+        commit.get(..12).unwrap_or(commit)
+    );
+    Refusal::conflict(
+        reason,
+        "merge or close the pull request of that branch first, take the commit off the branch by a push, or write over it with `--force`",
+    )
 }
 
 /// Makes the commits that bring a branch to a new state.
@@ -112,7 +140,7 @@ fn build(
             edits.splice(0..0, leftovers(key, standing, proposed));
         } else {
             let branch = repository.branch();
-            draft.join(target, &format!("Join `{branch}` into {}\n", branch_of(key)), author, now)?;
+            draft.join(target, &join_message(branch, &branch_of(key)), author, now)?;
         }
         if let Some(id) = trailer(&standing.own, "Release-Id") {
             text.push_str(&format!("{SUPERSEDES}: {id}\n"));
@@ -137,13 +165,22 @@ pub(super) fn standing(shared: &Shared, target: &CommitId, key: &ReleaseKey) -> 
     let Some(tip) = repository.beside(&branch_of(key))? else { return Ok(None) };
     let Some(common) = repository.common(&tip, target)? else { return Ok(None) };
     let directory = key.directory();
-    let is_own = |entry: &LogEntry| says_ours(entry, &shared.settings.author) && entry.changed.contains(&directory);
+    let author = &shared.settings.author;
+    let is_own = |entry: &LogEntry| says_ours(entry, author) && entry.changed.contains(&directory);
     let own = repository.log(Some(target), &tip)?.into_iter().rfind(is_own);
     let Some(own) = own else { return Ok(None) };
+    let is_ours = |entry: &LogEntry| {
+        let is_join =
+            entry.author == *author && entry.committer == *author && says_join(&entry.message, repository.branch());
+        says_ours(entry, author) || is_join
+    };
+    // A merge that leaves the release as it is brings the branch up to the target, and nothing of anybody's own.
+    let is_theirs = |entry: &LogEntry| !is_ours(entry) && (!entry.is_merge || entry.changed.contains(&directory));
+    let theirs = repository.line(Some(&own.commit), &tip)?.into_iter().rfind(is_theirs);
     let text = repository.read(&own.commit, &format!("{directory}/{RELEASE_FILE}"))?;
     let release = text.and_then(|text| checked(key, &String::from_utf8_lossy(&text)).ok());
     let is_current = repository.tree_id(&common, &directory)? == repository.tree_id(target, &directory)?;
-    Ok(Some(Standing { tip, own, release, is_current }))
+    Ok(Some(Standing { tip, own, release, theirs, is_current }))
 }
 
 /// Whether two states of a release are the same but for when they were decided: what waits is planned again, at another moment.

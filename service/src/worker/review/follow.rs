@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::body::with_metrics;
-use super::branch::{branch_of, key_of};
+use super::branch::{branch_of, key_of, standing};
 use super::{Pull, Review, ReviewState};
 use crate::forge::{AutoMerge, Forge, ForgeError, PullRequest, PullState, Text};
-use crate::names::{ReleaseKey, Version};
+use crate::git::{Deleted, GitError};
+use crate::names::{CommitId, ReleaseKey, Version};
 use crate::worker::shared::Shared;
 
 /// Between two rounds after one that failed, unless the forge asks for more.
@@ -24,6 +25,33 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The first line of the one comment of the service; it is not shown.
 const COMMENT: &str = "<!-- kmlflow -->";
+
+/// Why a review does not go on.
+#[derive(Debug, thiserror::Error)]
+enum Hitch {
+    #[error(transparent)]
+    Forge(#[from] ForgeError),
+    #[error(transparent)]
+    Git(#[from] GitError),
+}
+
+impl Hitch {
+    /// How long whoever tries again is asked to wait.
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Forge(error) => error.retry_after(),
+            Self::Git(error) => error.retry_after(),
+        }
+    }
+
+    /// The text for callers.
+    fn for_callers(&self) -> String {
+        match self {
+            Self::Forge(error) => error.to_string(),
+            Self::Git(error) => error.for_callers(),
+        }
+    }
+}
 
 /// Follows reviews until it is dropped.
 pub(in crate::worker) async fn follow_reviews(shared: Arc<Shared>) {
@@ -64,7 +92,7 @@ async fn round(shared: &Shared, forge: &Forge) -> Option<Duration> {
     let mut sooner = |wait: Duration| pause = Some(pause.map_or(wait, |pause| pause.min(wait)));
     for (key, review) in shared.reviews.open() {
         let done = if review.is_wanted {
-            tell_and_ask(shared, forge, &key, &review).await
+            tell_and_ask(shared, forge, &key, &review).await.map_err(Hitch::from)
         } else {
             finish(shared, forge, &key, &review).await.map(|is_over| {
                 if !is_over {
@@ -74,7 +102,7 @@ async fn round(shared: &Shared, forge: &Forge) -> Option<Duration> {
         };
         if let Err(error) = done {
             tracing::warn!(release.key = %key, error = &error as &dyn std::error::Error, "The review of `{key}` does not go on: {error}");
-            let trouble = error.to_string();
+            let trouble = error.for_callers();
             shared.reviews.note(&key, &review.commit, |review| review.trouble = Some(trouble));
             sooner(error.retry_after().unwrap_or(RETRY));
         }
@@ -160,7 +188,7 @@ async fn told(
 
 /// Ends a review that nobody waits for any more: what is still open is closed, the branch deleted, and the last word said. Answers whether
 /// there is nothing more to do.
-async fn finish(shared: &Shared, forge: &Forge, key: &ReleaseKey, review: &Review) -> Result<bool, ForgeError> {
+async fn finish(shared: &Shared, forge: &Forge, key: &ReleaseKey, review: &Review) -> Result<bool, Hitch> {
     let branch = branch_of(key);
     let lock = shared.reviews.branch(key);
     let _alone = lock.lock().await;
@@ -171,8 +199,10 @@ async fn finish(shared: &Shared, forge: &Forge, key: &ReleaseKey, review: &Revie
         Some(pull) => Some(forge.pull_request(pull.number).await?),
         None => forge.find(&branch, shared.repository.branch(), &review.commit).await?,
     };
-    let mut state = review.state;
+    let (mut state, mut decided) = (review.state, None);
     if let Some(pull) = &found {
+        // Whoever decided has seen what was there.
+        decided = pull.head.clone().filter(|_| pull.state != PullState::Open);
         let (now, words) = match &pull.state {
             PullState::Merged(_) => (ReviewState::Merged, format!("Merged, and `{key}` is what it says.")),
             PullState::Closed => (ReviewState::Closed, "Closed, so nothing changes.".to_owned()),
@@ -190,19 +220,49 @@ async fn finish(shared: &Shared, forge: &Forge, key: &ReleaseKey, review: &Revie
     } else if state == ReviewState::AwaitingReview {
         state = ReviewState::Closed;
     }
-    forge.delete_branch(&branch).await?;
-    if let Err(error) = shared.repository.forget_beside(&branch) {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "The branch `{branch}` could not be forgotten: {error}"
-        );
-    }
+    delete(shared, key, decided.as_ref()).await?;
     shared.reviews.note(key, &review.commit, |review| {
         review.state = state;
         review.trouble = None;
         review.is_over = true;
     });
     Ok(true)
+}
+
+/// How often a branch is looked at again that somebody moves while it is to be deleted.
+const DELETE_MAX: usize = 2;
+
+/// Deletes the branch of a review that is over, where it still is where it was seen. What others added to it stays, unless it is what was decided about.
+async fn delete(shared: &Shared, key: &ReleaseKey, decided: Option<&CommitId>) -> Result<(), GitError> {
+    let (repository, branch) = (&shared.repository, branch_of(key));
+    let mut why = "somebody goes on there".to_owned();
+    for _ in 0..DELETE_MAX {
+        if let Some(tip) = repository.beside(&branch)?
+            && !is_decided(shared, key, &tip, decided)?
+        {
+            why = format!("it is at {tip}, by others, which nobody has decided about");
+            break;
+        }
+        match repository.delete_beside(&branch).await? {
+            Deleted::Gone => return Ok(()),
+            Deleted::Refused(words) => {
+                why = words;
+                break;
+            }
+            Deleted::Moved(_) => {}
+        }
+    }
+    tracing::warn!(release.key = %key, "The branch `{branch}` of a review that is over stays: {why}");
+    Ok(())
+}
+
+/// Whether nothing is lost with a branch that is there: it is on the target, or people decided about it, or all of it is the service's own.
+fn is_decided(shared: &Shared, key: &ReleaseKey, tip: &CommitId, decided: Option<&CommitId>) -> Result<bool, GitError> {
+    let target = shared.repository.tip()?;
+    if decided == Some(tip) || shared.repository.is_ancestor(tip, &target)? {
+        return Ok(true);
+    }
+    Ok(standing(shared, &target, key)?.is_some_and(|standing| standing.theirs.is_none()))
 }
 
 /// What MLflow measured for the versions that are compared; nothing where there is no tracking server, or it does not say.

@@ -1,33 +1,77 @@
 //! Knowing again what was merged: a merge brings the service's own commit, a squash or a rebase brings another one with the same files.
+//!
+//! What counts is what was in force on the branch, and since when; so a merge speaks as the proposal whose files it brought there, by the id of the
+//! proposal's commit. The proposals that it brought along and that never were in force are no history, but what they carried out is done.
+
+use std::collections::HashSet;
 
 use super::branch::{self, branch_of};
 use crate::git::{Author, GitError, LogEntry, Repository};
 use crate::names::{CommitId, ReleaseKey};
 use crate::release::Release;
-use crate::worker::history::{key_of, says_ours};
+use crate::worker::history::{Came, SUPERSEDES, key_of, says_ours, trailer};
 use crate::worker::shared::Shared;
 
-/// Reads a commit that came to the target after `from`: one that brings a release to exactly what was proposed for it speaks as the
-/// proposal did, whoever merged it and however.
+/// Reads a commit that came to the branch: each release that it brings to exactly what was proposed for it speaks as the proposal did, whoever merged
+/// it and however. Where the proposals are still on branches of their own, `from` says after which commit they were made.
 ///
 /// # Errors
 /// The repository cannot be read.
 pub(in crate::worker) fn merged_as(
     repository: &Repository,
     author: &Author,
-    from: &CommitId,
+    from: Option<&CommitId>,
     entry: LogEntry,
-) -> Result<LogEntry, GitError> {
-    let [directory] = entry.changed.as_slice() else { return Ok(entry) };
+) -> Result<Vec<Came>, GitError> {
     if says_ours(&entry, author) {
-        return Ok(entry);
+        return Ok(vec![entry.into()]);
     }
+    if entry.is_merge {
+        return merge(repository, author, entry);
+    }
+    let ([directory], Some(from)) = (entry.changed.as_slice(), from) else { return Ok(vec![entry.into()]) };
     Ok(match proposal_of(repository, author, from, (&entry, directory))? {
-        Some(LogEntry { author, committer, message, trailers, .. }) => {
-            LogEntry { author, committer, message, trailers, ..entry }
-        }
-        None => entry,
+        // The proposal's own commit is on no branch that stays.
+        Some(proposal) => vec![Came { change: entry.commit.clone(), ..speaking_as(&entry, proposal, directory) }],
+        None => vec![entry.into()],
     })
+}
+
+/// Takes a merge apart: what of it is somebody's own first, then what it brought of the service's.
+fn merge(repository: &Repository, author: &Author, mut entry: LogEntry) -> Result<Vec<Came>, GitError> {
+    let brought = repository.log(entry.before.as_ref(), &entry.commit)?.into_iter();
+    let mut brought: Vec<LogEntry> = brought.filter(|other| says_ours(other, author)).collect();
+    let superseded: HashSet<String> =
+        brought.iter().filter_map(|entry| trailer(entry, SUPERSEDES)).map(ToOwned::to_owned).collect();
+    brought.retain(|entry| trailer(entry, "Release-Id").is_none_or(|id| !superseded.contains(id)));
+    let (mut spoken, mut others) = (Vec::new(), Vec::new());
+    for directory in std::mem::take(&mut entry.changed) {
+        let tree = repository.tree_id(&entry.commit, &directory)?;
+        let mut found = None;
+        for (at, proposal) in brought.iter().enumerate().rev().filter(|(_, other)| other.changed.contains(&directory)) {
+            if repository.tree_id(&proposal.commit, &directory)? == tree {
+                found = Some(at);
+                break;
+            }
+        }
+        match found {
+            Some(at) => spoken.push(speaking_as(&entry, brought.remove(at), &directory)),
+            None => others.push(directory),
+        }
+    }
+    entry.changed = others;
+    Ok(std::iter::once(Came { brought, ..entry.into() }).chain(spoken).collect())
+}
+
+/// What a commit did to a release, in the words of the proposal.
+fn speaking_as(entry: &LogEntry, proposal: LogEntry, directory: &str) -> Came {
+    let LogEntry { commit: change, author, committer, message, trailers, .. } = proposal;
+    let changed = vec![directory.to_owned()];
+    Came {
+        entry: LogEntry { author, committer, message, trailers, changed, ..entry.clone() },
+        change,
+        brought: Vec::new(),
+    }
 }
 
 /// The proposal whose files a commit brings to a release; nothing where there is none.

@@ -20,6 +20,8 @@ pub(in crate::worker) struct Proposed {
     pub(in crate::worker) compared: Vec<Version>,
     /// It would have been pushed, had the branch let it.
     pub(in crate::worker) merges_itself: bool,
+    /// Whoever asks says that it may write over what others did.
+    pub(in crate::worker) is_forced: bool,
 }
 
 impl Proposed {
@@ -43,7 +45,8 @@ impl Proposed {
             }
         }
         let text = body::text(ground, task, &write, merges_itself)?;
-        Ok(Self { write, message, delivery: task.delivery.clone(), text, compared, merges_itself })
+        let (delivery, is_forced) = (task.delivery.clone(), task.guard.force);
+        Ok(Self { write, message, delivery, text, compared, merges_itself, is_forced })
     }
 }
 

@@ -8,6 +8,7 @@ mod drift;
 mod foreign;
 mod hostile;
 mod import;
+mod merged;
 mod policy;
 mod registry;
 mod remote;

@@ -620,6 +620,8 @@ async fn strange_things_in_the_tree_are_nobodys_release_and_stay_as_they_are() {
         assert!(other.handle().release(&key(name)).await.is_err(), "{name}");
         let taken = refusal(other.ask(put(name, single("1"))).await);
         assert!(taken.reason.contains("in its place") || taken.reason.contains("no path"), "{name}: {}", taken.reason);
+        assert_eq!(taken.reason.contains("a pointer of Git LFS"), name == "lfs", "{}", taken.reason);
+        assert_eq!(taken.reason.contains("`git lfs untrack '*.yaml'`"), name == "lfs", "{}", taken.reason);
     }
     let entries = far.at_remote(&["ls-tree", "--name-only", "main"]);
     assert!(entries.lines().any(|name| name == ".."), "{entries}");
