@@ -102,7 +102,9 @@ async fn ask_for(one: &Value, ctx: &Context) -> Result<(), CliError> {
         let is_last = number + 1 == requests.len();
         let wait = (!is_last).then_some(WaitFor::Committed);
         let waiting = Waiting { wait, timeout: COMMIT_WITHIN, idempotency_key: None };
-        let exit = change::change(Call::new(Method::PUT, &path).body(request.clone()), &waiting, ctx).await?;
+        let takes_its_place = number == 0 && path.last() == Some(&text(one, "/seldonDeployment").as_str());
+        let call = Call::new(Method::PUT, &path).flag("adopt", takes_its_place).body(request.clone());
+        let exit = change::change(call, &waiting, ctx).await?;
         match exit {
             Exit::Done => {}
             // The run begins once the stable version is live.

@@ -10,7 +10,7 @@ use super::EnvironmentSettings;
 use super::adopt::drifted;
 use super::foreign::{checked, occupied};
 use super::index::Entry;
-use super::observe::observed;
+use super::observe::{observed, occupant};
 use super::registry::{default_images, with_tags};
 use super::shared::{PolicySet, Shared, not_deployed};
 use crate::event::{Delivery, Guard, Requested, Source};
@@ -265,6 +265,8 @@ pub(super) fn situation(ground: &dyn Ground, task: &Task, entry: Option<&Entry>)
         None => None,
     };
     let retracted = if entry.is_none() && wanted.is_some() { retracted(ground, &task.key)? } else { None };
+    let may_take_over = task.guard.adopt || task.guard.force || entry.is_some();
+    let occupant = if may_take_over { None } else { occupant(shared, &task.key, &target) };
     let base = defaults.and_then(|defaults| defaults.serving).unwrap_or_default();
     Ok(Situation {
         key: task.key.clone(),
@@ -272,6 +274,7 @@ pub(super) fn situation(ground: &dyn Ground, task: &Task, entry: Option<&Entry>)
         restorable,
         retracted,
         observed: ground.observed((&task.key, entry), environment),
+        occupant,
         target,
         serving: Serving::over(&base, &shared.settings.serving),
         default_images,

@@ -102,7 +102,9 @@ impl Handle {
         }
         let Some(first) = requests.first().cloned() else { return Ok(view) };
         let intent = Intent::Put(Box::new(first.wanted()?));
-        let asked = Requested { key: key.clone(), intent, guard: Guard::default(), requested_by: None };
+        // It takes the object's own place.
+        let guard = Guard { adopt: name_of(object) == key.name.as_str(), ..Guard::default() };
+        let asked = Requested { key: key.clone(), intent, guard, requested_by: None };
         match self.dry_run(asked).await {
             Ok(Preview { manifests, .. }) => {
                 let pods = pods(object, &stable, &manifests);

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::conclusion::Concluded;
 use super::handle::Handle;
+use super::observe::asked_occupant;
 use super::read;
 use super::shared::{read as locked, store_fault};
 use super::urgent::is_urgent;
@@ -14,6 +15,7 @@ use super::{Answer, Done, Fault};
 use crate::bounds::RETRY_AFTER_SECONDS;
 use crate::event::{DeliveryState, Event, NewDelivery, Requested, Source};
 use crate::names::{DeliveryId, ReleaseKey};
+use crate::plan;
 use crate::store::{Accepted, HandedOver, StoreError};
 
 /// A request that is with the writer.
@@ -41,6 +43,7 @@ impl Handle {
     /// It is refused, or could not be stored.
     pub async fn request(&self, request: Requested, wait: Duration) -> Result<Answer, Fault> {
         self.shared.environment(&request.key.environment)?;
+        self.has_room(&request).await?;
         let key = request.key.clone();
         let since = tokio::time::Instant::now();
         let HandedIn { number, id, outcome, mut kept } = self.hand_in(request).await?;
@@ -68,6 +71,13 @@ impl Handle {
         };
         is_kept(durable(&mut kept).await)?;
         Ok(Answer::Queued { delivery: id, waits_for })
+    }
+
+    /// Refuses a new release in whose place the cluster has something else.
+    pub(super) async fn has_room(&self, request: &Requested) -> Result<(), Fault> {
+        let Some(occupant) = asked_occupant(&self.shared, request).await else { return Ok(()) };
+        let target = plan::target(&request.key, &self.shared.environment(&request.key.environment)?.target)?;
+        Err(plan::occupied(&occupant, &request.key, &target).into())
     }
 
     /// Says that the service is to end: whoever waits for an outcome is answered soon, with what there is to say.

@@ -52,6 +52,7 @@ impl Repository {
             restorable,
             retracted: self.retracted.clone(),
             observed,
+            occupant: None,
             target: plan::target(&self.key, &environment()).unwrap(),
             serving: Serving::default(),
             default_images: images,

@@ -11,7 +11,7 @@ use crate::live::{Application, Found, Kind, Object, RouteKind, Watched as _, Wir
 use crate::names::ReleaseKey;
 
 /// The annotation by which what we render says which release it belongs to.
-const RELEASE_ANNOTATION: &str = "kmlflow.dev/release";
+pub const RELEASE_ANNOTATION: &str = "kmlflow.dev/release";
 
 /// The kinds of documents that a release has and Argo CD does not apply.
 const NOT_APPLIED: [&str; 2] = ["Release", "Kustomization"];

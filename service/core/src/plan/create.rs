@@ -2,10 +2,11 @@
 
 use super::arms;
 use super::change::change;
-use super::situation::Situation;
+use super::situation::{Occupant, Situation};
+use crate::names::ReleaseKey;
 use crate::release::{
     Action, ApiVersion, Metadata, Origin, Phase, Refusal, Release, ReleaseKind, ReleasePlan, ReleaseSpec, Rendered,
-    Rollout, RouteSettings, Strategy, Variant, Wanted,
+    Rollout, RouteSettings, Strategy, Target, Variant, Wanted,
 };
 
 /// Plans the first commit of a release.
@@ -20,6 +21,9 @@ pub(super) fn create(wanted: &Wanted, situation: &Situation) -> Result<ReleasePl
             "version {} was rejected and its alias was not set anew",
             arm.version
         )));
+    }
+    if let Some(occupant) = &situation.occupant {
+        return Err(occupied(occupant, &situation.key, &situation.target));
     }
     let rejected = rejected.into_iter().filter(|r| r.version != arm.version).collect();
     let arm = arms::resolve_new(arm, wanted, situation)?;
@@ -74,6 +78,24 @@ pub(super) fn origin_of(situation: &Situation) -> Origin {
 fn metadata_of(situation: &Situation) -> Metadata {
     let crate::names::ReleaseKey { environment, namespace, name } = situation.key.clone();
     Metadata { name, namespace, environment }
+}
+
+/// The refusal of a release in whose place something else is: Argo CD would write over it.
+pub fn occupied(occupant: &Occupant, key: &ReleaseKey, target: &Target) -> Refusal {
+    let Occupant { object, owner } = occupant;
+    let ReleaseKey { environment, namespace, name } = key;
+    let whose = match owner {
+        Some(owner) => format!("it is of the release `{owner}`"),
+        None => "no release made it".to_owned(),
+    };
+    let there = &target.namespace;
+    let cure = match owner {
+        None if object.starts_with("SeldonDeployment/") => format!(
+            "choose another name; `kmlflow import {name} -n {namespace} -e {environment}` shows what release it would be, and with `--apply` takes it over"
+        ),
+        _ => "choose another name, or delete it first; `--adopt` has it taken over".to_owned(),
+    };
+    Refusal::conflict(format!("`{object}` is in the namespace `{there}` already, and {whose}"), cure)
 }
 
 fn needs_stable(wanted: &Wanted) -> Refusal {

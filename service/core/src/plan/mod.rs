@@ -23,9 +23,10 @@ mod transition;
 
 pub use absolute::{Settled, absolute};
 pub use collision::{Owner, collision};
+pub use create::occupied;
 pub use findings::{Findings, ImageFinding, ServingRules, VersionFinding};
 pub use review::wants_review;
-pub use situation::Situation;
+pub use situation::{Occupant, Situation};
 pub use target::{EnvironmentTarget, target};
 
 use crate::release::{Deployed, Intent, Refusal, RefusalKind, ReleasePlan, Retracted};

@@ -34,6 +34,7 @@ impl Handle {
     /// It would be refused.
     pub async fn dry_run(&self, request: Requested) -> Result<Preview, Fault> {
         self.catch_up_if_it_can().await;
+        self.has_room(&request).await?;
         let findings = self.find_out(&request).await?;
         self.shared.blocking(move |shared| preview::preview(shared, &request, findings)).await
     }
