@@ -26,6 +26,10 @@ struct Cluster {
     mirror: Option<PredictorName>,
     /// Whom the applied own Service selects; none is every pod.
     own: Option<PredictorName>,
+    /// The port that the applied own Service sends to.
+    own_port: u16,
+    /// The port that each predictor listens on.
+    ports: BTreeMap<PredictorName, u16>,
     /// Predictors that have pods, and whether they are ready.
     pods: BTreeMap<PredictorName, bool>,
 }
@@ -55,6 +59,8 @@ fn desired(release: &Release) -> Cluster {
             .into_iter()
             .collect(),
         mirror: traffic.mirror.map(|(predictor, _)| predictor),
+        own_port: release.serving_of(release.stable().unwrap()).port(),
+        ports: release.spec.variants.iter().map(|it| (it.predictor.clone(), release.serving_of(it).port())).collect(),
         own: match traffic.own {
             OwnSelector::All => None,
             OwnSelector::One(predictor) => Some(predictor),
@@ -65,7 +71,10 @@ fn desired(release: &Release) -> Cluster {
 
 fn applied(state: &State) -> bool {
     let wanted = desired(state.repository.release.as_ref().unwrap());
-    Cluster { pods: BTreeMap::new(), ..state.cluster.clone() } == wanted
+    let there = &state.cluster;
+    let ports = there.ports.iter().filter(|(predictor, _)| there.predictors.contains(predictor));
+    let ports = ports.map(|(predictor, port)| (predictor.clone(), *port)).collect();
+    Cluster { pods: BTreeMap::new(), ports, ..there.clone() } == wanted
 }
 
 fn seen(state: &State) -> Observed {
@@ -98,12 +107,16 @@ fn world(state: &State, never_ready: NeverReady) -> Vec<(String, State)> {
         change(&mut after.cluster);
         next.push((label, after));
     };
-    if state.cluster.own != wanted.own {
-        with("Argo CD applies the Service".to_owned(), &|cluster| cluster.own.clone_from(&wanted.own));
+    if (&state.cluster.own, state.cluster.own_port) != (&wanted.own, wanted.own_port) {
+        with("Argo CD applies the Service".to_owned(), &|cluster| {
+            cluster.own.clone_from(&wanted.own);
+            cluster.own_port = wanted.own_port;
+        });
     } else {
         if state.cluster.predictors != wanted.predictors {
             with("Argo CD applies the SeldonDeployment".to_owned(), &|cluster| {
-                cluster.predictors.clone_from(&wanted.predictors)
+                cluster.predictors.clone_from(&wanted.predictors);
+                cluster.ports.extend(wanted.ports.clone());
             });
         }
         if state.cluster.route != wanted.route || state.cluster.mirror != wanted.mirror {
@@ -130,7 +143,8 @@ fn world(state: &State, never_ready: NeverReady) -> Vec<(String, State)> {
     let all_ready = state.cluster.predictors.iter().all(|predictor| state.cluster.pods.get(predictor) == Some(&true));
     if all_ready && state.cluster.pods.len() > state.cluster.predictors.len() {
         with("the operator removes the rest".to_owned(), &|cluster| {
-            cluster.pods.retain(|predictor, _| cluster.predictors.contains(predictor))
+            cluster.pods.retain(|predictor, _| cluster.predictors.contains(predictor));
+            cluster.ports.retain(|predictor, _| cluster.predictors.contains(predictor));
         });
     }
     next
@@ -189,7 +203,8 @@ fn wrong(state: &State) -> Option<String> {
     let ready = |predictor: &PredictorName| cluster.pods.get(predictor) == Some(&true);
     let reached = |predictor: &PredictorName| cluster.own.is_none() || cluster.own.as_ref() == Some(predictor);
     if cluster.route.is_empty() {
-        if !cluster.pods.keys().any(|predictor| reached(predictor) && ready(predictor)) {
+        let listens = |predictor: &PredictorName| cluster.ports.get(predictor) == Some(&cluster.own_port);
+        if !cluster.pods.keys().any(|predictor| reached(predictor) && ready(predictor) && listens(predictor)) {
             return Some("outage: the own Service has no ready endpoint".to_owned());
         }
         let phase = state.repository.release.as_ref().unwrap().rollout.phase;

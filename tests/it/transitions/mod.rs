@@ -1,5 +1,6 @@
 //! How a release goes from state to state: every cell of the table, the laws, and every interleaving with the cluster.
 
+mod back;
 mod cluster;
 mod laws;
 mod runtime;

@@ -91,7 +91,7 @@ fn complete(
 }
 
 /// The next free predictor name of a version: `v7`, then `v7r2`, one above the highest that is deployed.
-fn free_name(version: &Version, release: &Release) -> PredictorName {
+pub(super) fn free_name(version: &Version, release: &Release) -> PredictorName {
     let deployed = release.spec.variants.iter().filter(|variant| variant.version == *version);
     let highest = deployed.map(|variant| variant.predictor.parts().1).max().unwrap_or(0);
     PredictorName::of(version, highest + 1)

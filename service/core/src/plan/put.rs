@@ -110,7 +110,7 @@ impl Put<'_> {
     /// One version for another: in one commit where engine and port are the same, else by entering and leaving.
     fn replace(&self, live: &Variant, arm: &Arm) -> ReleasePlan {
         let before = self.release.serving_of(live);
-        let same_ports = before.engine() == arm.serving.engine() && before.port() == arm.serving.port();
+        let same_ports = before.has_ports_of(&arm.serving);
         if !same_ports {
             return self.start();
         }
@@ -299,7 +299,7 @@ fn check_protocol(release: &Release, wanted: &Wanted, arms: &[Arm]) -> Result<()
     let before = release.serving_of(stable);
     let settled_single = release.rollout.phase == Phase::Settled && wanted.strategy == Strategy::Single;
     for arm in arms {
-        let same_ports = before.engine() == arm.serving.engine() && before.port() == arm.serving.port();
+        let same_ports = before.has_ports_of(&arm.serving);
         if arm.serving.protocol() != before.protocol() && !(settled_single && same_ports) {
             return Err(Refusal::invalid(
                 "one release has one protocol, and the new variant has another",

@@ -1,12 +1,18 @@
 //! Back to an older settled state: in one commit from a settled release, through leaving from a run.
+//!
+//! Over another engine or port, the first commit brings the older version beside the one that serves, where that one is seen to answer.
 
 use super::acts::{other_versions, reject_all};
+use super::arms::free_name;
 use super::change::update;
 use super::create::origin_of;
 use super::situation::Situation;
 use super::{timing, transition};
 use crate::names::CommitId;
-use crate::release::{Action, Deployed, Outcome, Phase, Refusal, Release, ReleasePlan, Restorable, Variant};
+use crate::release::{
+    Action, Deployed, Observed, Outcome, Phase, Readiness, Refusal, Release, ReleasePlan, Restorable, Serving,
+    Strategy, Variant,
+};
 
 /// Plans the next commit of a rollback to the settled state of `to`.
 pub(super) fn rollback(to: &CommitId, deployed: &Deployed, situation: &Situation) -> Result<ReleasePlan, Refusal> {
@@ -28,13 +34,20 @@ pub(super) fn rollback(to: &CommitId, deployed: &Deployed, situation: &Situation
 }
 
 fn from_settled(release: &Release, restorable: &Restorable, deployed: &Deployed, situation: &Situation) -> ReleasePlan {
+    // On the way from a run the candidate is rejected already, and the version in between was never at fault.
+    let on_its_way = release.rollout.restores.as_ref() == Some(&restorable.commit)
+        && release.rollout.outcome == Some(Outcome::RolledBack);
+    if let Some(mut next) = entering(release, restorable, situation) {
+        if !on_its_way {
+            let rejected = other_versions(&restorable.release, release.stable().into_iter());
+            reject_all(&mut next, rejected, "rolled back", &deployed.commit, situation);
+        }
+        return update(next, Action::Rollback, format!("roll back: add version {}", version(&restorable.release)));
+    }
     if let Some(why) = timing::not_replaceable(release, situation) {
         return ReleasePlan::Wait(why);
     }
     let mut change = transition::restore(release, restorable, origin_of(situation), Action::Rollback, situation);
-    // On the way from a run the candidate is rejected already, and the version in between was never at fault.
-    let on_its_way = release.rollout.restores.as_ref() == Some(&restorable.commit)
-        && release.rollout.outcome == Some(Outcome::RolledBack);
     if !on_its_way {
         let rejected = other_versions(&change.release, release.stable().into_iter());
         reject_all(&mut change.release, rejected, "rolled back", &deployed.commit, situation);
@@ -42,6 +55,32 @@ fn from_settled(release: &Release, restorable: &Restorable, deployed: &Deployed,
         change.release.rollout.outcome = None;
     }
     ReleasePlan::Update(Box::new(change))
+}
+
+/// The older version beside the one that serves: where the own Service cannot reach both, and the one that serves is seen to answer.
+///
+/// Where it does not, or nobody looks, callers lose nothing by one commit, and it takes no time.
+fn entering(release: &Release, restorable: &Restorable, situation: &Situation) -> Option<Release> {
+    let (live, then) = (release.stable()?, restorable.release.stable()?);
+    let (serves, served) = (release.serving_of(live), restorable.release.serving_of(then));
+    let Observed::Seen(seen) = &situation.observed else { return None };
+    let answers = seen.variants.get(&live.predictor) == Some(&Readiness::Ready);
+    // One release has one protocol as long as two of its variants serve.
+    if serves.has_ports_of(&served) || serves.protocol() != served.protocol() || !answers {
+        return None;
+    }
+    let common = serves.in_common(&served);
+    let base = common.over(&Serving::defaults());
+    let (old, new) = (Strategy::Single.stable_role(), Strategy::Single.new_role());
+    let is_taken = live.predictor == then.predictor;
+    let predictor = if is_taken { free_name(&then.version, release) } else { then.predictor.clone() };
+    let mut next = release.clone();
+    next.spec.variants = vec![
+        Variant { role: old, serving: serves.differing_from(&base), ..live.clone() },
+        Variant { role: new, predictor, serving: served.differing_from(&base), ..then.clone() },
+    ];
+    next.spec.serving = common;
+    Some(transition::enter_again(next, &restorable.commit, situation))
 }
 
 fn from_run(release: &Release, restorable: &Restorable, deployed: &Deployed, situation: &Situation) -> ReleasePlan {

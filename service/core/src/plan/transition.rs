@@ -4,7 +4,7 @@ use super::change::{change, update};
 use super::create::origin_of;
 use super::situation::Situation;
 use super::strategy::rules;
-use crate::names::PredictorName;
+use crate::names::{CommitId, PredictorName};
 use crate::release::{
     Action, Change, Deployed, Files, Origin, Outcome, Phase, Release, ReleasePlan, ReleaseSpec, Restorable, Role,
     Strategy, Variant, Wanted,
@@ -41,6 +41,15 @@ pub(super) fn enter(release: &Release, wanted: &Wanted, new: Vec<Variant>, situa
     next
 }
 
+/// Brings an older version back beside the one that serves: a run that ends in the settled state of a commit.
+pub(super) fn enter_again(mut next: Release, to: &CommitId, situation: &Situation) -> Release {
+    begin(&mut next, Phase::Entering, situation);
+    next.rollout.outcome = None;
+    next.rollout.restores = Some(to.clone());
+    next.origin = origin_of(situation);
+    next
+}
+
 /// The entered variants get their first traffic, or, in a single release, all of it.
 pub(super) fn run(entered: &[PredictorName], deployed: &Deployed, situation: &Situation) -> ReleasePlan {
     let release = &deployed.release;
@@ -52,7 +61,11 @@ pub(super) fn run(entered: &[PredictorName], deployed: &Deployed, situation: &Si
     if strategy == Strategy::Single {
         let Some(keep) = entered.first() else { return done_already() };
         let summary = rules(strategy).started(release);
-        return update(end_run(release, keep, Outcome::Promoted, situation), Action::Promote, summary);
+        let (outcome, action) = match release.rollout.restores {
+            Some(_) => (Outcome::RolledBack, Action::Rollback),
+            None => (Outcome::Promoted, Action::Promote),
+        };
+        return update(end_run(release, keep, outcome, situation), action, summary);
     }
     let mut next = release.clone();
     begin(&mut next, Phase::Running, situation);
@@ -79,6 +92,10 @@ pub(super) fn end_run(release: &Release, keep: &PredictorName, outcome: Outcome,
     }
     begin(&mut next, Phase::Leaving, situation);
     next.rollout.outcome = Some(outcome);
+    if outcome != Outcome::RolledBack {
+        // Whoever ends a way back otherwise does not want what it led to.
+        next.rollout.restores = None;
+    }
     next
 }
 
@@ -102,7 +119,13 @@ pub(super) fn settle(keep: &PredictorName, deployed: &Deployed, situation: &Situ
     if release.rollout.phase != Phase::Leaving || !alone {
         return done_already();
     }
-    if let Some(restorable) = situation.restorable.as_ref().filter(|restorable| same_pods(release, restorable)) {
+    let spec = settled_spec(&release.spec, release);
+    let is_back = |restorable: &&Restorable| {
+        // Rendered by other templates its pods are others, and its files are to be in force all the same.
+        same_pods(release, restorable)
+            || (release.rollout.outcome == Some(Outcome::RolledBack) && restorable.release.spec == spec)
+    };
+    if let Some(restorable) = situation.restorable.as_ref().filter(is_back) {
         return ReleasePlan::Update(Box::new(restore(
             release,
             restorable,
@@ -112,7 +135,7 @@ pub(super) fn settle(keep: &PredictorName, deployed: &Deployed, situation: &Situ
         )));
     }
     let mut next = release.clone();
-    next.spec = settled_spec(&release.spec, release);
+    next.spec = spec;
     begin(&mut next, Phase::Settled, situation);
     let version = next.stable().map_or_else(String::new, |variant| variant.version.to_string());
     update(next, Action::Settle, format!("settle on version {version}"))

@@ -247,6 +247,34 @@ impl Serving {
         (diff != Self::default()).then_some(diff)
     }
 
+    /// What two have in common, for others to be written over; a setting in which they differ is left out.
+    #[must_use]
+    pub fn in_common(&self, other: &Self) -> Self {
+        fn same<T: PartialEq + Clone>(one: &Option<T>, other: &Option<T>) -> Option<T> {
+            if one == other { one.clone() } else { None }
+        }
+        Self {
+            protocol: same(&self.protocol, &other.protocol),
+            engine: same(&self.engine, &other.engine),
+            port: same(&self.port, &other.port),
+            replicas: same(&self.replicas, &other.replicas),
+            autoscaling: same(&self.autoscaling, &other.autoscaling),
+            resources: same(&self.resources, &other.resources),
+            env: same(&self.env, &other.env),
+            timeout: same(&self.timeout, &other.timeout),
+            probe: same(&self.probe, &other.probe),
+            docs_path: same(&self.docs_path, &other.docs_path),
+            runtime: same(&self.runtime, &other.runtime),
+            storage_secret: same(&self.storage_secret, &other.storage_secret),
+            pod: same(&self.pod, &other.pod),
+        }
+    }
+
+    /// Whether callers of either reach the other through one Service.
+    pub fn has_ports_of(&self, other: &Self) -> bool {
+        self.engine() == other.engine() && self.port() == other.port()
+    }
+
     /// The protocol, or its default.
     pub fn protocol(&self) -> Protocol {
         self.protocol.unwrap_or_default()

@@ -9,8 +9,9 @@ use crate::release::{Act, Phase, Release, Role};
 pub fn undo(release: &Release) -> Option<Act> {
     let has_new = release.staying().nth(1).is_some_and(|variant| variant.role != Role::Leaving);
     match release.rollout.phase {
+        _ if release.rollout.restores.is_some() => None,
         Phase::Entering | Phase::Running => has_new.then_some(Act::Abort),
-        Phase::Settled => release.rollout.restores.is_none().then_some(Act::Rollback { to: None }),
+        Phase::Settled => Some(Act::Rollback { to: None }),
         Phase::Leaving => None,
     }
 }
@@ -41,6 +42,8 @@ mod tests {
         assert_eq!(undo(&release("single", "phase: settled", live)), Some(Act::Rollback { to: None }));
         let restores = format!("phase: settled, outcome: rolled-back, restores: {}", "1".repeat(40));
         assert_eq!(undo(&release("single", &restores, live)), None);
+        let back = format!("phase: entering, restores: {}", "1".repeat(40));
+        assert_eq!(undo(&release("single", &back, &format!("{live}, {v7}").replace("stable", "candidate"))), None);
         let leaving = format!("{}, {}", v7, v8.replace("candidate", "leaving"));
         assert_eq!(undo(&release(canary, "phase: leaving, outcome: aborted", &leaving)), None);
         assert_eq!(undo(&release(canary, "phase: running", v7)), None, "there is nothing new");
