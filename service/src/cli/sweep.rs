@@ -24,15 +24,19 @@ pub(super) struct SweepArgs {
 pub(super) async fn run(args: SweepArgs, ctx: &Context) -> Result<Exit, CliError> {
     let call = Call::new(Method::POST, &["sweep"]).flag("dryRun", args.dry_run).patient();
     let reply = ctx.client.call(call).await?;
-    ctx.output.data(&reply.raw, &reply.body, |color| shown(&reply.body, color) + &drift(&reply.body, color))?;
+    ctx.output.data(&reply.raw, &reply.body, |color| {
+        shown(&reply.body, color) + &agreed(&reply.body) + &drift(&reply.body, color)
+    })?;
     Ok(Exit::Done)
 }
 
 fn shown(report: &Value, color: bool) -> String {
     let list = items(&report["differences"]);
-    let models = report.get("models").and_then(Value::as_u64).unwrap_or_default();
+    if report["registry"] == false {
+        return "no registry was compared: no tracking server is configured\n".to_owned();
+    }
     if list.is_empty() {
-        return format!("{models} models: registry and Git agree\n");
+        return format!("{}: registry and Git agree\n", counted(report, "models", "model"));
     }
     let mut table = Table::new(&["RELEASE", "MODEL", "OUTCOME", "WHY"]);
     for entry in list {
@@ -51,6 +55,30 @@ fn shown(report: &Value, color: bool) -> String {
         ]);
     }
     table.to_text(color)
+}
+
+/// What was compared with the clusters, where nothing of it differs.
+fn agreed(report: &Value) -> String {
+    let clusters: Vec<&str> = items(&report["clusters"]).iter().filter_map(Value::as_str).collect();
+    let is_blind = !items(&report["unseen"]).is_empty();
+    let mut text = match clusters.as_slice() {
+        [] if is_blind => return String::new(),
+        [] => "no cluster was compared: none is watched\n".to_owned(),
+        names if items(&report["drift"]).is_empty() => {
+            format!("{}: Git and {} agree\n", counted(report, "releases", "release"), plain(&names.join(", ")))
+        }
+        _ => String::new(),
+    };
+    if report["underWay"].as_u64().is_some_and(|number| number > 0) {
+        text += &format!("not compared: {} on the way to live\n", counted(report, "underWay", "release"));
+    }
+    text
+}
+
+/// `1 model`, `3 models`.
+fn counted(report: &Value, field: &str, what: &str) -> String {
+    let number = report.get(field).and_then(Value::as_u64).unwrap_or_default();
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// One table per release that differs from its cluster.
@@ -76,7 +104,8 @@ mod tests {
 
     #[test]
     fn a_report_says_what_differs_why_and_what_helps() {
-        assert_eq!(shown(&json!({"models": 3, "differences": []}), false), "3 models: registry and Git agree\n");
+        let none = json!({"registry": true, "models": 3, "differences": []});
+        assert_eq!(shown(&none, false), "3 models: registry and Git agree\n");
         let report = json!({"models": 3, "dryRun": true, "differences": [
             {"release": "production/models/fraud", "model": "fraud", "kind": "repaired", "reason": "version 2 is the stable one", "cure": null},
             {"release": "production/models/churn", "model": "churn", "kind": "deleted", "reason": "version 1 is gone", "cure": "release another version"},
@@ -87,6 +116,23 @@ mod tests {
             "{text}"
         );
         assert!(text.lines().nth(1).unwrap().ends_with("version 2 is the stable one"), "{text}");
+    }
+
+    #[test]
+    fn what_was_not_compared_does_not_agree() {
+        let all = |report: Value| shown(&report, false) + &agreed(&report);
+        let cluster_alone = json!({"registry": false, "models": 0, "differences": [], "clusters": ["in-cluster"], "releases": 2, "drift": [], "unseen": []});
+        let text = all(cluster_alone);
+        assert_eq!(
+            text,
+            "no registry was compared: no tracking server is configured\n2 releases: Git and in-cluster agree\n"
+        );
+        let registry_alone = json!({"registry": true, "models": 1, "differences": [], "clusters": [], "drift": []});
+        assert_eq!(all(registry_alone), "1 model: registry and Git agree\nno cluster was compared: none is watched\n");
+        let blind = json!({"registry": true, "models": 1, "differences": [], "clusters": [], "unseen": ["it is away"]});
+        assert_eq!(all(blind), "1 model: registry and Git agree\n", "the reason stands below");
+        let under_way = json!({"clusters": ["c"], "releases": 1, "underWay": 1, "drift": [{}]});
+        assert_eq!(agreed(&under_way), "not compared: 1 release on the way to live\n");
     }
 
     #[test]

@@ -382,13 +382,25 @@ pub struct SweepReport {
     #[schema(value_type = String)]
     pub at: Timestamp,
     pub took_ms: u64,
+    /// Whether a registry was compared with Git: there may be none.
+    #[serde(default)]
+    pub registry: bool,
     /// Models of the registry.
     pub models: usize,
+    /// The clusters that Git was compared with.
+    #[serde(default)]
+    pub clusters: Vec<String>,
+    /// Releases that were compared with their cluster.
+    #[serde(default)]
+    pub releases: usize,
+    /// Releases that were left out because they are on their way to live.
+    #[serde(default)]
+    pub under_way: usize,
     /// Nothing was repaired, only looked at.
     pub dry_run: bool,
     /// Where registry and Git differ, by release.
     pub differences: Vec<SweepDifference>,
-    /// Where Git and the clusters differ, by release. A release on its way to live is left out.
+    /// Where Git and the clusters differ, by release.
     #[serde(default)]
     pub drift: Vec<Drift>,
     /// Why a cluster could not be compared with Git, one sentence each.

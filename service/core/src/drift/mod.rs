@@ -14,8 +14,8 @@ mod tests;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use compare::{Live, NAMES_READ, ObjectName, compare, documents};
-pub use seen::{files, seen};
+pub use compare::{Live, NAMES_READ, ObjectName, RELEASE_ANNOTATION, compare, documents};
+pub use seen::{files, pods, seen};
 pub use strangers::{Stranger, strangers};
 pub use subset::{Field, held_against};
 

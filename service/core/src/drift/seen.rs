@@ -2,7 +2,7 @@
 
 use super::subset::Field;
 use super::{About, Difference, DriftKind};
-use crate::live::{Application, Found, OperationPhase, Own, Predictor, Route, RouteKind, wanted_routes};
+use crate::live::{Application, Deployment, Found, OperationPhase, Own, Predictor, Route, RouteKind, wanted_routes};
 use crate::names::ReleaseKey;
 use crate::release::{MainRule, OwnSelector, RELEASE_FILE, Release, Variant};
 
@@ -14,12 +14,36 @@ pub fn seen(key: &ReleaseKey, release: &Release, found: &Found, application: Opt
     let about = About { key };
     let mut differences: Vec<Difference> = about.application(application).into_iter().collect();
     differences.extend(about.seldon(release, found));
+    differences.extend(pods(key, release, found));
     differences.extend(about.service(release, found));
     differences.extend(about.routes(release, found));
     if differences.is_empty() {
         differences.extend(application.and_then(|application| about.unsynced(application)));
     }
     differences
+}
+
+/// What was changed of the operator's own Deployments, which no document is about: the SeldonDeployment is as Git wants it all the while.
+pub fn pods(key: &ReleaseKey, release: &Release, found: &Found) -> Vec<Difference> {
+    let about = About { key };
+    let of = |variant: &Variant| {
+        // One of another state is on its way to this one.
+        let hash = release.rendered.pods.get(&variant.predictor)?;
+        let is_it = |it: &&Deployment| *it.predictor == *variant.predictor.as_str() && *it.pod_hash == *hash.as_str();
+        let deployment = found.deployments.iter().find(is_it)?;
+        let (want, have) = (variant.artifact.image.as_ref()?, &deployment.image);
+        // What names none was not read as a whole.
+        let differs_here = !have.is_empty() && **have != **want;
+        differs_here.then(|| {
+            let field = differs("spec.template.spec.containers[model].image", want, have);
+            let cure = format!(
+                "the operator puts it back once it looks again: `kubectl annotate seldondeployment {} -n {} looked-at=again`",
+                key.name, release.spec.target.namespace
+            );
+            Difference { cure, ..about.edited(&format!("Deployment/{}", deployment.name), field) }
+        })
+    };
+    release.spec.variants.iter().filter_map(of).collect()
 }
 
 /// The files of a release that were changed by hand in Git, and what is wrong with its `release.yaml`.

@@ -139,6 +139,8 @@ pub struct Deployment {
     pub name: Box<str>,
     pub predictor: Box<str>,
     pub pod_hash: Box<str>,
+    /// The image of the model's container.
+    pub image: Box<str>,
     /// What the controller has seen is what is wanted.
     pub is_observed: bool,
     pub wanted: u32,

@@ -20,6 +20,8 @@ const PREDICTOR_LABEL: &str = "seldon-app";
 const RELEASE_ANNOTATION: &str = "kmlflow.dev/release";
 /// The annotation with the digest of all that restarts a predictor's pods.
 const POD_HASH: &str = "kmlflow.dev/pod-hash";
+/// What we call the container of the model in each pod.
+const MODEL_CONTAINER: &str = "model";
 /// The longest message that is kept of an object: some say the same once per node.
 const MESSAGE_CHARS_MAX: usize = 600;
 
@@ -178,6 +180,7 @@ struct Containers {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct Image {
+    name: String,
     image: String,
 }
 
@@ -202,6 +205,21 @@ pub struct WireDeployment {
 struct DeploymentSpec {
     replicas: Option<u32>,
     selector: Selector,
+    template: PodTemplate,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct PodTemplate {
+    spec: Containers,
+}
+
+impl Containers {
+    /// The image of the model's container.
+    fn of_model(&self) -> Box<str> {
+        let model = self.containers.iter().find(|container| container.name == MODEL_CONTAINER);
+        model.map_or("", |container| &container.image).into()
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -372,6 +390,7 @@ impl Watched for WireDeployment {
             name: meta.name.as_str().into(),
             predictor,
             pod_hash: meta.annotations.get(POD_HASH).map_or("", String::as_str).into(),
+            image: self.spec.template.spec.of_model(),
             is_observed: status.observed_generation >= meta.generation,
             wanted: self.spec.replicas.unwrap_or(1),
             replicas: status.replicas,

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use serde_json::Value;
 
 use super::{Shared, lock, read, status, watched};
-use crate::drift::{Difference, Live, ObjectName, Stranger, compare, documents, files, seen, strangers};
+use crate::drift::{Difference, Live, ObjectName, Stranger, compare, documents, files, pods, seen, strangers};
 use crate::live::{Kind, Place, application_name};
 use crate::names::ReleaseKey;
 use crate::sync::Clusters;
@@ -47,6 +47,7 @@ pub(in crate::worker) async fn diff(shared: &Arc<Shared>, key: &ReleaseKey) -> R
     };
     let mut differences = within_git;
     differences.extend(compare(key, &documents, &live));
+    differences.extend(live.found.iter().flat_map(|found| pods(key, &entry.release, found)));
     let Status { state, reason, .. } = status(shared, key, &entry.commit);
     let agree = match (differences.len(), state) {
         (0, _) => "Git and the cluster agree".to_owned(),
@@ -94,11 +95,25 @@ fn lines(differences: &[Difference]) -> String {
     text
 }
 
+/// Where Git and the clusters differ, and what was compared to say so.
+#[derive(Debug, Default)]
+pub(in crate::worker) struct Drifts {
+    pub(in crate::worker) drift: Vec<Drift>,
+    /// Why a cluster could not be compared, one sentence each.
+    pub(in crate::worker) unseen: Vec<String>,
+    /// Those that were.
+    pub(in crate::worker) clusters: Vec<String>,
+    /// How many releases were.
+    pub(in crate::worker) releases: usize,
+    /// How many were left out because they are on their way.
+    pub(in crate::worker) under_way: usize,
+}
+
 /// Compares every release with what is watched, and says why where that cannot be done.
-pub(in crate::worker) fn drift_of_all(shared: &Shared) -> (Vec<Drift>, Vec<String>) {
-    let mut drift = Vec::new();
+pub(in crate::worker) fn drift_of_all(shared: &Shared) -> Drifts {
+    let mut all = Drifts::default();
     let mut places: BTreeMap<String, HashSet<Place>> = BTreeMap::new();
-    let Some(clusters) = &shared.settings.clusters else { return (drift, Vec::new()) };
+    let Some(clusters) = &shared.settings.clusters else { return all };
     let environments = shared.settings.environments.values();
     let mut unseen = BTreeMap::new();
     for cluster in environments.map(|environment| environment.target.cluster.as_str()) {
@@ -113,10 +128,17 @@ pub(in crate::worker) fn drift_of_all(shared: &Shared) -> (Vec<Drift>, Vec<Strin
         let Some(entry) = shared.entry(&key) else { continue };
         let Some((_, cluster)) = watched(shared, &key.environment) else { continue };
         let at = Place::of(&entry.release);
-        let differences = of_release(shared, &key, &entry, (clusters, cluster, &at), &unseen);
+        let mut differences = files(&key, &entry.drifted, entry.invalid.as_deref());
+        let is_seen = !unseen.contains_key(cluster);
+        if is_seen && has_arrived(shared, &key, &entry) {
+            all.releases += 1;
+            differences.extend(of_release(&key, &entry, (clusters, cluster, &at)));
+        } else if is_seen {
+            all.under_way += 1;
+        }
         if !differences.is_empty() {
             let (cluster, place) = (cluster.to_owned(), written(&at));
-            drift.push(Drift { release: Some(key.to_string()), cluster, place, differences });
+            all.drift.push(Drift { release: Some(key.to_string()), cluster, place, differences });
         }
         places.entry(cluster.to_owned()).or_default().insert(at);
     }
@@ -129,37 +151,30 @@ pub(in crate::worker) fn drift_of_all(shared: &Shared) -> (Vec<Drift>, Vec<Strin
         let found = clusters.see(cluster, |index| {
             strangers(index, is_known, |environment| shared.settings.environments.contains_key(environment))
         });
-        drift.extend(found.into_iter().flatten().map(|Stranger { place, difference }| Drift {
+        all.clusters.push(cluster.clone());
+        all.drift.extend(found.into_iter().flatten().map(|Stranger { place, difference }| Drift {
             release: None,
             cluster: cluster.clone(),
             place: written(&place),
             differences: vec![difference],
         }));
     }
-    (drift, unseen.into_values().collect())
+    all.unseen = unseen.into_values().collect();
+    all
 }
 
-/// What differs of a release: within Git, and, where it has arrived, from what is watched.
-fn of_release(
-    shared: &Shared,
-    key: &ReleaseKey,
-    entry: &Entry,
-    (clusters, cluster, at): (&Clusters, &str, &Place),
-    unseen: &BTreeMap<String, String>,
-) -> Vec<Difference> {
-    let mut differences = files(key, &entry.drifted, entry.invalid.as_deref());
-    let has_arrived = matches!(
-        status(shared, key, &entry.commit).state,
-        StatusState::Live | StatusState::Degraded | StatusState::Stalled
-    );
-    if unseen.contains_key(cluster) || !has_arrived {
-        return differences;
-    }
+/// Whether a release is no longer on its way.
+fn has_arrived(shared: &Shared, key: &ReleaseKey, entry: &Entry) -> bool {
+    let state = status(shared, key, &entry.commit).state;
+    matches!(state, StatusState::Live | StatusState::Degraded | StatusState::Stalled)
+}
+
+/// What differs of a release that has arrived from what is watched of it.
+fn of_release(key: &ReleaseKey, entry: &Entry, (clusters, cluster, at): (&Clusters, &str, &Place)) -> Vec<Difference> {
     let name = application_name(key);
     let application = clusters.see(clusters.hub(), |index| index.application(&name).cloned()).flatten();
     let found = clusters.see(cluster, |index| index.found(at).cloned()).flatten().unwrap_or_default();
-    differences.extend(seen(key, &entry.release, &found, application.as_ref()));
-    differences
+    seen(key, &entry.release, &found, application.as_ref())
 }
 
 /// Why a cluster and what Argo CD says of it cannot be compared.

@@ -4,12 +4,14 @@ mod doors;
 mod drift;
 mod follow;
 mod lineage;
+mod occupied;
 mod tell;
 mod view;
 
 pub(super) use doors::{Untold, tell_doors};
-pub(super) use drift::{diff, drift_of_all};
+pub(super) use drift::{Drifts, diff, drift_of_all};
 pub(super) use follow::follow_clusters;
+pub(super) use occupied::{asked_occupant, occupant};
 pub use view::{ClusterDiff, Drift, LogView, Status, StatusState};
 
 use std::collections::{BTreeSet, HashMap};

@@ -24,7 +24,7 @@ use crate::registry::Reading;
 use crate::release::{Refusal, RefusalKind};
 use crate::store::Accepted;
 use crate::worker::apply::new_id;
-use crate::worker::observe::drift_of_all;
+use crate::worker::observe::{Drifts, drift_of_all};
 use crate::worker::shared::{Shared, read, store_fault, write};
 use crate::worker::view::{DifferenceKind, SweepDifference, SweepReport};
 use crate::worker::{Drift, Fault, RegistrySettings};
@@ -80,9 +80,23 @@ pub(in crate::worker) async fn sweep(shared: &Arc<Shared>, dry_run: bool) -> Res
         Some(registry) => sweep_registry(shared, registry, &mut sweeper, dry_run).await?,
         None => (0, Vec::new()),
     };
-    let (drift, unseen) = shared.blocking(|shared| Ok(drift_of_all(shared))).await?;
+    let Drifts { drift, unseen, clusters, releases, under_way } =
+        shared.blocking(|shared| Ok(drift_of_all(shared))).await?;
     let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let report = SweepReport { at, took_ms, models, dry_run, differences, drift, unseen };
+    let registry = shared.settings.registry.is_some();
+    let report = SweepReport {
+        at,
+        took_ms,
+        registry,
+        models,
+        clusters,
+        releases,
+        under_way,
+        dry_run,
+        differences,
+        drift,
+        unseen,
+    };
     if !dry_run {
         note(shared, &report);
         keep(shared, &report).await;

@@ -103,6 +103,34 @@ fn an_image_a_weight_and_a_percentage_changed_by_hand_are_seen() {
 }
 
 #[test]
+fn an_image_changed_on_the_operators_own_deployment_is_seen_while_the_seldon_deployment_is_as_it_was() {
+    let canary = running("canary", ["stable", "candidate"]);
+    let image = "/spec/template/spec/containers/0/image";
+    let by_hand = |name: &str, image: &str| {
+        let evil = json!("registry.example/evil:1");
+        let name = name.to_owned();
+        let image = image.to_owned();
+        move |world: &mut World| edit(world, Kind::Deployment, &name, &image, evil.clone())
+    };
+    let found = after(&canary, by_hand("fraud-v8-0-model", image));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    let Difference { kind, object, field, want, have, cure } = &found[0];
+    assert_eq!(*kind, DriftKind::Edited);
+    let words = ["Deployment/fraud-v8-0-model", "spec.template.spec.containers[model].image"];
+    assert_eq!([object, field].map(String::as_str), words);
+    assert_eq!([want, have].map(String::as_str), ["registry.example/fraud:8", "registry.example/evil:1"]);
+    assert!(cure.contains("the operator puts it back"), "{cure}");
+    // The engine beside the model is the operator's, and a Deployment of another state is on its way.
+    assert_eq!(after(&canary, by_hand("fraud-v8-0-model", "/spec/template/spec/containers/1/image")), []);
+    let other = after(&canary, |world| {
+        let hash = "/metadata/annotations/kmlflow.dev~1pod-hash";
+        edit(world, Kind::Deployment, "fraud-v8-0-model", hash, json!("sha256:other"));
+        by_hand("fraud-v8-0-model", image)(world);
+    });
+    assert_eq!(other, []);
+}
+
+#[test]
 fn what_is_gone_what_is_left_and_what_argo_cd_alone_sees_is_told() {
     let canary = running("canary", ["stable", "candidate"]);
     let kinds =

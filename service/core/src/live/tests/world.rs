@@ -150,7 +150,9 @@ impl World {
             json!({
                 "metadata": {"name": format!("fraud-{predictor}-0-model"), "namespace": "models", "generation": 1, "labels": labels,
                              "annotations": {"kmlflow.dev/pod-hash": hash}},
-                "spec": {"replicas": 1, "selector": {"matchLabels": labels}},
+                "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": {"spec": {"containers": [
+                    {"name": "model", "image": format!("registry.example/fraud:{}", predictor.trim_start_matches('v'))},
+                    {"name": "seldon-container-engine", "image": "seldon:1"}]}}},
                 "status": {"observedGeneration": 1, "replicas": updated.max(1), "updatedReplicas": updated, "availableReplicas": available},
             }),
         );
