@@ -13,6 +13,22 @@ struct Far {
     repository: Repository,
 }
 
+/// The remote `remote.git` of a directory.
+pub(super) fn settings(directory: &Path) -> Settings {
+    Settings {
+        endpoint: Endpoint::parse(directory.join("remote.git").to_str().unwrap()).unwrap(),
+        branch: Branch::parse("main").unwrap(),
+        credentials: None,
+        renewal: None,
+        ca_file: None,
+        allow_plain_http: false,
+        ssh: None,
+        push_options: Vec::new(),
+        directory: directory.to_owned(),
+        limits: Limits::default(),
+    }
+}
+
 impl Far {
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
@@ -24,23 +40,15 @@ impl Far {
         {
             text(git(&person, arguments));
         }
-        let settings = Settings {
-            endpoint: Endpoint::parse(directory.path().join("remote.git").to_str().unwrap()).unwrap(),
-            branch: Branch::parse("main").unwrap(),
-            credentials: None,
-            renewal: None,
-            ca_file: None,
-            allow_plain_http: false,
-            ssh: None,
-            push_options: Vec::new(),
-            directory: directory.path().to_owned(),
-            limits: Limits::default(),
-        };
         let program = command::Git::find(None).await.unwrap();
-        let repository =
-            Repository::open_clone(&directory.path().join("clone.git"), settings, &program, History::Since)
-                .await
-                .unwrap();
+        let repository = Repository::open_clone(
+            &directory.path().join("clone.git"),
+            settings(directory.path()),
+            &program,
+            History::Since,
+        )
+        .await
+        .unwrap();
         Self { directory, repository }
     }
 

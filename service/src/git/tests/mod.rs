@@ -1,6 +1,7 @@
 //! The repository against the real Git.
 
 mod beside;
+mod bundle;
 mod draft;
 mod history;
 mod journal;
