@@ -4,6 +4,7 @@
 
 mod commits;
 mod counting;
+mod followed;
 mod line;
 mod machine;
 mod proxy;
@@ -15,6 +16,7 @@ mod start;
 mod sweep;
 mod syncs;
 mod templates;
+mod watched;
 
 use std::path::PathBuf;
 
@@ -44,6 +46,11 @@ pub struct Sizes {
     most_elsewhere: usize,
     /// For how many seconds deliveries keep arriving.
     arriving: u32,
+    /// Releases of the cluster that is played, with four pods each.
+    watched: usize,
+    /// Applications on the test bed, and how often each step is followed there.
+    applications: usize,
+    followed: usize,
 }
 
 /// What the bench proves.
@@ -60,6 +67,9 @@ const FULL: Sizes = Sizes {
     elsewhere: [10, 1_000, 10_000],
     most_elsewhere: 50_000,
     arriving: 8,
+    watched: 5_000,
+    applications: 500,
+    followed: 11,
 };
 
 /// That it runs at all.
@@ -76,6 +86,9 @@ const SMOKE: Sizes = Sizes {
     elsewhere: [2, 3, 4],
     most_elsewhere: 6,
     arriving: 1,
+    watched: 5,
+    applications: 3,
+    followed: 2,
 };
 
 /// One part of the bench.
@@ -99,7 +112,7 @@ fn main() {
     let bench = Bench { sizes: if smoke { SMOKE } else { FULL }, python, folder };
 
     let mut report = Report::new(smoke);
-    let parts: [(&str, Part); 11] = [
+    let parts: [(&str, Part); 13] = [
         ("requests to commits", commits::measure),
         ("syncs", syncs::measure),
         ("receiver", receiver::measure),
@@ -111,6 +124,8 @@ fn main() {
         ("remotes: one push", remotes::idle),
         ("remotes: far away", remotes::far),
         ("remotes: large", remotes::large),
+        ("cluster: watched", watched::measure),
+        ("cluster: followed", followed::measure),
     ];
     let only = after("--only").unwrap_or_default();
     let chosen: Vec<_> = parts.into_iter().filter(|(name, _)| name.contains(&only)).collect();

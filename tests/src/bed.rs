@@ -314,6 +314,12 @@ impl Namespace<'_> {
     /// Has Argo CD follow a service: an Application for each release of this namespace in its embedded repository.
     #[track_caller]
     pub fn follow(&self, server: &Server<'_>) {
+        self.follow_looking_every(3, server);
+    }
+
+    /// The same, where Argo CD looks for new releases by itself as rarely as this, and else when it is told to.
+    #[track_caller]
+    pub fn follow_looking_every(&self, seconds: u32, server: &Server<'_>) {
         let repository = format!("{}/git/gitops.git", server.url());
         let name = &self.name;
         let template = json!({
@@ -327,7 +333,7 @@ impl Namespace<'_> {
             },
         });
         let directories = json!([{"path": format!("releases/*/{name}/*")}]);
-        let generator = json!({"git": {"repoURL": repository, "revision": "main", "requeueAfterSeconds": 3, "directories": directories}});
+        let generator = json!({"git": {"repoURL": repository, "revision": "main", "requeueAfterSeconds": seconds, "directories": directories}});
         let set = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "ApplicationSet", "metadata": {"name": name, "namespace": "argocd"},
             "spec": {"goTemplate": true, "goTemplateOptions": ["missingkey=error"], "generators": [generator], "template": template}});
         self.bed.apply(&set.to_string());

@@ -29,6 +29,9 @@ pub mod gitea;
 /// A real cluster, which others may be using at the same time.
 pub mod bed;
 
+/// A cluster that does not take some releases.
+pub mod refusing;
+
 /// Callers of a release, whose every request counts.
 pub mod load;
 
