@@ -220,7 +220,7 @@ async fn finish(shared: &Shared, forge: &Forge, key: &ReleaseKey, review: &Revie
     } else if state == ReviewState::AwaitingReview {
         state = ReviewState::Closed;
     }
-    delete(shared, key, decided.as_ref()).await?;
+    delete(shared, key, (&review.commit, decided.as_ref())).await?;
     shared.reviews.note(key, &review.commit, |review| {
         review.state = state;
         review.trouble = None;
@@ -233,14 +233,14 @@ async fn finish(shared: &Shared, forge: &Forge, key: &ReleaseKey, review: &Revie
 const DELETE_MAX: usize = 2;
 
 /// Deletes the branch of a review that is over, where it still is where it was seen. What others added to it stays, unless it is what was decided about.
-async fn delete(shared: &Shared, key: &ReleaseKey, decided: Option<&CommitId>) -> Result<(), GitError> {
+async fn delete(shared: &Shared, key: &ReleaseKey, over: (&CommitId, Option<&CommitId>)) -> Result<(), GitError> {
     let (repository, branch) = (&shared.repository, branch_of(key));
     let mut why = "somebody goes on there".to_owned();
     for _ in 0..DELETE_MAX {
         if let Some(tip) = repository.beside(&branch)?
-            && !is_decided(shared, key, &tip, decided)?
+            && !is_decided(shared, key, &tip, over)?
         {
-            why = format!("it is at {tip}, by others, which nobody has decided about");
+            why = format!("it is at {tip}, which nobody has decided about");
             break;
         }
         match repository.delete_beside(&branch).await? {
@@ -256,13 +256,20 @@ async fn delete(shared: &Shared, key: &ReleaseKey, decided: Option<&CommitId>) -
     Ok(())
 }
 
-/// Whether nothing is lost with a branch that is there: it is on the target, or people decided about it, or all of it is the service's own.
-fn is_decided(shared: &Shared, key: &ReleaseKey, tip: &CommitId, decided: Option<&CommitId>) -> Result<bool, GitError> {
+/// Whether nothing is lost with a branch that is there: it is on the target, or people decided about it, or its newest state is the very proposal that is
+/// over, and nobody added to that. A newer proposal of the service is another review's, of which nobody may have taken note yet.
+fn is_decided(
+    shared: &Shared,
+    key: &ReleaseKey,
+    tip: &CommitId,
+    (commit, decided): (&CommitId, Option<&CommitId>),
+) -> Result<bool, GitError> {
     let target = shared.repository.tip()?;
     if decided == Some(tip) || shared.repository.is_ancestor(tip, &target)? {
         return Ok(true);
     }
-    Ok(standing(shared, &target, key)?.is_some_and(|standing| standing.theirs.is_none()))
+    let standing = standing(shared, &target, key)?;
+    Ok(standing.is_some_and(|standing| standing.theirs.is_none() && standing.own.commit == *commit))
 }
 
 /// What MLflow measured for the versions that are compared; nothing where there is no tracking server, or it does not say.
