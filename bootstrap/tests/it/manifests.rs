@@ -461,6 +461,20 @@ fn our_pods_say_who_may_call_them_and_people_s_own_work_has_a_quota() {
     assert!(has_quota("jupyterlab") && has_quota("katib"));
 }
 
+#[test]
+fn notebooks_have_what_the_examples_ask_for() {
+    let lines = |path: PathBuf| -> BTreeSet<String> {
+        let text = fs::read_to_string(path).unwrap();
+        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+    };
+    let examples = gitops_repo().join("../examples");
+    for (file, more) in [("requirements.txt", "boto3==1.44.8"), ("requirements-pipeline.txt", "ipykernel")] {
+        let mut expected = lines(examples.join(file));
+        expected.insert(more.to_owned());
+        assert_eq!(lines(platform().join("jupyterlab").join(file)), expected, "{file}");
+    }
+}
+
 /// The keys that are set in the values of a chart, as the charts of those versions have them; a misspelt one would be ignored without a word.
 const VALUES: &str = include_str!("../values-keys.txt");
 
