@@ -13,6 +13,7 @@ use futures_util::TryStreamExt as _;
 use tokio_util::io::{ReaderStream, StreamReader};
 
 use crate::access::TokenRole;
+use crate::git::Visit;
 use crate::git::serve::{Access, SmartRequest, SmartResponse, SmartServer};
 use crate::web::{self, Problem, Web};
 use crate::worker::Handle;
@@ -52,6 +53,7 @@ async fn serve(State(door): State<Door>, request: Request) -> Response {
     if let Err(refused) = door.check(access, &parts).await {
         return refused;
     }
+    let visit = (access == Access::Write).then(|| door.handle.expect_push());
     if let Err(fault) = door.handle.put_in_place().await {
         return Problem::from(fault).into_response();
     }
@@ -66,7 +68,7 @@ async fn serve(State(door): State<Door>, request: Request) -> Response {
         body: Box::new(StreamReader::new(body.into_data_stream().map_err(std::io::Error::other))),
     };
     let answer = door.server.serve(smart).await;
-    door.answer(access, answer)
+    door.answer(visit, answer)
 }
 
 impl Door {
@@ -88,13 +90,14 @@ impl Door {
             .into_response())
     }
 
-    fn answer(&self, access: Access, answer: SmartResponse) -> Response {
+    fn answer(&self, push: Option<Visit>, answer: SmartResponse) -> Response {
         let SmartResponse { status, headers, body, ended } = answer;
-        if access == Access::Write {
+        if let Some(visit) = push {
             let handle = self.handle.clone();
             tokio::spawn(async move {
                 // An error means that Git has ended as well.
                 let _ended = ended.await;
+                drop(visit);
                 handle.pushed();
             });
         }

@@ -1,4 +1,4 @@
-//! Objects by id: those in the repository, and in memory those that were made and are not published yet or were a moment ago.
+//! Objects by id: those in the repository, and in memory those that were made and are not there yet or were a moment ago.
 //!
 //! A commit of the service is some eight objects. As loose files they cost eight files with a directory each, and a crash could leave
 //! an empty file that a later commit takes for the object. In memory they cost a hash, and `publish` makes one pack of them. The trees on
@@ -131,6 +131,8 @@ pub(super) struct Made {
     /// Not published.
     objects: HashMap<Oid, Object>,
     commits: HashMap<Oid, MadeCommit>,
+    /// Published, and not in the repository yet.
+    owed: HashMap<Oid, Object>,
     recent: Recent,
 }
 
@@ -199,6 +201,17 @@ impl Made {
         }
     }
 
+    /// The same, where the repository does not have it yet.
+    pub(super) fn publish_owed(&mut self, line: Vec<(Oid, Object)>) {
+        self.owed.extend(line.iter().cloned());
+        self.publish(line);
+    }
+
+    /// Takes note that the repository has everything that is published.
+    pub(super) fn placed(&mut self) {
+        self.owed.clear();
+    }
+
     /// Every object of a commit and of those before it that are not published, each once; the newest commit first.
     pub(super) fn line_to(&self, tip: Oid) -> Vec<(Oid, Object)> {
         let (mut seen, mut line, mut at) = (HashSet::new(), Vec::new(), tip);
@@ -211,7 +224,7 @@ impl Made {
     }
 
     fn get(&self, id: Oid) -> Option<&Object> {
-        self.objects.get(&id).or_else(|| self.recent.objects.get(&id))
+        self.objects.get(&id).or_else(|| self.recent.objects.get(&id)).or_else(|| self.owed.get(&id))
     }
 }
 

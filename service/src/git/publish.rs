@@ -1,24 +1,22 @@
 //! Moving the branch on: durably, and only from where it was believed to be.
 //!
-//! One sync call for a batch of any size: the journal's (`journal`). It comes first, and with it the push is done. The batch's pack and the
-//! branch's new value are put in place after that, under Git's own lock, `refs/heads/main.lock`, which any `git push` respects: by
-//! whoever reads the repository next, at the latest by the writer once it has answered those who wait. So whoever reads the repository
-//! sees only what is durable, and a crash leaves a record of what is not there yet. libgit2's own update would sync each file, or none.
+//! One sync call for a batch of any size: the journal's (`journal`). It comes first, and with it the push is done. The objects and the
+//! branch's new value are put in place after that (`owed`), under Git's own lock, `refs/heads/main.lock`, which any `git push` respects. So
+//! whoever reads the repository sees only what is durable, and a crash leaves a record of what is not there yet. libgit2's own update would
+//! sync each file, or none.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use git2::Oid;
 
 use super::handles::Handles;
 use super::journal::{Journal, Record};
-use super::pack::Pack;
-use super::repository::{BRANCH, Home, branch_tip, commit_id, find_commit, oid};
+use super::owed::Embedded;
+use super::repository::{BRANCH, Home, branch_tip, find_commit, oid};
 use super::{GitError, Repository, pack};
 use crate::names::CommitId;
 
@@ -34,28 +32,6 @@ pub enum Publish {
     Refused(String),
 }
 
-/// What goes with a branch that lives in this repository itself.
-#[derive(Debug)]
-pub(super) struct Embedded {
-    pushes: Mutex<Pushes>,
-    /// Whether something is owed, so that a reader waits for nobody where nothing is.
-    is_owing: AtomicBool,
-}
-
-#[derive(Debug)]
-struct Pushes {
-    journal: Journal,
-    /// The last push, while only the journal has it.
-    owed: Option<Owed>,
-}
-
-/// What is to be put in place. The branch is locked until then.
-#[derive(Debug)]
-struct Owed {
-    pack: Option<Pack>,
-    lock: Lock,
-}
-
 /// How long the branch's lock is waited for. Git holds it for the length of two renames; its own default is to wait 100 ms.
 const LOCK_WAIT: Duration = Duration::from_millis(500);
 const LOCK_RETRY: Duration = Duration::from_millis(2);
@@ -63,81 +39,23 @@ const LOCK_RETRY: Duration = Duration::from_millis(2);
 /// The file in the repository that the branch's new value is first written to.
 const ASIDE: &str = "main.next";
 
-impl Embedded {
-    fn new(journal: Journal) -> Self {
-        Self { pushes: Mutex::new(Pushes { journal, owed: None }), is_owing: AtomicBool::new(false) }
-    }
-
-    fn pushes(&self) -> MutexGuard<'_, Pushes> {
-        self.pushes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Puts in place what is owed. Where that fails it stays owed, and the branch locked.
-    fn put_in_place(&self, repository: &Path, pushes: &mut Pushes) -> Result<(), GitError> {
-        if let Some(Owed { pack, lock }) = &mut pushes.owed {
-            if let Some(pack) = pack {
-                pack.place(repository)?;
-            }
-            lock.become_branch()?;
-            pushes.owed = None;
-            self.is_owing.store(false, Ordering::Release);
-        }
-        Ok(())
-    }
-}
-
 impl Repository {
     /// Moves the branch of the embedded repository, durably.
     pub(super) fn publish(&self, embedded: &Embedded, base: &CommitId, tip: &CommitId) -> Result<Publish, GitError> {
+        self.make_room(embedded)?;
         let line = self.made().line_to(oid(tip)?);
-        let outcome = self.handles()?.call(|repository| {
-            if line.is_empty() {
-                find_commit(repository, tip)?;
-            }
-            let pack = if line.is_empty() { None } else { Some(pack::encode(&line)?) };
-            let record = Record { base: oid(base)?, tip: oid(tip)?, pack };
-            let mut pushes = embedded.pushes();
-            let lock = Lock::take(self.path(), record.tip)?;
-            let now = branch_tip(repository, BRANCH)?;
-            if now != record.base {
-                return commit_id(now).map(Publish::Moved);
-            }
-            pushes.journal.append(&record)?;
-            pushes.owed = Some(Owed { pack: record.pack, lock });
-            embedded.is_owing.store(true, Ordering::Release);
-            Ok(Publish::Done)
-        })?;
-        match outcome {
-            Publish::Done => self.made().publish(line),
+        if line.is_empty() {
+            self.handles()?.call(|repository| find_commit(repository, tip).map(drop))?;
+        }
+        let pack = if line.is_empty() { None } else { Some(pack::encode(&line)?) };
+        let record = Record { base: oid(base)?, tip: oid(tip)?, pack };
+        let shown = || self.handles_as_shown().call(|repository| branch_tip(repository, BRANCH));
+        let outcome = embedded.append(self.path(), record, &line, shown)?;
+        match &outcome {
+            Publish::Done => self.made().publish_owed(line),
             Publish::Moved(_) | Publish::Refused(_) => self.made().clear(),
         }
         Ok(outcome)
-    }
-
-    /// Whether the last push is still to be put in place.
-    pub fn is_owing(&self) -> bool {
-        matches!(self.home(), Home::Embedded(embedded) if embedded.is_owing.load(Ordering::Acquire))
-    }
-
-    /// Puts pack and branch of the last push in place, which the journal has made sure of: whoever reads the repository by its path sees
-    /// them from then on.
-    ///
-    /// # Errors
-    /// The disk fails; the push is done all the same, and the next call tries again.
-    pub fn put_in_place(&self) -> Result<(), GitError> {
-        let Home::Embedded(embedded) = self.home() else { return Ok(()) };
-        if !self.is_owing() {
-            return Ok(());
-        }
-        let mut pushes = embedded.pushes();
-        embedded.put_in_place(self.path(), &mut pushes)?;
-        // The journal is then as long as it was, and the next push tries again.
-        if pushes.journal.is_long()
-            && let Err(error) = checkpoint(self.path(), &mut pushes.journal)
-        {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the journal of pushes could not begin anew");
-        }
-        Ok(())
     }
 
     /// Makes durable what only the journal holds, so that it begins anew and the next start has nothing to do again.
@@ -150,12 +68,13 @@ impl Repository {
         // Nearly everything goes to the disk while pushes go on; they wait for the rest alone.
         sync_file_system(self.path())?;
         let mut pushes = embedded.pushes();
-        embedded.put_in_place(self.path(), &mut pushes)?;
-        checkpoint(self.path(), &mut pushes.journal)
+        self.place(embedded, &mut pushes)?;
+        checkpoint(self.path(), pushes.journal())
     }
 }
 
-fn checkpoint(repository: &Path, journal: &mut Journal) -> Result<(), GitError> {
+/// Begins a journal anew, all of whose pushes are in place.
+pub(super) fn checkpoint(repository: &Path, journal: &mut Journal) -> Result<(), GitError> {
     if journal.is_empty() {
         return Ok(());
     }
@@ -241,7 +160,7 @@ fn lock_path(repository: &Path) -> PathBuf {
 
 /// The branch's lock while it is held, with the value that the branch is to have; given back when dropped.
 #[derive(Debug)]
-struct Lock {
+pub(super) struct Lock {
     /// Empty once nothing is held any more.
     path: PathBuf,
     branch: PathBuf,
@@ -249,14 +168,14 @@ struct Lock {
 
 impl Lock {
     /// Takes the lock by linking a file with the new value under the lock's name, which succeeds for one at a time, as Git's own way does.
-    fn take(repository: &Path, tip: Oid) -> Result<Self, GitError> {
+    pub(super) fn take(repository: &Path, tip: Oid) -> Result<Self, GitError> {
         let (aside, path) = (repository.join(ASIDE), lock_path(repository));
         // A new file, because the branch may still be the old one by another name.
         match fs::remove_file(&aside) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }
-        write_allocated(&aside, &format!("{tip}\n"))?;
+        write_allocated(&aside, &line(tip))?;
         let begun = Instant::now();
         loop {
             match fs::hard_link(&aside, &path) {
@@ -274,12 +193,23 @@ impl Lock {
         }
     }
 
+    /// Changes the value that the branch is to have, which nobody sees while it is locked.
+    pub(super) fn set(&self, tip: Oid) -> Result<(), GitError> {
+        // As long as the one before, so that it takes no other room.
+        Ok(OpenOptions::new().write(true).open(&self.path)?.write_all(line(tip).as_bytes())?)
+    }
+
     /// Puts the locked file in the branch's place, which ends the lock.
-    fn become_branch(&mut self) -> Result<(), GitError> {
+    pub(super) fn become_branch(&mut self) -> Result<(), GitError> {
         fs::rename(&self.path, &self.branch)?;
         self.path.clear();
         Ok(())
     }
+}
+
+/// A commit as the file of a branch names it.
+fn line(tip: Oid) -> String {
+    format!("{tip}\n")
 }
 
 /// Writes a small new file whose block is there before its content: ext4 writes the content of a file that is renamed over another to the

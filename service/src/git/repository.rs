@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use super::draft::Statement;
 use super::handles::Handles;
 use super::objects::{Made, Objects};
-use super::publish::{Embedded, Publish};
+use super::owed::Embedded;
+use super::publish::Publish;
 use super::remote::is_shallow;
 use super::upstream::Upstream;
 use super::{Draft, Edit, GitError, SigningKey, draft, pack, publish, tree};
@@ -46,7 +47,7 @@ pub struct Repository {
 #[derive(Debug)]
 pub(super) enum Home {
     /// In this repository itself, which the service keeps in its data directory and serves.
-    Embedded(Embedded),
+    Embedded(Box<Embedded>),
     /// Elsewhere; this repository is a clone.
     Upstream(Box<Upstream>),
 }
@@ -105,7 +106,7 @@ impl Repository {
 
     pub(super) fn open(path: &Path) -> Result<Self, GitError> {
         let handles = Handles::open(path)?;
-        let home = Home::Embedded(publish::recover(&handles)?);
+        let home = Home::Embedded(Box::new(publish::recover(&handles)?));
         Self::checked(handles, BRANCH.to_owned(), home)
     }
 
@@ -128,6 +129,11 @@ impl Repository {
         Ok(&self.handles)
     }
 
+    /// Handles on the repository as it shows itself, which may be a few pushes behind.
+    pub(super) fn handles_as_shown(&self) -> &Handles {
+        &self.handles
+    }
+
     pub(super) fn home(&self) -> &Home {
         &self.home
     }
@@ -142,7 +148,12 @@ impl Repository {
 
     /// The commit that the branch is at; of a branch elsewhere, where it was when it was last looked at or pushed to.
     pub fn tip(&self) -> Result<CommitId, GitError> {
-        self.handles()?.call(|repository| commit_id(branch_tip(repository, &self.reference)?))
+        if let Home::Embedded(embedded) = &self.home
+            && let Some(tip) = embedded.owed_tip()
+        {
+            return commit_id(tip);
+        }
+        self.handles.call(|repository| commit_id(branch_tip(repository, &self.reference)?))
     }
 
     /// Looks where the branch is now, where that is elsewhere.
@@ -215,10 +226,10 @@ impl Repository {
         }
     }
 
-    /// Calls a function with the objects of the repository and those that are not published yet. Not to be called within itself.
+    /// Calls a function with the objects of the repository, those that are not in place there yet, and those that are not published. Not to be called within itself.
     pub(super) fn objects<T>(&self, f: impl FnOnce(&Objects<'_>) -> Result<T, GitError>) -> Result<T, GitError> {
         let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
-        self.handles()?.call(|repository| f(&Objects::new(repository.odb()?, &made)))
+        self.handles.call(|repository| f(&Objects::new(repository.odb()?, &made)))
     }
 
     pub(super) fn made(&self) -> RwLockWriteGuard<'_, Made> {

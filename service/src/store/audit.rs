@@ -10,7 +10,7 @@ const INSERT: (&str, &str) = ("INSERT INTO audit (at, actor, action, release, ou
 
 /// Adds entries in their order.
 pub(super) async fn write_entries(db: &mut Connection, entries: &[AuditEntry]) -> Result<(), sqlx::Error> {
-    db.write_rows(INSERT, entries, |values, AuditEntry { at, actor, action, release, outcome, reason }| {
+    db.put_off_rows(INSERT, entries, |values, AuditEntry { at, actor, action, release, outcome, reason }| {
         values.push_bind(time(*at));
         values.push_bind(actor.as_deref());
         values.push_bind(action.as_str());
@@ -18,8 +18,7 @@ pub(super) async fn write_entries(db: &mut Connection, entries: &[AuditEntry]) -
         values.push_bind(outcome.as_str());
         values.push_bind(reason.as_deref());
     })
-    .await?;
-    Ok(())
+    .await
 }
 
 impl Write for AuditEntry {

@@ -31,12 +31,11 @@ async fn write_registry(db: &mut Connection, states: &[RegistryState]) -> Result
     let last: BTreeMap<&str, &RegistryState> = states.iter().map(|state| (state.model.as_str(), state)).collect();
     let rows: Vec<(&str, String)> =
         last.into_iter().map(|(model, state)| Ok((model, json(state)?))).collect::<Result<_, sqlx::Error>>()?;
-    db.write_rows(UPSERT_REGISTRY, &rows, |values, (model, state)| {
+    db.put_off_rows(UPSERT_REGISTRY, &rows, |values, (model, state)| {
         values.push_bind(*model);
         values.push_bind(state.as_str());
     })
-    .await?;
-    Ok(())
+    .await
 }
 
 /// What the registry is known to say of every model.

@@ -1,6 +1,8 @@
 //! The index of the repository's history: which commits changed a release, so that nobody walks Git to answer that.
 
-use super::columns::{get, parse, parse_some, time, word, word_some};
+use std::collections::BTreeSet;
+
+use super::columns::{get, json, parse, parse_some, time, word, word_some};
 use super::db::{Connection, Readers, Row, Statement, Values};
 use super::writer::{Ledger, Write};
 use super::{IndexedCommit, Newest, PAGE_ROWS_MAX, StoreError};
@@ -31,15 +33,17 @@ pub(super) async fn write_commits(db: &mut Connection, commits: &[IndexedCommit]
     if commits.is_empty() {
         return Ok(());
     }
-    let last = db.number(Statement::new("SELECT coalesce(max(position), 0) FROM commits")).await?;
-    db.write_rows(INSERT, commits, push_commit).await?;
-    let newest = Statement::new(
+    db.put_off_rows(INSERT, commits, push_commit).await?;
+    let ids: BTreeSet<&str> = commits.iter().map(|commit| commit.commit.as_str()).collect();
+    let newest = format!(
         "INSERT INTO newest_commits (environment, namespace, name, position)
-         SELECT environment, namespace, name, max(position) FROM commits WHERE position > $1 GROUP BY environment, namespace, name
-         ON CONFLICT (environment, namespace, name) DO UPDATE SET position = excluded.position",
+         SELECT environment, namespace, name, max(position) FROM commits WHERE commit_id IN ({})
+         GROUP BY environment, namespace, name
+         ON CONFLICT (environment, namespace, name) DO UPDATE SET position = excluded.position
+         WHERE newest_commits.position < excluded.position",
+        db.texts_of_list()
     );
-    db.execute(newest.bind(last)).await?;
-    Ok(())
+    db.put_off(Statement::new(newest).bind(json(&ids)?)).await
 }
 
 fn push_commit<'c>(values: &mut Values<'_, 'c>, commit: &'c IndexedCommit) {
@@ -76,8 +80,7 @@ pub(super) async fn write_tip(db: &mut Connection, tip: &CommitId) -> Result<(),
     let query = Statement::new(
         "INSERT INTO indexed_tip (only_row, commit_id) VALUES (1, $1) ON CONFLICT (only_row) DO UPDATE SET commit_id = excluded.commit_id",
     );
-    db.execute(query.bind(tip.as_str())).await?;
-    Ok(())
+    db.put_off(query.bind(tip.as_str())).await
 }
 
 /// Begins the index anew, at a commit: what was before it is added later.

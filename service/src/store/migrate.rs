@@ -177,7 +177,7 @@ async fn copy_all(from: &mut Connection, to: &mut Connection) -> Result<Vec<Copi
     let Connection::Sqlite(from) = from else { return Err(StoreError::Direction) };
     let mut copied = Vec::new();
     for table in &TABLES {
-        copied.push((table.name, copy_table(from, to, table).await?));
+        copied.push((table.name, copy_table(&mut from.db, to, table).await?));
     }
     finish(to).await.map_err(|error| to.failed(error))?;
     Ok(copied)

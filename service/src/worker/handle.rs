@@ -21,6 +21,7 @@ use super::{
 };
 use super::{preview, rerender};
 use crate::event::{DeliveryState, NewDelivery, Source};
+use crate::git::Visit;
 use crate::names::{AliasName, CommitId, EnvironmentName, ModelName, ReleaseKey, Version};
 use crate::release::{Act, Intent, Phase, Refusal, RefusalKind};
 use crate::store::{Accepted, Hold};
@@ -414,6 +415,11 @@ impl Handle {
             return Ok(());
         }
         self.shared.blocking(|shared| shared.repository.put_in_place().map_err(super::shared::git_fault)).await
+    }
+
+    /// Notes that somebody pushes to the embedded repository, until what is given back is dropped.
+    pub fn expect_push(&self) -> Visit {
+        self.shared.repository.expect_push()
     }
 
     /// Where the embedded repository lies, for serving it.

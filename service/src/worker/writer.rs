@@ -27,7 +27,7 @@ use super::told::{announce, audit, conclude_all, outcome};
 use super::turn::Harvest;
 use crate::command::Git;
 use crate::event::DeliveryState;
-use crate::git::GitError;
+use crate::git::{GitError, PLACE_AFTER};
 use crate::names::ReleaseKey;
 use crate::registry::RegistryState;
 use crate::store::{Batch, Leadership};
@@ -35,6 +35,9 @@ use crate::store::{Batch, Leadership};
 /// How long a remote is waited for once the service is told to stop; what is on its way then is looked up at the next start. With what requests
 /// under way are given before, it makes less than ten seconds.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long what could not be put in place is left alone.
+const PLACE_RETRY: Duration = Duration::from_secs(1);
 
 /// Says that its holder is the only writer: there is one per opened worker, and it is not handed out twice.
 #[derive(Debug)]
@@ -53,6 +56,8 @@ pub struct Worker {
     git: Option<Git>,
     /// Turns done, most of which pushed.
     pushes: u32,
+    /// How long there is nothing to do before what is owed to the repository is put in place.
+    place_after: Duration,
 }
 
 /// What a step came to.
@@ -76,7 +81,16 @@ impl Worker {
     /// One that leads already, or that follows until it does.
     pub(super) fn new(shared: Arc<Shared>, leading: Option<(Conveyor, Leadership)>) -> Self {
         let (conveyor, leadership) = leading.unzip();
-        Self { shared, conveyor, lock: WriterLock(()), leadership, storing: Storing::default(), git: None, pushes: 0 }
+        Self {
+            shared,
+            conveyor,
+            lock: WriterLock(()),
+            leadership,
+            storing: Storing::default(),
+            git: None,
+            pushes: 0,
+            place_after: PLACE_AFTER,
+        }
     }
 
     /// Has the repository packed by this Git now and then.
@@ -169,8 +183,21 @@ impl Worker {
                     () = shared.state.stopping.cancelled() => return,
                     () = shared.inbox.changed() => {}
                     () = until(&shared, next) => {}
+                    () = tokio::time::sleep(self.place_after), if shared.repository.is_owing() => self.put_in_place(),
                 },
             }
+        }
+    }
+
+    /// Has whoever reads the repository by its path see the last pushes.
+    fn put_in_place(&mut self) {
+        let placed = self.shared.repository.put_in_place();
+        self.place_after = if placed.is_ok() { PLACE_AFTER } else { PLACE_RETRY };
+        if let Err(error) = placed {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "What is released is durable and cannot be read: {error}; it is tried again"
+            );
         }
     }
 
@@ -180,6 +207,7 @@ impl Worker {
         while let Step::Idle(_) = self.step().await {
             self.shared.inbox.changed().await;
         }
+        self.put_in_place();
         self.storing.all().await;
     }
 
@@ -195,6 +223,7 @@ impl Worker {
                 Step::Idle(_) => break,
             }
         }
+        self.put_in_place();
         self.storing.all().await;
         // What could not be written waits for the next time.
         let _pause = write_waiting(&self.shared).await;
@@ -206,6 +235,9 @@ impl Worker {
             return Step::Idle(conveyor.next(self.shared.inbox.has_news()));
         };
         turn(&self.shared, conveyor, work, (&self.lock, &mut self.storing)).await;
+        if self.shared.repository.is_placing_due() {
+            self.put_in_place();
+        }
         self.pushes = self.pushes.wrapping_add(1);
         if self.pushes.is_multiple_of(PUSHES_PER_LOOK) {
             self.shared.many_pushes.notify_one();
@@ -252,13 +284,6 @@ async fn turn(
     match done {
         Ok(done) => {
             finish(shared, conveyor, done, (&work.ticks, storing)).await;
-            if let Err(error) = shared.repository.put_in_place() {
-                // The next turn tries it again, and fails where it cannot be.
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "What is released is durable and cannot be read: {error}"
-                );
-            }
         }
         Err(error) => {
             storing.is_durable(shared).await;

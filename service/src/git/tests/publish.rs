@@ -153,6 +153,7 @@ fn the_branch_is_locked_until_a_push_is_in_place() {
     let by_hand = git(fixture.repository.path(), &["update-ref", "refs/heads/main", base.as_str()]);
     assert!(!by_hand.status.success());
     assert_eq!(fixture.repository.tip().unwrap(), ours);
+    fixture.repository.put_in_place().unwrap();
     assert!(!fixture.repository.path().join("refs/heads/main.lock").exists());
 }
 
@@ -164,7 +165,7 @@ fn what_cannot_be_put_in_place_is_tried_again() {
     fs::rename(&packs, packs.with_extension("away")).unwrap();
     fs::write(&packs, "no directory").unwrap();
     fixture.repository.put_in_place().unwrap_err();
-    fixture.repository.tip().unwrap_err();
+    fixture.repository.log(None, &ours).unwrap_err();
     fixture.repository.checkpoint().unwrap_err();
     fs::remove_file(&packs).unwrap();
     fs::rename(packs.with_extension("away"), &packs).unwrap();
@@ -173,4 +174,100 @@ fn what_cannot_be_put_in_place_is_tried_again() {
     assert_eq!(base, ours);
     fixture.repository.checkpoint().unwrap();
     assert_eq!(fixture.git(&["fsck", "--strict", "--no-dangling"]), "");
+}
+
+/// The packs of a repository.
+fn packs(fixture: &Fixture) -> usize {
+    let files = fs::read_dir(fixture.repository.path().join("objects/pack")).unwrap();
+    files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|suffix| suffix == "pack")).count()
+}
+
+#[test]
+fn pushes_that_follow_each_other_are_put_in_place_together() {
+    let fixture = Fixture::new();
+    let before = packs(&fixture);
+    let first = push_only(&fixture, "production/models/fraud");
+    let second = push_only(&fixture, "production/models/churn");
+    // What the first made is gone again and made once more, so an object is in two pushes.
+    let mut draft = fixture.repository.draft(&second[1]).unwrap();
+    draft.commit(vec![remove("releases/production/models/fraud")], "x", &author(), now()).unwrap().unwrap();
+    let last = draft.commit(files("production/models/fraud", "a"), "y", &author(), now()).unwrap().unwrap();
+    assert_eq!(fixture.repository.push(&second[1], &last).now_or_never().unwrap().unwrap(), Publish::Done);
+    assert_eq!(second[0], first[1]);
+    assert_eq!(fixture.repository.tip().unwrap(), last, "who asks the service is told of all of them");
+    let read = fixture.repository.read(&first[1], "releases/production/models/fraud/seldon.yaml").unwrap();
+    assert_eq!(String::from_utf8(read.unwrap()).unwrap(), "# seldon.yaml of production/models/fraud\na\n");
+    assert_eq!((packs(&fixture), fixture.git(&["rev-parse", "main"]).trim()), (before, first[0].as_str()));
+    fixture.repository.put_in_place().unwrap();
+    assert_eq!((packs(&fixture), fixture.git(&["rev-parse", "main"]).trim()), (before + 1, last.as_str()));
+    assert_eq!(fixture.git(&["fsck", "--strict", "--no-dangling"]), "");
+}
+
+#[test]
+fn a_push_from_where_the_branch_was_is_told_where_it_is_though_nothing_shows_it() {
+    let fixture = Fixture::new();
+    let [base, ours] = push_only(&fixture, "production/models/fraud");
+    let mut draft = fixture.repository.draft(&base).unwrap();
+    let late = draft.commit(files("production/models/churn", "a"), "x", &author(), now()).unwrap().unwrap();
+    let published = fixture.repository.push(&base, &late).now_or_never().unwrap().unwrap();
+    assert_eq!(published, Publish::Moved(ours.clone()));
+    assert_eq!(fixture.repository.tip().unwrap(), ours);
+}
+
+#[test]
+fn pushes_that_are_not_in_place_are_there_after_a_crash() {
+    let fixture = Fixture::new();
+    push_only(&fixture, "production/models/fraud");
+    let [_, ours] = push_only(&fixture, "production/models/churn");
+    // What a crash leaves: all files as they are now, and no orderly end.
+    let (repository, _) = fixture.open().unwrap();
+    assert_eq!(repository.tip().unwrap(), ours);
+    assert_eq!(fixture.git(&["rev-parse", "main"]).trim(), ours.as_str());
+    assert!(!repository.path().join("refs/heads/main.lock").exists());
+    assert_eq!(fixture.git(&["fsck", "--strict", "--no-dangling"]), "");
+}
+
+#[test]
+fn many_pushes_are_due_and_so_is_one_where_somebody_else_pushes() {
+    let fixture = Fixture::new();
+    let repository = &fixture.repository;
+    assert!(!repository.is_placing_due());
+    let visit = repository.expect_push();
+    assert!(!repository.is_placing_due(), "nothing is owed");
+    push_only(&fixture, "production/models/fraud");
+    assert!(repository.is_placing_due());
+    drop(visit);
+    repository.put_in_place().unwrap();
+    for n in 0..100 {
+        push_only(&fixture, &format!("production/models/m{n}"));
+        if repository.is_placing_due() {
+            return;
+        }
+    }
+    panic!("a hundred pushes are owed");
+}
+
+#[test]
+fn what_the_disk_does_not_take_is_not_owed_without_end() {
+    let fixture = Fixture::new();
+    let packs = fixture.repository.path().join("objects/pack");
+    fs::rename(&packs, packs.with_extension("away")).unwrap();
+    fs::write(&packs, "no directory").unwrap();
+    let mut base = fixture.repository.tip().unwrap();
+    let noise =
+        |seed: u32| (0..1_u32 << 18).map(move |n| (n ^ seed).wrapping_mul(2_654_435_761)).map(|n| format!("{n:x}"));
+    let pushed = (0..100).take_while(|seed| {
+        let mut draft = fixture.repository.draft(&base).unwrap();
+        let edit = put("releases/production/models/fraud/release.yaml", &noise(*seed).collect::<String>());
+        let ours = draft.commit(vec![edit], "x", &author(), now()).unwrap().unwrap();
+        let published = fixture.repository.push(&base, &ours).now_or_never().unwrap();
+        base = ours;
+        published.is_ok()
+    });
+    let pushed = pushed.count();
+    assert!((2..50).contains(&pushed), "{pushed}");
+    fs::remove_file(&packs).unwrap();
+    fs::rename(packs.with_extension("away"), &packs).unwrap();
+    fixture.repository.put_in_place().unwrap();
+    assert_eq!(fixture.git(&["rev-parse", "main"]).trim(), fixture.repository.tip().unwrap().as_str());
 }

@@ -9,12 +9,13 @@ mod postgres;
 mod row;
 mod sqlite;
 mod statement;
+mod together;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row as _, SqliteConnection, SqlitePool};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row as _, SqlitePool};
 
 use super::changes::CHANNEL;
 use super::{Address, Limits, StoreError};
@@ -24,6 +25,7 @@ pub(super) use numbers::Numbers;
 pub(super) use postgres::{failed as postgres_failed, listener as postgres_listener};
 pub(super) use row::Row;
 pub(super) use statement::{Statement, Value, Values};
+use together::Together;
 
 /// How long a connection that is given up may take to say goodbye.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
@@ -55,7 +57,7 @@ impl Place {
     /// Opens the connection that writes.
     pub(super) async fn connect(&self, limits: Limits) -> Result<Connection, StoreError> {
         match self {
-            Self::Sqlite(path) => Ok(Connection::Sqlite(sqlite::open_writer(path, limits).await?)),
+            Self::Sqlite(path) => Ok(Connection::Sqlite(Together::new(sqlite::open_writer(path, limits).await?))),
             Self::Postgres(options) => Ok(Connection::Postgres(postgres::connect(options).await?)),
         }
     }
@@ -68,7 +70,9 @@ impl Place {
         let mut db = self.connect(limits).await?;
         // Not `run`: it borrows in a way that keeps the future from being sent between threads.
         match &mut db {
-            Connection::Sqlite(db) => sqlx::migrate!("migrations/sqlite").run_direct(None, db, false).await?,
+            Connection::Sqlite(Together { db, .. }) => {
+                sqlx::migrate!("migrations/sqlite").run_direct(None, db, false).await?
+            }
             Connection::Postgres(db) => {
                 let migrated = sqlx::migrate!("migrations/postgres").run_direct(None, db, false).await;
                 migrated.map_err(postgres::migration_failed)?;
@@ -94,7 +98,7 @@ impl Place {
 
 /// The connection that writes.
 pub(super) enum Connection {
-    Sqlite(SqliteConnection),
+    Sqlite(Together),
     Postgres(PgConnection),
 }
 
@@ -102,15 +106,23 @@ impl Connection {
     /// Carries out a statement, and says how many rows it changed.
     pub(super) async fn execute(&mut self, statement: Statement<'_>) -> Result<u64, sqlx::Error> {
         match self {
-            Self::Sqlite(db) => Ok(statement.for_sqlite().execute(db).await?.rows_affected()),
+            Self::Sqlite(db) => Ok(db.run(statement).await?.changed),
             Self::Postgres(db) => Ok(statement.for_postgres().execute(db).await?.rows_affected()),
+        }
+    }
+
+    /// Has a statement carried out before the next one, where that saves time. A failure may be told with that one.
+    pub(super) async fn put_off(&mut self, statement: Statement<'_>) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(db) => db.put_off(statement).await,
+            Self::Postgres(db) => statement.for_postgres().execute(db).await.map(drop),
         }
     }
 
     /// Reads all rows of a statement.
     pub(super) async fn rows(&mut self, statement: Statement<'_>) -> Result<Vec<Row>, sqlx::Error> {
         match self {
-            Self::Sqlite(db) => Ok(statement.for_sqlite().fetch_all(db).await?.into_iter().map(Row::Sqlite).collect()),
+            Self::Sqlite(db) => Ok(db.run(statement).await?.rows.into_iter().map(Row::Sqlite).collect()),
             Self::Postgres(db) => {
                 Ok(statement.for_postgres().fetch_all(db).await?.into_iter().map(Row::Postgres).collect())
             }
@@ -120,7 +132,7 @@ impl Connection {
     /// Reads the first row of a statement.
     pub(super) async fn row(&mut self, statement: Statement<'_>) -> Result<Option<Row>, sqlx::Error> {
         match self {
-            Self::Sqlite(db) => Ok(statement.for_sqlite().fetch_optional(db).await?.map(Row::Sqlite)),
+            Self::Sqlite(db) => Ok(db.run(statement).await?.rows.into_iter().next().map(Row::Sqlite)),
             Self::Postgres(db) => Ok(statement.for_postgres().fetch_optional(db).await?.map(Row::Postgres)),
         }
     }
@@ -128,8 +140,24 @@ impl Connection {
     /// Reads the one whole number that a statement gives.
     pub(super) async fn number(&mut self, statement: Statement<'_>) -> Result<i64, sqlx::Error> {
         match self {
-            Self::Sqlite(db) => statement.for_sqlite().fetch_one(db).await?.try_get(0),
+            Self::Sqlite(db) => db.run(statement).await?.rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0),
             Self::Postgres(db) => statement.for_postgres().fetch_one(db).await?.try_get(0),
+        }
+    }
+
+    /// Reads the one whole number that a statement gives, then carries out another, and says how many rows that changed.
+    pub(super) async fn number_before(
+        &mut self,
+        number: Statement<'_>,
+        statement: Statement<'_>,
+    ) -> Result<(i64, u64), sqlx::Error> {
+        match self {
+            Self::Sqlite(db) => {
+                db.put_off(number).await?;
+                let came = db.run(statement).await?;
+                Ok((came.rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?, came.changed))
+            }
+            Self::Postgres(_) => Ok((self.number(number).await?, self.execute(statement).await?)),
         }
     }
 
@@ -137,7 +165,7 @@ impl Connection {
     pub(super) async fn begin(&mut self) -> Result<Option<(u64, i64)>, sqlx::Error> {
         match self {
             Self::Sqlite(db) => {
-                sqlx::query("BEGIN IMMEDIATE").execute(db).await?;
+                db.put_off(Statement::new("BEGIN IMMEDIATE")).await?;
                 Ok(None)
             }
             Self::Postgres(db) => {
@@ -153,7 +181,7 @@ impl Connection {
     /// Commits, and tells the other replicas that it did, and how many deliveries wait where that has changed.
     pub(super) async fn commit(&mut self, waiting: Option<u64>) -> Result<(), sqlx::Error> {
         match (self, waiting) {
-            (Self::Sqlite(db), _) => sqlx::query("COMMIT").execute(db).await.map(drop),
+            (Self::Sqlite(db), _) => db.run(Statement::new("COMMIT")).await.map(drop),
             (Self::Postgres(db), None) => {
                 sqlx::raw_sql(AssertSqlSafe(format!("NOTIFY {CHANNEL}; COMMIT"))).execute(db).await.map(drop)
             }
@@ -162,6 +190,14 @@ impl Connection {
                     format!("UPDATE ledger SET waiting = {waiting} WHERE only_row = 1; NOTIFY {CHANNEL}; COMMIT");
                 sqlx::raw_sql(AssertSqlSafe(both)).execute(db).await.map(drop)
             }
+        }
+    }
+
+    /// What spreads out a JSON list of texts, given as `$1`, in `text IN (…)`.
+    pub(super) fn texts_of_list(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "SELECT value FROM json_each($1)",
+            Self::Postgres(_) => "SELECT json_array_elements_text($1::json)",
         }
     }
 
@@ -189,7 +225,7 @@ impl Connection {
     /// Closes the connection; an open transaction is rolled back by that.
     pub(super) async fn close(self) -> Result<(), sqlx::Error> {
         match self {
-            Self::Sqlite(db) => db.close().await,
+            Self::Sqlite(together) => together.db.close().await,
             // A server that is gone answers no goodbye; dropping the connection closes it all the same.
             Self::Postgres(db) => tokio::time::timeout(GOODBYE_MAX, db.close()).await.unwrap_or(Ok(())),
         }

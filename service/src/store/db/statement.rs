@@ -28,6 +28,7 @@ pub(in super::super) struct Statement<'a> {
 }
 
 /// A value as a column keeps it.
+#[derive(Clone)]
 pub(in super::super) enum Value<'a> {
     Text(Option<Cow<'a, str>>),
     Number(Option<i64>),
@@ -39,6 +40,14 @@ impl<'a> Value<'a> {
     /// A delivery's body.
     pub(in super::super) fn body(text: &'a str) -> Self {
         Self::Body(Cow::Borrowed(text))
+    }
+
+    fn into_owned(self) -> Value<'static> {
+        match self {
+            Self::Text(text) => Value::Text(text.map(|text| Cow::Owned(text.into_owned()))),
+            Self::Number(number) => Value::Number(number),
+            Self::Body(text) => Value::Body(Cow::Owned(text.into_owned())),
+        }
     }
 }
 
@@ -102,6 +111,20 @@ impl<'a> Statement<'a> {
         Self { text: text.into(), values: Vec::new(), is_numbered: true }
     }
 
+    /// No statement yet.
+    pub(super) fn empty() -> Self {
+        Self { is_numbered: false, ..Self::new("") }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// How many values it has.
+    pub(super) fn values(&self) -> usize {
+        self.values.len()
+    }
+
     /// Gives the next place its value.
     pub(in super::super) fn bind(mut self, value: impl Into<Value<'a>>) -> Self {
         self.values.push(value.into());
@@ -155,6 +178,32 @@ impl<'a> Statement<'a> {
     }
 }
 
+impl Statement<'static> {
+    /// Adds a statement behind those that are here, whose places become ones without a number: the values follow each other.
+    pub(super) fn append(&mut self, other: Statement<'_>) {
+        let Statement { text: other, values, is_numbered } = other;
+        let text = self.text.to_mut();
+        if !text.is_empty() {
+            text.push_str("; ");
+        }
+        if !is_numbered {
+            text.push_str(&other);
+            self.values.extend(values.into_iter().map(Value::into_owned));
+            return;
+        }
+        let mut parts = other.split('$');
+        text.push_str(parts.next().unwrap_or_default());
+        for part in parts {
+            let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
+            let place: Option<usize> = part[..part.len() - rest.len()].parse().ok();
+            let value = place.and_then(|place| values.get(place.checked_sub(1)?)).cloned();
+            self.values.push(value.map_or(Value::Number(None), Value::into_owned));
+            text.push('?');
+            text.push_str(rest);
+        }
+    }
+}
+
 /// All text comes from this module's callers, and every value is bound.
 fn safe(text: Cow<'static, str>) -> sqlx::SqlStr {
     match text {
@@ -187,22 +236,60 @@ impl Connection {
     /// Runs `<head> VALUES (…), (…) <tail>` over all rows, and says how many rows it changed.
     pub(in super::super) async fn write_rows<'a, T>(
         &mut self,
-        (head, tail): (&'static str, &'static str),
+        parts: (&'static str, &'static str),
         rows: &'a [T],
         bind: impl Fn(&mut Values<'_, 'a>, &'a T),
     ) -> Result<u64, sqlx::Error> {
         let mut changed = 0;
         for chunk in rows.chunks(STATEMENT_ROWS_MAX) {
-            let mut statement = Statement { is_numbered: self.is_shared(), ..Statement::new(head) };
-            for (place, row) in chunk.iter().enumerate() {
-                statement.push(if place == 0 { "VALUES (" } else { ", (" });
-                bind(&mut Values { statement: &mut statement, is_first: true }, row);
-                statement.push(")");
-            }
-            statement.push(tail);
+            let statement = self.of_rows(parts, chunk, &bind);
             changed += self.execute(statement).await?;
         }
         Ok(changed)
+    }
+
+    /// Reads the one whole number that a statement gives, then does the same with one row or more.
+    pub(in super::super) async fn write_rows_after<'a, T>(
+        &mut self,
+        number: Statement<'_>,
+        parts: (&'static str, &'static str),
+        rows: &'a [T],
+        bind: impl Fn(&mut Values<'_, 'a>, &'a T),
+    ) -> Result<(i64, u64), sqlx::Error> {
+        let (first, others) = rows.split_at(rows.len().min(STATEMENT_ROWS_MAX));
+        let first = self.of_rows(parts, first, &bind);
+        let (number, changed) = self.number_before(number, first).await?;
+        Ok((number, changed + self.write_rows(parts, others, bind).await?))
+    }
+
+    /// The same where nobody has to know that at once: it is done before whatever comes next.
+    pub(in super::super) async fn put_off_rows<'a, T>(
+        &mut self,
+        parts: (&'static str, &'static str),
+        rows: &'a [T],
+        bind: impl Fn(&mut Values<'_, 'a>, &'a T),
+    ) -> Result<(), sqlx::Error> {
+        for chunk in rows.chunks(STATEMENT_ROWS_MAX) {
+            let statement = self.of_rows(parts, chunk, &bind);
+            self.put_off(statement).await?;
+        }
+        Ok(())
+    }
+
+    fn of_rows<'a, T>(
+        &self,
+        (head, tail): (&'static str, &'static str),
+        rows: &'a [T],
+        bind: &impl Fn(&mut Values<'_, 'a>, &'a T),
+    ) -> Statement<'a> {
+        let mut statement = Statement { is_numbered: self.is_shared(), ..Statement::new(head) };
+        for (place, row) in rows.iter().enumerate() {
+            statement.push(if place == 0 { "VALUES (" } else { ", (" });
+            bind(&mut Values { statement: &mut statement, is_first: true }, row);
+            statement.push(")");
+        }
+        statement.push(tail);
+        statement
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::columns::{json, time};
-use super::super::db::{Connection, Statement};
+use super::super::db::{Connection, Statement, Values};
 use super::super::writer::{Ledger, Write};
 use super::super::{DeliveryOutcome, StoreError};
 use super::accept::wait_again;
@@ -29,30 +29,30 @@ pub(in super::super) async fn write_outcomes(
     }
     let last: BTreeMap<i64, DeliveryOutcome> = outcomes.into_iter().map(|outcome| (outcome.number, outcome)).collect();
     let numbers = json(&last.keys().collect::<Vec<_>>())?;
-    let before = waiting_among(db, &numbers).await?;
     let rows: Vec<(DeliveryOutcome, Option<String>)> = last.into_values().map(with_answer).collect::<Result<_, _>>()?;
-    let changed = db
-        .write_rows(UPDATE, &rows, |values, (outcome, answer)| {
-            let DeliveryOutcome { number, state, verdict, attempt, next_attempt_at, told: _ } = outcome;
-            values.push_bind(*number);
-            values.push_bind(state.as_str());
-            values.push_bind(*attempt);
-            values.push_bind(next_attempt_at.map(time));
-            values.push_bind(verdict.release.as_ref().map(ToString::to_string));
-            values.push_bind(verdict.commit.as_ref().map(CommitId::as_str));
-            values.push_bind(verdict.reason.as_deref());
-            values.push_bind(verdict.cure.as_deref());
-            values.push_bind(verdict.waits_for.as_deref());
-            values.push_bind(answer.as_deref());
-        })
-        .await?;
+    let before = waiting_among(db, &numbers);
+    let (before, changed) = db.write_rows_after(before, UPDATE, &rows, push_outcome).await?;
     // All were there, nearly always; only where one was not it is worth asking.
     let after = match changed == rows.len() as u64 {
         true => rows.iter().filter(|(outcome, _)| outcome.state.is_waiting()).count() as u64,
-        false => waiting_among(db, &numbers).await?,
+        false => db.number(waiting_among(db, &numbers)).await?.unsigned_abs(),
     };
-    ledger.waiting = (ledger.waiting + after).saturating_sub(before);
+    ledger.waiting = (ledger.waiting + after).saturating_sub(before.unsigned_abs());
     Ok(())
+}
+
+fn push_outcome<'o>(values: &mut Values<'_, 'o>, (outcome, answer): &'o (DeliveryOutcome, Option<String>)) {
+    let DeliveryOutcome { number, state, verdict, attempt, next_attempt_at, told: _ } = outcome;
+    values.push_bind(*number);
+    values.push_bind(state.as_str());
+    values.push_bind(*attempt);
+    values.push_bind(next_attempt_at.map(time));
+    values.push_bind(verdict.release.as_ref().map(ToString::to_string));
+    values.push_bind(verdict.commit.as_ref().map(CommitId::as_str));
+    values.push_bind(verdict.reason.as_deref());
+    values.push_bind(verdict.cure.as_deref());
+    values.push_bind(verdict.waits_for.as_deref());
+    values.push_bind(answer.as_deref());
 }
 
 /// An outcome, and what whoever waits for it is told, as it is written.
@@ -62,14 +62,13 @@ fn with_answer(outcome: DeliveryOutcome) -> Result<(DeliveryOutcome, Option<Stri
 }
 
 /// How many of these deliveries wait.
-async fn waiting_among(db: &mut Connection, numbers: &str) -> Result<u64, sqlx::Error> {
+fn waiting_among<'n>(db: &Connection, numbers: &'n str) -> Statement<'n> {
     // The state is no condition of the search: its index would be walked through all that wait, for each of the numbers.
     let query = format!(
         "SELECT count(CASE WHEN state IN ('accepted', 'failed') THEN 1 END) FROM deliveries WHERE number IN ({})",
         db.numbers_of_list()
     );
-    let waiting = db.number(Statement::new(query).bind(numbers)).await?;
-    Ok(waiting.unsigned_abs())
+    Statement::new(query).bind(numbers)
 }
 
 /// Lets a delivery wait again, whatever became of it.
