@@ -25,9 +25,18 @@ struct Inner {
     resources: HashMap<String, Answer>,
     watches: HashMap<String, Vec<tokio::sync::mpsc::UnboundedSender<String>>>,
     lists: HashMap<String, u32>,
+    /// How often the watches of a resource were ended. It is part of the version that a list has: who watches from an older one is told at once.
+    expired: HashMap<String, u32>,
     /// Every other request: method, path with query, body.
     asked: Vec<(String, String, String)>,
     texts: HashMap<String, (u16, String)>,
+}
+
+impl Inner {
+    /// The version that a list of a resource has now.
+    fn version(&self, plural: &str) -> String {
+        (5 + self.expired.get(plural).copied().unwrap_or_default()).to_string()
+    }
 }
 
 /// The server.
@@ -86,9 +95,12 @@ impl ApiServer {
 
     /// Ends every watch of a resource because its version is too old, so that it is listed anew.
     pub(crate) fn expire(&self, plural: &str) {
-        let gone = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 410, "reason": "Expired", "message": "too old"});
-        self.tell(plural, "ERROR", gone);
-        self.0.lock().unwrap().watches.remove(plural);
+        let line = format!("{}\n", json!({"type": "ERROR", "object": too_old()}));
+        let mut inner = self.0.lock().unwrap();
+        *inner.expired.entry(plural.to_owned()).or_default() += 1;
+        for watch in inner.watches.remove(plural).unwrap_or_default() {
+            let _gone = watch.send(line.clone());
+        }
     }
 
     /// How often a resource was listed.
@@ -111,17 +123,19 @@ async fn answer(State(server): State<ApiServer>, request: Request) -> Response {
     let query = request.uri().query().unwrap_or_default().to_owned();
     let plural = path.rsplit('/').next().unwrap_or_default().to_owned();
     let method = request.method().to_string();
-    let resource = server.0.lock().unwrap().resources.get(&plural).cloned();
+    let (resource, version) = {
+        let inner = server.0.lock().unwrap();
+        (inner.resources.get(&plural).cloned(), inner.version(&plural))
+    };
     if method == "GET"
         && let Some(resource) = resource
     {
         return match resource {
             Answer::Fails(code) => failed(code),
-            Answer::Objects(_) if query.contains("watch=true") => server.watch(&plural),
+            Answer::Objects(_) if query.contains("watch=true") => server.watch(&plural, &query),
             Answer::Objects(items) => {
                 *server.0.lock().unwrap().lists.entry(plural).or_default() += 1;
-                let list =
-                    json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "5"}, "items": items});
+                let list = json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": version}, "items": items});
                 axum::Json(list).into_response()
             }
         };
@@ -171,12 +185,21 @@ impl ApiServer {
         }
     }
 
-    fn watch(&self, plural: &str) -> Response {
+    fn watch(&self, plural: &str, query: &str) -> Response {
         let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
-        self.0.lock().unwrap().watches.entry(plural.to_owned()).or_default().push(sender);
+        let mut inner = self.0.lock().unwrap();
+        if query.contains(&format!("resourceVersion={}", inner.version(plural))) {
+            inner.watches.entry(plural.to_owned()).or_default().push(sender);
+        } else {
+            let _gone = sender.send(format!("{}\n", json!({"type": "ERROR", "object": too_old()})));
+        }
         let stream = UnboundedReceiverStream::new(receiver).map(Ok::<_, std::convert::Infallible>);
         Body::from_stream(stream).into_response()
     }
+}
+
+fn too_old() -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 410, "reason": "Expired", "message": "too old"})
 }
 
 fn failed(code: u16) -> Response {
