@@ -124,6 +124,8 @@ argocd() {
         --metrics-addr 127.0.0.1:12345 --probe-addr 127.0.0.1:12346 --webhook-addr 127.0.0.1:7001 "${repositories[@]}"
     argo argocd-server argocd-server --namespace argocd --address 127.0.0.1 --port 28080 --metrics-port 28083 --insecure --disable-auth \
         --repo-server 127.0.0.1:28081 --dex-server http://127.0.0.1:1 "${repositories[@]}" "${cache[@]}"
+    argo argocd-notifications argocd-notifications --namespace argocd --argocd-repo-server 127.0.0.1:28081 --argocd-repo-server-plaintext \
+        --metrics-port 28085
     until_true argocd-repo-server 60 curl -fsS http://127.0.0.1:28084/healthz
     until_true argocd-controller 60 curl -fsS http://127.0.0.1:28082/healthz
     until_true argocd-server 60 curl -fsS http://127.0.0.1:28080/healthz

@@ -97,7 +97,7 @@ impl Bed {
         succeed(&mut self.kubectl(arguments))
     }
 
-    /// Applies documents; says what the API server has against them.
+    /// Applies documents; returns what kubectl said, warnings of the API server among it, or what the API server has against them.
     ///
     /// # Errors
     /// What kubectl said.
@@ -111,7 +111,9 @@ impl Bed {
         child.stdin.take().expect("its input").write_all(documents.as_bytes()).expect("the documents are taken");
         let output = child.wait_with_output().expect("the end of kubectl");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+        // Warnings of what was taken are on the second stream.
+        let warned = text(&output.stderr);
+        if output.status.success() { Ok(text(&output.stdout) + &warned) } else { Err(warned) }
     }
 
     /// Applies documents that must be taken.

@@ -30,6 +30,7 @@ fn every_rendered_file_of_every_state_is_accepted_as_it_is() {
     for (state, objects) in states {
         let objects = objects.replace("namespace: \"models\"", &format!("namespace: {:?}", namespace.name));
         let said = bed.try_apply(&objects, &STRICT).unwrap_or_else(|error| panic!("{state}: {error}"));
+        assert!(!said.contains("Warning"), "{state}: {said}");
         let kinds = ["seldondeployment", "service/", "httproute", "podmonitor", "prometheusrule", "configmap"];
         // Where a release is without monitoring, it has neither of those two.
         let missing = kinds.iter().filter(|kind| !said.contains(*kind) && objects.contains("PodMonitor"));

@@ -12,14 +12,14 @@ use super::followed::{is_live_in, release, until, view, with_seven};
 use crate::image;
 
 /// The bed's kubeconfig with something else in it.
-fn kubeconfig(bed: &Bed, environment: &TestEnvironment, change: impl FnOnce(&mut Value)) -> PathBuf {
+pub(super) fn kubeconfig(bed: &Bed, environment: &TestEnvironment, change: impl FnOnce(&mut Value)) -> PathBuf {
     let mut config = serde_json::from_str(&bed.ask(&["config", "view", "--raw", "--output", "json"])).unwrap();
     change(&mut config);
     environment.write("kubeconfig", config.to_string())
 }
 
 /// A service that goes by this kubeconfig.
-fn by<'a>(environment: &'a TestEnvironment, kubeconfig: &std::path::Path) -> Server<'a> {
+pub(super) fn by<'a>(environment: &'a TestEnvironment, kubeconfig: &std::path::Path) -> Server<'a> {
     environment.server().env("KMLFLOW__KUBERNETES__KUBECONFIG", kubeconfig.to_str().unwrap()).start()
 }
 

@@ -40,3 +40,14 @@ mod katib;
 
 /// What the platform has beside releases.
 mod platform;
+mod releases;
+
+/// What the service may do in the cluster, and does.
+mod rights;
+
+/// How the service and Argo CD tell each other what happened.
+mod told;
+
+/// Where Git and the cluster differ, and what is there already.
+mod drift;
+mod occupied;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tests::bed::{Bed, Namespace};
 
 /// Predictors with this name and image each, all requests to the first.
-fn seldon(namespace: &Namespace<'_>, predictors: &[(&str, &str)]) -> Value {
+pub(super) fn seldon(namespace: &Namespace<'_>, predictors: &[(&str, &str)]) -> Value {
     let predictors = predictors.iter().enumerate().map(|(index, (name, image))| {
         let ports = [("http", 9000), ("grpc", 9500), ("metrics", 6000)];
         let ports = ports.map(|(name, port)| json!({"name": name, "containerPort": port, "protocol": "TCP"}));
@@ -20,7 +20,7 @@ fn seldon(namespace: &Namespace<'_>, predictors: &[(&str, &str)]) -> Value {
 }
 
 #[track_caller]
-fn until_state(bed: &Bed, namespace: &Namespace<'_>, state: &str) -> Value {
+pub(super) fn until_state(bed: &Bed, namespace: &Namespace<'_>, state: &str) -> Value {
     let kind = (namespace.name.as_str(), "seldondeployment");
     bed.until(state, kind, |object| (object["status"]["state"] == state).then(|| object["status"].clone()))
 }

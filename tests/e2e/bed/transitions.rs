@@ -55,6 +55,23 @@ fn single() -> Vec<Step> {
     ]
 }
 
+/// Over another engine or port, there and back.
+fn ports() -> Vec<Step> {
+    vec![
+        put("single, other port", with("8", json!({"engine": false})), "settled", &[("v8", 100)]),
+        act("rollback, other port", "rollback", "settled", &[("v7", 100)]),
+        put("single, third port", with("9", json!({"engine": false, "port": 9100})), "settled", &[("v9", 100)]),
+        put(
+            "canary, begin",
+            by("canary", "fraud", "10", json!({"steps": [50]})),
+            "running",
+            &[("v9", 50), ("v10", 50)],
+        ),
+        act("canary, rollback", "rollback", "settled", &[("v9", 100)]),
+        act("rollback, other port", "rollback", "settled", &[("v7", 100)]),
+    ]
+}
+
 fn canary() -> Vec<Step> {
     let of = |version, more| by("canary", "fraud", version, more);
     vec![
@@ -133,8 +150,9 @@ fn mixed() -> Vec<Step> {
 /// What a journey is called, and its steps.
 type Way = (&'static str, fn() -> Vec<Step>);
 
-const WAYS: [Way; 6] = [
+const WAYS: [Way; 7] = [
     ("single", single),
+    ("ports", ports),
     ("canary", canary),
     ("ab", ab),
     ("blue-green", blue_green),

@@ -61,6 +61,45 @@ fn a_new_predictor_that_stalls_is_taken_back_and_gets_no_request() {
     assert_eq!(seen.into_inner().unwrap().len(), 5);
 }
 
+/// The files of a release, without the document that says how it came about.
+fn rendered(server: &Server<'_>, release: &str) -> Value {
+    let mut files = server.get(&format!("/releases/{release}/manifests"));
+    files["manifests"].as_object_mut().unwrap().retain(|name, _| name != "release.yaml");
+    assert_eq!(files["manifests"].as_object().unwrap().len(), 5, "{files:#}");
+    files
+}
+
+#[test]
+fn a_rollback_over_another_port_brings_the_old_version_first_and_ends_in_its_very_files() {
+    let (bed, environment) = (Bed::shared(), TestEnvironment::new());
+    let server = watching(&bed, &environment);
+    let namespace = bed.namespace("ports");
+    namespace.follow(&server);
+    let fraud = journey((&bed, &server, &namespace), "fraud", Vec::new());
+    let load = fraud.begin();
+    let files = rendered(&server, &fraud.release());
+    let other = by("single", "fraud", "8", json!({"serving": {"engine": false}}));
+    let next = Step { name: "other port", ask: Ask::Put(other), phase: "settled", split: &[("v8", 100)] };
+    fraud.ask(&next.ask);
+    fraud.until_live(&next);
+    fraud.settle(&load, &[("v7", 100)], &next);
+
+    let back = Step { name: "rollback", ask: Ask::Nothing, phase: "settled", split: &[("v7", 100)] };
+    let asked = Instant::now();
+    let first = server.act(&fraud.release(), "rollback", Some(&json!({}))).expect(200).json();
+    let rollout = &first["release"]["rollout"];
+    assert_eq!((&rollout["phase"], &rollout["rejected"][0]["version"]), (&json!("entering"), &json!("8")), "{first:#}");
+    fraud.until_live(&back);
+    println!("rollback over another port: live after {:.1} s", asked.elapsed().as_secs_f64());
+    let answers = fraud.settle(&load, &[("v8", 100)], &back);
+    assert!(answers.requests() > 0, "{answers}");
+    assert_eq!(rendered(&server, &fraud.release()), files);
+    let history = server.get(&format!("/releases/{}/history", fraud.release()));
+    let actions: Vec<&str> =
+        history["items"].as_array().unwrap().iter().map(|it| it["action"].as_str().unwrap()).collect();
+    assert_eq!(actions[..4], ["settle", "leave", "rollback", "rollback"], "newest first");
+}
+
 #[test]
 fn a_rollback_gets_through_behind_a_sync_that_the_api_server_refuses() {
     let (bed, environment) = (Bed::shared(), TestEnvironment::new());
