@@ -212,6 +212,8 @@ fn steps_of_an_approved_plan_and_what_leads_back_are_pushed() {
     put_for_review(&server, &image("fraud", "7"));
     forge.merge(&server, 1, "merge");
     serves(&server, "7");
+    // Its branch is taken away then, and nothing else holds it.
+    review_is(&server, "merged");
     put_for_review(&server, &by("canary", "fraud", "8", json!({"steps": [5, 50]})));
     forge.merge(&server, 2, "merge");
     server.until("the canary runs", || {
