@@ -56,6 +56,15 @@ impl Far {
         text(git(&self.directory.path().join("person"), arguments)).trim().to_owned()
     }
 
+    /// A commit of a person on the branch, and its id.
+    fn person_adds_a_commit(&self) -> String {
+        self.person(&["fetch", "-q"]);
+        self.person(&["checkout", "-q", "-b", "theirs", &format!("origin/{BRANCH}")]);
+        self.person(&["commit", "-q", "--allow-empty", "-m", "theirs"]);
+        self.person(&["push", "-q", "origin", &format!("HEAD:{BRANCH}")]);
+        self.person(&["rev-parse", "HEAD"])
+    }
+
     fn at_remote(&self, arguments: &[&str]) -> String {
         text(git(&self.directory.path().join("remote.git"), arguments)).trim().to_owned()
     }
@@ -96,11 +105,7 @@ async fn what_somebody_else_put_on_a_branch_beside_is_never_overwritten() {
     let base = far.repository.tip().unwrap();
     let first = far.commit(&base, "a");
     assert_eq!(far.repository.push_beside(BRANCH, &first).await.unwrap(), Offered::Done);
-    far.person(&["fetch", "-q"]);
-    far.person(&["checkout", "-q", "-b", "theirs", &format!("origin/{BRANCH}")]);
-    far.person(&["commit", "-q", "--allow-empty", "-m", "theirs"]);
-    far.person(&["push", "-q", "origin", &format!("HEAD:{BRANCH}")]);
-    let theirs = far.person(&["rev-parse", "HEAD"]);
+    let theirs = far.person_adds_a_commit();
     let second = far.commit(&first, "b");
     assert_eq!(far.repository.push_beside(BRANCH, &second).await.unwrap(), Offered::Moved);
     assert_eq!(far.repository.beside(BRANCH).unwrap().unwrap().as_str(), theirs);
@@ -118,11 +123,7 @@ async fn a_branch_beside_is_deleted_only_where_it_was_seen() {
     let base = far.repository.tip().unwrap();
     let first = far.commit(&base, "a");
     assert_eq!(far.repository.push_beside(BRANCH, &first).await.unwrap(), Offered::Done);
-    far.person(&["fetch", "-q"]);
-    far.person(&["checkout", "-q", "-b", "theirs", &format!("origin/{BRANCH}")]);
-    far.person(&["commit", "-q", "--allow-empty", "-m", "theirs"]);
-    far.person(&["push", "-q", "origin", &format!("HEAD:{BRANCH}")]);
-    let theirs = CommitId::parse(&far.person(&["rev-parse", "HEAD"])).unwrap();
+    let theirs = CommitId::parse(&far.person_adds_a_commit()).unwrap();
     assert_eq!(far.repository.delete_beside(BRANCH).await.unwrap(), Deleted::Moved(theirs.clone()));
     assert_eq!(far.at_remote(&["rev-parse", BRANCH]), theirs.as_str());
     // Now it was seen there.

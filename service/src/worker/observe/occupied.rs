@@ -31,8 +31,7 @@ fn of(found: &Found, key: &ReleaseKey) -> Option<Occupant> {
     let name = &key.name;
     let seldon = found.seldon.iter().map(|it| (format!("SeldonDeployment/{name}"), &*it.release));
     let service = found.service.iter().map(|it| (format!("Service/{name}"), &*it.release));
-    let all = seldon.chain(service);
-    all.map(|(object, owner)| whose(object, owner, key)).find_map(|it| it)
+    seldon.chain(service).find_map(|(object, owner)| whose(object, owner, key))
 }
 
 fn whose(object: String, owner: &str, key: &ReleaseKey) -> Option<Occupant> {
@@ -62,7 +61,7 @@ pub(in crate::worker) async fn asked_occupant(shared: &Shared, request: &Request
         }
     }));
     let read = tokio::time::timeout(WITHIN, reading).await.ok()?;
-    read.into_iter().find_map(|it| it)
+    read.into_iter().flatten().next()
 }
 
 /// The release that an object says it belongs to; empty where it says none.
