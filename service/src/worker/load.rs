@@ -17,11 +17,9 @@ use crate::names::{CommitId, PolicyName, ReleaseKey, TreeId};
 use crate::release::Release;
 use crate::store::{IndexedCommit, Newest, PAGE_ROWS_MAX, Store, StoreError};
 
-/// Releases whose documents are read at once: in full they are some 10 kB each, and the index keeps a tenth of that.
+/// Releases whose documents are read at once, before what was mapped of the packs for it is let go: in full they are some 10 kB each, and the
+/// index keeps a tenth of that. In a large pack each of their files may bring its neighbourhood along, so what is mapped is several times that.
 const READ_AT_ONCE: usize = 512;
-
-/// So many are read before what was mapped of the packs for it is let go: with their files some 10 MiB.
-const READ_AND_LET_GO: usize = 4_096;
 
 /// What the repository and the index say.
 pub(super) struct Loaded {
@@ -189,17 +187,14 @@ pub(super) fn read_some<'n>(
         }
         Err(why) => Ok((key, Err((tree, crate::names::shown(&why))))),
     };
-    let mut read_since = 0;
     for keys in keys.chunks(READ_AT_ONCE) {
-        read_since += keys.len();
-        if read_since > READ_AND_LET_GO {
-            repository.let_go();
-            read_since = 0;
-        }
         let shares = on_every_core(keys, |keys| {
             let found = directories(repository, at.tip, keys)?.into_iter();
             found.map(|(key, directory)| read(key, directory)).collect::<Result<Vec<_>, GitError>>()
         })?;
+        if keys.len() == READ_AT_ONCE {
+            repository.let_go();
+        }
         for (key, found) in shares.into_iter().flatten() {
             match found {
                 Ok(entry) => index.put(key, entry),
