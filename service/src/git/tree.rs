@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use git2::{ObjectType, Oid};
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 
 use super::objects::{Object, Objects};
 use super::{Edit, GitError};
@@ -96,7 +97,7 @@ pub(super) fn rewrite(
     let mut writer = Writer { objects, new: Vec::new() };
     let id = match writer.directory(Directory::of(edits)?, root, "")? {
         Some(id) => id,
-        None => writer.put(ObjectType::Tree, Vec::new(), None)?,
+        None => writer.tree(Vec::new(), None)?,
     };
     Ok((id, writer.new))
 }
@@ -110,7 +111,7 @@ struct Directory {
 }
 
 enum Change {
-    Put(Vec<u8>),
+    Put(Oid, Object),
     Remove,
     Below(Directory),
 }
@@ -118,15 +119,25 @@ enum Change {
 impl Directory {
     /// Sorts edits into directories. A later edit of the same place wins; a directory that is removed and then written to is replaced.
     fn of(edits: Vec<Edit>) -> Result<Self, GitError> {
+        // To deflate them is most of the work, so every core takes some.
+        let changes = edits.into_par_iter().map(|Edit { path, content }| {
+            let change = match content {
+                Some(content) => {
+                    let (id, object) = Object::make(ObjectType::Blob, content)?;
+                    Change::Put(id, object)
+                }
+                None => Change::Remove,
+            };
+            Ok((path, change))
+        });
         let mut root = Self::default();
-        for edit in edits {
-            let parts = parts(&edit.path)?;
+        for (path, change) in changes.collect::<Result<Vec<_>, GitError>>()? {
+            let parts = parts(&path)?;
             let Some((name, dirs)) = parts.split_last() else { continue };
             let mut directory = &mut root;
             for dir in dirs {
-                directory = directory.enter(dir).ok_or_else(|| GitError::InvalidPath(shown(&edit.path)))?;
+                directory = directory.enter(dir).ok_or_else(|| GitError::InvalidPath(shown(&path)))?;
             }
-            let change = edit.content.map_or(Change::Remove, Change::Put);
             directory.entries.insert((*name).to_owned(), change);
         }
         Ok(root)
@@ -139,7 +150,7 @@ impl Directory {
         }
         match change {
             Change::Below(directory) => Some(directory),
-            Change::Put(_) | Change::Remove => None,
+            Change::Put(..) | Change::Remove => None,
         }
     }
 }
@@ -161,8 +172,8 @@ impl Writer<'_> {
         for (name, change) in directory.entries {
             let before = known.iter().find(|entry| entry.name == name.as_bytes());
             match change {
-                Change::Put(content) => {
-                    let id = self.put(ObjectType::Blob, content, before.map(|entry| entry.id))?;
+                Change::Put(id, object) => {
+                    self.add((id, object), before.map(|entry| entry.id));
                     made.push((name.clone(), id, MODE_FILE));
                 }
                 Change::Remove => {}
@@ -185,18 +196,22 @@ impl Writer<'_> {
             return Ok(None);
         }
         all.sort_by(|a, b| a.sort_key().cmp(b.sort_key()));
-        let bytes = serialise(&all);
-        self.put(ObjectType::Tree, bytes, old).map(Some)
+        self.tree(serialise(&all), old).map(Some)
     }
 
-    /// Makes an object, unless it is what was there before. An older one is not looked for: to find out costs more than a copy does, which
-    /// Git's repack drops again.
-    fn put(&mut self, kind: ObjectType, data: Vec<u8>, before: Option<Oid>) -> Result<Oid, GitError> {
-        let (id, object) = Object::make(kind, data)?;
-        if before != Some(id) {
-            self.new.push((id, object));
-        }
+    fn tree(&mut self, bytes: Vec<u8>, before: Option<Oid>) -> Result<Oid, GitError> {
+        let made = Object::make(ObjectType::Tree, bytes)?;
+        let id = made.0;
+        self.add(made, before);
         Ok(id)
+    }
+
+    /// Adds an object, unless it is what was there before. An older one is not looked for: to find out costs more than a copy does, which
+    /// Git's repack drops again.
+    fn add(&mut self, made: (Oid, Object), before: Option<Oid>) {
+        if before != Some(made.0) {
+            self.new.push(made);
+        }
     }
 }
 

@@ -37,6 +37,7 @@ use crate::release::{MonitoringMode, Release};
 use objects::{Object, Parsed};
 
 const SELDON: &str = "seldon.yaml";
+const SELDON_DOCUMENT: (&str, &str) = (SELDON, "seldon.yaml.j2");
 const ROUTE: &str = "route.yaml";
 const MONITORING: &str = "monitoring.yaml";
 const DASHBOARD: &str = "dashboard.yaml";
@@ -58,6 +59,8 @@ struct Rendered {
     file: &'static str,
     text: String,
     parsed: Vec<Parsed>,
+    /// See [`Manifests::pods`]; of the file that has them.
+    pods: IndexMap<PredictorName, Digest>,
 }
 
 /// Renders a release from its document alone; `rendered` is not read.
@@ -71,6 +74,7 @@ pub fn render(release: &Release, templates: &Templates) -> Result<Manifests, Ren
     let stand_in = stand_in(release);
     let Prepared { context, documents } = prepare(release, &stand_in)?;
     let render_one = |document: &(&'static str, &'static str)| match *document {
+        SELDON_DOCUMENT => render_seldon(&context, templates, &stand_in),
         DASHBOARD_DOCUMENT => render_dashboard(&context, templates),
         document => render_document(document, &context, templates),
     };
@@ -78,12 +82,8 @@ pub fn render(release: &Release, templates: &Templates) -> Result<Manifests, Ren
 
     let (mut files, mut objects, mut pods) = (IndexMap::new(), Vec::new(), IndexMap::new());
     for rendered in rendered {
-        let Rendered { file, mut text, parsed } = rendered?;
-        if file == SELDON {
-            rules::check_size(&text)?;
-            pods = pod_hashes(&parsed)?;
-            text = with_pod_hashes(text, &pods, &stand_in)?;
-        }
+        let Rendered { file, text, parsed, pods: restarted } = rendered?;
+        pods.extend(restarted);
         objects.extend(parsed.into_iter().map(|parsed| (file, parsed)));
         files.insert(file.to_owned(), text);
     }
@@ -110,7 +110,7 @@ fn prepare(release: &Release, stand_in: &dyn Fn(&PredictorName) -> Digest) -> Re
     let context = Value::from(Serde(context::build(release, stable, &traffic, stand_in)));
     let is_monitored = release.spec.target.monitoring.mode == MonitoringMode::Operator;
     let monitoring = is_monitored.then_some((MONITORING, "monitoring.yaml.j2"));
-    let others = [(SELDON, "seldon.yaml.j2"), (ROUTE, "route.yaml.j2")].into_iter().chain(monitoring);
+    let others = [SELDON_DOCUMENT, (ROUTE, "route.yaml.j2")].into_iter().chain(monitoring);
     let documents = others.chain([DASHBOARD_DOCUMENT]).collect();
     Ok(Prepared { context, documents })
 }
@@ -123,7 +123,19 @@ fn render_document(
 ) -> Result<Rendered, RenderError> {
     let text = templates.render(template, context)?;
     let parsed = objects::parse(file, &text)?;
-    Ok(Rendered { file, text, parsed })
+    Ok(Rendered { file, text, parsed, pods: IndexMap::new() })
+}
+
+fn render_seldon(
+    context: &Value,
+    templates: &Templates,
+    stand_in: &dyn Fn(&PredictorName) -> Digest,
+) -> Result<Rendered, RenderError> {
+    let rendered = render_document(SELDON_DOCUMENT, context, templates)?;
+    rules::check_size(&rendered.text)?;
+    let pods = pod_hashes(&rendered.parsed)?;
+    let text = with_pod_hashes(rendered.text, &pods, stand_in)?;
+    Ok(Rendered { text, pods, ..rendered })
 }
 
 fn render_dashboard(context: &Value, templates: &Templates) -> Result<Rendered, RenderError> {

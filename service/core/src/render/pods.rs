@@ -74,5 +74,6 @@ fn write(out: &mut String, value: &Node, depth: usize, counts: &dyn Fn(usize, &s
 }
 
 fn scalar(out: &mut String, text: &str) {
-    out.push_str(&serde_json::Value::from(text).to_string());
+    // A text is always JSON.
+    out.push_str(&serde_json::to_string(text).unwrap_or_default());
 }
