@@ -4,9 +4,29 @@ use std::collections::BTreeMap;
 
 use super::columns::{from_json, json};
 use super::db::{Connection, Readers, Statement};
-use super::writer::{Ledger, Write};
+use super::term::Led;
+use super::writer::{self, HandedOver, Ledger, Write};
 use super::{Batch, StoreError, audit, history, inbox};
 use crate::registry::RegistryState;
+
+/// The next place in the queue of writes; see [`super::Store::reserve`].
+#[derive(Debug)]
+#[must_use = "everybody else who asks for something of the store waits"]
+pub struct Reserved {
+    place: writer::Reserved,
+    term: Option<i64>,
+}
+
+impl Reserved {
+    pub(super) fn new(place: writer::Reserved, term: Option<i64>) -> Self {
+        Self { place, term }
+    }
+
+    /// Hands a batch over, to be stored as a whole or not at all. It answers nothing where another replica has taken over.
+    pub fn hand_over(self, batch: Batch) -> HandedOver<Option<()>> {
+        self.place.hand_over(Led { term: self.term, write: batch })
+    }
+}
 
 impl Write for Batch {
     type Answer = ();

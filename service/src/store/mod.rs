@@ -52,6 +52,7 @@ use tokens::RevokeToken;
 use writer::Writer;
 
 pub use address::Address;
+pub use batch::Reserved;
 pub use changes::{Change, Changes};
 pub use error::{Cause, StoreError};
 pub use lead::Leadership;
@@ -132,12 +133,13 @@ impl Store {
 
     /// Stores a batch as a whole or not at all; [`StoreError::NotLeading`] where another replica has taken over.
     pub async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        self.hand_over(batch).await?.durable().await?.ok_or(StoreError::NotLeading)
+        self.reserve().await?.hand_over(batch).durable().await?.ok_or(StoreError::NotLeading)
     }
 
-    /// Takes a batch, to be stored as a whole or not at all, before it is durable. It answers nothing where another replica has taken over.
-    pub async fn hand_over(&self, batch: Batch) -> Result<HandedOver<Option<()>>, StoreError> {
-        self.writer.hand_over(Led { term: self.term.number(), write: batch }).await
+    /// Reserves the next place in the queue of writes: whoever is told of a batch before it is handed over finds it there all the same, since
+    /// whatever they ask of this store comes after it.
+    pub async fn reserve(&self) -> Result<Reserved, StoreError> {
+        Ok(Reserved::new(self.writer.reserve().await?, self.term.number()))
     }
 
     /// Reads what waits, in order of arrival, after a number (0: from the start), at most `limit` of them; without their bodies. Who leads in a

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, mpsc, oneshot};
 
 use super::db::{self, Backoff, Connection, Numbers, Place, Readers, Statement};
 use super::inbox::{self, Arrival};
@@ -89,6 +89,8 @@ pub struct WriterCounts {
 #[derive(Debug, Clone)]
 pub(super) struct Writer {
     queue: mpsc::Sender<Message>,
+    /// Held by whoever has reserved the next place.
+    turn: Arc<AsyncMutex<()>>,
     counts: Arc<Counts>,
     numbers: Arc<Numbers>,
     limits: Limits,
@@ -142,6 +144,22 @@ impl<T> HandedOver<T> {
     }
 }
 
+/// The next place in the queue: everybody else who asks the store for something from now on comes after what is handed over here.
+#[derive(Debug)]
+pub(super) struct Reserved {
+    place: mpsc::OwnedPermit<Message>,
+    _turn: OwnedMutexGuard<()>,
+}
+
+impl Reserved {
+    /// Hands a write over.
+    pub(super) fn hand_over<W: Write>(self, write: W) -> HandedOver<W::Answer> {
+        let (message, handed_over) = Message::write(write);
+        self.place.send(message);
+        handed_over
+    }
+}
+
 #[derive(Debug)]
 enum Message {
     Accept(Box<Arrival>),
@@ -153,6 +171,14 @@ enum Message {
     /// Tells once everything before it is written, or failed.
     Mark(oneshot::Sender<()>),
     Close(oneshot::Sender<()>),
+}
+
+impl Message {
+    fn write<W: Write>(write: W) -> (Self, HandedOver<W::Answer>) {
+        let (reply, answer) = oneshot::channel();
+        let message = Self::Write(Box::new(Queued { write: Some(write), answer: None, reply }));
+        (message, HandedOver { answer, hurry: None })
+    }
 }
 
 impl Writer {
@@ -173,7 +199,7 @@ impl Writer {
         let open = Some((db, ledger));
         let desk = Desk { place, limits, presence, open, backoff: Backoff::default(), counts: Arc::clone(&counts) };
         tokio::spawn(desk.consume_writes(messages));
-        Ok(Self { queue, counts, numbers: Arc::new(numbers), limits })
+        Ok(Self { queue, turn: Arc::default(), counts, numbers: Arc::new(numbers), limits })
     }
 
     /// Keeps a delivery, durably.
@@ -187,6 +213,7 @@ impl Writer {
     /// stops waiting for this itself has handed in nothing.
     pub(super) async fn hand_in(&self, delivery: NewDelivery) -> Result<(Delivery, HandedOver<Accepted>), StoreError> {
         let (reply, answer) = oneshot::channel();
+        self.come_after_reserved().await;
         let place = self.queue.reserve().await.map_err(|_| StoreError::Closed)?;
         let arrival = self.arrival(delivery, reply).await?;
         let delivery = arrival.delivery().clone();
@@ -207,16 +234,22 @@ impl Writer {
         self.counts.waiting() >= self.limits.waiting_max
     }
 
-    /// Hands a write over.
-    pub(super) async fn hand_over<W: Write>(&self, write: W) -> Result<HandedOver<W::Answer>, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.send(Message::Write(Box::new(Queued { write: Some(write), answer: None, reply }))).await?;
-        Ok(HandedOver { answer, hurry: None })
+    /// Reserves the next place, for somebody who tells others of a write before it is handed over.
+    pub(super) async fn reserve(&self) -> Result<Reserved, StoreError> {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let place = self.queue.clone().reserve_owned().await.map_err(|_| StoreError::Closed)?;
+        Ok(Reserved { place, _turn: turn })
+    }
+
+    async fn come_after_reserved(&self) {
+        drop(self.turn.lock().await);
     }
 
     /// Carries out a write and returns its answer once it is durable.
     pub(super) async fn write<W: Write>(&self, write: W) -> Result<W::Answer, StoreError> {
-        self.hand_over(write).await?.durable().await
+        let (message, handed_over) = Message::write(write);
+        self.send(message).await?;
+        handed_over.durable().await
     }
 
     /// Waits until everything that was handed over before is written, so that whoever reads next sees it.
@@ -243,6 +276,7 @@ impl Writer {
     }
 
     async fn send(&self, message: Message) -> Result<(), StoreError> {
+        self.come_after_reserved().await;
         self.queue.send(message).await.map_err(|_| StoreError::Closed)
     }
 }

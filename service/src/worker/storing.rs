@@ -57,23 +57,22 @@ impl Storing {
         true
     }
 
-    /// Hands over what a turn leaves, tells what is told at once, and has the rest done beside the next turn.
+    /// Tells what is told at once, hands over what a turn leaves, and has the rest done beside the next turn.
     pub(super) async fn add(&mut self, shared: &Arc<Shared>, left: Left, tell: impl FnOnce()) {
         let before = if self.is_durable(shared).await { None } else { self.newest.take() };
         let Left { batch, later, policies, now } = left;
         let is_empty = batch == Batch::default();
-        let mut first = None;
-        if before.is_none() && !is_empty {
-            first = Some(shared.store.hand_over(batch.clone()).await);
-        }
+        let reserved = if before.is_none() && !is_empty { Some(shared.store.reserve().await) } else { None };
+        // Those who wait wake up first; what they ask of the store then comes after the batch.
         tell();
+        let mut first = reserved.map(|place| place.map(|place| place.hand_over(batch.clone())));
         let shared = Arc::clone(shared);
         self.turns += 1;
         self.newest = Some(tokio::spawn(async move {
             if let Some(before) = before {
                 told_of_its_end(before.await);
                 if !is_empty {
-                    first = Some(shared.store.hand_over(batch.clone()).await);
+                    first = Some(shared.store.reserve().await.map(|place| place.hand_over(batch.clone())));
                 }
             }
             if let Some(first) = first

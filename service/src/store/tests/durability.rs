@@ -1,3 +1,7 @@
+use std::pin::pin;
+
+use futures_util::FutureExt as _;
+
 use super::*;
 use crate::registry::RegistryState;
 
@@ -89,12 +93,15 @@ async fn what_is_queued_is_written_before_closing_and_nothing_after() {
 }
 
 #[tokio::test]
-async fn whoever_reads_after_handing_over_sees_it() {
+async fn whoever_asks_once_a_place_is_reserved_comes_after_what_is_handed_over_there() {
     let test = TestStore::open().await;
     let (first, kept) = test.store.hand_in(arriving("a")).await.unwrap();
     let batch = Batch { outcomes: vec![became(first.number, DeliveryState::Applied)], ..Batch::default() };
-    let stored = test.store.hand_over(batch).await.unwrap();
-    let read = test.store.delivery(None, "a").await.unwrap().unwrap();
+    let reserved = test.store.reserve().await.unwrap();
+    let mut read = pin!(test.store.delivery(None, "a"));
+    assert!(read.as_mut().now_or_never().is_none(), "read before what was told of");
+    let stored = reserved.hand_over(batch);
+    let read = read.await.unwrap().unwrap();
     assert_eq!((read.number, read.state), (first.number, DeliveryState::Applied));
     assert_eq!(kept.durable().await.unwrap(), Accepted::New(first));
     stored.durable().await.unwrap();
