@@ -159,7 +159,7 @@ pub(super) async fn clusters(config: &Config) -> Result<Option<Clusters>, StartE
 /// Argo CD's doors, where it is told of pushes; `repository` is the address that others read the branch by.
 ///
 /// # Errors
-/// The repository has no address that Argo CD could know it by.
+/// The repository has no address that Argo CD could know it by: it takes a push of any other and does nothing.
 pub(super) fn argocd_doors(config: &Config, repository: &str) -> Result<Option<Doors>, StartError> {
     let ArgoCdWebhookConfig { urls, secret_file: _, secret, repository_url } = &config.argocd.webhook;
     let Some(secret) = secret.as_ref().filter(|_| !urls.is_empty()) else { return Ok(None) };
@@ -169,6 +169,9 @@ pub(super) fn argocd_doors(config: &Config, repository: &str) -> Result<Option<D
     };
     let secret = Secret::parse(secret.expose()).map_err(|error| unusable(error.to_string()))?;
     let sign: Sign = Arc::new(move |body| sign_github_body(&secret, body));
+    if repository_url.is_none() && names_this_machine(repository) {
+        return Err(unusable("Argo CD cannot know the repository by an address of this machine".to_owned()));
+    }
     let repository = repository_url.as_deref().unwrap_or(repository).to_owned();
     let doors = Doors::new(DoorSettings { urls: urls.clone(), repository, branch: config.git.branch.clone(), sign });
     doors.map(Some).map_err(|error| unusable(error.to_string()))

@@ -50,6 +50,29 @@ async fn a_second_start_keeps_the_token_and_its_secrets_and_tells_it_no_more() {
 }
 
 #[tokio::test]
+async fn argo_cd_is_not_told_of_a_repository_that_it_cannot_know_by_this_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = [
+        ("KMLFLOW__ARGOCD__WEBHOOK__URLS", "http://argocd.example/api/webhook"),
+        ("KMLFLOW__ARGOCD__WEBHOOK__SECRET", "of-the-door"),
+    ];
+    let refused = start(config(dir.path(), &told), listener().await).await.err().unwrap();
+    assert!(refused.sentence.contains("`argocd.webhook` cannot be used"), "{refused:?}");
+    assert!(
+        refused.cure.as_deref().is_some_and(|cure| cure.contains("`argocd.webhook.repository_url`")),
+        "{refused:?}"
+    );
+    // Either name helps: that of the repository, or that of the service.
+    for known in [
+        ("KMLFLOW__ARGOCD__WEBHOOK__REPOSITORY_URL", "http://kmlflow.k5w.svc.cluster.local/git/gitops.git"),
+        ("KMLFLOW__PUBLIC_URL", "https://kmlflow.example"),
+    ] {
+        let service = start(config(dir.path(), &[told[0], told[1], known]), listener().await).await;
+        assert!(service.is_ok(), "{known:?}: {:?}", service.err());
+    }
+}
+
+#[tokio::test]
 async fn it_serves_until_it_is_told_to_stop() {
     let dir = tempfile::tempdir().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
