@@ -26,6 +26,10 @@ const WITHIN: Duration = Duration::from_secs(120);
 /// Between two questions to Envoy: without a pause they take the processor from those who are waited for.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// How long a slow part stands still, and goes on, in turns: a disk that others write to does as much to a database.
+const STANDS: Duration = Duration::from_millis(900);
+const GOES: Duration = Duration::from_millis(300);
+
 /// Where Envoy listens.
 const ENVOY: ([u8; 4], u16) = ([127, 0, 0, 1], 28888);
 
@@ -237,6 +241,26 @@ impl Bed {
         Paused { group }
     }
 
+    /// Makes a part slow: it stands still most of the time, and goes on in between, until what is returned is dropped.
+    ///
+    /// # Panics
+    /// When there is no such part.
+    #[track_caller]
+    pub fn slow(&self, part: &str) -> Slow {
+        let group = format!("-{}", self.keeper(part));
+        let (end, ended) = mpsc::channel();
+        let turns = std::thread::spawn(move || {
+            for (mark, time) in [("-STOP", STANDS), ("-CONT", GOES)].into_iter().cycle() {
+                signal(mark, &group);
+                if ended.recv_timeout(time) != Err(mpsc::RecvTimeoutError::Timeout) {
+                    break;
+                }
+            }
+            signal("-CONT", &group);
+        });
+        Slow { end: Some(end), turns: Some(turns) }
+    }
+
     /// Kills a part as a power cut would; it starts anew a second later.
     ///
     /// # Panics
@@ -298,6 +322,20 @@ pub struct Paused {
 impl Drop for Paused {
     fn drop(&mut self) {
         signal("-CONT", &self.group);
+    }
+}
+
+/// A part that is slow; it is as before when this is dropped.
+pub struct Slow {
+    end: Option<mpsc::Sender<()>>,
+    turns: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        let ended = self.turns.take().map(std::thread::JoinHandle::join);
+        assert!(matches!(ended, Some(Ok(()))) || std::thread::panicking(), "it may stand still");
     }
 }
 

@@ -1,7 +1,7 @@
 //! What goes wrong on the way is undone, and its callers do not notice.
 
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tests::TestEnvironment;
@@ -12,6 +12,9 @@ use tests::server::Server;
 use super::followed::watching;
 use super::journey::{Ask, Journey, Seen, Split, Step, WITHIN};
 use crate::{by, image};
+
+/// So many writes show whether etcd is slow.
+const SLOW_WRITES: u32 = 8;
 
 /// A release of this name, on its way.
 fn journey<'a>(
@@ -169,4 +172,35 @@ fn a_canary_goes_on_and_ends_right_after_the_api_server_was_killed_in_the_middle
     assert_eq!(release["rollout"]["outcome"], "promoted", "{release:#}");
     let left: Vec<Value> = bed.list(&namespace.name, "deployment");
     assert_eq!(left.len(), 1, "{left:#?}");
+}
+
+#[test]
+fn with_a_slow_etcd_everything_takes_longer_and_no_caller_notices() {
+    let (bed, environment) = (Bed::alone(), TestEnvironment::new());
+    let server = watching(&bed, &environment);
+    let namespace = bed.namespace("slow");
+    namespace.follow(&server);
+    let canary = journey((&bed, &server, &namespace), "fraud", Vec::new());
+    let load = canary.begin();
+    let half: Split = &[("v7", 50), ("v8", 50)];
+    let slow = bed.slow("etcd");
+    let began = Instant::now();
+    (0..SLOW_WRITES).for_each(|number| {
+        bed.ask(&["annotate", "--overwrite", "namespace", &namespace.name, &format!("tests.example/write={number}")]);
+    });
+    assert!(began.elapsed() > SLOW_WRITES * Duration::from_millis(300), "it is not slow: {:?}", began.elapsed());
+    let begin = by("canary", "fraud", "8", json!({"steps": [50]}));
+    let mut before: Split = &[("v7", 100)];
+    for step in [
+        Step { name: "begin", ask: Ask::Put(begin), phase: "running", split: half },
+        Step { name: "promote", ask: Ask::Act("promote", json!({})), phase: "settled", split: &[("v8", 100)] },
+        Step { name: "rollback", ask: Ask::Act("rollback", json!({})), phase: "settled", split: &[("v7", 100)] },
+    ] {
+        canary.ask(&step.ask);
+        canary.until_live(&step);
+        let answers = canary.settle(&load, before, &step);
+        println!("with a slow etcd, {}: live after {:.1} s, {answers}", step.name, began.elapsed().as_secs_f64());
+        before = step.split;
+    }
+    drop(slow);
 }
