@@ -115,9 +115,11 @@ argocd() {
     start redis redis-server --bind 127.0.0.1 --port "$REDIS_PORT" --save '' --appendonly no --dir "$STATE" --loglevel warning
     # Before the parts: one that starts without its ConfigMap never listens for webhooks.
     apply --filename "$OURS/argocd.yaml"
-    local repositories=(--repo-server-plaintext) cache=(--redis "127.0.0.1:$REDIS_PORT")
+    local repositories=(--repo-server-plaintext) cache=(--redis "127.0.0.1:$REDIS_PORT") tls=(--disable-tls)
+    # Since 3.5 the first excludes the second, which has a default.
+    if env ARGOCD_BINARY_NAME=argocd-repo-server argocd --help | grep -e --client-ca-path >/dev/null; then tls+=(--client-ca-path ''); fi
     argo argocd-repo-server argocd-repo-server --address 127.0.0.1 --port 28081 --metrics-address 127.0.0.1 --metrics-port 28084 \
-        --disable-tls --client-ca-path '' "${cache[@]}"
+        "${tls[@]}" "${cache[@]}"
     argo argocd-controller argocd-application-controller --namespace argocd --repo-server 127.0.0.1:28081 --metrics-port 28082 \
         --app-resync 180 --app-resync-jitter 0 "${repositories[@]}" "${cache[@]}"
     argo argocd-applicationsets argocd-applicationset-controller --namespace argocd --argocd-repo-server 127.0.0.1:28081 \
