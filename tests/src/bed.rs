@@ -178,7 +178,9 @@ impl Bed {
     /// When kubectl does not start.
     #[track_caller]
     pub fn watch(&self, namespace: &str, kind: &str) -> Watch {
-        let mut command = self.kubectl(&["--namespace", namespace, "get", kind, "--watch", "--output", "json"]);
+        // In chunks of the usual 500 it would begin with lists in place of objects.
+        let whole = "--chunk-size=0";
+        let mut command = self.kubectl(&["--namespace", namespace, "get", kind, "--watch", whole, "--output", "json"]);
         let mut child = command.stdout(Stdio::piped()).spawn().expect("kubectl starts");
         let objects = serde_json::Deserializer::from_reader(BufReader::new(child.stdout.take().expect("its output")));
         let (seen, objects_of) = mpsc::channel();
