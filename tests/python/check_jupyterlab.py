@@ -33,10 +33,14 @@ def home() -> pathlib.Path:
     return ROOT / ".cache" / f"jupyterlab-{hashlib.sha256(lists).hexdigest()[:12]}"
 
 
-def container() -> dict:
+def pod() -> dict:
     documents = yaml.safe_load_all((FOLDER / "jupyterlab.yaml").read_text())
-    [pod] = [one["spec"]["template"]["spec"] for one in documents if one["kind"] == "Deployment"]
-    return pod["containers"][0]
+    [found] = [one["spec"]["template"]["spec"] for one in documents if one["kind"] == "Deployment"]
+    return found
+
+
+def container() -> dict:
+    return pod()["containers"][0]
 
 
 def environment(of: pathlib.Path) -> dict[str, str]:
@@ -57,14 +61,17 @@ def installed(checks: Checks, of: pathlib.Path) -> None:
 
 
 def mounted(of: pathlib.Path) -> None:
-    """The files of the ConfigMap, which nobody can write to."""
+    """The files of the ConfigMaps in the places that the manifest names, which nobody can write to."""
     into = of / "examples"
     shutil.rmtree(into, ignore_errors=True)
-    into.mkdir()
-    for file in (ROOT / "examples").iterdir():
-        if file.is_file():
-            shutil.copy(file, into)
-            (into / file.name).chmod(0o444)
+    [volume] = [volume for volume in pod()["volumes"] if volume["name"] == "examples"]
+    for source in volume["projected"]["sources"]:
+        folder = ROOT / source["configMap"]["name"].replace("-", "/")
+        files = {file.name: file.name for file in folder.iterdir() if file.is_file()}
+        for key, place in {item["key"]: item["path"] for item in source["configMap"].get("items", [])}.items() or files.items():
+            (into / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(folder / key, into / place)
+            (into / place).chmod(0o444)
 
 
 class Lab(Server):
@@ -123,6 +130,9 @@ def main() -> None:
         checks.holds("track.py registers a model", "registered iris version 1" in said, said)
         version = tracking.call("GET", "/api/2.0/mlflow/model-versions/get?name=iris&version=1", None)
         checks.equal("which MLflow has", version[0], 200)
+        context = "import pathlib, tempfile, publish; print(*sorted(file.name for file in publish.construct_context('models:/iris/1', pathlib.Path(tempfile.mkdtemp())).iterdir()))"
+        said = lab.run("python3", context)
+        checks.equal("publish.py finds what a serving image is built of", said.split(), ["Dockerfile", "model", "requirements.txt", "server.py"])
         said = lab.run("python3", "%run fit.py --fast-dev-run --no-publish")
         checks.holds("fit.py fits", "Error" not in said and said != "", said)
         said = lab.run("python3", "%run proposal.py --trials 2")

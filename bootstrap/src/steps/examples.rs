@@ -9,11 +9,17 @@ use crate::session::Session;
 
 pub(super) struct Examples;
 
+/// What notebooks see, and the ConfigMap that each folder becomes: a key of one has no place for a folder's name.
+const FOLDERS: [(&str, &str); 3] =
+    [("examples", "examples"), ("examples/serving", "examples-serving"), ("examples/runtime", "examples-runtime")];
+
 fn manifest(session: &Session) -> Result<Option<String>, Fault> {
     let Some(root) = session.checkout.root.as_ref().filter(|_| session.options.profile >= Profile::Standard) else {
         return Ok(None);
     };
-    manifests::files_as_config(&root.join("examples"), "jupyter", "examples").map(Some)
+    let made: Result<Vec<String>, Fault> =
+        FOLDERS.iter().map(|(folder, name)| manifests::files_as_config(&root.join(folder), "jupyter", name)).collect();
+    Ok(Some(made?.join("\n---\n")))
 }
 
 impl Step for Examples {
@@ -27,7 +33,10 @@ impl Step for Examples {
 
     fn plan(&self, session: &Session) -> Result<Vec<String>, Fault> {
         Ok(match manifest(session)? {
-            Some(_) => vec!["apply the files of examples/ as the ConfigMap jupyter/examples".to_owned()],
+            Some(_) => FOLDERS
+                .iter()
+                .map(|(folder, name)| format!("apply the files of {folder}/ as the ConfigMap jupyter/{name}"))
+                .collect(),
             None => vec!["nothing: JupyterLab comes with the profile `standard`".to_owned()],
         })
     }

@@ -475,6 +475,28 @@ fn notebooks_have_what_the_examples_ask_for() {
     }
 }
 
+#[test]
+fn notebooks_see_every_file_of_the_examples_in_its_place() {
+    let pods = documents(&platform().join("jupyterlab/jupyterlab.yaml"));
+    let pod = pods.iter().find(|object| object["kind"] == "Deployment").unwrap();
+    let volumes = pod["spec"]["template"]["spec"]["volumes"].as_array().unwrap();
+    let volume = volumes.iter().find(|volume| volume["name"] == "examples").unwrap();
+    for source in volume["projected"]["sources"].as_array().unwrap().iter().map(|source| &source["configMap"]) {
+        let name = source["name"].as_str().unwrap();
+        // The folder itself has all of its files at the top.
+        let Some((_, folder)) = name.split_once('-') else {
+            assert!(source["items"].is_null(), "{source}");
+            continue;
+        };
+        let placed: BTreeSet<String> =
+            source["items"].as_array().unwrap().iter().map(|item| item["path"].as_str().unwrap().to_owned()).collect();
+        let there = files(&gitops_repo().join("../examples").join(folder));
+        let expected: BTreeSet<String> =
+            there.iter().map(|file| format!("{folder}/{}", file.file_name().unwrap().display())).collect();
+        assert_eq!(placed, expected, "{name}");
+    }
+}
+
 /// The keys that are set in the values of a chart, as the charts of those versions have them; a misspelt one would be ignored without a word.
 const VALUES: &str = include_str!("../values-keys.txt");
 
