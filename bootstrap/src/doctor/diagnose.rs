@@ -298,8 +298,12 @@ fn of_application(application: &Value) -> Option<Finding> {
     let errors = list(&status["conditions"]);
     let error = errors.iter().find(|condition| condition["type"].as_str().is_some_and(|kind| kind.ends_with("Error")));
     let operation = &status["operationState"];
-    let is_failed = matches!(operation["phase"].as_str(), Some("Failed" | "Error"))
-        || operation["retryCount"].as_u64().is_some_and(|count| count > 0);
+    // One that went well at last keeps the count of its tries.
+    let is_retried = operation["retryCount"].as_u64().is_some_and(|count| count > 0);
+    let is_failed = match operation["phase"].as_str() {
+        Some("Failed" | "Error") => true,
+        phase => is_retried && phase != Some("Succeeded"),
+    };
     let said = match error {
         Some(error) => text(&error["message"]),
         None if is_failed => text(&operation["message"]),

@@ -244,7 +244,8 @@ fn an_application_that_cannot_be_applied_has_the_reason_by_kind() {
 fn a_platform_that_is_well_has_no_finding() {
     let running = json!({"phase": "Running", "containerStatuses": [{"name": "main", "ready": true, "state": {"running": {}},
         "lastState": {"terminated": {"reason": "OOMKilled"}}}]});
-    let application = json!({"metadata": {"name": "mlflow"}, "status": {"operationState": {"phase": "Succeeded"}}});
+    let application =
+        json!({"metadata": {"name": "mlflow"}, "status": {"operationState": {"phase": "Succeeded", "retryCount": 3}}});
     assert_eq!(
         diagnose(&Objects {
             pods: vec![pod("mlflow", "m", running)],
