@@ -40,6 +40,9 @@ of_its_own() {
     return "$code"
 }
 
+# sources MODULE@VERSION: where a module's files lie.
+sources() { GOFLAGS=-mod=mod "$GO" mod download -json "$1" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p'; }
+
 # Without this the API server calls itself v0.0.0.
 stamp=k8s.io/component-base/version
 minor=${KUBERNETES#v1.}

@@ -57,15 +57,19 @@ control_plane() {
     done_with 'controllers and scheduler run'
 }
 
-definitions() {
-    [[ ! -e $STATE/defined ]] || return 0
-    apply --filename "$THEIRS/crds"
+seldon_definition() {
     if [[ -n ${KMLFLOW_TEST_SELDON_CRD-} ]]; then
         apply --filename "$KMLFLOW_TEST_SELDON_CRD"
     else
         stand-in crd templates/seldon/crd-fields.txt | apply --filename -
         printf '            the CRD of the SeldonDeployment is made of our list of fields: `KMLFLOW_TEST_SELDON_CRD` names no file\n'
     fi
+}
+
+definitions() {
+    [[ ! -e $STATE/defined ]] || return 0
+    apply --filename "$THEIRS/crds"
+    seldon_definition
     # On a machine that builds meanwhile this was seen to take more than a minute.
     until_true kube-apiserver 180 definitions_are_there
     apply --filename "$OURS/namespaces.yaml"

@@ -42,13 +42,18 @@ class Asking(threading.Thread):
         super().__init__(daemon=True)
         self.body = json.dumps({"inputs": inputs(rows)})
         self.answers: Counter[str] = Counter()
+        # When it failed, and what was said.
+        self.failed: list[tuple[str, str]] = []
         self.slowest = 0.0
         self.end = threading.Event()
 
     def run(self) -> None:
         while not self.end.wait(PAUSE_SECONDS):
             began = time.monotonic()
-            self.answers[answered(self.body)[0]] += 1
+            status, said = answered(self.body)
+            self.answers[status] += 1
+            if status != "200":
+                self.failed.append((time.strftime("%H:%M:%S"), str(said)[:200]))
             self.slowest = max(self.slowest, time.monotonic() - began)
 
     def stop(self) -> Counter[str]:
@@ -115,16 +120,18 @@ def told(service: Service) -> str:
     return f"{json.dumps(view)}\n{pods}\n{events}"
 
 
+def registered(checks: Checks, tracking: Tracking) -> None:
+    """Two versions of a model, by the example."""
+    for version in ("1", "2"):
+        printed = example(tracking, "track.py", "--model", MODEL)
+        checks.holds(f"the example registers version {version}", f"registered {MODEL} version {version}" in printed, printed)
+
+
 def first_release(journey: Journey, tracking: Tracking) -> dict:
     """The alias leads to a pod that answers; gives the example's rows."""
     import mlflow
 
-    checks, service = journey.checks, journey.service
-    for version in ("1", "2"):
-        printed = example(tracking, "track.py", "--model", MODEL)
-        checks.holds(f"the example registers version {version}", f"registered {MODEL} version {version}" in printed, printed)
-    connected = service.connect(tracking.url)
-    checks.holds("connect succeeds", connected.returncode == 0, connected.stdout)
+    checks = journey.checks
     journey.began = time.monotonic()
     client(tracking).set_registered_model_alias(MODEL, "champion", "1")
     journey.becomes("the alias leads to a release that is live", "live single settled 1")
@@ -152,6 +159,22 @@ def canary(journey: Journey) -> None:
     journey.becomes("and rolled back", "live single settled 1")
 
 
+def whole(journey: Journey, tracking: Tracking) -> None:
+    """From the alias to the retraction."""
+    checks, service = journey.checks, journey.service
+    asking = Asking(first_release(journey, tracking))
+    asking.start()
+    canary(journey)
+    answers = asking.stop()
+    print(f"   {dict(answers)}, the slowest after {asking.slowest:.2f} s")
+    for when, what in asking.failed:
+        print(f"   failed at {when}: {what}")
+    checks.equal("whoever asked meanwhile was always answered", set(answers), {"200"})
+    service.must("DELETE", f"/releases/{KEY}")
+    left = until(lambda: [*items(NAMESPACE, "pods"), *items(NAMESPACE, "httproutes")], lambda left: not left)
+    checks.equal("a retracted release leaves no pod and no route", [one["metadata"]["name"] for one in left], [])
+
+
 def main() -> None:
     checks = Checks()
     runtimes = yaml.safe_load((ROOT / "examples/runtime/kmlflow.yaml").read_text())["runtimes"]
@@ -169,15 +192,10 @@ def main() -> None:
         with Service(variables=variables) as service:
             follow(service)
             journey = Journey(checks, service)
-            asking = Asking(first_release(journey, tracking))
-            asking.start()
-            canary(journey)
-            answers = asking.stop()
-            print(f"   {dict(answers)}, the slowest after {asking.slowest:.2f} s")
-            checks.equal("whoever asked meanwhile was always answered", set(answers), {"200"})
-            service.must("DELETE", f"/releases/{KEY}")
-            left = until(lambda: [*items(NAMESPACE, "pods"), *items(NAMESPACE, "httproutes")], lambda left: not left)
-            checks.equal("a retracted release leaves no pod and no route", [one["metadata"]["name"] for one in left], [])
+            registered(checks, tracking)
+            connected = service.connect(tracking.url)
+            checks.holds("connect succeeds", connected.returncode == 0, connected.stdout)
+            whole(journey, tracking)
     checks.end()
 
 

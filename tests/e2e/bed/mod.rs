@@ -38,7 +38,8 @@ mod bootstrap;
 /// Katib, which carries out the searches of the examples.
 mod katib;
 
-/// What the platform has beside releases.
+/// What the platform has beside releases, and what it takes from elsewhere.
+mod elsewhere;
 mod platform;
 mod releases;
 

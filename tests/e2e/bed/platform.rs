@@ -52,13 +52,13 @@ const FOLDERS: [(&str, usize); 20] = [
 const FILES: [&str; 4] = ["katib/route.yaml", "katib/quota.yaml", "kubeflow-pipelines/route.yaml", "harbor/route.yaml"];
 
 /// The platform's namespaces that the bed does not have, until it is dropped.
-struct Namespaces<'a> {
+pub(super) struct Namespaces<'a> {
     bed: &'a Bed,
     names: Vec<String>,
 }
 
 impl<'a> Namespaces<'a> {
-    fn of(bed: &'a Bed) -> Self {
+    pub(super) fn of(bed: &'a Bed) -> Self {
         let kustomized = component(bed, "profiles/full");
         let objects = serde_yaml::Deserializer::from_str(&kustomized).map(|object| Value::deserialize(object).unwrap());
         let is_new = |name: &String| bed.get("", "namespace", name).is_none();
@@ -81,23 +81,26 @@ impl Drop for Namespaces<'_> {
     }
 }
 
+/// Has the API server judge objects, without a word of warning. How many they are.
+#[track_caller]
+pub(super) fn accept(bed: &Bed, name: &str, objects: &str) -> usize {
+    // The bed has put some of the settings of Argo CD there itself.
+    let options = [STRICT.as_slice(), &["--force-conflicts"]].concat();
+    let said = bed.try_apply(objects, &options).unwrap_or_else(|error| panic!("{name}: {error}"));
+    // The name of the finalizer is the one that Argo CD reads.
+    let is_known = |line: &&str| line.contains("\"resources-finalizer.argocd.argoproj.io\"");
+    let warned: Vec<&str> =
+        said.lines().filter(|line| line.contains("Warning")).filter(|line| !is_known(line)).collect();
+    assert!(warned.is_empty(), "{name}: {warned:#?}");
+    said.lines().filter(|line| line.contains("dry run")).count()
+}
+
 #[test]
 fn every_component_of_the_platform_is_accepted_as_it_is() {
     let bed = Bed::alone();
     let _places = Namespaces::of(&bed);
-    // The bed has put some of the settings of Argo CD there itself.
-    let options = [STRICT.as_slice(), &["--force-conflicts"]].concat();
-    let accept = |name: &str, objects: &str, count: usize| {
-        let said = bed.try_apply(objects, &options).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(said.lines().filter(|line| line.contains("dry run")).count(), count, "{name}: {said}");
-        // The name of the finalizer is the one that Argo CD reads.
-        let is_known = |line: &&str| line.contains("\"resources-finalizer.argocd.argoproj.io\"");
-        let warned: Vec<&str> =
-            said.lines().filter(|line| line.contains("Warning")).filter(|it| !is_known(it)).collect();
-        assert!(warned.is_empty(), "{name}: {warned:#?}");
-    };
     for (name, count) in FOLDERS {
-        accept(name, &component(&bed, name), count);
+        assert_eq!(accept(&bed, name, &component(&bed, name)), count, "{name}");
     }
     for name in FILES {
         let file = repository_root().join("gitops-repo/platform").join(name);
@@ -105,7 +108,7 @@ fn every_component_of_the_platform_is_accepted_as_it_is() {
         let text = std::fs::read_to_string(file)
             .unwrap()
             .replace("\nmetadata:\n", &format!("\nmetadata:\n  namespace: {namespace}\n"));
-        accept(name, &text, 1);
+        assert_eq!(accept(&bed, name, &text), 1, "{name}");
     }
 }
 
