@@ -201,6 +201,12 @@ impl Store {
         history::newest(&self.readers, after).await
     }
 
+    /// Reads which releases events newly made since a moment, by their environments, the earliest first.
+    pub async fn made_by_events(&self, since: Timestamp) -> Result<Vec<(EnvironmentName, Timestamp)>, StoreError> {
+        self.writer.caught_up().await;
+        history::made_by_events(&self.readers, since).await
+    }
+
     /// Reads up to which commit the history index reaches.
     pub async fn indexed_tip(&self) -> Result<Option<CommitId>, StoreError> {
         Ok(history::reach(&self.readers).await?.map(|(tip, _)| tip))

@@ -209,9 +209,16 @@ impl Conveyor {
         Ok(())
     }
 
+    /// Counts what events made before this service led: a restart makes no room.
+    pub(super) fn count_made(&mut self, made: Vec<(EnvironmentName, Timestamp)>) {
+        for (environment, at) in made {
+            self.made.entry(environment).or_default().push_back(at);
+        }
+    }
+
     /// How many releases events may still make in each environment.
     fn make_room(&self, turn: &Turn<'_>) {
-        let since = turn_start(turn).saturating_sub(STORM_WINDOW).unwrap_or(Timestamp::MIN);
+        let since = storm_since(turn_start(turn));
         let mut room = turn.room.borrow_mut();
         for (name, environment) in &turn.shared.settings.environments {
             let made = self.made.get(name).map_or(0, |times| times.iter().filter(|at| **at > since).count());
@@ -420,6 +427,11 @@ impl Conveyor {
         let next = [self.agenda.next(), retry, self.pace.next(), self.storm_ends(), new].into_iter().flatten().min()?;
         Some(self.pause.as_ref().map_or(next, |pause| next.max(pause.ends(has_news))))
     }
+}
+
+/// Since when the storm guard counts.
+pub(super) fn storm_since(now: Timestamp) -> Timestamp {
+    now.saturating_sub(STORM_WINDOW).unwrap_or(Timestamp::MIN)
 }
 
 fn turn_start(turn: &Turn<'_>) -> Timestamp {

@@ -6,7 +6,7 @@ use std::sync::{Arc, RwLock};
 use jiff::Timestamp;
 
 use super::Accounts;
-use super::conveyor::Conveyor;
+use super::conveyor::{Conveyor, storm_since};
 use super::events::Ring;
 use super::handle::Handle;
 use super::history;
@@ -174,6 +174,7 @@ pub(super) async fn begin_to_write(shared: &Arc<Shared>) -> Result<Conveyor, Ope
     let mut conveyor = conveyor(known, &policies, remembered, &index, now);
     conveyor.done_before = walked.done;
     conveyor.ours = ours;
+    conveyor.count_made(store.made_by_events(storm_since(now)).await?);
     show(shared, index, policies).await?;
     shared.inbox.clear();
     read_inbox(store, &shared.inbox, &mut conveyor, now).await?;

@@ -110,3 +110,23 @@ async fn what_was_before_the_index_was_begun_is_put_before_it_whatever_was_inter
         [6, 5].map(|n| { Newest::from(&commit(n, if n == 6 { churn } else { fraud })) })
     );
 }
+
+#[tokio::test]
+async fn what_events_made_since_a_moment_is_known_and_what_people_made_is_left_out() {
+    let test = TestStore::open().await;
+    let asked = NewDelivery { source: Source::Api, ..arriving("asked") };
+    for delivery in [arriving("old"), arriving("told"), asked] {
+        test.store.accept(delivery).await.unwrap();
+    }
+    let at = |seconds| start().saturating_add(SignedDuration::from_secs(seconds)).unwrap();
+    let made = |n: u64, delivery: &str, at| IndexedCommit {
+        action: Action::Create,
+        delivery_id: Some(delivery.into()),
+        at,
+        ..commit(n, &format!("production/models/m{n}"))
+    };
+    let step = IndexedCommit { action: Action::Step, ..made(4, "told", at(9)) };
+    index(&test, vec![made(1, "old", at(0)), made(2, "told", at(9)), made(3, "asked", at(9)), step]).await;
+    let found = test.store.made_by_events(at(0)).await.unwrap();
+    assert_eq!(found, [("production".parse().unwrap(), at(9))]);
+}

@@ -115,6 +115,10 @@ async fn a_storm_of_events_is_let_through_minute_by_minute() {
         world.event(&format!("model-{n}"), alias("champion", "1")).await;
     }
     assert_eq!(world.log().len(), 2);
+    world.kill();
+    world.start().await;
+    world.run().await;
+    assert_eq!(world.log().len(), 2, "a restart makes no room");
     assert!(world.put("by-hand", single("1")).await.changed, "people are not held back");
     world.turn_clock(1).await;
     assert_eq!(world.log().len(), 5);
