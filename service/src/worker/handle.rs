@@ -257,7 +257,7 @@ impl Handle {
     /// Applies again, beginning with what was kept; the reason, which may be empty, is for the log.
     ///
     /// # Errors
-    /// The environment is not configured, there is no such hold, or the store fails.
+    /// The environment is not configured, something else is held, or the store fails.
     pub async fn unhold(
         &self,
         environment: Option<EnvironmentName>,
@@ -269,7 +269,9 @@ impl Handle {
         }
         let was_held = self.shared.store.unhold(environment.as_ref()).await.map_err(store_fault)?;
         if !was_held {
-            return Err(self.not_held(environment).into());
+            // What is so already is done; where something else is held, this was not what was meant.
+            let held = self.holds();
+            return if held.is_empty() { Ok(held) } else { Err(self.not_held(environment).into()) };
         }
         tracing::info!(reason, "A hold was lifted by {by}");
         self.holds_changed().await
@@ -286,12 +288,7 @@ impl Handle {
             None => "`kmlflow unhold`".to_owned(),
         };
         let held: Vec<String> = locked(&self.shared.holds).iter().map(command).collect();
-        let cure = if held.is_empty() {
-            "there is nothing to lift; `kmlflow get` shows what a release waits for".to_owned()
-        } else {
-            format!("lift what is held with {}", held.join(" or "))
-        };
-        Refusal::conflict(reason, &cure)
+        Refusal::conflict(reason, format!("lift what is held with {}", held.join(" or ")))
     }
 
     async fn holds_changed(&self) -> Result<Vec<HoldView>, Fault> {
