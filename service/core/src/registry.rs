@@ -159,6 +159,15 @@ impl RegistryState {
         Some((stamped.value.as_ref()?, stamped.at))
     }
 
+    /// Since when something else is known of the alias that a change is about, where that is newer than the change.
+    pub fn superseded_since(&self, change: &RegistryChange) -> Option<(&AliasName, Timestamp)> {
+        let (RegistryFact::AliasSet { alias, .. } | RegistryFact::AliasDeleted { alias }) = &change.fact else {
+            return None;
+        };
+        let (alias, known) = self.aliases.get_key_value(alias)?;
+        (known.at > change.at).then_some((alias, known.at))
+    }
+
     /// The value of a version's tag.
     pub fn tag(&self, version: &Version, key: &str) -> Option<&str> {
         self.versions.get(version)?.tags.get(key)?.value.as_deref()

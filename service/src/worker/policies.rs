@@ -40,13 +40,18 @@ pub(super) fn read(
                 in_force.push((name, text));
             }
             Err(why) => {
-                problems.push(format!("policy `{name}`: {why}"));
-                in_force.extend(remembered.iter().find(|(known, _)| *known == name).cloned());
+                let last = remembered.iter().find(|(known, _)| *known == name).cloned();
+                let instead = match &last {
+                    Some(_) => "the last version of it that could be read stays in force",
+                    None => "it is not in force",
+                };
+                problems.push(format!("policy `{name}`: {why}; {instead}"));
+                in_force.extend(last);
             }
         }
     }
     for problem in &problems {
-        tracing::warn!("{problem}; the last version of it that could be read stays in force");
+        tracing::warn!("{problem}");
     }
     let gone = remembered.iter().map(|(name, _)| name).filter(|name| !present.contains(name)).cloned().collect();
     let (policies, _) = Policies::parse(&in_force);

@@ -28,8 +28,14 @@ pub(in crate::worker) fn registry_changed(
     let before = turn.registry_of(&change.model);
     let mut state = before.as_deref().cloned().unwrap_or_else(|| RegistryState::new(change.model.clone()));
     let told = RegistryChange { at: change.at.min(latest(delivery.received_at)), ..change.clone() };
+    let mut late = None;
     match (&turn.shared.settings.registry, turn.found.get(&change.model)) {
-        (None, _) => state.apply(&told),
+        (None, _) => {
+            late = state.superseded_since(&told).map(|(alias, since)| {
+                format!("it is of {}, and of the alias `{alias}` something newer is known, of {since}", told.at)
+            });
+            state.apply(&told);
+        }
         (Some(_), Some(Some(reading))) => {
             state.apply(&told);
             state.confirm(reading);
@@ -59,6 +65,7 @@ pub(in crate::worker) fn registry_changed(
         before,
         done: done.or_else(|| begun(delivery).cloned()),
         findings: turn.findings.get(&delivery.number).cloned().unwrap_or_default(),
+        late,
     };
     event.carry_out(turn, wanted)
 }
@@ -86,6 +93,8 @@ struct RegistryEvent<'a> {
     /// The commit of the part that was done before.
     done: Option<CommitId>,
     findings: Arc<Findings>,
+    /// Why it says nothing new, where a newer event came before it.
+    late: Option<String>,
 }
 
 impl RegistryEvent<'_> {
@@ -211,7 +220,11 @@ impl RegistryEvent<'_> {
         if let Some(commit) = &self.done {
             return Concluded::applied(key, commit.clone(), false, None);
         }
-        let said = std::iter::once(&reason).chain(desired.because.iter().filter(|because| !reason.contains(*because)));
+        let said = self
+            .late
+            .iter()
+            .chain([&reason])
+            .chain(desired.because.iter().filter(|because| !reason.contains(*because)));
         let said: Vec<&str> = said.map(String::as_str).collect();
         Concluded::unchanged(key, format!("policy `{}`: {}", self.policy.metadata.name, said.join("; ")))
     }

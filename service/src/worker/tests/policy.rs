@@ -58,7 +58,11 @@ async fn a_repeat_and_a_late_event_change_nothing() {
     world.run().await;
     assert_eq!(world.actions(), ["create"]);
     assert_eq!(world.state("fraud").await, "single settled live=8");
-    assert_eq!(world.handle().delivery("three").await.unwrap().state, DeliveryState::Unchanged);
+    let late = world.handle().delivery("three").await.unwrap();
+    assert_eq!(late.state, DeliveryState::Unchanged);
+    assert!(late.reason.unwrap().contains("of the alias `champion` something newer is known, of "));
+    let repeat = world.handle().delivery("two").await.unwrap().reason.unwrap();
+    assert!(!repeat.contains("something newer"), "{repeat}");
 }
 
 #[tokio::test]
@@ -174,7 +178,10 @@ async fn a_policy_that_does_not_parse_leaves_the_last_one_in_force() {
         BTreeMap::new(),
     );
     assert_eq!(verdict.stable, Some("7".parse().unwrap()));
-    assert!(!verdict.warnings.is_empty());
+    assert!(verdict.warnings[0].ends_with("; the last version of it that could be read stays in force"));
+    world.push(vec![("policies/new.yaml".into(), Some("spec: [".into()))]).await;
+    let verdict = world.handle().policy_test("fraud".parse().unwrap(), BTreeMap::new(), BTreeMap::new());
+    assert!(verdict.warnings[1].ends_with("; it is not in force"), "{:?}", verdict.warnings);
     world.kill();
     world.start().await;
     world.event("fraud", alias("champion", "7")).await;
