@@ -286,7 +286,7 @@ fn problem(status: u16, raw: &str) -> Option<CliError> {
     let failed = || (status >= 500).then(|| format!("the service answered {status}"));
     let sentence = text("detail").or_else(|| text("title")).or_else(failed)?;
     let own = match status {
-        401 => Some("name its file with --token-file, or set KMLFLOW_TOKEN; the first start of a service keeps one in `admin-token` of its data directory".to_owned()),
+        401 => Some("name its file with --token-file, or set KMLFLOW_TOKEN; the first start of a service keeps one in `admin-token` of its data directory, and where that one is good no more, a start without the file makes another".to_owned()),
         404 => Some("see what there is with `kmlflow list`".to_owned()),
         _ => None,
     };

@@ -208,9 +208,16 @@ pub(super) fn deliveries(list: &[Value], now: Timestamp) -> Table {
     table
 }
 
+/// How much of an event is shown to a person: a tag of MLflow may have 100,000 characters.
+const EVENT_CHARS_MAX: usize = 1_000;
+
 /// One delivery in full.
 pub(super) fn delivery(delivery: &Value, color: bool) -> String {
     let event = delivery.get("event").filter(|event| !event.is_null()).map(Value::to_string).unwrap_or_default();
+    let event = match event.char_indices().nth(EVENT_CHARS_MAX) {
+        Some((at, _)) => format!("{}… (`-o json` has all of it)", &event[..at]),
+        None => event,
+    };
     facts(
         &[
             ("delivery", Cell::new(&text(delivery, "/id"), Tone::Strong)),
@@ -336,6 +343,14 @@ mod tests {
             "files": [], "notes": ["`rollout` was edited by hand"],
             "endpoint": "http://fraud-models.k5w.localhost",
         })
+    }
+
+    #[test]
+    fn a_long_event_is_cut_for_a_person() {
+        let shown = |value: String| delivery(&json!({"id": "a", "event": {"value": value}}), false);
+        let long = shown("ö".repeat(EVENT_CHARS_MAX));
+        assert!(long.contains("…") && long.contains("-o json") && long.chars().count() < EVENT_CHARS_MAX + 200);
+        assert!(!shown("ö".into()).contains("-o json"));
     }
 
     #[test]

@@ -126,6 +126,7 @@ mod tests {
         refused(&body(r#""model":"m","version":"7","name":"../x""#), "`name` is no release name");
         refused(&body(r#""model":"m","version":"7","name":"a\nb""#), "`name` is no release name");
         refused(&body(r#""model":"m","version":"7","name":7"#), "`name` must be a text");
+        refused(&body(r#""model":"m","version":42949672960"#), "version `42949672960`");
         refused(&body(r#""model":"m","version":7.5"#), "a version must be a text or a whole number");
         refused(&body(r#""model":"m","version":"7","strategy":"canary","steps":["x"]"#), "a step must be a weight");
         refused(&body(r#""model":"m","version":"7","strategy":"canary","steps":[50,5]"#), "steps");

@@ -228,7 +228,7 @@ pub fn version_schema() -> Schema {
 #[serde(untagged, expecting = "a version must be a text or a whole number")]
 enum TextOrNumber {
     Text(String),
-    Number(u32),
+    Number(i64),
 }
 
 impl TextOrNumber {

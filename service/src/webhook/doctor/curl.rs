@@ -1,5 +1,7 @@
 //! A command that delivers the examined body so that it is believed.
 
+use sha2::{Digest as _, Sha256};
+
 use crate::names::DeliveryId;
 use crate::webhook::signature::{Headers, Secret, sign_github, sign_mlflow, sign_standard};
 
@@ -57,8 +59,9 @@ fn inline(exhibit: &Exhibit) -> Option<String> {
 }
 
 fn signed(exhibit: &Exhibit, door: Door, secret: &Secret) -> Option<String> {
-    // A new id: that of the examined delivery may be known already.
-    let id = DeliveryId::parse(&format!("doctor-{}", exhibit.present.as_second())).ok()?;
+    // A new id: that of the examined delivery may be known already, and another body of the same second is another delivery.
+    let body = hex::encode(&Sha256::digest(&exhibit.body)[..4]);
+    let id = DeliveryId::parse(&format!("doctor-{}-{body}", exhibit.present.as_second())).ok()?;
     let secret = door.parse_secret(secret.text()).ok()?;
     let pairs = match door {
         Door::Mlflow => sign_mlflow(&secret, &id, exhibit.present, &exhibit.body).to_vec(),
