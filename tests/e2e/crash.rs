@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::mpsc;
 
 use serde_json::json;
-use tests::{Delivery, Server, Signing, TestEnvironment};
+use tests::{Delivery, Request, Server, Signing, TestEnvironment};
 
 /// The storm guard is not what these tests are about.
 const UNGUARDED: (&str, &str) = ("KMLFLOW__ENVIRONMENTS__PRODUCTION__NEW_RELEASES_PER_MINUTE", "100000");
@@ -124,6 +124,56 @@ fn killed_while_a_backlog_is_committed_nothing_is_lost_or_doubled() {
     }
     let made = commits_by_delivery(&server, "create");
     assert_eq!(made.len(), BACKLOG);
+    assert!(made.values().all(|&count| count == 1), "{made:?}");
+}
+
+#[test]
+fn under_a_loop_of_kills_what_is_asked_again_under_its_key_is_done_once() {
+    const ROUNDS: usize = 12;
+    const FRAUD: &str = "production/models/fraud";
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    server.put(FRAUD, &super::image("fraud", "7")).expect(201);
+    server.put(FRAUD, &super::by("blue-green", "fraud", "8", json!({}))).expect(200);
+    drop(server);
+    let token = environment.server().start().token();
+    // Each flip under a key of its own, and again under the same one where there was no answer.
+    let flip = |number: usize, address| {
+        let request = Request::new("POST", &format!("/api/v1/releases/{FRAUD}/advance")).bearer(&token);
+        request.header("Idempotency-Key", format!("flip-{number}")).try_send(address)
+    };
+    let start = || {
+        let server = environment.server().start();
+        server.until("an empty inbox", || {
+            let waiting = server.get("/deliveries?state=accepted");
+            waiting["items"].as_array().unwrap().is_empty().then_some(())
+        });
+        server
+    };
+    let mut flips = 0;
+    for round in 0..ROUNDS {
+        let server = start();
+        let address = server.address();
+        let (told, acks) = mpsc::channel();
+        std::thread::scope(|scope| {
+            let (flips, flip) = (&mut flips, &flip);
+            scope.spawn(move || {
+                while let Ok(answer) = flip(*flips, address) {
+                    drop(answer.expect(200));
+                    *flips += 1;
+                    // The test may have heard enough.
+                    let _ = told.send(());
+                }
+            });
+            // Killed in the middle of the next one.
+            let _ = acks.iter().take(1 + round % 4).count();
+            server.kill();
+        });
+    }
+    let server = start();
+    drop(flip(flips, server.address()).unwrap().expect(200));
+    let made = commits_by_delivery(&server, "flip");
+    assert_eq!(made.len(), flips + 1, "flips that were done twice, or not at all: {made:?}");
     assert!(made.values().all(|&count| count == 1), "{made:?}");
 }
 

@@ -40,7 +40,7 @@ impl Write for ClaimFor {
             "INSERT INTO idempotency_keys (token_id, path, key, body_hash, claimed_at, claimed_by) VALUES ($1, $2, $3, $4, $5, $6)
              ON CONFLICT (token_id, path, key) DO UPDATE SET body_hash = excluded.body_hash, claimed_at = excluded.claimed_at,
              claimed_by = excluded.claimed_by, status = NULL, answer = NULL WHERE idempotency_keys.claimed_at < $7
-             OR (idempotency_keys.status IS NULL AND (idempotency_keys.claimed_at < $8
+             OR (idempotency_keys.status IS NULL AND idempotency_keys.claimed_by IS NOT NULL AND (idempotency_keys.claimed_at < $8
                  OR (idempotency_keys.claimed_at < $9 AND {is_gone})))"
         ));
         let claim = claim.bind(&token_id).bind(&path).bind(&key).bind(&body_hash).bind(time(now)).bind(by.number());
@@ -50,12 +50,21 @@ impl Write for ClaimFor {
             return Ok(Claim::New);
         }
         let known = Statement::new(
-            "SELECT body_hash, status, answer FROM idempotency_keys WHERE token_id = $1 AND path = $2 AND key = $3",
+            "SELECT body_hash, status, answer, claimed_at, claimed_by FROM idempotency_keys
+             WHERE token_id = $1 AND path = $2 AND key = $3",
         );
-        let known = db.row(known.bind(token_id).bind(path).bind(key)).await?.ok_or(sqlx::Error::RowNotFound)?;
+        let known = db.row(known.bind(&token_id).bind(&path).bind(&key)).await?.ok_or(sqlx::Error::RowNotFound)?;
         let status: Option<i64> = known.get("status")?;
         Ok(match status {
             _ if known.get::<&str>("body_hash")? != body_hash => Claim::Other,
+            None if known.get::<Option<i64>>("claimed_by")?.is_none() => {
+                let at = known.get::<&str>("claimed_at")?.parse();
+                let again = Statement::new(
+                    "UPDATE idempotency_keys SET claimed_by = $4 WHERE token_id = $1 AND path = $2 AND key = $3",
+                );
+                db.execute(again.bind(token_id).bind(path).bind(key).bind(by.number())).await?;
+                Claim::Interrupted(at.map_err(|error| sqlx::Error::Decode(Box::new(error)))?)
+            }
             None => Claim::InFlight,
             Some(status) => {
                 let status = u16::try_from(status).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
@@ -93,9 +102,9 @@ impl Write for Settle {
     }
 }
 
-/// Gives back what nobody is left to answer: whoever claimed it went down with the process before this one. Not for a store that replicas
-/// share, where another may be answering.
-pub(super) async fn give_back_all(db: &mut Connection) -> Result<(), sqlx::Error> {
-    db.execute(Statement::new("DELETE FROM idempotency_keys WHERE status IS NULL")).await?;
+/// Notes what nobody is left to answer: whoever claimed it went down with the process before this one, and may have carried it out. Not for a
+/// store that replicas share, where another may be answering.
+pub(super) async fn interrupt_all(db: &mut Connection) -> Result<(), sqlx::Error> {
+    db.execute(Statement::new("UPDATE idempotency_keys SET claimed_by = NULL WHERE status IS NULL")).await?;
     Ok(())
 }

@@ -166,7 +166,7 @@ pub(super) async fn migrate(from: &Address, data_dir: &Path, to: &Address) -> Re
 async fn copy_all(from: &mut Connection, to: &mut Connection) -> Result<Vec<Copied>, StoreError> {
     // Whoever writes into the file all the same waits, and then fails.
     from.begin().await?;
-    idempotency::give_back_all(from).await?;
+    idempotency::interrupt_all(from).await?;
     to.begin().await.map_err(|error| to.failed(error))?;
     for table in &TABLES {
         let any = format!("SELECT count(*) FROM (SELECT 1 FROM {} LIMIT 1) AS any_row", table.name);

@@ -102,7 +102,7 @@ impl Store {
         let place = Place::of(&address.into(), data_dir)?;
         let mut db = place.prepare(limits).await?;
         if !place.is_shared() {
-            idempotency::give_back_all(&mut db).await?;
+            idempotency::interrupt_all(&mut db).await?;
         }
         let readers = place.readers();
         let (leaders, presence) = (Leaders::of(&place), Presence::new()?);

@@ -6,12 +6,14 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::auth::Caller;
 use super::error::{Answer, Problem};
 use super::{Web, body};
+use crate::names::DeliveryId;
 use crate::worker::{Claim, ClaimKey};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -22,6 +24,9 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// The longest key in bytes; a UUID has 36.
 const KEY_BYTES_MAX: usize = 255;
 
+/// How much of a digest makes an id: as much as a UUID has.
+const ID_BYTES: usize = 16;
+
 /// How long a caller should wait while its first request is under way.
 const RETRY_AFTER_SECONDS: u64 = 1;
 
@@ -30,6 +35,15 @@ const RETRY_AFTER_SECONDS: u64 = 1;
 struct Kept {
     headers: Vec<(String, String)>,
     body: String,
+}
+
+/// A request that is made under a key.
+#[derive(Debug, Clone)]
+pub(super) struct Claimed {
+    /// What the inbox and Git know it by, also when it is sent again.
+    pub id: DeliveryId,
+    /// Whether the service went down before the answer when it was sent before.
+    pub is_again: bool,
 }
 
 /// Lets each key through once.
@@ -53,8 +67,9 @@ async fn once(web: Web, request: Request, next: Next) -> Answer<Response> {
         key: read_key(&parts.headers)?,
     };
     let hash = hash(parts.uri.query().unwrap_or_default(), &body);
-    match web.accounts().claim(key.clone(), hash).await? {
-        Claim::New => {}
+    let (claim, since) = web.accounts().claim(key.clone(), hash).await?;
+    match claim {
+        Claim::New | Claim::Interrupted(_) => {}
         Claim::Same(status, kept) => return replay(status, &kept),
         Claim::Other => {
             let problem = Problem::invalid("Idempotency-Key", "another request was sent under this `Idempotency-Key`");
@@ -69,6 +84,8 @@ async fn once(web: Web, request: Request, next: Next) -> Answer<Response> {
             return Err(problem.cure(format!("ask again after {RETRY_AFTER_SECONDS} s")));
         }
     }
+    let id = delivery_of(&key, since).ok_or_else(Problem::internal)?;
+    parts.extensions.insert(Claimed { id, is_again: matches!(claim, Claim::Interrupted(_)) });
     // In a task of its own, so that a caller who hangs up does not leave the key claimed for ever.
     let carried_out = tokio::spawn(async move {
         let response = next.run(Request::from_parts(parts, Body::from(body))).await;
@@ -114,6 +131,13 @@ fn replay(status: u16, kept: &str) -> Answer<Response> {
     }
     response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     Ok(response)
+}
+
+/// The id of the delivery that a request becomes: its own for each claim of a key, and the same where that claim is taken up again.
+fn delivery_of(key: &ClaimKey, since: Timestamp) -> Option<DeliveryId> {
+    let ClaimKey { token_id, path, key } = key;
+    let digest = Sha256::digest(format!("{token_id}\n{path}\n{key}\n{}", since.as_millisecond()));
+    DeliveryId::parse(&format!("key-{}", hex::encode(&digest[..ID_BYTES]))).ok()
 }
 
 fn read_key(headers: &HeaderMap) -> Answer<String> {

@@ -126,12 +126,15 @@ impl Accounts {
         revoked
     }
 
-    /// Claims an idempotency key for a request with this body.
+    /// Claims an idempotency key for a request with this body, and says since when it is claimed where it is by this.
     ///
     /// # Errors
     /// The store does not answer.
-    pub async fn claim(&self, key: ClaimKey, body_hash: String) -> Result<Claim, Fault> {
-        self.store.claim(key, body_hash, self.clock.now()).await.map_err(store_fault)
+    pub async fn claim(&self, key: ClaimKey, body_hash: String) -> Result<(Claim, Timestamp), Fault> {
+        let now = self.clock.now();
+        let claim = self.store.claim(key, body_hash, now).await.map_err(store_fault)?;
+        let since = if let Claim::Interrupted(at) = claim { at } else { now };
+        Ok((claim, since))
     }
 
     /// Keeps the answer to a claimed request, or, without one, gives the claim back.

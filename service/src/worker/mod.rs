@@ -64,6 +64,7 @@ pub use import::{ImportHints, ImportQuery, ImportView};
 pub use lock::{DataDirLock, LockError};
 pub use observe::{ClusterDiff, Drift, LogView, Status, StatusState};
 pub use read::no_delivery;
+pub use request::Became;
 pub use review::{ReviewState, ReviewView};
 pub use settings::{EnvironmentSettings, RegistrySettings, RemoteSettings, Settings};
 pub use shared::not_deployed;

@@ -16,7 +16,18 @@ use crate::bounds::RETRY_AFTER_SECONDS;
 use crate::event::{DeliveryState, Event, NewDelivery, Requested, Source};
 use crate::names::{DeliveryId, ReleaseKey};
 use crate::plan;
-use crate::store::{Accepted, HandedOver, StoreError};
+use crate::store::{Accepted, HandedOver, PAGE_ROWS_MAX, StoreError};
+
+/// What became of a request whose answer nobody heard.
+#[derive(Debug)]
+pub enum Became {
+    /// There is no trace of it.
+    Nothing,
+    /// It was refused, so nothing was done.
+    Refused,
+    /// It was carried out, or will be.
+    Answered(Answer),
+}
 
 /// A request that is with the writer.
 struct HandedIn {
@@ -30,6 +41,9 @@ struct HandedIn {
 /// How long a caller is still let wait for an outcome once the service is to end: less than its doors stay open, so that the answer arrives.
 const LAST_MOMENTS: Duration = Duration::from_secs(4);
 
+/// What a request waits for of which nothing else is known.
+const BEFORE_IT: &str = "the requests before it";
+
 /// How long a caller should wait before it asks a full inbox again.
 const INBOX_FULL_SECONDS: u32 = 10;
 
@@ -42,11 +56,20 @@ impl Handle {
     /// # Errors
     /// It is refused, or could not be stored.
     pub async fn request(&self, request: Requested, wait: Duration) -> Result<Answer, Fault> {
+        let id = DeliveryId::parse(&uuid::Uuid::now_v7().to_string()).map_err(|_| Fault::Internal)?;
+        self.request_as(id, request, wait).await
+    }
+
+    /// The same under an id that nothing in the inbox has.
+    ///
+    /// # Errors
+    /// As of [`Self::request`].
+    pub async fn request_as(&self, id: DeliveryId, request: Requested, wait: Duration) -> Result<Answer, Fault> {
         self.shared.environment(&request.key.environment)?;
         self.has_room(&request).await?;
         let key = request.key.clone();
         let since = tokio::time::Instant::now();
-        let HandedIn { number, id, outcome, mut kept } = self.hand_in(request).await?;
+        let HandedIn { number, id, outcome, mut kept } = self.hand_in(id, request).await?;
         if self.shared.replica.is_one {
             // Whoever leads finds it in the store.
             is_kept(durable(&mut kept).await)?;
@@ -66,11 +89,34 @@ impl Handle {
                 self.shared.inbox.stop_waiting(number);
                 let trouble = locked(&self.shared.state.trouble).clone();
                 let review = || self.shared.reviews.is_waiting(&key).then(|| self.shared.reviews.waits_for(&key));
-                trouble.or_else(review).unwrap_or_else(|| "the requests before it".to_owned())
+                trouble.or_else(review).unwrap_or_else(|| BEFORE_IT.to_owned())
             }
         };
         is_kept(durable(&mut kept).await)?;
         Ok(Answer::Queued { delivery: id, waits_for })
+    }
+
+    /// What became of a request that was handed in under an id before the service ended: in the inbox, or in Git alone.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn became(&self, key: &ReleaseKey, id: &DeliveryId) -> Result<Became, Fault> {
+        let store = &self.shared.store;
+        let Some(delivery) = store.delivery(Some(Source::Api), id.as_str()).await.map_err(store_fault)? else {
+            let commits = store.history(key, None, PAGE_ROWS_MAX).await.map_err(store_fault)?;
+            let made = commits.into_iter().find(|row| row.delivery_id.as_deref() == Some(id.as_str()));
+            let Some(made) = made else { return Ok(Became::Nothing) };
+            let concluded = Concluded::applied(key.clone(), made.commit, false, None);
+            return Ok(self.answer(key, concluded)?.map_or(Became::Nothing, Became::Answered));
+        };
+        if delivery.state == DeliveryState::Refused {
+            return Ok(Became::Refused);
+        }
+        let concluded = Concluded { state: delivery.state, verdict: delivery.verdict, refusal: None, created: false };
+        Ok(Became::Answered(self.answer(key, concluded)?.unwrap_or_else(|waits_for| {
+            let waits_for = if waits_for.is_empty() { BEFORE_IT.to_owned() } else { waits_for };
+            Answer::Queued { delivery: id.to_string(), waits_for }
+        })))
     }
 
     /// Refuses a new release in whose place the cluster has something else.
@@ -93,7 +139,8 @@ impl Handle {
 
     /// Stores a request durably and does not wait for its end. Answers the delivery's id.
     pub(super) async fn submit(&self, request: Requested) -> Result<String, Fault> {
-        let HandedIn { number, id, outcome: _, mut kept } = self.hand_in(request).await?;
+        let id = DeliveryId::parse(&uuid::Uuid::now_v7().to_string()).map_err(|_| Fault::Internal)?;
+        let HandedIn { number, id, outcome: _, mut kept } = self.hand_in(id, request).await?;
         self.shared.inbox.stop_waiting(number);
         is_kept(durable(&mut kept).await)?;
         Ok(id)
@@ -101,7 +148,7 @@ impl Handle {
 
     /// Hands a request to the store and to the writer. There is nothing to wait for in between, so nothing is stored that the writer has
     /// not heard of, wherever a caller hangs up.
-    async fn hand_in(&self, request: Requested) -> Result<HandedIn, Fault> {
+    async fn hand_in(&self, id: DeliveryId, request: Requested) -> Result<HandedIn, Fault> {
         let shared = &self.shared;
         // A way back is carried out first and written down once the store can, as the next start would read it in Git.
         if shared.state.is_store_behind.load(Ordering::Relaxed) && !is_urgent(&request.intent) {
@@ -111,7 +158,6 @@ impl Handle {
         if shared.store.is_full() {
             return Err(inbox_full());
         }
-        let id = DeliveryId::parse(&uuid::Uuid::now_v7().to_string()).map_err(|_| Fault::Internal)?;
         let body = serde_json::to_string(&request).map_err(|_| Fault::Internal)?;
         let (received_at, event) = (shared.clock.now_exact(), Event::Requested(Box::new(request)));
         let new = NewDelivery { source: Source::Api, id, received_at, body, event };

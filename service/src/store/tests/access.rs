@@ -106,12 +106,16 @@ async fn a_claim_that_nobody_answers_for_an_hour_is_anybodys() {
 }
 
 #[tokio::test]
-async fn a_restart_gives_back_what_nobody_is_left_to_answer() {
+async fn a_restart_knows_what_nobody_is_left_to_answer() {
     let test = TestStore::in_file(Limits::default()).await;
     test.store.claim(claim_key("left"), "body".into(), start()).await.unwrap();
     test.store.claim(claim_key("answered"), "body".into(), start()).await.unwrap();
     test.store.answer(claim_key("answered"), 200, "{}".into()).await.unwrap();
     let test = test.reopened().await;
-    assert_eq!(test.store.claim(claim_key("left"), "body".into(), start()).await.unwrap(), Claim::New);
+    let hours = |hours| start().checked_add(SignedDuration::from_hours(hours)).unwrap();
+    let claim = async |at, body: &str| test.store.claim(claim_key("left"), body.into(), at).await.unwrap();
+    assert_eq!(claim(hours(2), "other").await, Claim::Other);
+    assert_eq!(claim(hours(2), "body").await, Claim::Interrupted(start()));
+    assert_eq!(claim(start(), "body").await, Claim::InFlight);
     assert!(matches!(test.store.claim(claim_key("answered"), "body".into(), start()).await.unwrap(), Claim::Same(..)));
 }

@@ -16,12 +16,13 @@ use super::super::Web;
 use super::super::auth::{Caller, Releaser};
 use super::super::body::{InQuery, flag};
 use super::super::error::{Answer, Problem};
+use super::super::idempotency::Claimed;
 use super::super::releases::{ReleaseAt, etag, hidden};
 use crate::access::TokenRole;
 use crate::event::{Guard, Requested};
 use crate::names::{CommitId, ModelName, ReleaseKey, Requester, TreeId};
 use crate::release::{Act, Intent};
-use crate::worker::{self, Done, Preview, ReleaseView};
+use crate::worker::{self, Became, Done, Preview, ReleaseView};
 
 /// How long a change may take before it is answered as queued; a commit takes milliseconds, a slow remote seconds.
 const WAIT: Duration = Duration::from_secs(10);
@@ -112,6 +113,7 @@ pub(in crate::web) struct Asked {
     pub key: ReleaseKey,
     query: ChangeQuery,
     headers: HeaderMap,
+    claimed: Option<Claimed>,
 }
 
 /// Carries a change out, or says what it would do, and answers. `requested_by` is whom the caller speaks for, where it is somebody else.
@@ -122,22 +124,32 @@ pub(in crate::web) async fn carry_out(
     intent: Intent,
     requested_by: Option<Requester>,
 ) -> Answer<Response> {
-    let Asked { caller, key, query, headers: _ } = asked;
+    let Asked { caller, key, query, headers: _, claimed } = asked;
     let requested_by = Some(requested_by.map_or_else(|| caller.name().to_owned(), String::from));
     let request = Requested { key: key.clone(), intent, guard, requested_by };
     let until = tokio::time::Instant::now() + WAIT;
     if query.dry_run {
         return Ok(Json(web.handle().dry_run(request).await?).into_response());
     }
-    Ok(match web.handle().request(request, WAIT).await? {
+    let answer = match claimed {
+        Some(Claimed { id, .. }) => web.handle().request_as(id, request, WAIT).await?,
+        None => web.handle().request(request, WAIT).await?,
+    };
+    Ok(match answer {
         worker::Answer::Done(done) if query.wait == Wait::Live && done.release.is_some() => {
             let left = until.saturating_duration_since(tokio::time::Instant::now());
             let release = web.handle().until_live(&key, left).await.or_else(|| done.release.clone());
             of_done(Done { release, ..*done })
         }
+        answer => of_answer(answer),
+    })
+}
+
+fn of_answer(answer: worker::Answer) -> Response {
+    match answer {
         worker::Answer::Done(done) => of_done(*done),
         worker::Answer::Queued { delivery, waits_for } => of_queued(delivery, waits_for),
-    })
+    }
 }
 
 /// Makes an act absolute and carries it out.
@@ -147,6 +159,10 @@ pub(in crate::web) async fn act(
     act: Act,
     requested_by: Option<Requester>,
 ) -> Answer<Response> {
+    let mut asked = asked;
+    if let Some(answer) = asked.answered_before(web).await? {
+        return Ok(answer);
+    }
     let guard = asked.check(web).await?;
     let intent = web.handle().absolute(&asked.key, act).await?;
     carry_out(web, asked, guard, intent, requested_by).await
@@ -155,7 +171,22 @@ pub(in crate::web) async fn act(
 impl Asked {
     /// A change that somebody asks for who has the role for it; the conditions stand in the headers.
     pub(in crate::web) fn by(caller: Caller, key: ReleaseKey, dry_run: bool, headers: HeaderMap) -> Self {
-        Self { caller, key, query: ChangeQuery { dry_run, ..ChangeQuery::default() }, headers }
+        Self { caller, key, query: ChangeQuery { dry_run, ..ChangeQuery::default() }, headers, claimed: None }
+    }
+
+    /// The answer to the same request under the same key, where it was carried out before and the service went down before it said so: done
+    /// again, a step would be two.
+    pub(super) async fn answered_before(&mut self, web: &Web) -> Answer<Option<Response>> {
+        let Some(Claimed { id, is_again: true }) = &self.claimed else { return Ok(None) };
+        match web.handle().became(&self.key, id).await? {
+            Became::Answered(answer) => Ok(Some(of_answer(answer))),
+            Became::Nothing => Ok(None),
+            Became::Refused => {
+                // The inbox has it under this id; it is judged anew under another one.
+                self.claimed = None;
+                Ok(None)
+            }
+        }
     }
 
     /// Refuses to change a release that is hidden from the caller, as if it were not there, and says under which conditions the change may
@@ -195,7 +226,8 @@ impl FromRequestParts<Web> for Asked {
         let Releaser(caller) = Releaser::from_request_parts(parts, web).await?;
         let ReleaseAt(key) = ReleaseAt::from_request_parts(parts, web).await?;
         let InQuery(query) = InQuery::from_request_parts(parts, web).await?;
-        Ok(Self { caller, key, query, headers: parts.headers.clone() })
+        let claimed = parts.extensions.get().cloned();
+        Ok(Self { caller, key, query, headers: parts.headers.clone(), claimed })
     }
 }
 

@@ -89,9 +89,12 @@ fn with_unread(mut schema: RefOr<Schema>) -> RefOr<Schema> {
         (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn put(
     State(web): State<Web>,
-    asked: Asked,
+    mut asked: Asked,
     Json(body): Json<Map<String, Value>>,
 ) -> Answer<Response> {
+    if let Some(answer) = asked.answered_before(&web).await? {
+        return Ok(answer);
+    }
     let (wanted, requested_by) = read(body, &asked.key)?;
     let guard = asked.check_put(&web, &wanted.model).await?;
     carry_out(&web, asked, guard, Intent::Put(Box::new(wanted)), requested_by).await
@@ -100,7 +103,10 @@ pub(super) async fn put(
 /// Retracts a release: one commit that removes it.
 #[utoipa::path(delete, path = "/releases/{environment}/{namespace}/{name}", operation_id = "retractRelease", tag = "changes", params(PathParams, ChangeQuery),
     responses((status = 200, body = ChangedOrPreview), (status = 202, body = Queued), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
-pub(super) async fn retract(State(web): State<Web>, asked: Asked) -> Answer<Response> {
+pub(super) async fn retract(State(web): State<Web>, mut asked: Asked) -> Answer<Response> {
+    if let Some(answer) = asked.answered_before(&web).await? {
+        return Ok(answer);
+    }
     let guard = asked.check(&web).await?;
     carry_out(&web, asked, guard, Intent::Retract, None).await
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::event::DeliveryState;
 use crate::store::{DeliveryQuery, Store};
+use crate::worker::Became;
 
 #[tokio::test]
 async fn what_was_accepted_before_a_crash_is_done_after_it() {
@@ -40,9 +41,13 @@ async fn crash_between_git_and_store(world: &mut World, deliver: impl AsyncFnOnc
 
 /// Lets a request wait in the inbox under an id.
 async fn deliver_request(world: &World, id: &str, requested: Requested) {
+    deliver_request_from(world, Source::Generic, id, requested).await;
+}
+
+async fn deliver_request_from(world: &World, source: Source, id: &str, requested: Requested) {
     let (id, event) = (DeliveryId::parse(id).unwrap(), Event::Requested(Box::new(requested)));
     let received_at = world.clock.now_exact();
-    let delivery = NewDelivery { source: Source::Generic, id, received_at, body: String::new(), event };
+    let delivery = NewDelivery { source, id, received_at, body: String::new(), event };
     world.handle().deliver(delivery).await.unwrap();
 }
 
@@ -73,6 +78,45 @@ async fn a_request_that_git_has_already_is_not_done_again() {
     assert_eq!(world.handle().delivery("request-1").await.unwrap().state, DeliveryState::Applied);
     let history = world.handle().history(&key("fraud"), None, None).await.unwrap();
     assert_eq!(history.items.len(), commits, "each commit is in the index once");
+}
+
+#[tokio::test]
+async fn what_became_of_a_request_whose_answer_nobody_heard_is_known_by_its_id() {
+    let mut world = World::immediate().await;
+    world.put("fraud", single("7")).await;
+    let [in_git, waiting, unknown] = ["in-git", "waiting", "unknown"].map(|id| DeliveryId::parse(id).unwrap());
+    // The first is carried out before the store heard of it.
+    end_between_git_and_store(&mut world, async |world| {
+        let (handle, id) = (world.handle(), in_git.clone());
+        let asked = async move { handle.request_as(id, put("fraud", single("8")), Duration::from_secs(60)).await };
+        drop(tokio::spawn(asked));
+    })
+    .await;
+    world.start().await;
+    let commits = world.log();
+    assert_eq!(world.actions(), ["create", "update"]);
+    assert!(world.handle().delivery("in-git").await.is_err(), "the store has it");
+    let done = |became| match became {
+        Became::Answered(Answer::Done(done)) => (done.commit, done.changed),
+        other => panic!("{other:?}"),
+    };
+    let became = world.handle().became(&key("fraud"), &in_git).await.unwrap();
+    assert_eq!(done(became), (commits.last().map(|entry| entry.commit.clone()), true));
+    assert!(matches!(world.handle().became(&key("fraud"), &unknown).await.unwrap(), Became::Nothing));
+
+    deliver_request_from(&world, Source::Api, "waiting", put("fraud", single("9"))).await;
+    let became = world.handle().became(&key("fraud"), &waiting).await.unwrap();
+    assert!(
+        matches!(&became, Became::Answered(Answer::Queued { delivery, .. }) if delivery == "waiting"),
+        "{became:?}"
+    );
+    world.run().await;
+    let became = world.handle().became(&key("fraud"), &waiting).await.unwrap();
+    assert_eq!(done(became), (world.log().last().map(|entry| entry.commit.clone()), true));
+    deliver_request_from(&world, Source::Api, "refused", put("churn", canary("8"))).await;
+    world.run().await;
+    let refused = DeliveryId::parse("refused").unwrap();
+    assert!(matches!(world.handle().became(&key("churn"), &refused).await.unwrap(), Became::Refused));
 }
 
 #[tokio::test]
