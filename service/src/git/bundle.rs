@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::GitError;
 use super::remote::SHALLOW;
-use super::repository::harden;
+use super::repository::{harden, init_bare};
 use super::upstream;
 use crate::command::{Call, Git};
 
@@ -21,8 +21,32 @@ const OUTPUT_BYTES_MAX: u64 = 64 << 10;
 /// # Errors
 /// There is no repository, or Git cannot read it or write the file.
 pub async fn bundle(git: &Git, repository: &Path, to: &Path) -> Result<(), GitError> {
-    let to = text(to)?;
-    run(git, "bundle", repository, &["bundle", "create", "--quiet", to, "--all"], &[]).await
+    let still = to.with_extension("still");
+    stand_still(repository, &still)?;
+    let made = run(git, "bundle", &still, &["bundle", "create", "--quiet", text(to)?, "--all"], &[]).await;
+    fs::remove_dir_all(&still)?;
+    made
+}
+
+/// Makes a repository with the objects of another and with its branches as they are now: Git leaves out of a bundle what moves while it begins,
+/// and makes none where that is all.
+fn stand_still(repository: &Path, beside: &Path) -> Result<(), GitError> {
+    init_bare(beside)?;
+    fs::create_dir_all(beside.join("objects/info"))?;
+    let objects = fs::canonicalize(repository.join("objects"))?;
+    fs::write(beside.join("objects/info/alternates"), format!("{}\n", text(&objects)?))?;
+    match fs::copy(repository.join(SHALLOW), beside.join(SHALLOW)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let (from, still) = (git2::Repository::open_bare(repository)?, git2::Repository::open_bare(beside)?);
+    for reference in from.references()? {
+        let reference = reference?;
+        if let (Ok(name), Some(id)) = (str::from_utf8(reference.name_bytes()), reference.target()) {
+            still.reference(name, id, true, "")?;
+        }
+    }
+    Ok(())
 }
 
 /// What belongs to the bundle of a clone.

@@ -23,6 +23,11 @@ pub enum GitError {
         "the branch is locked by another program; if no push is running, remove `refs/heads/main.lock` inside the repository"
     )]
     Locked,
+    /// What was pushed last is in the journal alone for too long.
+    #[error(
+        "what was released last is durable and not in the files of the repository yet; look at its disk, and try again"
+    )]
+    NotInPlace,
     /// Others pushed again and again in the time of one push.
     #[error("the branch was moved by others {times} times in a row while a push was made ready")]
     Overtaken { times: usize },
@@ -70,6 +75,7 @@ impl GitError {
             Self::UnknownCommit(_) | Self::InvalidPath(_) | Self::TooLarge { .. } => true,
             Self::Corrupt { .. }
             | Self::Locked
+            | Self::NotInPlace
             | Self::NotFetched
             | Self::Overtaken { .. }
             | Self::DiskFull(_)

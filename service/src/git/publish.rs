@@ -36,6 +36,9 @@ pub enum Publish {
 const LOCK_WAIT: Duration = Duration::from_millis(500);
 const LOCK_RETRY: Duration = Duration::from_millis(2);
 
+/// How long what is owed is waited for by who reads the files beside the service: many of the largest turns.
+const IN_PLACE_WITHIN: Duration = Duration::from_secs(10);
+
 /// The file in the repository that the branch's new value is first written to.
 const ASIDE: &str = "main.next";
 
@@ -101,10 +104,37 @@ fn recover_journal(handles: &Handles) -> Result<Journal, GitError> {
     if is_behind(&repository, last.tip)? {
         Lock::take(path, last.tip)?.become_branch()?;
         tracing::info!(commit.id = %last.tip, "The branch is at `{}` again, as it was before the service ended early", last.tip);
+    } else {
+        tell_what_is_beside(&repository, last.tip)?;
     }
     sync_file_system(path)?;
     journal.reset()?;
     Ok(journal)
+}
+
+/// Does what a start does with a repository that nobody uses: what a service had in its journal alone when it was killed is in place then.
+///
+/// # Errors
+/// There is no repository that can be used, or the disk fails.
+pub fn recover_unused(repository: &Path) -> Result<(), GitError> {
+    Repository::open(repository).map(drop)
+}
+
+/// Waits until whoever reads a repository by its path finds all pushes in it that a service had made when this was called.
+///
+/// # Errors
+/// They are not in place in time, because the disk does not take them.
+pub async fn wait_until_in_place(repository: &Path) -> Result<(), GitError> {
+    let branch = || fs::read(repository.join(BRANCH)).ok();
+    let (begun, shown) = (Instant::now(), branch());
+    // Under load it is locked again at once, and then shows what was owed before.
+    while is_locked_by_service(repository) && branch() == shown {
+        if begun.elapsed() >= IN_PLACE_WITHIN {
+            return Err(GitError::NotInPlace);
+        }
+        tokio::time::sleep(LOCK_RETRY).await;
+    }
+    Ok(())
 }
 
 /// Whether the branch is before a commit, or names nothing that is there.
@@ -114,6 +144,15 @@ fn is_behind(repository: &git2::Repository, tip: Oid) -> Result<bool, GitError> 
         return Ok(false);
     }
     Ok(repository.find_commit(now).is_err() || repository.graph_descendant_of(tip, now)?)
+}
+
+/// Says so where somebody moved the branch while it was behind what was released: nothing else does, and only a person can bring that back.
+fn tell_what_is_beside(repository: &git2::Repository, released: Oid) -> Result<(), GitError> {
+    let now = branch_tip(repository, BRANCH)?;
+    if now != released && !repository.graph_descendant_of(now, released)? {
+        tracing::error!(commit.id = %released, "Somebody moved the branch to `{now}` while the service was down, and what was released up to `{released}` is not in it; `git merge {released}` in a clone brings it back");
+    }
+    Ok(())
 }
 
 /// Makes durable all that was written to the file system a path is on, in one call.
@@ -145,13 +184,18 @@ fn sync_directory(directory: &Path) -> Result<(), GitError> {
 /// Takes away a lock of the branch that this service left behind when it was killed. It is known by being the same file as the value
 /// written aside; the lock of anybody else stays, because a push may still be running.
 fn remove_own_lock(repository: &Path) -> Result<(), GitError> {
-    let lock = lock_path(repository);
-    let (Ok(aside), Ok(locked)) = (fs::metadata(repository.join(ASIDE)), fs::metadata(&lock)) else { return Ok(()) };
-    if (aside.dev(), aside.ino()) == (locked.dev(), locked.ino()) {
+    if is_locked_by_service(repository) {
         tracing::warn!("the branch was locked by this service when it was killed; the lock is removed");
-        fs::remove_file(&lock)?;
+        fs::remove_file(lock_path(repository))?;
     }
     Ok(())
+}
+
+/// Whether the branch's lock is a service's and not that of another program.
+fn is_locked_by_service(repository: &Path) -> bool {
+    let file = |path: PathBuf| fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    let locked = file(lock_path(repository));
+    locked.is_some() && locked == file(repository.join(ASIDE))
 }
 
 fn lock_path(repository: &Path) -> PathBuf {

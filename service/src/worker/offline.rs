@@ -14,7 +14,9 @@ use super::lock::{DataDirLock, LOCK_FILE, LockError};
 use super::start::{CLONE_DIR, REPOSITORY_DIR};
 use crate::command::{CommandError, Git};
 pub use crate::git::Begun;
-use crate::git::{CloneParts, GitError, bundle, bundle_clone, unbundle, unbundle_clone};
+use crate::git::{
+    CloneParts, GitError, bundle, bundle_clone, recover_unused, unbundle, unbundle_clone, wait_until_in_place,
+};
 use crate::store::{Address, Store, StoreError};
 
 /// Where everything lies.
@@ -129,6 +131,7 @@ pub async fn backup(premises: Premises<'_>, to: &Path) -> Result<Held, OfflineEr
         archive.append_path_with_name(&store, STORE)?;
         if has_repository {
             let bundled = scratch.path().join(BUNDLE);
+            show_all_pushes(data_dir, &repository).await?;
             bundle(&git, &repository, &bundled).await?;
             archive.append_path_with_name(&bundled, BUNDLE)?;
         }
@@ -158,6 +161,20 @@ pub async fn backup(premises: Premises<'_>, to: &Path) -> Result<Held, OfflineEr
         fs::remove_file(to)?;
     }
     outcome
+}
+
+/// Has the files of the embedded repository show what was answered as done: a running service puts it in place a moment later, and one that
+/// was killed left it in its journal.
+async fn show_all_pushes(data_dir: &Path, repository: &Path) -> Result<(), OfflineError> {
+    match DataDirLock::take(data_dir) {
+        Ok(lock) => {
+            let recovered = recover_unused(repository);
+            drop(lock);
+            Ok(recovered?)
+        }
+        Err(LockError::Taken) => Ok(wait_until_in_place(repository).await?),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Adds what is known of a branch elsewhere, and answers which that is.
@@ -314,10 +331,12 @@ fn known(path: &PathBuf) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use jiff::Timestamp;
 
     use super::*;
-    use crate::git::{Author, Repository};
+    use crate::git::{Author, Edit, Publish, Repository};
     use crate::names::CommitId;
 
     fn premises(data_dir: &Path) -> Premises<'_> {
@@ -367,6 +386,59 @@ mod tests {
                 .to_string_lossy()
                 .starts_with(".restore-"))
         );
+    }
+
+    /// Pushes a commit and goes no further, as where the service is killed or busy then.
+    async fn push_only(data_dir: &Path) -> (Repository, CommitId) {
+        let author = Author { name: "Kmlflow".into(), email: "kmlflow@localhost".into() };
+        let (repository, _) =
+            Repository::open_or_seed(&data_dir.join(REPOSITORY), &[], &author, Timestamp::UNIX_EPOCH, None).unwrap();
+        let base = repository.tip().unwrap();
+        let edit = Edit { path: "releases/x".to_owned(), content: Some(b"x\n".to_vec()) };
+        let commit = repository.draft(&base).unwrap().commit(vec![edit], "x", &author, Timestamp::UNIX_EPOCH);
+        let commit = commit.unwrap().unwrap();
+        assert_eq!(repository.push(&base, &commit).await.unwrap(), Publish::Done);
+        (repository, commit)
+    }
+
+    /// The commit that comes back out of a backup.
+    async fn restored_tip(file: &Path) -> CommitId {
+        let new = tempfile::tempdir().unwrap();
+        restore(premises(new.path()), file).await.unwrap();
+        let author = Author { name: "x".into(), email: "x".into() };
+        let (repository, _) =
+            Repository::open_or_seed(&new.path().join(REPOSITORY), &[], &author, Timestamp::UNIX_EPOCH, None).unwrap();
+        repository.tip().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_backup_has_what_only_the_journal_of_a_killed_service_has() {
+        let (data, shelf) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        furnish(data.path()).await;
+        let (repository, commit) = push_only(data.path()).await;
+        // Killed: nothing is put in place at an orderly end.
+        std::mem::forget(repository);
+        let file = shelf.path().join("backup.tar");
+        backup(premises(data.path()), &file).await.unwrap();
+        assert_eq!(restored_tip(&file).await, commit);
+    }
+
+    #[tokio::test]
+    async fn a_backup_beside_a_running_service_has_what_that_puts_in_place_a_moment_later() {
+        let (data, shelf) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        furnish(data.path()).await;
+        let _running = DataDirLock::take(data.path()).unwrap();
+        let (repository, commit) = push_only(data.path()).await;
+        let file = shelf.path().join("backup.tar");
+        let mut backed_up = std::pin::pin!(backup(premises(data.path()), &file));
+        let scratch = |entry: io::Result<fs::DirEntry>| entry.unwrap().path().join(STORE);
+        // Until the store is copied at least: what is put in place then came after it.
+        while !fs::read_dir(data.path()).unwrap().map(scratch).any(|store| store.exists()) {
+            assert!(tokio::time::timeout(Duration::from_millis(1), backed_up.as_mut()).await.is_err());
+        }
+        repository.put_in_place().unwrap();
+        backed_up.await.unwrap();
+        assert_eq!(restored_tip(&file).await, commit);
     }
 
     #[tokio::test]

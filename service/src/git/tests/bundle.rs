@@ -1,6 +1,8 @@
 //! What a clone knows in one file, and out of it again.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::beside::settings;
 use super::*;
@@ -37,4 +39,34 @@ async fn a_clone_that_has_the_tip_alone_comes_back_as_it_was_and_is_completed_la
     back.complete().await.unwrap();
     assert!(back.is_complete());
     assert_eq!(back.line(None, &tip).unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_bundle_is_made_although_the_branch_moves_all_the_time() {
+    let fixture = Fixture::new();
+    let one = fixture.repository.tip().unwrap();
+    let other = fixture.foreign_commit(&one);
+    let path = fixture.repository.path().to_owned();
+    let program = command::Git::find(None).await.unwrap();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let moving = std::thread::spawn({
+        let (path, is_over, tips) = (path.clone(), Arc::clone(&is_over), [one, other.clone()]);
+        move || {
+            for tip in tips.iter().cycle() {
+                fs::write(path.join("moved"), format!("{tip}\n")).unwrap();
+                fs::rename(path.join("moved"), path.join("refs/heads/main")).unwrap();
+                if is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        }
+    });
+    let mut made = Vec::new();
+    for n in 0..10 {
+        made.push(bundle(&program, &path, &fixture.directory.path().join(format!("{n}.bundle"))).await);
+    }
+    is_over.store(true, Ordering::Relaxed);
+    moving.join().unwrap();
+    assert!(made.iter().all(Result::is_ok), "{made:?}");
+    assert_eq!(fs::read_dir(fixture.directory.path()).unwrap().count(), 10 + 1, "nothing is left beside");
 }
