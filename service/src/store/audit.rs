@@ -2,7 +2,8 @@
 
 use super::columns::{get, parse, time};
 use super::db::{Connection, Readers, Statement};
-use super::writer::{Ledger, Write};
+use super::ledger::Ledger;
+use super::writer::Write;
 use super::{AuditEntry, Audited, PAGE_ROWS_MAX, StoreError};
 use crate::names::ReleaseKey;
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::columns::{from_json, json};
 use super::db::{Connection, Readers, Statement};
+use super::ledger::Ledger;
 use super::term::Led;
-use super::writer::{self, HandedOver, Ledger, Write};
+use super::writer::{self, HandedOver, Write};
 use super::{Batch, StoreError, audit, history, inbox};
 use crate::registry::RegistryState;
 

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 
 use super::columns::{get, json, parse, parse_some, time, word, word_some};
 use super::db::{Connection, Readers, Row, Statement, Values};
-use super::writer::{Ledger, Write};
+use super::ledger::Ledger;
+use super::writer::Write;
 use super::{IndexedCommit, Newest, PAGE_ROWS_MAX, StoreError};
 use crate::event::Source;
 use crate::names::{CommitId, EnvironmentName, ReleaseKey};

@@ -4,9 +4,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::columns::time;
 use super::db::{Connection, Statement};
+use super::ledger::Ledger;
 use super::presence::{HOLDS, Presence};
 use super::prune::IDEMPOTENCY_KEYS_KEPT;
-use super::writer::{Ledger, Write};
+use super::writer::Write;
 use super::{Claim, ClaimKey};
 
 /// How long a claim may go unanswered by a replica that is there: much longer than any request is waited for.

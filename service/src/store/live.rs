@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use super::StoreError;
 use super::columns::{parse, parse_some, time};
 use super::db::{Connection, Readers, Statement};
-use super::writer::{Ledger, Write};
+use super::ledger::Ledger;
+use super::writer::Write;
 use crate::names::{CommitId, ReleaseKey};
 
 /// When a commit was first seen live, and on its way there, where that was seen.

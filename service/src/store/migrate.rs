@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::db::{Connection, Place, Statement, Value};
-use super::writer::Ledger;
+use super::ledger::Ledger;
 use super::{Address, Limits, StoreError, idempotency};
 
 /// What a column keeps.

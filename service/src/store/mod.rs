@@ -16,6 +16,7 @@ mod history;
 mod idempotency;
 mod inbox;
 mod lead;
+mod ledger;
 mod live;
 mod migrate;
 mod orders;

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 
 use super::columns::{get, parse, time};
 use super::db::{Connection, Readers, Statement};
-use super::writer::{Ledger, Write};
+use super::ledger::Ledger;
+use super::writer::Write;
 use super::{Hold, StoreError};
 use crate::names::{EnvironmentName, PolicyName};
 

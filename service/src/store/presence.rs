@@ -5,7 +5,8 @@
 
 use super::StoreError;
 use super::db::{Connection, Statement};
-use super::writer::{Ledger, Write};
+use super::ledger::Ledger;
+use super::writer::Write;
 
 /// The number that all replicas share.
 const ALL: i64 = i64::from_be_bytes(*b"kmlflow.");

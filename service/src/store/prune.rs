@@ -4,7 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::columns::{json, time};
 use super::db::{Connection, Statement};
-use super::writer::{Ledger, Write};
+use super::ledger::Ledger;
+use super::writer::Write;
 use super::{Limits, Pruned};
 
 /// How long a delivery is kept; what waits is kept until it is done.

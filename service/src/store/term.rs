@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use super::columns::{from_json_some, json};
 use super::db::{Connection, Readers, Statement};
 use super::inbox::{COLUMNS, delivery};
-use super::writer::{Ledger, Write};
+use super::ledger::Ledger;
+use super::writer::Write;
 use super::{PAGE_ROWS_MAX, StoreError, Told};
 use crate::event::Delivery;
 

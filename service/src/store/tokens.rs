@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use super::StoreError;
 use super::columns::{from_json, get, json, parse, parse_some, time, word};
 use super::db::{Connection, Readers, Row, Statement};
-use super::writer::{Ledger, Write};
+use super::ledger::Ledger;
+use super::writer::Write;
 use crate::access::{NewToken, Token, TokenHash};
 
 /// The answer says whether id and hash were new.

@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, mpsc, oneshot};
 
-use super::db::{self, Backoff, Connection, Numbers, Place, Readers, Statement};
+use super::db::{self, Backoff, Connection, Numbers, Place, Readers};
 use super::inbox::{self, Arrival};
+use super::ledger::Ledger;
 use super::presence::Presence;
 use super::{Accepted, Limits, StoreError};
 use crate::event::{Delivery, NewDelivery};
@@ -31,39 +32,6 @@ const ROUND_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// How long a full inbox of a shared store counts as full without being asked again: another replica may have made room.
 const FULL_BELIEVED: Duration = Duration::from_secs(1);
-
-/// What the writer knows without asking the database.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ledger {
-    /// Deliveries that wait.
-    pub(super) waiting: u64,
-    /// The term of whoever leads, where replicas share the store.
-    pub(super) term: i64,
-    pub(super) limits: Limits,
-}
-
-impl Ledger {
-    /// How many deliveries more may wait.
-    pub(super) fn room(&self) -> u64 {
-        self.limits.waiting_max.saturating_sub(self.waiting)
-    }
-
-    pub(super) async fn read(db: &mut Connection, limits: Limits) -> Result<Self, sqlx::Error> {
-        let waiting = Statement::new("SELECT count(*) FROM deliveries WHERE state IN ('accepted', 'failed')");
-        Ok(Self { waiting: db.number(waiting).await?.unsigned_abs(), term: 0, limits })
-    }
-
-    /// Counts what waits, and writes it down where replicas share the store.
-    async fn recount(db: &mut Connection, limits: Limits) -> Result<Self, sqlx::Error> {
-        if !db.is_shared() {
-            return Self::read(db, limits).await;
-        }
-        db.begin().await?;
-        let ledger = Self::read(db, limits).await?;
-        db.commit(Some(ledger.waiting)).await?;
-        Ok(ledger)
-    }
-}
 
 /// One write, made of a few statements. Its error fails the whole round, so a "no" that concerns only this write belongs into the answer.
 pub(super) trait Write: Send + 'static {

@@ -3,9 +3,14 @@
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// The file that is locked; its content means nothing.
 pub(super) const LOCK_FILE: &str = "kmlflow.lock";
+
+/// How long a lock that is taken is tried again: a child that was about to run Git holds it for a moment longer than the service that was killed.
+const FORKED_MAX: Duration = Duration::from_millis(200);
+const FORKED_PAUSE: Duration = Duration::from_millis(5);
 
 /// The data directory, for this process alone as long as the value lives.
 #[derive(Debug)]
@@ -38,10 +43,14 @@ impl DataDirLock {
             .write(true)
             .open(data_dir.join(LOCK_FILE))
             .map_err(unusable)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(LockError::Taken),
-            Err(TryLockError::Error(error)) => Err(unusable(error)),
+        let begun = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(TryLockError::WouldBlock) if begun.elapsed() < FORKED_MAX => std::thread::sleep(FORKED_PAUSE),
+                Err(TryLockError::WouldBlock) => return Err(LockError::Taken),
+                Err(TryLockError::Error(error)) => return Err(unusable(error)),
+            }
         }
     }
 }

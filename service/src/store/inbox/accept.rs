@@ -4,7 +4,7 @@ use tokio::sync::oneshot;
 
 use super::super::columns::{json, time, word};
 use super::super::db::{Connection, Statement, Value};
-use super::super::writer::Ledger;
+use super::super::ledger::Ledger;
 use super::super::{Accepted, StoreError};
 use super::read::{COLUMNS, delivery};
 use crate::event::{Delivery, DeliveryState, NewDelivery, Verdict};

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::super::columns::{json, time};
 use super::super::db::{Connection, Statement, Values};
-use super::super::writer::{Ledger, Write};
+use super::super::ledger::Ledger;
+use super::super::writer::Write;
 use super::super::{DeliveryOutcome, StoreError};
 use super::accept::wait_again;
 use crate::event::Delivery;
