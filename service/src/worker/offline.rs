@@ -436,6 +436,8 @@ mod tests {
         while !fs::read_dir(data.path()).unwrap().map(scratch).any(|store| store.exists()) {
             assert!(tokio::time::timeout(Duration::from_millis(1), backed_up.as_mut()).await.is_err());
         }
+        // One that waited for nothing would be done by then.
+        assert!(tokio::time::timeout(Duration::from_millis(300), backed_up.as_mut()).await.is_err());
         repository.put_in_place().unwrap();
         backed_up.await.unwrap();
         assert_eq!(restored_tip(&file).await, commit);
