@@ -78,7 +78,10 @@ fn parts_that_begin_with_files_of_a_project_are_accepted_as_they_are() {
         (count(&katib, "Deployment"), count(&katib, "CustomResourceDefinition"), count(&katib, "Secret")),
         (3, 3, 1)
     );
-    accept(&bed, "katib", &katib);
+    // The bed's own controller is no pod, so its configurations of that name have an address, which no apply would take from them.
+    let of_the_bed = "  name: katib.kubeflow.org\n";
+    assert_eq!(katib.matches(of_the_bed).count(), 2);
+    accept(&bed, "katib", &katib.replace(of_the_bed, "  name: katib.of-a-platform\n"));
 }
 
 #[test]
