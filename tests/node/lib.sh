@@ -31,6 +31,6 @@ control_groups() { find /sys/fs/cgroup -mindepth 1 -maxdepth 2 -type d -name "$C
 
 # The root file system that images are made on: a Debian of the release that the Dockerfile names, with what our images need.
 root_file_system() {
-    local packages=python3-minimal,libpython3-stdlib,libgomp1,libstdc++6,ca-certificates,git,openssh-client,tini,redis-server,postgresql-15,prometheus
+    local packages=python3-minimal,libpython3-stdlib,libgomp1,libstdc++6,ca-certificates,git,openssh-client,tini,redis-server,postgresql-15
     printf '%s %s %s\n' "$KEPT/debian-$(printf 'bookworm %s' "$packages" | sha256sum | cut -c 1-12).tar" bookworm "$packages"
 }

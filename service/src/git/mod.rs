@@ -36,7 +36,7 @@ pub use history::{LogEntry, join_message, says_join};
 pub use maintain::Maintained;
 pub use message::Message;
 pub use owed::{PLACE_AFTER, Visit};
-pub use publish::{Publish, recover_unused, wait_until_in_place};
+pub use publish::{Publish, wait_until_in_place};
 pub use repository::{Author, EntryKind, Repository, Seeded};
 pub use seed::seed;
 pub use signing::{SigningKey, SigningKeyError};

@@ -112,14 +112,6 @@ fn recover_journal(handles: &Handles) -> Result<Journal, GitError> {
     Ok(journal)
 }
 
-/// Does what a start does with a repository that nobody uses: what a service had in its journal alone when it was killed is in place then.
-///
-/// # Errors
-/// There is no repository that can be used, or the disk fails.
-pub fn recover_unused(repository: &Path) -> Result<(), GitError> {
-    Repository::open(repository).map(drop)
-}
-
 /// Waits until whoever reads a repository by its path finds all pushes in it that a service had made when this was called.
 ///
 /// # Errors

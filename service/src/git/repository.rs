@@ -104,7 +104,12 @@ impl Repository {
         self.signing_key.as_ref()
     }
 
-    pub(super) fn open(path: &Path) -> Result<Self, GitError> {
+    /// Opens an embedded repository that is there and that nobody else has open. What a service that was killed had in its journal alone is in
+    /// place then.
+    ///
+    /// # Errors
+    /// There is none that can be used, or the disk fails.
+    pub fn open(path: &Path) -> Result<Self, GitError> {
         let handles = Handles::open(path)?;
         let home = Home::Embedded(Box::new(publish::recover(&handles)?));
         Self::checked(handles, BRANCH.to_owned(), home)

@@ -192,6 +192,7 @@ pub(super) fn read_some<'n>(
             let found = directories(repository, at.tip, keys)?.into_iter();
             found.map(|(key, directory)| read(key, directory)).collect::<Result<Vec<_>, GitError>>()
         })?;
+        // What a small repository, or the rest of a large one, has mapped serves the first requests.
         if keys.len() == READ_AT_ONCE {
             repository.let_go();
         }

@@ -15,7 +15,7 @@ use super::start::{CLONE_DIR, REPOSITORY_DIR};
 use crate::command::{CommandError, Git};
 pub use crate::git::Begun;
 use crate::git::{
-    CloneParts, GitError, bundle, bundle_clone, recover_unused, unbundle, unbundle_clone, wait_until_in_place,
+    CloneParts, GitError, Repository, bundle, bundle_clone, unbundle, unbundle_clone, wait_until_in_place,
 };
 use crate::store::{Address, Store, StoreError};
 
@@ -168,7 +168,8 @@ pub async fn backup(premises: Premises<'_>, to: &Path) -> Result<Held, OfflineEr
 async fn show_all_pushes(data_dir: &Path, repository: &Path) -> Result<(), OfflineError> {
     match DataDirLock::take(data_dir) {
         Ok(lock) => {
-            let recovered = recover_unused(repository);
+            // To open it does the records of the journal again.
+            let recovered = Repository::open(repository).map(drop);
             drop(lock);
             Ok(recovered?)
         }
@@ -336,7 +337,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::git::{Author, Edit, Publish, Repository};
+    use crate::git::{Author, Edit, Publish};
     use crate::names::CommitId;
 
     fn premises(data_dir: &Path) -> Premises<'_> {

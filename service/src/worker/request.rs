@@ -47,6 +47,11 @@ const BEFORE_IT: &str = "the requests before it";
 /// How long a caller should wait before it asks a full inbox again.
 const INBOX_FULL_SECONDS: u32 = 10;
 
+/// An id that nothing in the inbox has.
+fn fresh_id() -> Result<DeliveryId, Fault> {
+    DeliveryId::parse(&uuid::Uuid::now_v7().to_string()).map_err(|_| Fault::Internal)
+}
+
 impl Handle {
     /// Carries out a request and waits at most `wait` for its end.
     ///
@@ -56,7 +61,7 @@ impl Handle {
     /// # Errors
     /// It is refused, or could not be stored.
     pub async fn request(&self, request: Requested, wait: Duration) -> Result<Answer, Fault> {
-        let id = DeliveryId::parse(&uuid::Uuid::now_v7().to_string()).map_err(|_| Fault::Internal)?;
+        let id = fresh_id()?;
         self.request_as(id, request, wait).await
     }
 
@@ -139,7 +144,7 @@ impl Handle {
 
     /// Stores a request durably and does not wait for its end. Answers the delivery's id.
     pub(super) async fn submit(&self, request: Requested) -> Result<String, Fault> {
-        let id = DeliveryId::parse(&uuid::Uuid::now_v7().to_string()).map_err(|_| Fault::Internal)?;
+        let id = fresh_id()?;
         let HandedIn { number, id, outcome: _, mut kept } = self.hand_in(id, request).await?;
         self.shared.inbox.stop_waiting(number);
         is_kept(durable(&mut kept).await)?;

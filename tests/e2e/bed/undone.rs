@@ -146,6 +146,12 @@ fn a_rollback_needs_no_registry() {
     assert_eq!(seen.into_inner().unwrap()["rollback"].0, 1);
 }
 
+/// Half of the callers get the next version.
+fn half_way() -> Step {
+    let canary = by("canary", "fraud", "8", json!({"steps": [50]}));
+    Step { name: "begin", ask: Ask::Put(canary), phase: "running", split: &[("v7", 50), ("v8", 50)] }
+}
+
 #[test]
 fn a_canary_goes_on_and_ends_right_after_the_api_server_was_killed_in_the_middle_of_it() {
     let (bed, environment) = (Bed::alone(), TestEnvironment::new());
@@ -154,9 +160,7 @@ fn a_canary_goes_on_and_ends_right_after_the_api_server_was_killed_in_the_middle
     namespace.follow(&server);
     let canary = journey((&bed, &server, &namespace), "fraud", Vec::new());
     let load = canary.begin();
-    let half: Split = &[("v7", 50), ("v8", 50)];
-    let begin = by("canary", "fraud", "8", json!({"steps": [50]}));
-    let begin = Step { name: "begin", ask: Ask::Put(begin), phase: "running", split: half };
+    let begin = half_way();
     canary.ask(&begin.ask);
     canary.until_live(&begin);
 
@@ -166,7 +170,7 @@ fn a_canary_goes_on_and_ends_right_after_the_api_server_was_killed_in_the_middle
     bed.wait_for_api_server();
     let end = Step { name: "end", ask: Ask::Nothing, phase: "settled", split: &[("v8", 100)] };
     canary.until_live(&end);
-    let answers = canary.settle(&load, half, &end);
+    let answers = canary.settle(&load, begin.split, &end);
     assert!(answers.requests() > 0);
     let release = server.get(&format!("/releases/{}", canary.release()));
     assert_eq!(release["rollout"]["outcome"], "promoted", "{release:#}");
@@ -182,17 +186,15 @@ fn with_a_slow_etcd_everything_takes_longer_and_no_caller_notices() {
     namespace.follow(&server);
     let canary = journey((&bed, &server, &namespace), "fraud", Vec::new());
     let load = canary.begin();
-    let half: Split = &[("v7", 50), ("v8", 50)];
     let slow = bed.slow("etcd");
     let began = Instant::now();
     (0..SLOW_WRITES).for_each(|number| {
         bed.ask(&["annotate", "--overwrite", "namespace", &namespace.name, &format!("tests.example/write={number}")]);
     });
     assert!(began.elapsed() > SLOW_WRITES * Duration::from_millis(300), "it is not slow: {:?}", began.elapsed());
-    let begin = by("canary", "fraud", "8", json!({"steps": [50]}));
     let mut before: Split = &[("v7", 100)];
     for step in [
-        Step { name: "begin", ask: Ask::Put(begin), phase: "running", split: half },
+        half_way(),
         Step { name: "promote", ask: Ask::Act("promote", json!({})), phase: "settled", split: &[("v8", 100)] },
         Step { name: "rollback", ask: Ask::Act("rollback", json!({})), phase: "settled", split: &[("v7", 100)] },
     ] {

@@ -155,11 +155,10 @@ fn of_answer(answer: worker::Answer) -> Response {
 /// Makes an act absolute and carries it out.
 pub(in crate::web) async fn act(
     web: &Web,
-    asked: Asked,
+    mut asked: Asked,
     act: Act,
     requested_by: Option<Requester>,
 ) -> Answer<Response> {
-    let mut asked = asked;
     if let Some(answer) = asked.answered_before(web).await? {
         return Ok(answer);
     }
