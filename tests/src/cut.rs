@@ -1,6 +1,7 @@
-//! A line to a server that can be cut: whatever passes through it ends, and nothing gets through until it is mended. Or it is silent: whoever calls is
-//! taken, and hears nothing.
+//! A line to a server that can be cut: whatever passes through it ends, and nothing gets through until it is mended. Or it is silent: nobody is told
+//! that it ended, whoever calls is taken, and nobody hears anything.
 
+use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -55,7 +56,7 @@ impl Line {
         ends.iter().for_each(|end| drop(end.shutdown(Shutdown::Both)));
     }
 
-    /// Takes every connection that comes, and passes nothing on.
+    /// Takes every connection that comes, and passes nothing on; those that are there stay open and say nothing more.
     pub fn silence(&self) {
         self.state.is_silent.store(true, Ordering::SeqCst);
     }
@@ -71,7 +72,7 @@ impl Line {
 
 impl State {
     /// Passes one connection on, in two threads.
-    fn pass(&self, client: TcpStream, server: TcpStream) {
+    fn pass(self: &Arc<Self>, client: TcpStream, server: TcpStream) {
         let mut ends = self.ends.lock().expect("the ends");
         if self.is_cut.load(Ordering::SeqCst) {
             return;
@@ -82,12 +83,27 @@ impl State {
             return;
         }
         ends.extend([copy(&client), copy(&server)]);
-        for (mut from, mut to) in [(copy(&client), copy(&server)), (server, client)] {
+        for (from, mut to) in [(copy(&client), copy(&server)), (server, client)] {
+            let state = Arc::clone(self);
             std::thread::spawn(move || {
                 // However it ends, the other side is told.
-                let _ = std::io::copy(&mut from, &mut to);
+                let _ = state.carry(from, &mut to);
                 let _ = to.shutdown(Shutdown::Write);
             });
+        }
+    }
+
+    /// Passes on what comes until there is no more; what comes in silence is lost.
+    fn carry(&self, mut from: TcpStream, to: &mut TcpStream) -> std::io::Result<()> {
+        let mut buffer = [0; 16 << 10];
+        loop {
+            let length = from.read(&mut buffer)?;
+            if length == 0 {
+                return Ok(());
+            }
+            if !self.is_silent.load(Ordering::SeqCst) {
+                to.write_all(&buffer[..length])?;
+            }
         }
     }
 }

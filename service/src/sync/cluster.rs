@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -14,6 +15,10 @@ use crate::live::{
     Blindness, Index, Kind, Object, Touched, WireApplication, WireDeployment, WirePod, WireRoute, WireSeldon,
     WireService,
 };
+
+/// A connection on which nothing comes for so long is dead: an API server has something for every watch once a minute, a bookmark at least. Nobody says
+/// that a line was cut where a router forgot it.
+const SILENT: Duration = Duration::from_secs(90);
 
 /// Where a cluster is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,7 +213,7 @@ impl Watching {
 
 /// A client of a cluster.
 async fn client(name: &str, address: &Address) -> Result<Client, ConnectError> {
-    let config = match address {
+    let mut config = match address {
         Address::InCluster => kube::Config::incluster().map_err(|error| {
             ConnectError(format!("the cluster `{name}` cannot be reached from here by a service account: {error}"))
         })?,
@@ -228,6 +233,9 @@ async fn client(name: &str, address: &Address) -> Result<Client, ConnectError> {
             kube::Config::from_custom_kubeconfig(file, &options).await.map_err(|_| unusable(&unknown))?
         }
     };
+    config.read_timeout = Some(SILENT);
+    // What counts is when something was asked, not when a connection that is kept was heard of last.
+    config.reset_reader_on_write = true;
     let client = Client::try_from(config);
     client.map_err(|_| ConnectError(format!("the credentials of the cluster `{name}` cannot be used")))
 }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use tests::TestEnvironment;
 use tests::bed::{Bed, Namespace};
-use tests::cut::Line;
 use tests::server::Server;
 
 use super::followed::{is_live_in, release, until, view, with_seven};
@@ -50,25 +49,6 @@ pub(super) fn soon(version: &str) -> Value {
 fn owned_by(bed: &Bed, namespace: &Namespace<'_>) -> Value {
     let uid = bed.get("", "namespace", &namespace.name).unwrap()["metadata"]["uid"].clone();
     json!([{"apiVersion": "v1", "kind": "Namespace", "name": namespace.name, "uid": uid}])
-}
-
-#[test]
-fn while_the_api_server_cannot_be_reached_nothing_is_claimed_and_then_everything_is_seen() {
-    let (bed, environment) = (Bed::shared(), TestEnvironment::new());
-    let line = Line::to("127.0.0.1:6443".parse().unwrap());
-    let address = format!("https://{}", line.address());
-    let path = kubeconfig(&bed, &environment, |config| config["clusters"][0]["cluster"]["server"] = address.into());
-    let server = by(&environment, &path);
-    let namespace = with_seven(&bed, &server, "cut");
-    let release = release(&namespace);
-    line.cut();
-    until_said(&server, &release, ("unknown", "does not answer", "`kubectl get --raw /readyz`"));
-    // A request meanwhile is taken, and what happens in the cluster is seen afterwards.
-    let asked = server.put(&release, &image("fraud", "8"));
-    assert!(matches!(asked.status, 200 | 202), "{}", asked.text());
-    bed.ask(&["--namespace", &namespace.name, "label", "seldondeployment", "fraud", "seen=later"]);
-    line.mend();
-    until_live(&server, &release, "8");
 }
 
 #[test]

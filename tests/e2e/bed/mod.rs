@@ -7,6 +7,7 @@ mod absent;
 mod accepted;
 
 /// What goes wrong around a release.
+mod cut;
 mod faults;
 
 /// Parts that die.

@@ -27,7 +27,7 @@ use super::read::NO_CLUSTER;
 use super::shared::{Shared, read};
 use super::{EnvironmentSettings, Fault};
 use crate::live::{
-    Application, Blindness, Facts, Kind, LiveState, Look, OperationPhase, Place, PodName, Progress, Reached,
+    Application, Blindness, Facts, Kind, LiveState, Look, OperationPhase, Place, PodName, Progress, Reached, Trouble,
     TroubleKind, application_name, look, remains,
 };
 use crate::names::{CommitId, EnvironmentName, ReleaseKey};
@@ -254,16 +254,28 @@ pub(super) fn status(shared: &Shared, key: &ReleaseKey, commit: &CommitId) -> St
     }
 }
 
-/// What is left of a retracted release in its cluster, for those who ask.
+/// What is left of a retracted release in its cluster, for those who ask. What was there before the cluster could not be seen any more is not what is left.
 pub(super) fn status_of_leaving(shared: &Shared, key: &ReleaseKey, entry: &Entry, since: Timestamp) -> Status {
-    let clusters = shared.settings.clusters.as_ref();
-    let (name, place) = (application_name(key), Place::of(&entry.release));
-    let application = clusters.and_then(|it| it.see(it.hub(), |index| index.application(&name).cloned()).flatten());
-    let found = watched(shared, &key.environment)
-        .and_then(|(clusters, cluster)| clusters.see(cluster, |index| index.found(&place).cloned()).flatten());
-    let left = remains(&place, found.as_ref(), application.as_ref());
-    let (what, cure) = left.map_or_else(|| ("objects of it go".to_owned(), None), |it| (it.reason, Some(it.cure)));
+    let (what, cure) = match left_of(shared, key, entry) {
+        Ok(Some(left)) => (left.reason, Some(left.cure)),
+        Ok(None) => ("objects of it go".to_owned(), None),
+        Err(why) => (format!("what is left of it cannot be seen: {}", why.reason), why.cure),
+    };
     Status { state: StatusState::Retracting, reason: format!("it is retracted, and {what}"), since: Some(since), cure }
+}
+
+fn left_of(shared: &Shared, key: &ReleaseKey, entry: &Entry) -> Result<Option<Trouble>, Blindness> {
+    let Some((clusters, cluster)) = watched(shared, &key.environment) else { return Ok(None) };
+    let seen = |cluster: &str, kinds: &[Kind]| {
+        let blindness = clusters.see(cluster, |index| index.blindness(kinds)).flatten();
+        blindness.map_or(Ok(()), Err)
+    };
+    seen(clusters.hub(), &[Kind::Application])?;
+    seen(cluster, &Kind::OF_RELEASES)?;
+    let (name, place) = (application_name(key), Place::of(&entry.release));
+    let application = clusters.see(clusters.hub(), |index| index.application(&name).cloned()).flatten();
+    let found = clusters.see(cluster, |index| index.found(&place).cloned()).flatten();
+    Ok(remains(&place, found.as_ref(), application.as_ref()))
 }
 
 /// That something cannot be seen, where nobody has to do anything about it.

@@ -279,6 +279,14 @@ async fn a_retracted_release_is_known_to_go_over_a_restart_until_nothing_of_it_i
     };
     assert_eq!((view.deployed, view.status.state), (false, StatusState::Retracting));
     assert_eq!(view.release.stable().unwrap().version.as_str(), "7");
+    // What cannot be seen any more is not said to be there still.
+    scene.server.put("applications", Listed::Fails(403));
+    scene.server.expire("applications");
+    let unseen = "it is retracted, and what is left of it cannot be seen: the cluster ";
+    while !handle.release(&key("fraud")).await.unwrap().status.reason.starts_with(unseen) {
+        assert!(begin.elapsed() < Duration::from_secs(60), "it is said to be seen");
+        tokio::task::yield_now().await;
+    }
     for plural in KINDS {
         scene.server.put(plural, Listed::Objects(Vec::new()));
         scene.server.expire(plural);
