@@ -1,5 +1,7 @@
 //! The service follows its commits on the real control plane: what it says is live answers, and what is not never counts as such.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tests::TestEnvironment;
 use tests::bed::{Bed, Namespace};
@@ -7,6 +9,9 @@ use tests::http::Request;
 use tests::server::Server;
 
 use crate::{by, image};
+
+/// Each step takes seconds, and more where two cores have much else to do; this only ends a hanging test.
+const WITHIN: Duration = Duration::from_secs(180);
 
 /// A service that watches the bed.
 pub(super) fn watching<'a>(bed: &Bed, environment: &'a TestEnvironment) -> Server<'a> {
@@ -24,7 +29,7 @@ pub(super) fn view(server: &Server<'_>, release: &str) -> Value {
 
 /// Waits until the service says so of the release.
 pub(super) fn until(server: &Server<'_>, release: &str, what: &str, claim: impl Fn(&Value) -> bool) -> Value {
-    server.until(what, || Some(view(server, release)).filter(|view| claim(view)))
+    server.until_within(WITHIN, what, || Some(view(server, release)).filter(|view| claim(view)))
 }
 
 pub(super) fn is_live_in(phase: &'static str) -> impl Fn(&Value) -> bool {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tests::TestEnvironment;
@@ -13,6 +14,9 @@ use tests::server::Server;
 use super::followed::{is_live_in, until, watching};
 use super::releases::Releases;
 use crate::image;
+
+/// So long after its last look Argo CD looks by itself: at the branch for releases, and at each Application.
+const OWN_LOOK: Duration = Duration::from_secs(180);
 
 /// The platform's settings of notifications, for a service of a test, until it is dropped.
 struct Notifications<'a> {
@@ -121,4 +125,52 @@ fn argo_cds_doors_do_not_take_what_is_signed_with_another_secret_and_the_service
     server.until("the log says which door refuses", || {
         server.printed().contains("`http://127.0.0.1:28080/api/webhook` answers 4").then_some(())
     });
+}
+
+/// Waits until the `ApplicationSet` was looked at, so that its next own look is three minutes away.
+fn until_looked_at(bed: &Bed) {
+    bed.until("the branch was looked at", ("argocd", "applicationset"), |object| {
+        let conditions = object["status"]["conditions"].as_array();
+        let is_done = |it: &Value| it["type"] == "ResourcesUpToDate" && it["status"] == "True";
+        let is_ours = object["metadata"]["name"] == "releases-production";
+        (is_ours && conditions.into_iter().flatten().any(is_done)).then_some(())
+    });
+}
+
+#[test]
+fn where_no_cluster_is_watched_argo_cds_own_doors_take_our_word_of_a_push_and_it_looks_at_once() {
+    let (bed, environment) = (Bed::alone(), TestEnvironment::new());
+    let server = telling(&environment, "of-tests");
+    let looked = Instant::now();
+    let releases = Releases::of(&bed, &format!("{}/git/gitops.git", server.url()));
+    until_looked_at(&bed);
+    let name = format!("told-{}", std::process::id());
+    let (release, application) = (format!("production/{name}/fraud"), format!("production.{name}.fraud"));
+    // Whatever takes less than Argo CD's own look comes of our word, on a busy machine too.
+    let synced = |since: Instant, commit: &Value, what: &str| {
+        releases.until(what, &application, |object| {
+            let status = &object["status"];
+            status["sync"]["status"] == "Synced"
+                && (status["sync"]["revision"] == *commit)
+                && status["operationState"]["phase"] == "Succeeded"
+        });
+        println!("{what}: {:.1} s", since.elapsed().as_secs_f64());
+        assert!(since.elapsed() < OWN_LOOK, "{what}: {:?}, as if nobody had told it", since.elapsed());
+    };
+    // The ApplicationSet controller makes the Application, then the API server's door has it compared.
+    let made = server.put(&release, &image("fraud", "7")).expect(201).json();
+    synced(looked, &made["commit"], "a new release is applied");
+    let compared = Instant::now();
+    let changed = server.put(&release, &image("fraud", "8")).expect(200).json();
+    synced(compared, &changed["commit"], "the next version is applied");
+    server.until("both doors took both pushes", || (pushes_told(&server, "told") >= 4).then_some(()));
+    assert_eq!(pushes_told(&server, "failed"), 0);
+    let looked = Instant::now();
+    server.api("DELETE", &format!("/releases/{release}"), None).expect(200);
+    let application = format!("application/{application}");
+    bed.ask(&["--namespace", "argocd", "wait", "--for=delete", &application, "--timeout=170s"]);
+    println!("a retracted release is gone: {:.1} s", looked.elapsed().as_secs_f64());
+    assert!(looked.elapsed() < OWN_LOOK, "{:?}", looked.elapsed());
+    drop(releases);
+    bed.ask(&["delete", "namespace", &name, "--ignore-not-found", "--wait=false"]);
 }
