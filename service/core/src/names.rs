@@ -70,14 +70,14 @@ macro_rules! name {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name(Box<str>);
 
         impl $name {
             /// Parses the name, or says which rule it breaks.
             pub fn parse(text: &str) -> Result<Self, InvalidName> {
                 let check: fn(&str) -> Result<(), &'static str> = $check;
                 match check(text) {
-                    Ok(()) => Ok(Self(text.to_owned())),
+                    Ok(()) => Ok(Self(text.into())),
                     Err(rule) => Err(InvalidName { what: $what, shown: shown(text), rule }),
                 }
             }
@@ -110,7 +110,7 @@ macro_rules! name {
 
         impl From<$name> for String {
             fn from(name: $name) -> String {
-                name.0
+                name.0.into()
             }
         }
 
@@ -212,14 +212,14 @@ impl ReleaseName {
         let slug: String = slug.trim_start_matches(|c: char| c == '-' || c.is_ascii_digit()).chars().take(35).collect();
         let slug = slug.trim_end_matches('-');
         let hash = &hex::encode(Sha256::digest(model.as_str()))[..4];
-        Self(if slug.is_empty() { format!("m-{hash}") } else { format!("{slug}-{hash}") })
+        Self(if slug.is_empty() { format!("m-{hash}") } else { format!("{slug}-{hash}") }.into())
     }
 }
 
 impl PredictorName {
     /// The predictor of the first (`n` = 1) or a later set of pods of a version.
     pub fn of(version: &Version, n: u32) -> Self {
-        Self(if n <= 1 { format!("v{version}") } else { format!("v{version}r{n}") })
+        Self(if n <= 1 { format!("v{version}") } else { format!("v{version}r{n}") }.into())
     }
 
     /// The version and the number of its set of pods, 1 where the name has none.
@@ -235,7 +235,7 @@ impl PredictorName {
 impl Digest {
     /// The digest of some bytes.
     pub fn of(bytes: &[u8]) -> Self {
-        Self(format!("sha256:{}", hex::encode(Sha256::digest(bytes))))
+        Self(format!("sha256:{}", hex::encode(Sha256::digest(bytes))).into())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The history index: which commits changed which release, extended from the repository, and the states a rollback can go to.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -142,7 +143,7 @@ fn of((entry, change): (&LogEntry, &CommitId), key: ReleaseKey, release: Option<
 pub(super) fn walked(seen: impl IntoIterator<Item = Seen>) -> Walked {
     let seen: Vec<Seen> = seen.into_iter().collect();
     let superseded = seen.iter().filter_map(|seen| seen.supersedes.clone()).collect();
-    walked_on(&mut Behind::without(superseded), seen)
+    walked_on(&mut Behind::without(superseded), seen, |key| Arc::new(key.clone()))
 }
 
 /// What a walk in several parts knows of the whole, and of the parts behind it.
@@ -150,7 +151,7 @@ pub(super) struct Behind {
     /// The ids of all that another one took the place of. A merge brings them along, and they never were in force.
     superseded: HashSet<String>,
     /// What the last document of each release named.
-    last: HashMap<ReleaseKey, (Version, Strategy)>,
+    last: HashMap<Arc<ReleaseKey>, (Version, Strategy)>,
 }
 
 impl Behind {
@@ -160,8 +161,12 @@ impl Behind {
     }
 }
 
-/// Makes the index rows of the next part of a walk.
-pub(super) fn walked_on(behind: &mut Behind, seen: impl IntoIterator<Item = Seen>) -> Walked {
+/// Makes the index rows of the next part of a walk. `keep` gives the key of a release as it is to be kept for the parts that follow.
+pub(super) fn walked_on(
+    behind: &mut Behind,
+    seen: impl IntoIterator<Item = Seen>,
+    keep: impl Fn(&ReleaseKey) -> Arc<ReleaseKey>,
+) -> Walked {
     let mut walked = Walked::default();
     let Behind { superseded, last } = behind;
     for seen in seen.into_iter().filter(|seen| !superseded.contains(&seen.release_id)) {
@@ -177,7 +182,12 @@ pub(super) fn walked_on(behind: &mut Behind, seen: impl IntoIterator<Item = Seen
         if let Some(id) = &delivery_id {
             walked.done.insert(id.clone(), (key.clone(), commit.clone()));
         }
-        last.extend(names.map(|names| (key.clone(), names)));
+        if let Some(names) = names {
+            match last.get_mut(&key) {
+                Some(last) => *last = names,
+                None => drop(last.insert(keep(&key), names)),
+            }
+        }
         let action = action.unwrap_or(if phase.is_none() { Action::Retract } else { Action::Update });
         walked.rows.push(IndexedCommit {
             key,

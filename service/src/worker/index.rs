@@ -13,7 +13,9 @@ use jiff::Timestamp;
 use super::FileState;
 use super::packed::{Packed, Packer};
 use super::read::split;
-use crate::names::{CommitId, Digest, ModelName, PredictorName, ReleaseKey, TreeId, Version};
+use crate::names::{
+    CommitId, Digest, EnvironmentName, ModelName, Namespace, PredictorName, ReleaseKey, ReleaseName, TreeId, Version,
+};
 use crate::plan::{Owner, collision};
 use crate::release::{Deployed, Phase, Refusal, Release, Strategy, Target};
 use crate::store::Newest;
@@ -176,8 +178,8 @@ impl Kept {
 /// Cluster and namespace there.
 type Place = (String, String);
 
-/// The releases of one place by name; those of several environments may have the same.
-type Names = BTreeMap<Box<str>, Vec<Arc<ReleaseKey>>>;
+/// A namespace of an environment, a directory of the repository.
+type Directory = (EnvironmentName, Namespace);
 
 /// Every release of one commit.
 #[derive(Debug, Default)]
@@ -190,8 +192,9 @@ pub(super) struct Index {
     /// The digests of template sets that documents name; nearly always one.
     templates: HashSet<Arc<Digest>>,
     packer: Packer,
-    places: HashMap<Place, Names>,
-    /// By the hash of a host's name and by when the release was put in. Two hosts of one hash cost a look, and no more.
+    /// The directories that have releases in a place, nearly always one, and how many they have there.
+    places: HashMap<Place, HashMap<Directory, usize>>,
+    /// By the hash of what a release's hosts have in common and by when it was put in. Two hosts of one hash cost a look, and no more.
     hosts: BTreeMap<(u64, u64), Arc<ReleaseKey>>,
 }
 
@@ -199,6 +202,11 @@ impl Index {
     /// The release with this key.
     pub(super) fn get(&self, key: &ReleaseKey) -> Option<Entry> {
         self.kept.get(key).map(|kept| kept.entry())
+    }
+
+    /// A key as it is kept here, where there is a release with it: one more holder costs nothing.
+    pub(super) fn key(&self, key: &ReleaseKey) -> Option<Arc<ReleaseKey>> {
+        self.kept.get_key_value(key).map(|(key, _)| Arc::clone(key))
     }
 
     /// Whether there is a release with this key.
@@ -243,7 +251,8 @@ impl Index {
     /// Puts a release in, in place of the one with its key.
     pub(super) fn put(&mut self, key: ReleaseKey, entry: Entry) {
         self.remove(&key);
-        let key = Arc::new(key);
+        // A copy: what came from a thread that read many documents would keep the memory of all of them from being given back.
+        let key = Arc::new(key.clone());
         self.puts += 1;
         self.claim(&key, &entry.release.spec.target);
         let templates = entry.release.rendered.templates.clone().map(|digest| self.shared(digest));
@@ -279,16 +288,14 @@ impl Index {
         let Some(kept) = self.kept.remove(key) else { return };
         let entry = kept.entry();
         let target = &entry.release.spec.target;
-        let owned = place(target);
-        if let Some(names) = self.places.get_mut(&owned) {
-            if let Some(keys) = names.get_mut(key.name.as_str()) {
-                keys.retain(|other| **other != *key);
-                if keys.is_empty() {
-                    names.remove(key.name.as_str());
-                }
+        let (place, directory) = (place(target), directory(key));
+        if let Some(directories) = self.places.get_mut(&place) {
+            if let Some(releases) = directories.get_mut(&directory) {
+                *releases -= 1;
             }
-            if names.is_empty() {
-                self.places.remove(&owned);
+            directories.retain(|_, releases| *releases > 0);
+            if directories.is_empty() {
+                self.places.remove(&place);
             }
         }
         for host in hosts(target) {
@@ -297,11 +304,7 @@ impl Index {
     }
 
     fn claim(&mut self, key: &Arc<ReleaseKey>, target: &Target) {
-        let names = self.places.entry(place(target)).or_default();
-        match names.get_mut(key.name.as_str()) {
-            Some(keys) => keys.push(Arc::clone(key)),
-            None => drop(names.insert(key.name.as_str().into(), vec![Arc::clone(key)])),
-        }
+        *self.places.entry(place(target)).or_default().entry(directory(key)).or_default() += 1;
         for host in hosts(target) {
             self.hosts.insert((hash(host), self.puts), Arc::clone(key));
         }
@@ -322,15 +325,25 @@ impl Index {
             let hash = hash(host);
             found.extend(self.hosts.range((hash, 0)..=(hash, u64::MAX)).map(|(_, key)| &**key));
         }
-        let Some(names) = self.places.get(&place(target)) else { return found };
-        let name = key.name.as_str();
-        let shorter = name.match_indices('-').map(|(i, _)| &name[..i]).chain([name]);
-        for name in shorter {
-            found.extend(names.get(name).into_iter().flatten().map(|key| &**key));
-        }
-        let longer = format!("{name}-");
-        let behind = names.range(longer.clone().into_boxed_str()..).take_while(|(name, _)| name.starts_with(&longer));
-        found.extend(behind.flat_map(|(_, keys)| keys).map(|key| &**key));
+        let directories = self.places.get(&place(target)).into_iter().flat_map(HashMap::keys);
+        found.extend(directories.flat_map(|directory| self.named_alike(directory, &key.name)));
+        found
+    }
+
+    /// The releases of a directory whose name is this one, begins it, or begins with it, up to a `-`.
+    fn named_alike(&self, (environment, namespace): &Directory, name: &ReleaseName) -> Vec<&ReleaseKey> {
+        let called = |name| ReleaseKey { environment: environment.clone(), namespace: namespace.clone(), name };
+        let text = name.as_str();
+        let shorter = text.match_indices('-').filter_map(|(i, _)| ReleaseName::parse(&text[..i]).ok());
+        let here = |name| self.kept.get_key_value(&called(name)).map(|(key, _)| &**key);
+        let mut found: Vec<&ReleaseKey> = shorter.chain([name.clone()]).filter_map(here).collect();
+        // Of the characters of a name `-` is the first, so those that begin with it and a `-` come right after it.
+        let is_longer = |key: &&ReleaseKey| {
+            let rest = key.name.as_str().strip_prefix(text);
+            (&key.environment, &key.namespace) == (environment, namespace) && rest.is_some_and(|r| r.starts_with('-'))
+        };
+        let own = called(name.clone());
+        found.extend(self.after(&own).map(|(key, _)| key).take_while(is_longer));
         found
     }
 
@@ -347,9 +360,16 @@ fn place(target: &Target) -> Place {
     (target.cluster.clone(), target.namespace.clone())
 }
 
+fn directory(key: &ReleaseKey) -> Directory {
+    (key.environment.clone(), key.namespace.clone())
+}
+
+/// The hash of a host's name without what tells the three of a release apart, so that they nearly always have the same.
 fn hash(host: &str) -> u64 {
+    let (label, domain) = host.split_once('.').unwrap_or((host, ""));
+    let own = ["-preview", "-grpc"].into_iter().find_map(|ending| label.strip_suffix(ending)).unwrap_or(label);
     let mut hasher = DefaultHasher::new();
-    host.hash(&mut hasher);
+    (own, domain).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -360,7 +380,7 @@ fn hosts(target: &Target) -> [&str; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::ReleaseName;
+    use crate::plan::{self, EnvironmentTarget};
 
     fn entry(name: &str) -> (ReleaseKey, Entry) {
         let text = include_str!("testdata/release.yaml").replace("fraud", name);
@@ -421,6 +441,53 @@ mod tests {
         let dated = index.get(&key).unwrap();
         assert_eq!((dated.commit.as_str(), dated.changed_at), ("3".repeat(40).as_str(), at));
         assert_eq!(index.get(&other).unwrap().commit, known.commit);
+    }
+
+    /// A release as the settings of two environments would place it that share a cluster and its namespaces.
+    fn placed(key: &str) -> (ReleaseKey, Entry) {
+        let (key, (_, mut entry)) = (ReleaseKey::parse(key).unwrap(), entry("fraud"));
+        let mut release = Release::clone(&entry.release);
+        let Target { cluster, gateway, monitoring, links, .. } = release.spec.target.clone();
+        let (namespace_prefix, host_suffix) = (String::new(), format!("{}.localhost", key.environment));
+        let environment = EnvironmentTarget { cluster, namespace_prefix, host_suffix, gateway, monitoring, links };
+        release.spec.target = plan::target(&key, &environment).unwrap();
+        entry.release = Arc::new(release);
+        (key, entry)
+    }
+
+    #[test]
+    fn of_all_that_are_here_those_are_found_that_a_release_would_collide_with() {
+        let names = ["a", "a-b", "a-grpc", "a-preview", "a-v7", "a-v7-model", "a-v7x", "a--v7", "ab", "a1", "b"];
+        let directories = ["production/c", "production/b-c", "staging/c", "staging/d"];
+        let all: Vec<_> =
+            directories.iter().flat_map(|d| names.iter().map(move |n| placed(&format!("{d}/{n}")))).collect();
+        let mut index = Index::default();
+        let mut here: Vec<usize> = Vec::new();
+        let (mut collisions, mut steps) = (0, 0);
+        // All are put in, then every other one is taken out, and each time all are asked for.
+        for at in (0..all.len()).chain((0..all.len()).step_by(2)) {
+            let (key, entry) = &all[at];
+            match here.iter().position(|there| *there == at) {
+                Some(there) => {
+                    index.remove(key);
+                    here.remove(there);
+                }
+                None => {
+                    index.put(key.clone(), entry.clone());
+                    here.push(at);
+                }
+            }
+            for (key, entry) in &all {
+                let new = Owner { key, target: &entry.release.spec.target };
+                let with = |at: &usize| Owner { key: &all[*at].0, target: &all[*at].1.release.spec.target };
+                let expected = here.iter().any(|at| collision(new, with(at)).is_some());
+                let found = index.collision(key, new.target, &HashSet::new());
+                assert_eq!(found.is_some(), expected, "{key} beside {here:?}");
+                collisions += usize::from(expected);
+                steps += 1;
+            }
+        }
+        assert!(collisions > 100 && steps - collisions > 100, "{collisions} of {steps}");
     }
 
     #[test]

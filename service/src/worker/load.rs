@@ -19,7 +19,7 @@ use crate::store::{IndexedCommit, Newest, PAGE_ROWS_MAX, Store, StoreError};
 
 /// Releases whose documents are read at once, before what was mapped of the packs for it is let go: in full they are some 10 kB each, and the
 /// index keeps a tenth of that. In a large pack each of their files may bring its neighbourhood along, so what is mapped is several times that.
-const READ_AT_ONCE: usize = 512;
+const READ_AT_ONCE: usize = 128;
 
 /// What the repository and the index say.
 pub(super) struct Loaded {

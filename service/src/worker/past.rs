@@ -13,20 +13,20 @@ use super::history::{Behind, SUPERSEDES, says_ours, seen, walked_on};
 use super::load::each_newest;
 use super::replica::LEAD_RETRY;
 use super::review::merged_as;
-use super::shared::{Shared, write};
+use super::shared::{Shared, read, write};
 use super::start::OpenError;
 use super::{Fault, history};
 use crate::bounds::RETRY_AFTER_SECONDS;
 use crate::chance::share_of;
 use crate::git::{GitError, LogEntry};
-use crate::names::CommitId;
+use crate::names::{CommitId, ReleaseKey};
 use crate::store::{IndexedCommit, PlaceInPast, StoreError};
 
 /// Commits that are stored at once, read by one thread: the other cores are for those who ask.
 const COMMITS_AT_ONCE: usize = 64;
 
 /// So many are read before what is mapped of the packs for it is let go: nearly a MiB for each, whose trees lie all over them.
-const READ_AND_LET_GO: usize = 16;
+const READ_AND_LET_GO: usize = 8;
 
 /// How long whoever needs the history waits for it, as long as for any answer.
 const WAIT_MAX: Duration = Duration::from_secs(10);
@@ -167,7 +167,9 @@ async fn rows_of(
             found.extend(shared.repository.each_of(commits, seen)?.into_iter().flatten().flatten());
             shared.repository.let_go();
         }
-        let history::Walked { rows, done: _ } = walked_on(&mut behind, found);
+        // Most releases are still there, and then their keys are in the index already.
+        let keep = |key: &ReleaseKey| read(&shared.index).key(key).unwrap_or_else(|| Arc::new(key.clone()));
+        let history::Walked { rows, done: _ } = walked_on(&mut behind, found, keep);
         Ok((behind, rows))
     })
     .await

@@ -20,7 +20,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const WRITER_CACHE_KIB: u32 = 4 * 1024;
 
 /// A reader's page cache in KiB.
-const READER_CACHE_KIB: u32 = 1024;
+const READER_CACHE_KIB: u32 = 256;
 
 /// Connections that read: two per core of a small machine; each is a thread.
 const READERS_MAX: u32 = 4;
