@@ -35,8 +35,8 @@ pub(super) struct Object {
     pub(super) data: Data,
 }
 
-/// The bytes of an object. Files are deflated at once, as the pack wants them: a batch of them in full is ten MiB, and hardly one is
-/// read again. The trees of the newest commit are.
+/// The bytes of an object. The files of a commit are deflated with it, as the pack wants them: a batch of them in full is ten MiB, and hardly
+/// one is read again. The trees of the newest commit are.
 #[derive(Debug, Clone)]
 pub(super) enum Data {
     Plain(Arc<[u8]>),
@@ -50,16 +50,11 @@ impl Object {
     pub(super) fn make(kind: ObjectType, bytes: Vec<u8>) -> Result<(Oid, Self), GitError> {
         let header = format!("{kind} {}\0", bytes.len());
         let id = Oid::from_bytes(&Sha1::new().chain_update(header).chain_update(&bytes).finalize())?;
-        let size = bytes.len();
-        let data = match kind {
-            ObjectType::Blob => Data::Deflated(deflate(&bytes, Vec::new())?.into()),
-            _ => Data::Plain(bytes.into()),
-        };
-        Ok((id, Self { kind, size, data }))
+        Ok((id, Self { kind, size: bytes.len(), data: Data::Plain(bytes.into()) }))
     }
 
     /// Keeps it as the pack wants it.
-    fn deflate(&mut self) -> Result<(), GitError> {
+    pub(super) fn deflate(&mut self) -> Result<(), GitError> {
         if let Data::Plain(bytes) = &self.data {
             self.data = Data::Deflated(deflate(bytes, Vec::new())?.into());
         }

@@ -1,4 +1,8 @@
+use git2::ObjectType;
+
 use super::*;
+use crate::git::objects::{Data, Object};
+use crate::git::repository::oid;
 
 fn commit(draft: &mut Draft<'_>, edits: Vec<Edit>) -> Option<CommitId> {
     draft.commit(edits, "x", &author(), now()).unwrap()
@@ -27,6 +31,26 @@ fn the_second_commit_of_a_draft_sees_the_first() {
     assert!(fixture.repository.read(&first, path).unwrap().unwrap().ends_with(b"a\n"));
     assert_eq!(fixture.repository.tip().unwrap(), base, "a draft moves no branch");
     assert_eq!(draft.tip(), &second);
+}
+
+#[test]
+fn only_files_that_changed_become_objects_and_they_are_deflated() {
+    let fixture = Fixture::new();
+    let tip = fixture.release("production/models/fraud", "a");
+    let directory = "releases/production/models/fraud";
+    let text = |line: &str| line.repeat(1_000);
+    let edits = |first: &str, other: &str| {
+        vec![put(&format!("{directory}/one.yaml"), &text(first)), put(&format!("{directory}/other.yaml"), &text(other))]
+    };
+    let mut draft = fixture.repository.draft(&tip).unwrap();
+    commit(&mut draft, edits("a\n", "b\n")).unwrap();
+    let commit = commit(&mut draft, edits("a\n", "c\n")).unwrap();
+    let line = fixture.repository.made().line_to(oid(&commit).unwrap());
+    let files: Vec<&Object> = line.iter().map(|(_, object)| object).filter(|o| o.kind == ObjectType::Blob).collect();
+    assert_eq!(files.len(), 3, "two of the first commit, one of the second");
+    for file in files {
+        assert!(matches!(&file.data, Data::Deflated(bytes) if bytes.len() < file.size));
+    }
 }
 
 #[test]
