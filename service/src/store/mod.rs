@@ -40,7 +40,7 @@ use crate::registry::RegistryState;
 
 use db::{Place, Readers};
 use history::{AddPast, BeginIndex, ForgetIndex};
-use idempotency::{ClaimFor, Settle};
+use idempotency::{ClaimAnew, ClaimFor, Settle};
 use inbox::{Redeliver, Redelivered};
 use lead::Leaders;
 use live::NoteLive;
@@ -316,14 +316,19 @@ impl Store {
         self.writer.write(ClaimFor { key, body_hash, now, by: self.presence }).await
     }
 
-    /// Keeps the answer to a claimed request.
-    pub async fn answer(&self, key: ClaimKey, status: u16, body: String) -> Result<(), StoreError> {
-        self.writer.write(Settle { key, answer: Some((status, body)) }).await
+    /// Begins anew under a claimed key. Says whether it is still claimed here.
+    pub async fn claim_anew(&self, key: ClaimKey, now: Timestamp) -> Result<bool, StoreError> {
+        self.writer.write(ClaimAnew { key, now, by: self.presence }).await
     }
 
-    /// Gives a claim back without an answer, so that the request can be tried again under its key.
+    /// Keeps the answer to a request that is claimed here.
+    pub async fn answer(&self, key: ClaimKey, status: u16, body: String) -> Result<(), StoreError> {
+        self.writer.write(Settle { key, answer: Some((status, body)), by: self.presence }).await
+    }
+
+    /// Gives a claim back without an answer, so that the same request can be tried again under its key.
     pub async fn give_back(&self, key: ClaimKey) -> Result<(), StoreError> {
-        self.writer.write(Settle { key, answer: None }).await
+        self.writer.write(Settle { key, answer: None, by: self.presence }).await
     }
 
     /// Adds to the audit.

@@ -105,12 +105,12 @@ async fn prune_delivery_ids(db: &mut Connection, before: &str) -> Result<u64, sq
     db.execute(delete.bind(before).bind(STEP_ROWS)).await
 }
 
-/// Removes old keys, and the oldest answered ones where there are too many.
+/// Removes old keys, and where there are too many the oldest that nobody is answering under.
 async fn prune_idempotency_keys(db: &mut Connection, before: &str) -> Result<u64, sqlx::Error> {
     let delete = Statement::new(
         "DELETE FROM idempotency_keys WHERE (token_id, path, key) IN
          (SELECT token_id, path, key FROM idempotency_keys WHERE claimed_at < $1
-          OR (status IS NOT NULL AND claimed_at < (SELECT claimed_at FROM idempotency_keys ORDER BY claimed_at DESC LIMIT 1 OFFSET $3))
+          OR ((status IS NOT NULL OR claimed_by IS NULL) AND claimed_at < (SELECT claimed_at FROM idempotency_keys ORDER BY claimed_at DESC LIMIT 1 OFFSET $3))
           ORDER BY claimed_at LIMIT $2)",
     );
     db.execute(delete.bind(before).bind(STEP_ROWS).bind(ROWS_MAX)).await

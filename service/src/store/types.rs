@@ -167,7 +167,7 @@ pub struct ClaimKey {
 pub enum Claim {
     /// It is the caller's now; it must be answered or given back.
     New,
-    /// The same: whoever claimed it at this moment went down before the answer, and may have carried out the same request.
+    /// The same: whoever claimed it at this moment went down, or failed, before the answer, and may have carried out the same request.
     Interrupted(Timestamp),
     /// Somebody is being answered under it at this moment.
     InFlight,

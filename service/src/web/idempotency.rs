@@ -42,8 +42,18 @@ struct Kept {
 pub(super) struct Claimed {
     /// What the inbox and Git know it by, also when it is sent again.
     pub id: DeliveryId,
-    /// Whether the service went down before the answer when it was sent before.
+    /// Whether the service, or the replica that was asked, went down before the answer when it was sent before.
     pub is_again: bool,
+    key: ClaimKey,
+}
+
+impl Claimed {
+    /// The same request as another attempt: what was refused has its id.
+    pub(super) async fn anew(self, web: &Web) -> Answer<Self> {
+        let since = web.accounts().claim_anew(self.key.clone()).await?.ok_or_else(in_flight)?;
+        let id = delivery_of(&self.key, since).ok_or_else(Problem::internal)?;
+        Ok(Self { id, is_again: false, key: self.key })
+    }
 }
 
 /// Lets each key through once.
@@ -75,23 +85,22 @@ async fn once(web: Web, request: Request, next: Next) -> Answer<Response> {
             let problem = Problem::invalid("Idempotency-Key", "another request was sent under this `Idempotency-Key`");
             return Err(problem.cure("send each request under a key of its own"));
         }
-        Claim::InFlight => {
-            let problem = Problem::new(
-                StatusCode::CONFLICT,
-                "in-flight",
-                "the first request under this `Idempotency-Key` is under way",
-            );
-            return Err(problem.cure(format!("ask again after {RETRY_AFTER_SECONDS} s")));
-        }
+        Claim::InFlight => return Err(in_flight()),
     }
     let id = delivery_of(&key, since).ok_or_else(Problem::internal)?;
-    parts.extensions.insert(Claimed { id, is_again: matches!(claim, Claim::Interrupted(_)) });
+    let is_again = matches!(claim, Claim::Interrupted(_));
+    parts.extensions.insert(Claimed { id, is_again, key: key.clone() });
     // In a task of its own, so that a caller who hangs up does not leave the key claimed for ever.
     let carried_out = tokio::spawn(async move {
         let response = next.run(Request::from_parts(parts, Body::from(body))).await;
         keep(&web, key, response).await
     });
     carried_out.await.map_err(|_| Problem::internal())
+}
+
+fn in_flight() -> Problem {
+    let detail = "the first request under this `Idempotency-Key` is under way";
+    Problem::new(StatusCode::CONFLICT, "in-flight", detail).cure(format!("ask again after {RETRY_AFTER_SECONDS} s"))
 }
 
 /// Keeps an answer that will not be another one next time, and passes it on.

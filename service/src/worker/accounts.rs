@@ -137,6 +137,15 @@ impl Accounts {
         Ok((claim, since))
     }
 
+    /// Begins anew under a claimed key, and says since when; nothing where another replica has it by now.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn claim_anew(&self, key: ClaimKey) -> Result<Option<Timestamp>, Fault> {
+        let now = self.clock.now();
+        Ok(self.store.claim_anew(key, now).await.map_err(store_fault)?.then_some(now))
+    }
+
     /// Keeps the answer to a claimed request, or, without one, gives the claim back.
     ///
     /// # Errors

@@ -65,7 +65,7 @@ impl Handle {
         self.request_as(id, request, wait).await
     }
 
-    /// The same under an id that nothing in the inbox has.
+    /// The same under an id that nothing in the inbox has, unless another replica handed the same request in meanwhile; then that one counts.
     ///
     /// # Errors
     /// As of [`Self::request`].
@@ -77,7 +77,16 @@ impl Handle {
         let HandedIn { number, id, outcome, mut kept } = self.hand_in(id, request).await?;
         if self.shared.replica.is_one {
             // Whoever leads finds it in the store.
-            is_kept(durable(&mut kept).await)?;
+            if is_kept(durable(&mut kept).await)?.is_some_and(|known| known != number) {
+                self.shared.inbox.stop_waiting(number);
+                let id = DeliveryId::parse(&id).map_err(|_| Fault::Internal)?;
+                return Ok(match self.became(&key, &id).await? {
+                    Became::Answered(answer) => answer,
+                    Became::Nothing | Became::Refused => {
+                        Answer::Queued { delivery: id.to_string(), waits_for: BEFORE_IT.to_owned() }
+                    }
+                });
+            }
         }
         let concluded = tokio::select! {
             biased;
@@ -101,7 +110,7 @@ impl Handle {
         Ok(Answer::Queued { delivery: id, waits_for })
     }
 
-    /// What became of a request that was handed in under an id before the service ended: in the inbox, or in Git alone.
+    /// What became of a request that was handed in under an id before the service ended, or another replica did: in the inbox, or in Git alone.
     ///
     /// # Errors
     /// The store does not answer.
@@ -117,6 +126,8 @@ impl Handle {
         if delivery.state == DeliveryState::Refused {
             return Ok(Became::Refused);
         }
+        // The answer shows the release as whoever leads left it.
+        self.catch_up_if_it_can().await;
         let concluded = Concluded { state: delivery.state, verdict: delivery.verdict, refusal: None, created: false };
         Ok(Became::Answered(self.answer(key, concluded)?.unwrap_or_else(|waits_for| {
             let waits_for = if waits_for.is_empty() { BEFORE_IT.to_owned() } else { waits_for };
@@ -204,11 +215,13 @@ async fn durable(kept: &mut Option<HandedOver<Accepted>>) -> Result<Option<Accep
     }
 }
 
-/// Refuses where the inbox did not keep a request that is to be carried out later.
-fn is_kept(accepted: Result<Option<Accepted>, StoreError>) -> Result<(), Fault> {
+/// Refuses where the inbox did not keep a request that is to be carried out later. Says by which number the inbox has it, where it was asked.
+fn is_kept(accepted: Result<Option<Accepted>, StoreError>) -> Result<Option<i64>, Fault> {
     match accepted.map_err(store_fault)? {
         Some(Accepted::Full) => Err(inbox_full()),
-        Some(Accepted::New(_) | Accepted::Again(_) | Accepted::Repeat { .. }) | None => Ok(()),
+        Some(Accepted::New(delivery) | Accepted::Again(delivery)) => Ok(Some(delivery.number)),
+        Some(Accepted::Repeat { number, .. }) => Ok(Some(number)),
+        None => Ok(None),
     }
 }
 

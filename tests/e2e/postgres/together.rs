@@ -1,5 +1,8 @@
 //! Several services on one database and one branch: any of them accepts and answers, one of them carries out.
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tests::environment::succeed;
 use tests::{Delivery, Request, Server, ServerBuilder, TestEnvironment};
@@ -140,6 +143,39 @@ fn who_is_left_takes_over_what_a_dead_leader_had() {
         let made = history["items"].as_array().unwrap().iter().filter(|item| item["action"] == "create").count();
         assert_eq!(made, 1, "{history}");
     }
+}
+
+#[test]
+fn a_request_whose_replica_died_before_it_answered_is_one_step_when_it_is_asked_again_under_its_key() {
+    let site = Site::<2>::new();
+    let [leader, follower] = site.two();
+    leader.put(FRAUD, &image("fraud", "7")).expect(201);
+    leader.put(FRAUD, &by("blue-green", "fraud", "8", json!({}))).expect(200);
+    // The leader's next push takes as long as the test wants it to.
+    let repository = site.environments[0].path("gitops.git");
+    let (begun, busy) = (repository.join("begun"), site.environments[0].write("gitops.git/busy", ""));
+    let script =
+        format!("#!/bin/sh\n: >'{}'\nwhile [ -e '{}' ]; do sleep 0.05; done\n", begun.display(), busy.display());
+    let hook = site.environments[0].write("gitops.git/hooks/pre-receive", script);
+    std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let flip = Request::new("POST", &format!("/api/v1/releases/{FRAUD}/advance")).bearer(&follower.token());
+    let flip = flip.header("Idempotency-Key", "flip");
+    std::thread::scope(|scope| {
+        let (flip, address) = (&flip, follower.address());
+        let asked = scope.spawn(move || flip.try_send(address));
+        leader.until("the push is under way", || begun.exists().then_some(()));
+        follower.kill();
+        assert!(asked.join().unwrap().is_err(), "it was killed before it answered");
+    });
+    // It has the key, for as long as it may only have lost its connection; whoever comes then is told of the same request.
+    let answer = |status: u16| move |answer: tests::Response| (answer.status == status).then_some(answer);
+    let queued = leader.until_within(Duration::from_secs(60), "the key", || answer(202)(flip.send(leader.address())));
+    std::fs::remove_file(&busy).unwrap();
+    assert_eq!(leader.settle(queued.json()["delivery"].as_str().unwrap())["state"], "applied");
+    let history = leader.get(&format!("/releases/{FRAUD}/history"));
+    let flips = history["items"].as_array().unwrap().iter().filter(|item| item["action"] == "flip").count();
+    assert_eq!(flips, 1, "{history}");
+    assert_eq!(flip.send(leader.address()).expect(202).text(), queued.text());
 }
 
 #[test]

@@ -93,16 +93,27 @@ async fn a_claim_is_forgotten_after_a_day_or_when_it_is_given_back() {
     assert!(matches!(test.store.claim(claim_key("k"), "body".into(), day(0)).await.unwrap(), Claim::Same(..)));
     assert_eq!(test.store.claim(claim_key("k"), "other".into(), day(1)).await.unwrap(), Claim::New);
     test.store.give_back(claim_key("k")).await.unwrap();
-    assert_eq!(test.store.claim(claim_key("k"), "third".into(), day(1)).await.unwrap(), Claim::New);
+    assert_eq!(test.store.claim(claim_key("k"), "third".into(), day(1)).await.unwrap(), Claim::Other);
+    // Whoever failed may have carried it out all the same.
+    let again = test.store.claim(claim_key("k"), "other".into(), day(2)).await.unwrap();
+    assert_eq!(again, Claim::Interrupted(day(1)));
+    assert_eq!(test.store.claim(claim_key("k"), "other".into(), day(2)).await.unwrap(), Claim::InFlight);
+    assert!(test.store.claim_anew(claim_key("k"), day(3)).await.unwrap());
+    test.store.give_back(claim_key("k")).await.unwrap();
+    let again = test.store.claim(claim_key("k"), "other".into(), day(4)).await.unwrap();
+    assert_eq!(again, Claim::Interrupted(day(3)));
 }
 
 #[tokio::test]
-async fn a_claim_that_nobody_answers_for_an_hour_is_anybodys() {
+async fn a_claim_that_nobody_answers_for_an_hour_is_anybodys_and_names_the_same_request() {
     let test = TestStore::open().await;
     let minutes = |minutes: i64| start().checked_add(SignedDuration::from_mins(minutes)).unwrap();
     test.store.claim(claim_key("k"), "body".into(), start()).await.unwrap();
     assert_eq!(test.store.claim(claim_key("k"), "body".into(), minutes(60)).await.unwrap(), Claim::InFlight);
-    assert_eq!(test.store.claim(claim_key("k"), "body".into(), minutes(61)).await.unwrap(), Claim::New);
+    assert_eq!(
+        test.store.claim(claim_key("k"), "body".into(), minutes(61)).await.unwrap(),
+        Claim::Interrupted(start())
+    );
 }
 
 #[tokio::test]

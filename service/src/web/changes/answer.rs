@@ -176,13 +176,13 @@ impl Asked {
     /// The answer to the same request under the same key, where it was carried out before and the service went down before it said so: done
     /// again, a step would be two.
     pub(super) async fn answered_before(&mut self, web: &Web) -> Answer<Option<Response>> {
-        let Some(Claimed { id, is_again: true }) = &self.claimed else { return Ok(None) };
-        match web.handle().became(&self.key, id).await? {
+        let Some(claimed) = self.claimed.as_ref().filter(|claimed| claimed.is_again) else { return Ok(None) };
+        match web.handle().became(&self.key, &claimed.id).await? {
             Became::Answered(answer) => Ok(Some(of_answer(answer))),
             Became::Nothing => Ok(None),
             Became::Refused => {
                 // The inbox has it under this id; it is judged anew under another one.
-                self.claimed = None;
+                self.claimed = Some(claimed.clone().anew(web).await?);
                 Ok(None)
             }
         }
