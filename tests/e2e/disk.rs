@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::json;
-use tests::{Delivery, Request, TestEnvironment};
+use tests::{Connection, Delivery, Request, TestEnvironment};
 
 use crate::{by, image};
 
@@ -71,6 +71,49 @@ fn a_full_disk_is_503_and_loses_nothing_that_was_acknowledged() {
     // Not sooner: what the store did not take while the disk was full is tried again after a moment.
     ready(&server).expect(200);
     server.clone_repository().ask(&["fsck", "--full"]);
+    drop(server);
+    std::fs::remove_dir_all(data).unwrap();
+}
+
+#[test]
+fn killed_on_a_full_disk_it_starts_there_again_and_shows_what_was_acknowledged() {
+    const FRAUD: &str = "production/models/fraud";
+    let environment = TestEnvironment::new();
+    let (disk, _turn) = small_disk();
+    let data = disk.join("killed");
+    std::fs::create_dir(&data).unwrap();
+    std::os::unix::fs::symlink(&data, environment.data_dir()).unwrap();
+    let server = environment.server().start();
+    let repository = data.join("gitops.git");
+    let packs = || {
+        let files = std::fs::read_dir(repository.join("objects/pack")).unwrap();
+        files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|kind| kind == "pack")).count()
+    };
+    // One after the other without a pause, until some were put in place together: then the journal has packs that are there by no name.
+    let (before, mut connection, mut pushes) = (packs(), Connection::open(server.address()), 0);
+    let put = |version: usize| {
+        let body = image("fraud", &version.to_string());
+        Request::new("PUT", &format!("/api/v1/releases/{FRAUD}")).bearer(&server.token()).json(&body)
+    };
+    while pushes < 10 || packs() - before >= pushes {
+        pushes += 1;
+        assert!([200, 201].contains(&connection.send(&put(pushes)).status));
+        assert!(pushes < 200, "each push was put in place before the next one");
+    }
+    server.until("what is owed is in place", || (!repository.join("refs/heads/main.lock").exists()).then_some(()));
+    let filler = fill(&disk);
+    server.kill();
+
+    let server = environment.server().start();
+    let release = server.get(&format!("/releases/{FRAUD}"));
+    assert_eq!(release["spec"]["variants"][0]["version"], pushes.to_string(), "{release}");
+    drop(Request::new("GET", "/readyz").send(server.address()).expect_problem(503));
+    server.clone_repository().ask(&["fsck", "--full"]);
+    // The journal has room of its own, so as long as that lasts it is done; what it does not take is refused for now.
+    let answer = server.put(FRAUD, &image("fraud", "1000"));
+    assert!([200, 503].contains(&answer.status), "{}", answer.text());
+    std::fs::remove_file(filler).unwrap();
+    server.until("it releases again", || (server.put(FRAUD, &image("fraud", "1001")).status == 200).then_some(()));
     drop(server);
     std::fs::remove_dir_all(data).unwrap();
 }

@@ -23,6 +23,11 @@ pub enum GitError {
         "the branch is locked by another program; if no push is running, remove `refs/heads/main.lock` inside the repository"
     )]
     Locked,
+    /// Somebody removed the branch's lock while pushes were to be put in place, and moved the branch.
+    #[error(
+        "somebody removed the lock of the branch and moved it while what was released last was being put in place; start the service again, and its log says how both are brought together"
+    )]
+    MovedByHand,
     /// What was pushed last is in the journal alone for too long.
     #[error(
         "what was released last is durable and not in the files of the repository yet; look at its disk, and try again"
@@ -75,6 +80,7 @@ impl GitError {
             Self::UnknownCommit(_) | Self::InvalidPath(_) | Self::TooLarge { .. } => true,
             Self::Corrupt { .. }
             | Self::Locked
+            | Self::MovedByHand
             | Self::NotInPlace
             | Self::NotFetched
             | Self::Overtaken { .. }

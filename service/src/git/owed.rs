@@ -17,13 +17,14 @@ use super::journal::{Journal, Record};
 use super::objects::Object;
 use super::pack::{self, Pack};
 use super::publish::{Lock, Publish, checkpoint};
-use super::repository::{Home, commit_id};
+use super::repository::{BRANCH, Home, branch_tip, commit_id};
 use super::{GitError, Repository};
 
 /// How long the writer has nothing to do before it puts in place what is owed: longer than who asks one thing after another takes between two.
 pub const PLACE_AFTER: Duration = Duration::from_millis(1);
 
-/// From so many pushes on, or after so long, or from so many bytes on, it is done before the next push.
+/// From so many pushes on, or so long after the first of them, or from so many bytes on, it is done at the end of the turn that finds it so. A
+/// turn is not interrupted for that, and one that nothing follows is followed by [`PLACE_AFTER`].
 const PUSHES_MAX: usize = 8;
 const TIME_MAX: Duration = Duration::from_millis(10);
 const BYTES_MAX: usize = 256 << 10;
@@ -61,6 +62,8 @@ impl Pushes {
 /// What is to be put in place. The branch is locked until then.
 #[derive(Debug)]
 struct Owed {
+    /// Where the repository shows the branch.
+    shown: Oid,
     tip: Oid,
     /// The last pack, and how many there were.
     pack: Option<Pack>,
@@ -89,7 +92,16 @@ impl Owed {
         }
     }
 
-    fn place(&mut self, repository: &Path) -> Result<(), GitError> {
+    fn place(&mut self, repository: &Path, shown: impl FnOnce() -> Result<Oid, GitError>) -> Result<(), GitError> {
+        if !self.lock.is_held(repository) {
+            self.lock.forget();
+            let again = Lock::take(repository, self.tip)?;
+            if shown()? != self.shown {
+                return Err(GitError::MovedByHand);
+            }
+            tracing::warn!("the lock of the branch was removed by hand while a push was under way; it is taken again");
+            self.lock = again;
+        }
         if self.packs > 1 {
             let mut seen = HashSet::new();
             self.objects.retain(|(id, _)| seen.insert(*id));
@@ -145,10 +157,10 @@ impl Embedded {
             }
         };
         pushes.journal.append(&record)?;
-        let Record { tip, pack, base: _ } = record;
+        let Record { tip, pack, base } = record;
         if let Some(lock) = lock {
             let (pack, objects, since) = (None, Vec::new(), Instant::now());
-            pushes.owed = Some(Owed { tip, pack, packs: 0, objects, bytes: 0, pushes: 0, since, lock });
+            pushes.owed = Some(Owed { shown: base, tip, pack, packs: 0, objects, bytes: 0, pushes: 0, since, lock });
         }
         if let Some(owed) = &mut pushes.owed {
             owed.add(tip, pack, line);
@@ -200,7 +212,7 @@ impl Repository {
     /// Puts in place what is owed. Where that fails it stays owed, and the branch locked.
     pub(super) fn place(&self, embedded: &Embedded, pushes: &mut Pushes) -> Result<(), GitError> {
         if let Some(owed) = &mut pushes.owed {
-            owed.place(self.path())?;
+            owed.place(self.path(), || self.handles_as_shown().call(|repository| branch_tip(repository, BRANCH)))?;
             pushes.owed = None;
             embedded.set_tip(None);
             self.made().placed();

@@ -6,14 +6,15 @@
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::Crc;
-use git2::{ObjectType, Oid};
+use git2::{ObjectType, Odb, Oid};
 use sha1::{Digest as _, Sha1};
 
 use super::GitError;
 use super::objects::{Data, Object, deflate};
+use super::tree::ID_BYTES;
 
 /// Where a repository keeps its packs.
 const DIRECTORY: &str = "objects/pack";
@@ -23,6 +24,10 @@ const INDEX_ASIDE: &str = "tmp_idx_next";
 
 /// The bytes of a checksum, with which a pack ends and by which it is named.
 const CHECKSUM_BYTES: usize = 20;
+
+/// In an index: what comes before the numbers of objects up to each first byte of their ids, and those numbers. The ids follow.
+const INDEX_HEADER_BYTES: usize = 8;
+const INDEX_NUMBERS_BYTES: usize = 256 * 4;
 
 /// The bytes of a pack and of its index.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,8 +42,7 @@ impl Pack {
     pub(super) fn place(&self, repository: &Path) -> Result<(), GitError> {
         let directory = repository.join(DIRECTORY);
         fs::create_dir_all(&directory)?;
-        let name = hex::encode(&self.bytes[self.bytes.len().saturating_sub(CHECKSUM_BYTES)..]);
-        let [pack, index] = ["pack", "idx"].map(|suffix| directory.join(format!("pack-{name}.{suffix}")));
+        let [pack, index] = self.files(&directory);
         if is(&pack, &self.bytes)? && is(&index, &self.index)? {
             return Ok(());
         }
@@ -46,6 +50,25 @@ impl Pack {
         write_new(&pack, &self.bytes)?;
         write_new(&directory.join(INDEX_ASIDE), &self.index)?;
         Ok(fs::rename(directory.join(INDEX_ASIDE), index)?)
+    }
+
+    /// Puts it into a repository, unless every object of it is there whole in another pack and there is nothing by its own name.
+    pub(super) fn place_if_missing(&self, repository: &Path, objects: &Odb<'_>) -> Result<(), GitError> {
+        let is_named = self.files(&repository.join(DIRECTORY)).iter().any(|file| file.exists());
+        // What is read is hashed, so an object that was torn counts as missing.
+        if !is_named && self.ids().all(|id| objects.read(id).is_ok()) { Ok(()) } else { self.place(repository) }
+    }
+
+    fn files(&self, directory: &Path) -> [PathBuf; 2] {
+        let name = hex::encode(&self.bytes[self.bytes.len().saturating_sub(CHECKSUM_BYTES)..]);
+        ["pack", "idx"].map(|suffix| directory.join(format!("pack-{name}.{suffix}")))
+    }
+
+    /// Its objects, as the index has them.
+    fn ids(&self) -> impl Iterator<Item = Oid> {
+        let (numbers, ids) = self.index[INDEX_HEADER_BYTES..].split_at(INDEX_NUMBERS_BYTES);
+        let count = numbers.last_chunk().map_or(0, |number| u32::from_be_bytes(*number));
+        ids.chunks_exact(ID_BYTES).take(count as usize).filter_map(|id| Oid::from_bytes(id).ok())
     }
 }
 

@@ -97,8 +97,11 @@ fn recover_journal(handles: &Handles) -> Result<Journal, GitError> {
     remove_own_lock(path)?;
     let (mut journal, records) = Journal::open(path)?;
     let Some(last) = records.last() else { return Ok(journal) };
+    let repository = handles.fresh()?;
+    let objects = repository.odb()?;
     for pack in records.iter().filter_map(|record| record.pack.as_ref()) {
-        pack.place(path)?;
+        // Pushes that were put in place together are in one pack of another name: a full disk has no room for them twice.
+        pack.place_if_missing(path, &objects)?;
     }
     let repository = handles.fresh()?;
     if is_behind(&repository, last.tip)? {
@@ -227,6 +230,16 @@ impl Lock {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Whether it is still this service's: a person may have removed it, and another program taken it since.
+    pub(super) fn is_held(&self, repository: &Path) -> bool {
+        !self.path.as_os_str().is_empty() && is_locked_by_service(repository)
+    }
+
+    /// Gives it up as it is, where it is not held any more.
+    pub(super) fn forget(&mut self) {
+        self.path.clear();
     }
 
     /// Changes the value that the branch is to have, which nobody sees while it is locked.

@@ -263,8 +263,11 @@ async fn tell_store(
     }
     let commits = std::mem::take(&mut loaded.walked.rows);
     let done = interrupted::conclusions(store, &mut loaded.walked.done).await?;
-    let outcomes = done.iter().filter_map(|conclusion| outcome(shared, conclusion)).collect();
-    store.commit(Batch { commits, outcomes, indexed_tip: Some(loaded.tip.clone()), ..Batch::default() }).await?;
+    let outcomes: Vec<_> = done.iter().filter_map(|conclusion| outcome(shared, conclusion)).collect();
+    // Where the store knows all of it nothing is written: its disk may be full.
+    if !commits.is_empty() || !outcomes.is_empty() || store.indexed_tip().await?.as_ref() != Some(&loaded.tip) {
+        store.commit(Batch { commits, outcomes, indexed_tip: Some(loaded.tip.clone()), ..Batch::default() }).await?;
+    }
     add_last_good((store, &shared.repository), std::mem::take(&mut loaded.unreadable), &mut loaded.index).await?;
     for (name, text) in &loaded.policies.good {
         if !remembered.contains(&(name.clone(), text.clone())) {

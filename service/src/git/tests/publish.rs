@@ -147,6 +147,42 @@ fn whoever_reads_after_a_push_reads_what_was_pushed() {
 }
 
 #[test]
+fn a_lock_that_was_removed_by_hand_while_a_push_is_owed_is_taken_again() {
+    let fixture = Fixture::new();
+    let [_, ours] = push_only(&fixture, "production/models/fraud");
+    let lock = fixture.repository.path().join("refs/heads/main.lock");
+    fs::remove_file(&lock).unwrap();
+    // Another program has it meanwhile, and nothing is written into its file.
+    fs::write(&lock, "").unwrap();
+    assert!(matches!(fixture.repository.put_in_place(), Err(GitError::Locked)));
+    assert_eq!(fs::read(&lock).unwrap(), b"");
+    fs::remove_file(&lock).unwrap();
+    fixture.repository.put_in_place().unwrap();
+    assert_eq!(fixture.git(&["rev-parse", "main"]).trim(), ours.as_str());
+    assert!(!lock.exists() && !fixture.repository.is_owing());
+}
+
+#[test]
+fn a_branch_that_was_moved_after_its_lock_was_removed_by_hand_is_not_written_over() {
+    let fixture = Fixture::new();
+    let [base, ours] = push_only(&fixture, "production/models/fraud");
+    let lock = fixture.repository.path().join("refs/heads/main.lock");
+    fs::remove_file(&lock).unwrap();
+    let theirs = fixture.foreign_commit(&base);
+    fixture.git(&["update-ref", "refs/heads/main", theirs.as_str()]);
+    for _ in 0..2 {
+        let error = fixture.repository.put_in_place().unwrap_err();
+        assert!(matches!(error, GitError::MovedByHand) && error.to_string().contains("start the service again"));
+        assert!(!lock.exists());
+    }
+    assert_eq!(fixture.git(&["rev-parse", "main"]).trim(), theirs.as_str());
+    // The next start goes on from theirs, and has ours for whoever merges it.
+    let (repository, _) = fixture.open().unwrap();
+    assert_eq!(repository.tip().unwrap(), theirs);
+    assert_eq!(fixture.git(&["cat-file", "-t", ours.as_str()]).trim(), "commit");
+}
+
+#[test]
 fn the_branch_is_locked_until_a_push_is_in_place() {
     let fixture = Fixture::new();
     let [base, ours] = push_only(&fixture, "production/models/fraud");
