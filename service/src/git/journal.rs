@@ -180,3 +180,63 @@ fn split(bytes: &[u8]) -> Option<([u8; 8], u64, Record, &[u8])> {
     let record = Record { base: Oid::from_bytes(base).ok()?, tip: Oid::from_bytes(tip).ok()?, pack };
     Some((*epoch, u64::from_be_bytes(*number), record, rest))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A record without a pack, so that all of them have the same length.
+    fn record(tip: u8) -> Record {
+        let oid = |byte| Oid::from_bytes(&[byte; ID_BYTES]).unwrap();
+        Record { base: oid(tip - 1), tip: oid(tip), pack: None }
+    }
+
+    fn tips_of(journal: &[u8]) -> Vec<u8> {
+        read(journal).iter().map(|record| record.tip.as_bytes()[0]).collect()
+    }
+
+    fn tips(repository: &Path) -> Vec<u8> {
+        tips_of(&fs::read(repository.join(FILE)).unwrap())
+    }
+
+    fn journal_of(repository: &Path, tips: &[u8]) -> Journal {
+        let (mut journal, _) = Journal::open(repository).unwrap();
+        tips.iter().for_each(|tip| journal.append(&record(*tip)).unwrap());
+        journal
+    }
+
+    #[test]
+    fn what_an_earlier_use_left_just_behind_a_record_is_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = journal_of(directory.path(), &[1, 2, 3]);
+        assert_eq!(tips(directory.path()), [1, 2, 3]);
+        // After a checkpoint: the same epoch, and a number that does not follow.
+        journal.reset().unwrap();
+        assert!(tips(directory.path()).is_empty());
+        journal.append(&record(4)).unwrap();
+        assert_eq!(tips(directory.path()), [4]);
+    }
+
+    #[test]
+    fn what_an_earlier_process_left_just_behind_a_record_is_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(journal_of(directory.path(), &[1, 2, 3]));
+        // After a restart: a number that follows, and another epoch.
+        drop(journal_of(directory.path(), &[4]));
+        assert_eq!(tips(directory.path()), [4]);
+    }
+
+    #[test]
+    fn a_record_of_which_a_byte_is_another_one_is_not_read_nor_what_follows() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(journal_of(directory.path(), &[1, 2, 3]));
+        let length = HEADER_BYTES + 2 * ID_BYTES + 8;
+        let mut journal = fs::read(directory.path().join(FILE)).unwrap();
+        for at in length..2 * length {
+            journal[at] ^= 1;
+            assert_eq!(tips_of(&journal), [1], "byte {at}");
+            journal[at] ^= 1;
+        }
+        assert_eq!(tips_of(&journal), [1, 2, 3]);
+    }
+}

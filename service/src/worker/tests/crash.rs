@@ -159,6 +159,23 @@ async fn what_was_judged_before_a_newer_request_is_not_carried_out_after_it() {
 }
 
 #[tokio::test]
+async fn what_was_judged_before_a_newer_act_is_not_carried_out_after_it() {
+    let mut world = World::immediate().await;
+    world.put("fraud", single("7")).await;
+    world.put("fraud", canary("8")).await;
+    // A pause asks for no state of the release that would take the place of others.
+    crash_between_git_and_store(&mut world, async |world| {
+        deliver_request(world, "older", Requested { intent: Intent::Resume, ..put("fraud", canary("8")) }).await;
+        deliver_request(world, "newer", Requested { intent: Intent::Pause, ..put("fraud", canary("8")) }).await;
+    })
+    .await;
+    let older = world.handle().delivery("older").await.unwrap();
+    assert_eq!(older.state, DeliveryState::Unchanged, "{older:?}");
+    assert_eq!(older.reason.as_deref(), Some("replaced by the newer delivery newer"));
+    assert_eq!(world.actions().last().map(String::as_str), Some("pause"));
+}
+
+#[tokio::test]
 async fn what_is_not_in_git_is_told_once_the_store_has_it() {
     let mut world = World::immediate().await;
     let (handle, mut worker) = world.parts.take().unwrap();
