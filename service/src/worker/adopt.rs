@@ -4,7 +4,8 @@ use serde::Deserialize;
 use serde_yaml::Value;
 use similar::TextDiff;
 
-use super::apply::{self, Ground, Hindrance, Task, Write};
+use super::apply::{self, Ground, Hindrance, Write};
+use super::task::Task;
 use super::turn::Turn;
 use crate::git::{GitError, Repository};
 use crate::names::{CommitId, TreeId};

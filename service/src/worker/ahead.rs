@@ -6,8 +6,9 @@ use std::collections::HashMap;
 
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 
-use super::apply::{Ground, Task, guess, render};
+use super::apply::{Ground, guess, render};
 use super::shared::Shared;
+use super::task::Task;
 use crate::event::{Delivery, Event};
 use crate::names::ReleaseKey;
 use crate::release::Release;

@@ -1,4 +1,4 @@
-//! What the one writer knows between its turns, and what a turn does on a draft.
+//! What the one writer knows between its turns: what it keeps of each turn, and when it is to look again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -6,26 +6,20 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::agenda::Agenda;
-use super::ahead::{AHEAD_MAX, render_ahead};
-use super::apply::Task;
-use super::conclusion::{Concluded, Conclusion, Keep};
-use super::deliveries::{DoneBefore, Earlier, carry_out};
-use super::foreign;
-use super::history;
+use super::conclusion::{Conclusion, Keep};
+use super::deliveries::DoneBefore;
 use super::observe::watched;
 use super::pace::Pace;
-use super::policies::{self, POLICY_DIR};
-use super::preview::Now;
-use super::publish::Head;
+use super::policies;
 use super::registry::{Found, Which};
+use super::replaced::{asks_for_a_state, replaced, replaces};
 use super::retry::Pause;
 use super::shared::{Shared, write};
-use super::turn::{Harvest, Turn};
-use crate::event::{Delivery, DeliveryState, Event};
-use crate::git::{GitError, LogEntry};
+use super::turn::Harvest;
+use crate::event::{Delivery, Event};
 use crate::names::{CommitId, EnvironmentName, ModelName, PolicyName, ReleaseKey};
 use crate::plan::Findings;
-use crate::release::{Intent, Refusal};
+use crate::release::Refusal;
 use crate::rollout::Decision;
 
 /// The storm guard counts within this.
@@ -134,95 +128,10 @@ impl Conveyor {
         }
     }
 
-    /// Commits everything on a draft on a head, after what is new there was taken in.
-    pub(super) fn draft(&self, shared: &Shared, work: &Work, head: &Head) -> Result<Done, GitError> {
-        let Head { base, since, is_anew } = head;
-        let policies = self.policies(shared, base)?;
-        let set = policies.as_ref().map_or_else(|| shared.policy_set(), |read| read.set.clone());
-        let mut turn = Turn::begin(shared, base, set)?;
-        turn.found.clone_from(&work.found);
-        turn.findings.clone_from(&work.findings);
-        turn.by_review.clone_from(&work.by_review);
-        turn.refused.clone_from(&work.refused);
-        self.make_room(&turn);
-        let mut found_done = DoneBefore::new();
-        let mut replaced = None;
-        if *is_anew {
-            let says_ours = |entry: &LogEntry| history::says_ours(entry, &shared.settings.author);
-            turn.found(history::walk(&shared.repository, since, says_ours)?.rows);
-            replaced = Some(turn.rows.len());
-            foreign::accept(&mut turn, &self.known)?;
-        } else if !since.is_empty() {
-            // At a remote another service may release as well, or this one before it was moved: what it made is taken as it is.
-            let is_shared = shared.repository.address().is_some();
-            let says_ours = |entry: &LogEntry| is_shared && history::says_ours(entry, &shared.settings.author);
-            let is_ours = |entry: &LogEntry| self.ours.contains(&entry.commit) || says_ours(entry);
-            let walked = history::walk(&shared.repository, since, is_ours)?;
-            turn.found(walked.rows);
-            // A push of which nobody heard what became of it.
-            found_done = walked.done;
-            foreign::take_in(&mut turn, &foreign::changed_since(&self.known, since, is_ours))?;
-        }
-        for key in &work.ticks {
-            Self::tick(&mut turn, key)?;
-        }
-        let done_before = Earlier { known: &self.done_before, found: &found_done };
-        let now = Now { shared, tip: base.clone(), now: turn_start(&turn), is_live: false, known: None };
-        let mut conclusions = work.concluded.clone();
-        for delivery in self.awakened(&work.ticks) {
-            conclusions.push(carry_out(&mut turn, delivery, done_before)?);
-        }
-        for some in work.deliveries.chunks(AHEAD_MAX) {
-            turn.prepare(render_ahead(shared, &now, some));
-            for delivery in some {
-                conclusions.push(carry_out(&mut turn, delivery.clone(), done_before)?);
-            }
-        }
-        let (harvest, offered) = (turn.finish()?, BTreeSet::new());
-        Ok(Done { harvest, conclusions, base: base.clone(), replaced, policies, found_done, offered })
-    }
-
-    /// The deliveries that wait for releases whose time has come.
-    fn awakened<'a>(&'a self, ticks: &'a [ReleaseKey]) -> impl Iterator<Item = Delivery> + 'a {
-        ticks.iter().filter_map(|key| self.parked.get(key)).cloned()
-    }
-
-    fn policies(&self, shared: &Shared, base: &CommitId) -> Result<Option<policies::Read>, GitError> {
-        if *base == self.known {
-            return Ok(None);
-        }
-        let prefix = format!("{POLICY_DIR}/");
-        let changed = shared.repository.changed(&self.known, base)?.iter().any(|path| path.starts_with(&prefix));
-        if changed { policies::read(&shared.repository, base, &self.remembered).map(Some) } else { Ok(None) }
-    }
-
-    /// Does what comes next by itself for one release.
-    fn tick(turn: &mut Turn<'_>, key: &ReleaseKey) -> Result<(), GitError> {
-        if turn.shared.hold_of(&key.environment).is_some() {
-            return Ok(());
-        }
-        if let Some(Decision::Go(intent)) = turn.decide(key)? {
-            let task = Task::by_itself(key.clone(), intent.clone());
-            turn.step(&task, intent)?;
-        }
-        turn.look_at(key);
-        Ok(())
-    }
-
     /// Counts what events made before this service led: a restart makes no room.
     pub(super) fn count_made(&mut self, made: Vec<(EnvironmentName, Timestamp)>) {
         for (environment, at) in made {
             self.made.entry(environment).or_default().push_back(at);
-        }
-    }
-
-    /// How many releases events may still make in each environment.
-    fn make_room(&self, turn: &Turn<'_>) {
-        let since = storm_since(turn_start(turn));
-        let mut room = turn.room.borrow_mut();
-        for (name, environment) in &turn.shared.settings.environments {
-            let made = self.made.get(name).map_or(0, |times| times.iter().filter(|at| **at > since).count());
-            room.insert(name.clone(), (environment.new_releases_per_minute as usize).saturating_sub(made));
         }
     }
 
@@ -432,52 +341,6 @@ impl Conveyor {
 /// Since when the storm guard counts.
 pub(super) fn storm_since(now: Timestamp) -> Timestamp {
     now.saturating_sub(STORM_WINDOW).unwrap_or(Timestamp::MIN)
-}
-
-fn turn_start(turn: &Turn<'_>) -> Timestamp {
-    use super::apply::Ground;
-    turn.now()
-}
-
-/// Whether a delivery that is carried out takes the place of an older one that waits for the same release.
-///
-/// What changed something does, where it asked for a state of the release. What changed nothing does only as a whole request: who asks
-/// for what is deployed asks that it stay so, while an act that was done already says nothing about what waits.
-pub(super) fn replaces(delivery: &Delivery, state: DeliveryState) -> bool {
-    match state {
-        DeliveryState::Applied => {
-            matches!(delivery.event, Event::RegistryChanged(_)) || asks_for_a_state(delivery).is_some()
-        }
-        DeliveryState::Unchanged => {
-            matches!(&delivery.event, Event::Requested(requested) if matches!(requested.intent, Intent::Put(_)))
-        }
-        DeliveryState::Accepted | DeliveryState::Ignored | DeliveryState::Refused | DeliveryState::Failed => false,
-    }
-}
-
-/// The release of which somebody asks that it be in a certain state, whatever was asked of it before; none for what goes on from there,
-/// such as a step, a pause or other shares.
-fn asks_for_a_state(delivery: &Delivery) -> Option<&ReleaseKey> {
-    let Event::Requested(requested) = &delivery.event else { return None };
-    let is_state = matches!(
-        requested.intent,
-        Intent::Put(_) | Intent::Promote { .. } | Intent::Abort { .. } | Intent::Rollback { .. } | Intent::Retract
-    );
-    is_state.then_some(&requested.key)
-}
-
-pub(super) fn replaced(older: Delivery, newer: &Delivery) -> Conclusion {
-    let reason = format!("replaced by the newer delivery {}", newer.id);
-    let asked = match &older.event {
-        Event::Requested(requested) => Some(&requested.key),
-        _ => None,
-    };
-    let concluded = match (older.verdict.release.as_ref().or(asked), &older.verdict.commit) {
-        (Some(key), Some(commit)) => Concluded::applied(key.clone(), commit.clone(), false, Some(reason)),
-        (Some(key), None) => Concluded::unchanged(key.clone(), reason),
-        (None, _) => Concluded::ignored(reason),
-    };
-    Conclusion { delivery: older, concluded, keep: Keep::No }
 }
 
 /// Lets the readers see what a turn has done.

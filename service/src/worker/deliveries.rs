@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use super::adopt;
-use super::apply::{Hindrance, Task};
+use super::apply::Hindrance;
 use super::conclusion::{Concluded, Conclusion, Keep};
 use super::observe::{is_going, watched};
 use super::read::NO_CLUSTER;
 use super::registry::registry_changed;
 use super::review::is_of_review;
 use super::shared::about_the_request;
+use super::task::Task;
 use super::turn::{Carried, Turn};
 use crate::event::{Delivery, Event, Guard, Requested};
 use crate::git::GitError;

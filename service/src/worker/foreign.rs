@@ -6,11 +6,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::adopt::drifted;
-use super::apply::{self, Ground, Task, Write};
+use super::apply::{self, Ground, Write};
 use super::history::{Came, key_of, text_of};
 use super::index::Entry;
 use super::restored;
 use super::review::proposed_document;
+use super::task::Task;
 use super::turn::Turn;
 use crate::git::{GitError, LogEntry, Repository};
 use crate::names::{CommitId, ReleaseKey, TreeId, readable};

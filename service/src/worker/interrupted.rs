@@ -6,8 +6,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::conclusion::{Concluded, Conclusion, Keep};
-use super::conveyor::{replaced, replaces};
 use super::deliveries::DoneBefore;
+use super::replaced::{replaced, replaces};
 use crate::event::{Delivery, DeliveryState, Event};
 use crate::names::{CommitId, ReleaseKey};
 use crate::store::{PAGE_ROWS_MAX, Store, StoreError};

@@ -7,11 +7,12 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use similar::TextDiff;
 
-use super::apply::{Ground, Proposal, Task, Write, new_id, propose};
+use super::apply::{Ground, Proposal, Write, propose};
 use super::deliveries::asked_version;
 use super::index::Entry;
 use super::observe::observed;
 use super::shared::{PolicySet, Shared, git_fault, read};
+use super::task::Task;
 use super::{EnvironmentSettings, Fault, PolicyVerdict, Preview, SecondView, SignatureBreak, SignatureDiff};
 use crate::event::{RegistryChange, RegistryFact, Requested};
 use crate::git::{Edit, GitError, Repository};
@@ -78,17 +79,7 @@ pub(super) fn preview(shared: &Shared, requested: &Requested, findings: Arc<Find
     let tip = shared.repository.tip().map_err(git_fault)?;
     let ground = Now { shared, tip, now: shared.clock.now(), is_live: false, known: None };
     let who = requested_by.or_else(|| Some("somebody".to_owned()));
-    let task = Task {
-        key,
-        intent,
-        guard,
-        requested_by: who,
-        origin: None,
-        delivery: None,
-        id: new_id(),
-        by_event: false,
-        findings,
-    };
+    let task = Task { guard, requested_by: who, findings, ..Task::by_itself(key, intent) };
     let (proposal, waits_for) = match propose(&ground, &task).map_err(git_fault)? {
         Proposal::Wait(reason) => {
             (propose(&Now { is_live: true, ..ground.clone() }, &task).map_err(git_fault)?, Some(reason))

@@ -3,9 +3,10 @@
 use std::ops::ControlFlow;
 
 use super::adopt::drifted;
-use super::apply::{self, Ground, Task, Write};
+use super::apply::{self, Ground, Write};
 use super::foreign::Touched;
 use super::history::says_ours;
+use super::task::Task;
 use super::turn::Turn;
 use crate::git::{Edit, GitError};
 use crate::names::{CommitId, ReleaseKey};

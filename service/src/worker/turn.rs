@@ -7,12 +7,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::ahead::Ahead;
-use super::apply::{Ground, Proposal, Task, Write, propose, restorable};
+use super::apply::{Ground, Proposal, Write, propose, restorable};
 use super::index::{Entry, Index};
 use super::observe::{observed, watched};
 use super::registry::{Found, Which};
 use super::review::Proposed;
 use super::shared::{PolicySet, Shared, read};
+use super::task::Task;
 use crate::event::Guard;
 use crate::git::{Draft, GitError, Message};
 use crate::names::{CommitId, EnvironmentName, ModelName, ReleaseKey};

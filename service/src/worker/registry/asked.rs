@@ -12,7 +12,7 @@ use crate::registry::RegistryState;
 use crate::release::{
     Artifact, Intent, Origin, Refusal, RegistryView, Rejected, Release, Retracted, Strategy, Wanted, WantedArm,
 };
-use crate::worker::apply::Task;
+use crate::worker::task::Task;
 
 /// What the registry asks for.
 #[derive(Debug, Clone, PartialEq)]

@@ -13,9 +13,10 @@ use crate::plan::Findings;
 use crate::policy::{self, Desired, ReleasePolicy};
 use crate::registry::RegistryState;
 use crate::release::Intent;
-use crate::worker::apply::{Ground, Task, new_id, retracted};
+use crate::worker::apply::{Ground, retracted};
 use crate::worker::conclusion::{Concluded, Keep};
 use crate::worker::deliveries::{asked_version, begun, conclude, held};
+use crate::worker::task::{Task, new_id};
 use crate::worker::turn::{Carried, Turn};
 
 /// Carries an event of the registry out as far as it goes in this turn; `done` is the commit of a part that was carried out before a crash.

@@ -23,9 +23,9 @@ use crate::plan::Findings;
 use crate::registry::Reading;
 use crate::release::{Refusal, RefusalKind};
 use crate::store::Accepted;
-use crate::worker::apply::new_id;
 use crate::worker::observe::{Drifts, drift_of_all};
 use crate::worker::shared::{Shared, read, store_fault, write};
+use crate::worker::task::new_id;
 use crate::worker::view::{DifferenceKind, SweepDifference, SweepReport};
 use crate::worker::{Drift, Fault, RegistrySettings};
 

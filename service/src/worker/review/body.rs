@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::forge::Text;
 use crate::git::GitError;
 use crate::names::{Version, is_invisible};
-use crate::worker::apply::{Ground, Task, Write};
+use crate::worker::apply::{Ground, Write};
 use crate::worker::preview::diff;
+use crate::worker::task::Task;
 
 /// The longest diff in a body, in characters: GitHub takes 65,536 for all of it.
 const DIFF_CHARS_MAX: usize = 50_000;

@@ -6,7 +6,8 @@ use crate::git::{GitError, Message};
 use crate::names::{DeliveryId, ReleaseKey, Version};
 use crate::plan;
 use crate::release::{Action, Refusal};
-use crate::worker::apply::{Ground, Task, Write};
+use crate::worker::apply::{Ground, Write};
+use crate::worker::task::Task;
 use crate::worker::turn::{Turn, message};
 
 /// A change that waits for a review.

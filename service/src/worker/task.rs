@@ -1,0 +1,68 @@
+//! What shall be done to one release, and who wants it.
+
+use std::sync::Arc;
+
+use crate::event::{Delivery, Guard, Requested, Source};
+use crate::names::{DeliveryId, ReleaseId, ReleaseKey};
+use crate::plan::Findings;
+use crate::release::{Intent, Origin};
+
+/// What shall be done to one release.
+#[derive(Debug, Clone)]
+pub(super) struct Task {
+    pub(super) key: ReleaseKey,
+    pub(super) intent: Intent,
+    pub(super) guard: Guard,
+    /// The person or program that asks; none where policy or time does.
+    pub(super) requested_by: Option<String>,
+    /// Why, for `origin`; none: as it is (what happens by itself has the reason of what began it).
+    pub(super) origin: Option<Origin>,
+    pub(super) delivery: Option<DeliveryId>,
+    /// The id of the intent, the same in every commit that carries it out in one turn.
+    pub(super) id: ReleaseId,
+    /// Whether an event asks, so that the storm guard counts a new release.
+    pub(super) by_event: bool,
+    /// What was found out about what it would serve.
+    pub(super) findings: Arc<Findings>,
+}
+
+impl Task {
+    /// What a request asks for.
+    pub(super) fn of(delivery: &Delivery, requested: &Requested) -> Self {
+        let Requested { key, intent, guard, requested_by } = requested.clone();
+        let is_ours = delivery.source == Source::Api;
+        let sender = (!is_ours).then(|| delivery.source.to_string());
+        Self {
+            key,
+            intent,
+            guard,
+            requested_by: requested_by.or(sender).or_else(|| Some("somebody".to_owned())),
+            origin: None,
+            delivery: Some(delivery.id.clone()),
+            id: new_id(),
+            by_event: !is_ours,
+            findings: Arc::default(),
+        }
+    }
+
+    /// What happens to a release by itself.
+    pub(super) fn by_itself(key: ReleaseKey, intent: Intent) -> Self {
+        Self {
+            key,
+            intent,
+            guard: Guard::default(),
+            requested_by: None,
+            origin: None,
+            delivery: None,
+            id: new_id(),
+            by_event: false,
+            findings: Arc::default(),
+        }
+    }
+}
+
+/// A new intent's id.
+#[expect(clippy::expect_used, reason = "a UUID is a valid release id whatever its bits")]
+pub(super) fn new_id() -> ReleaseId {
+    ReleaseId::parse(&uuid::Uuid::now_v7().to_string()).expect("a UUID is printable")
+}
