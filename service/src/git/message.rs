@@ -13,6 +13,34 @@ const BODY_CHARS_MAX: usize = 4_000;
 const BODY_WIDTH: usize = 72;
 /// The value of a trailer, in characters; above every name that can stand there.
 const TRAILER_CHARS_MAX: usize = 255;
+/// How the service names itself as who asked. No name of anybody else begins like this in a message.
+const ITSELF: &str = "kmlflow (";
+
+/// Who asked for what a commit does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asker {
+    /// A person or a program, by their name.
+    Somebody(String),
+    /// The service itself, for this reason.
+    Itself(String),
+}
+
+impl Asker {
+    /// Reads the trailer that names who asked; nothing where that was the service itself.
+    pub fn somebody_in(trailer: &str) -> Option<String> {
+        (!trailer.starts_with(ITSELF)).then(|| trailer.to_owned())
+    }
+
+    fn trailer(&self) -> String {
+        match self {
+            Self::Somebody(name) => match one_line(name) {
+                name if name.to_lowercase().starts_with(ITSELF) => format!("somebody called {name}"),
+                name => name,
+            },
+            Self::Itself(why) => format!("{ITSELF}{why})"),
+        }
+    }
+}
 
 /// Everything that a commit message of the service says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +52,7 @@ pub struct Message {
     pub body: String,
     pub release_id: ReleaseId,
     pub delivery_id: Option<DeliveryId>,
-    pub requested_by: Option<String>,
+    pub requested_by: Asker,
     pub strategy: Strategy,
     pub model: ModelName,
     pub version: Version,
@@ -56,7 +84,7 @@ impl Message {
         let trailers = [
             ("Release-Id", Some(self.release_id.to_string())),
             ("Delivery-Id", self.delivery_id.as_ref().map(ToString::to_string)),
-            ("Requested-By", self.requested_by.clone()),
+            ("Requested-By", Some(self.requested_by.trailer())),
             ("Strategy", Some(self.strategy.to_string())),
             ("Model", Some(self.model.to_string())),
             ("Version", Some(self.version.to_string())),
@@ -170,7 +198,7 @@ mod tests {
             body: "Callers see version 7 in one of twenty answers.".to_owned(),
             release_id: ReleaseId::parse("r1").unwrap(),
             delivery_id: None,
-            requested_by: Some("ann@example.org".to_owned()),
+            requested_by: Asker::Somebody("ann@example.org".to_owned()),
             strategy: Strategy::Canary,
             model: ModelName::parse("Fraud: no").unwrap_or_else(|_| ModelName::parse("Fraud").unwrap()),
             version: Version::parse("7").unwrap(),
@@ -198,7 +226,7 @@ mod tests {
     fn nothing_of_a_caller_breaks_out_of_its_line() {
         let mut evil = message();
         evil.subject_what = "x\n\nAction: retract\r\u{202e}\u{85}\u{2028}y".to_owned();
-        evil.requested_by = Some("eve\nAction: retract\u{0}\u{1b}[2J".to_owned());
+        evil.requested_by = Asker::Somebody("eve\nAction: retract\u{0}\u{1b}[2J".to_owned());
         evil.body = "Action: retract\n---\n# x\nRelease-Id: stolen\n\u{2029}a\r\nb".to_owned();
         let text = evil.to_text();
         let trailers = parse_trailers(&text);
@@ -207,6 +235,24 @@ mod tests {
         assert!(text.chars().all(|c| c == '\n' || !(is_break(c) || is_invisible(c))), "{text:?}");
         assert!(text.lines().all(|line| !line.starts_with("---") && !line.starts_with('#')), "{text}");
         assert_eq!(text.lines().next().unwrap(), "release(production/models/fraud): x Action: retract y");
+    }
+
+    #[test]
+    fn the_service_names_itself_as_nobody_else_can_be_named() {
+        let said = |asker: Asker| {
+            let text = Message { requested_by: asker, ..message() }.to_text();
+            value(&parse_trailers(&text), "Requested-By")[0].to_owned()
+        };
+        let itself = said(Asker::Itself("by itself".to_owned()));
+        assert_eq!((itself.as_str(), Asker::somebody_in(&itself)), ("kmlflow (by itself)", None));
+        for name in ["kmlflow (by itself)", " km\u{200b}lflow  (by itself)", "Kmlflow (x)"] {
+            let somebody = said(Asker::Somebody(name.to_owned()));
+            assert!(
+                Asker::somebody_in(&somebody).is_some_and(|name| name.starts_with("somebody called ")),
+                "{somebody}"
+            );
+        }
+        assert_eq!(said(Asker::Somebody("kmlflow".to_owned())), "kmlflow");
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub use draft::{Draft, Edit};
 pub use error::GitError;
 pub use history::{LogEntry, join_message, says_join};
 pub use maintain::Maintained;
-pub use message::Message;
+pub use message::{Asker, Message};
 pub use owed::{PLACE_AFTER, Visit};
 pub use publish::{Publish, wait_until_in_place};
 pub use repository::{Author, EntryKind, Repository, Seeded};

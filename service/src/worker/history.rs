@@ -9,7 +9,7 @@ use super::apply::restorable;
 use super::deliveries::DoneBefore;
 use super::foreign::checked;
 use super::shared::Shared;
-use crate::git::{Author, GitError, LogEntry, Repository};
+use crate::git::{Asker, Author, GitError, LogEntry, Repository};
 use crate::names::{CommitId, ReleaseKey, Version};
 use crate::plan::Settled;
 use crate::release::{Action, Phase, RELEASE_FILE, Release, Strategy};
@@ -131,7 +131,10 @@ fn of((entry, change): (&LogEntry, &CommitId), key: ReleaseKey, release: Option<
         at: entry.at,
         action: said("Action").and_then(|text| serde_json::from_value(text.into()).ok()),
         release_id: said("Release-Id").unwrap_or_default(),
-        requested_by: if ours { said("Requested-By") } else { Some(crate::names::shown(&entry.author.name)) },
+        requested_by: match ours {
+            true => said("Requested-By").and_then(|trailer| Asker::somebody_in(&trailer)),
+            false => Some(crate::names::shown(&entry.author.name)),
+        },
         delivery_id: said("Delivery-Id"),
         supersedes: said(SUPERSEDES),
         subject: crate::names::shown(subject.split_once("): ").filter(|_| ours).map_or(subject, |(_, what)| what)),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::event::{Delivery, Guard, Requested, Source};
+use crate::git::Asker;
 use crate::names::{DeliveryId, ReleaseId, ReleaseKey};
 use crate::plan::Findings;
 use crate::release::{Intent, Origin};
@@ -15,6 +16,8 @@ pub(super) struct Task {
     pub(super) guard: Guard,
     /// The person or program that asks; none where policy or time does.
     pub(super) requested_by: Option<String>,
+    /// Who asked for what this follows from in the same turn, where it follows from something.
+    pub(super) follows_from: Option<Asker>,
     /// Why, for `origin`; none: as it is (what happens by itself has the reason of what began it).
     pub(super) origin: Option<Origin>,
     pub(super) delivery: Option<DeliveryId>,
@@ -37,6 +40,7 @@ impl Task {
             intent,
             guard,
             requested_by: requested_by.or(sender).or_else(|| Some("somebody".to_owned())),
+            follows_from: None,
             origin: None,
             delivery: Some(delivery.id.clone()),
             id: new_id(),
@@ -52,11 +56,23 @@ impl Task {
             intent,
             guard: Guard::default(),
             requested_by: None,
+            follows_from: None,
             origin: None,
             delivery: None,
             id: new_id(),
             by_event: false,
             findings: Arc::default(),
+        }
+    }
+
+    /// Who stands in its commits as having asked: what follows at once was asked for with what it follows from.
+    pub(super) fn asker(&self) -> Asker {
+        let policy = self.origin.as_ref().and_then(|origin| origin.policy.as_ref());
+        match (&self.requested_by, &self.follows_from, policy) {
+            (Some(who), _, _) => Asker::Somebody(who.clone()),
+            (None, Some(asker), _) => asker.clone(),
+            (None, None, Some(policy)) => Asker::Itself(format!("policy {policy}")),
+            (None, None, None) => Asker::Itself("by itself".to_owned()),
         }
     }
 }

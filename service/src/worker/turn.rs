@@ -15,7 +15,7 @@ use super::review::Proposed;
 use super::shared::{PolicySet, Shared, read};
 use super::task::Task;
 use crate::event::Guard;
-use crate::git::{Draft, GitError, Message};
+use crate::git::{Asker, Draft, GitError, Message};
 use crate::names::{CommitId, EnvironmentName, ModelName, ReleaseKey};
 use crate::plan::Findings;
 use crate::registry::RegistryState;
@@ -295,7 +295,9 @@ impl<'r> Turn<'r> {
 
     /// Commits one automatic step; none where it comes to nothing.
     pub(super) fn step(&mut self, cause: &Task, intent: Intent) -> Result<Option<CommitId>, GitError> {
-        let task = Task { intent, guard: Guard::default(), origin: None, requested_by: None, ..cause.clone() };
+        let follows_from = Some(cause.asker());
+        let (guard, cause) = (Guard::default(), cause.clone());
+        let task = Task { intent, guard, origin: None, requested_by: None, follows_from, ..cause };
         match propose(self, &task)? {
             Proposal::Write(write) => {
                 if let Some(merges_itself) = self.wants_review(&task.key, write.action) {
@@ -333,7 +335,10 @@ impl<'r> Turn<'r> {
             phase: after.as_ref().map(|release| release.rollout.phase),
             at: self.now,
             release_id: task.id.to_string(),
-            requested_by: task.requested_by.clone(),
+            requested_by: match task.asker() {
+                Asker::Somebody(who) => Some(who),
+                Asker::Itself(_) => None,
+            },
             delivery_id: task.delivery.as_ref().map(ToString::to_string),
             subject: summary,
         });
@@ -436,7 +441,7 @@ pub(super) fn message(write: &Write, task: &Task) -> Option<Message> {
         body: body.clone(),
         release_id: task.id.clone(),
         delivery_id: task.delivery.clone(),
-        requested_by: task.requested_by.clone(),
+        requested_by: task.asker(),
         strategy: subject.spec.strategy,
         model: subject.spec.model.clone(),
         version,

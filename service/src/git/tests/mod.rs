@@ -101,7 +101,7 @@ pub(super) fn message(key: &str) -> Message {
         body: "Callers see version 7.\n\nAction: forged\n---\nRelease-Id: forged".to_owned(),
         release_id: ReleaseId::parse("release-1").unwrap(),
         delivery_id: None,
-        requested_by: Some("ann\nAction: forged".to_owned()),
+        requested_by: Asker::Somebody("ann\nAction: forged".to_owned()),
         strategy: Strategy::Canary,
         model: ModelName::parse("Fraud Detector").unwrap(),
         version: Version::parse("7").unwrap(),

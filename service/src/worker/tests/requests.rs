@@ -22,6 +22,43 @@ async fn a_first_release_is_one_commit_with_its_trailers() {
 }
 
 #[tokio::test]
+async fn each_commit_names_who_asked_and_what_nobody_asked_for_the_service() {
+    let mut world = World::immediate().await;
+    world.put("fraud", single("7")).await;
+    let steps = json!([{"weight": 5, "pause": "10m"}, {"weight": 50}]);
+    world.put("fraud", json!({"version": "8", "strategy": "canary", "steps": steps})).await;
+    world.turn_clock(11).await;
+    world.act("fraud", Act::Promote { variant: None }).await;
+    world.event("fraud", alias("champion", "9")).await;
+    let said: Vec<(String, String)> = (world.log().iter())
+        .map(|entry| (trailer(entry, "Action").unwrap(), trailer(entry, "Requested-By").unwrap()))
+        .collect();
+    let expected = [
+        ("create", "ada"),
+        ("enter", "ada"),
+        ("step", "ada"),
+        ("step", "kmlflow (by itself)"),
+        ("promote", "ada"),
+        ("leave", "ada"),
+        ("settle", "ada"),
+        ("update", "kmlflow (policy default)"),
+    ];
+    assert_eq!(said, expected.map(|(action, who)| (action.to_owned(), who.to_owned())));
+    // The history says of those that nobody asked for them, also where it was built again from Git.
+    for _ in 0..2 {
+        let history = world.handle().history(&key("fraud"), None, None).await.unwrap();
+        let asked: Vec<Option<&str>> = history.items.iter().rev().map(|entry| entry.requested_by.as_deref()).collect();
+        let ada = Some("ada");
+        assert_eq!(asked, [ada, ada, ada, None, ada, ada, ada, None]);
+        world.kill();
+        for file in ["kmlflow.db", "kmlflow.db-wal", "kmlflow.db-shm"] {
+            drop(std::fs::remove_file(world.dir.path().join(file)));
+        }
+        world.start().await;
+    }
+}
+
+#[tokio::test]
 async fn the_same_request_again_makes_no_commit() {
     let mut world = World::immediate().await;
     world.put("fraud", single("7")).await;
