@@ -35,7 +35,7 @@ impl Repository {
     /// Where another branch was seen last; nothing where it was not.
     pub fn beside(&self, branch: &str) -> Result<Option<CommitId>, GitError> {
         let reference = Remote::kept_beside_as(branch);
-        self.handles()?.call(|repository| match repository.refname_to_id(&reference) {
+        self.handles_after_placing()?.call(|repository| match repository.refname_to_id(&reference) {
             Ok(id) => commit_id(id).map(Some),
             Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
             Err(error) => Err(error.into()),
@@ -45,7 +45,7 @@ impl Repository {
     /// Forgets where another branch was seen: it has had its day.
     pub fn forget_beside(&self, branch: &str) -> Result<(), GitError> {
         let reference = Remote::kept_beside_as(branch);
-        self.handles()?.call(|repository| match repository.find_reference(&reference) {
+        self.handles_after_placing()?.call(|repository| match repository.find_reference(&reference) {
             Ok(mut reference) => Ok(reference.delete()?),
             Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(()),
             Err(error) => Err(error.into()),
@@ -88,7 +88,7 @@ impl Repository {
     /// The newest commit that two histories have in common; nothing where they have none.
     pub fn common(&self, one: &CommitId, other: &CommitId) -> Result<Option<CommitId>, GitError> {
         let (one, other) = (oid(one)?, oid(other)?);
-        self.handles()?.call(|repository| match repository.merge_base(one, other) {
+        self.handles_after_placing()?.call(|repository| match repository.merge_base(one, other) {
             Ok(id) => commit_id(id).map(Some),
             Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
             Err(error) => Err(error.into()),
@@ -139,7 +139,7 @@ async fn offer(
         Pushed::Done => {
             pack.place(repository.path())?;
             let (reference, id) = (Remote::kept_beside_as(branch), oid(tip)?);
-            repository.handles()?.call(|git| Ok(git.reference(&reference, id, true, "").map(drop)?))?;
+            repository.handles_after_placing()?.call(|git| Ok(git.reference(&reference, id, true, "").map(drop)?))?;
             repository.made().publish(line);
             Ok(Offered::Done)
         }

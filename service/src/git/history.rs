@@ -78,7 +78,7 @@ impl Repository {
     ///
     /// Trees are compared from the top down, so a commit costs the trees on the paths that it changed and nothing else.
     pub fn log(&self, from: Option<&CommitId>, to: &CommitId) -> Result<Vec<LogEntry>, GitError> {
-        let repository = self.handles()?.fresh()?;
+        let repository = self.handles_after_placing()?.fresh()?;
         let commits = self.walk(&repository, from, to).map_err(|error| not_fetched(&repository, error))?;
         self.each_against(&commits, Against::AllParents, Ok)
     }
@@ -98,7 +98,7 @@ impl Repository {
         to: &CommitId,
         make: impl Fn(LogEntry) -> Result<T, GitError> + Sync,
     ) -> Result<Vec<T>, GitError> {
-        let repository = self.handles()?.fresh()?;
+        let repository = self.handles_after_placing()?.fresh()?;
         let line = self.trace(&repository, from, to).map_err(|error| not_fetched(&repository, error))?;
         self.each_against(&line.commits, Against::Before(&line.chosen), make)
     }
@@ -119,7 +119,7 @@ impl Repository {
         make: impl Fn(LogEntry) -> Result<T, GitError> + Sync,
     ) -> Result<Vec<T>, GitError> {
         let branch = self.branch();
-        let handles = self.handles()?;
+        let handles = self.handles_after_placing()?;
         let shares = on_every_core(commits, |share| {
             let mut made = Vec::with_capacity(share.len());
             for commits in share.chunks(COMMITS_PER_HANDLE) {
@@ -138,7 +138,7 @@ impl Repository {
     /// # Errors
     /// Also [`GitError::NotFetched`] where a part of the history is not here.
     pub fn commits(&self, to: &CommitId) -> Result<Vec<CommitId>, GitError> {
-        let repository = self.handles()?.fresh()?;
+        let repository = self.handles_after_placing()?.fresh()?;
         let line = self.trace(&repository, None, to).map_err(|error| not_fetched(&repository, error))?;
         Ok(line.commits)
     }
@@ -178,7 +178,7 @@ impl Repository {
     }
 
     fn trailers_of(&self, commits: &[CommitId], name: &str) -> Result<Vec<String>, GitError> {
-        let repository = self.handles()?.fresh()?;
+        let repository = self.handles_after_placing()?.fresh()?;
         let mut found = Vec::new();
         for commit in commits {
             let commit = find_commit(&repository, commit)?;
@@ -223,7 +223,7 @@ impl Repository {
         commits_max: usize,
     ) -> Result<Option<LogEntry>, GitError> {
         let wanted = Oid::from_str(tree.as_str())?;
-        let repository = self.handles()?.fresh()?;
+        let repository = self.handles_after_placing()?.fresh()?;
         let mut walk = repository.revwalk()?;
         walk.simplify_first_parent()?;
         walk.push(oid(from)?)?;
@@ -247,7 +247,7 @@ impl Repository {
 
     /// The paths of files that differ between two commits.
     pub fn changed(&self, from: &CommitId, to: &CommitId) -> Result<Vec<String>, GitError> {
-        self.handles()?.call(|repository| {
+        self.handles_after_placing()?.call(|repository| {
             let (old, new) = (find_commit(repository, from)?.tree()?, find_commit(repository, to)?.tree()?);
             let diff = repository.diff_tree_to_tree(Some(&old), Some(&new), None)?;
             let files = diff
@@ -259,7 +259,7 @@ impl Repository {
 
     /// Whether `commit` has `ancestor` in its history, or is it.
     pub fn is_ancestor(&self, ancestor: &CommitId, commit: &CommitId) -> Result<bool, GitError> {
-        self.handles()?.call(|repository| {
+        self.handles_after_placing()?.call(|repository| {
             find_commit(repository, ancestor)?;
             find_commit(repository, commit)?;
             Ok(ancestor == commit || repository.graph_descendant_of(oid(commit)?, oid(ancestor)?)?)

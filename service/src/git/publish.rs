@@ -48,7 +48,7 @@ impl Repository {
         self.make_room(embedded)?;
         let line = self.made().line_to(oid(tip)?);
         if line.is_empty() {
-            self.handles()?.call(|repository| find_commit(repository, tip).map(drop))?;
+            self.handles_after_placing()?.call(|repository| find_commit(repository, tip).map(drop))?;
         }
         let pack = if line.is_empty() { None } else { Some(pack::encode(&line)?) };
         let record = Record { base: oid(base)?, tip: oid(tip)?, pack };

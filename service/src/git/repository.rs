@@ -128,13 +128,16 @@ impl Repository {
         self.handles.path()
     }
 
-    /// Handles on the repository as it is after the last push.
-    pub(super) fn handles(&self) -> Result<&Handles, GitError> {
+    /// Puts in place what is owed, and gives handles on the repository as it is then: after the last push.
+    ///
+    /// # Errors
+    /// The disk does not take what is owed.
+    pub(super) fn handles_after_placing(&self) -> Result<&Handles, GitError> {
         self.put_in_place()?;
         Ok(&self.handles)
     }
 
-    /// Handles on the repository as it shows itself, which may be a few pushes behind.
+    /// Gives handles on the repository as it shows itself, which may be a few pushes behind. Puts nothing in place.
     pub(super) fn handles_as_shown(&self) -> &Handles {
         &self.handles
     }

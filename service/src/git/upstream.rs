@@ -191,7 +191,9 @@ impl Upstream {
 
     fn note(&self, repository: &Repository, tip: &CommitId) -> Result<(), GitError> {
         let tip = oid(tip)?;
-        repository.handles()?.call(|repository| Ok(repository.reference(&self.reference, tip, true, "").map(drop)?))
+        repository
+            .handles_after_placing()?
+            .call(|repository| Ok(repository.reference(&self.reference, tip, true, "").map(drop)?))
     }
 }
 

@@ -191,16 +191,25 @@ impl Statement<'static> {
             self.values.extend(values.into_iter().map(Value::into_owned));
             return;
         }
-        let mut parts = other.split('$');
-        text.push_str(parts.next().unwrap_or_default());
-        for part in parts {
-            let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
-            let place: Option<usize> = part[..part.len() - rest.len()].parse().ok();
-            let value = place.and_then(|place| values.get(place.checked_sub(1)?)).cloned();
-            self.values.push(value.map_or(Value::Number(None), Value::into_owned));
-            text.push('?');
-            text.push_str(rest);
+        let (mut rest, mut is_quoted) = (&*other, false);
+        while let Some(at) = rest.find(['$', '\'']) {
+            let (before, from) = rest.split_at(at);
+            text.push_str(before);
+            let digits = from[1..].bytes().take_while(u8::is_ascii_digit).count();
+            let place: Option<usize> = from[1..=digits].parse().ok().filter(|_| !is_quoted && from.starts_with('$'));
+            if let Some(place) = place {
+                let value = place.checked_sub(1).and_then(|place| values.get(place)).cloned();
+                self.values.push(value.map_or(Value::Number(None), Value::into_owned));
+                text.push('?');
+                rest = &from[1 + digits..];
+            } else {
+                // What stands in quotes is text, and so is a `$` without a number.
+                is_quoted ^= from.starts_with('\'');
+                text.push_str(&from[..1]);
+                rest = &from[1..];
+            }
         }
+        text.push_str(rest);
     }
 }
 
@@ -305,6 +314,22 @@ mod tests {
         statement.push_bind("a").push(", ").push_bind(7_u32);
         assert_eq!((statement.text.as_ref(), statement.values.len()), ("SELECT $1, $2", 2));
         assert_eq!(statement.for_postgres().sql().as_str(), "SELECT $1, $2");
+    }
+
+    #[test]
+    fn the_places_of_a_statement_behind_others_follow_each_other_and_what_is_quoted_is_no_place() {
+        let mut together = Statement::empty();
+        let update = "UPDATE t SET a = $2, b = '$1' || '''$1', c = $2 WHERE d = $1";
+        together.append(Statement::new(update).bind("d").bind(7_u32));
+        together.append(Statement::new("SELECT $1 || '$.x' || $ || '§'").bind("e"));
+        let text = "UPDATE t SET a = ?, b = '$1' || '''$1', c = ? WHERE d = ?; SELECT ? || '$.x' || $ || '§'";
+        assert_eq!(together.text, text);
+        let said = |value: &Value<'_>| match value {
+            Value::Text(Some(text)) => text.to_string(),
+            Value::Number(Some(number)) => number.to_string(),
+            _ => "nothing".to_owned(),
+        };
+        assert_eq!(together.values.iter().map(said).collect::<Vec<_>>(), ["7", "7", "d", "e"]);
     }
 
     #[test]
