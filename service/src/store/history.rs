@@ -11,7 +11,6 @@ use super::writer::Write;
 use super::{IndexedCommit, Newest, PAGE_ROWS_MAX, StoreError};
 use crate::event::Source;
 use crate::names::{CommitId, EnvironmentName, ReleaseKey};
-use crate::release::Action;
 
 const COLUMNS: &str = "environment, namespace, name, commit_id, action, version, strategy, phase, at, release_id, requested_by, delivery_id, subject";
 
@@ -33,8 +32,10 @@ const UNLESS_THERE: &str = " ON CONFLICT (commit_id, environment, namespace, nam
 /// The place before the first of what was there before the index was begun: those places are below zero, and end before the first of the others.
 const PAST: i64 = -(1 << 40);
 
-/// How many of the newest commits are looked at for those of the last minute.
-const MADE_LOOKED_AT: i64 = 50_000;
+/// What events newly made since a moment, through an index of what was newly made by its moment.
+pub(super) const MADE_BY_EVENTS: &str = "SELECT environment, at FROM commits WHERE action = 'create' AND at > $1
+     AND EXISTS (SELECT 1 FROM deliveries WHERE deliveries.delivery_id = commits.delivery_id AND source <> $2)
+     ORDER BY at, position";
 
 /// Adds commits, oldest first, and moves each release's newest.
 pub(super) async fn write_commits(db: &mut Connection, commits: &[IndexedCommit]) -> Result<(), sqlx::Error> {
@@ -213,18 +214,12 @@ pub(super) async fn newest(db: &Readers, after: Option<&ReleaseKey>) -> Result<V
     db.rows(query).await?.iter().map(newest).collect()
 }
 
-/// The releases that events newly made since a moment, the earliest first. Looks at the newest commits alone: more than a minute makes.
+/// The releases that events newly made since a moment, the earliest first.
 pub(super) async fn made_by_events(
     db: &Readers,
     since: Timestamp,
 ) -> Result<Vec<(EnvironmentName, Timestamp)>, StoreError> {
-    let mut query = Statement::new("SELECT environment, at FROM commits WHERE action = ");
-    query.push_bind(Action::Create.as_str()).push(" AND at > ").push_bind(time(since));
-    query.push(" AND position > (SELECT coalesce(max(position), 0) FROM commits) - ").push_bind(MADE_LOOKED_AT);
-    query.push(
-        " AND EXISTS (SELECT 1 FROM deliveries WHERE deliveries.delivery_id = commits.delivery_id AND source <> ",
-    );
-    query.push_bind(Source::Api.as_str()).push(") ORDER BY position");
+    let query = Statement::new(MADE_BY_EVENTS).bind(time(since)).bind(Source::Api.as_str());
     let made = |row: &Row| Ok((parse(row, "environment")?, parse(row, "at")?));
     db.rows(query).await?.iter().map(made).collect()
 }

@@ -1,5 +1,7 @@
 use super::*;
 use crate::release::{Action, Phase, Strategy};
+use crate::store::db::Statement;
+use crate::store::history::MADE_BY_EVENTS;
 
 fn commit(n: u64, release: &str) -> IndexedCommit {
     IndexedCommit {
@@ -129,4 +131,14 @@ async fn what_events_made_since_a_moment_is_known_and_what_people_made_is_left_o
     index(&test, vec![made(1, "old", at(0)), made(2, "told", at(9)), made(3, "asked", at(9)), step]).await;
     let found = test.store.made_by_events(at(0)).await.unwrap();
     assert_eq!(found, [("production".parse().unwrap(), at(9))]);
+}
+
+#[tokio::test]
+async fn what_events_made_is_found_by_its_moment_however_long_the_history_is() {
+    let test = TestStore::in_file(Limits::default()).await;
+    let plan = Statement::new(format!("EXPLAIN QUERY PLAN {MADE_BY_EVENTS}")).bind("").bind("");
+    let rows = test.store.readers.rows(plan).await.unwrap();
+    let plan: Vec<String> = rows.iter().map(|row| row.get("detail").unwrap()).collect();
+    assert!(plan[0].contains("SEARCH commits USING INDEX commits_made (at>"), "{plan:?}");
+    assert!(plan.iter().all(|step| !step.starts_with("SCAN")), "{plan:?}");
 }
