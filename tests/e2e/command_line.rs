@@ -295,6 +295,39 @@ fn a_token_is_revoked_by_the_beginning_of_its_id() {
 }
 
 #[test]
+fn the_last_token_of_an_administrator_stays_until_there_is_another_one() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    let tokens: serde_json::Value = serde_json::from_str(&kmlflow(&server, "token list -o json").stdout).unwrap();
+    let first = tokens["items"][0]["id"].as_str().unwrap().to_owned();
+    let kept = kmlflow(&server, &format!("token revoke {first}"));
+    assert!(kept.code == 5 && kept.stderr.contains("Hint: make the next one first"), "{kept:?}");
+    assert_eq!(kmlflow(&server, "token create --role admin --name next").code, 0);
+    assert_eq!(kmlflow(&server, &format!("token revoke {first}")).code, 0);
+}
+
+#[test]
+fn deliveries_and_rendering_again_are_of_one_release_where_that_is_said() {
+    let environment = TestEnvironment::new();
+    let server = environment.server().start();
+    for name in ["fraud", "churn"] {
+        server.put(&format!("production/models/{name}"), &super::image(name, "7")).expect(201);
+    }
+    let listed = kmlflow(&server, "deliveries list --release fraud");
+    assert!(listed.code == 0 && listed.stdout.contains("fraud") && !listed.stdout.contains("churn"), "{listed:?}");
+    assert_eq!(kmlflow(&server, "deliveries list --release fraud -n elsewhere").stdout, "");
+    assert_eq!(kmlflow(&server, "deliveries list -n models").code, 2, "it is a release's");
+    let help = kmlflow(&server, "deliveries list --help").stdout;
+    assert!(help.contains("taken back by a newer request for the release"), "{help}");
+
+    assert_eq!(kmlflow(&server, "rerender fraud -n models --dry-run").code, 0);
+    let elsewhere = kmlflow(&server, "rerender fraud -n elsewhere --dry-run");
+    assert!(elsewhere.code == 4 && elsewhere.stderr.contains("in namespace `elsewhere`"), "{elsewhere:?}");
+    let all = kmlflow(&server, "rerender --all -n elsewhere");
+    assert!(all.code == 0 && all.stdout.contains("nothing is outdated"), "{all:?}");
+}
+
+#[test]
 fn whoever_waits_is_told_that_it_is_accepted_and_a_restart_is_waited_out() {
     let environment = TestEnvironment::new();
     let server = environment.server().start();

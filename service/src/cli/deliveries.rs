@@ -9,6 +9,7 @@ use super::error::{CliError, Exit};
 use super::list::say_more;
 use super::views::{deliveries, delivery, items, text};
 use super::{Context, usage};
+use crate::names::{EnvironmentName, Namespace, ReleaseKey, ReleaseName};
 
 /// Show what was delivered and what became of it.
 #[derive(Debug, Subcommand)]
@@ -28,6 +29,15 @@ pub(super) struct ListArgs {
     /// Only in this state: accepted, applied, unchanged, ignored, refused or failed.
     #[arg(long, value_name = "STATE")]
     state: Option<String>,
+    /// Only those that led to this release, or wait for it.
+    #[arg(long, value_name = "NAME")]
+    release: Option<ReleaseName>,
+    /// The release's namespace.
+    #[arg(short, long, default_value = "models", value_name = "NAMESPACE", requires = "release")]
+    namespace: Namespace,
+    /// The release's environment.
+    #[arg(short, long, default_value = "production", value_name = "ENVIRONMENT", requires = "release")]
+    environment: EnvironmentName,
     /// At most this many, 100 at once.
     #[arg(long, value_name = "N", value_parser = page_size)]
     limit: Option<u32>,
@@ -66,10 +76,12 @@ pub(super) async fn run(command: DeliveriesCommand, ctx: &Context) -> Result<Exi
 }
 
 async fn list(args: ListArgs, ctx: &Context) -> Result<Exit, CliError> {
-    let ListArgs { source, state, limit, cursor } = args;
+    let ListArgs { source, state, release, namespace, environment, limit, cursor } = args;
+    let release = release.map(|name| ReleaseKey { environment, namespace, name }.to_string());
     let call = Call::new(Method::GET, &["deliveries"])
         .query("source", source)
         .query("state", state)
+        .query("release", release)
         .query("limit", limit)
         .query("cursor", cursor);
     let reply = ctx.client.call(call).await?;

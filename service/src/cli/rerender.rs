@@ -9,7 +9,7 @@ use super::error::{CliError, Exit};
 use super::table::{Cell, Table, Tone};
 use super::views::{commit, items, text, words};
 use super::{Context, usage};
-use crate::names::{EnvironmentName, ReleaseName};
+use crate::names::{EnvironmentName, Namespace, ReleaseName};
 
 /// Render releases again with the present templates.
 #[derive(Debug, Args)]
@@ -21,6 +21,9 @@ pub(super) struct RerenderArgs {
     /// Every release that is outdated.
     #[arg(long)]
     all: bool,
+    /// Only of this namespace.
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<Namespace>,
     /// Only of this environment.
     #[arg(short, long, value_name = "ENVIRONMENT")]
     environment: Option<EnvironmentName>,
@@ -34,8 +37,11 @@ pub(super) struct RerenderArgs {
 
 /// Renders releases again.
 pub(super) async fn run(args: RerenderArgs, ctx: &Context) -> Result<Exit, CliError> {
-    let RerenderArgs { names, all, environment, rate, dry_run } = args;
+    let RerenderArgs { names, all, namespace, environment, rate, dry_run } = args;
     let mut body = json!({"names": names, "all": all, "dryRun": dry_run});
+    if let Some(namespace) = namespace {
+        body["namespace"] = json!(namespace);
+    }
     if let Some(environment) = environment {
         body["environment"] = json!(environment);
     }

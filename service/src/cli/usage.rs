@@ -273,7 +273,8 @@ Examples:
 pub(super) const RERENDER: &str = "\
 Examples:
   kmlflow rerender --all --dry-run       which releases would change, and who restarts
-  kmlflow rerender fraud churn
+  kmlflow rerender fraud churn           in every namespace that has one of that name
+  kmlflow rerender fraud -n models
   kmlflow rerender --all -e production --rate 10/min";
 
 /// After `kmlflow sweep --help`.
@@ -304,7 +305,11 @@ predictors the one with more traffic is the stable one: it is released first and
 pub(super) const DELIVERIES_LIST: &str = "\
 Examples:
   kmlflow deliveries list
-  kmlflow deliveries list --state refused";
+  kmlflow deliveries list --state refused
+  kmlflow deliveries list --release fraud -n models   what led to it, and what waits for it
+
+What is accepted and waits is taken back by a newer request for the release that takes its place:
+ask for what serves (`kmlflow release fraud --model M --version V`), and it stays so.";
 
 /// After `kmlflow deliveries show --help`.
 pub(super) const DELIVERIES_SHOW: &str = "\

@@ -301,8 +301,8 @@ impl Store {
         tokens::list(&self.readers).await
     }
 
-    /// Revokes a token. Says whether there was one that was not revoked yet.
-    pub async fn revoke_token(&self, id: &str, now: Timestamp) -> Result<bool, StoreError> {
+    /// Revokes a token, but for the last one that is good for everything.
+    pub async fn revoke_token(&self, id: &str, now: Timestamp) -> Result<Revoked, StoreError> {
         self.writer.write(RevokeToken { id: id.to_owned(), now }).await
     }
 

@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::StoreError;
 use super::columns::{from_json, get, json, parse, parse_some, time, word};
 use super::db::{Connection, Readers, Row, Statement};
 use super::ledger::Ledger;
 use super::writer::Write;
+use super::{Revoked, StoreError};
 use crate::access::{NewToken, Token, TokenHash};
 
 /// The answer says whether id and hash were new.
@@ -26,18 +26,32 @@ impl Write for NewToken {
     }
 }
 
-/// Revokes a token; the answer says whether that changed something.
+/// Revokes a token, unless nobody could make another one then.
 pub(super) struct RevokeToken {
     pub(super) id: String,
     pub(super) now: Timestamp,
 }
 
-impl Write for RevokeToken {
-    type Answer = bool;
+/// A token that is good for everything now; `$2` is now.
+const IS_LIVE_ADMIN: &str =
+    "role = 'admin' AND scopes = '[]' AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)";
 
-    async fn run(self, db: &mut Connection, _: &mut Ledger) -> Result<bool, sqlx::Error> {
-        let query = Statement::new("UPDATE tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL");
-        Ok(db.execute(query.bind(self.id).bind(time(self.now))).await? > 0)
+impl Write for RevokeToken {
+    type Answer = Revoked;
+
+    async fn run(self, db: &mut Connection, _: &mut Ledger) -> Result<Revoked, sqlx::Error> {
+        let Self { id, now } = self;
+        // One that is good for everything goes only where another one is.
+        let revoke = Statement::new(format!(
+            "UPDATE tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL AND (NOT ({IS_LIVE_ADMIN})
+             OR EXISTS (SELECT 1 FROM tokens others WHERE id <> $1 AND {IS_LIVE_ADMIN}))"
+        ));
+        if db.execute(revoke.bind(id.as_str()).bind(time(now))).await? > 0 {
+            return Ok(Revoked::Done);
+        }
+        let is_there = Statement::new("SELECT count(*) FROM tokens WHERE id = $1 AND revoked_at IS NULL");
+        let is_there = db.number(is_there.bind(id)).await? > 0;
+        Ok(if is_there { Revoked::LastAdmin } else { Revoked::Unknown })
     }
 }
 

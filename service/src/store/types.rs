@@ -177,6 +177,16 @@ pub enum Claim {
     Other,
 }
 
+/// What revoking a token came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revoked {
+    Done,
+    /// There is none, or it is revoked already.
+    Unknown,
+    /// It is the last one that is good for everything, and stays so.
+    LastAdmin,
+}
+
 /// What a pruning removed, in rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Pruned {

@@ -15,7 +15,7 @@ use super::auth::{Admin, Releaser, Viewer};
 use super::body::{InQuery, Json as JsonBody, MaybeJson, flag};
 use super::error::{Answer, Problem};
 use super::releases::List;
-use crate::names::{EnvironmentName, ReleaseName, is_plain_line};
+use crate::names::{EnvironmentName, Namespace, ReleaseName, is_plain_line};
 use crate::worker::{HoldView, RerenderSelection, Rerendered};
 
 /// The longest reason in characters: a sentence or two.
@@ -66,6 +66,9 @@ struct RerenderQuery {
 struct RerenderRequest {
     #[schema(value_type = Option<String>)]
     environment: Option<EnvironmentName>,
+    /// Every namespace unless given.
+    #[schema(value_type = Option<String>)]
+    namespace: Option<Namespace>,
     /// These releases.
     #[schema(value_type = Vec<String>)]
     names: Vec<ReleaseName>,
@@ -125,11 +128,11 @@ async fn rerender(
     MaybeJson(request): MaybeJson<RerenderRequest>,
 ) -> Answer<(StatusCode, Json<List<Rerendered>>)> {
     caller.check_unscoped()?;
-    let RerenderRequest { environment, names, all, rate, dry_run } = request;
+    let RerenderRequest { environment, namespace, names, all, rate, dry_run } = request;
     if names.is_empty() != all {
         return Err(Problem::invalid("names", "either `names` or `\"all\": true` must say which releases"));
     }
-    let selection = RerenderSelection { environment, names, per_minute: rate };
+    let selection = RerenderSelection { environment, namespace, names, per_minute: rate };
     let items = web.handle().rerender(selection, dry_run || query.dry_run, caller.name()).await?;
     let is_later = items.iter().any(|line| line.delivery.is_some());
     let status = if is_later { StatusCode::ACCEPTED } else { StatusCode::OK };

@@ -9,7 +9,8 @@ use super::Fault;
 use super::shared::store_fault;
 use crate::access::{ClearToken, NewToken, Scope, Token, TokenHash, TokenRole};
 use crate::clock::Clock;
-use crate::store::Store;
+use crate::release::Refusal;
+use crate::store::{Revoked, Store};
 
 pub use crate::store::{AuditEntry, Audited, Claim, ClaimKey};
 
@@ -117,13 +118,21 @@ impl Accounts {
     /// Revokes a token. Says whether there was one that was not revoked yet.
     ///
     /// # Errors
-    /// The store does not answer.
+    /// It is the last one of an administrator, or the store does not answer.
     pub async fn revoke_token(&self, id: &str) -> Result<bool, Fault> {
         let revoked = self.store.revoke_token(id, self.clock.now()).await.map_err(store_fault);
         let mut known = self.known();
         known.tokens.clear();
         known.forgotten += 1;
-        revoked
+        match revoked? {
+            Revoked::Done => Ok(true),
+            Revoked::Unknown => Ok(false),
+            Revoked::LastAdmin => {
+                let reason = "it is the last token of an administrator, and nobody could make another one then";
+                let cure = "make the next one first: `kmlflow token create --role admin`";
+                Err(Refusal::conflict(reason, cure).into())
+            }
+        }
     }
 
     /// Claims an idempotency key for a request with this body, and says since when it is claimed where it is by this.

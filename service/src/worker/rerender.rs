@@ -61,17 +61,20 @@ pub(super) async fn rerender(
 fn selected(shared: &Shared, selection: &RerenderSelection) -> Result<Vec<(ReleaseKey, Entry)>, Fault> {
     let index = read(&shared.index);
     let digest = shared.settings.templates.digest();
+    let is_there = |key: &ReleaseKey| {
+        selection.environment.as_ref().is_none_or(|environment| *environment == key.environment)
+            && selection.namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace)
+    };
     for name in &selection.names {
-        if !index
-            .iter()
-            .any(|(key, _)| key.name == *name && selection.environment.as_ref().is_none_or(|e| *e == key.environment))
-        {
-            let reason = format!("no release called `{name}` is deployed");
+        if !index.iter().any(|(key, _)| key.name == *name && is_there(key)) {
+            let namespace = selection.namespace.as_ref();
+            let place = namespace.map_or_else(String::new, |namespace| format!(" in namespace `{namespace}`"));
+            let reason = format!("no release called `{name}` is deployed{place}");
             return Err(super::handle::not_found(reason, "`kmlflow list` shows what is").into());
         }
     }
     let wanted = |key: &ReleaseKey, kept: &Kept| {
-        selection.environment.as_ref().is_none_or(|environment| *environment == key.environment)
+        is_there(key)
             && (selection.names.contains(&key.name)
                 || (selection.names.is_empty() && kept.files(digest).contains(&FileState::Outdated)))
     };

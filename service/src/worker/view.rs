@@ -335,6 +335,7 @@ impl From<IndexedCommit> for HistoryEntry {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RerenderSelection {
     pub environment: Option<EnvironmentName>,
+    pub namespace: Option<Namespace>,
     /// These; every outdated one where it is empty.
     pub names: Vec<ReleaseName>,
     /// One after the other, at most so many a minute, instead of all at once.

@@ -241,7 +241,11 @@ impl TextOrNumber {
     }
 }
 
-fn version_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Version, D::Error> {
+/// Reads a version as it may be written.
+///
+/// # Errors
+/// It is neither a text nor a whole number, or no version.
+pub fn version_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Version, D::Error> {
     TextOrNumber::deserialize(deserializer)?.into_version()
 }
 

@@ -37,9 +37,9 @@ async fn a_token_is_found_by_its_hash_and_its_clear_text_is_nowhere() {
 async fn a_token_is_revoked_once_and_stays_listed() {
     let test = TestStore::open().await;
     assert!(test.store.create_token(new_token("one", &ClearToken::generate().unwrap())).await.unwrap());
-    assert!(test.store.revoke_token("one", days_later(1)).await.unwrap());
-    assert!(!test.store.revoke_token("one", days_later(2)).await.unwrap());
-    assert!(!test.store.revoke_token("nobody", days_later(2)).await.unwrap());
+    for (id, came) in [("one", Revoked::Done), ("one", Revoked::Unknown), ("nobody", Revoked::Unknown)] {
+        assert_eq!(test.store.revoke_token(id, days_later(1)).await.unwrap(), came, "{id}");
+    }
     let listed = test.store.tokens().await.unwrap();
     assert_eq!(listed.iter().map(|token| token.revoked_at).collect::<Vec<_>>(), [Some(days_later(1))]);
     assert!(!listed[0].is_live(days_later(1)));
@@ -57,6 +57,29 @@ async fn neither_id_nor_hash_is_taken_twice() {
 
 fn claim_key(key: &str) -> ClaimKey {
     ClaimKey { token_id: "one".into(), path: "PUT /api/v1/releases/production/models/fraud".into(), key: key.into() }
+}
+
+#[tokio::test]
+async fn the_last_token_that_is_good_for_everything_is_not_revoked() {
+    let test = TestStore::open().await;
+    let create = async |id: &str, change: fn(&mut Token)| {
+        let mut new = new_token(id, &ClearToken::generate().unwrap());
+        (new.token.role, new.token.scopes, new.token.expires_at) = (TokenRole::Admin, Vec::new(), None);
+        change(&mut new.token);
+        assert!(test.store.create_token(new).await.unwrap());
+    };
+    let revoke = async |id: &str| test.store.revoke_token(id, days_later(2)).await.unwrap();
+    create("first", |_| {}).await;
+    create("viewer", |token| token.role = TokenRole::Viewer).await;
+    create("scoped", |token| token.scopes = vec!["production/*/*".parse().unwrap()]).await;
+    create("over", |token| token.expires_at = Some(days_later(1))).await;
+    assert_eq!(revoke("first").await, Revoked::LastAdmin);
+    for id in ["viewer", "scoped", "over"] {
+        assert_eq!(revoke(id).await, Revoked::Done, "{id}");
+    }
+    create("second", |token| token.expires_at = Some(days_later(3))).await;
+    assert_eq!(revoke("first").await, Revoked::Done);
+    assert_eq!(revoke("second").await, Revoked::LastAdmin);
 }
 
 #[tokio::test]
