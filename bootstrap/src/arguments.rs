@@ -108,6 +108,9 @@ pub enum Command {
         /// Keep the volumes with the repository, the databases and the objects; on minikube, stop the cluster
         #[arg(long)]
         keep_data: bool,
+        /// How long Applications, and then namespaces, may take to end
+        #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
+        timeout: Duration,
     },
     /// Write `platform/profiles/` from the catalogue
     Render {

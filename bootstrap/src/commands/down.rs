@@ -1,6 +1,6 @@
 //! `down`: everything away, or stopped with its data.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::arguments::{ArgoCd, ClusterKind, General, Output, Place};
 use crate::checkout::Checkout;
 use crate::fault::{Fault, Kind};
 use crate::kubectl::{Kubectl, refuse};
-use crate::manifests::{self, ROOT};
+use crate::manifests::{self, RECORD, ROOT};
 use crate::options::MINIKUBE_PROFILE;
 use crate::program::Call;
 use crate::reporter::{Form, Reporter};
@@ -19,7 +19,13 @@ use crate::steps::EDGE_CONTAINER;
 /// Namespaces with what cannot be made again.
 const WITH_DATA: [&str; 2] = ["k5w", "storage"];
 
-pub(super) fn run(place: &Place, general: &General, checkout: Checkout, keep_data: bool) -> Result<(), Fault> {
+pub(super) fn run(
+    place: &Place,
+    general: &General,
+    checkout: Checkout,
+    keep_data: bool,
+    timeout: Duration,
+) -> Result<(), Fault> {
     let form = if general.output == Output::Json { Form::Json } else { Form::Plain };
     let mut reporter = Reporter::new(form, Box::new(std::io::stderr()));
     match &place.context {
@@ -27,7 +33,10 @@ pub(super) fn run(place: &Place, general: &General, checkout: Checkout, keep_dat
             let kept = super::kept(&Kubectl::new(Some(context)))?;
             match kept {
                 Some(options) if options.cluster == ClusterKind::Minikube => minikube(keep_data, &mut reporter),
-                _ => existing(&super::there(place, general, checkout)?, keep_data, &mut reporter),
+                _ => {
+                    let session = Session { timeout, ..super::there(place, general, checkout)? };
+                    existing(&session, keep_data, &mut reporter)
+                }
             }
         }
         None => minikube(keep_data, &mut reporter),
@@ -77,13 +86,10 @@ fn existing(session: &Session, keep_data: bool, reporter: &mut Reporter) -> Resu
         marked.iter().filter_map(|namespace| namespace["metadata"]["name"].as_str().map(str::to_owned)).collect();
     let (kept, gone): (Vec<String>, Vec<String>) =
         names.into_iter().partition(|name| keep_data && WITH_DATA.contains(&name.as_str()));
-    for name in &gone {
-        reporter.waiting(&format!("`{name}` ends"));
-        let call = session
-            .kubectl
-            .call(&["delete", "namespace", name, "--ignore-not-found", "--timeout=300s"])
-            .within(super::LIMIT);
-        refuse(&call.run()?, &format!("the namespace `{name}` could not be taken away"))?;
+    // What is remembered of the platform goes last: until then this can be run again.
+    let (last, first): (Vec<&str>, Vec<&str>) = gone.iter().map(String::as_str).partition(|name| *name == RECORD.0);
+    for names in [first, last] {
+        take_namespaces_away(session, &names, reporter)?;
     }
     let note = match kept.is_empty() {
         true => format!("{} gone", gone.len()),
@@ -91,6 +97,47 @@ fn existing(session: &Session, keep_data: bool, reporter: &mut Reporter) -> Resu
     };
     reporter.step_ended("Namespaces", &note);
     Ok(())
+}
+
+/// Ends them at once and waits, with the reason that the cluster gives for each: the pods of a proxy take their time to drain.
+fn take_namespaces_away(session: &Session, names: &[&str], reporter: &mut Reporter) -> Result<(), Fault> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let delete = [&["delete", "namespace"], names, &["--ignore-not-found", "--wait=false"]].concat();
+    refuse(&session.kubectl.call(&delete).run()?, "the namespaces could not be taken away")?;
+    let label = format!("{LABEL}=bootstrap");
+    let began = Instant::now();
+    loop {
+        let there = session.kubectl.list(&["namespaces", "--selector", &label])?;
+        let ends = |namespace: &&Value| names.iter().any(|name| namespace["metadata"]["name"] == *name);
+        let left: Vec<String> = there.iter().filter(ends).map(why_it_is_there).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        if began.elapsed() > session.timeout {
+            let what = format!("namespaces are still there: {}", left.join("; "));
+            return Err(Fault::new(what, "take away what keeps them, or see to its controller; then run this again")
+                .of(Kind::Deadline));
+        }
+        reporter.waiting(&format!("they end: {}", left.join("; ")));
+        std::thread::sleep(session.poll);
+    }
+}
+
+/// A namespace that ends, with what the cluster says is left in it.
+fn why_it_is_there(namespace: &Value) -> String {
+    let name = namespace["metadata"]["name"].as_str().unwrap_or_default();
+    let conditions = namespace["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let said: Vec<&str> = conditions
+        .iter()
+        .filter(|condition| condition["status"] == "True")
+        .filter_map(|condition| condition["message"].as_str())
+        .collect();
+    match said.is_empty() {
+        true => format!("`{name}`"),
+        false => format!("`{name}` ({})", said.join(", ")),
+    }
 }
 
 /// Takes the root away and waits until everything that it made is gone: Argo CD does it in the reverse order of the waves.

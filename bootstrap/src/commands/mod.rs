@@ -47,7 +47,7 @@ pub fn run(arguments: Arguments, here: &Path) -> Result<(), Fault> {
         }
         Command::Credentials { place, show } => credentials::run(&there(&place, &general, checkout)?, &general, show),
         Command::Upgrade { place, diff } => upgrade::run(&there(&place, &general, checkout)?, &general, diff),
-        Command::Down { place, keep_data } => down::run(&place, &general, checkout, keep_data),
+        Command::Down { place, keep_data, timeout } => down::run(&place, &general, checkout, keep_data, timeout),
     }
 }
 

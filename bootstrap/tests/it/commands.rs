@@ -100,11 +100,28 @@ fn down_on_a_cluster_that_is_there_takes_away_only_what_was_brought() {
     let kept = scene.run(&["down", "--context", "staging", "--keep-data"]).succeeded();
     assert!(kept.stderr.contains("kept with their data: k5w, storage"), "{kept:#?}");
     let calls = scene.calls();
-    let deleted = |name: &str| calls.iter().any(|call| call.starts_with(&format!("kubectl delete namespace {name}")));
-    assert!(deleted("mlflow") && !deleted("k5w") && !deleted("storage"), "{calls:#?}");
+    let deleted: Vec<&String> = calls.iter().filter(|call| call.starts_with("kubectl delete namespace ")).collect();
+    assert_eq!(deleted, ["kubectl delete namespace mlflow --ignore-not-found --wait=false"]);
     assert!(calls.iter().all(|call| call.starts_with("kubectl ")), "{calls:#?}");
     scene.run(&["down", "--context", "staging"]).succeeded();
-    assert!(scene.calls().iter().any(|call| call.starts_with("kubectl delete namespace storage")));
+    let calls = scene.calls();
+    let of = |name: &str| calls.iter().position(|call| call.starts_with(&format!("kubectl delete namespace {name} ")));
+    assert!(of("storage").is_some() && of("storage") < of("k5w"), "what is remembered goes last: {calls:#?}");
+}
+
+#[test]
+fn down_says_what_keeps_a_namespace_and_gives_up_in_time() {
+    let here = ["--cluster", "existing", "--context", "staging"];
+    let scene = is_up(&here);
+    let why = "Some content in the namespace has finalizers remaining: gateway-exists in 1 resource instances";
+    scene.write("held-mlflow", why);
+    let down = ["down", "--context", "staging", "--timeout", "1s"];
+    let ended = scene.run(&down).failed(6, &format!("`mlflow` ({why})"), "run this again");
+    assert!(ended.stderr.contains("waiting: they end: `mlflow`") && !ended.stderr.contains("`storage`"), "{ended:#?}");
+    assert!(!scene.calls().iter().any(|call| call.starts_with("kubectl delete namespace k5w")));
+    scene.remove("held-mlflow");
+    scene.run(&["down", "--context", "staging"]).succeeded();
+    assert!(scene.calls().iter().any(|call| call.starts_with("kubectl delete namespace k5w")));
 }
 
 #[test]
