@@ -70,7 +70,7 @@ platform_images() {
         --config '{"Entrypoint": ["weed"], "User": "1000", "WorkingDir": "/tmp", "Env": ["HOME=/tmp"]}'
     image "$(tagged mlflow mlflow)" --tar "$DEBIAN" --folder "$RUNTIME:/opt/runtime" --folder "$STORE:/opt/store" --file "$files/console:/usr/local/bin/mlflow" \
         --config '{"User": "1000", "WorkingDir": "/tmp", "Env": ["PYTHONPATH=/opt/runtime:/opt/store", "PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1"]}'
-    # Beside Envoy it writes to /tmp that it has drained; where it cannot, that pod takes six minutes to end.
+    # By its source it tells in /tmp, beside Envoy, that it has drained: without that the pod would use up the time that it has to end.
     image "docker.io/envoyproxy/gateway:$(sed -n '/name: gateway-helm/s/.*version: \([^,]*\),.*/\1/p' gitops-repo/platform/catalogue.yaml)" \
         --file "$PROGRAMS/envoy-gateway-$ENVOY_GATEWAY:/usr/local/bin/envoy-gateway" --folder "$open:/tmp" --config '{"Entrypoint": ["envoy-gateway"]}'
     image "$(named gitops-repo/platform/gateway/gateway.yaml envoy)" --tar "$DEBIAN" --file "$ENVOY_PROGRAM:/usr/local/bin/envoy" --config '{"Entrypoint": ["envoy"]}'
