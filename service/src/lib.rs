@@ -4,7 +4,7 @@
 
 /// 2 to 5: event → request → plan → manifests, and the words they are made of.
 pub use kmlflow_core::{
-    bounds, drift, event, import, live, names, plan, policy, registry, release, render, rollout, servable,
+    bounds, cores, drift, event, import, live, names, plan, policy, registry, release, render, rollout, servable,
 };
 
 /// 1: bytes → event.
@@ -47,5 +47,4 @@ pub mod chance;
 pub mod clock;
 pub mod command;
 pub mod config;
-pub mod cores;
 pub mod telemetry;

@@ -1,17 +1,21 @@
 //! From a request to its commit: idle, with a backlog, and with many releases present.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tests::{Connection, Delivery, Request, Server, Signing, TestEnvironment};
 
-use crate::machine::{Journal, median, ms, processor_seconds, range};
+use crate::machine::{Journal, median, ms, pause, processor_seconds, range};
 use crate::receiver::post_all;
 use crate::report::Report;
 use crate::{Bench, Sizes};
 
 /// Requests of one contender before the next has its turn.
 const CHUNK: usize = 20;
+
+/// How long an idle service is left alone before each request: by then the store has what the request before came to. The disk is left alone as
+/// long before each `fdatasync`.
+const REST: Duration = Duration::from_millis(3);
 
 pub fn measure(bench: &Bench, report: &mut Report) {
     idle(bench, report);
@@ -86,7 +90,7 @@ pub fn drained(server: &Server<'_>) {
     let request = Request::new("GET", "/api/v1/deliveries?state=accepted&limit=1").bearer(&server.token());
     let mut connection = Connection::open(server.address());
     while !connection.send(&request).json()["items"].as_array().expect("a list").is_empty() {
-        crate::machine::pause(std::time::Duration::from_millis(2));
+        pause(Duration::from_millis(2));
     }
 }
 
@@ -98,20 +102,52 @@ fn idle(bench: &Bench, report: &mut Report) {
     let mut growing = Journal::growing(&environment.path(""));
     let mut allocated = Journal::allocated(&environment.path(""), rounds * CHUNK);
     caller.put("models", "fraud");
-    let (mut requests, mut appends, mut writes, mut ratios) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut rested = Against::default();
+    let mut at_once = Against::default();
+    let mut writes = Vec::new();
     for _ in 0..rounds {
-        let committed: Vec<f64> = (0..CHUNK).map(|_| caller.put("models", "fraud")).collect();
-        let appended: Vec<f64> = (0..CHUNK).map(|_| ms(growing.write())).collect();
+        for (rest, against) in [(REST, &mut rested), (Duration::ZERO, &mut at_once)] {
+            let chunk = |work: &mut dyn FnMut() -> f64| -> Vec<f64> {
+                let one = |_| {
+                    pause(rest);
+                    work()
+                };
+                (0..CHUNK).map(one).collect()
+            };
+            let committed = chunk(&mut || caller.put("models", "fraud"));
+            pause(REST);
+            against.add(committed, chunk(&mut || ms(growing.write())));
+        }
         writes.extend((0..CHUNK).map(|_| ms(allocated.write())));
-        ratios.push(median(&committed) / median(&appended));
-        requests.extend(committed);
-        appends.extend(appended);
     }
-    let what = format!("request → committed, idle, p50, in fdatasyncs of the same run {}", range(&ratios));
-    report.at_most(&what, median(&ratios), 8.0, "x");
-    let syncs = format!("{:.3} ms; {:.3} ms", median(&appends), median(&writes));
-    report.beside("one fdatasync of 4 KiB, p50: appended; into blocks that are there", syncs);
-    report.beside("request → committed, idle, p50", format!("{:.2} ms", median(&requests)));
+    let what = format!("request → committed, idle, p50, in fdatasyncs of the same run {}", range(&rested.ratios));
+    report.at_most(&what, median(&rested.ratios), 8.0, "x");
+    report.beside("request → committed, idle, p50; one fdatasync of 4 KiB, appended", rested.shown());
+    report.beside(
+        &format!("the same, each right behind the one before {}", range(&at_once.ratios)),
+        format!("{:.2}x: {}", median(&at_once.ratios), at_once.shown()),
+    );
+    report.beside("one fdatasync into blocks that are there, p50", format!("{:.3} ms", median(&writes)));
+}
+
+/// Times of requests and of an `fdatasync`, and what the first are in terms of the second in each round.
+#[derive(Default)]
+struct Against {
+    requests: Vec<f64>,
+    syncs: Vec<f64>,
+    ratios: Vec<f64>,
+}
+
+impl Against {
+    fn add(&mut self, requests: Vec<f64>, syncs: Vec<f64>) {
+        self.ratios.push(median(&requests) / median(&syncs));
+        self.requests.extend(requests);
+        self.syncs.extend(syncs);
+    }
+
+    fn shown(&self) -> String {
+        format!("{:.2} ms; {:.3} ms", median(&self.requests), median(&self.syncs))
+    }
 }
 
 fn backlog(bench: &Bench, report: &mut Report) {

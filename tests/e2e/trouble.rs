@@ -15,6 +15,20 @@ fn request(id: &str, name: &str) -> Delivery {
 }
 
 #[test]
+fn where_nothing_is_wrong_nothing_is_warned_of() {
+    let environment = TestEnvironment::new();
+    for (version, status) in [("7", 201), ("8", 200)] {
+        let server = environment.server().start();
+        server.put(FRAUD, &image("fraud", version)).expect(status);
+        let printed = server.printed();
+        let warnings: Vec<&str> =
+            printed.lines().filter(|line| line.contains(" WARN ") || line.contains(" ERROR ")).collect();
+        assert!(printed.contains(" INFO ") && warnings.is_empty(), "{printed}");
+        assert_eq!(server.stop(), Some(0));
+    }
+}
+
+#[test]
 fn a_second_service_on_the_same_data_directory_refuses_to_start() {
     let environment = TestEnvironment::new();
     let server = environment.server().start();

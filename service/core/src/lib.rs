@@ -8,6 +8,9 @@ pub mod names;
 /// Bounds that several sides share.
 pub mod bounds;
 
+/// Work on many things.
+pub mod cores;
+
 /// 2: what happened.
 pub mod event;
 

@@ -26,6 +26,7 @@ use crate::cli::Started;
 use crate::clock::Clock;
 use crate::command::Git;
 use crate::config::Config;
+use crate::cores::pool_of_this_thread;
 use crate::git::serve::SmartServer;
 use crate::web::{self, Web};
 use crate::worker::{self, Worker};
@@ -168,16 +169,13 @@ impl Service {
         let drained = CancellationToken::new();
         let (runtime, until) = (tokio::runtime::Handle::current(), drained.clone().cancelled_owned());
         let mut working = tokio::task::spawn_blocking(move || {
-            // The thread of the turns is one of those that render, so that a single release waits for none to wake. It is not there for
-            // others, so there is always a second one.
-            let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread();
-            if let Err(error) = pool.build_global() {
+            // The thread of the turns is one of those that render, so that a single release waits for none to wake. Nobody else is.
+            let _pool = pool_of_this_thread().inspect_err(|error| {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = error as &dyn std::error::Error,
                     "Renders are not spread over the cores: {error}"
                 );
-            }
+            });
             runtime.block_on(worker.run(until));
         });
         let serving: Vec<_> = doors

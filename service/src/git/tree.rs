@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use git2::{ObjectType, Oid};
-use rayon::iter::{IntoParallelRefMutIterator as _, ParallelIterator as _};
 
 use super::objects::{Object, Objects};
 use super::{Edit, GitError};
+use crate::cores::in_pool;
 use crate::names::shown;
 
 /// The longest path and the deepest; far beyond what the service writes, and short enough for every file system.
@@ -100,8 +100,8 @@ pub(super) fn rewrite(
         None => writer.tree(Vec::new(), None)?,
     };
     // To deflate a file takes longer than all else about it: every core takes some, and none of what stays as it was.
-    let files = writer.new.par_iter_mut().filter(|(_, object)| object.kind == ObjectType::Blob);
-    files.try_for_each(|(_, object)| object.deflate())?;
+    let files = writer.new.iter_mut().map(|(_, object)| object).filter(|object| object.kind == ObjectType::Blob);
+    in_pool(files.collect(), Object::deflate).into_iter().collect::<Result<(), _>>()?;
     Ok((id, writer.new))
 }
 

@@ -31,11 +31,13 @@ mod unique;
 mod webhooks;
 mod words;
 
+use std::any::Any;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
 use ipnet::IpNet;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -139,10 +141,9 @@ impl Web {
 pub fn router(web: Web, extra: Router) -> Router {
     let (api, document) = api().split_for_parts();
     let described = from_fn_with_state(query::Described::of(&document), query::layer);
-    let once = from_fn_with_state(web.clone(), idempotency::layer);
     let audited = from_fn_with_state(web.clone(), accounts::audit_refusals);
     let mut router =
-        api.layer(described).layer(once).layer(audited).merge(pages::router()).merge(openapi::docs_router(&document));
+        once(api.layer(described), &web).layer(audited).merge(pages::router()).merge(openapi::docs_router(&document));
     if web.settings().with_health {
         router = router.merge(health::router());
     }
@@ -174,6 +175,16 @@ fn api() -> OpenApiRouter<Web> {
     openapi::base().nest("/api/v1", api).merge(webhooks::router())
 }
 
+/// Carries a request out once under its `Idempotency-Key`. After a panic the key is free again, as after every other fault of the service.
+fn once(router: Router<Web>, web: &Web) -> Router<Web> {
+    router.layer(CatchPanicLayer::custom(after_panic)).layer(from_fn_with_state(web.clone(), idempotency::layer))
+}
+
+/// What a caller hears where the service broke off; the panic itself is in the log.
+fn after_panic(_: Box<dyn Any + Send>) -> Response {
+    Problem::internal().into_response()
+}
+
 /// What every answer has in common, also those to a path or method that is not there.
 fn finish(router: Router, web: &Web) -> Router {
     router
@@ -185,10 +196,7 @@ fn finish(router: Router, web: &Web) -> Router {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
         })
         .layer(from_fn(limits::headers))
-        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
-            use axum::response::IntoResponse as _;
-            Problem::internal().into_response()
-        }))
+        .layer(CatchPanicLayer::custom(after_panic))
         .layer(from_fn_with_state(web.clone(), access_log::layer))
 }
 

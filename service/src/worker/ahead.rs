@@ -4,11 +4,10 @@
 
 use std::collections::HashMap;
 
-use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
-
 use super::apply::{Ground, guess, render};
 use super::shared::Shared;
 use super::task::Task;
+use crate::cores::in_pool;
 use crate::event::{Delivery, Event};
 use crate::names::ReleaseKey;
 use crate::release::Release;
@@ -34,5 +33,5 @@ pub(super) fn render_ahead(shared: &Shared, ground: &(dyn Ground + Sync), delive
         let manifests = render(shared, &release).ok()?;
         Some((release.key(), (release, manifests)))
     };
-    deliveries.par_iter().filter_map(rendered).collect()
+    in_pool(deliveries.iter().collect(), rendered).into_iter().flatten().collect()
 }

@@ -8,6 +8,7 @@ const MAP: &[(&str, &[&str])] = &[
     // The words.
     ("names", &[]),
     ("bounds", &[]),
+    ("cores", &[]),
     ("release", &["names"]),
     ("event", &["names", "release"]),
     ("registry", &["names", "release", "event"]),
@@ -19,13 +20,12 @@ const MAP: &[(&str, &[&str])] = &[
     ("live", &["names", "release"]),
     ("drift", &["names", "release", "live"]),
     ("import", &["names", "release"]),
-    ("render", &["names", "release"]),
+    ("render", &["names", "cores", "release"]),
     // What is beside the flow.
     ("access", &["names"]),
     ("chance", &[]),
     ("clock", &[]),
     ("command", &["names"]),
-    ("cores", &[]),
     // The way in.
     ("webhook", &["names", "bounds", "release", "event"]),
     // The registry.

@@ -26,12 +26,12 @@ pub mod unchecked;
 
 use indexmap::IndexMap;
 use minijinja::value::{Serde, Value};
-use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 
 pub use error::RenderError;
 pub use fields::{seldon_field_paths, used_field_paths};
 pub use templates::Templates;
 
+use crate::cores::in_pool;
 use crate::names::{Digest, PredictorName};
 use crate::release::{MonitoringMode, Release};
 use objects::{Object, Parsed};
@@ -78,7 +78,7 @@ pub fn render(release: &Release, templates: &Templates) -> Result<Manifests, Ren
         DASHBOARD_DOCUMENT => render_dashboard(&context, templates),
         document => render_document(document, &context, templates),
     };
-    let rendered: Vec<_> = documents.par_iter().map(render_one).collect();
+    let rendered = in_pool(documents.iter().collect(), render_one);
 
     let (mut files, mut objects, mut pods) = (IndexMap::new(), Vec::new(), IndexMap::new());
     for rendered in rendered {

@@ -1,10 +1,13 @@
 //! Creating, changing and acting: statuses, sentences, conditions.
 
+use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{Request, StatusCode};
+use axum::routing::post;
 use serde_json::{Value, json};
 
 use super::super::changes::WRITTEN_BY_THE_SERVICE;
+use super::super::once;
 use super::{FRAUD, Service, single};
 
 fn with(mut body: Value, field: &str, value: Value) -> Value {
@@ -268,6 +271,21 @@ async fn a_refusal_is_kept_under_its_key_as_well() {
     assert!(!refused.problem(409)["cure"].as_str().unwrap().is_empty());
     service.released(FRAUD, "fraud", "7").await;
     assert_eq!(put().await.text, refused.text);
+}
+
+#[tokio::test]
+async fn what_panics_under_a_key_leaves_it_free() {
+    async fn broken() -> StatusCode {
+        panic!("a fault of the service")
+    }
+    let mut service = Service::start().await;
+    let broken = Router::new().route("/api/v1/broken", post(broken));
+    service.router = once(broken, &service.web).with_state(service.web.clone());
+    for _ in 0..2 {
+        let request = Request::post("/api/v1/broken").header("authorization", format!("Bearer {}", service.admin));
+        let request = request.header("idempotency-key", "k-1").body(Body::empty()).unwrap();
+        service.send(request).await.problem(500);
+    }
 }
 
 #[tokio::test]
