@@ -132,7 +132,13 @@ pub async fn start(config: Config, listener: TcpListener) -> Result<Service, Sta
     if let Some(client) = settings::tracking_client(&config.mlflow)?.filter(|_| config.mlflow.proxy) {
         door = door.merge(mlflow_door::router(web.clone(), handle.clone(), client, Arc::clone(&hosts), is_local)?);
     }
-    let router = mlflow_door::by_host_name(web::router(web.clone(), door), hosts);
+    // The description of the API is megabytes in small pieces while it is made. A thread that ends gives them back; this one would keep them.
+    let described = tokio::task::spawn_blocking({
+        let web = web.clone();
+        move || web::router(web, door)
+    });
+    let router = described.await.map_err(|_| StartError::new("the description of the API could not be made"))?;
+    let router = mlflow_door::by_host_name(router, hosts);
     let mut doors = vec![(listener, router)];
     if let Some(internal) = internal {
         doors.push((internal, web::internal_router(web)));

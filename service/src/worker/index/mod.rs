@@ -20,8 +20,8 @@ use crate::plan::{Owner, collision};
 use crate::release::{Deployed, Phase, Refusal, Release, Strategy, Target};
 use crate::store::Newest;
 
-/// Releases whose documents are kept open: those of a whole turn, at some ten kB each.
-const OPEN_MAX: usize = 256;
+/// Releases whose documents are kept open, at some ten kB each: those of an ordinary turn. A larger one comes to each of them in portions of a quarter of this.
+const OPEN_MAX: usize = 64;
 
 /// A release as the repository holds it.
 #[derive(Debug, Clone)]
