@@ -3,6 +3,7 @@
 //! `/-/requests` tells how many requests it has had; a mirrored request is seen there and nowhere else.
 
 use std::error::Error;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +22,8 @@ struct Pod {
 }
 
 /// Serves a pod on all of its ports until it is killed: `{"name": …, "predictor": …, "address": …, "ports": […]}`.
+///
+/// A port that another program of the bed has on every address is left to that one.
 pub async fn run(pod: Value) -> Result<(), Box<dyn Error>> {
     let text = |key: &str| pod[key].as_str().unwrap_or_default().to_owned();
     let address: IpAddr = text("address").parse()?;
@@ -28,7 +31,13 @@ pub async fn run(pod: Value) -> Result<(), Box<dyn Error>> {
     let app = Router::new().fallback(answer).with_state(state);
     let mut servers = tokio::task::JoinSet::new();
     for port in pod["ports"].as_array().into_iter().flatten().filter_map(Value::as_u64) {
-        let listener = tokio::net::TcpListener::bind(SocketAddr::new(address, u16::try_from(port)?)).await?;
+        let listener = match tokio::net::TcpListener::bind(SocketAddr::new(address, u16::try_from(port)?)).await {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                eprintln!("{address}:{port} is another program's");
+                continue;
+            }
+            bound => bound?,
+        };
         servers.spawn(axum::serve(listener, app.clone()).into_future());
     }
     while let Some(ended) = servers.join_next().await {
