@@ -1,4 +1,4 @@
-//! Word of what other replicas have written: at once where the server tells, and by itself after a while where its word was lost.
+//! Word of what other replicas have written: at once where the server tells, and by itself every second, because its word may be lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use sqlx::postgres::PgListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::StoreError;
 use super::db::{Readers, postgres_listener};
@@ -13,14 +14,15 @@ use super::db::{Readers, postgres_listener};
 /// The channel that every committed transaction is told on (see `db::Connection::commit`). It is the database's own.
 pub(super) const CHANNEL: &str = "kmlflow";
 
-/// How long nothing may be heard before it counts as a word: what a broken connection or a restart of the server swallows is found by then.
-const SILENCE_MAX: Duration = Duration::from_secs(1);
+/// How often everything is looked at, whatever is heard: what a broken connection or a restart of the server swallows is found by then.
+const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 
 /// Hears of changes until it is dropped.
 #[derive(Debug)]
 pub struct Changes {
     told: Arc<Notify>,
     listening: JoinHandle<()>,
+    due: Interval,
 }
 
 /// Why somebody was woken.
@@ -28,21 +30,28 @@ pub struct Changes {
 pub enum Change {
     /// Somebody wrote something.
     Told,
-    /// Nothing was heard for a while.
-    Silence,
+    /// It is time to look at everything, also at what nobody tells of.
+    Due,
 }
 
 impl Changes {
     pub(super) fn of(readers: &Readers) -> Self {
         let told = Arc::new(Notify::new());
-        Self { listening: tokio::spawn(listen(readers.clone(), Arc::clone(&told))), told }
+        Self::with(tokio::spawn(listen(readers.clone(), Arc::clone(&told))), told, LOOKED_AT_EVERY)
     }
 
-    /// Waits for the next change, or for a moment of silence.
+    fn with(listening: JoinHandle<()>, told: Arc<Notify>, every: Duration) -> Self {
+        let mut due = interval(every);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { told, listening, due }
+    }
+
+    /// Waits for the next change, or until it is time; however much is told, the time comes.
     pub async fn next(&mut self) -> Change {
-        match tokio::time::timeout(SILENCE_MAX, self.told.notified()).await {
-            Ok(()) => Change::Told,
-            Err(_) => Change::Silence,
+        tokio::select! {
+            biased;
+            _ = self.due.tick() => Change::Due,
+            () = self.told.notified() => Change::Told,
         }
     }
 
@@ -64,7 +73,7 @@ async fn listen(readers: Readers, told: Arc<Notify>) {
         if let Err(error) = hear(&readers, &told).await {
             tracing::debug!(error = %error, "The database server does not tell of changes: {error}");
         }
-        tokio::time::sleep(SILENCE_MAX).await;
+        tokio::time::sleep(LOOKED_AT_EVERY).await;
     }
 }
 
@@ -80,5 +89,26 @@ async fn hear(readers: &Readers, told: &Notify) -> Result<(), StoreError> {
             Ok(_) => {}
             Err(error) => return Err(super::db::postgres_failed(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn however_much_is_told_everything_is_looked_at_again_and_again() {
+        let (told, every) = (Arc::new(Notify::new()), Duration::from_millis(20));
+        let mut changes = Changes::with(tokio::spawn(std::future::pending()), Arc::clone(&told), every);
+        let (begun, mut due) = (Instant::now(), 0);
+        while begun.elapsed() < every * 20 {
+            told.notify_one();
+            due += usize::from(changes.next().await == Change::Due);
+            // The clock of the runtime goes on.
+            tokio::task::yield_now().await;
+        }
+        assert!((3..=21).contains(&due), "{due} times in twenty");
     }
 }

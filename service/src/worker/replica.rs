@@ -147,9 +147,9 @@ async fn look_around(shared: &Arc<Shared>, change: Change) -> Result<(), Fault> 
     if shared.replica.leads() {
         take_up(shared).await?;
         // Its own callers are told by the turns; only who asked before it led is not.
-        return if change == Change::Silence { answer(shared).await } else { Ok(()) };
+        return if change == Change::Due { answer(shared).await } else { Ok(()) };
     }
-    if change == Change::Silence {
+    if change == Change::Due {
         look_at_registry(shared).await?;
         catch_up(shared).await?;
     }

@@ -44,6 +44,11 @@ impl Times {
     pub fn stalls_at(&self) -> Timestamp {
         self.deadline.after(self.committed_at)
     }
+
+    /// When it may be taken back: it has its whole deadline from the moment that it was applied, for until then somebody else was late.
+    pub fn blamed_at(&self, reached: Reached) -> Timestamp {
+        self.deadline.after(reached.applied_at.unwrap_or(self.committed_at))
+    }
 }
 
 /// When the parts of a commit were first seen on its way to live.

@@ -199,13 +199,14 @@ async fn look(shared: &Arc<Shared>, key: &ReleaseKey) -> Option<Timestamp> {
     if before.as_ref().map(|it| &it.seen) != Some(&known.seen) {
         shared.inbox.note_seen(key);
     }
+    let mut blamed_at = None;
     if let Ok(look) = &looked {
         hear(shared, key, &known, look);
-        undo(shared, key, &entry, (&known, look)).await;
+        blamed_at = undo(shared, key, &entry, (&known, look), now).await;
     }
     let is_on_its_way = known.progress.as_ref().is_ok_and(|progress| progress.state == LiveState::Syncing);
     let stalls_at = is_on_its_way.then(|| times(&entry, None).stalls_at());
-    stalls_at.into_iter().chain(again).min()
+    stalls_at.into_iter().chain(blamed_at).chain(again).min()
 }
 
 /// Has the Application of a release go that is not deployed any more; says when to look for that again.
@@ -346,16 +347,26 @@ async fn last_words(shared: &Shared, key: &ReleaseKey, pod: &PodName, kind: Trou
     Some(last.chars().filter(|c| !crate::names::is_invisible(*c)).take(300).collect())
 }
 
-/// Takes a commit back that stalled by its own fault, where the environment says so.
-async fn undo(shared: &Arc<Shared>, key: &ReleaseKey, entry: &Entry, (known, look): (&Known, &Look)) {
+/// Takes a commit back that stalled by its own fault, where the environment says so. While that has not had its time yet, it says when it will have.
+async fn undo(
+    shared: &Arc<Shared>,
+    key: &ReleaseKey,
+    entry: &Entry,
+    (known, look): (&Known, &Look),
+    now: Timestamp,
+) -> Option<Timestamp> {
     let is_stalled = known.progress.as_ref().is_ok_and(|progress| progress.state == LiveState::Stalled);
     let fault = look.trouble.as_ref().filter(|trouble| trouble.kind.is_of_the_commit());
-    let (Some(trouble), false, true) = (fault, known.is_undone, is_stalled) else { return };
+    let (Some(trouble), false, true) = (fault, known.is_undone, is_stalled) else { return None };
     let wants = shared.environment(&key.environment).is_ok_and(|environment| environment.auto_rollback);
     if !wants || !shared.replica.leads() {
-        return;
+        return None;
     }
-    let Some(act) = rollout::undo(&entry.release) else { return };
+    let act = rollout::undo(&entry.release)?;
+    let blamed_at = times(entry, None).blamed_at(known.reached);
+    if now < blamed_at {
+        return Some(blamed_at);
+    }
     if let Some(known) = write(&shared.observations.known).get_mut(key) {
         known.is_undone = true;
     }
@@ -373,4 +384,5 @@ async fn undo(shared: &Arc<Shared>, key: &ReleaseKey, entry: &Entry, (known, loo
         }
         Err(fault) => tracing::warn!(release.key = %key, "Release `{key}` stalled and cannot be taken back: {fault}"),
     }
+    None
 }

@@ -1,7 +1,7 @@
 //! What works without a running service: putting everything that a data directory holds into one file, and bringing it back.
 //!
 //! The store is copied before the repository. So the copy of the repository may be ahead of the store's, never behind: what the store
-//! still has to do and the repository already has is found there by its `Release-Id` and not done twice.
+//! still has to do and the repository already has is found there by its `Delivery-Id` and not done twice.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

@@ -224,6 +224,23 @@ async fn a_candidate_that_stalls_is_taken_back_by_a_commit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_argo_cd_applies_late_has_its_time_from_then_on() {
+    let mut scene = Scene::with_seven().await;
+    scene.world.put("fraud", single("8")).await;
+    scene.world.clock.advance(Duration::from_secs(11 * 60));
+    scene.until("it is stalled", |view| view.status.state == StatusState::Stalled).await;
+    scene.comes(Cluster::NewestIsUnready).await;
+    let is_unready = |view: &ReleaseView| view.status.reason.contains("does not answer its readiness probe");
+    scene.until("its pod starts", is_unready).await;
+    scene.world.clock.advance(Duration::from_secs(9 * 60));
+    scene.world.run().await;
+    let view = scene.world.view("fraud").await;
+    assert_eq!(view.release.stable().unwrap().version.as_str(), "8", "its pod had nine of its ten minutes");
+    scene.world.clock.advance(Duration::from_secs(2 * 60));
+    scene.until("taken back", |view| view.release.stable().unwrap().version.as_str() == "7").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn argo_cd_is_told_of_a_commit_at_once() {
     let mut scene = Scene::with_seven().await;
     let path = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/production.models.fraud";
