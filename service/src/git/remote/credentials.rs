@@ -12,6 +12,12 @@ use super::error::RemoteError;
 /// The user name that goes with a token: GitHub asks for this one, GitLab and Gitea take any.
 const TOKEN_USERNAME: &str = "x-access-token";
 
+/// What stands where a secret was.
+const HIDDEN: &str = "(hidden)";
+
+/// So much of a secret is hidden at least; less is in many words, and says nothing.
+const CUT_BYTES_MIN: usize = 4;
+
 /// A password or token, which no log and no error ever shows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -64,6 +70,24 @@ impl Credentials {
     }
 }
 
+/// Takes out of a remote's words what a header `Authorization` shows it: a proxy that explains itself, or a hook that prints its environment, may
+/// repeat it. The beginning of it at their end goes too, for words are cut off somewhere.
+pub(super) fn hide(authorization: &HeaderValue, words: &mut String) {
+    let text = authorization.to_str().unwrap_or_default();
+    let sent = text.split_once(' ').map_or(text, |(_, sent)| sent);
+    let decoded = BASE64.decode(sent).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let password = decoded.as_deref().and_then(|pair| pair.split_once(':')).map(|(_, password)| password);
+    for secret in [Some(sent), password].into_iter().flatten().filter(|secret| secret.len() >= CUT_BYTES_MIN) {
+        *words = words.replace(secret, HIDDEN);
+        let kept = words.trim_end_matches('…');
+        let begun = (CUT_BYTES_MIN..secret.len()).rev().filter_map(|length| secret.get(..length));
+        if let Some(begun) = begun.into_iter().find(|begun| kept.ends_with(begun)) {
+            words.truncate(kept.len() - begun.len());
+            words.push_str(HIDDEN);
+        }
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
@@ -90,6 +114,25 @@ mod tests {
         let credentials = Credentials::Basic { username: "ann".into(), password: Secret::new("hunter2") };
         let shown = format!("{credentials:?} {:?}", credentials.header().unwrap());
         assert!(shown.contains("ann") && !shown.contains("hunter2") && !shown.contains("YW5u"), "{shown}");
+    }
+
+    #[test]
+    fn words_that_repeat_what_was_sent_are_shown_without_it() {
+        let login = Credentials::Basic { username: "ann".into(), password: Secret::new("hunter2-and-more") };
+        for (credentials, said, shown) in [
+            (
+                &login,
+                "you sent Basic YW5uOmh1bnRlcjItYW5kLW1vcmU=; ann:hunter2-and-more",
+                "you sent Basic (hidden); ann:(hidden)",
+            ),
+            (&login, "env: ann:hunter2-an…", "env: ann:(hidden)"),
+            (&login, "the hunter is here", "the hunter is here"),
+            (&Credentials::Bearer(Secret::new("t0ken-t0ken")), "got t0ken-t0ken, t0ken", "got (hidden), (hidden)"),
+        ] {
+            let mut words = said.to_owned();
+            hide(&credentials.header().unwrap(), &mut words);
+            assert_eq!(words, shown);
+        }
     }
 
     #[test]

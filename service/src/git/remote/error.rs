@@ -84,6 +84,23 @@ pub enum RemoteError {
 }
 
 impl RemoteError {
+    /// What the remote said in it.
+    pub(super) fn words(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Forbidden { words, .. }
+            | Self::Certificate { words, .. }
+            | Self::NotGit { words, .. }
+            | Self::Unreachable { words, .. }
+            | Self::Broken { words, .. }
+            | Self::NotKept { words, .. }
+            | Self::NotMoved { words, .. }
+            | Self::GaveUp { words, .. }
+            | Self::Failed { words, .. } => Some(words),
+            Self::Redirected { to, .. } => to.as_mut(),
+            _ => None,
+        }
+    }
+
     /// Whether it may be otherwise in a while without anybody doing anything.
     pub fn is_transient(&self) -> bool {
         match self {

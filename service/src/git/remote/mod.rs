@@ -206,13 +206,23 @@ impl Remote {
     }
 
     /// The same error, or the one behind it that the other side cannot know of.
-    fn explained(&self, error: RemoteError) -> RemoteError {
+    fn explained(&self, mut error: RemoteError) -> RemoteError {
+        self.hide(error.words());
         let is_locked = || self.settings.ssh.as_ref().is_some_and(SshSettings::is_locked);
         match error {
             RemoteError::KeyRefused { address } | RemoteError::KeyUnusable { address } if is_locked() => {
                 RemoteError::KeyLocked { address }
             }
             error => error,
+        }
+    }
+
+    /// Takes our credentials out of a remote's words.
+    fn hide(&self, words: Option<&mut String>) {
+        if let (Way::Http(http), Some(words)) = (&self.way, words)
+            && let Some(authorization) = http.authorization()
+        {
+            credentials::hide(&authorization, words);
         }
     }
 
@@ -239,6 +249,17 @@ impl Remote {
     }
 
     async fn push_to(
+        &self,
+        reference: &str,
+        (old, new): (Option<&CommitId>, Option<&CommitId>),
+        pack: &[u8],
+    ) -> Pushed {
+        let mut pushed = self.exchange(reference, (old, new), pack).await;
+        self.hide(pushed.words());
+        pushed
+    }
+
+    async fn exchange(
         &self,
         reference: &str,
         (old, new): (Option<&CommitId>, Option<&CommitId>),
@@ -278,6 +299,15 @@ impl Remote {
 }
 
 impl Pushed {
+    /// What the remote said in it.
+    fn words(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Done => None,
+            Self::Moved { words } | Self::Refused { words } | Self::Unpack { words } => Some(words),
+            Self::Denied(error) | Self::Transient(error) | Self::Unknown(error) => error.words(),
+        }
+    }
+
     /// The outcome where nothing was sent yet.
     fn before(error: RemoteError) -> Self {
         if error.is_transient() { Self::Transient(error) } else { Self::Denied(error) }

@@ -163,6 +163,10 @@ async fn every_status_has_its_class() {
         (403, &[("content-type", "text/plain")][..], "read only\u{7}\n", {
             Pushed::Denied(RemoteError::Forbidden { address: address(), words: ": read only".to_owned() })
         }),
+        (403, &[("content-type", "text/plain")][..], "you are ann:correct horse\n", {
+            let words = format!(": you are {}:(hidden)", LOGIN.0);
+            Pushed::Denied(RemoteError::Forbidden { address: address(), words })
+        }),
         (403, &[][..], "<html>", Pushed::Denied(RemoteError::Forbidden { address: address(), words: String::new() })),
         (404, &[][..], "", Pushed::Denied(RemoteError::NotFound { address: address() })),
         (
