@@ -45,6 +45,11 @@ impl ForgeError {
         matches!(self, Self::Unreachable { .. } | Self::Broken { .. } | Self::Limited { .. } | Self::Failing { .. })
     }
 
+    /// Whether it is a no to whoever asks, whatever is asked: the same may succeed once a person has given a token or a right.
+    pub fn is_of_who_asks(&self) -> bool {
+        matches!(self, Self::Unauthorized { .. } | Self::App { .. } | Self::Forbidden { .. })
+    }
+
     /// How long the forge wants to be left alone, where it said so.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

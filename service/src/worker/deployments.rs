@@ -1,6 +1,7 @@
 //! What the forge is told about environments: a deployment per release and predictor that came, and how it fares.
 //!
-//! Nothing of it is kept here: what was told last is asked of the forge, and the rest follows from the release. So a restart tells nothing twice.
+//! Nothing of it is kept here: what was told last is asked of the forge, and the rest follows from the release. So what changed lately can be told
+//! again at a start, as `statuses` has it, and no deployment begins twice.
 
 use crate::forge::{CommitState, CommitStatus, Deployment, DeploymentState, Forge, ForgeError, Payload};
 use crate::names::{CommitId, ReleaseKey};

@@ -124,6 +124,7 @@ pub(super) async fn step_down(shared: &Shared, known: CommitId) {
     shared.inbox.clear();
     shared.reader.forget();
     shared.reviews.forget();
+    shared.statuses.forget();
     shared.state.is_store_behind.store(false, Ordering::Relaxed);
     shared.state.is_repository_failing.store(false, Ordering::Relaxed);
     *write(&shared.state.trouble) = None;

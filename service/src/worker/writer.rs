@@ -136,6 +136,8 @@ impl Worker {
 
     /// Works for as long as this service leads, and says why it does no more.
     async fn lead(&mut self, stop: Pin<&mut (impl Future<Output = ()> + Send)>) -> Ended {
+        // Before any turn, which would change what there is to be told.
+        self.shared.statuses.recall(&self.shared).await;
         let beside = [
             tokio::spawn(sweep_again_and_again(Arc::clone(&self.shared))),
             tokio::spawn(write_back(Arc::clone(&self.shared))),

@@ -25,6 +25,7 @@ use crate::worker::load::{At, read_some};
 use crate::worker::read;
 use crate::worker::registry::tell_in_the_way;
 use crate::worker::shared::{Shared, git_fault, read as locked, write};
+use crate::worker::statuses::lately;
 
 /// Who is written down as having asked, where a commit is taken back.
 const UNDONE_BY: &str = "auto-rollback";
@@ -194,7 +195,10 @@ async fn look(shared: &Arc<Shared>, key: &ReleaseKey) -> Option<Timestamp> {
         became_live(shared, key, &entry, (known.reached, now)).await;
     }
     if before.as_ref().map(|it| &it.progress) != Some(&known.progress) {
-        tell(shared, key, &entry);
+        // At the start everything is looked at for the first time; what was live long before that is no news.
+        let is_told = before.as_ref().is_some_and(|it| it.progress.is_ok() || it.dipped_at.is_some());
+        let is_news = is_told || !known.is_live_since_before(lately(now));
+        tell(shared, key, &entry, is_news);
     }
     if before.as_ref().map(|it| &it.seen) != Some(&known.seen) {
         shared.inbox.note_seen(key);
@@ -253,6 +257,12 @@ impl Known {
         }
     }
 
+    /// Whether it is live, and was before that moment.
+    pub(super) fn is_live_since_before(&self, moment: Timestamp) -> bool {
+        let is_live = self.progress.as_ref().is_ok_and(|progress| progress.state == LiveState::Live);
+        is_live && self.live_since.is_some_and(|since| since < moment)
+    }
+
     /// Takes in what was seen; says whether the commit is live for the first time.
     fn take(&mut self, looked: &Result<Look, Blindness>, entry: &Entry, now: Timestamp) -> bool {
         let look = match looked {
@@ -288,12 +298,14 @@ async fn became_live(shared: &Shared, key: &ReleaseKey, entry: &Entry, (reached,
 }
 
 /// Tells whoever wants to know how a release fares: the readers of events, the forge, the registry.
-fn tell(shared: &Shared, key: &ReleaseKey, entry: &Entry) {
+fn tell(shared: &Shared, key: &ReleaseKey, entry: &Entry, is_news: bool) {
     let status = status(shared, key, &entry.commit);
     if let Some(Ok(progress)) = shared.observations.of(key, &entry.commit).map(|known| known.progress)
         && shared.replica.leads()
     {
-        shared.statuses.note_progress(shared, (key, entry), &progress);
+        if is_news {
+            shared.statuses.note_progress(shared, (key, entry), &progress);
+        }
         let reason = match progress.state {
             LiveState::Stalled => Some(Some(progress.reason)),
             LiveState::Live => Some(None),

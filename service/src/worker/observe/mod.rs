@@ -122,6 +122,18 @@ impl Observations {
         self.wake.notify_one();
     }
 
+    /// How a commit of a release fares, where that was seen.
+    pub(super) fn progress(&self, key: &ReleaseKey, commit: &CommitId) -> Option<Progress> {
+        self.of(key, commit)?.progress.ok()
+    }
+
+    /// The releases that are seen not to be live, or to be so since that moment at the earliest.
+    pub(super) fn unsettled(&self, since: Timestamp) -> Vec<ReleaseKey> {
+        let known = read(&self.known);
+        let is_meant = |known: &Known| known.progress.is_ok() && !known.is_live_since_before(since);
+        known.iter().filter(|(_, known)| is_meant(known)).map(|(key, _)| key.clone()).collect()
+    }
+
     fn of(&self, key: &ReleaseKey, commit: &CommitId) -> Option<Known> {
         read(&self.known).get(key).filter(|known| known.commit == *commit).cloned()
     }

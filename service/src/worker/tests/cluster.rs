@@ -37,6 +37,11 @@ pub(super) enum Cluster {
 
 impl Scene {
     pub(super) async fn new() -> Self {
+        Self::of(World::new(Period::ZERO, 1_000)).await
+    }
+
+    /// Over a service that was not started yet.
+    pub(super) async fn of(world: World) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("kubeconfig");
         let server = ApiServer::start(&path).await;
@@ -45,13 +50,12 @@ impl Scene {
         let clusters = [("in-cluster".to_owned(), Address::Kubeconfig { path, context: None })].into();
         let clusters =
             ClusterSettings { clusters, hub: "in-cluster".to_owned(), argocd_namespace: "argocd".to_owned() };
-        let world = World::new(Period::ZERO, 1_000);
         let mut scene = Self { world, server, clusters, following: None, _dir: dir };
         scene.start().await;
         scene
     }
 
-    async fn start(&mut self) {
+    pub(super) async fn start(&mut self) {
         if let Some(following) = self.following.take() {
             following.abort();
         }

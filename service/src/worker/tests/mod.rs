@@ -6,6 +6,7 @@ mod crash;
 mod doors;
 mod drift;
 mod foreign;
+mod forge;
 mod hostile;
 mod import;
 mod merged;

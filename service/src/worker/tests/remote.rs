@@ -25,7 +25,7 @@ impl Far {
         far
     }
 
-    async fn without_start() -> Self {
+    pub(super) async fn without_start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut world = World::new(Period::ZERO, 1_000);
         let run = |arguments: &[&str]| text(git(directory.path(), arguments));
