@@ -1,4 +1,4 @@
-//! Merging without a person, once the rules of the branch let it.
+//! Merging without a person, once the rules of the branch let it, and calling that off.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::call::{Call, words};
 use super::line::GRAPHQL;
 use super::{Forge, ForgeError, Kind, PullRequest};
+use crate::names::CommitId;
 
 /// The ways to merge at GitHub, in the order in which they are tried: one that the repository does not allow is followed by the next.
 const METHODS: [&str; 3] = ["MERGE", "SQUASH", "REBASE"];
@@ -25,7 +26,53 @@ pub enum AutoMerge {
     Refused(String),
 }
 
+/// What became of the wish that the pull request of a branch waits for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CalledOff {
+    /// None is to be merged by itself.
+    Nothing,
+    /// One was, with this page, and is not any more. A merge that has begun ends all the same.
+    Done { url: String },
+    /// One is, with this page, and the forge does not change that; its words.
+    Refused { url: String, words: String },
+}
+
 impl Forge {
+    /// Has the open pull request from a branch into another, if there is one, no longer merged by itself, whoever wished for that.
+    ///
+    /// # Errors
+    /// The forge does not answer, or not as a forge does: then it may still be merged by itself.
+    pub async fn call_off_merge(&self, branch: &str, target: &str) -> Result<CalledOff, ForgeError> {
+        let Some(pull) = self.find_open(branch, target).await? else { return Ok(CalledOff::Nothing) };
+        let what = "call off that a pull request merges itself";
+        let answer = match self.api.kind {
+            Kind::Gitea => {
+                let path = self.api.of_repository(&format!("/pulls/{}/merge", pull.number));
+                let call = Call { method: Method::DELETE, ..Call::get(what, path) };
+                self.api.ask(&call).await
+            }
+            // By <https://docs.github.com/en/graphql/reference/mutations#disablepullrequestautomerge>. Asked in any case, for what was read may be older.
+            Kind::Github => {
+                let query = "mutation($id: ID!) { disablePullRequestAutoMerge(input: {pullRequestId: $id}) { clientMutationId } }";
+                let body = json!({"query": query, "variables": {"id": pull.node}});
+                self.api.ask(&Call::write(what, Method::POST, GRAPHQL.to_owned(), &body)).await
+            }
+        };
+        let refused = match answer {
+            Ok(answer) => said(&answer),
+            // Gitea has no such wish, for the pull request itself was just read.
+            Err(ForgeError::NotFound { .. }) if self.api.kind == Kind::Gitea => return Ok(CalledOff::Nothing),
+            Err(ForgeError::Refused { words, .. } | ForgeError::Forbidden { words, .. }) => Some(words),
+            Err(error) => return Err(error),
+        };
+        Ok(match (refused, self.api.kind) {
+            (None, _) => CalledOff::Done { url: pull.url },
+            // What is not to be merged by itself cannot be called off, which GitHub says as a fault.
+            (Some(_), Kind::Github) if !pull.is_to_merge => CalledOff::Nothing,
+            (Some(words), _) => CalledOff::Refused { url: pull.url, words },
+        })
+    }
+
     /// Has a pull request merged as soon as the branch's rules let it.
     ///
     /// # Errors
@@ -50,10 +97,12 @@ impl Forge {
 
     /// By <https://docs.github.com/en/graphql/reference/mutations#enablepullrequestautomerge>.
     async fn wish_at_github(&self, pull: &PullRequest, method: &str) -> Result<AutoMerge, ForgeError> {
-        let input = format!("{{pullRequestId: $id, mergeMethod: {method}}}");
+        let input = format!("{{pullRequestId: $id, expectedHeadOid: $head, mergeMethod: {method}}}");
+        let variables = "$id: ID!, $head: GitObjectID";
         let query =
-            format!("mutation($id: ID!) {{ enablePullRequestAutoMerge(input: {input}) {{ clientMutationId }} }}");
-        let body = json!({"query": query, "variables": {"id": pull.node}});
+            format!("mutation({variables}) {{ enablePullRequestAutoMerge(input: {input}) {{ clientMutationId }} }}");
+        let head = pull.head.as_ref().map(CommitId::as_str);
+        let body = json!({"query": query, "variables": {"id": pull.node, "head": head}});
         self.wish(&Call::make("merge a pull request by itself", GRAPHQL.to_owned(), &body)).await
     }
 

@@ -21,7 +21,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use address::Address;
-pub use auto_merge::AutoMerge;
+pub use auto_merge::{AutoMerge, CalledOff};
 pub use deployments::{Deployment, DeploymentState, Payload};
 pub use error::ForgeError;
 pub use installation::RENEWED_BEFORE;

@@ -31,6 +31,8 @@ pub struct PullRequest {
     pub head: Option<CommitId>,
     /// How GitHub's other API names it.
     pub(super) node: String,
+    /// Whether GitHub says that it is to merge itself; Gitea does not say.
+    pub(super) is_to_merge: bool,
 }
 
 /// What became of a pull request.
@@ -82,6 +84,8 @@ struct Wire {
     head: WireBranch,
     #[serde(default)]
     node_id: String,
+    #[serde(default)]
+    auto_merge: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -125,6 +129,17 @@ impl Forge {
     /// # Errors
     /// The forge does not answer, or not as a forge does.
     pub async fn find(&self, branch: &str, target: &str, head: &CommitId) -> Result<Option<PullRequest>, ForgeError> {
+        match self.find_open(branch, target).await? {
+            Some(open) => Ok(Some(open)),
+            None => self.find_closed(branch, head).await,
+        }
+    }
+
+    /// The open pull request from a branch into another; nothing where there is none.
+    ///
+    /// # Errors
+    /// The forge does not answer, or not as a forge does.
+    pub(super) async fn find_open(&self, branch: &str, target: &str) -> Result<Option<PullRequest>, ForgeError> {
         let open = match self.api.kind {
             Kind::Gitea => self.find_open_at_gitea(branch, target).await?,
             Kind::Github => {
@@ -136,10 +151,7 @@ impl Forge {
             }
         };
         let open = open.map(|open| self.parse(open)).transpose()?;
-        match open.filter(|open| open.state == PullState::Open) {
-            Some(open) => Ok(Some(open)),
-            None => self.find_closed(branch, head).await,
-        }
+        Ok(open.filter(|open| open.state == PullState::Open))
     }
 
     /// Goes through the open ones: asked for one by its branches, Gitea 1.24 answers the oldest, which may be closed.
@@ -279,8 +291,8 @@ impl Forge {
             "open" => PullState::Open,
             _ => PullState::Closed,
         };
-        let head = commit(&wire.head.sha);
-        Ok(PullRequest { number: wire.number, url: wire.html_url, state, head, node: wire.node_id })
+        let (head, is_to_merge) = (commit(&wire.head.sha), wire.auto_merge.is_some());
+        Ok(PullRequest { number: wire.number, url: wire.html_url, state, head, node: wire.node_id, is_to_merge })
     }
 }
 

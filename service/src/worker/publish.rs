@@ -197,7 +197,7 @@ impl Conveyor {
                     done.offered.insert(key);
                     continue;
                 }
-                Ok(Offer::Later) => "its branch is being changed".to_owned(),
+                Ok(Offer::Later(words)) => words,
                 Ok(Offer::Refused(words)) => {
                     for made in done.conclusions.iter_mut().filter(|made| made.keep == Keep::Parked(key.clone())) {
                         *made = refused(made.delivery.clone(), std::slice::from_ref(made), &words);

@@ -2,6 +2,7 @@
 
 mod push;
 mod review;
+mod seen;
 
 use serde_json::{Value, json};
 use tests::environment::succeed;

@@ -15,7 +15,7 @@ const BRANCH: &str = "kmlflow/production/models/fraud";
 
 impl<'a> Forge<'a> {
     /// A service in pull-request mode.
-    fn reviewed(&self) -> ServerBuilder<'a> {
+    pub(super) fn reviewed(&self) -> ServerBuilder<'a> {
         REVIEWED.iter().fold(self.server().env(OFTEN.0, OFTEN.1), |begin, (name, value)| begin.env(name, value))
     }
 
@@ -38,7 +38,7 @@ impl<'a> Forge<'a> {
         Some(ours["status"].as_str()?.to_owned())
     }
 
-    fn pull(&self, number: u64) -> Value {
+    pub(super) fn pull(&self, number: u64) -> Value {
         self.repository(&self.ann, "GET", &format!("/pulls/{number}"), None).expect(200).json()
     }
 
@@ -60,7 +60,7 @@ impl<'a> Forge<'a> {
     }
 
     /// Ann merges a pull request, in one of the forge's ways.
-    fn merge(&self, server: &Server<'_>, number: u64, way: &str) {
+    pub(super) fn merge(&self, server: &Server<'_>, number: u64, way: &str) {
         let path = format!("/pulls/{number}/merge");
         let body = json!({"Do": way});
         // The forge looks by itself whether it can be merged, and says so a moment later.
@@ -87,7 +87,7 @@ fn actions(checkout: &Checkout<'_>) -> Vec<String> {
 
 /// Versions 7 and 8, one after the other, each merged by a person.
 #[track_caller]
-fn release_two(forge: &Forge<'_>, server: &Server<'_>) {
+pub(super) fn release_two(forge: &Forge<'_>, server: &Server<'_>) {
     for (number, version) in [(1, "7"), (2, "8")] {
         put_for_review(server, &image("fraud", version));
         forge.merge(server, number, "merge");

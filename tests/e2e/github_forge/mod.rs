@@ -2,6 +2,7 @@
 
 mod app;
 mod review;
+mod seen;
 mod told;
 
 use serde_json::{Value, json};

@@ -5,20 +5,26 @@ use serde_json::{Value, json};
 use super::{Comment, Deployment, Pull, REPOSITORY, Shared, State, Status, Way, git};
 use crate::openapi::{Operation, query_of};
 
-/// The one mutation of the other API that is used, as its documentation names it and its input.
-const MUTATION: &str = "enablePullRequestAutoMerge(input: {pullRequestId: $id, mergeMethod: ";
+/// The mutations of the other API that are used, as its documentation names them and their inputs.
+const ENABLE: &str = "mutation($id: ID!, $head: GitObjectID) { \
+    enablePullRequestAutoMerge(input: {pullRequestId: $id, expectedHeadOid: $head, mergeMethod: ";
+const DISABLE: &str =
+    "mutation($id: ID!) { disablePullRequestAutoMerge(input: {pullRequestId: $id}) { clientMutationId } }";
 
 /// Reads a request of the other API, whose description is another one.
 ///
 /// # Errors
-/// It is not the mutation that is expected.
+/// It is none of the mutations that are expected.
 pub(super) fn mutation(body: &[u8]) -> Result<Operation, Vec<String>> {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let query = body["query"].as_str().unwrap_or_default();
-    let method = query.split_once(MUTATION).and_then(|(_, rest)| rest.split_once('}')).map(|(method, _)| method);
-    let is_known = query.starts_with("mutation($id: ID!)") && matches!(method, Some("MERGE" | "SQUASH" | "REBASE"));
-    match body["variables"]["id"].as_str() {
-        Some(id) if is_known => Ok(Operation { id: "graphql".to_owned(), arguments: vec![id.to_owned()] }),
+    let method = query.strip_prefix(ENABLE).and_then(|rest| rest.split_once('}')).map(|(method, _)| method);
+    let name = match method {
+        Some("MERGE" | "SQUASH" | "REBASE") => Some("graphql"),
+        _ => (query == DISABLE).then_some("graphql/off"),
+    };
+    match (body["variables"]["id"].as_str(), name) {
+        (Some(id), Some(name)) => Ok(Operation { id: name.to_owned(), arguments: vec![id.to_owned()] }),
         _ => Err(vec![format!("no mutation that is expected: {body}")]),
     }
 }
@@ -29,12 +35,13 @@ pub(super) fn answer(shared: &Shared, operation: &Operation, target: &str, body:
     let number = argument(2).parse().unwrap_or_default();
     let query = query_of(target);
     let of = |name: &str| query.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str());
-    if operation.id != "graphql" && format!("{}/{}", argument(0), argument(1)) != REPOSITORY {
+    if !operation.id.starts_with("graphql") && format!("{}/{}", argument(0), argument(1)) != REPOSITORY {
         return refused(404, "Not Found");
     }
     shared.look_at_heads();
     match operation.id.as_str() {
-        "graphql" => merges_itself(shared, argument(0)),
+        "graphql" => merges_itself(shared, argument(0), &body["variables"]["head"]),
+        "graphql/off" => merges_itself_no_more(shared, argument(0)),
         "pulls/list" => list(shared, of),
         "pulls/create" => open(shared, body),
         "pulls/get" => shared.pull_as_told(number),
@@ -88,6 +95,11 @@ impl Shared {
         let mut told = example;
         let moment = "2026-11-28T12:00:00Z";
         told["number"] = pull.number.into();
+        told["auto_merge"] = if pull.merges_itself {
+            json!({"enabled_by": told["user"], "merge_method": "merge", "commit_title": "", "commit_message": ""})
+        } else {
+            Value::Null
+        };
         told["node_id"] = format!("PR_{}", pull.number).into();
         told["html_url"] = format!("https://github.example/{REPOSITORY}/pull/{}", pull.number).into();
         told["state"] = if pull.is_open { "open" } else { "closed" }.into();
@@ -150,6 +162,7 @@ fn open(shared: &Shared, body: &Value) -> (u16, Value) {
         head,
         reviews: Vec::new(),
         merges_itself: false,
+        called_off_at: Vec::new(),
     });
     drop(state);
     (201, shared.pull_as_told(number).1)
@@ -182,18 +195,42 @@ fn reviews(shared: &Shared, number: u64) -> (u16, Value) {
     (200, told.collect())
 }
 
+/// What the other API finds wrong, which it says with a success.
+fn fault(mutation: &str, message: &str) -> (u16, Value) {
+    (200, json!({"data": {mutation: null}, "errors": [{"type": "UNPROCESSABLE", "message": message}]}))
+}
+
+fn number_of(node: &str) -> Option<u64> {
+    node.strip_prefix("PR_").and_then(|number| number.parse().ok())
+}
+
+/// It is a fault where it is not to merge itself.
+fn merges_itself_no_more(shared: &Shared, node: &str) -> (u16, Value) {
+    let fault = |message: &str| fault("disablePullRequestAutoMerge", message);
+    let Some(number) = number_of(node) else { return fault("Could not resolve to a node") };
+    if shared.state().keeps_auto_merge {
+        return fault("You do not have permission to disable auto-merge");
+    }
+    let was_to_merge = shared.with_pull(number, |pull| {
+        if pull.merges_itself {
+            pull.called_off_at.push(pull.head.clone());
+        }
+        std::mem::take(&mut pull.merges_itself)
+    });
+    if !was_to_merge {
+        return fault("Can't disable auto-merge for this pull request");
+    }
+    (200, json!({"data": {"disablePullRequestAutoMerge": {"clientMutationId": null}}}))
+}
+
 /// GitHub takes this only where something is still missing: what can be merged is to be merged.
-fn merges_itself(shared: &Shared, node: &str) -> (u16, Value) {
-    let fault = |message: &str| {
-        (
-            200,
-            json!({"data": {"enablePullRequestAutoMerge": null}, "errors": [{"type": "UNPROCESSABLE", "message": message}]}),
-        )
-    };
+fn merges_itself(shared: &Shared, node: &str, head: &Value) -> (u16, Value) {
+    let fault = |message: &str| fault("enablePullRequestAutoMerge", message);
     let needed = shared.state().approvals_needed;
-    let Some(number) = node.strip_prefix("PR_").and_then(|number| number.parse().ok()) else {
-        return fault("Could not resolve to a node");
-    };
+    let Some(number) = number_of(node) else { return fault("Could not resolve to a node") };
+    if shared.with_pull(number, |pull| head.as_str().is_some_and(|head| head != pull.head)) {
+        return fault("Head branch is out of date. Review and try the merge again.");
+    }
     let is_clean = shared.with_pull(number, |pull| {
         let is_clean = pull.approvals() >= needed;
         pull.merges_itself = !is_clean;

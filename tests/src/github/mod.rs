@@ -90,6 +90,8 @@ pub(crate) struct State {
     quiet_until: Option<Instant>,
     /// How many approvals the branch asks for.
     approvals_needed: usize,
+    /// That a pull request merges itself cannot be called off.
+    keeps_auto_merge: bool,
     /// Answers of 304.
     unchanged: usize,
 }
@@ -107,6 +109,8 @@ pub struct Pull {
     pub head: String,
     pub reviews: Vec<(String, &'static str)>,
     pub merges_itself: bool,
+    /// Where its branch was each time when it was called off that it merges itself.
+    pub called_off_at: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -257,6 +261,17 @@ impl<'a> GitHub<'a> {
     pub fn protect(&self, approvals: usize) {
         self.state().approvals_needed = approvals;
         std::fs::write(self.shared.repository().join("protected"), "").expect("a file");
+    }
+
+    /// Lets nobody call off that a pull request merges itself, or lets them again.
+    pub fn keep_auto_merge(&self, keeps: bool) {
+        self.state().keeps_auto_merge = keeps;
+    }
+
+    /// Somebody has a pull request merge itself.
+    #[track_caller]
+    pub fn merge_when_ready(&self, number: u64) {
+        self.shared.with_pull(number, |pull| pull.merges_itself = true);
     }
 
     /// How long tokens of the App last from now on, in seconds.

@@ -14,6 +14,7 @@ use crate::worker::history::{SUPERSEDES, says_ours, trailer};
 use crate::worker::shared::Shared;
 
 use super::Proposed;
+use super::seen::call_off;
 
 /// The branches of reviews, as a pattern.
 pub(in crate::worker) const BRANCHES: &str = "kmlflow/*";
@@ -44,8 +45,8 @@ pub(super) fn key_of(branch: &str) -> Option<ReleaseKey> {
 pub(in crate::worker) enum Offer {
     /// The branch has it, by this commit.
     There(CommitId),
-    /// The branch could not be moved now; it is tried again.
-    Later,
+    /// The branch could not be moved now, in these words; it is tried again.
+    Later(String),
     /// The remote refuses the branch, in these words.
     Refused(String),
     /// Somebody added to the branch what this would write over.
@@ -76,7 +77,8 @@ pub(in crate::worker) async fn offer(
     proposed: &Proposed,
 ) -> Result<Offer, GitError> {
     let lock = shared.reviews.branch(key);
-    let Ok(_alone) = tokio::time::timeout(LOCK_WAIT, lock.lock()).await else { return Ok(Offer::Later) };
+    let later = || Offer::Later("its branch is being changed".to_owned());
+    let Ok(_alone) = tokio::time::timeout(LOCK_WAIT, lock.lock()).await else { return Ok(later()) };
     let branch = branch_of(key);
     for _ in 0..MOVED_MAX {
         let standing = standing(shared, target, key)?;
@@ -84,7 +86,12 @@ pub(in crate::worker) async fn offer(
             && standing.is_current
             && is_same(standing.release.as_ref(), proposed.write.after.as_ref())
         {
-            return Ok(Offer::There(standing.own.commit.clone()));
+            let is_called_off = if !proposed.merges_itself && shared.reviews.merges_itself(key) {
+                call_off(shared, key).await
+            } else {
+                Ok(())
+            };
+            return Ok(is_called_off.map_or_else(Offer::Later, |()| Offer::There(standing.own.commit.clone())));
         }
         if let Some(Standing { own, theirs: Some(theirs), .. }) = &standing
             && !proposed.is_forced
@@ -97,6 +104,12 @@ pub(in crate::worker) async fn offer(
                 Offer::Theirs(taken(&branch, theirs))
             });
         }
+        if !proposed.merges_itself
+            && shared.repository.beside(&branch)?.is_some()
+            && let Err(words) = call_off(shared, key).await
+        {
+            return Ok(Offer::Later(words));
+        }
         let Some(commit) = build(shared, target, standing.as_ref(), (key, proposed))? else {
             return Ok(Offer::Refused("it changes nothing that the branch has not".to_owned()));
         };
@@ -106,7 +119,7 @@ pub(in crate::worker) async fn offer(
             Offered::Moved => {}
         }
     }
-    Ok(Offer::Later)
+    Ok(later())
 }
 
 /// The refusal of a change that would write over what somebody added to the branch of the last one.

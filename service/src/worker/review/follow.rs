@@ -131,10 +131,16 @@ async fn tell_and_ask(shared: &Shared, forge: &Forge, key: &ReleaseKey, review: 
     let pull = told(shared, forge, key, review, &text).await?;
     let opinions =
         if pull.state == PullState::Open { forge.opinions(pull.number).await? } else { review.opinions.clone() };
+    // Until all of this is noted nothing else comes to the branch, and what is asked to merge itself is what was read.
+    let lock = shared.reviews.branch(key);
+    let _alone = lock.lock().await;
+    let current = shared.reviews.current(key, &review.commit);
     let mut opened = Pull { number: pull.number, url: pull.url.clone(), said: text, is_scheduled: false };
-    opened.is_scheduled = review.pull.as_ref().is_some_and(|pull| pull.is_scheduled);
+    let known = current.as_ref().and_then(|current| current.pull.as_ref());
+    opened.is_scheduled = known.is_some_and(|pull| pull.is_scheduled);
     let mut trouble = None;
-    if review.merges_itself && pull.state == PullState::Open && !opened.is_scheduled {
+    let merges_itself = current.is_some_and(|current| current.merges_itself);
+    if merges_itself && pull.state == PullState::Open && !opened.is_scheduled {
         match forge.merge_when_ready(&pull).await? {
             AutoMerge::Scheduled => opened.is_scheduled = true,
             AutoMerge::Refused(words) => trouble = Some(format!("it does not merge itself, so a person must: {words}")),

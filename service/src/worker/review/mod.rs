@@ -8,6 +8,7 @@ mod branch;
 mod follow;
 mod merged;
 mod proposed;
+mod seen;
 mod view;
 
 use std::collections::{BTreeMap, HashMap};
@@ -100,7 +101,10 @@ impl Reviews {
             is_wanted: true,
             moot_since: None,
             state: ReviewState::AwaitingReview,
-            pull: before.and_then(|before| before.pull.clone()),
+            // What waits for people was called off, where it was not.
+            pull: before
+                .and_then(|before| before.pull.clone())
+                .map(|pull| Pull { is_scheduled: pull.is_scheduled && proposed.merges_itself, ..pull }),
             opinions: before.map(|before| before.opinions.clone()).unwrap_or_default(),
             trouble,
             is_over: false,
@@ -172,6 +176,26 @@ impl Reviews {
             _ => {}
         }
         is_told == Some(false)
+    }
+
+    /// Whether the review of a release is to be merged without a person, as far as is remembered.
+    fn merges_itself(&self, key: &ReleaseKey) -> bool {
+        self.by_key().get(key).is_some_and(|review| !review.is_over && review.merges_itself)
+    }
+
+    /// Takes note that the review of a release waits for a person, whatever was wished before.
+    fn merges_itself_no_more(&self, key: &ReleaseKey) {
+        if let Some(review) = self.by_key().get_mut(key) {
+            review.merges_itself = false;
+            if let Some(pull) = &mut review.pull {
+                pull.is_scheduled = false;
+            }
+        }
+    }
+
+    /// A review as it is by now, where it is still about this commit and wanted.
+    fn current(&self, key: &ReleaseKey, commit: &CommitId) -> Option<Review> {
+        self.by_key().get(key).filter(|review| review.is_wanted && review.commit == *commit).cloned()
     }
 
     /// Hands out the answers about a release that were kept back.

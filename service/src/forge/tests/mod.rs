@@ -1,5 +1,7 @@
 //! What is asked of a forge and what its answers mean, with a server that answers as it is told to. A real one is the tier `gitea`.
 
+mod called_off;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
