@@ -103,6 +103,7 @@ fn recover_journal(handles: &Handles) -> Result<Journal, GitError> {
         // Pushes that were put in place together are in one pack of another name: a full disk has no room for them twice.
         pack.place_if_missing(path, &objects)?;
     }
+    // Opened anew: the first one may have looked at a pack that was torn then.
     let repository = handles.fresh()?;
     if is_behind(&repository, last.tip)? {
         Lock::take(path, last.tip)?.become_branch()?;

@@ -1,8 +1,8 @@
 //! A repository at a real forge, which the tier `gitea` builds.
 
+mod called_off;
 mod push;
 mod review;
-mod seen;
 
 use serde_json::{Value, json};
 use tests::environment::succeed;

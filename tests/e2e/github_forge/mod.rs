@@ -1,8 +1,8 @@
 //! A repository at a scripted GitHub, whose every request is held against the official description, which the tier `github` fetches.
 
 mod app;
+mod called_off;
 mod review;
-mod seen;
 mod told;
 
 use serde_json::{Value, json};

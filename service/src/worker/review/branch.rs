@@ -14,7 +14,7 @@ use crate::worker::history::{SUPERSEDES, says_ours, trailer};
 use crate::worker::shared::Shared;
 
 use super::Proposed;
-use super::seen::call_off;
+use super::call_off::call_off;
 
 /// The branches of reviews, as a pattern.
 pub(in crate::worker) const BRANCHES: &str = "kmlflow/*";

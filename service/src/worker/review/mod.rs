@@ -5,10 +5,10 @@
 
 mod body;
 mod branch;
+mod call_off;
 mod follow;
 mod merged;
 mod proposed;
-mod seen;
 mod view;
 
 use std::collections::{BTreeMap, HashMap};

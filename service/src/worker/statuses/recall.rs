@@ -44,12 +44,17 @@ impl Statuses {
     /// Says how many releases that were.
     async fn recall_commits(&self, shared: &Shared, forge: &Forge, since: Timestamp) -> Result<usize, StoreError> {
         let mut changed: Vec<Newest> = Vec::new();
-        each_newest(&shared.store, |row| changed.extend(Some(row).filter(|row| row.at >= since))).await?;
+        each_newest(&shared.store, |row| {
+            if row.at >= since {
+                changed.push(row);
+            }
+        })
+        .await?;
         changed.sort_by_key(|row| std::cmp::Reverse(row.at));
-        if let Some(left_out) = changed.len().checked_sub(RECALLED_MAX + 1) {
+        if changed.len() > RECALLED_MAX {
+            let count = changed.len();
             tracing::info!(
-                "{} releases changed in the last day; the forge is told again of the last {RECALLED_MAX} only",
-                left_out + RECALLED_MAX + 1
+                "{count} releases changed in the last day; the forge is told again of the last {RECALLED_MAX} only"
             );
             changed.truncate(RECALLED_MAX);
         }

@@ -41,10 +41,11 @@ impl Told {
         self.0.lock().unwrap().1.clone()
     }
 
-    async fn until(&self, what: &str, claim: impl Fn(&[String]) -> bool) {
+    /// Waits until it took that each of these commits succeeded.
+    async fn until_succeeded(&self, commits: [&CommitId; 2]) {
         let begin = Instant::now();
-        while !claim(&self.statuses()) {
-            assert!(begin.elapsed() < Duration::from_secs(60), "{what}: {:?}", self.statuses());
+        while !commits.iter().all(|commit| self.statuses().contains(&format!("{commit} success"))) {
+            assert!(begin.elapsed() < Duration::from_secs(60), "{commits:?}: {:?}", self.statuses());
             tokio::task::yield_now().await;
         }
     }
@@ -69,13 +70,13 @@ async fn at_a_forge() -> (Far, Told) {
     (far, told)
 }
 
-/// Does all there is to do, as the program does.
-fn run(world: &mut World) -> tokio::task::JoinHandle<()> {
-    let (handle, worker) = world.parts.take().unwrap();
-    tokio::spawn(async move {
-        let _handle = handle;
-        worker.run(std::future::pending()).await;
-    })
+/// Does all there is to do, as the program does, until the forge was told that these commits succeeded.
+async fn run_until_told(world: &mut World, told: &Told, commits: [&CommitId; 2]) {
+    let (_handle, worker) = world.parts.take().unwrap();
+    tokio::select! {
+        () = worker.run(std::future::pending()) => panic!("it ended by itself"),
+        () = told.until_succeeded(commits) => {}
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,12 +127,7 @@ async fn what_a_forge_was_not_told_before_a_kill_it_is_told_after() {
     far.world.kill();
     told.answers(201);
     far.world.start().await;
-    let running = run(&mut far.world);
-    told.until("both are told", |told| {
-        told.contains(&format!("{first} success")) && told.contains(&format!("{gone} success"))
-    })
-    .await;
-    running.abort();
+    run_until_told(&mut far.world, &told, [&first, &gone]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,12 +143,7 @@ async fn a_commit_that_was_on_its_way_at_a_kill_is_not_so_for_ever() {
     assert_ne!(entering, running);
     far.world.kill();
     far.world.start().await;
-    let working = run(&mut far.world);
-    told.until("it went on", |told| {
-        told.contains(&format!("{entering} success")) && told.contains(&format!("{running} success"))
-    })
-    .await;
-    working.abort();
+    run_until_told(&mut far.world, &told, [&entering, &running]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
