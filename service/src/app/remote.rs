@@ -11,7 +11,7 @@ use crate::cli::Moved;
 use crate::clock::Clock;
 use crate::command::Git;
 use crate::config::{Config, ForgeKind, GitConfig, GitCredentials, SecretText, read_secret_file};
-use crate::forge::{self, Access, Address, App, Forge, ForgeError, Kind, Token};
+use crate::forge::{self, Access, Address, App, Forge, ForgeError, Kind, Token, TokenAccess};
 use crate::git::remote::{
     Branch, Credentials, Endpoint, EndpointError, Limits, RemoteError, Renewal, Secret, Settings, SshSettings,
 };
@@ -104,10 +104,9 @@ fn remote(config: &GitConfig, url: &str, directory: &Path, forge: Option<&Arc<Fo
         signing_key: _,
     } = config;
     let password = of_password(credentials);
-    let renewal = match (forge.filter(|_| credentials.github_app.is_set()), &password) {
-        (Some(forge), _) => Some(of_tokens(forge)),
-        (None, Some(password)) => PasswordFile::of(credentials, password),
-        (None, None) => None,
+    let renewal = match forge.filter(|_| credentials.github_app.is_set()) {
+        Some(forge) => Some(of_tokens(forge)),
+        None => PasswordFile::of(credentials),
     };
     Ok(Settings {
         endpoint: Endpoint::parse(url).map_err(|error| wrong("git.url", &error))?,
@@ -150,7 +149,7 @@ fn forge(config: &GitConfig, url: &str) -> Result<Option<Forge>, StartError> {
         (Some((id, installation, key)), _) => {
             Access::App(App { id, installation, private_key: Token::new(key.expose()) })
         }
-        (None, Some(token)) => Access::Token(Token::new(token.expose())),
+        (None, Some(token)) => Access::Token(token_access(config, token)),
         (None, None) => return Ok(None),
     };
     Ok(Some(Forge::new(forge::Settings { kind, address, access, ca_file: config.ca_file.clone() })?))
@@ -183,34 +182,63 @@ impl Renewal for AppTokens {
     }
 }
 
-/// A password that lies in a file: read again where the remote does not take it any more, so that whoever changes both needs no restart.
+/// A secret that lies in a file: read again where it is not taken any more, so that whoever replaces it needs no restart.
+#[derive(Debug)]
+struct SecretFile(PathBuf);
+
+impl SecretFile {
+    /// What the file has now, where it is another one than what was refused. What cannot be read for a moment helps no more than that.
+    fn another(&self, refused: &SecretText) -> Option<SecretText> {
+        read_secret_file(&self.0).ok().filter(|read| read != refused)
+    }
+}
+
+/// With what the forge's API lets the service in, and where that is read again.
+fn token_access(config: &GitConfig, token: &SecretText) -> TokenAccess {
+    let file = config.forge_token_file();
+    let cure = match &file {
+        Some((key, _)) => format!(
+            "put a token that is valid, and may write code and pull requests, into the file of `{key}`, which is read again by itself"
+        ),
+        None => "give a token that is valid, by the environment as before or in the file of `git.forge.token_file`, and start the service again".to_owned(),
+    };
+    let renewal = file.map(|(_, path)| Arc::new(SecretFile(path.to_owned())) as Arc<dyn forge::Renewal>);
+    TokenAccess { token: Token::new(token.expose()), cure, renewal }
+}
+
+impl forge::Renewal for SecretFile {
+    fn another(&self, refused: &Token) -> Option<Token> {
+        let another = self.another(&SecretText::new(refused.expose()))?;
+        Some(Token::new(another.expose()))
+    }
+}
+
+/// A password of the remote that lies in a file.
 #[derive(Debug)]
 struct PasswordFile {
-    path: PathBuf,
+    file: SecretFile,
     username: Option<String>,
     /// As it was read last.
-    current: Mutex<Credentials>,
+    current: Mutex<SecretText>,
 }
 
 impl PasswordFile {
-    fn of(credentials: &GitCredentials, current: &Credentials) -> Option<Arc<dyn Renewal>> {
-        let path = credentials.password_file.clone()?;
-        let username = credentials.username.clone();
-        Some(Arc::new(Self { path, username, current: Mutex::new(current.clone()) }))
+    fn of(credentials: &GitCredentials) -> Option<Arc<dyn Renewal>> {
+        let file = SecretFile(credentials.password_file.clone()?);
+        let (username, current) = (credentials.username.clone(), Mutex::new(credentials.password.clone()?));
+        Some(Arc::new(Self { file, username, current }))
     }
 }
 
 impl Renewal for PasswordFile {
     fn credentials(&self, is_refused: bool) -> BoxFuture<'_, Result<Option<Credentials>, RemoteError>> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let credentials = if is_refused {
-            // What cannot be read for a moment helps no more than what the remote refused.
-            let read = read_secret_file(&self.path).ok();
-            let read = read.map(|password| with_password(self.username.as_deref(), &password));
-            read.filter(|read| read != &*current).inspect(|read| current.clone_from(read))
+        let password = if is_refused {
+            self.file.another(&current).inspect(|another| current.clone_from(another))
         } else {
             Some(current.clone())
         };
+        let credentials = password.map(|password| with_password(self.username.as_deref(), &password));
         std::future::ready(Ok(credentials)).boxed()
     }
 }

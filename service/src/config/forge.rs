@@ -1,7 +1,7 @@
 //! Settings of the forge that the branch lives at, and of what goes through it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +63,15 @@ impl GitConfig {
     /// The token that the forge's API is asked with: its own, or the password of pushes.
     pub fn forge_token(&self) -> Option<&SecretText> {
         self.forge.token.as_ref().or(self.credentials.password.as_ref())
+    }
+
+    /// The file that this token lies in, with the key that names it; nothing where the environment has it.
+    pub fn forge_token_file(&self) -> Option<(&'static str, &Path)> {
+        let own = self.forge.token_file.as_deref().map(|path| ("git.forge.token_file", path));
+        if own.is_some() || self.forge.token.is_some() {
+            return own;
+        }
+        self.credentials.password_file.as_deref().map(|path| ("git.credentials.password_file", path))
     }
 
     /// Which forge it is, where `auto` is made out.

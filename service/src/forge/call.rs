@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::installation::Installation;
 use super::line::{Answer, Line};
-use super::{Access, Address, ForgeError, Kind, Settings, Token};
+use super::{Access, Address, ForgeError, Kind, Settings, Token, TokenAccess};
 use crate::chance::share_of;
 use crate::names::readable;
 
@@ -37,6 +37,8 @@ pub(super) struct Api {
     pub(super) kind: Kind,
     pub(super) place: Address,
     who: Who,
+    /// Why whoever asks was let in to nothing the last time.
+    refusal: Mutex<Option<ForgeError>>,
     /// Answers that may still hold, by what was asked.
     known: Mutex<HashMap<String, Known>>,
 }
@@ -44,8 +46,8 @@ pub(super) struct Api {
 /// Who asks.
 #[derive(Debug)]
 enum Who {
-    /// Somebody with a token that lasts.
-    Token(HeaderValue),
+    /// Somebody with a token that lasts, and the one that was good last.
+    Token(TokenAccess, Mutex<Token>),
     /// A GitHub App, whose tokens end.
     App(Box<Installation>),
 }
@@ -67,6 +69,18 @@ pub(super) struct Call<'c> {
     pub(super) body: Option<&'c Value>,
     /// Whether a repetition has no further effect.
     pub(super) is_idempotent: bool,
+}
+
+impl Who {
+    /// What a person does where the forge does not know who asks.
+    fn cure(&self) -> &str {
+        match self {
+            Self::Token(access, _) => &access.cure,
+            Self::App(_) => {
+                "its token was just made, so look at the forge whether the App is still installed for the repository"
+            }
+        }
+    }
 }
 
 impl<'c> Call<'c> {
@@ -91,10 +105,14 @@ impl Api {
         let Settings { kind, address: place, access, ca_file } = settings;
         let line = Line::new(&place.api, ca_file.as_deref())?;
         let who = match access {
-            Access::Token(token) => Who::Token(authorization(kind, &token)?),
+            Access::Token(access) => {
+                authorization(kind, &access.token)?;
+                let token = Mutex::new(access.token.clone());
+                Who::Token(access, token)
+            }
             Access::App(app) => Who::App(Box::new(Installation::new(line.for_another(), &place, &app)?)),
         };
-        Ok(Self { line, kind, place, who, known: Mutex::default() })
+        Ok(Self { line, kind, place, who, refusal: Mutex::default(), known: Mutex::default() })
     }
 
     pub(super) fn address(&self) -> &str {
@@ -132,25 +150,50 @@ impl Api {
     /// The token of the App that asks, another one than this where that was refused; nothing where it is no App.
     pub(super) async fn token(&self, refused: Option<&Token>) -> Option<Result<Token, ForgeError>> {
         match &self.who {
-            Who::Token(_) => None,
+            Who::Token(..) => None,
             Who::App(installation) => Some(installation.token(refused).await),
         }
     }
 
-    /// Asks once; with another token as well, where the one of an App is refused before its end.
+    /// Why the forge takes nothing from whoever asks, with the cure; nothing since it took something.
+    pub(super) fn refusal(&self) -> Option<String> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(ForgeError::with_cure)
+    }
+
+    /// Asks once, and notes whether whoever asks is let in.
     async fn attempt(&self, call: &Call<'_>) -> Result<Value, ForgeError> {
-        let installation = match &self.who {
-            Who::Token(authorization) => return self.ask_as(call, authorization.clone()).await,
-            Who::App(installation) => installation,
+        let answer = self.ask_as_any(call).await;
+        let refusal = match &answer {
+            Ok(_) => None,
+            Err(error @ (ForgeError::Unauthorized { .. } | ForgeError::App { .. })) => Some(error.clone()),
+            // Of who asks it says nothing, or not of all that is asked.
+            Err(_) => return answer,
         };
-        let token = installation.token(None).await?;
-        match self.ask_as(call, authorization(self.kind, &token)?).await {
-            Err(ForgeError::Unauthorized { .. }) => {
-                let token = installation.token(Some(&token)).await?;
-                self.ask_as(call, authorization(self.kind, &token)?).await
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
+        answer
+    }
+
+    /// Asks once; with another token as well, where there is one instead of one that is refused.
+    async fn ask_as_any(&self, call: &Call<'_>) -> Result<Value, ForgeError> {
+        let token = match &self.who {
+            Who::Token(_, token) => token.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            Who::App(installation) => installation.token(None).await?,
+        };
+        let answer = self.ask_as(call, authorization(self.kind, &token)?).await;
+        let token = match (&answer, &self.who) {
+            (Err(ForgeError::Unauthorized { .. } | ForgeError::Forbidden { .. }), Who::Token(access, current)) => {
+                let another = access.renewal.as_ref().and_then(|renewal| renewal.another(&token));
+                // One that cannot be sent helps no more than what was refused.
+                let Some(another) = another.filter(|token| authorization(self.kind, token).is_ok()) else {
+                    return answer;
+                };
+                current.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&another);
+                another
             }
-            answer => answer,
-        }
+            (Err(ForgeError::Unauthorized { .. }), Who::App(installation)) => installation.token(Some(&token)).await?,
+            _ => return answer,
+        };
+        self.ask_as(call, authorization(self.kind, &token)?).await
     }
 
     async fn ask_as(&self, call: &Call<'_>, authorization: HeaderValue) -> Result<Value, ForgeError> {
@@ -195,7 +238,7 @@ impl Api {
         let (address, what) = (self.address().to_owned(), call.what);
         let words = words(&answer.body);
         match answer.status.as_u16() {
-            401 => ForgeError::Unauthorized { address, is_app: matches!(self.who, Who::App(_)) },
+            401 => ForgeError::Unauthorized { address, cure: self.who.cure().to_owned() },
             403 => ForgeError::Forbidden { address, what, words },
             404 | 410 => ForgeError::NotFound { address, what },
             300..=399 => self.stranger(),

@@ -15,7 +15,7 @@ pub enum ForgeError {
     Broken { address: String },
     /// 401.
     #[error("the forge at `{address}` does not know who asks")]
-    Unauthorized { address: String, is_app: bool },
+    Unauthorized { address: String, cure: String },
     /// A GitHub App gets no token.
     #[error("the forge at `{address}` gives no token to the App: {words}")]
     App { address: String, words: String, cure: &'static str },
@@ -58,17 +58,17 @@ impl ForgeError {
         }
     }
 
+    /// The text with what a person can do about it.
+    pub fn with_cure(&self) -> String {
+        self.cure().map_or_else(|| self.to_string(), |cure| format!("{self}; {cure}"))
+    }
+
     /// What a person can do about it.
-    pub fn cure(&self) -> Option<&'static str> {
+    pub fn cure(&self) -> Option<&str> {
         Some(match self {
             Self::Settings { .. } => "change it in the configuration",
             Self::Unreachable { .. } => "check that the forge runs there, and `git.forge.api_url`",
-            Self::Unauthorized { is_app: false, .. } => {
-                "give a token that is valid and has not ended in `git.forge.token_file`, or in `git.credentials.password_file`"
-            }
-            Self::Unauthorized { is_app: true, .. } => {
-                "its token was just made, so look at the forge whether the App is still installed for the repository"
-            }
+            Self::Unauthorized { cure, .. } => cure,
             Self::App { cure, .. } => cure,
             Self::Forbidden { .. } | Self::NotFound { .. } => {
                 "give the account of the token write access to the repository, and the token the scopes for repository and issues"

@@ -19,6 +19,7 @@ mod told;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 pub use address::Address;
 pub use auto_merge::{AutoMerge, CalledOff};
@@ -51,8 +52,24 @@ pub struct Settings {
 /// With what the forge lets us in.
 #[derive(Debug, Clone)]
 pub enum Access {
-    Token(Token),
+    Token(TokenAccess),
     App(App),
+}
+
+/// A token that lasts until somebody replaces it.
+#[derive(Debug, Clone)]
+pub struct TokenAccess {
+    pub token: Token,
+    /// What a person does where the forge does not take it, which names where it is from.
+    pub cure: String,
+    /// Where it is read again; nothing where it is the same for as long as the service runs.
+    pub renewal: Option<Arc<dyn Renewal>>,
+}
+
+/// Where a token that lasts is read again once it is refused.
+pub trait Renewal: fmt::Debug + Send + Sync {
+    /// The token that is there now, where it is another one than what was refused.
+    fn another(&self, refused: &Token) -> Option<Token>;
 }
 
 /// A GitHub App, as it is installed for the owner of the repository.
@@ -110,6 +127,11 @@ impl Forge {
     /// The forge gives none to the App, or does not answer.
     pub async fn app_token(&self, refused: Option<&Token>) -> Option<Result<Token, ForgeError>> {
         self.api.token(refused).await
+    }
+
+    /// Why the forge takes nothing from us, with what a person does about it; nothing as far as is known.
+    pub fn refusal(&self) -> Option<String> {
+        self.api.refusal()
     }
 
     /// Its address, which has no secret in it.

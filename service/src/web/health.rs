@@ -32,11 +32,12 @@ async fn alive() -> &'static str {
 }
 
 async fn ready(State(web): State<Web>) -> Answer<String> {
-    match web.handle().ready().await {
-        Ok(None) => Ok("ready\n".to_owned()),
-        Ok(Some(trouble)) => Ok(format!("ready; everything is accepted, and nothing is released yet: {trouble}\n")),
-        Err(sentence) => Err(Problem::unavailable(sentence, RETRY_AFTER_SECONDS.into())),
-    }
+    let trouble = web.handle().ready().await;
+    let trouble = trouble.map_err(|sentence| Problem::unavailable(sentence, RETRY_AFTER_SECONDS.into()))?;
+    let trouble = trouble.map(|trouble| format!("; everything is accepted, and nothing is released yet: {trouble}"));
+    let refusal = web.handle().forge_refusal();
+    let refusal = refusal.map(|why| format!("; no pull request is opened or followed, and no status told: {why}"));
+    Ok(format!("ready{}{}\n", trouble.unwrap_or_default(), refusal.unwrap_or_default()))
 }
 
 async fn metrics(State(web): State<Web>) -> impl IntoResponse {

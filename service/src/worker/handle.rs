@@ -398,6 +398,11 @@ impl Handle {
         Ok(locked(&self.shared.state.trouble).clone())
     }
 
+    /// Why the forge is told nothing and opens no pull request, with what a person does about it. Whoever follows asks the forge nothing.
+    pub fn forge_refusal(&self) -> Option<String> {
+        self.shared.settings.forge().filter(|_| self.shared.replica.leads())?.refusal()
+    }
+
     /// The address of the remote that the branch lives at; nothing where it is embedded.
     pub fn remote_address(&self) -> Option<&str> {
         self.shared.repository.address()

@@ -3,7 +3,11 @@
 mod app;
 mod called_off;
 mod review;
+mod token;
 mod told;
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use tests::environment::succeed;
@@ -15,6 +19,9 @@ use crate::reviewed::{review_is, serves};
 
 /// The release of these tests.
 const FRAUD: &str = "production/models/fraud";
+
+/// The setting that names the file of the token of pushes.
+const PASSWORD_FILE: &str = "KMLFLOW__GIT__CREDENTIALS__PASSWORD_FILE";
 
 /// Looks so often that a test does not wait for long.
 const OFTEN: (&str, &str) = ("KMLFLOW__GIT__POLL_INTERVAL", "1s");
@@ -30,6 +37,17 @@ impl<'a> Forge<'a> {
     fn with_token(environment: &'a TestEnvironment) -> Self {
         let github = GitHub::start(environment, None);
         Self::begin(github, vec![("KMLFLOW__GIT__CREDENTIALS__PASSWORD", TOKEN.to_owned())])
+    }
+
+    /// The service has this personal token in the file of a setting.
+    fn with_token_file(environment: &'a TestEnvironment, setting: &'static str, token: &str) -> Self {
+        let github = GitHub::start(environment, None);
+        github.give_token(token);
+        let mut settings = vec![(setting, token_file(environment, token).display().to_string())];
+        if setting != PASSWORD_FILE {
+            settings.push(("KMLFLOW__GIT__CREDENTIALS__PASSWORD", TOKEN.to_owned()));
+        }
+        Self::begin(github, settings)
     }
 
     /// The service is an App.
@@ -76,6 +94,13 @@ impl<'a> Forge<'a> {
     fn commits(&self) -> Vec<tests::Commit> {
         self.clone_repository().log(&format!("releases/{FRAUD}"))
     }
+}
+
+/// The file with the token of the service, which has this one from now on.
+fn token_file(environment: &TestEnvironment, token: &str) -> PathBuf {
+    let file = environment.write("token", token);
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("the mode is set");
+    file
 }
 
 fn app_settings(key: &AppKey) -> Vec<(&'static str, String)> {

@@ -80,6 +80,8 @@ pub(crate) struct State {
     deployments: Vec<Deployment>,
     calls: Vec<Call>,
     faults: Vec<String>,
+    /// Personal tokens that are good beside [`TOKEN`].
+    personal_tokens: Vec<String>,
     /// Tokens of the App that are good.
     tokens: Vec<String>,
     minted: usize,
@@ -272,6 +274,11 @@ impl<'a> GitHub<'a> {
     #[track_caller]
     pub fn merge_when_ready(&self, number: u64) {
         self.shared.with_pull(number, |pull| pull.merges_itself = true);
+    }
+
+    /// The one personal token that is good from now on, beside the one that people use.
+    pub fn give_token(&self, token: &str) {
+        self.state().personal_tokens = vec![token.to_owned()];
     }
 
     /// How long tokens of the App last from now on, in seconds.

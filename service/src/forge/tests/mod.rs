@@ -60,14 +60,34 @@ async fn play(State(script): State<Script>, request: Request<Body>) -> Response<
 
 /// A forge that gives these answers, one after the other.
 async fn forge(kind: Kind, answers: impl IntoIterator<Item = Answer>) -> (Forge, Script) {
+    forge_as(kind, answers, token("t0ken\n")).await
+}
+
+/// The same for somebody with this token.
+async fn forge_as(kind: Kind, answers: impl IntoIterator<Item = Answer>, access: TokenAccess) -> (Forge, Script) {
     let script = Script { answers: Arc::new(Mutex::new(answers.into_iter().collect())), ..Script::default() };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let api = format!("http://{}", listener.local_addr().unwrap());
     let router = Router::new().fallback(play).with_state(script.clone());
     tokio::spawn(async move { axum::serve(listener, router).await });
     let address = Address::of(kind, "https://forge.example/team/gitops.git", Some(&api)).unwrap();
-    let settings = Settings { kind, address, access: Access::Token(Token::new("t0ken\n")), ca_file: None };
+    let settings = Settings { kind, address, access: Access::Token(access), ca_file: None };
     (Forge::new(settings).unwrap(), script)
+}
+
+fn token(text: &str) -> TokenAccess {
+    TokenAccess { token: Token::new(text), cure: "give another".to_owned(), renewal: None }
+}
+
+/// A file in which somebody may put another token.
+#[derive(Debug, Default)]
+struct TokenFile(Mutex<String>);
+
+impl Renewal for TokenFile {
+    fn another(&self, refused: &Token) -> Option<Token> {
+        let there = Token::new(&self.0.lock().unwrap());
+        Some(there).filter(|there| !there.expose().is_empty() && there != refused)
+    }
 }
 
 fn ok(status: u16, body: Value) -> Answer {
@@ -276,12 +296,43 @@ async fn a_status_is_set_and_one_comment_kept() {
     assert_eq!(asked[2].body["body"], "<!-- x -->\nnew");
 }
 
+#[tokio::test]
+async fn a_token_that_is_refused_is_read_again_and_asked_with_once() {
+    let file = Arc::new(TokenFile::default());
+    let access = TokenAccess { renewal: Some(Arc::clone(&file) as Arc<dyn Renewal>), ..token("old") };
+    let (no, forbidden) = (|| ok(401, json!({"message": "Bad credentials"})), ok(403, json!({"message": "no"})));
+    let good = || ok(200, pull(4, "open"));
+    let (github, script) =
+        forge_as(Kind::Github, [no(), no(), good(), good(), forbidden, good(), no(), no()], access).await;
+    let asked_as =
+        || -> Vec<String> { script.asked.lock().unwrap().drain(..).map(|asked| asked.authorization).collect() };
+    let error = github.pull_request(4).await.unwrap_err();
+    assert!(error.with_cure().ends_with("does not know who asks; give another"), "{error}");
+    assert_eq!(github.refusal(), Some(error.with_cure()));
+    assert_eq!(asked_as(), ["Bearer old"], "the same again is of no use");
+
+    *file.0.lock().unwrap() = "new".to_owned();
+    github.pull_request(4).await.unwrap();
+    assert_eq!(github.refusal(), None, "it is let in");
+    assert_eq!(asked_as(), ["Bearer old", "Bearer new"]);
+    github.pull_request(4).await.unwrap();
+    assert_eq!(asked_as(), ["Bearer new"]);
+
+    *file.0.lock().unwrap() = "with-more-rights".to_owned();
+    github.pull_request(4).await.unwrap();
+    assert_eq!(asked_as(), ["Bearer new", "Bearer with-more-rights"]);
+    *file.0.lock().unwrap() = "ended".to_owned();
+    github.pull_request(4).await.unwrap_err();
+    assert_eq!(asked_as(), ["Bearer with-more-rights", "Bearer ended"], "once, and no more");
+    assert!(github.refusal().is_some());
+}
+
 #[test]
 fn nothing_shows_a_token_and_one_that_cannot_be_sent_is_refused() {
     let settings = |token: &str| Settings {
         kind: Kind::Gitea,
         address: Address::of(Kind::Gitea, "https://forge.example/a/b", None).unwrap(),
-        access: Access::Token(Token::new(token)),
+        access: Access::Token(self::token(token)),
         ca_file: None,
     };
     let shown = format!("{:?} {:?}", settings("hunter2"), Forge::new(settings("hunter2")).unwrap());

@@ -47,7 +47,7 @@ impl Hitch {
     /// The text for callers.
     fn for_callers(&self) -> String {
         match self {
-            Self::Forge(error) => error.to_string(),
+            Self::Forge(error) => error.with_cure(),
             Self::Git(error) => error.for_callers(),
         }
     }

@@ -244,10 +244,10 @@ impl Refusals {
         if error.is_of_who_asks() {
             let wait = RETRY.saturating_mul(1 << self.0.min(16)).min(REFUSED_RETRY_MAX);
             self.0 = self.0.saturating_add(1);
-            let cure = error.cure().unwrap_or_default();
             tracing::warn!(
                 release.key = %key,
-                "The forge cannot be told how `{key}` fares: {error}; {cure}; it is tried again after {} s",
+                "The forge cannot be told how `{key}` fares: {}; it is tried again after {} s",
+                error.with_cure(),
                 wait.as_secs()
             );
             return Some(wait);

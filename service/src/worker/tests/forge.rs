@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use super::cluster::{Cluster, Scene};
 use super::remote::Far;
 use super::*;
-use crate::forge::{Access, Address, Forge, Kind, Settings as ForgeSettings, Token};
+use crate::forge::{Access, Address, Forge, Kind, Settings as ForgeSettings, Token, TokenAccess};
 use crate::worker::StatusState;
 use crate::worker::statuses::{Refusals, tell_status};
 
@@ -28,7 +28,8 @@ impl Told {
         let router = Router::new().fallback(take).with_state(told.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         let address = Address::of(kind, "https://forge.example/team/gitops.git", Some(&api)).unwrap();
-        let settings = ForgeSettings { kind, address, access: Access::Token(Token::new("t0ken")), ca_file: None };
+        let token = TokenAccess { token: Token::new("t0ken"), cure: String::new(), renewal: None };
+        let settings = ForgeSettings { kind, address, access: Access::Token(token), ca_file: None };
         (told, Arc::new(Forge::new(settings).unwrap()))
     }
 
