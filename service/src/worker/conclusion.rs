@@ -1,6 +1,6 @@
 //! What became of a delivery in one turn of the conveyor.
 
-use crate::event::{Delivery, DeliveryState, Verdict};
+use crate::event::{Delivery, DeliveryState, Event, Verdict};
 use crate::names::{CommitId, ReleaseKey};
 use crate::release::Refusal;
 
@@ -34,6 +34,14 @@ pub(super) struct Conclusion {
     pub(super) delivery: Delivery,
     pub(super) concluded: Concluded,
     pub(super) keep: Keep,
+}
+
+impl Conclusion {
+    /// Whether it is the last word on what somebody asked for, by what the branch was seen to have.
+    pub(super) fn is_judgement(&self) -> bool {
+        let is_asked = matches!(self.delivery.event, Event::Requested(_) | Event::RegistryChanged(_));
+        is_asked && self.keep == Keep::No && self.concluded.state != DeliveryState::Ignored
+    }
 }
 
 impl Concluded {

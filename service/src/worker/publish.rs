@@ -67,7 +67,8 @@ impl Conveyor {
     }
 
     async fn try_turn(&mut self, shared: &Shared, work: &mut Work) -> Result<Done, GitError> {
-        if work.look_at_repository || shared.repository.is_unsure() {
+        let mut is_sure = work.look_at_repository || shared.repository.is_unsure();
+        if is_sure {
             shared.repository.look().await?;
         }
         let mut moved = 0;
@@ -77,6 +78,11 @@ impl Conveyor {
             let done = self.draft(shared, work, &head)?;
             let harvest = &done.harvest;
             if harvest.tip == head.base {
+                // No push says that the branch still is where this was judged.
+                if done.judges_since(work.concluded.len()) && has_moved(shared, &mut is_sure).await? {
+                    moved += 1;
+                    continue;
+                }
                 return self.offer(shared, done).await;
             }
             if self.ours.len() > OURS_MAX {
@@ -101,12 +107,16 @@ impl Conveyor {
                 }
                 Publish::Moved(tip) => {
                     count("rejected");
-                    moved += 1;
+                    (is_sure, moved) = (true, moved + 1);
                     tracing::info!(commit.id = %tip, "Somebody else pushed `{tip}`; planning again on it");
                     self.make_haste(shared, work, moved).await?;
                 }
                 Publish::Refused(words) => {
                     count("refused");
+                    if has_moved(shared, &mut is_sure).await? {
+                        moved += 1;
+                        continue;
+                    }
                     self.divide(shared, work, &done, words)?;
                 }
             }
@@ -273,6 +283,28 @@ impl Work {
             _ => None,
         }
     }
+}
+
+impl Done {
+    /// Whether one of the conclusions from this one on is the last word on what somebody asked for.
+    fn judges_since(&self, first: usize) -> bool {
+        self.conclusions.iter().skip(first).any(Conclusion::is_judgement)
+    }
+}
+
+/// Looks whether a branch elsewhere is another one than the view that was planned on, unless the turn knows already that it is not.
+async fn has_moved(shared: &Shared, is_sure: &mut bool) -> Result<bool, GitError> {
+    let repository = &shared.repository;
+    if repository.address().is_none() || std::mem::replace(is_sure, true) {
+        return Ok(false);
+    }
+    let seen = repository.tip()?;
+    repository.look().await?;
+    let tip = repository.tip()?;
+    if tip != seen {
+        tracing::info!(commit.id = %tip, "Somebody else pushed `{tip}`, and nobody told of it; judging again on it");
+    }
+    Ok(tip != seen)
 }
 
 /// What came to the branch, with what was merged read as what was proposed.

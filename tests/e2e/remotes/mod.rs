@@ -4,6 +4,7 @@ mod killed;
 mod serve;
 mod signed;
 mod ssh;
+mod stale;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

@@ -15,6 +15,7 @@ mod registry;
 mod remote;
 mod requests;
 mod servable;
+mod stale;
 mod starts;
 mod storing;
 mod told;

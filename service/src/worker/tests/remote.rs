@@ -82,6 +82,15 @@ impl Far {
         self.person(&["rev-parse", "HEAD"])
     }
 
+    /// Reverts the newest commit by hand, pushed.
+    pub(super) fn revert(&self) -> String {
+        self.person(&["fetch", "-q"]);
+        self.person(&["reset", "-q", "--hard", "origin/main"]);
+        self.person(&["revert", "--no-edit", "HEAD"]);
+        self.person(&["push", "-q", "origin", "main"]);
+        self.person(&["rev-parse", "HEAD"])
+    }
+
     /// What Git says of the remote.
     pub(super) fn at_remote(&self, arguments: &[&str]) -> String {
         text(git(&self.remote(), arguments)).trim().to_owned()
@@ -197,7 +206,7 @@ async fn only_the_culprit_of_a_refused_batch_is_refused() {
 }
 
 /// Pushes something else in the middle of a push, as often as a condition of the shell on `$releases` holds: how many are in the push.
-fn overtake_while(condition: &str) -> String {
+pub(super) fn overtake_while(condition: &str) -> String {
     format!(
         r#"read old new ref
 releases=$(git log --format=%s $old..$new | grep -c '^release')

@@ -1,0 +1,151 @@
+//! A branch elsewhere that somebody moved and nobody told of: what is answered for good is judged on what it has by then.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::remote::{Far, overtake_while};
+use super::*;
+use crate::command::Git;
+use crate::event::DeliveryState;
+use crate::release::RefusalKind;
+
+/// Another service on the same branch.
+async fn another(far: &Far) -> World {
+    let mut other = World::new(Period::ZERO, 1_000);
+    let mut settings = far.world.remote.clone().unwrap();
+    settings.remote.directory = other.dir.path().to_owned();
+    other.remote = Some(settings);
+    other.start().await;
+    other
+}
+
+/// A service whose Git notes what it is called with, and where.
+async fn noting() -> (Far, std::path::PathBuf) {
+    let mut far = Far::without_start().await;
+    let (programs, notes) = (far.world.dir.path().join("programs"), far.world.dir.path().join("called"));
+    fs::create_dir(&programs).unwrap();
+    let places = "/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin";
+    let script =
+        format!("#!/bin/sh\necho \"$*\" >>'{}'\nPATH={places}\nexport PATH\nexec git \"$@\"\n", notes.display());
+    fs::write(programs.join("git"), script).unwrap();
+    fs::set_permissions(programs.join("git"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{places}", programs.display());
+    let begun = std::time::Instant::now();
+    let git = loop {
+        match Git::find(Some(&path)).await {
+            // A program that another test starts at this moment has the script open until it is that program.
+            Err(_) if begun.elapsed() < Duration::from_secs(20) => tokio::task::yield_now().await,
+            found => break found.unwrap(),
+        }
+    };
+    far.world.remote.as_mut().unwrap().git = git;
+    far.world.start().await;
+    (far, notes)
+}
+
+/// How often the branch was fetched.
+fn fetches(notes: &Path) -> usize {
+    fs::read_to_string(notes).unwrap().lines().filter(|line| line.contains("fetch --quiet")).count()
+}
+
+#[tokio::test]
+async fn what_was_reverted_by_hand_a_moment_ago_is_no_more_unchanged_and_is_done_again() {
+    let mut far = Far::new().await;
+    far.world.put("fraud", single("7")).await;
+    far.world.put("fraud", single("8")).await;
+    let theirs = far.revert();
+    let done = far.world.put("fraud", single("8")).await;
+    assert!(done.changed, "{:?}", done.reason);
+    assert_eq!(far.world.state("fraud").await, "single settled live=8");
+    assert!(far.at_remote(&["show", &format!("main:{}", path("seldon.yaml"))]).contains("fraud:8"));
+    let is_there = far.at_remote(&["merge-base", &theirs, "main"]);
+    assert_eq!(is_there, theirs, "it is built on");
+    assert!(!far.world.put("fraud", single("8")).await.changed);
+}
+
+#[tokio::test]
+async fn an_event_is_not_taken_for_answered_by_what_somebody_reverted() {
+    let mut far = Far::new().await;
+    for version in ["7", "8"] {
+        let set = far.world.event("fraud", alias("champion", version)).await;
+        assert_eq!(set.state, DeliveryState::Applied, "{set:?}");
+    }
+    let _theirs = far.revert();
+    let view = far.world.view("fraud").await;
+    assert_eq!(view.release.spec.variants[0].version.to_string(), "8", "nobody told of it");
+    far.world.event("fraud", alias("champion", "8")).await;
+    assert_eq!(far.world.state("fraud").await, "single settled live=7", "the person wins until the registry changes");
+}
+
+#[tokio::test]
+async fn what_another_service_did_is_no_reason_to_refuse_what_goes_on_from_there() {
+    let mut far = Far::new().await;
+    let mut other = another(&far).await;
+    far.world.put("fraud", single("7")).await;
+    other.put("fraud", single("8")).await;
+    let from_there = json!({"version": "9", "strategy": "canary", "baseline": "8"});
+    assert!(far.world.put("fraud", from_there).await.changed);
+    assert_eq!(far.world.state("fraud").await, "canary running stable=8 candidate=9");
+    other.handle().pushed();
+    other.run().await;
+    let not_so = refusal(other.ask(put("fraud", json!({"version": "9", "strategy": "canary", "baseline": "7"}))).await);
+    assert_eq!(not_so.kind, RefusalKind::Conflict, "{not_so:?}");
+}
+
+#[tokio::test]
+async fn what_the_remote_refuses_because_the_branch_moved_is_planned_again() {
+    let mut far = Far::new().await;
+    far.world.put("fraud", single("7")).await;
+    // It moves while the hook runs, which says no to what is behind that.
+    let overtake = overtake_while("test $(git rev-list --count --author=Ann main) = 1");
+    far.hook("pre-receive", &format!("{overtake}\necho 'behind main' >&2; exit 1"));
+    assert!(far.world.put("fraud", single("8")).await.changed);
+    let theirs = far.at_remote(&["log", "-1", "--author=Ann", "--format=%H", "main"]);
+    assert_eq!(far.at_remote(&["rev-parse", "main~1"]), theirs);
+}
+
+#[tokio::test]
+async fn a_push_that_is_taken_costs_no_look_and_many_requests_for_what_is_so_cost_one() {
+    let (mut far, notes) = noting().await;
+    far.world.put("fraud", single("7")).await;
+    let before = fetches(&notes);
+    far.world.put("fraud", single("8")).await;
+    assert_eq!(fetches(&notes), before, "the push says where the branch is");
+    let handle = far.world.handle();
+    let same = (0..20).map(|_| handle.request(put("fraud", single("8")), Duration::from_secs(60)));
+    let (answers, ()) = tokio::join!(futures_util::future::join_all(same), far.world.run());
+    for answer in answers {
+        assert!(matches!(&answer, Ok(Answer::Done(done)) if !done.changed), "{answer:?}");
+    }
+    assert_eq!(fetches(&notes), before + 1);
+    // One of them changes something, so the push answers for all.
+    let mixed = (0..20).map(|number| put("fraud", single(if number == 0 { "9" } else { "8" })));
+    let mixed = mixed.map(|requested| handle.request(requested, Duration::from_secs(60)));
+    let (answers, ()) = tokio::join!(futures_util::future::join_all(mixed), far.world.run());
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    assert_eq!(fetches(&notes), before + 1);
+}
+
+#[tokio::test]
+async fn while_the_remote_is_away_nothing_is_said_to_be_so_or_refused_by_what_it_was() {
+    let mut far = Far::new().await;
+    far.world.put("fraud", single("7")).await;
+    far.world.put("fraud", single("8")).await;
+    let _theirs = far.revert();
+    far.is_there(false);
+    let waits_for = far.queued(put("fraud", single("8"))).await;
+    assert!(waits_for.contains("there is no Git repository"), "{waits_for}");
+    far.is_there(true);
+    far.world.turn_clock(10).await;
+    assert_eq!(far.world.state("fraud").await, "single settled live=8");
+    let before = far.subjects().len();
+
+    let wrong = json!({"version": "9", "strategy": "canary", "baseline": "7"});
+    far.is_there(false);
+    far.queued(put("fraud", wrong)).await;
+    far.is_there(true);
+    far.world.turn_clock(10).await;
+    let deliveries = far.world.handle().deliveries(super::super::DeliveryFilter::default()).await.unwrap().items;
+    assert_eq!(deliveries[0].state, DeliveryState::Refused, "{deliveries:?}");
+    assert_eq!(far.subjects().len(), before);
+}
