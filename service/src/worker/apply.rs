@@ -204,6 +204,9 @@ pub(super) fn situation(ground: &dyn Ground, task: &Task, entry: Option<&Entry>)
         Some(commit) => restorable(shared, &task.key, &commit)?,
         None => None,
     };
+    if let Some(refusal) = left_the_branch(shared, task, entry)? {
+        return Err(refusal.into());
+    }
     let retracted = if entry.is_none() && wanted.is_some() { retracted(ground, &task.key)? } else { None };
     let may_take_over = task.guard.adopt || task.guard.force || entry.is_some();
     let occupant = if may_take_over { None } else { occupant(shared, &task.key, &target) };
@@ -228,6 +231,27 @@ pub(super) fn situation(ground: &dyn Ground, task: &Task, entry: Option<&Entry>)
         requested_by: task.requested_by.clone(),
         now: ground.now(),
     })
+}
+
+/// The refusal of a rollback to a state that the branch does not have any more: what it goes to was settled on when it was asked for, and the history may have
+/// been rewritten since. One that was begun goes on.
+fn left_the_branch(shared: &Shared, task: &Task, entry: Option<&Entry>) -> Result<Option<Refusal>, GitError> {
+    let (Intent::Rollback { to }, repository) = (&task.intent, &shared.repository) else { return Ok(None) };
+    let is_begun = entry.is_some_and(|entry| entry.release.rollout.restores.as_ref() == Some(to));
+    if is_begun || repository.address().is_none() {
+        return Ok(None);
+    }
+    match repository.is_ancestor(to, &repository.tip()?) {
+        Ok(false) => Ok(Some(Refusal::conflict(
+            format!(
+                "the history of the branch was rewritten, and commit {to}, which this rollback goes to, is not in it any more"
+            ),
+            "`kmlflow history NAME` shows the states that are; ask for the rollback again",
+        ))),
+        // One that is not here at all is no state of the release.
+        Ok(true) | Err(GitError::UnknownCommit(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Why the release will be as it will be: the task's own reason; a person's stands until the registry says something new.

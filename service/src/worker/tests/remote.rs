@@ -82,10 +82,21 @@ impl Far {
         self.person(&["rev-parse", "HEAD"])
     }
 
-    /// Reverts the newest commit by hand, pushed.
-    pub(super) fn revert(&self) -> String {
+    /// Brings the person's clone to where the remote is.
+    pub(super) fn pull(&self) {
         self.person(&["fetch", "-q"]);
         self.person(&["reset", "-q", "--hard", "origin/main"]);
+    }
+
+    /// Rewrites the history from where the person's clone is.
+    pub(super) fn rewrite(&self) {
+        self.commit("README.md", "rewritten");
+        self.person(&["push", "-q", "--force", "origin", "main"]);
+    }
+
+    /// Reverts the newest commit by hand, pushed.
+    pub(super) fn revert(&self) -> String {
+        self.pull();
         self.person(&["revert", "--no-edit", "HEAD"]);
         self.person(&["push", "-q", "origin", "main"]);
         self.person(&["rev-parse", "HEAD"])
@@ -121,7 +132,7 @@ impl Far {
     }
 
     /// A look at the branch, as after a push that was told of.
-    async fn look(&mut self) {
+    pub(super) async fn look(&mut self) {
         self.world.handle().pushed();
         self.world.run().await;
     }

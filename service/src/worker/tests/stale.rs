@@ -149,3 +149,29 @@ async fn while_the_remote_is_away_nothing_is_said_to_be_so_or_refused_by_what_it
     assert_eq!(deliveries[0].state, DeliveryState::Refused, "{deliveries:?}");
     assert_eq!(far.subjects().len(), before);
 }
+
+#[tokio::test]
+async fn a_rollback_that_was_asked_for_on_a_history_that_is_rewritten_goes_to_nothing_that_is_not_in_the_new_one() {
+    let mut far = Far::new().await;
+    far.world.put("fraud", single("7")).await;
+    far.pull();
+    far.world.put("fraud", single("8")).await;
+    far.world.put("fraud", single("9")).await;
+    let gone = far.at_remote(&["rev-parse", "main~1"]);
+    far.rewrite();
+    far.look().await;
+    let back = far.world.absolute("fraud", Act::Rollback { to: None }).await.unwrap();
+    assert_eq!(back.intent, Intent::Rollback { to: CommitId::parse(&gone).unwrap() });
+    assert!(far.queued(back).await.contains("rewrote the history"));
+
+    far.world.handle().unhold(None, "seen", "ada").await.unwrap();
+    far.world.run().await;
+    assert_eq!(far.world.state("fraud").await, "single settled live=7");
+    let told = far.world.handle().deliveries(super::super::DeliveryFilter::default()).await.unwrap().items.remove(0);
+    assert_eq!(told.state, DeliveryState::Refused, "{told:?}");
+    assert!(told.reason.as_deref().is_some_and(|reason| reason.contains(&gone)), "{told:?}");
+    assert!(told.cure.as_deref().is_some_and(|cure| cure.contains("kmlflow history")), "{told:?}");
+    far.world.put("fraud", single("8")).await;
+    far.world.act("fraud", Act::Rollback { to: None }).await;
+    assert_eq!(far.world.state("fraud").await, "single settled live=7", "states of the new history are gone back to");
+}
