@@ -3,8 +3,16 @@
 # One line for every group of tests: how many passed, how many failed, of what.
 result() { printf '%d %d %s\n' "$1" "$2" "$3" >>"$RESULTS"; }
 
-# failures LOG: keeps the names of what failed, which a long run has scrolled away by its end.
-failures() { sed -nE 's/^FAILED /  /p; s/^test (.*) \.\.\. FAILED$/  \1/p' "$1" >>"$FAILURES"; }
+# failures LOG: keeps the names of what failed and the first words of why, which a long run has scrolled away by its end.
+failures() {
+    awk '
+        /^FAILED / { print "  " substr($0, 8) }
+        /^test .* \.\.\. FAILED$/ { failed[++count] = $2 }
+        /^---- .* stdout ----$/ { test = $2 }
+        /^thread .* panicked at / && !(test in why) { why[test] = $NF; getline; why[test] = why[test] " " substr($0, 1, 400) }
+        END { for (i = 1; i <= count; i++) { print "  " failed[i]; if (failed[i] in why) print "    " why[failed[i]] } }
+    ' "$1" >>"$FAILURES"
+}
 
 # Says why a part of a tier did not run.
 leave_out() { printf '%s\n' "$1" >>"$LEFT_OUT"; }

@@ -307,7 +307,7 @@ async fn in_the_cluster(shared: &Shared, key: &ReleaseKey) -> Result<Vec<Timelin
             commit: Some(commit.clone()),
             delivery: None,
         });
-        items.extend(on_the_way(&commit, Reached { applied_at, ready_at }));
+        items.extend(on_the_way(&commit, Reached { applied_at, ready_at, ..Reached::default() }));
     }
     if let Some(entry) = shared.entry(key) {
         items.extend(on_the_way(&entry.commit, observe::reached(shared, key, &entry.commit)));
@@ -326,7 +326,7 @@ async fn in_the_cluster(shared: &Shared, key: &ReleaseKey) -> Result<Vec<Timelin
 
 /// What was seen of a commit before it was live.
 fn on_the_way(commit: &CommitId, reached: Reached) -> impl Iterator<Item = TimelineEntry> {
-    let Reached { applied_at, ready_at } = reached;
+    let Reached { applied_at, ready_at, .. } = reached;
     let synced = ("sync", "Argo CD has applied the commit", applied_at);
     let ready = ("pods", "the pods of every version are ready", ready_at);
     // The newest first, also where both were seen at once.

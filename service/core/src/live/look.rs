@@ -30,6 +30,8 @@ pub struct Look {
     pub variants: BTreeMap<PredictorName, Readiness>,
     /// Whether what Git holds is what the cluster has taken over.
     pub applied: bool,
+    /// When Argo CD's last operation ended, as Argo CD says.
+    pub synced_at: Option<Timestamp>,
     /// Whether the pods of every predictor are the commit's and ready.
     pub has_pods: bool,
     /// The predictors that the applied routes and the own Service name.
@@ -86,5 +88,6 @@ pub fn look(release: &Release, facts: Facts<'_>) -> Look {
     });
     let variants = variants.collect();
     let trouble = missing.as_ref().and_then(|_| trouble::find(release, found, facts));
-    Look { variants, applied, has_pods, routed, missing, trouble }
+    let synced_at = facts.application.and_then(|it| it.operation.as_ref()).and_then(|operation| operation.finished_at);
+    Look { variants, applied, synced_at, has_pods, routed, missing, trouble }
 }

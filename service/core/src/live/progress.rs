@@ -45,9 +45,10 @@ impl Times {
         self.deadline.after(self.committed_at)
     }
 
-    /// When it may be taken back: it has its whole deadline from the moment that it was applied, for until then somebody else was late.
+    /// When it may be taken back: it has its whole deadline from the moment that it was applied, for until then somebody else was late; one
+    /// that never is has it from when something of its own was first seen in the way.
     pub fn blamed_at(&self, reached: Reached) -> Timestamp {
-        self.deadline.after(reached.applied_at.unwrap_or(self.committed_at))
+        self.deadline.after(reached.applied_at.or(reached.faulted_at).unwrap_or(self.committed_at))
     }
 }
 
@@ -58,13 +59,19 @@ pub struct Reached {
     pub applied_at: Option<Timestamp>,
     /// The pods of every predictor were ready.
     pub ready_at: Option<Timestamp>,
+    /// Something of its own was in the way.
+    pub faulted_at: Option<Timestamp>,
 }
 
 impl Reached {
-    /// Takes in what is seen; the first time counts.
-    pub fn take(&mut self, look: &Look, now: Timestamp) {
-        self.applied_at = self.applied_at.or_else(|| look.applied.then_some(now));
+    /// Takes in what is seen of a commit of that time; the first time counts. Argo CD's own word of when it had applied it outlives a
+    /// restart of who looks; an operation from before the commit did not apply it.
+    pub fn take(&mut self, look: &Look, committed_at: Timestamp, now: Timestamp) {
+        let synced_at = look.synced_at.filter(|at| (committed_at..=now).contains(at));
+        self.applied_at = self.applied_at.or_else(|| look.applied.then(|| synced_at.unwrap_or(now)));
         self.ready_at = self.ready_at.or_else(|| look.has_pods.then_some(now));
+        let is_of_the_commit = look.trouble.as_ref().is_some_and(|trouble| trouble.kind.is_of_the_commit());
+        self.faulted_at = self.faulted_at.or_else(|| is_of_the_commit.then_some(now));
     }
 }
 

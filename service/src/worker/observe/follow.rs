@@ -187,7 +187,7 @@ async fn look(shared: &Arc<Shared>, key: &ReleaseKey) -> Option<Timestamp> {
     };
     let looked = looked.map(|(look, _)| look);
     let is_newly_live = known.take(&looked, &entry, now);
-    write(&observations.known).insert(key.clone(), known.clone());
+    observations.keep(key, &mut known);
     if let Some(word) = word.filter(|_| shared.replica.leads()) {
         say(shared, key, word);
     }
@@ -273,7 +273,7 @@ impl Known {
             }
         };
         let is_newly_live = look.is_live() && self.live_since.is_none();
-        self.reached.take(look, now);
+        self.reached.take(look, entry.changed_at, now);
         if is_newly_live {
             self.live_since = Some(now);
         }
@@ -290,7 +290,7 @@ async fn became_live(shared: &Shared, key: &ReleaseKey, entry: &Entry, (reached,
     let took = Duration::try_from(now.duration_since(entry.changed_at)).unwrap_or_default();
     shared.metrics.became_live(took);
     tracing::info!(release.key = %key, commit.id = %entry.commit, "Release `{key}` is live after {:.1} s", took.as_secs_f64());
-    let Reached { applied_at, ready_at } = reached;
+    let Reached { applied_at, ready_at, .. } = reached;
     let seen = SeenLive { commit: entry.commit.clone(), at: now, applied_at, ready_at };
     if let Err(error) = shared.store.note_live(key, seen).await {
         tracing::warn!(error = &error as &dyn std::error::Error, "When `{key}` became live was not kept: {error}");
@@ -336,12 +336,13 @@ fn hear(shared: &Arc<Shared>, key: &ReleaseKey, known: &Known, look: &Look) {
         return;
     }
     if let Some(known) = write(&shared.observations.known).get_mut(key) {
-        known.asked = asked;
+        known.asked.clone_from(&asked);
     }
     let (shared, key, kind) = (Arc::clone(shared), key.clone(), trouble.kind);
     tokio::spawn(async move {
         let words = last_words(&shared, &key, &pod, kind).await.unwrap_or_default();
-        if let Some(known) = write(&shared.observations.known).get_mut(&key) {
+        // An answer that took longer than the next question says less than that one's.
+        if let Some(known) = write(&shared.observations.known).get_mut(&key).filter(|known| known.asked == asked) {
             known.words = Some((pod, words));
         }
         Observations::note(&shared.observations, [key]);

@@ -24,7 +24,7 @@ use self::lineage::Lineage;
 use self::tell::{Noticed, Told};
 use super::index::Entry;
 use super::read::NO_CLUSTER;
-use super::shared::{Shared, read};
+use super::shared::{Shared, read, write};
 use super::{EnvironmentSettings, Fault};
 use crate::live::{
     Application, Blindness, Facts, Kind, LiveState, Look, OperationPhase, Place, PodName, Progress, Reached, Trouble,
@@ -136,6 +136,15 @@ impl Observations {
 
     fn of(&self, key: &ReleaseKey, commit: &CommitId) -> Option<Known> {
         read(&self.known).get(key).filter(|known| known.commit == *commit).cloned()
+    }
+
+    /// Keeps what a look has found, with the words of the pod in trouble that were read during it.
+    fn keep(&self, key: &ReleaseKey, known: &mut Known) {
+        let mut all = write(&self.known);
+        if let Some(there) = all.get(key).filter(|there| there.commit == known.commit) {
+            known.words.clone_from(&there.words);
+        }
+        all.insert(key.clone(), known.clone());
     }
 
     /// The pod of a release that is in trouble.

@@ -33,6 +33,8 @@ pub(super) enum Cluster {
     NewestCannotPull,
     /// It runs, and does not answer its probe.
     NewestIsUnready,
+    /// So it is while Argo CD still applies the rest.
+    NewestStarts,
 }
 
 impl Scene {
@@ -95,7 +97,7 @@ impl Scene {
         }
         let newest = view.release.staying().last().unwrap().predictor.clone();
         for (predictor, hash) in &view.release.rendered.pods {
-            let is_unready = how == Cluster::NewestIsUnready;
+            let is_unready = matches!(how, Cluster::NewestIsUnready | Cluster::NewestStarts);
             let is_bad = (is_unready || how == Cluster::NewestCannotPull) && *predictor == newest;
             if how == Cluster::Applied {
                 continue;
@@ -117,10 +119,14 @@ impl Scene {
             }));
         }
         let tip = self.world.handle().shared.repository.tip().unwrap();
+        let operation = match how {
+            Cluster::NewestStarts => json!({"phase": "Running", "operation": {}}),
+            _ => Value::Null,
+        };
         objects.get_mut("applications").unwrap().push(json!({
             "metadata": {"name": "production.models.fraud", "namespace": "argocd"},
             "spec": {"source": {"path": "releases/production/models/fraud"}},
-            "status": {"sync": {"status": "Synced", "revision": tip}},
+            "status": {"sync": {"status": "Synced", "revision": tip}, "operationState": operation},
         }));
         for (plural, objects) in objects {
             self.server.put(plural, Listed::Objects(objects));
@@ -242,6 +248,23 @@ async fn what_argo_cd_applies_late_has_its_time_from_then_on() {
     assert_eq!(view.release.stable().unwrap().version.as_str(), "8", "its pod had nine of its ten minutes");
     scene.world.clock.advance(Duration::from_secs(2 * 60));
     scene.until("taken back", |view| view.release.stable().unwrap().version.as_str() == "7").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_argo_cd_is_still_applying_has_its_time_from_when_it_is_first_in_trouble() {
+    let mut scene = Scene::with_seven().await;
+    scene.world.put("fraud", single("8")).await;
+    scene.world.clock.advance(Duration::from_secs(11 * 60));
+    scene.until("it is stalled", |view| view.status.state == StatusState::Stalled).await;
+    scene.comes(Cluster::NewestStarts).await;
+    let is_unready = |view: &ReleaseView| view.status.reason.contains("does not answer its readiness probe");
+    scene.until("its pod starts", is_unready).await;
+    scene.world.clock.advance(Duration::from_secs(9 * 60));
+    scene.world.run().await;
+    assert_eq!(scene.world.view("fraud").await.release.stable().unwrap().version.as_str(), "8");
+    scene.comes(Cluster::Ready).await;
+    let view = scene.until("live", |view| view.status.state == StatusState::Live).await;
+    assert_eq!(view.release.stable().unwrap().version.as_str(), "8");
 }
 
 #[tokio::test(flavor = "multi_thread")]

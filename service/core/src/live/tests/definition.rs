@@ -1,6 +1,6 @@
 //! Each part of the definition of live is asked for.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::world::{FIRST, SECOND, World, hash, release};
 use crate::live::{Blindness, Index, Kind, LiveState, Reached, Times, progress};
@@ -108,9 +108,12 @@ fn what_an_applied_route_still_names_is_said_whatever_git_holds() {
     assert_eq!((names(world).as_str(), world.look().applied), ("v7", true));
 }
 
+fn at(second: i64) -> jiff::Timestamp {
+    jiff::Timestamp::from_second(second).unwrap()
+}
+
 #[test]
 fn a_release_is_stalled_after_its_deadline_degraded_after_it_was_live_and_well_again() {
-    let at = |second: i64| jiff::Timestamp::from_second(second).unwrap();
     let release = release("single", "settled", &[("live", "7")]);
     let mut world = World::live(&release);
     let times = Times { committed_at: at(100), deadline: Period::from_minutes(10), live_since: None, dipped_at: None };
@@ -145,18 +148,51 @@ fn what_is_not_watched_is_said_with_the_kind() {
 #[test]
 fn what_was_reached_first_on_the_way_to_live_is_kept() {
     let release = release("canary", "running, step: 0", &[("stable", "7"), ("candidate", "8")]);
-    let at = |second| jiff::Timestamp::from_second(second).unwrap();
     let mut reached = Reached::default();
     let mut world = World::live(&release);
     world.application(json!({"sync": {"status": "OutOfSync"}}));
-    reached.take(&world.look(), at(1));
+    reached.take(&world.look(), at(0), at(1));
     assert_eq!(reached, Reached::default(), "ready pods of another commit are no step of this one");
     let mut world = World::live(&release);
     world.deployment("v8", &hash(&release, "v8"), (1, 0));
-    reached.take(&world.look(), at(2));
-    assert_eq!(reached, Reached { applied_at: Some(at(2)), ready_at: None });
+    reached.take(&world.look(), at(0), at(2));
+    assert_eq!(reached, Reached { applied_at: Some(at(2)), ..Reached::default() });
     let world = World::live(&release);
-    reached.take(&world.look(), at(3));
-    reached.take(&world.look(), at(4));
-    assert_eq!(reached, Reached { applied_at: Some(at(2)), ready_at: Some(at(3)) });
+    reached.take(&world.look(), at(0), at(3));
+    reached.take(&world.look(), at(0), at(4));
+    assert_eq!(reached, Reached { applied_at: Some(at(2)), ready_at: Some(at(3)), faulted_at: None });
+}
+
+#[test]
+fn a_commit_has_its_deadline_from_when_it_was_applied_or_was_first_in_trouble() {
+    let release = release("single", "settled", &[("live", "7")]);
+    let times = Times { committed_at: at(100), deadline: Period::from_minutes(10), live_since: None, dipped_at: None };
+    let blamed_at = |status: Value, now: i64, mut reached: Reached| {
+        let mut world = World::live(&release);
+        world.application(status);
+        world.deployment("v7", &hash(&release, "v7"), (1, 0));
+        let waiting = json!({"reason": "ErrImagePull", "message": "manifest unknown"});
+        world.pod(
+            "v7",
+            json!({"containerStatuses": [{"name": "model", "ready": false, "state": {"waiting": waiting}}]}),
+        );
+        reached.take(&world.look(), times.committed_at, at(now));
+        (times.blamed_at(reached), reached)
+    };
+    let synced = |finished: i64| {
+        let operation = json!({"phase": "Succeeded", "operation": {}, "finishedAt": at(finished).to_string()});
+        json!({"sync": {"status": "Synced", "revision": FIRST}, "reconciledAt": at(finished).to_string(), "operationState": operation})
+    };
+    let running = json!({"sync": {"status": "OutOfSync", "revision": FIRST}, "operationState": {"phase": "Running", "operation": {}}});
+    assert_eq!(times.blamed_at(Reached::default()), at(700));
+    let (due, reached) = blamed_at(running, 1_000, Reached::default());
+    assert_eq!(due, at(1_600), "while it is still applied");
+    assert_eq!(blamed_at(synced(1_010), 1_011, reached).0, at(1_610), "by Argo CD's word");
+    assert_eq!(
+        blamed_at(synced(1_010), 1_500, Reached::default()).0,
+        at(1_610),
+        "also for who looks for the first time"
+    );
+    assert_eq!(blamed_at(synced(50), 130, Reached::default()).0, at(730), "an older operation did not apply it");
+    assert_eq!(blamed_at(synced(9_999), 130, Reached::default()).0, at(730), "nor one of a clock that is ahead");
 }

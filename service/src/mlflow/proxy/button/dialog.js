@@ -20,7 +20,7 @@ export async function open({ base, model, version, isDark }) {
 
 class ReleaseDialog {
   constructor(base, model, version, theme) {
-    Object.assign(this, { base, model, version, polls: 0, form: {} });
+    Object.assign(this, { base, model, version, polls: 0, form: {}, asked: null });
     this.host = el('kmlflow-dialog', { 'data-theme': theme });
     this.title = el('h2', { id: 'title', tabindex: '-1', style: 'outline: none' });
     this.subtitle = el('p');
@@ -90,13 +90,17 @@ class ReleaseDialog {
     return `models/${encodeURIComponent(this.model)}/versions/${encodeURIComponent(this.version)}${search && `?${search}`}`;
   }
 
-  /** Reads the state and shows it; `key` names another release of the model, or the place of a new one. */
+  /** Reads the state and shows it; `key` names another release of the model, or the place of a new one. Of several questions the last one counts. */
   async load(key) {
+    const asked = (this.asked = Symbol('the last question'));
+    const isLast = () => this.asked === asked;
     try {
-      this.state = (await this.ask(this.path(key ? { release: key } : {}))).said;
+      const { said } = await this.ask(this.path(key ? { release: key } : {}));
+      if (!isLast()) return;
+      this.state = said;
       this.overview();
     } catch (problem) {
-      this.failed(problem, () => this.load(key));
+      if (isLast()) this.failed(problem, () => this.load(key));
     }
   }
 
@@ -128,7 +132,7 @@ class ReleaseDialog {
     if (releases.length > 1) {
       const options = releases.map((key) => el('option', { value: key, selected: key === this.keyText }, key));
       if (!releases.includes(this.keyText)) options.unshift(el('option', { value: this.keyText, selected: true }, `${this.keyText} (new)`));
-      live.append(el('label', { class: 'field', style: 'margin-bottom: 12px' }, el('span', {}, 'Release'), el('select', { onchange: (event) => this.load(event.target.value) }, ...options)));
+      live.append(el('label', { class: 'field', style: 'margin-bottom: 12px' }, el('span', {}, 'Release'), el('select', { name: 'release', onchange: (event) => this.load(event.target.value) }, ...options)));
     }
     live.append(...(release ? this.present(release) : [el('p', { class: 'weak' }, `Nothing is released as ${this.keyText}.`)]));
     const sections = [live];
