@@ -1,9 +1,10 @@
 //! One request and its answer: bounded, repeated only where that can help and cannot hurt, asked conditionally where the answer is known.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
+use indexmap::IndexMap;
 use reqwest::header::{ACCEPT, AUTHORIZATION, ETAG, HeaderValue, IF_NONE_MATCH};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
@@ -20,8 +21,11 @@ const REPEATS_MAX: u32 = 2;
 /// How long the first repeat waits, the second twice that; up to as much again is added.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// The most answers that are remembered to be asked for conditionally: each open pull request has three, of some 20 kB.
+/// The most answers that are remembered to be asked for conditionally: each open pull request has two, of some 20 kB, beside the pages of their list.
 const KNOWN_MAX: usize = 300;
+
+/// The most that they take together, in bytes: so many answers of that size.
+const KNOWN_BYTES_MAX: usize = 8 << 20;
 
 /// How much of a forge's own words an error repeats, in characters.
 const WORDS_CHARS_MAX: usize = 300;
@@ -40,7 +44,7 @@ pub(super) struct Api {
     /// Why whoever asks was let in to nothing the last time.
     refusal: Mutex<Option<ForgeError>>,
     /// Answers that may still hold, by what was asked.
-    known: Mutex<HashMap<String, Known>>,
+    known: Mutex<IndexMap<String, Known>>,
 }
 
 /// Who asks.
@@ -56,7 +60,8 @@ enum Who {
 #[derive(Debug, Clone)]
 struct Known {
     etag: HeaderValue,
-    body: Value,
+    /// As it came: taken apart it is some times larger.
+    body: Bytes,
 }
 
 /// What is asked, and how it is called in a sentence: "refused to `what`".
@@ -212,26 +217,32 @@ impl Api {
         }
         let answer = self.line.exchange(request).await?;
         match (answer.status, known) {
-            (StatusCode::NOT_MODIFIED, Some(known)) => Ok(known.body),
-            (status, _) if status.is_success() => self.read(call, answer, is_read),
+            (StatusCode::NOT_MODIFIED, Some(known)) => self.read(call, known),
+            (status, _) if status.is_success() => match answer.headers.get(ETAG).filter(|_| is_read) {
+                Some(etag) => self.read(call, Known { etag: etag.clone(), body: answer.body.into() }),
+                None => self.parsed(&answer.body),
+            },
             _ => Err(self.problem(call, &answer)),
         }
     }
 
-    fn read(&self, call: &Call<'_>, answer: Answer, is_read: bool) -> Result<Value, ForgeError> {
-        if answer.body.is_empty() {
-            return Ok(Value::Null);
+    /// Reads an answer that may be asked for again, and remembers it as the newest; what was not asked for longest is forgotten for it.
+    fn read(&self, call: &Call<'_>, answer: Known) -> Result<Value, ForgeError> {
+        let parsed = self.parsed(&answer.body)?;
+        let mut known = self.known();
+        known.shift_remove(&call.path);
+        known.insert(call.path.clone(), answer);
+        let mut bytes: usize = known.values().map(|known| known.body.len()).sum();
+        while known.len() > KNOWN_MAX || bytes > KNOWN_BYTES_MAX {
+            let Some((_, oldest)) = known.shift_remove_index(0) else { break };
+            bytes -= oldest.body.len();
         }
-        let body: Value = serde_json::from_slice(&answer.body).map_err(|_| self.stranger())?;
-        if let Some(etag) = answer.headers.get(ETAG).filter(|_| is_read) {
-            let mut known = self.known();
-            // Which are still asked for is not known; they come back by themselves.
-            if known.len() >= KNOWN_MAX {
-                known.clear();
-            }
-            known.insert(call.path.clone(), Known { etag: etag.clone(), body: body.clone() });
-        }
-        Ok(body)
+        Ok(parsed)
+    }
+
+    /// What an answer says; nothing at all is `null`.
+    fn parsed(&self, body: &[u8]) -> Result<Value, ForgeError> {
+        if body.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(body).map_err(|_| self.stranger()) }
     }
 
     fn problem(&self, call: &Call<'_>, answer: &Answer) -> ForgeError {
@@ -252,7 +263,7 @@ impl Api {
         self.line.stranger()
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+    fn known(&self) -> MutexGuard<'_, IndexMap<String, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

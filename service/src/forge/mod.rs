@@ -26,7 +26,7 @@ pub use auto_merge::{AutoMerge, CalledOff};
 pub use deployments::{Deployment, DeploymentState, Payload};
 pub use error::ForgeError;
 pub use installation::RENEWED_BEFORE;
-pub use pulls::{Closed, Opinions, PullRequest, PullState, Text};
+pub use pulls::{Closed, Open, Opinions, PullRequest, PullState, Text};
 pub use told::{CommitState, CommitStatus};
 
 use self::call::Api;

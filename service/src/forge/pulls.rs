@@ -1,5 +1,7 @@
 //! Pull requests: found by their branch, opened, kept up to date, closed, followed.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -14,7 +16,7 @@ const CLOSED_MAX: u32 = 50;
 /// Open pull requests per page: the most that Gitea answers where nobody changed that.
 const OPEN_PAGE: usize = 50;
 
-/// How many pages of open ones are looked at: a thousand reviews wait, and the newest come first.
+/// How many pages of open ones are looked at: a thousand reviews wait, and those that changed last come first.
 const OPEN_PAGES_MAX: usize = 20;
 
 /// How many reviews of a pull request are looked through: the most that a page has.
@@ -64,6 +66,14 @@ pub struct Opinions {
 pub struct Closed {
     pub branch: String,
     pub title: String,
+    pub pull: PullRequest,
+}
+
+/// A pull request that is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    /// When the forge says that something last became of it, in its own words.
+    pub updated: String,
     pub pull: PullRequest,
 }
 
@@ -141,40 +151,61 @@ impl Forge {
     /// The forge does not answer, or not as a forge does.
     pub(super) async fn find_open(&self, branch: &str, target: &str) -> Result<Option<PullRequest>, ForgeError> {
         let open = match self.api.kind {
-            Kind::Gitea => self.find_open_at_gitea(branch, target).await?,
+            // Asked for one by its branches, Gitea 1.24 answers the oldest, which may be closed.
+            Kind::Gitea => {
+                self.open_from([branch.to_owned()].into(), target).await?.remove(branch).map(|open| open.pull)
+            }
             Kind::Github => {
                 let owner = self.api.place.owner();
                 let query = format!("/pulls?state=open&head={owner}:{}&base={}", escaped(branch), escaped(target));
                 let path = self.api.of_repository(&query);
                 let found = self.api.ask(&Call::get("find a pull request", path)).await?;
-                found.as_array().and_then(|found| found.first()).cloned()
+                let found = found.as_array().and_then(|found| found.first()).cloned();
+                found.map(|found| self.parse(found)).transpose()?
             }
         };
-        let open = open.map(|open| self.parse(open)).transpose()?;
         Ok(open.filter(|open| open.state == PullState::Open))
     }
 
-    /// Goes through the open ones: asked for one by its branches, Gitea 1.24 answers the oldest, which may be closed.
-    async fn find_open_at_gitea(&self, branch: &str, target: &str) -> Result<Option<Value>, ForgeError> {
-        // A fork may have a branch of this name.
-        let of_this = |value: &Value| {
-            let (head, base) = (&value["head"], &value["base"]);
-            head["ref"] == branch && base["ref"] == target && head["repo_id"] == base["repo_id"]
-        };
+    /// The open pull requests from these branches into another, by their branches: by the list of all that are open, page by page, until none of
+    /// these is missing.
+    ///
+    /// # Errors
+    /// The forge does not answer, or not as a forge does.
+    pub async fn open_from(
+        &self,
+        mut branches: BTreeSet<String>,
+        target: &str,
+    ) -> Result<BTreeMap<String, Open>, ForgeError> {
+        let mut found = BTreeMap::new();
         for page in 1..=OPEN_PAGES_MAX {
-            let query = format!("/pulls?state=open&sort=recentupdate&limit={OPEN_PAGE}&page={page}");
-            let path = self.api.of_repository(&query);
-            let open = self.api.ask(&Call::get("find a pull request", path)).await?;
-            let open = Vec::<Value>::deserialize(open).map_err(|_| self.api.stranger())?;
-            let is_last = open.is_empty();
-            if let Some(found) = open.into_iter().find(of_this) {
-                return Ok(Some(found));
-            }
-            if is_last {
+            if branches.is_empty() {
                 break;
             }
+            let query = match self.api.kind {
+                Kind::Gitea => format!("sort=recentupdate&limit={OPEN_PAGE}"),
+                Kind::Github => {
+                    format!("base={}&sort=updated&direction=desc&per_page={OPEN_PAGE}", escaped(target))
+                }
+            };
+            let path = self.api.of_repository(&format!("/pulls?state=open&{query}&page={page}"));
+            let open = self.api.ask(&Call::get("list pull requests", path)).await?;
+            let open = Vec::<Value>::deserialize(open).map_err(|_| self.api.stranger())?;
+            if open.is_empty() {
+                break;
+            }
+            for value in open {
+                let (head, base) = (&value["head"], &value["base"]);
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                let (branch, updated) = (text(&head["ref"]), text(&value["updated_at"]));
+                // A fork may have a branch of this name.
+                let is_own = head["repo_id"] == base["repo_id"] && head["repo"]["id"] == base["repo"]["id"];
+                if is_own && base["ref"] == target && branches.remove(&branch) {
+                    found.insert(branch, Open { updated, pull: self.parse(value)? });
+                }
+            }
         }
-        Ok(None)
+        Ok(found)
     }
 
     async fn find_closed(&self, branch: &str, head: &CommitId) -> Result<Option<PullRequest>, ForgeError> {
@@ -309,7 +340,7 @@ impl WireBranch {
 impl Opinions {
     /// Forges list reviews from the oldest on; a comment decides nothing.
     fn of(reviews: Vec<WireReview>) -> Self {
-        let mut last = std::collections::BTreeMap::new();
+        let mut last = BTreeMap::new();
         for review in reviews {
             let Some(WireUser { login }) = review.user.filter(|user| is_plain_text(&user.login)) else { continue };
             let says = match review.state.as_str() {

@@ -8,7 +8,7 @@ use super::conclusion::{Concluded, Conclusion, Keep};
 use super::observe::{is_going, watched};
 use super::read::NO_CLUSTER;
 use super::registry::registry_changed;
-use super::review::is_of_review;
+use super::review::key_of;
 use super::shared::about_the_request;
 use super::task::Task;
 use super::turn::{Carried, Turn};
@@ -68,10 +68,10 @@ fn pushed(turn: &Turn<'_>, branch: &str) -> Concluded {
 
 /// What became of it is asked of the forge: a delivery says only that there is something to ask.
 fn review_changed(turn: &Turn<'_>, branch: &str) -> Concluded {
-    if !is_of_review(branch) {
+    let Some(key) = key_of(branch) else {
         return Concluded::ignored(format!("the pull request of `{}` is none of the service's", shown(branch)));
-    }
-    turn.shared.reviews.look();
+    };
+    turn.shared.reviews.look(&key);
     Concluded::taken_in(format!("the forge is asked what became of the pull request of `{}`", shown(branch)))
 }
 

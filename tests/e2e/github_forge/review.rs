@@ -63,6 +63,38 @@ fn opinions_are_followed_and_shown_on_the_page_until_people_decide() {
 }
 
 #[test]
+fn to_open_one_more_costs_the_same_however_many_are_open() {
+    let environment = TestEnvironment::new();
+    let forge = Forge::with_token(&environment);
+    // The links of a proposal are the same after a restart as before.
+    let begin = || forge.reviewed().env(OFTEN.0, "1h").env("KMLFLOW__PUBLIC_URL", "https://releases.example").start();
+    let server = begin();
+    let put = |number: usize| {
+        let model = format!("m{number}");
+        let answer = server.put(&format!("production/models/{model}"), &image(&model, "7")).expect(202).json();
+        assert!(answer["waitsFor"].as_str().unwrap().ends_with(&format!("/acme/gitops/pull/{number}")), "{answer}");
+    };
+    (1..=4).for_each(put);
+    let first = forge.github.requests();
+    (5..=14).for_each(put);
+    // It is looked for among the open ones and the closed ones, and opened.
+    assert_eq!(forge.github.requests() - first, 10 * 3);
+    // A webhook has the forge asked about its pull request and no other.
+    let before = (forge.github.requests(), forge.github.count("pulls/list-reviews"));
+    let told = json!({"action": "labeled", "pull_request": {"head": {"ref": "kmlflow/production/models/m3"}}});
+    drop(server.deliver(&Delivery::github("d-1", "pull_request", &told)).expect(202));
+    server.until("it is asked", || (forge.github.count("pulls/list-reviews") > before.1).then_some(()));
+    assert_eq!(forge.github.requests() - before.0, 2);
+    assert_eq!(server.stop(), Some(0));
+    // They are found again by a list, told what they say, and asked what people think of them.
+    let before = (forge.github.requests(), forge.github.count("pulls/list-reviews"));
+    let server = begin();
+    server.until("each is known again", || (forge.github.count("pulls/list-reviews") >= before.1 + 14).then_some(()));
+    let asked = forge.github.requests() - before.0;
+    assert!(asked < 14 * 4, "{asked} requests: {:?}", forge.github.asked());
+}
+
+#[test]
 fn a_squash_is_known_again_and_can_be_rolled_back_to() {
     let environment = TestEnvironment::new();
     let forge = Forge::with_token(&environment);

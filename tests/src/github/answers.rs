@@ -136,9 +136,11 @@ fn list<'q>(shared: &Shared, of: impl Fn(&str) -> &'q str) -> (u16, Value) {
         let is_of_state = of("state") == "all" || pull.is_open == (of("state") != "closed");
         is_of_state && (of("head").is_empty() || of("head") == format!("acme:{}", pull.branch))
     };
+    let number = |name: &str, unsaid: usize| of(name).parse().unwrap_or(unsaid);
+    let (size, page) = (number("per_page", 30), number("page", 1));
     // The newest first, as GitHub lists them.
-    let told = pulls.iter().rev().filter(is_asked).map(|pull| shared.told(pull, example.clone()));
-    (200, told.collect())
+    let told = pulls.iter().rev().filter(is_asked).skip(size * (page - 1)).take(size);
+    (200, told.map(|pull| shared.told(pull, example.clone())).collect())
 }
 
 fn open(shared: &Shared, body: &Value) -> (u16, Value) {

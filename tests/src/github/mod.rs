@@ -10,7 +10,7 @@ mod app;
 mod git;
 mod serve;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -220,6 +220,20 @@ impl<'a> GitHub<'a> {
     /// How many good requests of this operation came.
     pub fn count(&self, operation: &str) -> usize {
         self.calls(operation).len()
+    }
+
+    /// How many requests of the API came.
+    pub fn requests(&self) -> usize {
+        self.state().calls.len()
+    }
+
+    /// How many requests of each operation came.
+    pub fn asked(&self) -> BTreeMap<String, usize> {
+        let mut asked = BTreeMap::new();
+        for call in &self.state().calls {
+            *asked.entry(call.operation.clone()).or_default() += 1;
+        }
+        asked
     }
 
     /// The requests of an operation that were answered with a success.

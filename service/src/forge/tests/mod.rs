@@ -217,6 +217,42 @@ async fn what_is_asked_again_is_asked_conditionally_and_costs_nothing() {
 }
 
 #[tokio::test]
+async fn of_many_answers_the_one_not_asked_for_longest_is_forgotten() {
+    let answer = |number: u64| (200, vec![("etag", format!("\"{number}\""))], pull(number, "open"));
+    let unchanged = || (304, Vec::new(), Value::Null);
+    let all = (0..300).map(answer).chain([unchanged(), answer(300), unchanged(), unchanged(), answer(1)]);
+    let (github, script) = forge(Kind::Github, all.collect::<Vec<_>>()).await;
+    for number in (0..300).chain([0, 300, 0, 2, 1]) {
+        assert_eq!(github.pull_request(number).await.unwrap().number, number);
+    }
+    let marks: Vec<Option<String>> =
+        script.asked.lock().unwrap().iter().skip(300).map(|asked| asked.if_none_match.clone()).collect();
+    let mark = |number: u64| Some(format!("\"{number}\""));
+    assert_eq!(marks, [mark(0), None, mark(0), mark(2), None]);
+}
+
+#[tokio::test]
+async fn many_are_found_by_one_list_until_none_is_missing() {
+    let of = |number: u64, branch: &str| {
+        let mut pull = pull(number, "open");
+        (pull["head"]["ref"], pull["updated_at"]) = (json!(branch), json!("2026-11-29T20:00:00Z"));
+        pull
+    };
+    for (kind, query) in [
+        (Kind::Gitea, "sort=recentupdate&limit=50"),
+        (Kind::Github, "base=main&sort=updated&direction=desc&per_page=50"),
+    ] {
+        let pages = [ok(200, json!([of(3, "kmlflow/a/b/c"), of(4, "other")])), ok(200, json!([of(5, BRANCH)]))];
+        let (forge, script) = forge(kind, pages).await;
+        let found = forge.open_from([BRANCH, "kmlflow/a/b/c"].map(ToOwned::to_owned).into(), "main").await.unwrap();
+        let found: Vec<_> = found.iter().map(|(branch, open)| (branch.as_str(), open.pull.number)).collect();
+        assert_eq!(found, [("kmlflow/a/b/c", 3), (BRANCH, 5)]);
+        let page = |page: u32| format!("GET /repos/team/gitops/pulls?state=open&{query}&page={page}");
+        assert_eq!(script.asked(), [page(1), page(2)]);
+    }
+}
+
+#[tokio::test]
 async fn a_forge_that_wants_to_be_left_alone_is_not_asked_again() {
     let limited = (429, vec![("retry-after", "30".to_owned())], Value::Null);
     let (github, script) = forge(Kind::Github, [limited]).await;

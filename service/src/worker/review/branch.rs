@@ -30,13 +30,8 @@ pub(in crate::worker) fn branch_of(key: &ReleaseKey) -> String {
     format!("kmlflow/{key}")
 }
 
-/// Whether a branch is that of a review.
-pub(in crate::worker) fn is_of_review(branch: &str) -> bool {
-    key_of(branch).is_some()
-}
-
 /// The release whose review a branch is for.
-pub(super) fn key_of(branch: &str) -> Option<ReleaseKey> {
+pub(in crate::worker) fn key_of(branch: &str) -> Option<ReleaseKey> {
     ReleaseKey::parse(branch.strip_prefix("kmlflow/")?).ok()
 }
 

@@ -36,7 +36,9 @@ pub(super) async fn call_off(shared: &Shared, key: &ReleaseKey) -> Result<(), St
         Ok(Ok(CalledOff::Refused { url, words })) => Err(format!(
             "{url} is to merge itself, and the forge does not let that be called off: {words}; it is closed within moments, or call it off there"
         )),
-        Ok(Err(error)) => Err(format!("whether the branch `{branch}` is merged by itself is not known: {error}")),
+        Ok(Err(error)) => {
+            Err(format!("whether the branch `{branch}` is merged by itself is not known: {}", error.with_cure()))
+        }
         Err(_) => {
             Err(format!("whether the branch `{branch}` is merged by itself is not known: the forge takes too long"))
         }

@@ -1,34 +1,26 @@
-//! Telling the forge what is to be reviewed, and learning what became of it: by webhooks at once, and by asking now and then, because they
-//! get lost.
+//! Telling the forge what is to be reviewed, and learning what became of it, one review at a time; when that is, `rounds` says.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::body::with_metrics;
-use super::branch::{branch_of, key_of, standing};
+use super::branch::{branch_of, standing};
 use super::{Pull, Review, ReviewState};
 use crate::forge::{AutoMerge, Forge, ForgeError, PullRequest, PullState, Text};
 use crate::git::{Deleted, GitError};
 use crate::names::{CommitId, ReleaseKey, Version};
 use crate::worker::shared::Shared;
 
-/// Between two rounds after one that failed, unless the forge asks for more.
-const RETRY: Duration = Duration::from_secs(10);
-
 /// How long an open pull request that nobody waits for is left alone: a forge moves the branch first, and says a moment later that it
 /// has merged.
 const GRACE: Duration = Duration::from_secs(10);
-
-/// Between two looks within that time.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The first line of the one comment of the service; it is not shown.
 const COMMENT: &str = "<!-- kmlflow -->";
 
 /// Why a review does not go on.
 #[derive(Debug, thiserror::Error)]
-enum Hitch {
+pub(super) enum Hitch {
     #[error(transparent)]
     Forge(#[from] ForgeError),
     #[error(transparent)]
@@ -37,7 +29,7 @@ enum Hitch {
 
 impl Hitch {
     /// How long whoever tries again is asked to wait.
-    fn retry_after(&self) -> Option<Duration> {
+    pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Forge(error) => error.retry_after(),
             Self::Git(error) => error.retry_after(),
@@ -45,7 +37,7 @@ impl Hitch {
     }
 
     /// The text for callers.
-    fn for_callers(&self) -> String {
+    pub(super) fn for_callers(&self) -> String {
         match self {
             Self::Forge(error) => error.with_cure(),
             Self::Git(error) => error.for_callers(),
@@ -53,84 +45,20 @@ impl Hitch {
     }
 }
 
-/// Follows reviews until it is dropped.
-pub(in crate::worker) async fn follow_reviews(shared: Arc<Shared>) {
-    let Some(forge) = shared.settings.forge().cloned() else { return };
-    let period = shared.settings.remote.as_ref().map_or(RETRY, |remote| remote.poll_interval.as_duration());
-    let mut remembers = false;
-    loop {
-        let mut pause = round(&shared, &forge).await.unwrap_or(period);
-        if !remembers {
-            match remember(&shared, &forge).await {
-                Ok(()) => remembers = true,
-                Err(error) => pause = pause.min(error.retry_after().unwrap_or(RETRY)),
-            }
-        }
-        tokio::select! {
-            () = shared.reviews.wake.notified() => {}
-            () = tokio::time::sleep(pause) => {}
-        }
-    }
-}
-
-/// Takes from the forge what became of the last reviews before this service began.
-async fn remember(shared: &Shared, forge: &Forge) -> Result<(), ForgeError> {
-    if !shared.settings.environments.values().any(|environment| environment.is_reviewed) {
-        return Ok(());
-    }
-    for closed in forge.recently_closed().await? {
-        if let Some(key) = key_of(&closed.branch).filter(|key| shared.is_reviewed(key)) {
-            shared.reviews.remember(&key, closed);
-        }
-    }
-    Ok(())
-}
-
-/// Goes through every review once. Answers how long to wait where something failed.
-async fn round(shared: &Shared, forge: &Forge) -> Option<Duration> {
-    let mut pause: Option<Duration> = None;
-    let mut sooner = |wait: Duration| pause = Some(pause.map_or(wait, |pause| pause.min(wait)));
-    for (key, review) in shared.reviews.open() {
-        let done = if review.is_wanted {
-            tell_and_ask(shared, forge, &key, &review).await.map_err(Hitch::from)
-        } else {
-            finish(shared, forge, &key, &review).await.map(|is_over| {
-                if !is_over {
-                    sooner(LOOK_AGAIN)
-                }
-            })
-        };
-        if let Err(error) = done {
-            tracing::warn!(release.key = %key, error = &error as &dyn std::error::Error, "The review of `{key}` does not go on: {error}");
-            let trouble = error.for_callers();
-            shared.reviews.note(&key, &review.commit, |review| review.trouble = Some(trouble));
-            sooner(error.retry_after().unwrap_or(RETRY));
-        }
-        answer(shared, &key);
-    }
-    pause
-}
-
-/// Answers those who asked for a release and wait to hear where it is reviewed, and has the writer take note of it.
-fn answer(shared: &Shared, key: &ReleaseKey) {
-    let waiting = shared.reviews.take_waiting(key);
-    if waiting.is_empty() {
-        return;
-    }
-    let waits_for = shared.reviews.waits_for(key);
-    for (number, mut concluded) in waiting {
-        concluded.verdict.waits_for = Some(waits_for.clone());
-        shared.inbox.answer(number, concluded);
-    }
-    shared.inbox.note_review(key);
-}
-
-/// Opens or updates the pull request of a review, and asks what became of it.
-async fn tell_and_ask(shared: &Shared, forge: &Forge, key: &ReleaseKey, review: &Review) -> Result<(), ForgeError> {
+/// Opens or updates the pull request of a review, and asks what became of it; where it was just seen to be open, of that nobody is asked again.
+pub(super) async fn tell_and_ask(
+    shared: &Shared,
+    forge: &Forge,
+    (key, review): (&ReleaseKey, &Review),
+    seen: Option<&PullRequest>,
+) -> Result<(), ForgeError> {
     let text = with_metrics(&review.text, &metrics(shared, review).await);
-    let pull = told(shared, forge, key, review, &text).await?;
-    let opinions =
-        if pull.state == PullState::Open { forge.opinions(pull.number).await? } else { review.opinions.clone() };
+    let Told { pull, is_new } = told(shared, forge, (key, review), seen, &text).await?;
+    let opinions = if pull.state == PullState::Open && !is_new {
+        forge.opinions(pull.number).await?
+    } else {
+        review.opinions.clone()
+    };
     // Until all of this is noted nothing else comes to the branch, and what is asked to merge itself is what was read.
     let lock = shared.reviews.branch(key);
     let _alone = lock.lock().await;
@@ -169,32 +97,45 @@ async fn tell_and_ask(shared: &Shared, forge: &Forge, key: &ReleaseKey, review: 
     Ok(())
 }
 
-/// The pull request, which says what it should.
+/// A pull request that says what it should.
+struct Told {
+    pull: PullRequest,
+    /// It was just opened, so nobody has said anything of it.
+    is_new: bool,
+}
+
 async fn told(
     shared: &Shared,
     forge: &Forge,
-    key: &ReleaseKey,
-    review: &Review,
+    (key, review): (&ReleaseKey, &Review),
+    seen: Option<&PullRequest>,
     text: &Text,
-) -> Result<PullRequest, ForgeError> {
+) -> Result<Told, ForgeError> {
     let (branch, target) = (branch_of(key), shared.repository.branch());
-    let pull = match &review.pull {
-        Some(pull) => forge.pull_request(pull.number).await?,
-        None => match forge.find(&branch, target, &review.commit).await? {
+    // What is to merge itself does so as it is now.
+    let seen = seen.filter(|_| !review.merges_itself).cloned();
+    let mut pull = match (seen, &review.pull) {
+        (Some(seen), _) => seen,
+        (None, Some(pull)) => forge.pull_request(pull.number).await?,
+        (None, None) => match forge.find(&branch, target, &review.commit).await? {
             Some(found) => found,
-            None => return forge.open(&branch, target, text).await,
+            None => return Ok(Told { pull: forge.open(&branch, target, text).await?, is_new: true }),
         },
     };
     let said = review.pull.as_ref().map(|pull| &pull.said);
     if pull.state == PullState::Open && said != Some(text) {
-        return forge.update(pull.number, text).await;
+        pull = forge.update(pull.number, text).await?;
     }
-    Ok(pull)
+    Ok(Told { pull, is_new: false })
 }
 
 /// Ends a review that nobody waits for any more: what is still open is closed, the branch deleted, and the last word said. Answers whether
 /// there is nothing more to do.
-async fn finish(shared: &Shared, forge: &Forge, key: &ReleaseKey, review: &Review) -> Result<bool, Hitch> {
+pub(super) async fn finish(
+    shared: &Shared,
+    forge: &Forge,
+    (key, review): (&ReleaseKey, &Review),
+) -> Result<bool, Hitch> {
     let branch = branch_of(key);
     let lock = shared.reviews.branch(key);
     let _alone = lock.lock().await;

@@ -9,18 +9,19 @@ mod call_off;
 mod follow;
 mod merged;
 mod proposed;
+mod rounds;
 mod view;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::Notify;
 
-pub(super) use branch::{BRANCHES, Offer, branch_of, is_of_review, offer};
-pub(super) use follow::follow_reviews;
+pub(super) use branch::{BRANCHES, Offer, branch_of, key_of, offer};
 pub(super) use merged::{merged_as, proposed_document};
 pub(super) use proposed::Proposed;
+pub(super) use rounds::follow_reviews;
 pub use view::{ReviewState, ReviewView};
 
 use super::conclusion::Concluded;
@@ -34,6 +35,8 @@ pub(super) struct Reviews {
     by_key: Mutex<HashMap<ReleaseKey, Review>>,
     /// Who waits to be told where the review of a release is, by release and by the number of the delivery.
     waiting: Mutex<BTreeMap<(ReleaseKey, i64), Concluded>>,
+    /// Those of which there is something to tell the forge, or to ask it, at once.
+    due: Mutex<BTreeSet<ReleaseKey>>,
     wake: Notify,
     /// One lock per branch, held while it is changed or deleted, so that the two never meet.
     branches: Mutex<HashMap<ReleaseKey, Arc<tokio::sync::Mutex<()>>>>,
@@ -91,6 +94,8 @@ impl Reviews {
         let text = said.map_or_else(|| proposed.text.clone(), |before| before.text.clone());
         // What keeps it from going on still does; to be told so again would have it planned again at once, and so on.
         let trouble = said.and_then(|before| before.trouble.clone());
+        // What the forge was told already it is not told again, and what it did not take has its time to be tried again.
+        let is_told = said.is_some_and(|before| before.pull.is_some() || before.trouble.is_some());
         let review = Review {
             commit,
             release: proposed.write.after.clone(),
@@ -111,21 +116,19 @@ impl Reviews {
         };
         by_key.insert(key.clone(), review);
         drop(by_key);
-        self.wake.notify_one();
+        if !is_told {
+            self.look(key);
+        }
     }
 
     /// Takes note of which releases still have something that waits for its review; those that have not are closed.
     pub(super) fn keep(&self, is_wanted: impl Fn(&ReleaseKey, &Review) -> bool) {
-        let mut has_moot = false;
         for (key, review) in self.by_key().iter_mut().filter(|(_, review)| review.is_wanted) {
             review.is_wanted = is_wanted(key, review);
             if !review.is_wanted {
                 review.moot_since = Some(Instant::now());
-                has_moot = true;
+                self.look(key);
             }
-        }
-        if has_moot {
-            self.wake.notify_one();
         }
     }
 
@@ -209,6 +212,7 @@ impl Reviews {
     pub(super) fn forget(&self) {
         self.by_key().clear();
         self.waiting().clear();
+        self.due().clear();
     }
 
     /// Takes note of what became of a release's last review, as the forge says it; nothing where there is a review since.
@@ -238,8 +242,9 @@ impl Reviews {
         });
     }
 
-    /// Has the forge asked what became of its pull requests.
-    pub(super) fn look(&self) {
+    /// Has the forge asked what became of the pull request of a release.
+    pub(super) fn look(&self, key: &ReleaseKey) {
+        self.due().insert(key.clone());
         self.wake.notify_one();
     }
 
@@ -272,10 +277,26 @@ impl Reviews {
     }
 
     /// Those about which there is something to do.
-    fn open(&self) -> Vec<(ReleaseKey, Review)> {
-        let by_key = self.by_key();
-        let open = by_key.iter().filter(|(_, review)| !review.is_over);
-        open.map(|(key, review)| (key.clone(), review.clone())).collect()
+    fn open(&self) -> BTreeSet<ReleaseKey> {
+        self.by_key().iter().filter(|(_, review)| !review.is_over).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// One of these as it is.
+    fn open_one(&self, key: &ReleaseKey) -> Option<Review> {
+        self.by_key().get(key).filter(|review| !review.is_over).cloned()
+    }
+
+    /// Notes, or takes back, that something keeps all of them from going on.
+    fn note_trouble_of_all(&self, before: Option<&str>, now: Option<&str>) {
+        for review in self.by_key().values_mut().filter(|review| !review.is_over) {
+            if review.trouble.as_deref() == before {
+                review.trouble = now.map(ToOwned::to_owned);
+            }
+        }
+    }
+
+    fn due(&self) -> MutexGuard<'_, BTreeSet<ReleaseKey>> {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn by_key(&self) -> MutexGuard<'_, HashMap<ReleaseKey, Review>> {

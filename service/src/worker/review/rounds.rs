@@ -1,0 +1,248 @@
+//! When the forge is asked about which review: about one as soon as something is known to have become of it, by a turn or by a webhook; and about
+//! all now and then, because webhooks get lost. So to open one more costs the same however many are open.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::branch::{branch_of, key_of};
+use super::follow::{Hitch, finish, tell_and_ask};
+use crate::forge::{Forge, ForgeError, Open};
+use crate::names::ReleaseKey;
+use crate::worker::shared::Shared;
+
+/// Before something is tried again that failed, unless the forge asks for more.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// Between two looks at a pull request that is left alone for a while, before it is closed.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The most reviews that a round asks about one by one: what people think of each is a request. Once a minute that is 3,000 of the 5,000 requests that
+/// GitHub lets through in an hour, and what has not changed does not count there.
+const ROUND_MAX: usize = 50;
+
+/// From so many reviews on that are due at once, after a start, one list is asked for instead of each.
+const LISTED_FROM: usize = 3;
+
+/// What is open at the forge, by the release that it is of.
+type Listed = BTreeMap<ReleaseKey, Open>;
+
+/// What was asked when, and what is to be.
+#[derive(Debug)]
+struct Rounds {
+    period: Duration,
+    /// When the next round begins.
+    next: Instant,
+    /// Whom this round has yet to ask about, and what it saw of them.
+    round: VecDeque<(ReleaseKey, Option<Open>)>,
+    /// When what failed, or is left alone for a while, is looked at again.
+    again: HashMap<ReleaseKey, Instant>,
+    /// Open reviews by when they were last asked about, and by what the list then said of them.
+    asked: HashMap<ReleaseKey, (Instant, Option<String>)>,
+    /// Why the last round could not begin.
+    trouble: Option<String>,
+    /// What became of the last reviews before this service began is known.
+    remembers: bool,
+}
+
+/// Follows reviews until it is dropped.
+pub(in crate::worker) async fn follow_reviews(shared: Arc<Shared>) {
+    let Some(forge) = shared.settings.forge().cloned() else { return };
+    let period = shared.settings.remote.as_ref().map_or(RETRY, |remote| remote.poll_interval.as_duration());
+    let mut rounds = Rounds::new(period);
+    loop {
+        let until = rounds.turn(&shared, &forge).await;
+        tokio::select! {
+            () = shared.reviews.wake.notified() => {}
+            () = tokio::time::sleep(until.saturating_duration_since(Instant::now())) => {}
+        }
+    }
+}
+
+impl Rounds {
+    fn new(period: Duration) -> Self {
+        Self {
+            period,
+            next: Instant::now(),
+            round: VecDeque::new(),
+            again: HashMap::new(),
+            asked: HashMap::new(),
+            trouble: None,
+            remembers: false,
+        }
+    }
+
+    /// Does what is due; else the next of a round, so that nobody who asks for something waits for all of it. Answers when there is more to do.
+    async fn turn(&mut self, shared: &Shared, forge: &Forge) -> Instant {
+        let due = self.take_due(shared);
+        if !due.is_empty() {
+            let mut listed = Listed::new();
+            if due.len() >= LISTED_FROM {
+                // Each of them is asked for by itself where that fails, and says why.
+                listed = list(shared, forge, &due).await.unwrap_or_default();
+            }
+            for key in due {
+                self.ask(shared, forge, &key, listed.remove(&key)).await;
+            }
+        } else if let Some((key, open)) = self.round.pop_front() {
+            self.ask(shared, forge, &key, open).await;
+        } else if self.next <= Instant::now() {
+            self.begin_round(shared, forge).await;
+        }
+        if !self.round.is_empty() {
+            return Instant::now();
+        }
+        self.again.values().copied().fold(self.next, Instant::min)
+    }
+
+    /// Those that something is known to have become of, and those whose time has come.
+    fn take_due(&mut self, shared: &Shared) -> BTreeSet<ReleaseKey> {
+        let now = Instant::now();
+        let mut due = std::mem::take(&mut *shared.reviews.due());
+        due.extend(self.again.iter().filter(|(_, at)| **at <= now).map(|(key, _)| key.clone()));
+        due
+    }
+
+    /// Lists what is open, and notes whom to ask about: whoever has changed first, then whoever was not asked about for longest.
+    async fn begin_round(&mut self, shared: &Shared, forge: &Forge) {
+        self.next = Instant::now() + self.period;
+        if !self.remembers {
+            match remember(shared, forge).await {
+                Ok(()) => self.remembers = true,
+                Err(error) => self.next = sooner(self.next, &Hitch::from(error)),
+            }
+        }
+        let open = shared.reviews.open();
+        self.asked.retain(|key, _| open.contains(key));
+        if open.is_empty() {
+            return;
+        }
+        let before = self.trouble.take();
+        let listed = list(shared, forge, &open).await;
+        self.trouble = listed.as_ref().err().map(ForgeError::with_cure);
+        shared.reviews.note_trouble_of_all(before.as_deref(), self.trouble.as_deref());
+        let mut listed = match listed {
+            Ok(listed) => listed,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "What became of reviews is not known: {error}"
+                );
+                self.next = sooner(self.next, &Hitch::from(error));
+                return;
+            }
+        };
+        let order = self.order(open, |key| Some(listed.get(key)?.updated.as_str()));
+        self.round = order.into_iter().map(|key| (key.clone(), listed.remove(&key))).collect();
+    }
+
+    /// Whom to ask about, by what the list says of each.
+    fn order<'l>(
+        &self,
+        open: BTreeSet<ReleaseKey>,
+        updated: impl Fn(&ReleaseKey) -> Option<&'l str>,
+    ) -> Vec<ReleaseKey> {
+        let rank = |key: &ReleaseKey| {
+            let Some((at, known)) = self.asked.get(key) else { return (false, None) };
+            // What is not listed is open no more.
+            let is_unchanged = updated(key).is_some_and(|updated| known.as_deref() == Some(updated));
+            (is_unchanged, Some(*at))
+        };
+        let mut order: Vec<_> = open.into_iter().map(|key| (rank(&key), key)).collect();
+        order.sort();
+        order.into_iter().take(ROUND_MAX).map(|(_, key)| key).collect()
+    }
+
+    /// Tells and asks what there is of one review.
+    async fn ask(&mut self, shared: &Shared, forge: &Forge, key: &ReleaseKey, open: Option<Open>) {
+        self.again.remove(key);
+        let Some(review) = shared.reviews.open_one(key) else { return };
+        let known = self.asked.remove(key).and_then(|(_, updated)| updated);
+        let updated = open.as_ref().map(|open| open.updated.clone()).or(known);
+        self.asked.insert(key.clone(), (Instant::now(), updated));
+        let of = (key, &review);
+        let done = if review.is_wanted {
+            let seen = open.as_ref().map(|open| &open.pull);
+            tell_and_ask(shared, forge, of, seen).await.map_err(Hitch::from)
+        } else {
+            finish(shared, forge, of).await.map(|is_over| {
+                if !is_over {
+                    self.again.insert(key.clone(), Instant::now() + LOOK_AGAIN);
+                }
+            })
+        };
+        if let Err(error) = done {
+            tracing::warn!(release.key = %key, error = &error as &dyn std::error::Error, "The review of `{key}` does not go on: {error}");
+            let trouble = error.for_callers();
+            shared.reviews.note(key, &review.commit, |review| review.trouble = Some(trouble));
+            self.again.insert(key.clone(), Instant::now() + error.retry_after().unwrap_or(RETRY));
+        }
+        answer(shared, key);
+    }
+}
+
+/// When a round is tried again that failed.
+fn sooner(next: Instant, error: &Hitch) -> Instant {
+    next.min(Instant::now() + error.retry_after().unwrap_or(RETRY))
+}
+
+/// What is open of these.
+async fn list(shared: &Shared, forge: &Forge, keys: &BTreeSet<ReleaseKey>) -> Result<Listed, ForgeError> {
+    let open = forge.open_from(keys.iter().map(branch_of).collect(), shared.repository.branch()).await?;
+    Ok(open.into_iter().filter_map(|(branch, open)| Some((key_of(&branch)?, open))).collect())
+}
+
+/// Takes from the forge what became of the last reviews before this service began.
+async fn remember(shared: &Shared, forge: &Forge) -> Result<(), ForgeError> {
+    if !shared.settings.environments.values().any(|environment| environment.is_reviewed) {
+        return Ok(());
+    }
+    for closed in forge.recently_closed().await? {
+        if let Some(key) = key_of(&closed.branch).filter(|key| shared.is_reviewed(key)) {
+            shared.reviews.remember(&key, closed);
+        }
+    }
+    Ok(())
+}
+
+/// Answers those who asked for a release and wait to hear where it is reviewed, and has the writer take note of it.
+fn answer(shared: &Shared, key: &ReleaseKey) {
+    let waiting = shared.reviews.take_waiting(key);
+    if waiting.is_empty() {
+        return;
+    }
+    let waits_for = shared.reviews.waits_for(key);
+    for (number, mut concluded) in waiting {
+        concluded.verdict.waits_for = Some(waits_for.clone());
+        shared.inbox.answer(number, concluded);
+    }
+    shared.inbox.note_review(key);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_asks_first_about_what_changed_then_about_what_was_not_asked_about_for_longest_and_never_about_too_many()
+    {
+        let key = |number: usize| ReleaseKey::parse(&format!("production/models/m{number:03}")).unwrap();
+        let mut rounds = Rounds::new(RETRY);
+        let begin = Instant::now();
+        for number in 0..200 {
+            // The later ones were asked about longer ago.
+            let at = begin + Duration::from_secs(200 - number as u64);
+            rounds.asked.insert(key(number), (at, Some("before".to_owned())));
+        }
+        rounds.asked.remove(&key(7));
+        let updated = |of: &ReleaseKey| {
+            if *of == key(3) {
+                return None;
+            }
+            Some(if *of == key(5) { "now" } else { "before" })
+        };
+        let order = rounds.order((0..200).map(key).collect(), updated);
+        assert_eq!(order.len(), ROUND_MAX);
+        assert_eq!(order[..5], [key(7), key(5), key(3), key(199), key(198)], "new, changed, gone, then the longest");
+    }
+}
