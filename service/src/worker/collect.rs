@@ -9,7 +9,7 @@ use super::queue::Taken;
 use super::registry::{Answered, Concern, Read, concern};
 use super::retry::{has_come, later, postpone, wait};
 use super::shared::Shared;
-use super::urgent::{Due, Portion, share_out, take_wanted_back};
+use super::urgent::{Due, Later, Portion, share_out, take_oldest};
 use crate::event::{Delivery, Event};
 
 /// How many deliveries whose time has come are looked at for who goes first: a dozen large turns, so that a long backlog costs each turn little.
@@ -55,14 +55,15 @@ pub(super) async fn collect(shared: &Arc<Shared>, conveyor: &mut Conveyor) -> Op
 fn gather(shared: &Shared, conveyor: &mut Conveyor, now: Timestamp) -> (Vec<Delivery>, Taken) {
     let most = shared.limits.turn;
     let mut taken = shared.inbox.take(most);
+    let is_due = |retry: &Later| retry.first_key_value().is_some_and(|((at, _), _)| has_come(*at, now));
     let mut due: Vec<Due> = Vec::new();
-    while due.len() < LOOKED_AT_MAX && conveyor.retry.first_key_value().is_some_and(|((at, _), _)| has_come(*at, now)) {
+    if conveyor.failures > 0 && (is_due(&conveyor.retry) || !taken.deliveries.is_empty()) {
+        // Whatever is first to find out that the remote is back, what has waited longest goes with it: nothing newer of a release is done before.
+        due = take_oldest(&mut conveyor.retry, LOOKED_AT_MAX);
+    }
+    while due.len() < LOOKED_AT_MAX && is_due(&conveyor.retry) {
         let Some(((at, _), delivery)) = conveyor.retry.pop_first() else { break };
         due.push((at, delivery));
-    }
-    if conveyor.failures > 0 {
-        // Whatever is first to find out that the remote is back, these go with it.
-        due.extend(take_wanted_back(&mut conveyor.retry));
     }
     // One that is given in again is not also tried later, nor twice where its time has come.
     for delivery in &taken.deliveries {

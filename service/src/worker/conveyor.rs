@@ -16,6 +16,7 @@ use super::replaced::{asks_for_a_state, replaced, replaces};
 use super::retry::Pause;
 use super::shared::{Shared, write};
 use super::turn::Harvest;
+use super::urgent::Later;
 use crate::event::{Delivery, Event};
 use crate::names::{CommitId, EnvironmentName, ModelName, PolicyName, ReleaseKey};
 use crate::plan::Findings;
@@ -52,13 +53,14 @@ pub(super) struct Conveyor {
     /// The head of a history that does not go on from what is known; a person has to say that it counts.
     pub(super) rewritten: Option<CommitId>,
     /// Deliveries that failed and when they are tried again.
-    pub(super) retry: BTreeMap<(Timestamp, i64), Delivery>,
+    pub(super) retry: Later,
     pub(super) pace: Pace,
     pub(super) done_before: DoneBefore,
     /// The texts of policies that parsed.
     pub(super) remembered: Vec<(PolicyName, String)>,
     /// Set while the repository fails.
     pub(super) pause: Option<Pause>,
+    /// How many turns have failed since the last one that did not; whatever failed before the start counts as one.
     pub(super) failures: u32,
 }
 

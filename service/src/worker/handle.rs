@@ -10,6 +10,7 @@ use indexmap::IndexMap;
 use serde_json::json;
 
 use super::disk;
+use super::holds::by_a_person;
 use super::observe;
 use super::read;
 use super::replica::catch_up;
@@ -250,7 +251,9 @@ impl Handle {
         }
         let hold =
             Hold { environment, reason: reason.to_owned(), by: Some(by.to_owned()), since: self.shared.clock.now() };
-        self.shared.store.hold(hold).await.map_err(store_fault)?;
+        let holds = self.shared.store.holds().await.map_err(store_fault)?;
+        let held = holds.into_iter().find(|held| held.environment == hold.environment);
+        self.shared.store.hold(by_a_person(held.as_ref(), hold)).await.map_err(store_fault)?;
         self.holds_changed().await
     }
 

@@ -19,6 +19,7 @@ mod fault;
 mod foreign;
 mod handle;
 mod history;
+mod holds;
 mod housekeeping;
 mod import;
 mod index;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::conclusion::{Concluded, Conclusion, Keep};
 use super::conveyor::{Conveyor, Done, Work};
 use super::history::{self, Came};
+use super::holds::after_a_rewrite;
 use super::registry::Which;
 use super::retry::later;
 use super::review::{Offer, merged_as, offer};
@@ -40,9 +41,6 @@ const OFFER_RETRY: Duration = Duration::from_secs(5);
 
 /// The most commits of which nobody heard whether they arrived: some hundred failed pushes of the largest size.
 const OURS_MAX: usize = 100_000;
-
-/// Who sets a hold when the history was rewritten.
-const SERVICE: &str = "kmlflow";
 
 /// What a turn is planned on.
 pub(super) struct Head {
@@ -160,8 +158,8 @@ impl Conveyor {
             let since = with_reviews(shared, None, repository.line(None, &tip)?)?;
             return Ok(Head { since, base: tip, is_anew: true });
         }
-        if self.rewritten.as_ref() != Some(&tip) {
-            stop(shared, &self.known, &tip).await;
+        // A hold that the store did not take might be forgotten without anybody having lifted it: it is set again by each turn until it is kept.
+        if self.rewritten.as_ref() != Some(&tip) && stop(shared, &self.known, &tip).await {
             self.rewritten = Some(tip);
         }
         Ok(Head { base: self.known.clone(), since: Vec::new(), is_anew: false })
@@ -322,31 +320,20 @@ fn follows(shared: &Shared, before: &CommitId, commit: &CommitId) -> Result<bool
     }
 }
 
-/// Holds everything, because the history of the branch was rewritten.
-async fn stop(shared: &Shared, known: &CommitId, tip: &CommitId) {
-    let hold = rewritten_hold(known, tip, shared.clock.now());
+/// Holds everything, because the history of the branch was rewritten; says whether that is written down.
+async fn stop(shared: &Shared, known: &CommitId, tip: &CommitId) -> bool {
+    let is_of_everything = |hold: &Hold| hold.environment.is_none();
+    let held = read(&shared.holds).iter().find(|hold| is_of_everything(hold)).cloned();
+    let hold = after_a_rewrite(held.as_ref(), known, tip, shared.clock.now());
     tracing::error!(commit.id = %tip, "Everything is held: {}; `kmlflow unhold` goes on from there", hold.reason);
-    if let Err(error) = shared.store.hold(hold.clone()).await {
-        tracing::error!(error = &error as &dyn std::error::Error, "The hold could not be stored: {error}");
+    let stored = shared.store.hold(hold.clone()).await;
+    if let Err(error) = &stored {
+        tracing::error!(error = error as &dyn std::error::Error, "The hold could not be stored: {error}");
     }
     let mut holds = write(&shared.holds);
-    holds.retain(|other| other.environment.is_some());
+    holds.retain(|other| !is_of_everything(other));
     holds.push(hold);
-}
-
-/// The hold of everything after the history of the branch was rewritten.
-pub(super) fn rewritten_hold(known: &CommitId, tip: &CommitId, now: jiff::Timestamp) -> Hold {
-    let reason = format!(
-        "somebody rewrote the history of the branch: it is at {}, and {} is no longer in it; look at it, and lift this hold to go on from there",
-        short(tip),
-        short(known)
-    );
-    Hold { environment: None, reason, by: Some(SERVICE.to_owned()), since: now }
-}
-
-/// A commit as people write it.
-fn short(commit: &CommitId) -> &str {
-    commit.as_str().get(..12).unwrap_or_default()
+    stored.is_ok()
 }
 
 /// The version that a refusal is about: the one that the commits name that the remote did not take.

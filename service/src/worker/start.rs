@@ -10,6 +10,7 @@ use super::conveyor::{Conveyor, storm_since};
 use super::events::Ring;
 use super::handle::Handle;
 use super::history;
+use super::holds::after_a_rewrite;
 use super::index::Index;
 use super::interrupted;
 use super::load::{Loaded, add_last_good, load_beside};
@@ -18,7 +19,6 @@ use super::metrics::Metrics;
 use super::observe::{Observations, Untold};
 use super::past::{self, Past};
 use super::policies;
-use super::publish::rewritten_hold;
 use super::queue::Inbox;
 use super::registry::{Outbox, Reader};
 use super::replica::{Replica, WRITER};
@@ -167,7 +167,8 @@ pub(super) async fn begin_to_write(shared: &Arc<Shared>) -> Result<Conveyor, Ope
     let ours = if loaded.is_anew { HashSet::new() } else { history::ours(&loaded.walked.rows).collect() };
     tell_store(shared, &mut loaded, &remembered, now).await?;
     if let Some(gone) = &loaded.gone {
-        store.hold(rewritten_hold(gone, &loaded.tip, now)).await?;
+        let held = store.holds().await?.into_iter().find(|hold| hold.environment.is_none());
+        store.hold(after_a_rewrite(held.as_ref(), gone, &loaded.tip, now)).await?;
     }
     let Loaded { index, policies, walked, known, tip, .. } = loaded;
     let is_behind = known != tip;
@@ -302,5 +303,7 @@ async fn read_inbox(store: &Store, inbox: &Inbox, conveyor: &mut Conveyor, now: 
         Some(at) if at > now => drop(conveyor.retry.insert((at, delivery.number), delivery)),
         _ => inbox.push(delivery),
     })
-    .await
+    .await?;
+    conveyor.failures = u32::from(!conveyor.retry.is_empty());
+    Ok(())
 }

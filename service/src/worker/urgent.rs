@@ -11,6 +11,9 @@ use crate::release::Intent;
 /// A delivery that failed, and when its time came.
 pub(super) type Due = (Timestamp, Delivery);
 
+/// Those that failed, by when their time comes and their number.
+pub(super) type Later = BTreeMap<(Timestamp, i64), Delivery>;
+
 /// What goes into a turn, and what goes back to where it waited.
 #[derive(Debug, Default)]
 pub(super) struct Portion {
@@ -20,30 +23,33 @@ pub(super) struct Portion {
     pub(super) taken_later: Vec<Delivery>,
 }
 
-/// Chooses at most so many deliveries of those whose time has come and those that were taken from the inbox.
+/// Chooses at most so many deliveries of those whose time has come and those that were taken from the inbox, which are newer.
 ///
 /// The order within a release stays: a rollback that overtook the request before it would be undone by that.
 pub(super) fn share_out(due: Vec<Due>, taken: Vec<Delivery>, most: usize) -> Portion {
-    if due.len() + taken.len() <= most {
-        return Portion { due, taken, ..Portion::default() };
-    }
     let all = due.iter().map(|(_, delivery)| delivery).chain(&taken);
     let urgent = WantedBack::by(all);
     let (mut due, calm_due): (Vec<Due>, Vec<Due>) =
         due.into_iter().partition(|(_, delivery)| urgent.concerns(delivery));
     let (mut taken, calm_taken): (Vec<Delivery>, Vec<Delivery>) =
         taken.into_iter().partition(|delivery| urgent.concerns(delivery));
+    let room_behind_due = most - due.len().min(most);
     due.extend(calm_due);
-    let due_later = due.split_off(due.len().min(most - taken.len().min(most)));
+    let due_later = due.split_off(due.len().min(most - taken.len().min(room_behind_due)));
     taken.extend(calm_taken);
     let taken_later = taken.split_off(taken.len().min(most - due.len()));
     Portion { due, taken, due_later, taken_later }
 }
 
-/// Takes out of what is tried later everything about releases that somebody wants back or stopped.
-pub(super) fn take_wanted_back(later: &mut BTreeMap<(Timestamp, i64), Delivery>) -> Vec<Due> {
+/// Takes out of what is tried later at most so many: everything about releases that somebody wants back or stopped, then what has waited
+/// longest, each in the order in which it arrived.
+pub(super) fn take_oldest(later: &mut Later, most: usize) -> Vec<Due> {
     let urgent = WantedBack::by(later.values());
-    later.extract_if(.., |_, delivery| urgent.concerns(delivery)).map(|((at, _), delivery)| (at, delivery)).collect()
+    let mut all: Vec<Due> = std::mem::take(later).into_iter().map(|((at, _), delivery)| (at, delivery)).collect();
+    all.sort_unstable_by_key(|(_, delivery)| (!urgent.concerns(delivery), delivery.number));
+    let rest = all.split_off(all.len().min(most));
+    later.extend(rest.into_iter().map(|(at, delivery)| ((at, delivery.number), delivery)));
+    all
 }
 
 /// Puts everything about releases that somebody wants back or stopped before the rest of what waits.
@@ -128,10 +134,43 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_is_left_in_its_order() {
-        let share = share_out(due(vec![put(1, "a")]), vec![delivery(2, "b", Intent::Pause)], 2);
-        assert_eq!((numbers(share.due.iter().map(|(_, due)| due)), numbers(&share.taken)), (vec![1], vec![2]));
+    fn what_fits_goes_as_it_arrived_and_what_is_wanted_back_first() {
+        let share = share_out(due(vec![put(1, "a"), put(2, "b")]), vec![put(3, "c"), put(4, "a")], 4);
+        assert_eq!((numbers(share.due.iter().map(|(_, due)| due)), numbers(&share.taken)), (vec![1, 2], vec![3, 4]));
+        let share =
+            share_out(due(vec![put(1, "a"), put(2, "b")]), vec![put(3, "c"), delivery(4, "b", Intent::Pause)], 4);
+        assert_eq!((numbers(share.due.iter().map(|(_, due)| due)), numbers(&share.taken)), (vec![2, 1], vec![4, 3]));
         assert!(share.due_later.is_empty() && share.taken_later.is_empty());
+    }
+
+    #[test]
+    fn what_was_asked_of_a_release_before_its_rollback_is_never_left_behind_it() {
+        for most in 0..6 {
+            let back = vec![delivery(4, "a", Intent::Pause), delivery(5, "b", Intent::Pause)];
+            let share = share_out(due(vec![put(1, "a"), put(2, "b"), put(3, "c")]), back, most);
+            let now = share.due.iter().map(|(_, due)| due).chain(&share.taken);
+            let (now, later) = (numbers(now), numbers(share.due_later.iter().map(|(_, due)| due)));
+            assert!(
+                [(1, 4), (2, 5)].iter().all(|(put, back)| !(later.contains(put) && now.contains(back))),
+                "{most}: {now:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn of_what_is_tried_later_the_oldest_goes_first_whenever_its_time_is() {
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let all = [
+            (9, put(1, "a")),
+            (1, put(5, "b")),
+            (5, put(2, "c")),
+            (7, put(3, "d")),
+            (3, delivery(6, "d", Intent::Pause)),
+        ];
+        let mut later: Later =
+            all.into_iter().map(|(second, delivery)| ((at(second), delivery.number), delivery)).collect();
+        assert_eq!(numbers(take_oldest(&mut later, 4).iter().map(|(_, due)| due)), [3, 6, 1, 2]);
+        assert_eq!(later.keys().collect::<Vec<_>>(), [&(at(1), 5)]);
     }
 
     #[test]

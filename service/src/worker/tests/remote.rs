@@ -334,6 +334,34 @@ async fn while_the_remote_is_away_requests_wait_and_are_pushed_in_order_once() {
 }
 
 #[tokio::test]
+async fn nothing_newer_of_a_release_overtakes_what_failed_before_it() {
+    for is_started_anew in [false, true] {
+        let mut far = Far::new().await;
+        far.world.put("fraud", single("7")).await;
+        far.is_there(false);
+        far.queued(put("fraud", single("8"))).await;
+        // The next try moves further away with each that fails.
+        for _ in 0..10 {
+            far.world.turn_clock(10).await;
+        }
+        if is_started_anew {
+            far.world.kill();
+            far.is_there(true);
+            far.world.start().await;
+        } else {
+            far.is_there(true);
+            far.world.clock.advance(Duration::from_secs(6));
+        }
+        far.world.put("fraud", single("9")).await;
+        far.world.turn_clock(10).await;
+        assert_eq!(far.world.state("fraud").await, "single settled live=9", "started anew: {is_started_anew}");
+        let actions =
+            far.at_remote(&["log", "--reverse", "--format=%(trailers:key=Version,valueonly,separator=)", "main"]);
+        assert_eq!(actions.split_whitespace().collect::<Vec<_>>(), ["7", "8", "9"]);
+    }
+}
+
+#[tokio::test]
 async fn a_push_that_arrived_and_was_not_reported_is_found_and_not_done_again() {
     let mut far = Far::new().await;
     far.hook("reference-transaction", "[ $1 != committed ] || kill -9 $PPID");

@@ -1,0 +1,78 @@
+//! The hold of everything, which is one whoever set it: a person, or the service after the history of the branch was rewritten.
+
+use jiff::Timestamp;
+
+use crate::names::CommitId;
+use crate::store::Hold;
+
+/// Who sets a hold when the history was rewritten.
+const SERVICE: &str = "kmlflow";
+
+/// How the service's reason begins.
+const REWRITTEN: &str = "somebody rewrote the history of the branch: ";
+
+/// Between a person's reason and the service's.
+const AND: &str = "; and ";
+
+/// The hold of everything after the history of the branch was rewritten. One that a person has set stays that person's, with the service's
+/// reason behind it: who lifts it is to know both.
+pub(super) fn after_a_rewrite(held: Option<&Hold>, known: &CommitId, tip: &CommitId, now: Timestamp) -> Hold {
+    let reason = format!(
+        "{REWRITTEN}it is at {}, and {} is no longer in it; look at it, and lift this hold to go on from there",
+        short(tip),
+        short(known)
+    );
+    match held.filter(|hold| hold.by.as_deref() != Some(SERVICE)) {
+        Some(hold) => Hold { reason: format!("{}{AND}{reason}", of_the_person(&hold.reason)), ..hold.clone() },
+        None => Hold { environment: None, reason, by: Some(SERVICE.to_owned()), since: now },
+    }
+}
+
+/// A person's hold of everything, where one is there already: what the service has to say stays behind the new reason.
+pub(super) fn by_a_person(held: Option<&Hold>, mut hold: Hold) -> Hold {
+    if let Some(at) = held.and_then(|held| held.reason.find(REWRITTEN).map(|at| &held.reason[at..])) {
+        hold.reason = format!("{}{AND}{at}", hold.reason);
+    }
+    hold
+}
+
+fn of_the_person(reason: &str) -> &str {
+    reason.find(&format!("{AND}{REWRITTEN}")).map_or(reason, |at| &reason[..at])
+}
+
+/// A commit as people write it.
+fn short(commit: &CommitId) -> &str {
+    commit.as_str().get(..12).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hold(by: &str, reason: &str) -> Hold {
+        Hold { environment: None, reason: reason.to_owned(), by: Some(by.to_owned()), since: Timestamp::UNIX_EPOCH }
+    }
+
+    #[test]
+    fn a_persons_hold_and_the_services_do_not_take_each_others_place() {
+        let id = |letter: &str| CommitId::parse(&letter.repeat(40)).unwrap();
+        let at = Timestamp::from_second(60).unwrap();
+        let alone = after_a_rewrite(None, &id("a"), &id("b"), at);
+        assert_eq!((alone.by.as_deref(), alone.since), (Some(SERVICE), at));
+        assert!(
+            alone.reason.starts_with("somebody rewrote the history of the branch: it is at bbbbbbbbbbbb, and aaaa")
+        );
+        assert_eq!(after_a_rewrite(Some(&alone), &id("a"), &id("b"), at), alone);
+
+        let ours = hold("ada", "we move the database");
+        let both = after_a_rewrite(Some(&ours), &id("a"), &id("b"), at);
+        assert_eq!((both.by.as_deref(), both.since), (Some("ada"), Timestamp::UNIX_EPOCH));
+        assert_eq!(both.reason, format!("we move the database; and {}", alone.reason));
+        let again = after_a_rewrite(Some(&both), &id("a"), &id("c"), at);
+        assert_eq!(again.reason, both.reason.replace("bbbbbbbbbbbb", "cccccccccccc"), "once, with the newest commit");
+
+        assert_eq!(by_a_person(Some(&alone), hold("bob", "wait")).reason, format!("wait; and {}", alone.reason));
+        assert_eq!(by_a_person(Some(&both), hold("bob", "wait")).reason, format!("wait; and {}", alone.reason));
+        assert_eq!(by_a_person(Some(&ours), hold("bob", "wait")).reason, "wait");
+    }
+}
