@@ -152,6 +152,38 @@ fn everything_goes_on_from_a_rewritten_history_once_a_person_has_looked() {
 }
 
 #[test]
+fn a_branch_that_was_deleted_is_put_back_by_the_command_that_is_said_and_nothing_is_begun_anew_meanwhile() {
+    let site = Site::new();
+    let server = site.start();
+    let tip = server.put(FRAUD, &image("fraud", "7")).expect(201).json()["commit"].as_str().unwrap().to_owned();
+    site.clone();
+    let mut delete = site.environment.command("git");
+    delete.args(["update-ref", "-d", "refs/heads/main"]).current_dir(site.environment.path("gitops.git"));
+    succeed(&mut delete);
+    let kept = server.put(FRAUD, &image("fraud", "8")).expect(202).json();
+    let said = format!("`git push origin {tip}:refs/heads/main`");
+    assert!(kept["waitsFor"].as_str().unwrap().contains(&said), "{kept}");
+    assert!(!kept["waitsFor"].as_str().unwrap().contains("is empty"), "{kept}");
+
+    let data_dir = site.environment.data_dir().display().to_string();
+    for dry in [&["--dry-run"] as &[&str], &[]] {
+        let init = ["init", "--url", &site.url, "--data-dir", &data_dir];
+        let refused = run(&mut site.environment.kmlflow(init.into_iter().chain(dry.iter().copied())));
+        assert_eq!(refused.code, 1, "{}", refused.stdout);
+        assert!(
+            refused.stderr.contains("has no branch `main`") && refused.stderr.contains(&said),
+            "{}",
+            refused.stderr
+        );
+    }
+    site.by_hand(&page("deleted", &tip), None);
+    let path = format!("/deliveries/{}", kept["delivery"].as_str().unwrap());
+    server.until("the request", || (server.get(&path)["state"] == "applied").then_some(()));
+    site.git(&["pull", "-q"]);
+    assert_eq!(site.git(&["log", "-1", "--format=%P"]), tip, "it goes on from there");
+}
+
+#[test]
 fn a_request_while_git_is_away_is_kept_and_shown_and_pushed_when_it_is_back() {
     let site = Site::new();
     let server = site.start();

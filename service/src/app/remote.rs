@@ -35,7 +35,7 @@ pub(super) fn settings(config: &GitConfig, data_dir: &Path, git: &Git) -> Result
 /// where that is asked for.
 ///
 /// # Errors
-/// The address cannot be used, or the remote refuses or cannot be reached.
+/// The address cannot be used, the remote refuses or cannot be reached, or the service knows a history that is not there any more.
 pub async fn init(config: Config, url: &str, with_policy: bool, is_dry: bool) -> Result<Begun, StartError> {
     let scratch = tempfile::tempdir().map_err(|error| no_scratch(&error))?;
     let forge = of_app(&config.git, url)?;
@@ -50,7 +50,8 @@ pub async fn init(config: Config, url: &str, with_policy: bool, is_dry: bool) ->
         now: Clock::system().now(),
         is_dry,
     };
-    Ok(git::begin(settings, &git, scratch.path(), with).await?)
+    let known = config.data_dir().join(offline::CLONE);
+    Ok(git::begin(settings, &git, (scratch.path(), &known), with).await?)
 }
 
 /// Moves the embedded repository of a service that does not run to an empty one elsewhere, with its history.

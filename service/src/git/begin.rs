@@ -8,7 +8,7 @@ use super::draft::Statement;
 use super::objects::{Made, Objects};
 use super::remote::{History, Pushed, Remote, RemoteError, Settings};
 use super::repository::{BRANCH, commit_id};
-use super::upstream::make;
+use super::upstream::{make, seen_at};
 use super::{Author, Edit, GitError, Publish, Repository, SigningKey, draft, pack};
 use crate::command::Git;
 use crate::names::CommitId;
@@ -46,14 +46,26 @@ pub struct Begun {
     pub commit: Option<CommitId>,
 }
 
-/// Adds what is missing to a repository elsewhere, by one commit. `scratch` is an empty directory.
+/// Adds what is missing to a repository elsewhere, by one commit. `scratch` is an empty directory; `known` is where a service has its clone of the
+/// branch, if it has one.
 ///
 /// # Errors
-/// The remote cannot be read or written, or has other branches and not this one.
-pub async fn begin(settings: Settings, git: &Git, scratch: &Path, with: Beginning) -> Result<Begun, GitError> {
+/// The remote cannot be read or written, has other branches and not this one, or had this one when it was cloned and has not any more.
+pub async fn begin(
+    settings: Settings,
+    git: &Git,
+    (scratch, known): (&Path, &Path),
+    with: Beginning,
+) -> Result<Begun, GitError> {
     let remote = Remote::new(settings.clone(), git.clone())?;
     let clone = scratch.join("clone.git");
-    if remote.heads().await?.branches.is_empty() {
+    let heads = remote.heads().await?;
+    if heads.branches.iter().all(|(branch, _)| *branch != settings.branch)
+        && let Some(was_at) = seen_at(&remote, known, &settings)
+    {
+        return Err(remote.without(heads, Some(was_at)).into());
+    }
+    if heads.branches.is_empty() {
         return begin_empty(&remote, &clone, with).await;
     }
     let repository = Repository::open_clone(&clone, settings, git, History::Tip).await?.signed_with(with.signing_key);

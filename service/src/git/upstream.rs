@@ -56,7 +56,7 @@ impl Repository {
     /// What is set for the remote cannot be used; or there is no clone yet and the remote cannot be read, has no such branch, or is empty; or the
     /// disk fails.
     pub async fn open_clone(path: &Path, settings: Settings, git: &Git, first: History) -> Result<Self, GitError> {
-        let identity = format!("{} {}", settings.endpoint, settings.branch.as_str());
+        let identity = identity(&settings);
         if is_clone_of(path, &identity) {
             match Self::open_existing(path, settings.clone(), git).await {
                 Err(GitError::Corrupt { what, .. }) => {
@@ -195,6 +195,16 @@ impl Upstream {
             .handles_after_placing()?
             .call(|repository| Ok(repository.reference(&self.reference, tip, true, "").map(drop)?))
     }
+}
+
+/// How a clone says of which address and branch it is.
+fn identity(settings: &Settings) -> String {
+    format!("{} {}", settings.endpoint, settings.branch.as_str())
+}
+
+/// Where the branch was that the clone at a place is of, where it is of this one.
+pub(super) fn seen_at(remote: &Remote, path: &Path, settings: &Settings) -> Option<CommitId> {
+    is_clone_of(path, &identity(settings)).then(|| remote.seen_at(path)).flatten()
 }
 
 /// Whether there is a clone of this at a place.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::answer::AUTHORITY_AS_SERVER;
 use super::endpoint::EndpointError;
 use crate::command::CommandError;
+use crate::names::CommitId;
 
 /// Why a remote could not be read or written. The text names the remote and holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +54,9 @@ pub enum RemoteError {
     NotEmpty { address: String },
     #[error("the remote `{address}` has no branch `{branch}`{}", default.as_ref().map(|name| format!("; its default branch is `{name}`")).unwrap_or_default())]
     BranchMissing { address: String, branch: String, default: Option<String> },
+    /// One that was seen there, and is known here.
+    #[error("the remote `{address}` has no branch `{branch}`{}; it was deleted there, or renamed, after commit {was_at}", default.as_ref().map(|name| format!("; its default branch is `{name}`")).unwrap_or_default())]
+    BranchGone { address: String, branch: String, was_at: CommitId, default: Option<String> },
     #[error("what answers at `{address}` does not speak Git's protocol{words}")]
     NotGit { address: String, words: String },
     #[error("the remote `{address}` keeps its objects in a format other than sha1")]
@@ -133,6 +137,7 @@ impl RemoteError {
             | Self::Empty { .. }
             | Self::NotEmpty { .. }
             | Self::BranchMissing { .. }
+            | Self::BranchGone { .. }
             | Self::NotGit { .. }
             | Self::ObjectFormat { .. } => false,
         }
@@ -166,6 +171,7 @@ impl RemoteError {
             | Self::Empty { address }
             | Self::NotEmpty { address }
             | Self::BranchMissing { address, .. }
+            | Self::BranchGone { address, .. }
             | Self::NotGit { address, .. }
             | Self::ObjectFormat { address }
             | Self::Unreachable { address, .. }
@@ -233,6 +239,10 @@ impl RemoteError {
                 "give an empty one, as a forge makes it without a README, or begin there anew with `kmlflow init`".to_owned()
             }
             Self::BranchMissing { branch, .. } => format!("make the branch `{branch}`, or name another one"),
+            Self::BranchGone { branch, was_at, default, .. } => format!(
+                "put it back with `git push origin {was_at}:refs/heads/{branch}` in a clone that has this commit (`clone.git` in the service's data directory has it, there with the remote's address for `origin`){}; `kmlflow init` would lose its history",
+                default.as_ref().map(|_| ", or name the other one in `git.branch`").unwrap_or_default()
+            ),
             Self::NotGit { .. } => "check the address: it is the one that `git clone` takes".to_owned(),
             Self::ObjectFormat { .. } => "use a repository made without `--object-format=sha256`".to_owned(),
             Self::NotKept { .. } => "make room at the remote, or raise the limit that it names".to_owned(),
@@ -296,6 +306,30 @@ mod tests {
         "ssh://git@git.example:2222/x".to_owned()
     }
 
+    fn gone(default: Option<&str>) -> RemoteError {
+        RemoteError::BranchGone {
+            address: address(),
+            branch: "main".to_owned(),
+            was_at: CommitId::parse(&"ab".repeat(20)).unwrap(),
+            default: default.map(ToOwned::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_branch_that_is_gone_is_put_back_by_a_command_that_is_said() {
+        let command = format!("`git push origin {}:refs/heads/main`", "ab".repeat(20));
+        for (default, also) in [(None, false), (Some("trunk"), true)] {
+            let cure = gone(default).cure().unwrap();
+            assert!(cure.contains(&command) && cure.contains("`git.branch`") == also, "{cure}");
+            assert!(cure.ends_with("`kmlflow init` would lose its history"), "{cure}");
+        }
+        let told = gone(Some("trunk")).for_callers();
+        assert!(
+            told.starts_with("the remote has no branch `main`; its default branch is `trunk`; it was deleted"),
+            "{told}"
+        );
+    }
+
     #[test]
     fn a_host_key_is_cured_by_a_command_that_can_be_run() {
         for (address, command) in [
@@ -327,6 +361,7 @@ mod tests {
             RemoteError::Empty { address: address() },
             RemoteError::NotEmpty { address: address() },
             RemoteError::BranchMissing { address: address(), branch: "main".to_owned(), default: None },
+            gone(None),
             RemoteError::NotGit { address: address(), words: words() },
             RemoteError::ObjectFormat { address: address() },
         ] {

@@ -77,7 +77,7 @@ impl Remote {
         match self.run_fetch(into, depth, &refspec).await {
             Ok(_) => self.fetched(into),
             Err(NotRun::Git(CommandError::Failed { stderr, .. })) if stderr.contains(NO_REFERENCE) => {
-                Err(self.missing().await)
+                Err(self.missing(into).await)
             }
             Err(error) => Err(self.trouble(error)),
         }
@@ -144,25 +144,34 @@ impl Remote {
         Ok(parse_heads(&String::from_utf8_lossy(&listed)))
     }
 
-    /// Why the branch is not there.
-    async fn missing(&self) -> RemoteError {
-        let address = self.address.clone();
+    /// Why the branch is not there; a repository of ours says whether it was.
+    async fn missing(&self, into: &Path) -> RemoteError {
         match self.heads().await {
-            Ok(heads) if heads.branches.is_empty() => RemoteError::Empty { address },
-            Ok(Heads { default, .. }) => RemoteError::BranchMissing {
-                address,
-                branch: self.settings.branch.as_str().to_owned(),
-                default: default.map(|branch| branch.as_str().to_owned()),
-            },
+            Ok(heads) => self.without(heads, self.seen_at(into)),
             Err(error) => error,
         }
     }
 
-    fn fetched(&self, into: &Path) -> Result<CommitId, RemoteError> {
+    /// What is wrong where the remote has these branches and not ours, which was seen there at a commit, or never.
+    pub(in super::super) fn without(&self, heads: Heads, seen_at: Option<CommitId>) -> RemoteError {
+        let (address, branch) = (self.address.clone(), self.settings.branch.as_str().to_owned());
+        let default = heads.default.map(|branch| branch.as_str().to_owned());
+        match seen_at {
+            Some(was_at) => RemoteError::BranchGone { address, branch, was_at, default },
+            None if heads.branches.is_empty() => RemoteError::Empty { address },
+            None => RemoteError::BranchMissing { address, branch, default },
+        }
+    }
+
+    /// Where the branch was when it was last brought into a repository of ours.
+    pub(in super::super) fn seen_at(&self, into: &Path) -> Option<CommitId> {
         let id = git2::Repository::open(into).and_then(|repository| repository.refname_to_id(&self.kept_as()));
-        let id = id.ok().and_then(|id| CommitId::parse(&id.to_string()).ok());
+        id.ok().and_then(|id| CommitId::parse(&id.to_string()).ok())
+    }
+
+    fn fetched(&self, into: &Path) -> Result<CommitId, RemoteError> {
         let words = ": it moved no reference of ours".to_owned();
-        id.ok_or_else(|| RemoteError::Failed { address: self.address.clone(), words })
+        self.seen_at(into).ok_or_else(|| RemoteError::Failed { address: self.address.clone(), words })
     }
 
     /// Runs Git, with other credentials as well where they end and the remote does not take them.

@@ -72,6 +72,9 @@ impl From<io::Error> for OfflineError {
 
 /// The embedded repository's directory, and its name in a backup.
 pub const REPOSITORY: &str = REPOSITORY_DIR;
+
+/// Where the clone of a branch elsewhere is in the data directory.
+pub const CLONE: &str = CLONE_DIR;
 const BUNDLE: &str = "gitops.bundle";
 
 /// What a clone is in a backup: what it is of, what it knows, and where its history ends.

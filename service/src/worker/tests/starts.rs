@@ -9,10 +9,12 @@ async fn a_start_bears_what_running_bears_and_goes_on_once_it_is_mended() {
     let mut far = Far::new().await;
     far.world.put("fraud", single("7")).await;
     let renamed = |far: &Far, from, to| drop(far.at_remote(&["branch", "-m", from, to]));
-    let no_branch =
-        "the remote has no branch `main`; its default branch is `trunk`; make the branch `main`, or name another one";
+    let was_at = far.at_remote(&["rev-parse", "main"]);
+    let no_branch = format!(
+        "the remote has no branch `main`; its default branch is `trunk`; it was deleted there, or renamed, after commit {was_at}; put it back with `git push origin {was_at}:refs/heads/main` in a clone that has this commit (`clone.git` in the service's data directory has it, there with the remote's address for `origin`), or name the other one in `git.branch`; `kmlflow init` would lose its history"
+    );
     let no_remote = "there is no Git repository at its address, or the account does not see it; check the address, and that the account may read the repository";
-    for (version, waits_for) in [("8", no_branch), ("9", no_remote)] {
+    for (version, waits_for) in [("8", no_branch.as_str()), ("9", no_remote)] {
         if version == "8" {
             renamed(&far, "main", "trunk");
         } else {

@@ -54,6 +54,23 @@ async fn an_empty_repository_is_told_from_one_without_the_branch() {
 }
 
 #[tokio::test]
+async fn the_only_branch_that_was_seen_and_is_gone_does_not_make_a_repository_empty() {
+    let bench = Bench::new();
+    let (into, remote) = (ours(bench.directory.path()), bench.local().await);
+    remote.fetch(&into, History::Since).await.unwrap();
+    bench.remote_git(&["update-ref", "-d", "refs/heads/main"]);
+    let gone = |default: Option<&str>| {
+        let (address, branch) = (remote.address().to_owned(), "main".to_owned());
+        let default = default.map(ToOwned::to_owned);
+        Err(RemoteError::BranchGone { address, branch, was_at: bench.tip.clone(), default })
+    };
+    assert_eq!(remote.fetch(&into, History::Since).await, gone(None));
+    bench.remote_git(&["update-ref", "refs/heads/trunk", bench.tip.as_str()]);
+    bench.remote_git(&["symbolic-ref", "HEAD", "refs/heads/trunk"]);
+    assert_eq!(remote.fetch(&into, History::Since).await, gone(Some("trunk")));
+}
+
+#[tokio::test]
 async fn what_is_no_repository_is_said_to_be_none() {
     let bench = Bench::new();
     let into = ours(bench.directory.path());
