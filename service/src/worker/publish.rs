@@ -207,8 +207,13 @@ impl Conveyor {
                 }
                 Ok(Offer::Later(words)) => words,
                 Ok(Offer::Refused(words)) => {
+                    let mut was_asked = false;
                     for made in done.conclusions.iter_mut().filter(|made| made.keep == Keep::Parked(key.clone())) {
                         *made = refused(made.delivery.clone(), std::slice::from_ref(made), &words);
+                        was_asked = true;
+                    }
+                    if !was_asked {
+                        self.put_off(shared, &key, &words);
                     }
                     continue;
                 }

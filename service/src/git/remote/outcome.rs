@@ -20,6 +20,12 @@ const MOVED: [&str; 8] = [
 /// How they say that their disk or their rights to it are at fault, which Git calls a failed update as well.
 const DISK: [&str; 4] = ["No space left on device", "quota exceeded", "Permission denied", "Read-only file system"];
 
+/// How they say that the name of one branch begins with that of another, which Git keeps no two branches by: in its words since 2.50, and in GitHub's.
+const NAMES_COLLIDE: [&str; 2] = ["refname conflict", "directory file conflict"];
+
+/// How a reason is explained that Git has no phrase of its own for: `'refs/heads/a' exists; cannot create 'refs/heads/a/b'`.
+const IN_THE_WAY: &str = "' exists; cannot create '";
+
 /// What became of a push, by the report on it.
 pub(super) fn of(report: Report, address: &str) -> Pushed {
     let Report { unpack_error, branch, words } = report;
@@ -32,8 +38,11 @@ pub(super) fn of(report: Report, address: &str) -> Pushed {
     match (unpack_error, branch) {
         (Some(error), _) => Pushed::Unpack { words: told(error) },
         (None, Branch::Updated) => Pushed::Done,
+        (None, Branch::Refused(reason)) if has(&reason, &NAMES_COLLIDE) => Pushed::Refused { words: collision(&words) },
         (None, Branch::Refused(reason)) if has(&reason, &MOVED) => {
-            if has(&words, &DISK) {
+            if words.contains(IN_THE_WAY) {
+                Pushed::Refused { words: collision(&words) }
+            } else if has(&words, &DISK) {
                 Pushed::Unpack { words: told(reason) }
             } else {
                 Pushed::Moved { words: told(reason) }
@@ -42,6 +51,16 @@ pub(super) fn of(report: Report, address: &str) -> Pushed {
         (None, Branch::Refused(reason)) => Pushed::Refused { words: told(reason) },
         (None, Branch::Untold) => Pushed::Unknown(RemoteError::NoReport { address: address.to_owned() }),
     }
+}
+
+/// What a person has to know where a branch cannot be made beside another one. It stays so until one of them is gone.
+fn collision(words: &str) -> String {
+    let named =
+        |text: &str| text.rsplit('\'').next().and_then(|name| name.strip_prefix("refs/heads/")).map(str::to_owned);
+    let other = words.split_once(IN_THE_WAY).and_then(|(before, _)| named(before));
+    let other = other.map_or_else(|| "another branch".to_owned(), |name| format!("the branch `{name}`"));
+    // Short, because that is all that some callers are shown.
+    format!("{other} is in its way; rename or delete it")
 }
 
 fn has(text: &str, phrases: &[&str]) -> bool {
@@ -69,6 +88,26 @@ mod tests {
         let words = "error: unable to write: No space left on device";
         let expected = Pushed::Unpack { words: format!("failed to update ref: {words}") };
         assert_eq!(refused("failed to update ref", words), expected);
+    }
+
+    #[test]
+    fn a_branch_whose_name_collides_with_another_was_not_moved_by_anybody_and_the_other_is_named() {
+        let words = |other: &str, ours: &str| {
+            format!(
+                "error: cannot lock ref 'refs/heads/{ours}': 'refs/heads/{other}' exists; cannot create 'refs/heads/{ours}'"
+            )
+        };
+        for (reason, words, named) in [
+            ("failed to update ref", words("kmlflow", "kmlflow/a/b"), "the branch `kmlflow` is in its way"),
+            ("failed to update ref", words("main/x", "main"), "the branch `main/x` is in its way"),
+            ("refname conflict", words("kmlflow", "kmlflow/a/b"), "the branch `kmlflow` is in its way"),
+            ("directory file conflict", String::new(), "another branch is in its way"),
+        ] {
+            let Pushed::Refused { words } = refused(reason, &words) else { panic!("{reason}") };
+            assert!(words.starts_with(named) && words.contains("rename or delete it"), "{words}");
+        }
+        let by_hook = refused("pre-receive hook declined", &words("kmlflow", "kmlflow/a"));
+        assert!(matches!(by_hook, Pushed::Refused { words } if words.starts_with("pre-receive")));
     }
 
     #[test]
