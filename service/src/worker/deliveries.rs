@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::adopt;
 use super::apply::Hindrance;
+use super::claims::is_carried_out;
 use super::conclusion::{Concluded, Conclusion, Keep};
 use super::observe::{is_going, watched};
 use super::read::NO_CLUSTER;
@@ -42,8 +43,10 @@ pub(super) fn carry_out(turn: &mut Turn<'_>, delivery: Delivery, earlier: Earlie
         Event::ReviewChanged { branch } => Ok((review_changed(turn, branch), Keep::No)),
         Event::ApplicationChanged { application } => Ok((application_changed(turn, application), Keep::No)),
         Event::Requested(requested) => match done {
-            Some((key, commit)) => Ok((Concluded::applied(key.clone(), commit.clone(), false, None), Keep::No)),
-            None => request(turn, &delivery, requested),
+            Some((key, commit)) if is_carried_out(turn.shared, requested, (key, commit))? => {
+                Ok((Concluded::applied(key.clone(), commit.clone(), false, None), Keep::No))
+            }
+            _ => request(turn, &delivery, requested),
         },
         Event::RegistryChanged(change) => {
             registry_changed(turn, &delivery, change, done.map(|(_, commit)| commit.clone()))

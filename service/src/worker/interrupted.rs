@@ -5,9 +5,12 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::claims::is_carried_out;
 use super::conclusion::{Concluded, Conclusion, Keep};
 use super::deliveries::DoneBefore;
 use super::replaced::{replaced, replaces};
+use super::shared::Shared;
+use super::start::OpenError;
 use crate::event::{Delivery, DeliveryState, Event};
 use crate::names::{CommitId, ReleaseKey};
 use crate::store::{PAGE_ROWS_MAX, Store, StoreError};
@@ -18,16 +21,25 @@ const THE_REST: &str = "the service, which ended while it was carried out";
 /// The outcomes that Git has and the store has not; what is done with leaves `done`.
 ///
 /// # Errors
-/// The store cannot be read.
-pub(super) async fn conclusions(store: &Store, done: &mut DoneBefore) -> Result<Vec<Conclusion>, StoreError> {
+/// The store or the repository cannot be read.
+pub(super) async fn conclusions(shared: &Shared, done: &mut DoneBefore) -> Result<Vec<Conclusion>, OpenError> {
     if done.is_empty() {
         return Ok(Vec::new());
     }
+    let store = &shared.store;
+    let mut found = Vec::new();
+    each_waiting(store, |delivery| {
+        let claim = done.get(delivery.id.as_str()).cloned();
+        found.extend(claim.map(|(key, commit)| (delivery, key, commit)));
+    })
+    .await?;
     let mut out = Vec::new();
     let mut newest: HashMap<ReleaseKey, Delivery> = HashMap::new();
-    each_waiting(store, |delivery| {
-        let Some((key, commit)) = done.get(delivery.id.as_str()).cloned() else { return };
-        if is_request(&delivery) {
+    for (delivery, key, commit) in found {
+        if let Event::Requested(requested) = &delivery.event {
+            if !is_carried_out(shared, requested, (&key, &commit))? {
+                continue;
+            }
             done.remove(delivery.id.as_str());
             let known = newest.entry(key.clone()).or_insert_with(|| delivery.clone());
             if known.number < delivery.number {
@@ -35,8 +47,7 @@ pub(super) async fn conclusions(store: &Store, done: &mut DoneBefore) -> Result<
             }
         }
         out.push(carried_out(delivery, key, commit));
-    })
-    .await?;
+    }
     if newest.is_empty() {
         return Ok(out);
     }

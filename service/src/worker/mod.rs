@@ -7,6 +7,7 @@ mod adopt;
 mod agenda;
 mod ahead;
 mod apply;
+mod claims;
 mod collect;
 mod conclusion;
 mod conveyor;

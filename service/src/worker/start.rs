@@ -263,7 +263,7 @@ async fn tell_store(
         store.forget_index().await?;
     }
     let commits = std::mem::take(&mut loaded.walked.rows);
-    let done = interrupted::conclusions(store, &mut loaded.walked.done).await?;
+    let done = interrupted::conclusions(shared, &mut loaded.walked.done).await?;
     let outcomes: Vec<_> = done.iter().filter_map(|conclusion| outcome(shared, conclusion)).collect();
     // Where the store knows all of it nothing is written: its disk may be full.
     if !commits.is_empty() || !outcomes.is_empty() || store.indexed_tip().await?.as_ref() != Some(&loaded.tip) {

@@ -2,6 +2,7 @@
 
 mod beside;
 mod bounds;
+mod claims;
 mod cluster;
 mod crash;
 mod doors;
