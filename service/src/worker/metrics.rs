@@ -31,6 +31,9 @@ const PAGE_OUTCOMES: [&str; 1] = ["with-button"];
 /// What becomes of telling a door of Argo CD of a push.
 const DOOR_OUTCOMES: [&str; 3] = ["told", "retried", "failed"];
 
+/// Why a forge is not told how a release fares: too many wait to be told, too many changed lately to tell all again at a start, it refuses for good.
+const UNTOLD_REASONS: [&str; 3] = ["waiting", "start", "refused"];
+
 /// The pages of MLflow that the button has a place on.
 const BUTTON_PAGES: [&str; 2] = ["model", "version"];
 
@@ -58,6 +61,7 @@ pub(super) struct Metrics {
     pages: Family<Labels, Counter>,
     anchors: Family<Labels, Counter>,
     told_doors: Family<Labels, Counter>,
+    untold: Family<Labels, Counter>,
     removed: Family<Labels, Counter>,
 }
 
@@ -98,6 +102,7 @@ impl Metrics {
             pages: Family::default(),
             anchors: Family::default(),
             told_doors: Family::default(),
+            untold: Family::default(),
             removed: Family::default(),
         };
         metrics.register();
@@ -124,6 +129,7 @@ impl Metrics {
         zero(&self.pages, "outcome", &PAGE_OUTCOMES);
         zero(&self.anchors, "page", &BUTTON_PAGES);
         zero(&self.told_doors, "outcome", &DOOR_OUTCOMES);
+        zero(&self.untold, "reason", &UNTOLD_REASONS);
     }
 
     fn register(&mut self) {
@@ -177,6 +183,11 @@ impl Metrics {
         );
         registry.register("releases_removed", "Releases that went from Git, by whomever", self.removed.clone());
         registry.register(
+            "forge_untold",
+            "Releases of which the forge may not know how they fare",
+            self.untold.clone(),
+        );
+        registry.register(
             "argocd_pushes",
             "What became of telling a door of Argo CD of a push",
             self.told_doors.clone(),
@@ -219,6 +230,11 @@ impl Metrics {
     /// Counts an attempt to tell a door of Argo CD of a push.
     pub(super) fn told_door(&self, outcome: &'static str) {
         self.told_doors.get_or_create(&vec![("outcome", outcome.to_owned())]).inc();
+    }
+
+    /// Counts releases of which the forge is not told how they fare.
+    pub(super) fn left_untold(&self, reason: &'static str, count: u64) {
+        self.untold.get_or_create(&vec![("reason", reason.to_owned())]).inc_by(count);
     }
 
     /// Counts a release that is in Git no more.
@@ -325,6 +341,7 @@ mod tests {
             "kmlflow_write_back_total{outcome=\"failed\"} 0",
             "kmlflow_button_anchors_missing_total{page=\"model\"} 0",
             "kmlflow_argocd_pushes_total{outcome=\"failed\"} 0",
+            "kmlflow_forge_untold_total{reason=\"start\"} 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}: {text}");
         }

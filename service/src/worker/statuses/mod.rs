@@ -58,7 +58,11 @@ pub(super) struct Statuses {
 
 /// How often in a row the forge said no to whoever asks.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(u32);
+pub(super) struct Refusals {
+    in_a_row: u32,
+    /// How many were refused for good since that was last asked.
+    for_good: u64,
+}
 
 impl Statuses {
     /// Takes note of the commits of a turn.
@@ -80,9 +84,9 @@ impl Statuses {
             }
             let before = self.leads_on(key, commit, &status);
             if let Some(before) = before.filter(|before| before != commit) {
-                self.put(key, before, went_on(&status));
+                shared.metrics.left_untold("waiting", self.put(key, before, went_on(&status)));
             }
-            self.put(key, commit.clone(), status);
+            shared.metrics.left_untold("waiting", self.put(key, commit.clone(), status));
         }
         self.wake();
     }
@@ -123,18 +127,22 @@ impl Statuses {
         if forge.has_deployments() {
             self.fares().insert(key.clone(), Fares::of(&entry.commit, Some(&entry.release), &status));
         }
-        self.put(key, entry.commit.clone(), status);
+        shared.metrics.left_untold("waiting", self.put(key, entry.commit.clone(), status));
         self.wake();
     }
 
-    fn put(&self, key: &ReleaseKey, commit: CommitId, status: CommitStatus) {
+    /// Answers how many go untold for it.
+    fn put(&self, key: &ReleaseKey, commit: CommitId, status: CommitStatus) -> u64 {
         let mut waiting = self.waiting();
         waiting.insert((key.clone(), commit), status);
+        let mut untold = 0;
         while waiting.len() > WAITING_MAX {
             if let Some(((key, commit), _)) = waiting.shift_remove_index(0) {
+                untold += 1;
                 tracing::warn!(release.key = %key, commit.id = %commit, "The forge is not told how `{key}` fared: {WAITING_MAX} newer ones wait");
             }
         }
+        untold
     }
 
     pub(super) fn waiting(&self) -> MutexGuard<'_, IndexMap<(ReleaseKey, CommitId), CommitStatus>> {
@@ -158,6 +166,7 @@ pub(super) async fn tell_statuses(shared: Arc<Shared>) {
         let mut refusals = Refusals::default();
         loop {
             let told = tell_status(statuses, forge, &mut refusals).await;
+            shared.metrics.left_untold("refused", std::mem::take(&mut refusals.for_good));
             let waiting = statuses.waiting().len();
             pause(told, waiting, &statuses.wake).await;
         }
@@ -166,6 +175,7 @@ pub(super) async fn tell_statuses(shared: Arc<Shared>) {
         let mut refusals = Refusals::default();
         loop {
             let told = tell_deployment(statuses, forge, &mut refusals).await;
+            shared.metrics.left_untold("refused", std::mem::take(&mut refusals.for_good));
             let waiting = statuses.fares().len();
             pause(told, waiting, &statuses.wake_fares).await;
         }
@@ -232,7 +242,7 @@ impl Refusals {
     fn wait(&mut self, key: &ReleaseKey, told: Result<(), ForgeError>) -> Option<Duration> {
         let error = match told {
             Ok(()) => {
-                self.0 = 0;
+                self.in_a_row = 0;
                 return None;
             }
             Err(error) => error,
@@ -242,8 +252,8 @@ impl Refusals {
             return Some(error.retry_after().unwrap_or(RETRY));
         }
         if error.is_of_who_asks() {
-            let wait = RETRY.saturating_mul(1 << self.0.min(16)).min(REFUSED_RETRY_MAX);
-            self.0 = self.0.saturating_add(1);
+            let wait = RETRY.saturating_mul(1 << self.in_a_row.min(16)).min(REFUSED_RETRY_MAX);
+            self.in_a_row = self.in_a_row.saturating_add(1);
             tracing::warn!(
                 release.key = %key,
                 "The forge cannot be told how `{key}` fares: {}; it is tried again after {} s",
@@ -252,6 +262,7 @@ impl Refusals {
             );
             return Some(wait);
         }
+        self.for_good += 1;
         tracing::warn!(release.key = %key, "The forge is not told how `{key}` fares: {error}");
         None
     }
@@ -282,4 +293,21 @@ fn status(key: &ReleaseKey, release: Option<&Release>) -> CommitStatus {
     };
     let description = format!("{} {phase}, as Git says; no cluster is watched", versions.join(" and "));
     said(key, state, description, Some(release))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_too_long_goes_untold_and_is_counted() {
+        let (statuses, key) = (Statuses::default(), ReleaseKey::parse("production/models/fraud").unwrap());
+        let put = |number: usize| {
+            let commit = CommitId::parse(&format!("{number:040x}")).unwrap();
+            statuses.put(&key, commit, said(&key, CommitState::Success, String::new(), None))
+        };
+        assert_eq!((0..WAITING_MAX).map(put).sum::<u64>(), 0);
+        assert_eq!((WAITING_MAX..WAITING_MAX + 3).map(put).sum::<u64>(), 3);
+        assert_eq!(statuses.waiting().len(), WAITING_MAX);
+    }
 }

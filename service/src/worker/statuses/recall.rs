@@ -53,7 +53,8 @@ impl Statuses {
         changed.sort_by_key(|row| std::cmp::Reverse(row.at));
         if changed.len() > RECALLED_MAX {
             let count = changed.len();
-            tracing::info!(
+            shared.metrics.left_untold("start", (count - RECALLED_MAX) as u64);
+            tracing::warn!(
                 "{count} releases changed in the last day; the forge is told again of the last {RECALLED_MAX} only"
             );
             changed.truncate(RECALLED_MAX);

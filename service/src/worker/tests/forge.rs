@@ -101,6 +101,26 @@ async fn what_a_forge_refuses_for_a_bad_token_is_told_once_the_token_is_good() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_forge_is_never_told_is_counted() {
+    let (mut far, told) = at_a_forge().await;
+    far.world.start().await;
+    far.world.put("fraud", single("7")).await;
+    told.answers(422);
+    let (handle, worker) = far.world.parts.take().unwrap();
+    let counted = async {
+        let begin = Instant::now();
+        while !handle.metrics().await.contains("kmlflow_forge_untold_total{reason=\"refused\"} 1") {
+            assert!(begin.elapsed() < Duration::from_secs(60), "{}", handle.metrics().await);
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = worker.run(std::future::pending()) => panic!("it ended by itself"),
+        () = counted => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_that_a_forge_refuses_keeps_none_of_the_others_from_being_told() {
     let (mut far, told) = at_a_forge().await;
     far.world.start().await;
