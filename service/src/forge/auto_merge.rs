@@ -11,6 +11,15 @@ use crate::names::CommitId;
 /// The ways to merge at GitHub, in the order in which they are tried: one that the repository does not allow is followed by the next.
 const METHODS: [&str; 3] = ["MERGE", "SQUASH", "REBASE"];
 
+/// The ways to merge at Gitea, each after the setting of the repository that allows it, in the order in which they are preferred.
+const STYLES: [(&str, &str); 5] = [
+    ("allow_merge_commits", "merge"),
+    ("allow_squash_merge", "squash"),
+    ("allow_rebase", "rebase"),
+    ("allow_rebase_explicit", "rebase-merge"),
+    ("allow_fast_forward_only_merge", "fast-forward-only"),
+];
+
 /// GitHub's words for a way that the repository does not allow.
 const NOT_THIS_WAY: &str = "not allowed on this repository";
 
@@ -79,7 +88,8 @@ impl Forge {
     /// The forge does not answer, or not as a forge does.
     pub async fn merge_when_ready(&self, pull: &PullRequest) -> Result<AutoMerge, ForgeError> {
         if self.api.kind == Kind::Gitea {
-            let body = json!({"Do": "merge", "merge_when_checks_succeed": true});
+            let style = self.style_at_gitea().await?;
+            let body = json!({"Do": style, "merge_when_checks_succeed": true});
             let path = self.api.of_repository(&format!("/pulls/{}/merge", pull.number));
             return self.wish(&Call::make("merge a pull request by itself", path, &body)).await;
         }
@@ -93,6 +103,13 @@ impl Forge {
             }
         }
         Ok(wished)
+    }
+
+    /// A way to merge that the repository allows. Gitea takes the wish for any, and merges by none that it does not allow.
+    async fn style_at_gitea(&self) -> Result<&'static str, ForgeError> {
+        let repository = self.api.ask(&Call::get("read the repository", self.api.of_repository(""))).await?;
+        let allowed = STYLES.iter().find(|(allows, _)| repository[*allows] == true);
+        Ok(allowed.unwrap_or(&STYLES[0]).1)
     }
 
     /// By <https://docs.github.com/en/graphql/reference/mutations#enablepullrequestautomerge>.

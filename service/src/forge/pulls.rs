@@ -48,7 +48,7 @@ pub enum PullState {
 }
 
 /// What a pull request says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Text {
     pub title: String,
     pub body: String,
@@ -125,6 +125,9 @@ struct WireReview {
     dismissed: bool,
     #[serde(default)]
     stale: bool,
+    /// What was looked at; a forge may have forgotten it.
+    #[serde(default)]
+    commit_id: Option<String>,
     user: Option<WireUser>,
 }
 
@@ -269,11 +272,13 @@ impl Forge {
         self.parse(self.api.ask(&Call::get("read a pull request", path)).await?)
     }
 
-    /// What people think of a pull request as it is now, each by their last word that decides.
+    /// What people think of a pull request, each by their last word that decides. Who approved of another commit than the one that is there has
+    /// not seen what would be merged.
     ///
     /// # Errors
     /// There is none, or the forge does not answer.
-    pub async fn opinions(&self, number: u64) -> Result<Opinions, ForgeError> {
+    pub async fn opinions(&self, pull: &PullRequest) -> Result<Opinions, ForgeError> {
+        let number = pull.number;
         let (limit, path) = match self.api.kind {
             Kind::Gitea => ("limit", format!("/pulls/{number}/reviews")),
             Kind::Github => ("per_page", format!("/pulls/{number}/reviews")),
@@ -281,7 +286,7 @@ impl Forge {
         let path = self.api.of_repository(&format!("{path}?{limit}={REVIEWS_MAX}"));
         let reviews = self.api.ask(&Call::get("read the reviews", path)).await?;
         let reviews = Vec::<WireReview>::deserialize(reviews).map_err(|_| self.api.stranger())?;
-        Ok(Opinions::of(reviews))
+        Ok(Opinions::of(reviews, pull.head.as_ref()))
     }
 
     /// The pull requests of the repository's own branches that were closed or merged last, the newest first, with their branches.
@@ -339,12 +344,13 @@ impl WireBranch {
 
 impl Opinions {
     /// Forges list reviews from the oldest on; a comment decides nothing.
-    fn of(reviews: Vec<WireReview>) -> Self {
+    fn of(reviews: Vec<WireReview>, head: Option<&CommitId>) -> Self {
         let mut last = BTreeMap::new();
         for review in reviews {
             let Some(WireUser { login }) = review.user.filter(|user| is_plain_text(&user.login)) else { continue };
+            let is_of_head = review.commit_id.as_deref() == head.map(CommitId::as_str);
             let says = match review.state.as_str() {
-                "APPROVED" => (!review.dismissed && !review.stale).then_some(true),
+                "APPROVED" => (!review.dismissed && !review.stale && is_of_head).then_some(true),
                 "REQUEST_CHANGES" | "CHANGES_REQUESTED" => (!review.dismissed).then_some(false),
                 "DISMISSED" => None,
                 _ => continue,

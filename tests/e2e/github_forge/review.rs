@@ -60,6 +60,11 @@ fn opinions_are_followed_and_shown_on_the_page_until_people_decide() {
     server.until("what has not changed is asked for conditionally", || {
         (forge.github.unchanged() > before + 2).then_some(())
     });
+    // What ann has seen is not what is there now.
+    put_for_review(&server, "9", 2);
+    server.until("she has not approved of it", || {
+        (server.get(&format!("/releases/{FRAUD}"))["review"]["approvedBy"] == json!([])).then_some(())
+    });
 }
 
 #[test]
@@ -178,8 +183,10 @@ fn a_rollback_that_needs_an_approval_is_merged_by_github_once_it_has_it() {
     let server = forge.reviewed().start();
     release_two(&forge, &server);
     forge.github.protect(1);
-    server.act(FRAUD, "rollback", None).expect(202);
-    server.until("it is to merge itself", || forge.github.pull(3).merges_itself.then_some(()));
+    let answer = server.act(FRAUD, "rollback", None).expect(202).json();
+    let says = "/acme/gitops/pull/3, which merges itself as soon as the rules of the branch let it";
+    assert!(answer["waitsFor"].as_str().unwrap().ends_with(says), "{answer}");
+    assert!(forge.github.pull(3).merges_itself);
     let review = server.get(&format!("/releases/{FRAUD}"))["review"].clone();
     assert!(review["mergesItself"] == true && review["trouble"].is_null(), "{review}");
     assert!(forge.github.pull(3).is_open);

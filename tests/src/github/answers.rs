@@ -188,10 +188,11 @@ fn change(shared: &Shared, number: u64, body: &Value) -> (u16, Value) {
 fn reviews(shared: &Shared, number: u64) -> (u16, Value) {
     let example = shared.description.example("pull-request-review-items")[0].clone();
     let given = shared.with_pull(number, |pull| pull.reviews.clone());
-    let told = given.into_iter().map(|(login, verdict)| {
+    let told = given.into_iter().map(|(login, verdict, seen)| {
         let mut told = example.clone();
         told["user"]["login"] = login.into();
         told["state"] = verdict.into();
+        told["commit_id"] = seen.into();
         told
     });
     (200, told.collect())

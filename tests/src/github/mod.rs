@@ -109,7 +109,8 @@ pub struct Pull {
     pub merged_as: Option<String>,
     /// Where its branch was when that was last looked at.
     pub head: String,
-    pub reviews: Vec<(String, &'static str)>,
+    /// Who said what of which commit.
+    pub reviews: Vec<(String, &'static str, String)>,
     pub merges_itself: bool,
     /// Where its branch was each time when it was called off that it merges itself.
     pub called_off_at: Vec<String>,
@@ -257,7 +258,9 @@ impl<'a> GitHub<'a> {
     /// Somebody says what they think of a pull request: `APPROVED`, `CHANGES_REQUESTED`.
     #[track_caller]
     pub fn review(&self, number: u64, login: &str, verdict: &'static str) {
-        self.shared.with_pull(number, |pull| pull.reviews.push((login.to_owned(), verdict)));
+        let branch = self.pull(number).branch;
+        let seen = git::tip(&self.shared.repository(), &branch).expect("its branch");
+        self.shared.with_pull(number, |pull| pull.reviews.push((login.to_owned(), verdict, seen)));
         self.shared.merge_what_is_due();
     }
 
@@ -388,7 +391,7 @@ impl Pull {
     /// Who approves by their last word.
     fn approvals(&self) -> usize {
         let mut last = std::collections::BTreeMap::new();
-        for (login, verdict) in &self.reviews {
+        for (login, verdict, _) in &self.reviews {
             last.insert(login, *verdict);
         }
         last.values().filter(|verdict| **verdict == "APPROVED").count()

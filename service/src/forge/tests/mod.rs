@@ -172,23 +172,46 @@ async fn a_pull_request_is_opened_updated_and_closed() {
 
 #[tokio::test]
 async fn the_last_word_of_each_reviewer_counts_and_a_comment_is_none() {
-    let review = |login: &str, state: &str| json!({"user": {"login": login}, "state": state, "stale": false, "dismissed": false});
+    let review = |login: &str, state: &str| {
+        let commit = "a".repeat(40);
+        json!({"user": {"login": login}, "state": state, "stale": false, "dismissed": false, "commit_id": commit})
+    };
     let mut stale = review("eve", "APPROVED");
     stale["stale"] = json!(true);
+    let mut older = review("dan", "APPROVED");
+    older["commit_id"] = json!("b".repeat(40));
+    let mut forgotten = review("fay", "APPROVED");
+    forgotten["commit_id"] = Value::Null;
     let reviews = json!([
         review("ann", "REQUEST_CHANGES"), review("bob", "APPROVED"), review("ann", "APPROVED"), review("ann", "COMMENT"),
-        review("bob", "REQUEST_CHANGES"), stale, {"state": "APPROVED", "user": null},
+        review("bob", "REQUEST_CHANGES"), stale, older, forgotten, {"state": "APPROVED", "user": null},
     ]);
     let (gitea, _) = forge(Kind::Gitea, [ok(200, reviews)]).await;
-    let Opinions { approved_by, changes_requested_by } = gitea.opinions(4).await.unwrap();
+    let open = gitea.parse(pull(4, "open")).unwrap();
+    let Opinions { approved_by, changes_requested_by } = gitea.opinions(&open).await.unwrap();
     assert_eq!((approved_by, changes_requested_by), (vec!["ann".to_owned()], vec!["bob".to_owned()]));
+}
+
+/// A repository at Gitea that is merged into in one way alone.
+fn repository(way: &str) -> Answer {
+    let mut repository = json!({"allow_merge_commits": false, "allow_squash_merge": false, "allow_rebase": false});
+    let field = if way == "merge" { "allow_merge_commits".to_owned() } else { format!("allow_{way}") };
+    repository[field] = json!(true);
+    ok(200, repository)
 }
 
 #[tokio::test]
 async fn a_wish_to_merge_by_itself_that_the_forge_does_not_grant_has_its_words() {
     let (gitea, script) = forge(
         Kind::Gitea,
-        [ok(201, Value::Null), ok(405, json!({"message": "Does not have enough approvals"})), ok(409, Value::Null)],
+        [
+            repository("merge"),
+            ok(201, Value::Null),
+            repository("rebase"),
+            ok(405, json!({"message": "Does not have enough approvals"})),
+            repository("squash_merge"),
+            ok(409, Value::Null),
+        ],
     )
     .await;
     let pull = gitea.parse(pull(4, "open")).unwrap();
@@ -196,7 +219,10 @@ async fn a_wish_to_merge_by_itself_that_the_forge_does_not_grant_has_its_words()
     let refused = AutoMerge::Refused("Does not have enough approvals".to_owned());
     assert_eq!(gitea.merge_when_ready(&pull).await.unwrap(), refused);
     assert_eq!(gitea.merge_when_ready(&pull).await.unwrap(), AutoMerge::Scheduled, "it was before");
-    assert_eq!(script.asked()[0], "POST /repos/team/gitops/pulls/4/merge");
+    assert_eq!(script.asked()[..2], ["GET /repos/team/gitops", "POST /repos/team/gitops/pulls/4/merge"]);
+    let ways: Vec<Value> =
+        script.asked.lock().unwrap().iter().filter_map(|asked| asked.body.get("Do").cloned()).collect();
+    assert_eq!(ways, ["merge", "rebase", "squash"], "in a way that the repository allows");
     let (github, script) = forge(Kind::Github, [ok(200, json!({"errors": [{"message": "not allowed"}]}))]).await;
     assert_eq!(github.merge_when_ready(&pull).await.unwrap(), AutoMerge::Refused("not allowed".to_owned()));
     let asked = script.asked.lock().unwrap()[0].clone();

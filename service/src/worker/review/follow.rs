@@ -54,11 +54,8 @@ pub(super) async fn tell_and_ask(
 ) -> Result<(), ForgeError> {
     let text = with_metrics(&review.text, &metrics(shared, review).await);
     let Told { pull, is_new } = told(shared, forge, (key, review), seen, &text).await?;
-    let opinions = if pull.state == PullState::Open && !is_new {
-        forge.opinions(pull.number).await?
-    } else {
-        review.opinions.clone()
-    };
+    let opinions =
+        if pull.state == PullState::Open && !is_new { forge.opinions(&pull).await? } else { review.opinions.clone() };
     // Until all of this is noted nothing else comes to the branch, and what is asked to merge itself is what was read.
     let lock = shared.reviews.branch(key);
     let _alone = lock.lock().await;
@@ -170,8 +167,7 @@ pub(super) async fn finish(
     delete(shared, key, (&review.commit, decided.as_ref())).await?;
     shared.reviews.note(key, &review.commit, |review| {
         review.state = state;
-        review.trouble = None;
-        review.is_over = true;
+        review.end();
     });
     Ok(true)
 }

@@ -80,6 +80,18 @@ pub(super) struct Pull {
     pub(super) is_scheduled: bool,
 }
 
+impl Review {
+    /// Takes note that there is nothing more to do about it. What nobody is told any more is not kept, which may be a diff of many pages.
+    fn end(&mut self) {
+        self.trouble = None;
+        self.is_over = true;
+        self.text.body = String::new();
+        if let Some(pull) = &mut self.pull {
+            pull.said = Text::default();
+        }
+    }
+}
+
 impl Reviews {
     /// Takes note of what is on a branch: a new review, or a new state of one.
     pub(super) fn want(&self, key: &ReleaseKey, commit: CommitId, proposed: &Proposed) {
@@ -148,6 +160,9 @@ impl Reviews {
         let by_key = self.by_key();
         let review = by_key.get(key).filter(|review| review.is_wanted);
         match review.map(|review| (&review.pull, &review.trouble)) {
+            Some((Some(pull), None)) if pull.is_scheduled => {
+                format!("the review of {}, which merges itself as soon as the rules of the branch let it", pull.url)
+            }
             Some((Some(pull), None)) => format!("the review of {}", pull.url),
             Some((Some(pull), Some(trouble))) => format!("the review of {}: {trouble}", pull.url),
             Some((None, Some(trouble))) => format!("a pull request that could not be opened yet: {trouble}"),
@@ -311,4 +326,53 @@ impl Reviews {
 /// What is waited for until the forge has been told.
 fn untold(key: &ReleaseKey) -> String {
     format!("a review of the branch `{}`", branch_of(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn review() -> Review {
+        let text = Text { title: "title".to_owned(), body: "a diff".to_owned() };
+        Review {
+            commit: CommitId::parse(&"a".repeat(40)).unwrap(),
+            release: None,
+            delivery: None,
+            text: text.clone(),
+            compared: Vec::new(),
+            merges_itself: false,
+            is_wanted: true,
+            moot_since: None,
+            state: ReviewState::AwaitingReview,
+            pull: Some(Pull { number: 3, url: "https://forge.example/3".to_owned(), said: text, is_scheduled: false }),
+            opinions: Opinions::default(),
+            trouble: None,
+            is_over: false,
+        }
+    }
+
+    #[test]
+    fn what_a_pull_request_said_is_not_kept_once_it_is_over() {
+        let mut review = review();
+        review.end();
+        assert!(review.is_over && review.text.title == "title", "its title is shown on");
+        assert!(review.text.body.is_empty() && review.pull.unwrap().said == Text::default());
+    }
+
+    #[test]
+    fn who_asked_is_told_that_it_merges_itself_once_the_forge_was_asked_for_that() {
+        let (reviews, key) = (Reviews::default(), ReleaseKey::parse("production/models/fraud").unwrap());
+        let put = |is_scheduled: bool, trouble: Option<&str>| {
+            let mut review = review();
+            review.merges_itself = true;
+            review.pull.as_mut().unwrap().is_scheduled = is_scheduled;
+            review.trouble = trouble.map(ToOwned::to_owned);
+            reviews.by_key().insert(key.clone(), review);
+            reviews.waits_for(&key)
+        };
+        let page = "the review of https://forge.example/3";
+        assert_eq!(put(true, None), format!("{page}, which merges itself as soon as the rules of the branch let it"));
+        assert_eq!(put(false, None), page);
+        assert_eq!(put(false, Some("a person must")), format!("{page}: a person must"));
+    }
 }
