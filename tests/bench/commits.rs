@@ -87,9 +87,14 @@ pub fn fill_with(server: &Server<'_>, numbers: std::ops::Range<usize>, namespace
 
 /// Waits until nothing waits in the inbox.
 pub fn drained(server: &Server<'_>) {
-    let request = Request::new("GET", "/api/v1/deliveries?state=accepted&limit=1").bearer(&server.token());
+    let ask =
+        |state: &str| Request::new("GET", &format!("/api/v1/deliveries?state={state}&limit=1")).bearer(&server.token());
+    // What failed is tried again, and is no more done than what waits.
+    let [accepted, failed] = ["accepted", "failed"].map(ask);
     let mut connection = Connection::open(server.address());
-    while !connection.send(&request).json()["items"].as_array().expect("a list").is_empty() {
+    let mut is_empty =
+        |request: &Request| connection.send(request).json()["items"].as_array().expect("a list").is_empty();
+    while !(is_empty(&accepted) && is_empty(&failed)) {
         pause(Duration::from_millis(2));
     }
 }

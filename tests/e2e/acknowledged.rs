@@ -22,8 +22,6 @@ pub(super) const UNGUARDED: (&str, &str) = ("KMLFLOW__ENVIRONMENTS__PRODUCTION__
 pub(super) struct Told {
     /// Of each client, the commits of what was done, in the order of the answers.
     commits: [Mutex<Vec<String>>; CLIENTS],
-    /// Requests that changed nothing.
-    unchanged: AtomicUsize,
     /// Deliveries that were answered as queued.
     queued: Mutex<Vec<String>>,
     /// Where each client is.
@@ -33,17 +31,18 @@ pub(super) struct Told {
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asked {
+    /// With its commit.
     Acknowledged,
-    Refused,
+    /// Refused, queued, or so already.
+    Uncommitted,
     /// There was no answer.
     Lost,
 }
 
 impl Told {
-    /// How many requests were acknowledged.
+    /// How many requests were acknowledged with their commit.
     pub(super) fn count(&self) -> usize {
-        let done: usize = self.commits.iter().map(|commits| commits.lock().unwrap().len()).sum();
-        done + self.queued.lock().unwrap().len() + self.unchanged.load(Ordering::Relaxed)
+        self.commits.iter().map(|commits| commits.lock().unwrap().len()).sum()
     }
 
     /// Asks the next thing that a client wants.
@@ -54,21 +53,27 @@ impl Told {
             200 | 201 if answer.json()["changed"] == true => {
                 let commit = answer.json()["commit"].as_str().expect("a commit").to_owned();
                 self.commits[client].lock().unwrap().push(commit);
+                return Asked::Acknowledged;
             }
-            200 => drop(self.unchanged.fetch_add(1, Ordering::Relaxed)),
             202 => self.queued.lock().unwrap().push(answer.json()["delivery"].as_str().expect("its id").to_owned()),
-            // What was asked before may have been lost before its answer, and then this makes no sense; or nothing is accepted at this moment.
-            404 | 409 | 422 | 503 => return Asked::Refused,
+            // What was asked before may have been lost before its answer, and then this changes nothing or makes no sense; or nothing is
+            // accepted at this moment.
+            200 | 404 | 409 | 422 | 503 => {}
             other => panic!("{other}: {}", answer.text()),
         }
-        Asked::Acknowledged
+        Asked::Uncommitted
     }
 
     /// Checks everything that must be so at the end.
     pub(super) fn check(&self, server: &Server<'_>, checkout: &Checkout<'_>, by_hand: &[String]) {
+        let mut applied = Vec::new();
         for delivery in self.queued.lock().unwrap().iter() {
-            let state = server.settle(delivery)["state"].clone();
-            assert!(["applied", "unchanged", "refused"].contains(&state.as_str().unwrap()), "{delivery}: {state}");
+            let settled = server.settle(delivery);
+            match settled["state"].as_str().unwrap() {
+                "applied" => applied.push((delivery.clone(), settled["commit"].as_str().expect("a commit").to_owned())),
+                "unchanged" | "refused" => {}
+                state => panic!("{delivery}: {state}"),
+            }
         }
         server.until("an empty inbox", || {
             let count = |state: &str| {
@@ -80,6 +85,11 @@ impl Told {
         let mut commits = checkout.log("");
         commits.reverse();
         self.check_commits(&commits);
+        for (delivery, commit) in &applied {
+            let of_it = |it: &&Commit| it.trailer("Delivery-Id") == Some(delivery.as_str());
+            let own: Vec<&str> = commits.iter().filter(of_it).map(|it| it.id.as_str()).collect();
+            assert!(own.contains(&commit.as_str()), "{delivery} is said to be done by {commit}, and has {own:?}");
+        }
         let ids: BTreeSet<&str> = commits.iter().map(|commit| commit.id.as_str()).collect();
         assert!(by_hand.iter().all(|commit| ids.contains(commit.as_str())), "a commit by hand is lost");
         checkout.ask(&["fsck", "--full", "--strict"]);

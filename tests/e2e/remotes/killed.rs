@@ -35,7 +35,7 @@ fn killed_a_hundred_times_it_loses_and_doubles_nothing_that_it_acknowledged() {
                         loop {
                             match told.ask(client, (address, token)) {
                                 Asked::Acknowledged if tell.send(()).is_ok() => {}
-                                Asked::Refused => {}
+                                Asked::Uncommitted => {}
                                 Asked::Acknowledged | Asked::Lost => return,
                             }
                         }
