@@ -379,7 +379,14 @@ fn a_backup_after_the_repository_was_moved_is_not_of_the_old_one() {
     let server = environment.server().start();
     server.put("production/models/other", &image("other", "3")).expect(201);
     assert_eq!(server.stop(), Some(0));
-    succeed(environment.kmlflow(["repo", "move", "--to", &url, "--data-dir"]).arg(environment.data_dir()));
+    for _ in 0..2 {
+        succeed(environment.kmlflow(["repo", "move", "--to", &url, "--data-dir"]).arg(environment.data_dir()));
+    }
+    // Who forgets to say where it is now would release to a branch that nobody reads.
+    let forgotten = run(environment.kmlflow(["serve", "--data-dir"]).arg(environment.data_dir()));
+    assert_eq!(forgotten.code, 1, "{forgotten:?}");
+    assert!(forgotten.stderr.contains(&format!("was moved to {url}")), "{forgotten:?}");
+    assert!(forgotten.stderr.contains(&format!("set `git.url` to {url}")), "{forgotten:?}");
     let server = environment.server().env("KMLFLOW__GIT__URL", &url).start();
     server.put("production/models/other", &image("other", "4")).expect(200);
     assert_eq!(server.stop(), Some(0));

@@ -72,6 +72,10 @@ pub async fn move_repository(config: Config, to: &str) -> Result<Moved, StartErr
     let _lock = DataDirLock::take(config.data_dir())
         .map_err(|error| StartError::new(error.to_string()).cure("stop the service first"))?;
     let commit = git::relocate(settings, &git, &repository).await?;
+    offline::mark_as_moved(config.data_dir(), &address).map_err(|error| {
+        StartError::new(format!("all of it is at {address} now, and that could not be noted here: {}", error.kind()))
+            .cure("do the same again once the data directory can be written to")
+    })?;
     Ok(Moved { address, commit })
 }
 

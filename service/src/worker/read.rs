@@ -65,17 +65,24 @@ pub(super) fn leaving(shared: &Shared, key: &ReleaseKey) -> Option<ReleaseView> 
     Some(ReleaseView { deployed: false, status, ..view_of(shared, key, &entry) })
 }
 
-/// The newest request that is queued for a release; none where the store does not say.
+/// The newest request that is queued for a release, or failed and is tried again; none where the store does not say.
 pub(super) async fn waiting(shared: &Shared, key: &ReleaseKey) -> Option<Waiting> {
-    let query = DeliveryQuery {
-        release: Some(key.clone()),
-        state: Some(DeliveryState::Accepted),
-        limit: 1,
-        ..DeliveryQuery::default()
+    let newest = async |state| {
+        let query =
+            DeliveryQuery { release: Some(key.clone()), state: Some(state), limit: 1, ..DeliveryQuery::default() };
+        shared.store.deliveries(query).await.ok()?.into_iter().next()
     };
-    let delivery = shared.store.deliveries(query).await.ok()?.into_iter().next()?;
-    let waits_for = delivery.verdict.waits_for?;
+    let (queued, failed) = (newest(DeliveryState::Accepted).await, newest(DeliveryState::Failed).await);
+    let delivery = queued.into_iter().chain(failed).max_by_key(|delivery| delivery.number)?;
+    let waits_for = delivery.verdict.waits_for.clone().or_else(|| another_try(&delivery))?;
     Some(Waiting { delivery: delivery.id.to_string(), number: delivery.number, waits_for })
+}
+
+/// What a delivery waits for that failed for now.
+fn another_try(delivery: &Delivery) -> Option<String> {
+    let reason = delivery.verdict.reason.as_ref().filter(|_| delivery.state == DeliveryState::Failed)?;
+    let at = delivery.next_attempt_at.map(|at| format!(" at {at:.0}")).unwrap_or_default();
+    Some(format!("another try{at}, because {reason}"))
 }
 
 /// The refusal of a release that is not deployed; where its first request is queued or something is in its place, it says so.

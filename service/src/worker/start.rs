@@ -1,6 +1,7 @@
 //! The start: data directory, store and repository are opened, and what happened while nobody looked is taken in.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
 use jiff::Timestamp;
@@ -38,6 +39,9 @@ use crate::store::{Batch, Store, StoreError};
 pub(super) const REPOSITORY_DIR: &str = "gitops.git";
 pub(super) const CLONE_DIR: &str = "clone.git";
 
+/// In a repository that was moved elsewhere: where to.
+pub(super) const MOVED: &str = "moved-to";
+
 /// Why the worker could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -51,6 +55,8 @@ pub enum OpenError {
     OtherBranch { theirs: String, ours: String },
     #[error(transparent)]
     Git(#[from] GitError),
+    #[error("the repository in the data directory was moved to {to}, and `git.url` names no other")]
+    Moved { to: String, mark: PathBuf },
     #[error("the start ended early by a mistake in the service")]
     Interrupted,
 }
@@ -68,6 +74,10 @@ impl OpenError {
                 "give all of them the same `git.url` and `git.branch`, or give this one a database of its own; to move all of them, stop all first"
                     .to_owned(),
             ),
+            Self::Moved { to, mark } => Some(format!(
+                "set `git.url` to {to}; to go on with the old one all the same, delete `{}`",
+                mark.display()
+            )),
             Self::Git(error) => error.cure(),
             _ => None,
         }
@@ -234,6 +244,10 @@ async fn open_repository(settings: &Settings, store: &Store, now: Timestamp) -> 
         return Ok(repository.signed_with(settings.signing_key.clone()));
     }
     let (path, seed, author) = (settings.data_dir.join(REPOSITORY_DIR), settings.seed.clone(), settings.author.clone());
+    let mark = path.join(MOVED);
+    if let Ok(to) = std::fs::read_to_string(&mark) {
+        return Err(OpenError::Moved { to: to.trim().to_owned(), mark });
+    }
     let signing_key = settings.signing_key.clone();
     let open = move || Repository::open_or_seed(&path, &seed, &author, now, signing_key);
     let (repository, _) = tokio::task::spawn_blocking(open).await.map_err(|_| OpenError::Interrupted)??;

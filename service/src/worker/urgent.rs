@@ -89,7 +89,8 @@ pub(super) fn is_urgent(intent: &Intent) -> bool {
     matches!(intent, Intent::Rollback { .. } | Intent::Abort { .. } | Intent::Pause)
 }
 
-fn key_of(delivery: &Delivery) -> Option<&ReleaseKey> {
+/// The release that a request is about.
+pub(super) fn key_of(delivery: &Delivery) -> Option<&ReleaseKey> {
     match &delivery.event {
         Event::Requested(requested) => Some(&requested.key),
         _ => None,

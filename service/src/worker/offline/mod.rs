@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use tar::{Archive, Builder, EntryType, Header};
 
 use super::lock::{DataDirLock, LOCK_FILE, LockError};
-use super::start::{CLONE_DIR, REPOSITORY_DIR};
+use super::start::{CLONE_DIR, MOVED, REPOSITORY_DIR};
 use crate::command::{CommandError, Git};
 pub use crate::git::Begun;
 use crate::git::{
@@ -101,6 +101,14 @@ pub struct Held {
     pub has_repository: bool,
     /// The branch elsewhere of which it holds what is known here.
     pub clone_of: Option<String>,
+}
+
+/// Writes into the embedded repository of a service that does not run where it was moved to: no service begins with it from then on.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn mark_as_moved(data_dir: &Path, to: &str) -> std::io::Result<()> {
+    std::fs::write(data_dir.join(REPOSITORY).join(MOVED), format!("{to}\n"))
 }
 
 /// Writes repository, store and secrets into one file that only its owner can read. The service may go on meanwhile.

@@ -324,6 +324,15 @@ async fn while_the_remote_is_away_requests_wait_and_are_pushed_in_order_once() {
         let Ok(Answer::Queued { waits_for, .. }) = answer else { panic!("{answer:?}") };
         assert!(waits_for.contains("there is no Git repository"), "{waits_for}");
     }
+    let waiting = far.world.view("fraud").await.waiting.expect("a request that is tried again");
+    assert!(
+        waiting.waits_for.starts_with("another try at 2026-") && waiting.waits_for.contains(", because "),
+        "{waiting:?}"
+    );
+    let of_it = super::super::DeliveryFilter { release: Some(key("fraud")), ..super::super::DeliveryFilter::default() };
+    let states: Vec<_> =
+        far.world.handle().deliveries(of_it).await.unwrap().items.into_iter().map(|it| it.state).collect();
+    assert_eq!(states, [DeliveryState::Failed, DeliveryState::Applied]);
     far.world.kill();
     far.is_there(true);
     far.world.start().await;
