@@ -26,6 +26,10 @@ use crate::rollout::Decision;
 /// The storm guard counts within this.
 const STORM_WINDOW: SignedDuration = SignedDuration::from_secs(60);
 
+/// The most deliveries that are remembered as carried out by commits that others brought: another service on the branch brings some with every push, and
+/// what is forgotten is planned again and found to be so.
+const DONE_BEFORE_MAX: usize = 100_000;
+
 /// What the one writer knows between its turns.
 pub(super) struct Conveyor {
     /// The commit up to which everything is taken in.
@@ -130,6 +134,14 @@ impl Conveyor {
         }
     }
 
+    /// Takes note of deliveries that commits say they carried out.
+    fn remember_done(&mut self, found: DoneBefore) {
+        if self.done_before.len() + found.len() > DONE_BEFORE_MAX {
+            self.done_before.clear();
+        }
+        self.done_before.extend(found);
+    }
+
     /// Counts what events made before this service led: a restart makes no room.
     pub(super) fn count_made(&mut self, made: Vec<(EnvironmentName, Timestamp)>) {
         for (environment, at) in made {
@@ -152,7 +164,7 @@ impl Conveyor {
             let waiting = std::mem::take(&mut self.retry).into_values();
             self.retry = waiting.map(|delivery| ((now, delivery.number), delivery)).collect();
         }
-        self.done_before.extend(std::mem::take(&mut done.found_done));
+        self.remember_done(std::mem::take(&mut done.found_done));
         self.failures = 0;
         self.pause = None;
         if let Some(read) = &done.policies {
@@ -359,4 +371,23 @@ pub(super) fn show(shared: &Shared, harvest: &Harvest) {
     }
     let mut known = write(&shared.registry);
     known.extend(registry.iter().map(|(model, state)| (model.clone(), Arc::clone(state))));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_carried_out_is_not_remembered_without_a_bound() {
+        let commit = CommitId::parse(&"a".repeat(40)).unwrap();
+        let key = ReleaseKey::parse("production/models/fraud").unwrap();
+        let mut conveyor = Conveyor::new(commit.clone());
+        let found = |of: std::ops::Range<usize>| {
+            of.map(|number| (number.to_string(), (key.clone(), commit.clone()))).collect::<DoneBefore>()
+        };
+        conveyor.remember_done(found(0..DONE_BEFORE_MAX));
+        assert_eq!(conveyor.done_before.len(), DONE_BEFORE_MAX);
+        conveyor.remember_done(found(DONE_BEFORE_MAX..DONE_BEFORE_MAX + 1));
+        assert_eq!(conveyor.done_before.into_keys().collect::<Vec<_>>(), [DONE_BEFORE_MAX.to_string()]);
+    }
 }
