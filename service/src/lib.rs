@@ -47,4 +47,5 @@ pub mod chance;
 pub mod clock;
 pub mod command;
 pub mod config;
+pub mod retry_after;
 pub mod telemetry;

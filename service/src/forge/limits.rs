@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::StatusCode;
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap};
+
+use crate::retry_after::retry_after;
 
 /// What is waited for where a forge says that it was asked too much and not for how long: what GitHub's documentation asks for.
 const UNSAID: Duration = Duration::from_secs(60);
 
-/// The longest wait that is believed: a window of GitHub's is an hour.
+/// The longest wait for the end of a window that is believed: GitHub's is an hour, before which every request is refused.
 const WAIT_MAX: Duration = Duration::from_secs(3_600);
 
 /// How long the forge is to be left alone after this answer; nothing where it may be asked again at once.
@@ -20,7 +22,7 @@ const WAIT_MAX: Duration = Duration::from_secs(3_600);
 /// A secondary limit of GitHub is told by words alone where it names no time: "You have exceeded a secondary rate limit".
 pub(super) fn wait(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Duration> {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<i64>().ok();
-    let after = number(RETRY_AFTER.as_str()).and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+    let after = retry_after(headers).filter(|wait| !wait.is_zero());
     let is_limited = status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::FORBIDDEN;
     let is_busy = status == StatusCode::SERVICE_UNAVAILABLE;
     let is_used_up = number("x-ratelimit-remaining") == Some(0);
@@ -90,7 +92,10 @@ mod tests {
 
     #[test]
     fn a_wait_that_nobody_could_mean_is_cut() {
-        check(429, &[("retry-after", "999999999")], Some(3_600));
+        check(429, &[("retry-after", "999999999")], Some(300));
+        let date = ("date", "Sat, 28 Nov 2026 12:00:00 GMT");
+        check(403, &[("x-ratelimit-remaining", "0"), date, ("x-ratelimit-reset", "1795877230")], Some(3_600));
+        check(503, &[("retry-after", "Sat, 28 Nov 2026 12:00:20 GMT"), date], Some(20));
         check(429, &[("retry-after", "-1")], Some(60));
         check(429, &[("retry-after", "Sat, 28 Nov 2026 12:00:00 GMT")], Some(60));
     }

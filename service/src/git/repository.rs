@@ -4,6 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
+use std::time::Duration;
 
 use git2::{ObjectType, Oid, RepositoryInitOptions, Signature, Time};
 use jiff::Timestamp;
@@ -217,6 +218,14 @@ impl Repository {
         match &self.home {
             Home::Embedded(_) => None,
             Home::Upstream(upstream) => Some(upstream.address()),
+        }
+    }
+
+    /// For how long the remote that the branch lives at has not answered what it was asked; nothing while nothing is asked of one.
+    pub fn silent_for(&self) -> Option<Duration> {
+        match &self.home {
+            Home::Embedded(_) => None,
+            Home::Upstream(upstream) => upstream.silent_for(),
         }
     }
 

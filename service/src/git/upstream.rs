@@ -103,6 +103,10 @@ impl Upstream {
         self.remote.address()
     }
 
+    pub(super) fn silent_for(&self) -> Option<Duration> {
+        self.remote.silent_for()
+    }
+
     pub(super) fn branch(&self) -> &str {
         self.remote.branch()
     }

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -12,6 +12,7 @@ use super::wire::Problem;
 use super::{Client, Error};
 use crate::chance::share_of;
 use crate::names::readable;
+use crate::retry_after::retry_after;
 
 /// The largest answer of the registry: a page of 1,000 versions with a dozen tags of 5,000 characters each.
 pub(super) const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -145,7 +146,7 @@ impl Client {
         if response.status().is_success() {
             return self.read(&mut response, call.bytes_max).await;
         }
-        let retry_after = retry_after(&response);
+        let retry_after = retry_after(response.headers());
         // What is wrong counts, not that the text about it breaks off.
         let body = self.read(&mut response, PROBLEM_BYTES_MAX).await.unwrap_or_default();
         Err(self.problem(status, retry_after, &body))
@@ -256,12 +257,6 @@ fn is_worth_repeating(error: &Error, is_idempotent: bool) -> bool {
 fn pause(repeats: u32) -> Duration {
     let pause = PAUSE * 2_u32.pow(repeats);
     pause + share_of(pause)
-}
-
-/// The seconds that a server asks for; a date, which only some proxies send, counts as none.
-fn retry_after(response: &Response) -> Option<Duration> {
-    let text = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
-    text.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// Why there is no connection, in a few words and without the address.

@@ -11,13 +11,12 @@ use super::urgent::key_of;
 use crate::chance::share_of;
 use crate::event::Delivery;
 use crate::git::GitError;
+use crate::retry_after::RETRY_AFTER_MAX;
 use crate::store::{Batch, DeliveryOutcome, Told};
 
-/// The longest wait between two attempts: long enough to spare a sick disk, short enough that nobody waits for long once it is well.
-const RETRY_SECONDS_MAX: u64 = 300;
-
-/// Whatever failed is tried within this time.
-pub(super) const TRIED_WITHIN: Duration = Duration::from_secs(RETRY_SECONDS_MAX);
+/// Whatever failed is tried within this time, which is as long as anybody's wish to be left alone is heeded: long enough to spare a sick disk, short
+/// enough that nobody waits for long once it is well.
+pub(super) const TRIED_WITHIN: Duration = RETRY_AFTER_MAX;
 
 /// The longest wait after others were faster again and again: nothing is sick, so it does not grow, and who asked still waits.
 const OVERTAKEN: Duration = Duration::from_secs(1);
@@ -62,7 +61,7 @@ pub(super) async fn postpone(
 
 /// The wait before the next attempt: as long as the other side asks for, but no longer than any other.
 pub(super) fn wait(failures: u32, asked: Option<Duration>) -> Duration {
-    asked.unwrap_or_default().max(backoff(failures)).min(Duration::from_secs(RETRY_SECONDS_MAX))
+    asked.unwrap_or_default().max(backoff(failures)).min(TRIED_WITHIN)
 }
 
 /// The wait after a turn that failed, the last one of so many in a row.
@@ -110,7 +109,7 @@ pub(super) fn later(now: Timestamp, wait: Duration) -> Timestamp {
 
 /// Full jitter over a range that doubles: those who failed together do not all come back together.
 pub(super) fn backoff(failures: u32) -> Duration {
-    let range = 1_000_u64.saturating_mul(1 << failures.min(16)).min(RETRY_SECONDS_MAX * 1_000);
+    let range = 1_000_u64.saturating_mul(1 << failures.min(16)).min(TRIED_WITHIN.as_secs() * 1_000);
     share_of(Duration::from_millis(range)).max(Duration::from_millis(100))
 }
 
@@ -121,9 +120,9 @@ mod tests {
 
     #[test]
     fn nobody_may_ask_for_a_longer_wait_than_the_longest() {
-        assert_eq!(wait(1, Some(Duration::from_secs(u64::MAX))), Duration::from_secs(RETRY_SECONDS_MAX));
+        assert_eq!(wait(1, Some(Duration::from_secs(u64::MAX))), TRIED_WITHIN);
         assert_eq!(wait(1, Some(Duration::from_secs(20))), Duration::from_secs(20));
-        assert!(wait(40, None) <= Duration::from_secs(RETRY_SECONDS_MAX));
+        assert!(wait(40, None) <= TRIED_WITHIN);
     }
 
     #[test]

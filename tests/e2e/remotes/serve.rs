@@ -262,6 +262,27 @@ fn a_start_at_a_remote_that_takes_connections_and_never_answers_is_there_within_
 }
 
 #[test]
+fn a_remote_that_falls_silent_is_what_is_waited_for() {
+    let environment = TestEnvironment::new();
+    empty(&environment, "gitops.git");
+    let site = GitSite::start(&environment);
+    let line = Line::to(site.plain_address());
+    let url = site.plain_url("gitops.git", Some(line.address()));
+    let settings = [("URL", url.as_str()), ("CREDENTIALS__USERNAME", LOGIN.0), ("CREDENTIALS__PASSWORD", LOGIN.1)];
+    let settings = settings.map(|(name, value)| (format!("KMLFLOW__GIT__{name}"), value));
+    succeed(environment.kmlflow(["init"]).envs(settings.iter().map(|(name, value)| (name, value))));
+    let server = settings.iter().fold(environment.server(), |begin, (name, value)| begin.env(name, value)).start();
+    server.put("production/models/fraud", &crate::image("fraud", "7")).expect(201);
+    line.silence();
+    let queued = server.put("production/models/fraud", &crate::image("fraud", "8")).expect(202).json();
+    let waits_for = queued["waitsFor"].as_str().unwrap();
+    assert!(waits_for.starts_with("the remote, which has not answered for "), "{queued}");
+    line.cut();
+    line.mend();
+    crate::reviewed::serves(&server, "8");
+}
+
+#[test]
 fn a_token_that_has_expired_is_said_and_what_was_asked_is_pushed_once_there_is_a_live_one() {
     let environment = TestEnvironment::new();
     empty(&environment, "gitops.git");

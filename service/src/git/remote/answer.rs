@@ -1,18 +1,14 @@
 //! What an answer over HTTP means that is none of Git's, or none at all.
 
 use std::io::ErrorKind;
-use std::time::Duration;
 
-use jiff::Timestamp;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Response, StatusCode};
 
 use super::error::RemoteError;
 use super::failure::by_status;
 use super::words::{WORDS_BYTES_MAX, Words};
-
-/// The longest wait that a remote may ask for: GitHub's limits are renewed every hour.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
+use crate::retry_after::retry_after;
 
 /// The header in which GitHub says how many requests are left.
 const REMAINING: &str = "x-ratelimit-remaining";
@@ -20,7 +16,7 @@ const REMAINING: &str = "x-ratelimit-remaining";
 /// What an answer means that is no success.
 pub(super) async fn problem(response: Response, address: &str) -> RemoteError {
     let status = response.status();
-    let retry_after = retry_after(response.headers(), Timestamp::now());
+    let retry_after = retry_after(response.headers());
     let is_limited = retry_after.is_some() || response.headers().get(REMAINING).is_some_and(|left| left == "0");
     let address = address.to_owned();
     match status {
@@ -110,42 +106,4 @@ async fn words(mut response: Response) -> String {
     }
     let shown = words.shown();
     if shown.is_empty() { shown } else { format!(": {shown}") }
-}
-
-/// How long to wait by the header `Retry-After`: seconds, or a date.
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-            Duration::try_from(date.duration_since(now)).unwrap_or_default()
-        }
-    };
-    Some(wait.min(RETRY_AFTER_MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use reqwest::header::HeaderValue;
-
-    use super::*;
-
-    #[test]
-    fn a_wait_is_read_as_seconds_or_as_a_date_and_is_bounded() {
-        let now: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
-        for (text, seconds) in [
-            ("7", Some(7)),
-            (" 120 ", Some(120)),
-            ("86400", Some(3_600)),
-            ("Fri, 02 Jan 2026 03:05:05 GMT", Some(60)),
-            ("Fri, 02 Jan 2026 03:00:00 GMT", Some(0)),
-            ("soon", None),
-            ("-1", None),
-        ] {
-            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(text))]);
-            assert_eq!(retry_after(&headers, now), seconds.map(Duration::from_secs), "{text}");
-        }
-        assert_eq!(retry_after(&HeaderMap::new(), now), None);
-    }
 }

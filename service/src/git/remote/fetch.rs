@@ -41,6 +41,8 @@ pub(super) enum NotRun {
     Git(CommandError),
     /// It was not even started.
     Credentials(RemoteError),
+    /// It failed, and the remote said itself why.
+    Told(RemoteError),
 }
 
 /// How much of the history a fetch brings. The tip's own files always are there.
@@ -74,6 +76,7 @@ impl Remote {
     pub async fn fetch(&self, into: &Path, history: History) -> Result<CommitId, RemoteError> {
         let refspec = format!("+{}:{}", self.reference, self.kept_as());
         let depth = (history == History::Tip).then_some("--depth=1");
+        let _asking = self.asking();
         match self.run_fetch(into, depth, &refspec).await {
             Ok(_) => self.fetched(into),
             Err(NotRun::Git(CommandError::Failed { stderr, .. })) if stderr.contains(NO_REFERENCE) => {
@@ -195,7 +198,7 @@ impl Remote {
         if is_refused && self.renew(true).await.map_err(NotRun::Credentials)? {
             return self.run_once(what, repository, arguments, bytes_max).await.map_err(NotRun::Git);
         }
-        Err(NotRun::Git(error))
+        Err(self.told_again(&error).await.map_or(NotRun::Git(error), NotRun::Told))
     }
 
     async fn run_once(
@@ -214,7 +217,7 @@ impl Remote {
     pub(super) fn trouble(&self, error: NotRun) -> RemoteError {
         match error {
             NotRun::Git(error) => self.explained(failure::of(error, &self.address, self.settings.limits.fetch)),
-            NotRun::Credentials(error) => error,
+            NotRun::Credentials(error) | NotRun::Told(error) => error,
         }
     }
 

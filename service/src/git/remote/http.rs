@@ -167,6 +167,17 @@ impl Http {
         Err(super::Garbage::CutOff.into_error(address))
     }
 
+    /// Why the server gives nothing for the moment, where it says so.
+    pub(super) async fn refusal(&self, address: &str) -> Option<RemoteError> {
+        let asked = self.authorized(self.client.get(format!("{}/info/refs?service=git-upload-pack", self.base())));
+        let response = tokio::time::timeout(self.limits.connect, asked.send()).await.ok()?.ok()?;
+        let error = match response.status() {
+            status if status.is_success() || status.is_redirection() => return None,
+            _ => problem(response, address).await,
+        };
+        (error.retry_after().is_some() || matches!(error, RemoteError::Busy { .. })).then_some(error)
+    }
+
     async fn post(&self, request: &Request<'_>, capabilities: &Capabilities, address: &str) -> Posted {
         let limit = self.limits.push;
         match tokio::time::timeout(limit, self.exchange(request, capabilities, address)).await {

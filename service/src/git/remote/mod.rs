@@ -24,8 +24,8 @@ mod tests;
 mod words;
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 pub use credentials::{Credentials, Renewal, Secret};
 pub use endpoint::{Branch, Endpoint, EndpointError};
@@ -38,7 +38,7 @@ use self::endpoint::Place;
 use self::http::Http;
 use self::pipe::Pipe;
 use self::request::Request;
-use crate::command::{Git, Ssh};
+use crate::command::{CommandError, Git, Ssh};
 use crate::names::CommitId;
 
 /// Which remote, as whom, and how patiently.
@@ -112,6 +112,17 @@ pub struct Remote {
     reference: String,
     git: Git,
     way: Way,
+    /// When a push began, or a look at the branch, that has not ended. One at a time is asked of it, but for what nobody waits for.
+    asked: Mutex<Option<Instant>>,
+}
+
+/// Something that the remote was asked and has not answered.
+struct Asking<'r>(&'r Remote);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        *self.0.asked.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 /// How a push gets there.
@@ -163,7 +174,14 @@ impl Remote {
             }
             (Place::Local(path), _) => Way::Pipe(Pipe::Local(path.clone())),
         };
-        Ok(Self { address: endpoint.to_string(), reference: branch.reference(), git, way, settings })
+        Ok(Self {
+            address: endpoint.to_string(),
+            reference: branch.reference(),
+            git,
+            way,
+            settings,
+            asked: Mutex::default(),
+        })
     }
 
     /// The same, whose fetches are given up after so long.
@@ -217,6 +235,28 @@ impl Remote {
         }
     }
 
+    /// What a server that gives nothing for the moment says of why, and for how long: Git repeats its status alone, so it is asked once more.
+    async fn told_again(&self, error: &CommandError) -> Option<RemoteError> {
+        let (Way::Http(http), CommandError::Failed { stderr, .. }) = (&self.way, error) else { return None };
+        match failure::said(stderr, &self.address) {
+            RemoteError::Busy { .. } | RemoteError::Failing { .. } | RemoteError::Forbidden { .. } => {
+                http.refusal(&self.address).await
+            }
+            _ => None,
+        }
+    }
+
+    /// For how long the remote has not answered what it was asked last; nothing while nothing is asked.
+    pub fn silent_for(&self) -> Option<Duration> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).map(|asked| asked.elapsed())
+    }
+
+    /// Notes that the remote is asked something, until what is given back is dropped.
+    fn asking(&self) -> Asking<'_> {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        Asking(self)
+    }
+
     /// Takes our credentials out of a remote's words.
     fn hide(&self, words: Option<&mut String>) {
         if let (Way::Http(http), Some(words)) = (&self.way, words)
@@ -254,6 +294,7 @@ impl Remote {
         (old, new): (Option<&CommitId>, Option<&CommitId>),
         pack: &[u8],
     ) -> Pushed {
+        let _asking = self.asking();
         let mut pushed = self.exchange(reference, (old, new), pack).await;
         self.hide(pushed.words());
         pushed

@@ -286,6 +286,28 @@ async fn a_fetch_says_apart_what_is_wrong() {
     }
 }
 
+#[tokio::test]
+async fn a_fetch_waits_for_as_long_as_the_server_says() {
+    let bench = Bench::new();
+    let (site, url) = Site::start(&bench).await;
+    let remote = remote(bench.settings(&url)).await;
+    let into = ours(bench.directory.path());
+    let later: &[(&'static str, &str)] = &[("retry-after", "42")];
+    let limited: &[(&'static str, &str)] = &[("x-ratelimit-remaining", "0")];
+    let told = |status, retry_after| RemoteError::Busy { address: url.clone(), status, retry_after };
+    let wait = Some(Duration::from_secs(42));
+    for (status, headers, expected) in [
+        (429, later, told(429, wait)),
+        (503, later, RemoteError::Failing { address: url.clone(), status: 503, retry_after: wait }),
+        (403, later, told(403, wait)),
+        (403, limited, told(403, None)),
+        (403, &[][..], RemoteError::Forbidden { address: url.clone(), words: String::new() }),
+    ] {
+        site.always(status, headers, "later");
+        assert_eq!(remote.fetch(&into, History::Tip).await, Err(expected), "{status} {headers:?}");
+    }
+}
+
 /// Credentials that are good from the second on, or never.
 #[derive(Debug)]
 struct Renewed {
