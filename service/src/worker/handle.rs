@@ -27,6 +27,9 @@ use crate::names::{AliasName, CommitId, EnvironmentName, ModelName, ReleaseKey, 
 use crate::release::{Act, Intent, Phase, Refusal, RefusalKind};
 use crate::store::{Accepted, Hold};
 
+/// How long a look at a branch elsewhere is waited for before an act is refused: as long as for any answer.
+const LOOK_WITHIN: Duration = Duration::from_secs(10);
+
 /// What others hold of the worker.
 #[derive(Clone)]
 pub struct Handle {
@@ -98,6 +101,29 @@ impl Handle {
     pub async fn absolute(&self, key: &ReleaseKey, act: Act) -> Result<Intent, Fault> {
         catch_up(&self.shared).await?;
         read::absolute(&self.shared, key, act).await
+    }
+
+    /// The same for an act that is to be done now: where it makes no sense by what a branch elsewhere was seen to have, that is looked at first, once for all
+    /// who ask meanwhile. While the remote is away it is refused by what is known, for nothing is dropped by that.
+    ///
+    /// # Errors
+    /// As of [`Self::absolute`].
+    pub async fn absolute_now(&self, key: &ReleaseKey, act: Act) -> Result<Intent, Fault> {
+        match self.absolute(key, act.clone()).await {
+            Err(Fault::Refused(_)) if self.has_looked().await => self.absolute(key, act).await,
+            told => told,
+        }
+    }
+
+    /// Has a branch elsewhere looked at where this service leads, and waits for that.
+    async fn has_looked(&self) -> bool {
+        let shared = &self.shared;
+        if shared.repository.address().is_none() || !shared.replica.leads() || locked(&shared.state.trouble).is_some() {
+            return false;
+        }
+        let mut looks = shared.state.looks.subscribe();
+        shared.inbox.note_push();
+        tokio::time::timeout(LOOK_WITHIN, looks.changed()).await.is_ok_and(|looked| looked.is_ok())
     }
 
     /// The releases that a filter lets through, by key.

@@ -91,6 +91,8 @@ pub(super) struct WorkerState {
     pub(super) is_repository_failing: AtomicBool,
     /// Why the last turn failed, be it for the repository or for a remote.
     pub(super) trouble: RwLock<Option<String>>,
+    /// How many turns looked at the branch, or tried to.
+    pub(super) looks: tokio::sync::watch::Sender<u64>,
     /// It ended, as it was told to or by a mistake.
     pub(super) has_ended: AtomicBool,
 }

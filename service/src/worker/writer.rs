@@ -278,6 +278,7 @@ async fn turn(
     mut work: Work,
     (_lock, storing): (&WriterLock, &mut Storing),
 ) {
+    let looks = work.look_at_repository;
     let done = conveyor.turn(shared, &mut work).await;
     // While a remote is away, everything is accepted and kept.
     let is_failing = done.as_ref().is_err_and(|error| !error.is_of_the_remote());
@@ -285,12 +286,17 @@ async fn turn(
     *write(&shared.state.trouble) = done.as_ref().err().map(GitError::for_callers_with_cure);
     match done {
         Ok(done) => {
-            finish(shared, conveyor, done, (&work.ticks, storing)).await;
+            finish(shared, conveyor, done, (&work.ticks, &mut *storing)).await;
         }
         Err(error) => {
             storing.is_durable(shared).await;
             fail(shared, conveyor, work, &error).await;
         }
+    }
+    if looks && shared.state.looks.receiver_count() > 0 {
+        // Whoever waits for it reads the history in the store.
+        storing.is_durable(shared).await;
+        shared.state.looks.send_modify(|looks| *looks = looks.wrapping_add(1));
     }
 }
 

@@ -163,7 +163,7 @@ pub(in crate::web) async fn act(
         return Ok(answer);
     }
     let guard = asked.check(web).await?;
-    let intent = web.handle().absolute(&asked.key, act).await?;
+    let intent = web.handle().absolute_now(&asked.key, act).await?;
     carry_out(web, asked, guard, intent, requested_by).await
 }
 

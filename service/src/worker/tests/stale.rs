@@ -93,6 +93,26 @@ async fn what_another_service_did_is_no_reason_to_refuse_what_goes_on_from_there
 }
 
 #[tokio::test]
+async fn an_act_on_what_another_service_did_is_no_mistake_and_one_that_is_a_mistake_costs_one_look() {
+    let (mut far, notes) = noting().await;
+    let mut other = another(&far).await;
+    far.world.put("fraud", single("7")).await;
+    other.handle().pushed();
+    other.run().await;
+    other.put("fraud", canary("8")).await;
+    let before = fetches(&notes);
+    let handle = far.world.handle();
+    let (fraud, none) = (key("fraud"), key("none"));
+    let promote = || handle.absolute_now(&fraud, Act::Promote { variant: None });
+    let (promoted, again, ()) = tokio::join!(promote(), promote(), far.world.run());
+    assert!(matches!(&promoted, Ok(Intent::Promote { .. })) && again.is_ok(), "{promoted:?} {again:?}");
+    let asked = handle.absolute_now(&none, Act::Pause);
+    let (refused, ()) = tokio::join!(asked, far.world.run());
+    assert!(matches!(&refused, Err(Fault::Refused(_))), "{refused:?}");
+    assert_eq!(fetches(&notes), before + 2, "one for both, one for what is wrong");
+}
+
+#[tokio::test]
 async fn what_the_remote_refuses_because_the_branch_moved_is_planned_again() {
     let mut far = Far::new().await;
     far.world.put("fraud", single("7")).await;
