@@ -34,7 +34,7 @@ pub struct PullRequest {
     /// How GitHub's other API names it.
     pub(super) node: String,
     /// Whether GitHub says that it is to merge itself; Gitea does not say.
-    pub(super) is_to_merge: bool,
+    pub is_to_merge: bool,
 }
 
 /// What became of a pull request.
@@ -74,6 +74,7 @@ pub struct Closed {
 pub struct Open {
     /// When the forge says that something last became of it, in its own words.
     pub updated: String,
+    pub title: String,
     pub pull: PullRequest,
 }
 
@@ -204,7 +205,8 @@ impl Forge {
                 // A fork may have a branch of this name.
                 let is_own = head["repo_id"] == base["repo_id"] && head["repo"]["id"] == base["repo"]["id"];
                 if is_own && base["ref"] == target && branches.remove(&branch) {
-                    found.insert(branch, Open { updated, pull: self.parse(value)? });
+                    let title = Some(text(&value["title"])).filter(|title| is_plain_text(title)).unwrap_or_default();
+                    found.insert(branch, Open { updated, title, pull: self.parse(value)? });
                 }
             }
         }

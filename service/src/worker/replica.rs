@@ -105,6 +105,8 @@ async fn try_to_lead(shared: &Arc<Shared>) -> Result<(Conveyor, Leadership), Ope
         looked => looked.map(|()| false)?,
     };
     look_at_reviews(&shared.repository, &shared.settings).await;
+    // What was shown of them is followed from now on.
+    shared.reviews.forget();
     let conveyor = begin_to_write(shared).await?;
     if is_unseen {
         shared.inbox.note_push();

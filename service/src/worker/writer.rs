@@ -19,7 +19,7 @@ use super::publish::note_remote_refusals;
 use super::registry::{sweep_again_and_again, tell_refused, tell_versions, write_back, write_waiting};
 use super::replica::{self, keep_up};
 use super::retry::{Pause, TRIED_WITHIN, later, postpone, wait_after, wait_at_least};
-use super::review::follow_reviews;
+use super::review::{follow_reviews, look_on_reviews};
 use super::shared::{Shared, write};
 use super::statuses::tell_statuses;
 use super::storing::{Left, Storing};
@@ -111,6 +111,7 @@ impl Worker {
         ];
         if shared.replica.is_one {
             beside.push(tokio::spawn(keep_up(Arc::clone(&shared))));
+            beside.push(tokio::spawn(look_on_reviews(Arc::clone(&shared))));
         }
         let mut stop = std::pin::pin!(stop);
         loop {

@@ -9,7 +9,7 @@ mod call_off;
 mod follow;
 mod merged;
 mod proposed;
-mod rounds;
+pub(super) mod rounds;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -21,11 +21,11 @@ use tokio::sync::Notify;
 pub(super) use branch::{BRANCHES, Offer, branch_of, key_of, offer};
 pub(super) use merged::{merged_as, proposed_document};
 pub(super) use proposed::Proposed;
-pub(super) use rounds::follow_reviews;
+pub(super) use rounds::{follow_reviews, look_on_reviews};
 pub use view::{ReviewState, ReviewView};
 
 use super::conclusion::Concluded;
-use crate::forge::{Closed, Opinions, PullState, Text};
+use crate::forge::{Closed, Open, Opinions, PullRequest, PullState, Text};
 use crate::names::{CommitId, DeliveryId, ReleaseKey};
 use crate::release::Release;
 
@@ -81,6 +81,32 @@ pub(super) struct Pull {
 }
 
 impl Review {
+    /// One that is not followed here, as far as the forge tells of it; nothing where it does not say of which commit.
+    fn as_told(title: String, pull: PullRequest) -> Option<Self> {
+        let PullRequest { number, url, state, head, is_to_merge, .. } = pull;
+        let (state, merged) = match state {
+            PullState::Open => (ReviewState::AwaitingReview, None),
+            PullState::Merged(commit) => (ReviewState::Merged, commit),
+            PullState::Closed => (ReviewState::Closed, None),
+        };
+        let said = Text { title, body: String::new() };
+        Some(Self {
+            commit: head.or(merged)?,
+            release: None,
+            delivery: None,
+            text: said,
+            compared: Vec::new(),
+            merges_itself: is_to_merge,
+            is_wanted: false,
+            moot_since: None,
+            state,
+            pull: Some(Pull { number, url, said: Text::default(), is_scheduled: is_to_merge }),
+            opinions: Opinions::default(),
+            trouble: None,
+            is_over: true,
+        })
+    }
+
     /// Takes note that there is nothing more to do about it. What nobody is told any more is not kept, which may be a diff of many pages.
     fn end(&mut self) {
         self.trouble = None;
@@ -233,28 +259,27 @@ impl Reviews {
     /// Takes note of what became of a release's last review, as the forge says it; nothing where there is a review since.
     fn remember(&self, key: &ReleaseKey, closed: Closed) {
         let Closed { branch: _, title, pull } = closed;
-        let (state, merged) = match pull.state {
-            PullState::Open => return,
-            PullState::Merged(commit) => (ReviewState::Merged, commit),
-            PullState::Closed => (ReviewState::Closed, None),
-        };
-        let Some(commit) = pull.head.or(merged) else { return };
-        let said = Text { title, body: String::new() };
-        self.by_key().entry(key.clone()).or_insert_with(|| Review {
-            commit,
-            release: None,
-            delivery: None,
-            text: said.clone(),
-            compared: Vec::new(),
-            merges_itself: false,
-            is_wanted: false,
-            moot_since: None,
-            state,
-            pull: Some(Pull { number: pull.number, url: pull.url, said, is_scheduled: false }),
-            opinions: Opinions::default(),
-            trouble: None,
-            is_over: true,
-        });
+        if let Some(review) = Review::as_told(title, pull).filter(|review| review.state != ReviewState::AwaitingReview)
+        {
+            self.by_key().entry(key.clone()).or_insert(review);
+        }
+    }
+
+    /// Takes note of all that the forge tells, where another replica follows it. What is followed here stays.
+    fn show(&self, open: &BTreeMap<ReleaseKey, Open>, closed: Vec<(ReleaseKey, Closed)>) {
+        let mut by_key = self.by_key();
+        let (over, followed) = std::mem::take(&mut *by_key).into_iter().partition(|(_, review)| review.is_over);
+        let over: HashMap<ReleaseKey, Review> = over;
+        *by_key = followed;
+        for (key, open) in open {
+            let Some(mut review) = Review::as_told(open.title.clone(), open.pull.clone()) else { continue };
+            if let Some(before) = over.get(key).filter(|before| before.commit == review.commit) {
+                review.opinions.clone_from(&before.opinions);
+            }
+            by_key.entry(key.clone()).or_insert(review);
+        }
+        drop(by_key);
+        closed.into_iter().for_each(|(key, closed)| self.remember(&key, closed));
     }
 
     /// Has the forge asked what became of the pull request of a release.

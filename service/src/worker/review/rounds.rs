@@ -9,7 +9,7 @@ use super::branch::{branch_of, key_of};
 use super::follow::{Hitch, finish, tell_and_ask};
 use crate::forge::{Forge, ForgeError, Open};
 use crate::names::ReleaseKey;
-use crate::worker::shared::Shared;
+use crate::worker::shared::{Shared, read};
 
 /// Before something is tried again that failed, unless the forge asks for more.
 const RETRY: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ type Listed = BTreeMap<ReleaseKey, Open>;
 
 /// What was asked when, and what is to be.
 #[derive(Debug)]
-struct Rounds {
+pub(in crate::worker) struct Rounds {
     period: Duration,
     /// When the next round begins.
     next: Instant,
@@ -59,8 +59,23 @@ pub(in crate::worker) async fn follow_reviews(shared: Arc<Shared>) {
     }
 }
 
+/// Shows what the forge tells of reviews while another replica follows them, until it is dropped: what that one knows is in its memory alone.
+pub(in crate::worker) async fn look_on_reviews(shared: Arc<Shared>) {
+    let Some(forge) = shared.settings.forge().cloned() else { return };
+    let period = shared.settings.remote.as_ref().map_or(RETRY, |remote| remote.poll_interval.as_duration());
+    let mut rounds = Rounds::new(period);
+    loop {
+        if !shared.replica.leads()
+            && let Err(error) = rounds.look_on(&shared, &forge).await
+        {
+            tracing::info!("What became of reviews is not seen here: {error}; it is tried again");
+        }
+        tokio::time::sleep(period).await;
+    }
+}
+
 impl Rounds {
-    fn new(period: Duration) -> Self {
+    pub(in crate::worker) fn new(period: Duration) -> Self {
         Self {
             period,
             next: Instant::now(),
@@ -93,6 +108,36 @@ impl Rounds {
             return Instant::now();
         }
         self.again.values().copied().fold(self.next, Instant::min)
+    }
+
+    /// Looks once what is open and what was closed of the releases that there are, and what people think of it.
+    ///
+    /// # Errors
+    /// The forge does not answer; then what is shown is older.
+    pub(in crate::worker) async fn look_on(&mut self, shared: &Shared, forge: &Forge) -> Result<(), ForgeError> {
+        let keys = {
+            let index = read(&shared.index);
+            index.iter().map(|(key, _)| key).filter(|key| shared.is_reviewed(key)).cloned().collect::<BTreeSet<_>>()
+        };
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let listed = list(shared, forge, &keys).await?;
+        let closed = forge.recently_closed().await?.into_iter();
+        let closed =
+            closed.filter_map(|closed| Some((key_of(&closed.branch).filter(|key| keys.contains(key))?, closed)));
+        shared.reviews.show(&listed, closed.collect());
+        self.asked.retain(|key, _| listed.contains_key(key));
+        let open = listed.keys().cloned().collect();
+        for key in self.order(open, |key| Some(listed.get(key)?.updated.as_str())) {
+            let Some(Open { updated, pull, .. }) = listed.get(&key) else { continue };
+            let opinions = forge.opinions(pull).await?;
+            self.asked.insert(key.clone(), (Instant::now(), Some(updated.clone())));
+            if let Some(commit) = &pull.head {
+                shared.reviews.note(&key, commit, |review| review.opinions = opinions);
+            }
+        }
+        Ok(())
     }
 
     /// Those that something is known to have become of, and those whose time has come.

@@ -11,6 +11,7 @@ mod foreign;
 mod forge;
 mod hostile;
 mod import;
+mod looking_on;
 mod merged;
 mod policy;
 mod registry;
