@@ -9,7 +9,7 @@ use super::queue::Taken;
 use super::registry::{Answered, Concern, Read, concern};
 use super::retry::{has_come, later, postpone, wait};
 use super::shared::Shared;
-use super::urgent::{Due, Later, Portion, share_out, take_oldest};
+use super::urgent::{Due, Later, Portion, put_in_order, share_out, take_oldest, take_related};
 use crate::event::{Delivery, Event};
 
 /// How many deliveries whose time has come are looked at for who goes first: a dozen large turns, so that a long backlog costs each turn little.
@@ -34,8 +34,8 @@ pub(super) async fn collect(shared: &Arc<Shared>, conveyor: &mut Conveyor) -> Op
         conveyor.lift_holds(shared, now);
     }
     taken.reviewed.iter().chain(&taken.seen).for_each(|key| conveyor.agenda.at(now, key));
-    let taken_anew = have_asked(shared, conveyor, taken.deliveries);
     work.deliveries = have_asked(shared, conveyor, work.deliveries);
+    let taken_anew = have_asked(shared, conveyor, taken.deliveries);
     take_answers(shared, conveyor, &mut work).await;
     let count = taken_anew.len();
     let at_once = conveyor.pace.keep_back(taken_anew);
@@ -43,6 +43,8 @@ pub(super) async fn collect(shared: &Arc<Shared>, conveyor: &mut Conveyor) -> Op
     let kept_back = at_once.len() < count;
     work.deliveries.extend(at_once);
     work.deliveries.extend(conveyor.pace.take_due(now));
+    // Answers come when they come; what was asked of a release first is done first.
+    put_in_order(&mut work.deliveries);
     let tells_of_a_push = |delivery: &Delivery| matches!(delivery.event, Event::Pushed { .. });
     work.look_at_repository = taken.pushed || work.deliveries.iter().any(tells_of_a_push);
     work.ticks = conveyor.agenda.take_due(now, shared.limits.turn);
@@ -57,9 +59,13 @@ fn gather(shared: &Shared, conveyor: &mut Conveyor, now: Timestamp) -> (Vec<Deli
     let mut taken = shared.inbox.take(most);
     let is_due = |retry: &Later| retry.first_key_value().is_some_and(|((at, _), _)| has_come(*at, now));
     let mut due: Vec<Due> = Vec::new();
-    if conveyor.failures > 0 && (is_due(&conveyor.retry) || !taken.deliveries.is_empty()) {
-        // Whatever is first to find out that the remote is back, what has waited longest goes with it: nothing newer of a release is done before.
-        due = take_oldest(&mut conveyor.retry, LOOKED_AT_MAX);
+    if conveyor.failures > 0 {
+        // Whatever is first to find out that the remote is back, what has waited longest goes with it, and what was asked of the same releases.
+        due = if is_due(&conveyor.retry) {
+            take_oldest(&mut conveyor.retry, LOOKED_AT_MAX)
+        } else {
+            take_related(&mut conveyor.retry, &taken.deliveries)
+        };
     }
     while due.len() < LOOKED_AT_MAX && is_due(&conveyor.retry) {
         let Some(((at, _), delivery)) = conveyor.retry.pop_first() else { break };

@@ -16,7 +16,7 @@ use super::replaced::{asks_for_a_state, replaced, replaces};
 use super::retry::Pause;
 use super::shared::{Shared, write};
 use super::turn::Harvest;
-use super::urgent::Later;
+use super::urgent::{Later, key_of};
 use crate::event::{Delivery, Event};
 use crate::names::{CommitId, EnvironmentName, ModelName, PolicyName, ReleaseKey};
 use crate::plan::Findings;
@@ -221,7 +221,10 @@ impl Conveyor {
             {
                 asking.newer = Some(delivery.clone());
             }
-            let older = self.parked.remove(key).into_iter().chain(self.held_newest.remove(key));
+            let is_before = |older: &Delivery| older.number < number && key_of(older) == Some(key);
+            let failed = self.retry.extract_if(.., |_, older| is_before(older)).map(|(_, older)| older);
+            let failed: Vec<Delivery> = failed.collect();
+            let older = self.parked.remove(key).into_iter().chain(self.held_newest.remove(key)).chain(failed);
             for older in older.filter(|older| older.number != number) {
                 self.held.remove(&older.number);
                 out.push(replaced(older, delivery));

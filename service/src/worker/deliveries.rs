@@ -74,6 +74,10 @@ fn review_changed(turn: &Turn<'_>, branch: &str) -> Concluded {
     let Some(key) = key_of(branch) else {
         return Concluded::ignored(format!("the pull request of `{}` is none of the service's", shown(branch)));
     };
+    // Of one that is not followed nothing is to be asked.
+    if turn.shared.reviews.open_one(&key).is_none() {
+        return Concluded::ignored(format!("the pull request of `{}` is not waited for", shown(branch)));
+    }
     turn.shared.reviews.look(&key);
     Concluded::taken_in(format!("the forge is asked what became of the pull request of `{}`", shown(branch)))
 }

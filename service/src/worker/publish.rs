@@ -275,6 +275,18 @@ impl Work {
         Some(Self { ticks, deliveries, found, findings, by_review, ..Self::default() })
     }
 
+    /// Takes on what other work there is. What was found out for it is found out anew when it is tried again.
+    pub(super) fn add(&mut self, other: Self) {
+        let Self { ticks, deliveries, concluded, refused, look_at_repository, found: _, findings: _, by_review } =
+            other;
+        self.ticks.extend(ticks);
+        self.deliveries.extend(deliveries);
+        self.concluded.extend(concluded);
+        self.refused.extend(refused);
+        self.look_at_repository |= look_at_repository;
+        self.by_review.extend(by_review);
+    }
+
     /// The release that the one thing to do is about.
     fn alone(&self, conclusions: &[Conclusion]) -> Option<ReleaseKey> {
         match (self.deliveries.as_slice(), self.ticks.as_slice()) {

@@ -46,10 +46,32 @@ pub(super) fn share_out(due: Vec<Due>, taken: Vec<Delivery>, most: usize) -> Por
 pub(super) fn take_oldest(later: &mut Later, most: usize) -> Vec<Due> {
     let urgent = WantedBack::by(later.values());
     let mut all: Vec<Due> = std::mem::take(later).into_iter().map(|((at, _), delivery)| (at, delivery)).collect();
-    all.sort_unstable_by_key(|(_, delivery)| (!urgent.concerns(delivery), delivery.number));
+    all.sort_unstable_by_key(|(_, delivery)| urgent.rank(delivery));
     let rest = all.split_off(all.len().min(most));
     later.extend(rest.into_iter().map(|(at, delivery)| ((at, delivery.number), delivery)));
     all
+}
+
+/// Takes out of what is tried later, where something new was asked, everything about the releases that it is about and about those that
+/// somebody wants back or stopped, in the order in which it arrived.
+pub(super) fn take_related(later: &mut Later, taken: &[Delivery]) -> Vec<Due> {
+    if taken.is_empty() {
+        return Vec::new();
+    }
+    let mut concerned = WantedBack::by(later.values());
+    concerned.0.extend(taken.iter().filter_map(key_of).cloned());
+    let mut related: Vec<Due> = later
+        .extract_if(.., |_, delivery| concerned.concerns(delivery))
+        .map(|((at, _), delivery)| (at, delivery))
+        .collect();
+    related.sort_unstable_by_key(|(_, delivery)| delivery.number);
+    related
+}
+
+/// Puts what a turn carries out in order: everything about releases that somebody wants back or stopped, then the rest, each as it arrived.
+pub(super) fn put_in_order(deliveries: &mut [Delivery]) {
+    let urgent = WantedBack::by(deliveries.iter());
+    deliveries.sort_by_key(|delivery| urgent.rank(delivery));
 }
 
 /// Puts everything about releases that somebody wants back or stopped before the rest of what waits.
@@ -70,6 +92,11 @@ impl WantedBack {
     /// Those that some deliveries want so.
     fn by<'d>(deliveries: impl Iterator<Item = &'d Delivery>) -> Self {
         Self(deliveries.filter_map(wants_back).cloned().collect())
+    }
+
+    /// What decides who goes first.
+    fn rank(&self, delivery: &Delivery) -> (bool, i64) {
+        (!self.concerns(delivery), delivery.number)
     }
 
     /// Whether a delivery, of whatever kind, is about one of them.
@@ -156,6 +183,25 @@ mod tests {
                 "{most}: {now:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_a_turn_carries_out_is_in_the_order_in_which_it_was_asked_for_release_by_release() {
+        let back = |number, name| delivery(number, name, Intent::Pause);
+        let mut turn = vec![back(7, "a"), put(9, "c"), put(3, "b"), put(2, "a"), put(4, "c")];
+        put_in_order(&mut turn);
+        assert_eq!(numbers(&turn), [2, 7, 3, 4, 9]);
+    }
+
+    #[test]
+    fn something_new_takes_along_what_was_asked_of_its_release_before_and_what_is_wanted_back() {
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let all = [put(4, "a"), put(1, "a"), put(2, "b"), put(3, "c"), delivery(5, "c", Intent::Pause)];
+        let mut later: Later =
+            all.into_iter().map(|delivery| ((at(100 - delivery.number), delivery.number), delivery)).collect();
+        assert!(take_related(&mut later, &[]).is_empty());
+        assert_eq!(numbers(take_related(&mut later, &[put(6, "a")]).iter().map(|(_, due)| due)), [1, 3, 4, 5]);
+        assert_eq!(numbers(later.values()), [2]);
     }
 
     #[test]

@@ -383,12 +383,16 @@ async fn forget_index(shared: &Shared) {
 }
 
 /// Has everything of a failed turn tried again later.
-async fn fail(shared: &Shared, conveyor: &mut Conveyor, work: Work, error: &GitError) {
+async fn fail(shared: &Shared, conveyor: &mut Conveyor, mut work: Work, error: &GitError) {
     tracing::error!(error = error as &dyn std::error::Error, "A turn failed and is tried again: {}", error.with_cure());
     conveyor.failures = conveyor.failures.saturating_add(1);
     let now = shared.clock.now_exact();
     let at = later(now, wait_after(error, conveyor.failures));
     conveyor.pause = Some(Pause { until: at, at_least: later(now, wait_at_least(error)).min(at) });
+    // What was divided is newer, and waits behind what failed.
+    for rest in conveyor.left_over.drain(..) {
+        work.add(rest);
+    }
     let Work { concluded, refused, ticks, deliveries, look_at_repository, .. } = work;
     if !concluded.is_empty() || !refused.is_empty() {
         conveyor.left_over.push_front(Work { concluded, refused, ..Work::default() });

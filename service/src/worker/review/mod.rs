@@ -107,6 +107,11 @@ impl Review {
         })
     }
 
+    /// Whether a pull request is the one of this review, at the commit that is on its branch.
+    fn is_seen_in(&self, pull: &PullRequest) -> bool {
+        pull.head.as_ref() == Some(&self.commit) && self.pull.as_ref().is_none_or(|known| known.number == pull.number)
+    }
+
     /// Takes note that there is nothing more to do about it. What nobody is told any more is not kept, which may be a diff of many pages.
     fn end(&mut self) {
         self.trouble = None;
@@ -322,7 +327,7 @@ impl Reviews {
     }
 
     /// One of these as it is.
-    fn open_one(&self, key: &ReleaseKey) -> Option<Review> {
+    pub(in crate::worker) fn open_one(&self, key: &ReleaseKey) -> Option<Review> {
         self.by_key().get(key).filter(|review| !review.is_over).cloned()
     }
 

@@ -131,8 +131,15 @@ impl Rounds {
         let open = listed.keys().cloned().collect();
         for key in self.order(open, |key| Some(listed.get(key)?.updated.as_str())) {
             let Some(Open { updated, pull, .. }) = listed.get(&key) else { continue };
-            let opinions = forge.opinions(pull).await?;
+            // One that fails has its turn again behind the others.
             self.asked.insert(key.clone(), (Instant::now(), Some(updated.clone())));
+            let opinions = match forge.opinions(pull).await {
+                Ok(opinions) => opinions,
+                Err(error) => {
+                    tracing::info!(release.key = %key, "What people think of the review of `{key}` is not seen here: {error}");
+                    continue;
+                }
+            };
             if let Some(commit) = &pull.head {
                 shared.reviews.note(&key, commit, |review| review.opinions = opinions);
             }
@@ -202,6 +209,8 @@ impl Rounds {
     async fn ask(&mut self, shared: &Shared, forge: &Forge, key: &ReleaseKey, open: Option<Open>) {
         self.again.remove(key);
         let Some(review) = shared.reviews.open_one(key) else { return };
+        // A list may be older than what a turn or a webhook has brought since; then it says nothing of the review as it is.
+        let open = open.filter(|open| review.is_seen_in(&open.pull));
         let known = self.asked.remove(key).and_then(|(_, updated)| updated);
         let updated = open.as_ref().map(|open| open.updated.clone()).or(known);
         self.asked.insert(key.clone(), (Instant::now(), updated));

@@ -131,6 +131,24 @@ async fn a_request_that_names_nothing_waits_while_the_registry_is_down() {
 }
 
 #[tokio::test]
+async fn a_request_that_waited_for_the_registry_does_not_undo_a_newer_one() {
+    let mut world = with_model(Some(CLOUDPICKLE)).await;
+    world.registry().content().is_down = true;
+    let wanted: ReleaseRequest = serde_json::from_value(json!({"model": "fraud", "version": "1"})).unwrap();
+    let asked = request("fraud", Intent::Put(Box::new(wanted.wanted().unwrap())));
+    let Ok(Answer::Queued { delivery, .. }) = world.ask(asked).await else { panic!("it was not queued") };
+    world.registry().content().is_down = false;
+    world.put("fraud", json!({"version": "1", "image": "registry.example/fraud:newer"})).await;
+    world.turn_clock(10).await;
+    let older = world.handle().delivery(&delivery).await.unwrap();
+    assert_eq!(older.state, DeliveryState::Unchanged, "{older:?}");
+    assert!(older.reason.as_ref().unwrap().starts_with("replaced by the newer delivery"), "{older:?}");
+    assert_eq!(world.actions().iter().filter(|action| *action == "create").count(), 1);
+    let image = world.view("fraud").await.release.stable().unwrap().artifact.image.clone();
+    assert_eq!(image.as_deref(), Some("registry.example/fraud:newer"));
+}
+
+#[tokio::test]
 async fn a_candidate_that_breaks_callers_is_refused_unless_the_request_says_that_it_may() {
     let mut world = with_another_signature().await;
     let refused = world.set_alias("challenger", 2).await;
