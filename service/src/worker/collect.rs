@@ -1,5 +1,6 @@
 //! What a turn is given: what waits and may be done now, asked about where somebody has to be asked.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -72,8 +73,9 @@ fn gather(shared: &Shared, conveyor: &mut Conveyor, now: Timestamp) -> (Vec<Deli
         due.push((at, delivery));
     }
     // One that is given in again is not also tried later, nor twice where its time has come.
-    for delivery in &taken.deliveries {
-        conveyor.retry.retain(|(_, number), _| *number != delivery.number);
+    let given: HashSet<i64> = taken.deliveries.iter().map(|delivery| delivery.number).collect();
+    if !given.is_empty() {
+        conveyor.retry.retain(|(_, number), _| !given.contains(number));
     }
     taken.deliveries.retain(|delivery| !due.iter().any(|(_, due)| due.number == delivery.number));
     let Portion { due, taken: deliveries, due_later, taken_later } =

@@ -184,13 +184,32 @@ impl Conveyor {
             }
         }
         let conclusions = std::mem::take(&mut done.conclusions);
-        let mut out = Vec::with_capacity(conclusions.len());
+        let mut out = self.replace_failed(&conclusions);
         for conclusion in conclusions {
             self.keep(shared, conclusion, now, &mut out);
         }
         self.plan_ahead(shared, &done.harvest, ticks, now);
         self.keep_reviews(shared, done);
         out
+    }
+
+    /// Takes out of what is tried later what conclusions take the place of, once through all of it however many there are.
+    fn replace_failed(&mut self, conclusions: &[Conclusion]) -> Vec<Conclusion> {
+        let mut newest: HashMap<&ReleaseKey, &Delivery> = HashMap::new();
+        for Conclusion { delivery, concluded, .. } in conclusions {
+            let key = concluded.verdict.release.as_ref().filter(|_| replaces(delivery, concluded.state));
+            if let Some(key) = key
+                && newest.get(key).is_none_or(|known| known.number < delivery.number)
+            {
+                newest.insert(key, delivery);
+            }
+        }
+        if newest.is_empty() {
+            return Vec::new();
+        }
+        let newer = |older: &Delivery| newest.get(key_of(older)?).copied().filter(|newer| newer.number > older.number);
+        let failed = self.retry.extract_if(.., |_, older| newer(older).is_some()).map(|(_, older)| older);
+        failed.filter_map(|older| newer(&older).map(|newer| replaced(older, newer))).collect()
     }
 
     /// Takes note of whose review is still waited for: who asked waits, or what follows by itself is as it was.
@@ -221,10 +240,7 @@ impl Conveyor {
             {
                 asking.newer = Some(delivery.clone());
             }
-            let is_before = |older: &Delivery| older.number < number && key_of(older) == Some(key);
-            let failed = self.retry.extract_if(.., |_, older| is_before(older)).map(|(_, older)| older);
-            let failed: Vec<Delivery> = failed.collect();
-            let older = self.parked.remove(key).into_iter().chain(self.held_newest.remove(key)).chain(failed);
+            let older = self.parked.remove(key).into_iter().chain(self.held_newest.remove(key));
             for older in older.filter(|older| older.number != number) {
                 self.held.remove(&older.number);
                 out.push(replaced(older, delivery));

@@ -278,8 +278,7 @@ impl Handle {
         let hold =
             Hold { environment, reason: reason.to_owned(), by: Some(by.to_owned()), since: self.shared.clock.now() };
         let holds = self.shared.store.holds().await.map_err(store_fault)?;
-        let held = holds.into_iter().find(|held| held.environment == hold.environment);
-        self.shared.store.hold(by_a_person(held.as_ref(), hold)).await.map_err(store_fault)?;
+        self.shared.store.hold(by_a_person(&holds, hold)).await.map_err(store_fault)?;
         self.holds_changed().await
     }
 

@@ -16,24 +16,29 @@ const AND: &str = "; and ";
 
 /// The hold of everything after the history of the branch was rewritten. One that a person has set stays that person's, with the service's
 /// reason behind it: who lifts it is to know both.
-pub(super) fn after_a_rewrite(held: Option<&Hold>, known: &CommitId, tip: &CommitId, now: Timestamp) -> Hold {
+pub(super) fn after_a_rewrite(holds: &[Hold], known: &CommitId, tip: &CommitId, now: Timestamp) -> Hold {
     let reason = format!(
         "{REWRITTEN}it is at {}, and {} is no longer in it; look at it, and lift this hold to go on from there",
         short(tip),
         short(known)
     );
-    match held.filter(|hold| hold.by.as_deref() != Some(SERVICE)) {
+    match of_everything(holds).filter(|hold| hold.by.as_deref() != Some(SERVICE)) {
         Some(hold) => Hold { reason: format!("{}{AND}{reason}", of_the_person(&hold.reason)), ..hold.clone() },
         None => Hold { environment: None, reason, by: Some(SERVICE.to_owned()), since: now },
     }
 }
 
-/// A person's hold of everything, where one is there already: what the service has to say stays behind the new reason.
-pub(super) fn by_a_person(held: Option<&Hold>, mut hold: Hold) -> Hold {
+/// A person's new hold; where it is of everything, and so is one that is there, what the service has to say stays behind the new reason.
+pub(super) fn by_a_person(holds: &[Hold], mut hold: Hold) -> Hold {
+    let held = of_everything(holds).filter(|_| hold.environment.is_none());
     if let Some(at) = held.and_then(|held| held.reason.find(REWRITTEN).map(|at| &held.reason[at..])) {
         hold.reason = format!("{}{AND}{at}", hold.reason);
     }
     hold
+}
+
+fn of_everything(holds: &[Hold]) -> Option<&Hold> {
+    holds.iter().find(|hold| hold.environment.is_none())
 }
 
 fn of_the_person(reason: &str) -> &str {
@@ -47,6 +52,8 @@ fn short(commit: &CommitId) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use super::*;
 
     fn hold(by: &str, reason: &str) -> Hold {
@@ -57,22 +64,22 @@ mod tests {
     fn a_persons_hold_and_the_services_do_not_take_each_others_place() {
         let id = |letter: &str| CommitId::parse(&letter.repeat(40)).unwrap();
         let at = Timestamp::from_second(60).unwrap();
-        let alone = after_a_rewrite(None, &id("a"), &id("b"), at);
+        let alone = after_a_rewrite(&[], &id("a"), &id("b"), at);
         assert_eq!((alone.by.as_deref(), alone.since), (Some(SERVICE), at));
         assert!(
             alone.reason.starts_with("somebody rewrote the history of the branch: it is at bbbbbbbbbbbb, and aaaa")
         );
-        assert_eq!(after_a_rewrite(Some(&alone), &id("a"), &id("b"), at), alone);
+        assert_eq!(after_a_rewrite(from_ref(&alone), &id("a"), &id("b"), at), alone);
 
         let ours = hold("ada", "we move the database");
-        let both = after_a_rewrite(Some(&ours), &id("a"), &id("b"), at);
+        let both = after_a_rewrite(from_ref(&ours), &id("a"), &id("b"), at);
         assert_eq!((both.by.as_deref(), both.since), (Some("ada"), Timestamp::UNIX_EPOCH));
         assert_eq!(both.reason, format!("we move the database; and {}", alone.reason));
-        let again = after_a_rewrite(Some(&both), &id("a"), &id("c"), at);
+        let again = after_a_rewrite(from_ref(&both), &id("a"), &id("c"), at);
         assert_eq!(again.reason, both.reason.replace("bbbbbbbbbbbb", "cccccccccccc"), "once, with the newest commit");
 
-        assert_eq!(by_a_person(Some(&alone), hold("bob", "wait")).reason, format!("wait; and {}", alone.reason));
-        assert_eq!(by_a_person(Some(&both), hold("bob", "wait")).reason, format!("wait; and {}", alone.reason));
-        assert_eq!(by_a_person(Some(&ours), hold("bob", "wait")).reason, "wait");
+        assert_eq!(by_a_person(from_ref(&alone), hold("bob", "wait")).reason, format!("wait; and {}", alone.reason));
+        assert_eq!(by_a_person(from_ref(&both), hold("bob", "wait")).reason, format!("wait; and {}", alone.reason));
+        assert_eq!(by_a_person(from_ref(&ours), hold("bob", "wait")).reason, "wait");
     }
 }

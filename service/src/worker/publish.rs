@@ -18,7 +18,6 @@ use crate::git::remote::RemoteError;
 use crate::git::{GitError, LogEntry, Publish};
 use crate::names::{CommitId, ReleaseKey};
 use crate::release::{Refusal, RefusalKind};
-use crate::store::Hold;
 
 /// How often a turn begins anew because somebody else pushed meanwhile: each time means a whole push of theirs during one of ours. All of
 /// them, with the pauses between them, take less time than a caller waits for its answer.
@@ -277,14 +276,12 @@ impl Work {
 
     /// Takes on what other work there is. What was found out for it is found out anew when it is tried again.
     pub(super) fn add(&mut self, other: Self) {
-        let Self { ticks, deliveries, concluded, refused, look_at_repository, found: _, findings: _, by_review } =
-            other;
+        let Self { ticks, deliveries, concluded, refused, look_at_repository, .. } = other;
         self.ticks.extend(ticks);
         self.deliveries.extend(deliveries);
         self.concluded.extend(concluded);
         self.refused.extend(refused);
         self.look_at_repository |= look_at_repository;
-        self.by_review.extend(by_review);
     }
 
     /// The release that the one thing to do is about.
@@ -339,16 +336,14 @@ fn follows(shared: &Shared, before: &CommitId, commit: &CommitId) -> Result<bool
 
 /// Holds everything, because the history of the branch was rewritten; says whether that is written down.
 async fn stop(shared: &Shared, known: &CommitId, tip: &CommitId) -> bool {
-    let is_of_everything = |hold: &Hold| hold.environment.is_none();
-    let held = read(&shared.holds).iter().find(|hold| is_of_everything(hold)).cloned();
-    let hold = after_a_rewrite(held.as_ref(), known, tip, shared.clock.now());
+    let hold = after_a_rewrite(&read(&shared.holds), known, tip, shared.clock.now());
     tracing::error!(commit.id = %tip, "Everything is held: {}; `kmlflow unhold` goes on from there", hold.reason);
     let stored = shared.store.hold(hold.clone()).await;
     if let Err(error) = &stored {
         tracing::error!(error = error as &dyn std::error::Error, "The hold could not be stored: {error}");
     }
     let mut holds = write(&shared.holds);
-    holds.retain(|other| !is_of_everything(other));
+    holds.retain(|other| other.environment.is_some());
     holds.push(hold);
     stored.is_ok()
 }

@@ -177,8 +177,7 @@ pub(super) async fn begin_to_write(shared: &Arc<Shared>) -> Result<Conveyor, Ope
     let ours = if loaded.is_anew { HashSet::new() } else { history::ours(&loaded.walked.rows).collect() };
     tell_store(shared, &mut loaded, &remembered, now).await?;
     if let Some(gone) = &loaded.gone {
-        let held = store.holds().await?.into_iter().find(|hold| hold.environment.is_none());
-        store.hold(after_a_rewrite(held.as_ref(), gone, &loaded.tip, now)).await?;
+        store.hold(after_a_rewrite(&store.holds().await?, gone, &loaded.tip, now)).await?;
     }
     let Loaded { index, policies, walked, known, tip, .. } = loaded;
     let is_behind = known != tip;

@@ -235,16 +235,23 @@ fn a_certificate_that_is_not_believed_is_said_at_the_start_with_the_setting_that
     assert_eq!(answer.status, 503, "{}", answer.text());
 }
 
+/// What a service is told of a repository behind a line.
+fn over(site: &GitSite, line: &Line) -> [(&'static str, String); 3] {
+    [
+        ("KMLFLOW__GIT__URL", site.plain_url("gitops.git", Some(line.address()))),
+        ("KMLFLOW__GIT__CREDENTIALS__USERNAME", LOGIN.0.to_owned()),
+        ("KMLFLOW__GIT__CREDENTIALS__PASSWORD", LOGIN.1.to_owned()),
+    ]
+}
+
 #[test]
 fn a_start_at_a_remote_that_takes_connections_and_never_answers_is_there_within_seconds() {
     let environment = TestEnvironment::new();
     empty(&environment, "gitops.git");
     let site = GitSite::start(&environment);
     let line = Line::to(site.plain_address());
-    let url = site.plain_url("gitops.git", Some(line.address()));
-    let settings = [("URL", url.as_str()), ("CREDENTIALS__USERNAME", LOGIN.0), ("CREDENTIALS__PASSWORD", LOGIN.1)];
-    let settings = settings.map(|(name, value)| (format!("KMLFLOW__GIT__{name}"), value));
-    succeed(environment.kmlflow(["init"]).envs(settings.iter().map(|(name, value)| (name, value))));
+    let settings = over(&site, &line);
+    succeed(environment.kmlflow(["init"]).envs(settings.clone()));
     let begin = || settings.iter().fold(environment.server(), |begin, (name, value)| begin.env(name, value));
     let server = begin().start();
     server.put("production/models/fraud", &crate::image("fraud", "7")).expect(201);
@@ -267,10 +274,8 @@ fn a_remote_that_falls_silent_is_what_is_waited_for() {
     empty(&environment, "gitops.git");
     let site = GitSite::start(&environment);
     let line = Line::to(site.plain_address());
-    let url = site.plain_url("gitops.git", Some(line.address()));
-    let settings = [("URL", url.as_str()), ("CREDENTIALS__USERNAME", LOGIN.0), ("CREDENTIALS__PASSWORD", LOGIN.1)];
-    let settings = settings.map(|(name, value)| (format!("KMLFLOW__GIT__{name}"), value));
-    succeed(environment.kmlflow(["init"]).envs(settings.iter().map(|(name, value)| (name, value))));
+    let settings = over(&site, &line);
+    succeed(environment.kmlflow(["init"]).envs(settings.clone()));
     let server = settings.iter().fold(environment.server(), |begin, (name, value)| begin.env(name, value)).start();
     server.put("production/models/fraud", &crate::image("fraud", "7")).expect(201);
     line.silence();

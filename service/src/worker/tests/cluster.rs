@@ -233,17 +233,23 @@ async fn a_candidate_that_stalls_is_taken_back_by_a_commit() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_argo_cd_applies_late_has_its_time_from_then_on() {
+/// Version 8 in trouble for nine of its ten minutes, which began after its deadline had passed.
+async fn late_by_nine_minutes(how: Cluster) -> Scene {
     let mut scene = Scene::with_seven().await;
     scene.world.put("fraud", single("8")).await;
     scene.world.clock.advance(Duration::from_secs(11 * 60));
     scene.until("it is stalled", |view| view.status.state == StatusState::Stalled).await;
-    scene.comes(Cluster::NewestIsUnready).await;
+    scene.comes(how).await;
     let is_unready = |view: &ReleaseView| view.status.reason.contains("does not answer its readiness probe");
     scene.until("its pod starts", is_unready).await;
     scene.world.clock.advance(Duration::from_secs(9 * 60));
     scene.world.run().await;
+    scene
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_argo_cd_applies_late_has_its_time_from_then_on() {
+    let mut scene = late_by_nine_minutes(Cluster::NewestIsUnready).await;
     let view = scene.world.view("fraud").await;
     assert_eq!(view.release.stable().unwrap().version.as_str(), "8", "its pod had nine of its ten minutes");
     scene.world.clock.advance(Duration::from_secs(2 * 60));
@@ -252,15 +258,7 @@ async fn what_argo_cd_applies_late_has_its_time_from_then_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_argo_cd_is_still_applying_has_its_time_from_when_it_is_first_in_trouble() {
-    let mut scene = Scene::with_seven().await;
-    scene.world.put("fraud", single("8")).await;
-    scene.world.clock.advance(Duration::from_secs(11 * 60));
-    scene.until("it is stalled", |view| view.status.state == StatusState::Stalled).await;
-    scene.comes(Cluster::NewestStarts).await;
-    let is_unready = |view: &ReleaseView| view.status.reason.contains("does not answer its readiness probe");
-    scene.until("its pod starts", is_unready).await;
-    scene.world.clock.advance(Duration::from_secs(9 * 60));
-    scene.world.run().await;
+    let mut scene = late_by_nine_minutes(Cluster::NewestStarts).await;
     assert_eq!(scene.world.view("fraud").await.release.stable().unwrap().version.as_str(), "8");
     scene.comes(Cluster::Ready).await;
     let view = scene.until("live", |view| view.status.state == StatusState::Live).await;

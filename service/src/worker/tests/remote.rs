@@ -422,11 +422,7 @@ async fn what_is_found_under_the_commits_of_others_has_its_own_commit() {
 #[tokio::test]
 async fn two_services_on_one_branch_build_on_each_other_without_sharing_anything_else() {
     let mut far = Far::new().await;
-    let mut other = World::new(Period::ZERO, 1_000);
-    let mut settings = far.world.remote.clone().unwrap();
-    settings.remote.directory = other.dir.path().to_owned();
-    other.remote = Some(settings);
-    other.start().await;
+    let mut other = newcomer(&far).await;
 
     far.world.put("fraud", single("7")).await;
     other.handle().pushed();
@@ -489,7 +485,7 @@ async fn a_start_without_the_remote_goes_on_with_what_is_known_and_a_damaged_clo
 }
 
 /// A new service on the same branch, before it has done anything.
-async fn newcomer(far: &Far) -> World {
+pub(super) async fn newcomer(far: &Far) -> World {
     let mut other = World::new(Period::ZERO, 1_000);
     let mut settings = far.world.remote.clone().unwrap();
     settings.remote.directory = other.dir.path().to_owned();

@@ -116,13 +116,19 @@ async fn a_version_that_is_deployed_may_be_asked_for_again_after_the_registry_lo
     assert_eq!(refusal(world.ask(put("fraud", single("2"))).await).kind, RefusalKind::Invalid);
 }
 
+/// Version 1, wherever its files are.
+fn names_nothing() -> Requested {
+    let wanted: ReleaseRequest = serde_json::from_value(json!({"model": "fraud", "version": "1"})).unwrap();
+    request("fraud", Intent::Put(Box::new(wanted.wanted().unwrap())))
+}
+
 #[tokio::test]
 async fn a_request_that_names_nothing_waits_while_the_registry_is_down() {
     let mut world = with_model(Some(CLOUDPICKLE)).await;
     world.registry().content().is_down = true;
-    let wanted: ReleaseRequest = serde_json::from_value(json!({"model": "fraud", "version": "1"})).unwrap();
-    let asked = request("fraud", Intent::Put(Box::new(wanted.wanted().unwrap())));
-    let Ok(Answer::Queued { delivery, waits_for }) = world.ask(asked).await else { panic!("it was not queued") };
+    let Ok(Answer::Queued { delivery, waits_for }) = world.ask(names_nothing()).await else {
+        panic!("it was not queued")
+    };
     assert!(waits_for.contains("could not be asked"), "{waits_for}");
     world.registry().content().is_down = false;
     world.turn_clock(10).await;
@@ -134,9 +140,7 @@ async fn a_request_that_names_nothing_waits_while_the_registry_is_down() {
 async fn a_request_that_waited_for_the_registry_does_not_undo_a_newer_one() {
     let mut world = with_model(Some(CLOUDPICKLE)).await;
     world.registry().content().is_down = true;
-    let wanted: ReleaseRequest = serde_json::from_value(json!({"model": "fraud", "version": "1"})).unwrap();
-    let asked = request("fraud", Intent::Put(Box::new(wanted.wanted().unwrap())));
-    let Ok(Answer::Queued { delivery, .. }) = world.ask(asked).await else { panic!("it was not queued") };
+    let Ok(Answer::Queued { delivery, .. }) = world.ask(names_nothing()).await else { panic!("it was not queued") };
     world.registry().content().is_down = false;
     world.put("fraud", json!({"version": "1", "image": "registry.example/fraud:newer"})).await;
     world.turn_clock(10).await;
@@ -180,9 +184,9 @@ async fn the_version_that_served_may_run_beside_the_one_that_takes_its_place() {
 #[tokio::test]
 async fn a_dry_run_finds_out_as_the_request_would() {
     let world = with_model(Some(SKOPS)).await;
-    let wanted: ReleaseRequest = serde_json::from_value(json!({"model": "fraud", "version": "1"})).unwrap();
-    let asked = request("fraud", Intent::Put(Box::new(wanted.wanted().unwrap())));
-    let Err(Fault::Refused(refusal)) = world.handle().dry_run(asked).await else { panic!("it would be released") };
+    let Err(Fault::Refused(refusal)) = world.handle().dry_run(names_nothing()).await else {
+        panic!("it would be released")
+    };
     assert!(refusal.reason.contains("skops"), "{refusal:?}");
 }
 

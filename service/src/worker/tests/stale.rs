@@ -3,21 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::remote::{Far, overtake_while};
+use super::remote::{Far, newcomer, overtake_while};
 use super::*;
 use crate::command::Git;
 use crate::event::DeliveryState;
 use crate::release::RefusalKind;
-
-/// Another service on the same branch.
-async fn another(far: &Far) -> World {
-    let mut other = World::new(Period::ZERO, 1_000);
-    let mut settings = far.world.remote.clone().unwrap();
-    settings.remote.directory = other.dir.path().to_owned();
-    other.remote = Some(settings);
-    other.start().await;
-    other
-}
 
 /// A service whose Git notes what it is called with, and where.
 async fn noting() -> (Far, std::path::PathBuf) {
@@ -80,7 +70,7 @@ async fn an_event_is_not_taken_for_answered_by_what_somebody_reverted() {
 #[tokio::test]
 async fn what_another_service_did_is_no_reason_to_refuse_what_goes_on_from_there() {
     let mut far = Far::new().await;
-    let mut other = another(&far).await;
+    let mut other = newcomer(&far).await;
     far.world.put("fraud", single("7")).await;
     other.put("fraud", single("8")).await;
     let from_there = json!({"version": "9", "strategy": "canary", "baseline": "8"});
@@ -95,7 +85,7 @@ async fn what_another_service_did_is_no_reason_to_refuse_what_goes_on_from_there
 #[tokio::test]
 async fn an_act_on_what_another_service_did_is_no_mistake_and_one_that_is_a_mistake_costs_one_look() {
     let (mut far, notes) = noting().await;
-    let mut other = another(&far).await;
+    let mut other = newcomer(&far).await;
     far.world.put("fraud", single("7")).await;
     other.handle().pushed();
     other.run().await;
