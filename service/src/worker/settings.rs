@@ -14,7 +14,7 @@ use crate::plan::EnvironmentTarget;
 use crate::release::{Period, Serving};
 use crate::render::Templates;
 use crate::servable::Runtimes;
-use crate::store::Address;
+use crate::store::{Address, Limits as StoreLimits};
 use crate::sync::{Clusters, Doors};
 
 /// What the worker needs of the configuration.
@@ -104,12 +104,13 @@ pub(super) struct Limits {
     pub(super) turn: usize,
     /// How many commits one request may lead to where phases follow at once: a run from its start to its end has far fewer.
     pub(super) following: usize,
+    pub(super) store: StoreLimits,
 }
 
 impl Default for Limits {
     /// A turn of twice the size goes little faster, because its two syncs are shared by enough already, and takes twice the memory.
     fn default() -> Self {
-        Self { queued: 256, turn: 64, following: 32 }
+        Self { queued: 256, turn: 64, following: 32, store: StoreLimits::default() }
     }
 }
 

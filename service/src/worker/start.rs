@@ -114,7 +114,7 @@ pub async fn open(settings: Settings, clock: Clock) -> Result<(Handle, Worker), 
 /// one, and leads from the start.
 pub(super) async fn open_with(settings: Settings, clock: Clock, limits: Limits) -> Result<(Handle, Worker), OpenError> {
     let lock = DataDirLock::take(&settings.data_dir)?;
-    let store = Store::open(&settings.store, &settings.data_dir).await?;
+    let store = Store::open_with(&settings.store, &settings.data_dir, limits.store).await?;
     let ours = branch_of(&settings);
     if let Some(theirs) = store.agree_on(&ours).await? {
         return Err(OpenError::OtherBranch { theirs, ours });

@@ -16,9 +16,11 @@ use crate::live::{
     application_name, progress,
 };
 use crate::names::{Namespace, ReleaseKey, ReleaseName};
+use crate::release::Period;
 use crate::rollout;
 use crate::store::{IndexedCommit, Newest, SeenLive};
 use crate::sync::{Changes, Clusters};
+use crate::worker::Fault;
 use crate::worker::handle::Handle;
 use crate::worker::index::Entry;
 use crate::worker::load::{At, read_some};
@@ -29,6 +31,9 @@ use crate::worker::statuses::lately;
 
 /// Who is written down as having asked, where a commit is taken back.
 const UNDONE_BY: &str = "auto-rollback";
+
+/// After how long it is asked for again, where it could not be.
+const UNDONE_AGAIN_AFTER: Period = Period::from_seconds(30);
 
 /// The lines of a log of which the last one is a pod's last words.
 const WORDS_LINES: i64 = 20;
@@ -391,11 +396,17 @@ async fn undo(
         }
         Err(fault) => Err(fault),
     };
-    match asked {
-        Ok(()) => {
-            tracing::warn!(release.key = %key, "Release `{key}` is taken back, because it stalled: {}", trouble.reason)
-        }
-        Err(fault) => tracing::warn!(release.key = %key, "Release `{key}` stalled and cannot be taken back: {fault}"),
+    let Err(fault) = asked else {
+        tracing::warn!(release.key = %key, "Release `{key}` is taken back, because it stalled: {}", trouble.reason);
+        return None;
+    };
+    tracing::warn!(release.key = %key, "Release `{key}` stalled and cannot be taken back: {fault}");
+    // What is refused is so until something else is committed; anything else may work a little later.
+    if matches!(fault, Fault::Refused(_)) {
+        return None;
     }
-    None
+    if let Some(known) = write(&shared.observations.known).get_mut(key) {
+        known.is_undone = false;
+    }
+    Some(UNDONE_AGAIN_AFTER.after(now))
 }

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::event::DeliveryState;
-use crate::release::Phase;
+use crate::release::{Observed, Phase};
 use crate::sync::tests::api_server::{Answer as Listed, ApiServer};
 use crate::sync::{Address, Settings as ClusterSettings};
 use crate::worker::StatusState;
-use crate::worker::observe::follow_clusters;
+use crate::worker::observe::{follow_clusters, observed};
 
 pub(super) const KINDS: [&str; 7] =
     ["applications", "seldondeployments", "deployments", "pods", "services", "httproutes", "grpcroutes"];
@@ -128,9 +128,46 @@ impl Scene {
             "spec": {"source": {"path": "releases/production/models/fraud"}},
             "status": {"sync": {"status": "Synced", "revision": tip}, "operationState": operation},
         }));
+        // A pod tells why it is in trouble, and from when something of its own is in trouble a commit has its time, unless it was applied
+        // before: so the pods come last.
+        let pods = objects.remove("pods").unwrap();
         for (plural, objects) in objects {
-            self.server.put(plural, Listed::Objects(objects));
-            self.server.expire(plural);
+            self.put(plural, objects);
+        }
+        if how != Cluster::NewestStarts {
+            self.until_applied().await;
+        }
+        self.put("pods", pods);
+    }
+
+    fn put(&self, plural: &str, objects: Vec<Value>) {
+        self.server.put(plural, Listed::Objects(objects));
+        self.server.expire(plural);
+    }
+
+    /// Waits until what Git holds is seen to be applied.
+    async fn until_applied(&self) {
+        let shared = &self.world.handle().shared;
+        let (key, begin) = (key("fraud"), Instant::now());
+        let mut told = Instant::now();
+        loop {
+            let entry = shared.entry(&key).unwrap();
+            let environment = shared.environment(&key.environment).unwrap();
+            let seen = observed(shared, (&key, Some(&entry)), environment, self.world.clock.now());
+            if matches!(&seen, Observed::Seen(seen) if seen.applied) {
+                return;
+            }
+            assert!(begin.elapsed() < Duration::from_secs(60), "what was applied is seen: {seen:?}");
+            self.watch_anew(&mut told);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Has everything listed again from time to time: a watch that began after the list was taken and before it was another one.
+    fn watch_anew(&self, told: &mut Instant) {
+        if told.elapsed() > Duration::from_millis(500) {
+            KINDS.iter().for_each(|plural| self.server.expire(plural));
+            *told = Instant::now();
         }
     }
 
@@ -144,18 +181,18 @@ impl Scene {
                 return view;
             }
             assert!(begin.elapsed() < Duration::from_secs(60), "{what}: {:?} {:?}", view.status, view.release.rollout);
-            if told.elapsed() > Duration::from_millis(500) {
-                // A watch that began after the list was taken and before it was another one.
-                KINDS.iter().for_each(|plural| self.server.expire(plural));
-                told = Instant::now();
-            }
+            self.watch_anew(&mut told);
             tokio::task::yield_now().await;
         }
     }
 
     /// The release with version 7 settled and live.
     pub(super) async fn with_seven() -> Self {
-        let mut scene = Self::new().await;
+        Self::new().await.and_seven().await
+    }
+
+    async fn and_seven(self) -> Self {
+        let mut scene = self;
         scene.world.put("fraud", single("7")).await;
         scene.comes(Cluster::Ready).await;
         scene.until("v7 is live", |view| view.status.state == StatusState::Live).await;
@@ -231,6 +268,29 @@ async fn a_candidate_that_stalls_is_taken_back_by_a_commit() {
         (newest.action, newest.requested_by.as_deref()),
         (Some(crate::release::Action::Abort), Some("auto-rollback"))
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stalls_while_the_inbox_is_full_is_taken_back_once_there_is_room() {
+    let mut world = World::new(Period::ZERO, 1);
+    world.limits.store.waiting_max = 1;
+    let mut scene = Scene::of(world).await.and_seven().await;
+    scene.world.put("fraud", single("8")).await;
+    scene.comes(Cluster::NewestCannotPull).await;
+    scene.until("v8 is in trouble", |view| view.status.reason.contains("cannot pull its image")).await;
+    scene.world.clock.advance(Duration::from_secs(10 * 60 - 30));
+    for model in ["model-1", "model-2"] {
+        scene.world.event(model, alias("champion", "1")).await;
+    }
+    assert!(scene.world.handle().release(&key("model-2")).await.is_err(), "it waits, and the inbox is full");
+    scene.world.clock.advance(Duration::from_secs(30));
+    let view = scene.until("it is stalled", |view| view.status.state == StatusState::Stalled).await;
+    assert_eq!(view.release.stable().unwrap().version.as_str(), "8");
+    scene.world.clock.advance(Duration::from_secs(30));
+    scene.world.run().await;
+    assert!(scene.world.handle().release(&key("model-2")).await.is_ok(), "there is room again");
+    scene.world.clock.advance(Duration::from_secs(30));
+    scene.until("taken back", |view| view.release.stable().unwrap().version.as_str() == "7").await;
 }
 
 /// Version 8 in trouble for nine of its ten minutes, which began after its deadline had passed.
