@@ -8,7 +8,7 @@ use super::error::{CliError, Exit};
 use super::output::Output;
 use super::usage;
 use crate::config::{Config, Environment, Flags, SecretText};
-use crate::worker::offline::{self, OfflineError, Premises};
+use crate::worker::offline::{self, OfflineError, Premises, StoreError};
 
 /// Put repository, store and secrets into one file.
 #[derive(Debug, Args)]
@@ -116,6 +116,11 @@ fn explain(error: &OfflineError) -> CliError {
         }
         OfflineError::StoreElsewhere => "set `store.url` to `sqlite:`",
         OfflineError::Locked(_) => "stop the service first",
+        OfflineError::Store(StoreError::Moved { .. }) => {
+            let text = error.to_string();
+            let (sentence, cure) = text.split_once("; ").unwrap_or((&text, ""));
+            return CliError::failed(sentence).hint(cure);
+        }
         OfflineError::Files(_) | OfflineError::Store(_) | OfflineError::Git(_) => {
             "check the disk, and who may read and write there"
         }

@@ -1,7 +1,7 @@
 //! `kmlflow migrate`: the store in a file into a database of a PostgreSQL server.
 
 use std::error::Error as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Map, Value};
@@ -11,7 +11,7 @@ use super::error::{CliError, Exit};
 use super::output::Output;
 use super::usage;
 use crate::config::{Environment, SecretText, read_secret_file, split_password};
-use crate::worker::offline::{self, OfflineError, Premises};
+use crate::worker::offline::{self, OfflineError, Premises, StoreError};
 
 /// Take the store over from its file to a PostgreSQL server.
 #[derive(Debug, Args)]
@@ -38,6 +38,7 @@ pub(super) async fn run(args: MigrateArgs, environment: &Environment, output: Ou
             .hint("write it into a file that only its owner can read, and name the file with --password-file"));
     }
     let password = password_file.as_deref().map(read_secret_file).transpose()?;
+    let (serve, has_config) = (format!("kmlflow serve{}", premises.arguments()), premises.config.is_some());
     let config = premises.load(environment)?;
     let mut target = of(&config);
     if let Some(url) = to.as_deref().filter(|url| *url != target.store_url) {
@@ -49,18 +50,36 @@ pub(super) async fn run(args: MigrateArgs, environment: &Environment, output: Ou
     let body = Value::Object(body);
     let told = copied.iter().map(|(table, rows)| format!("{rows:>8} {}\n", table.replace('_', " ")));
     output.data(&body.to_string(), &body, |_| told.collect())?;
-    if config.store.url == target.store_url {
-        output.progress("`kmlflow serve` goes on with the database; the file is kept as it was");
-    } else {
-        output.progress("set `store.url` to the database, and start the service; the file is kept as it was");
-    }
+    output.progress("The file is kept as it was, and no service begins with it any more");
+    let is_set = config.store.url == target.store_url;
+    output.progress(&next(target.store_url, password_file.as_deref(), (is_set, has_config), &serve));
     Ok(Exit::Done)
+}
+
+/// What is set, and where, before the service starts with the database.
+fn next(url: &str, password_file: Option<&Path>, (is_set, has_config): (bool, bool), serve: &str) -> String {
+    if is_set {
+        return format!("Start the service: {serve}");
+    }
+    let mut keys = format!("`store.url` to `{url}`");
+    let mut variables = format!("KMLFLOW__STORE__URL={url} ");
+    if let Some(file) = password_file.map(Path::display) {
+        keys.push_str(&format!(" and `store.password_file` to `{file}`"));
+        variables.push_str(&format!("KMLFLOW__STORE__PASSWORD_FILE={file} "));
+    }
+    match has_config {
+        true => format!("Set {keys} in that file and start the service: {serve}"),
+        false => format!("Set {keys} and start the service: {variables}{serve}"),
+    }
 }
 
 fn explain(error: &OfflineError) -> CliError {
     let failed = CliError::failed(error.to_string());
     match error {
         OfflineError::Locked(_) => failed.hint("stop the service first"),
+        OfflineError::Store(StoreError::Direction) => {
+            failed.hint("name the database by `--to`, or by `store.url` (KMLFLOW__STORE__URL)")
+        }
         OfflineError::NoDirectory => failed.hint("name the data directory of the service with --data-dir"),
         OfflineError::Store(error) => match error.source() {
             // There is no log here that would have it.
@@ -93,6 +112,32 @@ mod tests {
         let error = migrate("postgres://k:hunter2@localhost/kmlflow", &Environment::new()).unwrap_err();
         assert_eq!(error.exit, Exit::Usage);
         assert!(!format!("{error:?}").contains("hunter2") && error.hint.unwrap().contains("--password-file"));
+    }
+
+    #[test]
+    fn what_is_to_be_set_is_said_with_its_keys_and_variables() {
+        let url = "postgres://k@db/kmlflow";
+        let said = |file: Option<&str>, of| next(url, file.map(Path::new), of, "kmlflow serve --data-dir ./data");
+        assert_eq!(said(None, (true, true)), "Start the service: kmlflow serve --data-dir ./data");
+        assert_eq!(
+            said(Some("./pw"), (false, true)),
+            format!(
+                "Set `store.url` to `{url}` and `store.password_file` to `./pw` in that file and start the service: kmlflow serve --data-dir ./data"
+            )
+        );
+        assert_eq!(
+            said(Some("./pw"), (false, false)),
+            format!(
+                "Set `store.url` to `{url}` and `store.password_file` to `./pw` and start the service: KMLFLOW__STORE__URL={url} KMLFLOW__STORE__PASSWORD_FILE=./pw kmlflow serve --data-dir ./data"
+            )
+        );
+    }
+
+    #[test]
+    fn a_database_that_nobody_named_is_asked_for_by_its_key() {
+        let error = migrate("sqlite:other.db", &Environment::new()).unwrap_err();
+        assert!(error.sentence.contains("in no other direction"), "{error}");
+        assert!(error.hint.unwrap().contains("`store.url` (KMLFLOW__STORE__URL)"));
     }
 
     #[test]

@@ -81,7 +81,8 @@ pub(super) async fn init(
     let set = configured(&config);
     let is_set = url.is_none() || url == set.as_deref();
     let url = url.map(ToOwned::to_owned).or(set).ok_or_else(|| {
-        CliError::usage("`kmlflow init` needs the address of a repository").hint("name it: `kmlflow init --url URL`")
+        CliError::usage("`kmlflow init` needs the address of a repository")
+            .hint("name it by `kmlflow init --url URL`, or by `git.url` (KMLFLOW__GIT__URL)")
     })?;
     output.progress(&format!("Looking at the branch `{}` of the repository …", config.git.branch));
     let wish = InitWish { url, with_policy: with_default_policy, is_dry: dry_run };
@@ -121,7 +122,7 @@ pub(super) async fn run(
     let body = json!({"repository": address, "commit": commit});
     output.data(&body.to_string(), &body, |_| format!("{address} has the repository, up to commit {commit}\n"))?;
     output.progress(&format!(
-        "Set `git.url` to `{address}`, let Argo CD read there, and start the service again; the old repository stays where it is"
+        "Set `git.url` (KMLFLOW__GIT__URL) to `{address}`, let Argo CD read there, and start the service again; the old repository stays where it is"
     ));
     Ok(Exit::Done)
 }

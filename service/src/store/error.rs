@@ -1,5 +1,6 @@
 //! How the store fails, in words that a caller may read; the cause is for the log.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use sqlx::migrate::MigrateError;
@@ -73,6 +74,17 @@ pub enum StoreError {
     NoFile {
         /// Where it should be.
         path: String,
+    },
+    /// The file was taken over to a server, and whoever goes on with it would not know what happens there.
+    #[error(
+        "the store in this file was taken over to {to}; set `store.url` to that (KMLFLOW__STORE__URL), or delete `{}` to go on with the file all the same",
+        mark.display()
+    )]
+    Moved {
+        /// The database, without a password.
+        to: String,
+        /// The file that says so.
+        mark: PathBuf,
     },
     /// A row does not say what a row of its table should.
     #[error("the store holds a value of {what} that this version cannot read")]

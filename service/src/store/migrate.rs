@@ -146,16 +146,16 @@ const ROWS_READ_MAX: usize = 32;
 pub type Copied = (&'static str, u64);
 
 /// Copies a store in a file into an empty database of a server, in one transaction. Nothing else may use the file meanwhile; it stays as it is,
-/// but for its tables being brought up to date.
-pub(super) async fn migrate(from: &Address, data_dir: &Path, to: &Address) -> Result<Vec<Copied>, StoreError> {
+/// but for its tables being brought up to date, and has a mark beside it that says where its place is now.
+pub(super) async fn migrate(from: &Address, data_dir: &Path, address: &Address) -> Result<Vec<Copied>, StoreError> {
     let place = Place::of(from, data_dir)?;
-    let target = Place::of(to, data_dir)?;
+    let target = Place::of(address, data_dir)?;
     let (Place::Sqlite(path), Place::Postgres(_)) = (&place, &target) else { return Err(StoreError::Direction) };
     if !path.is_file() {
         return Err(StoreError::NoFile { path: path.display().to_string() });
     }
     let (mut from, mut to) = (place.prepare(Limits::default()).await?, target.prepare(Limits::default()).await?);
-    let copied = copy_all(&mut from, &mut to).await;
+    let copied = copy_all(&mut from, &mut to, || place.note_moved(address.url())).await;
     // What was begun on either side and not committed is rolled back by that. The file was only read.
     for db in [from, to] {
         db.close().await.unwrap_or_else(|error| tracing::warn!(error = %error, "a connection did not close cleanly"));
@@ -163,7 +163,11 @@ pub(super) async fn migrate(from: &Address, data_dir: &Path, to: &Address) -> Re
     copied
 }
 
-async fn copy_all(from: &mut Connection, to: &mut Connection) -> Result<Vec<Copied>, StoreError> {
+async fn copy_all(
+    from: &mut Connection,
+    to: &mut Connection,
+    mark: impl FnOnce() -> Result<(), StoreError>,
+) -> Result<Vec<Copied>, StoreError> {
     // Whoever writes into the file all the same waits, and then fails.
     from.begin().await?;
     idempotency::interrupt_all(from).await?;
@@ -179,7 +183,10 @@ async fn copy_all(from: &mut Connection, to: &mut Connection) -> Result<Vec<Copi
     for table in &TABLES {
         copied.push((table.name, copy_table(&mut from.db, to, table).await?));
     }
-    finish(to).await.map_err(|error| to.failed(error))?;
+    let waiting = go_on_counting(to).await.map_err(|error| to.failed(error))?;
+    // Before the commit, of which nobody may hear: there is no moment at which a service would begin with either.
+    mark()?;
+    to.commit(Some(waiting)).await.map_err(|error| to.failed(error))?;
     Ok(copied)
 }
 
@@ -207,8 +214,8 @@ fn value(row: &SqliteRow, (column, kind): (&str, Kind)) -> Result<Value<'static>
     })
 }
 
-/// Lets the server count on from what was copied, and commits.
-async fn finish(to: &mut Connection) -> Result<(), sqlx::Error> {
+/// Lets the server count on from what was copied, and says how many deliveries wait.
+async fn go_on_counting(to: &mut Connection) -> Result<u64, sqlx::Error> {
     for Table { name, counted, .. } in &TABLES {
         let Some(column) = counted else { continue };
         // Numbers whose rows are gone are not given again either, as far as anything still tells of them.
@@ -218,6 +225,5 @@ async fn finish(to: &mut Connection) -> Result<(), sqlx::Error> {
         );
         to.number(Statement::new(set)).await?;
     }
-    let waiting = Ledger::read(to, Limits::default()).await?.waiting;
-    to.commit(Some(waiting)).await
+    Ok(Ledger::read(to, Limits::default()).await?.waiting)
 }

@@ -101,6 +101,7 @@ impl Store {
     /// Opens the store with other limits than the usual ones.
     pub async fn open_with(address: impl Into<Address>, data_dir: &Path, limits: Limits) -> Result<Self, StoreError> {
         let place = Place::of(&address.into(), data_dir)?;
+        place.check_is_here()?;
         let mut db = place.prepare(limits).await?;
         if !place.is_shared() {
             idempotency::interrupt_all(&mut db).await?;
@@ -361,11 +362,13 @@ impl Store {
 
     /// Writes a whole and consistent copy of the store of an address into a file that is not there yet, also while a service uses it.
     pub async fn copy(address: impl Into<Address>, data_dir: &Path, to: &Path) -> Result<(), StoreError> {
-        copy::copy(&Place::of(&address.into(), data_dir)?.readers(), to).await
+        let place = Place::of(&address.into(), data_dir)?;
+        place.check_is_here()?;
+        copy::copy(&place.readers(), to).await
     }
 
     /// Copies the store in a file into an empty database of a server, in one transaction, and says how many rows of which table. No service
-    /// may use the file meanwhile.
+    /// may use the file meanwhile, and none begins with it after that.
     pub async fn migrate(
         from: impl Into<Address>,
         data_dir: &Path,

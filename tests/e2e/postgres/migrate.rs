@@ -37,6 +37,19 @@ fn a_service_goes_on_with_what_its_file_had() {
     assert!(copied["deliveries"] == 1 && copied["commits"].as_u64().unwrap() >= 1, "{copied}");
     let again = run(&mut migrate(&["--to", &url, "--password-file", password]));
     assert!(again.code == 1 && again.stderr.contains("has rows in `deliveries` already"), "{again:?}");
+    assert!(!again.stderr.contains("Start the service"), "{again:?}");
+
+    // Who forgets to say where the store is now would go on with what nobody else sees.
+    let forgotten = environment.server().run();
+    let mark = format!("{}/kmlflow.db.moved-to", data_dir.display());
+    assert!(forgotten.code == 1, "{forgotten:?}");
+    assert!(forgotten.stderr.contains(&format!("the store in this file was taken over to {url}\n")), "{forgotten:?}");
+    let cure =
+        format!("Hint: set `store.url` to that (KMLFLOW__STORE__URL), or delete `{mark}` to go on with the file");
+    assert!(forgotten.stderr.contains(&cure), "{forgotten:?}");
+    let file = environment.path("old.tar");
+    let backup = run(environment.kmlflow(["backup", "--data-dir"]).arg(&data_dir).arg(&file));
+    assert!(backup.code == 1 && backup.stderr.contains(&cure) && !file.exists(), "{backup:?}");
 
     let with_password = url.replace('@', &format!(":{}@", OWNER.1));
     let on_server = environment.server().env(URL, &with_password).start();
@@ -55,6 +68,10 @@ fn a_service_goes_on_with_what_its_file_had() {
     let backup = run(backup.arg(&data_dir).arg(&file).env(URL, &with_password));
     assert!(backup.code == 1 && backup.stderr.contains("`pg_dump`") && !file.exists(), "{backup:?}");
     assert_eq!(on_server.stop(), Some(0));
+
+    std::fs::remove_file(mark).unwrap();
+    let in_file = environment.server().start();
+    assert_eq!(in_file.get("/deliveries"), before, "as whoever took the mark away wants it");
 }
 
 #[test]

@@ -11,6 +11,8 @@ mod sqlite;
 mod statement;
 mod together;
 
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,6 +39,9 @@ pub(super) async fn within<T>(is_shared: bool, answer: impl Future<Output = T>) 
         false => Ok(answer.await),
     }
 }
+
+/// What the name of a file ends with that says of the store's beside it that it was taken over to a server.
+const MOVED: &str = ".moved-to";
 
 /// Where a store is.
 #[derive(Clone)]
@@ -80,6 +85,34 @@ impl Place {
             }
         }
         Ok(db)
+    }
+
+    /// Notes beside a file that it was taken over to a server, and to which.
+    pub(super) fn note_moved(&self, to: &str) -> Result<(), StoreError> {
+        let Some(mark) = self.mark() else { return Ok(()) };
+        let mut file = File::create(mark)?;
+        file.write_all(format!("{to}\n").as_bytes())?;
+        Ok(file.sync_all()?)
+    }
+
+    fn mark(&self) -> Option<PathBuf> {
+        let Self::Sqlite(path) = self else { return None };
+        let mut mark = path.clone().into_os_string();
+        mark.push(MOVED);
+        Some(mark.into())
+    }
+
+    /// Makes sure that it was not taken over to another place.
+    ///
+    /// # Errors
+    /// It was.
+    pub(super) fn check_is_here(&self) -> Result<(), StoreError> {
+        let Some(mark) = self.mark() else { return Ok(()) };
+        match std::fs::read_to_string(&mark) {
+            Ok(to) => Err(StoreError::Moved { to: to.trim().to_owned(), mark }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Prepares the connections that read; they are opened when they are needed.

@@ -14,6 +14,30 @@ async fn a_directory_in_the_files_place_is_an_error_until_it_is_gone() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_taken_over_is_neither_opened_nor_copied_until_its_mark_is_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, copy) = (directory.path().join("kmlflow.db"), directory.path().join("copy.db"));
+    Store::open("sqlite:", directory.path()).await.unwrap().close().await;
+    let mark = directory.path().join("kmlflow.db.moved-to");
+    std::fs::write(&mark, "postgres://k@db.example/kmlflow\n").unwrap();
+    for error in [
+        Store::open("sqlite:", directory.path()).await.unwrap_err(),
+        Store::open(format!("sqlite:{}", file.display()).as_str(), directory.path()).await.unwrap_err(),
+        Store::copy("sqlite:", directory.path(), &copy).await.unwrap_err(),
+    ] {
+        let text = error.to_string();
+        assert!(
+            text.starts_with("the store in this file was taken over to postgres://k@db.example/kmlflow; "),
+            "{text}"
+        );
+        assert!(text.contains(&format!("delete `{}`", mark.display())), "{text}");
+    }
+    assert!(Store::open("sqlite:other.db", directory.path()).await.is_ok(), "another file is another store");
+    std::fs::remove_file(mark).unwrap();
+    assert!(Store::open("sqlite:", directory.path()).await.is_ok() && !copy.exists());
+}
+
+#[tokio::test]
 async fn a_missing_data_directory_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let error = Store::open("sqlite:", &directory.path().join("nowhere")).await.unwrap_err();

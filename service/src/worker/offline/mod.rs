@@ -17,7 +17,8 @@ pub use crate::git::Begun;
 use crate::git::{
     CloneParts, GitError, Repository, bundle, bundle_clone, unbundle, unbundle_clone, wait_until_in_place,
 };
-use crate::store::{Address, Store, StoreError};
+pub use crate::store::StoreError;
+use crate::store::{Address, Store};
 
 /// Where everything lies.
 #[derive(Debug, Clone, Copy)]
@@ -85,11 +86,14 @@ const CLONE_SHALLOW: &str = "clone-shallow";
 /// The store's file.
 const STORE: &str = "kmlflow.db";
 
+/// Says that the store was taken over to a server.
+const STORE_MOVED: &str = "kmlflow.db.moved-to";
+
 /// What else is kept: the secrets that senders sign with, and the administrator's token.
 const SECRETS: [&str; 5] = ["admin-token", "secrets/mlflow", "secrets/github", "secrets/generic", "secrets/argocd"];
 
 /// What a data directory with a service in it has.
-const PARTS: [&str; 5] = [REPOSITORY, CLONE_DIR, STORE, "admin-token", "secrets"];
+const PARTS: [&str; 6] = [REPOSITORY, CLONE_DIR, STORE, STORE_MOVED, "admin-token", "secrets"];
 
 /// Says that a file is a backup, and of which form.
 const MARK: (&str, &[u8]) = ("kmlflow-backup", b"1\n");
