@@ -223,4 +223,9 @@ fn a_delivery_that_was_refused_can_be_seen_and_delivered_again() {
     });
     drop(events.next_within_silence());
     assert_eq!(state["release"], "production/models/fraud", "{state}");
+    // What was carried out long ago is not carried out over that.
+    let overtaken = server.api("POST", "/deliveries/ci-7/redeliver", None).expect(200).json();
+    assert_eq!(overtaken["state"], "unchanged", "{overtaken}");
+    assert!(overtaken["reason"].as_str().unwrap().contains("asked for something else"), "{overtaken}");
+    assert_eq!(server.get("/deliveries/ci-7")["state"], "applied");
 }

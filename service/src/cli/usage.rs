@@ -322,7 +322,8 @@ pub(super) const DELIVERIES_REDELIVER: &str = "\
 Examples:
   kmlflow deliveries redeliver 12        tries it once more, whatever became of it
 
-An old request replaces what is there now: the release becomes what it asked for then.";
+What was carried out once is not carried out over what was asked of its release since: it stays
+as it is, and the answer says what that was. Ask for it anew where it is wanted all the same.";
 
 /// After `kmlflow policy test --help`.
 pub(super) const POLICY_TEST: &str = "\

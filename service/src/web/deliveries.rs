@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -92,16 +93,19 @@ async fn get(State(web): State<Web>, Viewer(caller): Viewer, InPath(id): InPath<
     Ok(Json(read(&web, &caller, &id).await?))
 }
 
-/// Carries a delivery out once more, whatever became of it.
+/// Carries a delivery out once more, whatever became of it. What was asked of its release since it was carried out stays: then the answer is 200, `unchanged`,
+/// with the reason and what helps.
 #[utoipa::path(post, path = "/deliveries/{id}/redeliver", operation_id = "redeliver", tag = "deliveries", params(("id" = String, Path)),
-    responses((status = 202, body = DeliveryView), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
+    responses((status = 200, body = DeliveryView), (status = 202, body = DeliveryView), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 async fn redeliver(
     State(web): State<Web>,
     Releaser(caller): Releaser,
     InPath(id): InPath<String>,
-) -> Answer<(axum::http::StatusCode, Json<DeliveryView>)> {
+) -> Answer<(StatusCode, Json<DeliveryView>)> {
     caller.check_unscoped()?;
-    Ok((axum::http::StatusCode::ACCEPTED, Json(web.handle().redeliver(&id).await?)))
+    let view = web.handle().redeliver(&id).await?;
+    let status = if view.state.is_waiting() { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok((status, Json(view)))
 }
 
 async fn read(web: &Web, caller: &Caller, id: &str) -> Answer<DeliveryView> {

@@ -36,8 +36,8 @@ pub(super) async fn collect(shared: &Arc<Shared>, conveyor: &mut Conveyor) -> Op
     }
     taken.reviewed.iter().chain(&taken.seen).for_each(|key| conveyor.agenda.at(now, key));
     work.deliveries = have_asked(shared, conveyor, work.deliveries);
-    let taken_anew = have_asked(shared, conveyor, taken.deliveries);
-    take_answers(shared, conveyor, &mut work).await;
+    let mut taken_anew = have_asked(shared, conveyor, taken.deliveries);
+    taken_anew.extend(take_answers(shared, conveyor, &mut work).await);
     let count = taken_anew.len();
     let at_once = conveyor.pace.keep_back(taken_anew);
     // More may wait behind those that were kept back.
@@ -90,10 +90,10 @@ fn have_asked(shared: &Arc<Shared>, conveyor: &mut Conveyor, deliveries: Vec<Del
     let mut at_once = Vec::with_capacity(deliveries.len());
     for delivery in deliveries {
         match concern(shared, &delivery) {
-            None => at_once.push(delivery),
+            None => at_once.extend(conveyor.keep_behind(delivery)),
             Some(Concern::Model(model)) => shared.reader.ask(shared, &model.clone(), delivery),
             Some(Concern::Request(key, wanted)) => {
-                conveyor.asks(key);
+                conveyor.asks(key, delivery.number);
                 shared.reader.look_into(shared, (key.clone(), wanted.clone()), delivery);
             }
         }
@@ -101,11 +101,17 @@ fn have_asked(shared: &Arc<Shared>, conveyor: &mut Conveyor, deliveries: Vec<Del
     at_once
 }
 
-/// Takes the deliveries that waited for an answer; those for which there was none fail for now.
-async fn take_answers(shared: &Shared, conveyor: &mut Conveyor, work: &mut Work) {
-    for Read { model, deliveries, answer } in shared.reader.take() {
-        let deliveries: Vec<Delivery> =
-            deliveries.into_iter().filter_map(|delivery| conveyor.has_asked(delivery, work)).collect();
+/// Takes the deliveries that waited for an answer; those for which there was none fail for now. Gives those that waited behind them, which go on in any case:
+/// a registry that is down holds nobody up.
+async fn take_answers(shared: &Shared, conveyor: &mut Conveyor, work: &mut Work) -> Vec<Delivery> {
+    let mut behind = Vec::new();
+    for Read { model, deliveries: asked, answer } in shared.reader.take() {
+        let mut deliveries = Vec::with_capacity(asked.len());
+        for delivery in asked {
+            let (back, freed) = conveyor.has_asked(delivery, work);
+            deliveries.extend(back);
+            behind.extend(freed);
+        }
         let answered = match answer {
             Ok(answered) => answered,
             Err(error) => {
@@ -123,6 +129,7 @@ async fn take_answers(shared: &Shared, conveyor: &mut Conveyor, work: &mut Work)
         work.findings.extend(deliveries.iter().map(|delivery| (delivery.number, Arc::clone(&findings))));
         work.deliveries.extend(deliveries);
     }
+    behind
 }
 
 /// Reads from the store what was not kept in memory.

@@ -17,7 +17,7 @@ use super::retry::Pause;
 use super::shared::{Shared, write};
 use super::turn::Harvest;
 use super::urgent::{Later, key_of};
-use crate::event::{Delivery, Event};
+use crate::event::Delivery;
 use crate::names::{CommitId, EnvironmentName, ModelName, PolicyName, ReleaseKey};
 use crate::plan::Findings;
 use crate::release::Refusal;
@@ -71,9 +71,19 @@ pub(super) struct Conveyor {
 /// Requests of one release that are being looked into.
 #[derive(Debug, Default)]
 struct Asking {
-    count: usize,
+    /// Their numbers; twice where one was given in again meanwhile.
+    asked: Vec<i64>,
     /// The newest delivery that took their place meanwhile.
     newer: Option<Delivery>,
+    /// What goes on from them.
+    behind: Vec<Delivery>,
+}
+
+impl Asking {
+    /// Whether one of them is older than a delivery.
+    fn is_before(&self, delivery: &Delivery) -> bool {
+        self.asked.iter().any(|number| *number < delivery.number)
+    }
 }
 
 /// What a turn is to do.
@@ -240,8 +250,12 @@ impl Conveyor {
             {
                 asking.newer = Some(delivery.clone());
             }
-            let older = self.parked.remove(key).into_iter().chain(self.held_newest.remove(key));
-            for older in older.filter(|older| older.number != number) {
+            // One that is given in again may be older than what waits.
+            let is_older =
+                |waiting: &HashMap<ReleaseKey, Delivery>| waiting.get(key).is_some_and(|it| it.number < number);
+            let parked = if is_older(&self.parked) { self.parked.remove(key) } else { None };
+            let held = if is_older(&self.held_newest) { self.held_newest.remove(key) } else { None };
+            for older in parked.into_iter().chain(held) {
                 self.held.remove(&older.number);
                 out.push(replaced(older, delivery));
             }
@@ -252,6 +266,9 @@ impl Conveyor {
         match keep {
             Keep::No => {}
             Keep::Parked(key) => {
+                if let Some(newer) = self.parked.get(key).filter(|newer| newer.number > number) {
+                    return out.push(replaced(kept, newer));
+                }
                 if let Some(older) = self.parked.insert(key.clone(), kept) {
                     out.push(replaced(older, delivery));
                 }
@@ -275,23 +292,41 @@ impl Conveyor {
         out.push(conclusion);
     }
 
-    /// Notes that a request of a release is looked into before it is carried out.
-    pub(super) fn asks(&mut self, key: &ReleaseKey) {
-        self.asking.entry(key.clone()).or_default().count += 1;
+    /// Notes that a request of a release, by its number, is looked into before it is carried out.
+    pub(super) fn asks(&mut self, key: &ReleaseKey, number: i64) {
+        self.asking.entry(key.clone()).or_default().asked.push(number);
     }
 
-    /// Takes a request up that was looked into: back to where it came from, unless something newer took its place meanwhile.
-    pub(super) fn has_asked(&mut self, delivery: Delivery, work: &mut Work) -> Option<Delivery> {
-        let Event::Requested(requested) = &delivery.event else { return Some(delivery) };
-        let Some(asking) = self.asking.get_mut(&requested.key) else { return Some(delivery) };
-        asking.count -= 1;
-        let newer = asking.newer.clone().filter(|newer| newer.number > delivery.number);
-        if asking.count == 0 {
-            self.asking.remove(&requested.key);
+    /// Keeps what goes on from the state that an older request asks for, a pause or a step, until that was looked into; gives back any other. What asks for
+    /// a state itself, a rollback for one, waits for no registry: it takes the place of what was asked for before it.
+    pub(super) fn keep_behind(&mut self, delivery: Delivery) -> Option<Delivery> {
+        let asking = key_of(&delivery).and_then(|key| self.asking.get_mut(key));
+        let asking = asking.filter(|asking| asking.is_before(&delivery) && asks_for_a_state(&delivery).is_none());
+        match asking {
+            Some(asking) => asking.behind.push(delivery),
+            None => return Some(delivery),
         }
-        let Some(newer) = newer else { return Some(delivery) };
-        work.concluded.push(replaced(delivery, &newer));
         None
+    }
+
+    /// Takes up a request that was looked into, to go back to where it came from, and what waited behind it alone. Where something newer took the place of the
+    /// request meanwhile, that is concluded.
+    pub(super) fn has_asked(&mut self, delivery: Delivery, work: &mut Work) -> (Option<Delivery>, Vec<Delivery>) {
+        let Some(key) = key_of(&delivery).cloned() else { return (Some(delivery), Vec::new()) };
+        let Some(asking) = self.asking.get_mut(&key) else { return (Some(delivery), Vec::new()) };
+        if let Some(place) = asking.asked.iter().position(|number| *number == delivery.number) {
+            asking.asked.swap_remove(place);
+        }
+        let behind = std::mem::take(&mut asking.behind);
+        let (behind, freed) = behind.into_iter().partition(|waiting| asking.is_before(waiting));
+        asking.behind = behind;
+        let newer = asking.newer.clone().filter(|newer| newer.number > delivery.number);
+        if asking.asked.is_empty() {
+            self.asking.remove(&key);
+        }
+        let Some(newer) = newer else { return (Some(delivery), freed) };
+        work.concluded.push(replaced(delivery, &newer));
+        (None, freed)
     }
 
     /// When a parked delivery is tried again by itself: once what is in Git counts as applied.
@@ -395,6 +430,29 @@ pub(super) fn show(shared: &Shared, harvest: &Harvest) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::release::Intent;
+    use crate::worker::urgent::tests::{delivery, put};
+
+    #[test]
+    fn what_goes_on_from_a_state_waits_for_the_older_requests_that_are_looked_into_and_for_no_others() {
+        let mut conveyor = Conveyor::new(CommitId::parse(&"a".repeat(40)).unwrap());
+        let (key, mut work) = (ReleaseKey::parse("production/models/fraud").unwrap(), Work::default());
+        let pause = |number| delivery(number, "fraud", Intent::Pause);
+        let promote = delivery(4, "fraud", Intent::Promote { keep: "v8".parse().unwrap() });
+        assert!(conveyor.keep_behind(pause(1)).is_some());
+        conveyor.asks(&key, 2);
+        assert!(conveyor.keep_behind(pause(1)).is_some(), "it was asked for before that");
+        assert!(conveyor.keep_behind(promote).is_some(), "it asks for a state itself");
+        assert!(conveyor.keep_behind(delivery(5, "other", Intent::Pause)).is_some());
+        assert!(conveyor.keep_behind(pause(3)).is_none());
+        conveyor.asks(&key, 6);
+        assert!(conveyor.keep_behind(pause(7)).is_none());
+        let (back, freed) = conveyor.has_asked(put(2, "fraud"), &mut work);
+        assert_eq!((back.unwrap().number, freed), (2, vec![pause(3)]), "however many come after it");
+        let (back, freed) = conveyor.has_asked(put(6, "fraud"), &mut work);
+        assert_eq!((back.unwrap().number, freed), (6, vec![pause(7)]));
+        assert!(conveyor.asking.is_empty() && work.concluded.is_empty());
+    }
 
     #[test]
     fn what_others_carried_out_is_not_remembered_without_a_bound() {

@@ -10,6 +10,7 @@ use indexmap::IndexMap;
 use serde_json::json;
 
 use super::disk;
+use super::given_again;
 use super::holds::by_a_person;
 use super::observe;
 use super::read;
@@ -249,13 +250,17 @@ impl Handle {
         read::delivery(&self.shared, id).await.map(DeliveryView::from)
     }
 
-    /// Carries out a delivery once more, whatever became of it.
+    /// Carries out a delivery once more, whatever became of it; not over what was asked of its release since it was carried out. Then it is answered as
+    /// unchanged, with the reason, and stays as it was.
     ///
     /// # Errors
     /// There is none, or the store fails.
     pub async fn redeliver(&self, id: &str) -> Result<DeliveryView, Fault> {
-        let number = read::delivery(&self.shared, id).await?.number;
-        let Some(delivery) = self.shared.store.redeliver(number).await.map_err(store_fault)? else {
+        let delivery = read::delivery(&self.shared, id).await?;
+        if let Some(overtaken) = given_again::overtaken(&self.shared, &delivery).await? {
+            return Ok(overtaken.into());
+        }
+        let Some(delivery) = self.shared.store.redeliver(delivery.number).await.map_err(store_fault)? else {
             return Err(read::no_delivery(id).into());
         };
         self.shared.has_arrived(delivery.clone());

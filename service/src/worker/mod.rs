@@ -18,6 +18,7 @@ mod drafting;
 mod events;
 mod fault;
 mod foreign;
+mod given_again;
 mod handle;
 mod history;
 mod holds;

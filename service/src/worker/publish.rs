@@ -91,6 +91,7 @@ impl Conveyor {
                 Err(error @ GitError::Remote(RemoteError::NotKept { .. })) => {
                     let rest = work.split().ok_or(error)?;
                     self.left_over.push_front(rest);
+                    is_sure = false;
                     continue;
                 }
                 published => published?,
@@ -110,7 +111,9 @@ impl Conveyor {
                 }
                 Publish::Refused(words) => {
                     count("refused");
-                    if has_moved(shared, &mut is_sure).await? {
+                    is_sure = false;
+                    // What is divided is pushed again. What is refused for good is to be so by what the branch has by then, however long it was divided.
+                    if work.count() < 2 && has_moved(shared, &mut is_sure).await? {
                         moved += 1;
                         continue;
                     }
@@ -261,9 +264,14 @@ impl Conveyor {
 }
 
 impl Work {
+    /// How many things there are to do.
+    fn count(&self) -> usize {
+        self.ticks.len() + self.deliveries.len()
+    }
+
     /// Takes the second half out; nothing where there is no more than one thing to do.
     fn split(&mut self) -> Option<Self> {
-        let count = self.ticks.len() + self.deliveries.len();
+        let count = self.count();
         if count < 2 {
             return None;
         }
@@ -304,7 +312,7 @@ impl Done {
     }
 }
 
-/// Looks whether a branch elsewhere is another one than the view that was planned on, unless the turn knows already that it is not.
+/// Looks whether a branch elsewhere is another one than the view that was planned on, unless the turn knows that it is not since its last push.
 async fn has_moved(shared: &Shared, is_sure: &mut bool) -> Result<bool, GitError> {
     let repository = &shared.repository;
     if repository.address().is_none() || std::mem::replace(is_sure, true) {

@@ -125,13 +125,13 @@ pub(super) fn key_of(delivery: &Delivery) -> Option<&ReleaseKey> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use serde_json::json;
 
     use super::*;
     use crate::event::{DeliveryState, Guard, NewDelivery, Requested, Source, Verdict};
 
-    fn delivery(number: i64, name: &str, intent: Intent) -> Delivery {
+    pub(in crate::worker) fn delivery(number: i64, name: &str, intent: Intent) -> Delivery {
         let key = ReleaseKey::parse(&format!("production/models/{name}")).unwrap();
         let requested = Requested { key, intent, guard: Guard::default(), requested_by: None };
         let id = crate::names::DeliveryId::parse(&number.to_string()).unwrap();
@@ -147,7 +147,7 @@ mod tests {
         Delivery { number, source, id, received_at, body, event, state, verdict, attempt: 0, next_attempt_at: None }
     }
 
-    fn put(number: i64, name: &str) -> Delivery {
+    pub(in crate::worker) fn put(number: i64, name: &str) -> Delivery {
         let body = json!({"model": name, "version": "8", "image": "registry.example/x:8"});
         let request = serde_json::from_value::<crate::release::ReleaseRequest>(body).unwrap();
         delivery(number, name, Intent::Put(Box::new(request.wanted().unwrap())))

@@ -12,15 +12,6 @@ async fn with_limits(limits: impl Fn(&mut Limits)) -> World {
     world
 }
 
-/// Runs a statement on the store as somebody with `sqlite3` would.
-async fn sql(world: &World, statement: &'static str) {
-    use sqlx::{ConnectOptions as _, Connection as _};
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(world.dir.path().join("kmlflow.db"));
-    let mut db = options.connect().await.unwrap();
-    sqlx::query(statement).execute(&mut db).await.unwrap();
-    db.close().await.unwrap();
-}
-
 #[tokio::test]
 async fn what_does_not_fit_into_memory_is_read_from_the_store_in_its_order() {
     let mut world = with_limits(|limits| limits.queued = 2).await;
@@ -67,7 +58,7 @@ async fn a_request_that_leads_to_too_many_commits_waits_and_goes_on_in_another_t
 async fn while_the_store_stays_behind_the_service_is_not_ready_and_still_ends_when_told_to() {
     let mut world = World::immediate().await;
     assert_eq!(world.handle().ready().await, Ok(None));
-    sql(&world, "CREATE TRIGGER broken BEFORE UPDATE ON deliveries BEGIN SELECT RAISE(ABORT, 'broken'); END").await;
+    world.sql("CREATE TRIGGER broken BEFORE UPDATE ON deliveries BEGIN SELECT RAISE(ABORT, 'broken'); END").await;
     let (handle, worker) = world.parts.take().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let running = tokio::spawn(worker.run(async move { drop(stopped.await) }));
@@ -82,7 +73,7 @@ async fn while_the_store_stays_behind_the_service_is_not_ready_and_still_ends_wh
     assert!(handle.ready().await.unwrap_err().contains("worker has ended"));
     assert!(matches!(asked.await.unwrap(), Ok(Answer::Done(_))), "Git has it");
     drop(handle);
-    sql(&world, "DROP TRIGGER broken").await;
+    world.sql("DROP TRIGGER broken").await;
     world.start().await;
     world.run().await;
     assert_eq!(world.log().len(), 1, "the next start finds in Git what the store does not know");

@@ -9,10 +9,13 @@ mod doors;
 mod drift;
 mod foreign;
 mod forge;
+mod given_again;
+mod holds;
 mod hostile;
 mod import;
 mod looking_on;
 mod merged;
+mod order;
 mod policy;
 mod registry;
 mod remote;
@@ -304,6 +307,15 @@ impl World {
         let tip = repository.tip().unwrap();
         let bytes = repository.read(&tip, &format!("releases/production/models/{name}/{file}")).unwrap();
         bytes.map(|bytes| String::from_utf8(bytes).unwrap())
+    }
+
+    /// Does something to the store behind the service's back.
+    async fn sql(&self, statement: &'static str) {
+        use sqlx::{ConnectOptions as _, Connection as _};
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.dir.path().join("kmlflow.db"));
+        let mut store = options.connect().await.unwrap();
+        sqlx::query(statement).execute(&mut store).await.unwrap();
+        store.close().await.unwrap();
     }
 
     /// A person's commit, pushed.

@@ -229,23 +229,14 @@ async fn a_candidate_that_was_deleted_is_listed_with_the_way_out() {
     assert!(deleted.cure.as_ref().unwrap().contains("kmlflow abort fraud -n models"), "{deleted:?}");
 }
 
-/// Does something to the store behind the service's back.
-async fn sql(world: &World, statement: &'static str) {
-    use sqlx::{ConnectOptions as _, Connection as _};
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(world.dir.path().join("kmlflow.db"));
-    let mut store = options.connect().await.unwrap();
-    sqlx::query(statement).execute(&mut store).await.unwrap();
-    store.close().await.unwrap();
-}
-
 #[tokio::test]
 async fn what_the_inbox_did_not_take_from_a_sweep_the_next_one_gives_it() {
     let mut world = world().await;
     world.registry().alias("fraud", "champion", Some(1));
     let broken = "CREATE TRIGGER broken BEFORE INSERT ON deliveries BEGIN SELECT RAISE(ABORT, 'broken'); END";
-    sql(&world, broken).await;
+    world.sql(broken).await;
     assert!(world.handle().sweep(false).await.is_err());
-    sql(&world, "DROP TRIGGER broken").await;
+    world.sql("DROP TRIGGER broken").await;
     world.sweep(false).await;
     assert_eq!(world.state("fraud").await, "single settled live=1");
 }

@@ -1,0 +1,33 @@
+//! The service's own hold of everything, and a store that does not take it.
+
+use super::remote::Far;
+use super::*;
+
+#[tokio::test]
+async fn a_hold_that_the_store_did_not_take_is_set_again_until_it_is_kept() {
+    let mut far = Far::new().await;
+    far.world.put("fraud", single("7")).await;
+    far.pull();
+    far.world.put("fraud", single("8")).await;
+    far.world.sql("CREATE TRIGGER broken BEFORE INSERT ON holds BEGIN SELECT RAISE(ABORT, 'broken'); END").await;
+    far.rewrite();
+    far.look().await;
+    let store = far.world.handle().shared.store.clone();
+    assert_eq!(far.world.handle().holds().len(), 1, "it holds");
+    assert_eq!(store.holds().await.unwrap(), [], "it is not written down");
+
+    far.world.sql("DROP TRIGGER broken").await;
+    far.look().await;
+    let kept = store.holds().await.unwrap();
+    assert!(kept.len() == 1 && kept[0].reason.starts_with("somebody rewrote the history"), "{kept:?}");
+    // What a person holds and lifts reads anew what the store has.
+    let production = EnvironmentName::parse("production").unwrap();
+    far.world.handle().hold(Some(production.clone()), "incident 42", "ada").await.unwrap();
+    far.world.handle().unhold(Some(production), "it is over", "ada").await.unwrap();
+    let waits = far.queued(put("fraud", single("9"))).await;
+    assert!(waits.contains("rewrote the history"), "{waits}");
+    assert_eq!(far.world.state("fraud").await, "single settled live=8");
+    far.world.handle().unhold(None, "seen", "ada").await.unwrap();
+    far.world.run().await;
+    assert_eq!(far.world.state("fraud").await, "single settled live=9");
+}
