@@ -85,6 +85,9 @@ pub struct App {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
+/// How many requests GitHub lets through in an hour, of a person's token and of a small installation alike; larger ones get more.
+const GITHUB_PER_HOUR: u32 = 5_000;
+
 /// One repository of one forge.
 #[derive(Debug)]
 pub struct Forge {
@@ -132,6 +135,14 @@ impl Forge {
     /// Why the forge takes nothing from us, with what a person does about it; nothing as far as is known.
     pub fn refusal(&self) -> Option<String> {
         self.api.refusal()
+    }
+
+    /// How many requests it lets through in an hour; nothing where it does not count them.
+    pub fn requests_per_hour(&self) -> Option<u32> {
+        match self.api.kind {
+            Kind::Gitea => None,
+            Kind::Github => Some(GITHUB_PER_HOUR),
+        }
     }
 
     /// Its address, which has no secret in it.

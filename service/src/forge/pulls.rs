@@ -157,7 +157,7 @@ impl Forge {
         let open = match self.api.kind {
             // Asked for one by its branches, Gitea 1.24 answers the oldest, which may be closed.
             Kind::Gitea => {
-                self.open_from([branch.to_owned()].into(), target).await?.remove(branch).map(|open| open.pull)
+                self.open_from([branch.to_owned()].into(), target).await?.0.remove(branch).map(|open| open.pull)
             }
             Kind::Github => {
                 let owner = self.api.place.owner();
@@ -172,7 +172,7 @@ impl Forge {
     }
 
     /// The open pull requests from these branches into another, by their branches: by the list of all that are open, page by page, until none of
-    /// these is missing.
+    /// these is missing; and how many pages that took.
     ///
     /// # Errors
     /// The forge does not answer, or not as a forge does.
@@ -180,12 +180,13 @@ impl Forge {
         &self,
         mut branches: BTreeSet<String>,
         target: &str,
-    ) -> Result<BTreeMap<String, Open>, ForgeError> {
-        let mut found = BTreeMap::new();
+    ) -> Result<(BTreeMap<String, Open>, usize), ForgeError> {
+        let (mut found, mut pages) = (BTreeMap::new(), 0);
         for page in 1..=OPEN_PAGES_MAX {
             if branches.is_empty() {
                 break;
             }
+            pages = page;
             let query = match self.api.kind {
                 Kind::Gitea => format!("sort=recentupdate&limit={OPEN_PAGE}"),
                 Kind::Github => {
@@ -210,7 +211,7 @@ impl Forge {
                 }
             }
         }
-        Ok(found)
+        Ok((found, pages))
     }
 
     async fn find_closed(&self, branch: &str, head: &CommitId) -> Result<Option<PullRequest>, ForgeError> {

@@ -105,14 +105,14 @@ async fn try_to_lead(shared: &Arc<Shared>) -> Result<(Conveyor, Leadership), Ope
         looked => looked.map(|()| false)?,
     };
     look_at_reviews(&shared.repository, &shared.settings).await;
-    // What was shown of them is followed from now on.
-    shared.reviews.forget();
     let conveyor = begin_to_write(shared).await?;
     if is_unseen {
         shared.inbox.note_push();
     }
     *write(&shared.replica.term) = shared.state.stopping.child_token();
     shared.replica.leads.store(true, Ordering::Relaxed);
+    // What was shown of them is followed from now on. Whoever looks on begins no look any more, and one that is under way shows nothing.
+    shared.reviews.forget();
     tracing::info!("This replica leads: it carries out what all of them accept");
     Ok((conveyor, leadership))
 }

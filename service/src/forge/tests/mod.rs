@@ -270,7 +270,9 @@ async fn many_are_found_by_one_list_until_none_is_missing() {
     ] {
         let pages = [ok(200, json!([of(3, "kmlflow/a/b/c"), of(4, "other")])), ok(200, json!([of(5, BRANCH)]))];
         let (forge, script) = forge(kind, pages).await;
-        let found = forge.open_from([BRANCH, "kmlflow/a/b/c"].map(ToOwned::to_owned).into(), "main").await.unwrap();
+        let branches = [BRANCH, "kmlflow/a/b/c"].map(ToOwned::to_owned);
+        let (found, pages) = forge.open_from(branches.into(), "main").await.unwrap();
+        assert_eq!(pages, 2);
         let found: Vec<_> = found.iter().map(|(branch, open)| (branch.as_str(), open.pull.number)).collect();
         assert_eq!(found, [("kmlflow/a/b/c", 3), (BRANCH, 5)]);
         let page = |page: u32| format!("GET /repos/team/gitops/pulls?state=open&{query}&page={page}");

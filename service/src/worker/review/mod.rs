@@ -3,6 +3,7 @@
 //! A turn says what is to be reviewed (`Proposed`) instead of committing it, `branch` puts it on the release's own branch, and `follow` tells
 //! the forge and learns from it what became of it. What is merged comes back like any commit of the target branch; `merged` knows it again.
 
+mod allowance;
 mod body;
 mod branch;
 mod call_off;
@@ -13,6 +14,7 @@ pub(super) mod rounds;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -40,6 +42,8 @@ pub(super) struct Reviews {
     wake: Notify,
     /// One lock per branch, held while it is changed or deleted, so that the two never meet.
     branches: Mutex<HashMap<ReleaseKey, Arc<tokio::sync::Mutex<()>>>>,
+    /// How often all of them were forgotten: what was looked up before that is not shown after it. Changed with `by_key` locked.
+    forgotten: AtomicU64,
 }
 
 /// One review.
@@ -254,25 +258,33 @@ impl Reviews {
         numbers.into_iter().filter_map(|at| Some((at.1, waiting.remove(&at)?))).collect()
     }
 
-    /// Forgets them all: another service follows them now, and finds them by what waits and by their branches.
+    /// Forgets them all: from now on another service follows them than before, and finds them by what waits and by their branches.
     pub(super) fn forget(&self) {
-        self.by_key().clear();
+        let mut by_key = self.by_key();
+        self.forgotten.fetch_add(1, Ordering::Release);
+        by_key.clear();
+        drop(by_key);
         self.waiting().clear();
         self.due().clear();
     }
 
-    /// Takes note of what became of a release's last review, as the forge says it; nothing where there is a review since.
-    fn remember(&self, key: &ReleaseKey, closed: Closed) {
-        let Closed { branch: _, title, pull } = closed;
-        if let Some(review) = Review::as_told(title, pull).filter(|review| review.state != ReviewState::AwaitingReview)
-        {
-            self.by_key().entry(key.clone()).or_insert(review);
-        }
+    /// How often all of them were forgotten. Whoever reads this first and then that another replica leads knows when that is so no more.
+    pub(in crate::worker) fn forgotten(&self) -> u64 {
+        self.forgotten.load(Ordering::Acquire)
     }
 
-    /// Takes note of all that the forge tells, where another replica follows it. What is followed here stays.
-    fn show(&self, open: &BTreeMap<ReleaseKey, Open>, closed: Vec<(ReleaseKey, Closed)>) {
+    /// Takes note of what became of a release's last review, as the forge says it; nothing where there is a review since.
+    fn remember(&self, key: &ReleaseKey, closed: Closed) {
+        remember(&mut self.by_key(), key, closed);
+    }
+
+    /// Takes note of all that the forge tells, where another replica follows it; nothing where all was forgotten since it was asked: then this one may
+    /// follow it by now, and knows better. What is followed here stays.
+    fn show(&self, since: u64, open: &BTreeMap<ReleaseKey, Open>, closed: Vec<(ReleaseKey, Closed)>) {
         let mut by_key = self.by_key();
+        if self.forgotten() != since {
+            return;
+        }
         let (over, followed) = std::mem::take(&mut *by_key).into_iter().partition(|(_, review)| review.is_over);
         let over: HashMap<ReleaseKey, Review> = over;
         *by_key = followed;
@@ -283,8 +295,7 @@ impl Reviews {
             }
             by_key.entry(key.clone()).or_insert(review);
         }
-        drop(by_key);
-        closed.into_iter().for_each(|(key, closed)| self.remember(&key, closed));
+        closed.into_iter().for_each(|(key, closed)| remember(&mut by_key, &key, closed));
     }
 
     /// Has the forge asked what became of the pull request of a release.
@@ -350,6 +361,14 @@ impl Reviews {
 
     fn waiting(&self) -> MutexGuard<'_, BTreeMap<(ReleaseKey, i64), Concluded>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Notes what became of a release's last review; nothing where there is one.
+fn remember(by_key: &mut HashMap<ReleaseKey, Review>, key: &ReleaseKey, closed: Closed) {
+    let Closed { branch: _, title, pull } = closed;
+    if let Some(review) = Review::as_told(title, pull).filter(|review| review.state != ReviewState::AwaitingReview) {
+        by_key.entry(key.clone()).or_insert(review);
     }
 }
 

@@ -1,25 +1,30 @@
 //! When the forge is asked about which review: about one as soon as something is known to have become of it, by a turn or by a webhook; and about
-//! all now and then, because webhooks get lost. So to open one more costs the same however many are open.
+//! all now and then, because webhooks get lost. So to open one more costs the same however many are open, and what is asked now and then costs no more
+//! than a share of what the forge lets through.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::allowance::{Allowance, OF_WHO_FOLLOWS, OF_WHO_LEADS};
 use super::branch::{branch_of, key_of};
 use super::follow::{Hitch, finish, tell_and_ask};
 use crate::forge::{Forge, ForgeError, Open};
 use crate::names::ReleaseKey;
 use crate::worker::shared::{Shared, read};
 
-/// Before something is tried again that failed, unless the forge asks for more.
+/// How long what failed is left alone.
 const RETRY: Duration = Duration::from_secs(10);
 
 /// Between two looks at a pull request that is left alone for a while, before it is closed.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// The most reviews that a round asks about one by one: what people think of each is a request. Once a minute that is 3,000 of the 5,000 requests that
-/// GitHub lets through in an hour, and what has not changed does not count there.
+/// The most reviews that a round asks about one by one: what people think of each is a request. Where forges count, that is earned in three minutes.
 const ROUND_MAX: usize = 50;
+
+/// What it costs at most to ask about a review, in requests: where a list has it, what people think of it; else also where it is and what it says.
+const LISTED_COST: usize = 1;
+const ASKED_COST: usize = 3;
 
 /// From so many reviews on that are due at once, after a start, one list is asked for instead of each.
 const LISTED_FROM: usize = 3;
@@ -31,7 +36,10 @@ type Listed = BTreeMap<ReleaseKey, Open>;
 #[derive(Debug)]
 pub(in crate::worker) struct Rounds {
     period: Duration,
-    /// When the next round begins.
+    /// Before something is tried again that failed, unless the forge asks for more.
+    pub(in crate::worker) retry: Duration,
+    allowance: Allowance,
+    /// When the next round begins, as far as the allowance lets it.
     next: Instant,
     /// Whom this round has yet to ask about, and what it saw of them.
     round: VecDeque<(ReleaseKey, Option<Open>)>,
@@ -48,8 +56,7 @@ pub(in crate::worker) struct Rounds {
 /// Follows reviews until it is dropped.
 pub(in crate::worker) async fn follow_reviews(shared: Arc<Shared>) {
     let Some(forge) = shared.settings.forge().cloned() else { return };
-    let period = shared.settings.remote.as_ref().map_or(RETRY, |remote| remote.poll_interval.as_duration());
-    let mut rounds = Rounds::new(period);
+    let mut rounds = Rounds::of_who_leads(&shared, &forge);
     loop {
         let until = rounds.turn(&shared, &forge).await;
         tokio::select! {
@@ -62,22 +69,33 @@ pub(in crate::worker) async fn follow_reviews(shared: Arc<Shared>) {
 /// Shows what the forge tells of reviews while another replica follows them, until it is dropped: what that one knows is in its memory alone.
 pub(in crate::worker) async fn look_on_reviews(shared: Arc<Shared>) {
     let Some(forge) = shared.settings.forge().cloned() else { return };
-    let period = shared.settings.remote.as_ref().map_or(RETRY, |remote| remote.poll_interval.as_duration());
-    let mut rounds = Rounds::new(period);
+    let mut rounds = Rounds::of_who_follows(&shared, &forge);
     loop {
+        let since = shared.reviews.forgotten();
         if !shared.replica.leads()
-            && let Err(error) = rounds.look_on(&shared, &forge).await
+            && let Err(error) = rounds.look_on(&shared, &forge, since).await
         {
             tracing::info!("What became of reviews is not seen here: {error}; it is tried again");
         }
-        tokio::time::sleep(period).await;
+        let next = rounds.allowance.next().max(Instant::now() + rounds.period);
+        tokio::time::sleep_until(next.into()).await;
     }
 }
 
 impl Rounds {
-    pub(in crate::worker) fn new(period: Duration) -> Self {
+    pub(in crate::worker) fn of_who_leads(shared: &Shared, forge: &Forge) -> Self {
+        Self::new(period(shared), Allowance::of(forge, OF_WHO_LEADS))
+    }
+
+    pub(in crate::worker) fn of_who_follows(shared: &Shared, forge: &Forge) -> Self {
+        Self::new(period(shared), Allowance::of(forge, OF_WHO_FOLLOWS))
+    }
+
+    fn new(period: Duration, allowance: Allowance) -> Self {
         Self {
             period,
+            retry: RETRY,
+            allowance,
             next: Instant::now(),
             round: VecDeque::new(),
             again: HashMap::new(),
@@ -87,34 +105,63 @@ impl Rounds {
         }
     }
 
-    /// Does what is due; else the next of a round, so that nobody who asks for something waits for all of it. Answers when there is more to do.
-    async fn turn(&mut self, shared: &Shared, forge: &Forge) -> Instant {
-        let due = self.take_due(shared);
-        if !due.is_empty() {
-            let mut listed = Listed::new();
-            if due.len() >= LISTED_FROM {
-                // Each of them is asked for by itself where that fails, and says why.
-                listed = list(shared, forge, &due).await.unwrap_or_default();
+    /// Asks about what something is known to have become of; beside that, as far as the allowance lets it, about one of those whose time has come again
+    /// and about the next of a round, so that neither waits for all of the others. Answers when there is more to do.
+    pub(in crate::worker) async fn turn(&mut self, shared: &Shared, forge: &Forge) -> Instant {
+        self.ask_at_once(shared, forge).await;
+        if self.allowance.next() <= Instant::now() {
+            if let Some(key) = self.first_again(Instant::now()) {
+                self.spend(ASKED_COST);
+                self.ask(shared, forge, &key, None).await;
             }
-            for key in due {
-                self.ask(shared, forge, &key, listed.remove(&key)).await;
+            if let Some((key, open)) = self.round.pop_front() {
+                self.spend(if open.is_some() { LISTED_COST } else { ASKED_COST });
+                self.ask(shared, forge, &key, open).await;
+            } else if self.next <= Instant::now() {
+                self.begin_round(shared, forge).await;
             }
-        } else if let Some((key, open)) = self.round.pop_front() {
-            self.ask(shared, forge, &key, open).await;
-        } else if self.next <= Instant::now() {
-            self.begin_round(shared, forge).await;
         }
-        if !self.round.is_empty() {
-            return Instant::now();
-        }
-        self.again.values().copied().fold(self.next, Instant::min)
+        let next = match self.round.is_empty() {
+            true => self.again.values().copied().fold(self.next, Instant::min),
+            false => Instant::now(),
+        };
+        next.max(self.allowance.next())
     }
 
-    /// Looks once what is open and what was closed of the releases that there are, and what people think of it.
+    /// Asks about those that a turn or a webhook says something became of, however much was asked before.
+    async fn ask_at_once(&mut self, shared: &Shared, forge: &Forge) {
+        let due = std::mem::take(&mut *shared.reviews.due());
+        let mut listed = Listed::new();
+        if due.len() >= LISTED_FROM {
+            // Each of them is asked for by itself where that fails, and says why.
+            listed = list(shared, forge, &due).await.map(|(listed, _)| listed).unwrap_or_default();
+        }
+        for key in due {
+            self.ask(shared, forge, &key, listed.remove(&key)).await;
+        }
+    }
+
+    /// The one that is to be looked at again and whose time came first.
+    fn first_again(&self, now: Instant) -> Option<ReleaseKey> {
+        let due = self.again.iter().filter(|(_, at)| **at <= now);
+        due.min_by_key(|(_, at)| **at).map(|(key, _)| key.clone())
+    }
+
+    fn spend(&mut self, requests: usize) {
+        self.allowance.spend(requests, Instant::now());
+    }
+
+    /// Looks once what is open and what was closed of the releases that there are, and what people think of it; shows nothing of it where all was forgotten
+    /// once more than so often, because this service leads by then.
     ///
     /// # Errors
     /// The forge does not answer; then what is shown is older.
-    pub(in crate::worker) async fn look_on(&mut self, shared: &Shared, forge: &Forge) -> Result<(), ForgeError> {
+    pub(in crate::worker) async fn look_on(
+        &mut self,
+        shared: &Shared,
+        forge: &Forge,
+        since: u64,
+    ) -> Result<(), ForgeError> {
         let keys = {
             let index = read(&shared.index);
             index.iter().map(|(key, _)| key).filter(|key| shared.is_reviewed(key)).cloned().collect::<BTreeSet<_>>()
@@ -122,17 +169,20 @@ impl Rounds {
         if keys.is_empty() {
             return Ok(());
         }
-        let listed = list(shared, forge, &keys).await?;
+        let (listed, pages) = list(shared, forge, &keys).await?;
+        self.spend(pages);
         let closed = forge.recently_closed().await?.into_iter();
+        self.spend(1);
         let closed =
             closed.filter_map(|closed| Some((key_of(&closed.branch).filter(|key| keys.contains(key))?, closed)));
-        shared.reviews.show(&listed, closed.collect());
+        shared.reviews.show(since, &listed, closed.collect());
         self.asked.retain(|key, _| listed.contains_key(key));
         let open = listed.keys().cloned().collect();
         for key in self.order(open, |key| Some(listed.get(key)?.updated.as_str())) {
             let Some(Open { updated, pull, .. }) = listed.get(&key) else { continue };
             // One that fails has its turn again behind the others.
             self.asked.insert(key.clone(), (Instant::now(), Some(updated.clone())));
+            self.spend(LISTED_COST);
             let opinions = match forge.opinions(pull).await {
                 Ok(opinions) => opinions,
                 Err(error) => {
@@ -140,6 +190,9 @@ impl Rounds {
                     continue;
                 }
             };
+            if shared.reviews.forgotten() != since {
+                break;
+            }
             if let Some(commit) = &pull.head {
                 shared.reviews.note(&key, commit, |review| review.opinions = opinions);
             }
@@ -147,18 +200,11 @@ impl Rounds {
         Ok(())
     }
 
-    /// Those that something is known to have become of, and those whose time has come.
-    fn take_due(&mut self, shared: &Shared) -> BTreeSet<ReleaseKey> {
-        let now = Instant::now();
-        let mut due = std::mem::take(&mut *shared.reviews.due());
-        due.extend(self.again.iter().filter(|(_, at)| **at <= now).map(|(key, _)| key.clone()));
-        due
-    }
-
     /// Lists what is open, and notes whom to ask about: whoever has changed first, then whoever was not asked about for longest.
     async fn begin_round(&mut self, shared: &Shared, forge: &Forge) {
         self.next = Instant::now() + self.period;
         if !self.remembers {
+            self.spend(1);
             match remember(shared, forge).await {
                 Ok(()) => self.remembers = true,
                 Err(error) => self.next = sooner(self.next, &Hitch::from(error)),
@@ -174,8 +220,12 @@ impl Rounds {
         self.trouble = listed.as_ref().err().map(ForgeError::with_cure);
         shared.reviews.note_trouble_of_all(before.as_deref(), self.trouble.as_deref());
         let mut listed = match listed {
-            Ok(listed) => listed,
+            Ok((listed, pages)) => {
+                self.spend(pages);
+                listed
+            }
             Err(error) => {
+                self.spend(1);
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "What became of reviews is not known: {error}"
@@ -229,10 +279,15 @@ impl Rounds {
             tracing::warn!(release.key = %key, error = &error as &dyn std::error::Error, "The review of `{key}` does not go on: {error}");
             let trouble = error.for_callers();
             shared.reviews.note(key, &review.commit, |review| review.trouble = Some(trouble));
-            self.again.insert(key.clone(), Instant::now() + error.retry_after().unwrap_or(RETRY));
+            self.again.insert(key.clone(), Instant::now() + error.retry_after().unwrap_or(self.retry));
         }
         answer(shared, key);
     }
+}
+
+/// How often all of them are asked about, as far as the forge lets that.
+fn period(shared: &Shared) -> Duration {
+    shared.settings.remote.as_ref().map_or(RETRY, |remote| remote.poll_interval.as_duration())
 }
 
 /// When a round is tried again that failed.
@@ -240,10 +295,10 @@ fn sooner(next: Instant, error: &Hitch) -> Instant {
     next.min(Instant::now() + error.retry_after().unwrap_or(RETRY))
 }
 
-/// What is open of these.
-async fn list(shared: &Shared, forge: &Forge, keys: &BTreeSet<ReleaseKey>) -> Result<Listed, ForgeError> {
-    let open = forge.open_from(keys.iter().map(branch_of).collect(), shared.repository.branch()).await?;
-    Ok(open.into_iter().filter_map(|(branch, open)| Some((key_of(&branch)?, open))).collect())
+/// What is open of these, and how many requests that took.
+async fn list(shared: &Shared, forge: &Forge, keys: &BTreeSet<ReleaseKey>) -> Result<(Listed, usize), ForgeError> {
+    let (open, pages) = forge.open_from(keys.iter().map(branch_of).collect(), shared.repository.branch()).await?;
+    Ok((open.into_iter().filter_map(|(branch, open)| Some((key_of(&branch)?, open))).collect(), pages))
 }
 
 /// Takes from the forge what became of the last reviews before this service began.
@@ -281,7 +336,7 @@ mod tests {
     fn a_round_asks_first_about_what_changed_then_about_what_was_not_asked_about_for_longest_and_never_about_too_many()
     {
         let key = |number: usize| ReleaseKey::parse(&format!("production/models/m{number:03}")).unwrap();
-        let mut rounds = Rounds::new(RETRY);
+        let mut rounds = Rounds::new(RETRY, Allowance::earning(Duration::ZERO));
         let begin = Instant::now();
         for number in 0..200 {
             // The later ones were asked about longer ago.

@@ -1,0 +1,188 @@
+//! What is known of reviews by what the forge lists: where they are followed, and at a replica that looks on.
+
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::{Json, Router};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+use tokio::net::TcpListener;
+
+use super::remote::Far;
+use super::*;
+use crate::forge::{Access, Address, Forge, Kind, Settings as ForgeSettings, Token, TokenAccess};
+use crate::worker::review::rounds::Rounds;
+
+/// What the forge says of its one pull request, which is of `fraud`.
+struct Says {
+    state: &'static str,
+    /// The commit that its branch is at, and the one that lists have, which may be older.
+    head: String,
+    listed: String,
+    /// What happens while it lists.
+    meanwhile: Option<Box<dyn Fn() + Send>>,
+    /// How much was asked.
+    asked: usize,
+}
+
+/// Who approved of it did so when it was at this commit.
+fn approved() -> String {
+    "a".repeat(40)
+}
+
+/// A forge with one pull request, open at first, and what it says of it.
+async fn forge() -> (Arc<Forge>, Arc<Mutex<Says>>) {
+    let says =
+        Arc::new(Mutex::new(Says { state: "open", head: approved(), listed: approved(), meanwhile: None, asked: 0 }));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let api = format!("http://{}", listener.local_addr().unwrap());
+    let router = Router::new().fallback(answer).with_state(Arc::clone(&says));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let address = Address::of(Kind::Github, "https://forge.example/team/gitops.git", Some(&api)).unwrap();
+    let token = TokenAccess { token: Token::new("t0ken"), cure: String::new(), renewal: None };
+    let settings = ForgeSettings { kind: Kind::Github, address, access: Access::Token(token), ca_file: None };
+    (Arc::new(Forge::new(settings).unwrap()), says)
+}
+
+/// Fails for every release but `fraud`.
+async fn answer(State(says): State<Arc<Mutex<Says>>>, uri: Uri) -> (StatusCode, Json<Value>) {
+    let mut says = says.lock().unwrap();
+    says.asked += 1;
+    let query = uri.query().unwrap_or_default();
+    if query.contains("head=") && !query.contains("fraud") {
+        return (StatusCode::INTERNAL_SERVER_ERROR, Json(Value::Null));
+    }
+    let is_list = uri.path().ends_with("/pulls");
+    let commit = if is_list { &says.listed } else { &says.head };
+    let repo = json!({"id": 1, "full_name": "team/gitops"});
+    let merged_at = (says.state == "merged").then_some("2026-11-29T20:00:00Z");
+    let pull = json!({
+        "number": 4, "html_url": "https://forge.example/team/gitops/pull/4", "title": "release(a): update",
+        "state": if says.state == "open" { "open" } else { "closed" }, "merged_at": merged_at, "merge_commit_sha": commit,
+        "updated_at": says.state, "auto_merge": {"merge_method": "merge"},
+        "head": {"ref": "kmlflow/production/models/fraud", "sha": commit, "repo": repo}, "base": {"ref": "main", "repo": repo},
+    });
+    let answer = if uri.path().ends_with("/reviews") {
+        json!([{"user": {"login": "ann"}, "state": "APPROVED", "commit_id": approved()}])
+    } else if !is_list {
+        pull
+    } else if query.contains("state=open") == (says.state == "open") && !query.contains("page=2") {
+        json!([pull])
+    } else {
+        json!([])
+    };
+    if is_list && let Some(happens) = says.meanwhile.take() {
+        happens();
+    }
+    (StatusCode::OK, Json(answer))
+}
+
+/// A service whose changes are reviewed at a forge, and what that says.
+async fn reviewed() -> (Far, Arc<Forge>, Arc<Mutex<Says>>) {
+    let mut far = Far::without_start().await;
+    far.world.start().await;
+    far.world.put("fraud", single("7")).await;
+    let (forge, says) = forge().await;
+    far.world.remote.as_mut().unwrap().forge = Some(Arc::clone(&forge));
+    far.world.is_reviewed = true;
+    far.world.start().await;
+    (far, forge, says)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_follows_shows_the_review_of_a_release_as_the_forge_tells_it() {
+    let (far, forge, says) = reviewed().await;
+    let shared = far.world.handle().shared;
+    let mut rounds = Rounds::of_who_follows(&shared, &forge);
+    assert_eq!(far.world.view("fraud").await.review, None);
+    for (now, expected) in [("open", "awaiting-review"), ("merged", "merged"), ("closed", "closed")] {
+        says.lock().unwrap().state = now;
+        rounds.look_on(&shared, &forge, shared.reviews.forgotten()).await.unwrap();
+        let review = far.world.view("fraud").await.review.unwrap();
+        assert_eq!((review.state.as_str(), review.number), (expected, Some(4)));
+        assert_eq!(
+            (review.summary.as_str(), review.branch.as_str()),
+            ("release(a): update", "kmlflow/production/models/fraud")
+        );
+        if now == "open" {
+            assert_eq!((review.approved_by, review.merges_itself), (vec!["ann".to_owned()], true));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_listed_before_this_service_came_to_lead_is_not_shown_after_that() {
+    let (far, forge, says) = reviewed().await;
+    let shared = far.world.handle().shared;
+    let reviews = Arc::clone(&shared);
+    says.lock().unwrap().meanwhile = Some(Box::new(move || reviews.reviews.forget()));
+    let mut rounds = Rounds::of_who_follows(&shared, &forge);
+    rounds.look_on(&shared, &forge, shared.reviews.forgotten()).await.unwrap();
+    assert_eq!(far.world.view("fraud").await.review, None);
+    rounds.look_on(&shared, &forge, shared.reviews.forgotten()).await.unwrap();
+    assert!(far.world.view("fraud").await.review.is_some(), "what is asked since then is");
+}
+
+/// Proposes another version of some releases.
+async fn propose(far: &mut Far, names: &[&str]) {
+    for name in names {
+        let asked = far.world.handle().request(put(name, single("8")), Duration::from_millis(10)).await;
+        assert!(matches!(asked, Ok(Answer::Queued { .. })), "{asked:?}");
+    }
+    far.world.run().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_is_older_than_a_review_says_nothing_of_it() {
+    let (mut far, forge, says) = reviewed().await;
+    propose(&mut far, &["fraud"]).await;
+    let commit = far.at_remote(&["rev-parse", "kmlflow/production/models/fraud"]);
+    says.lock().unwrap().head.clone_from(&commit);
+    let shared = far.world.handle().shared;
+    let mut rounds = Rounds::of_who_leads(&shared, &forge);
+    // It is asked about at once; then the list is asked for, and then about each by that.
+    for _ in 0..3 {
+        rounds.turn(&shared, &forge).await;
+        let review = far.world.view("fraud").await.review.unwrap();
+        assert_eq!((review.number, review.trouble), (Some(4), None));
+        assert_eq!(review.approved_by, [""; 0], "of what is there nobody approved");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reviews_that_fail_again_and_again_keep_no_round_from_beginning() {
+    let (mut far, forge, says) = reviewed().await;
+    propose(&mut far, &["fraud", "other"]).await;
+    says.lock().unwrap().head = far.at_remote(&["rev-parse", "kmlflow/production/models/fraud"]);
+    let shared = far.world.handle().shared;
+    let mut rounds = Rounds::of_who_leads(&shared, &forge);
+    rounds.retry = Duration::ZERO;
+    rounds.turn(&shared, &forge).await;
+    let state = async |name: &str| far.world.view(name).await.review.unwrap().state.as_str();
+    assert_eq!(state("fraud").await, "awaiting-review");
+    // Nobody tells of it.
+    says.lock().unwrap().state = "merged";
+    for _ in 0..4 {
+        rounds.turn(&shared, &forge).await;
+    }
+    assert_eq!(state("fraud").await, "merged");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forge_that_counts_is_asked_no_more_than_a_share_now_and_then_and_at_once_where_something_became_of_a_review()
+{
+    let (mut far, forge, says) = reviewed().await;
+    propose(&mut far, &["fraud", "other"]).await;
+    let shared = far.world.handle().shared;
+    let mut rounds = Rounds::of_who_leads(&shared, &forge);
+    rounds.retry = Duration::ZERO;
+    let mut next = Instant::now();
+    for _ in 0..500 {
+        next = rounds.turn(&shared, &forge).await;
+    }
+    let asked = says.lock().unwrap().asked;
+    assert!((10..150).contains(&asked), "{asked} requests");
+    assert!(next > Instant::now(), "it waits until it has earned another one");
+    shared.reviews.look(&key("fraud"));
+    rounds.turn(&shared, &forge).await;
+    assert!(says.lock().unwrap().asked > asked);
+}
