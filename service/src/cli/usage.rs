@@ -372,8 +372,8 @@ Examples:
   kmlflow migrate   the file in the data directory into the database that `store.url` names
   kmlflow migrate --to postgres://kmlflow@db.example/kmlflow --password-file ./password
 
-The file stays as it is. `kmlflow.db.moved-to` beside it keeps services from going on with it: they start once
-`store.url` names the database, or once that file is deleted.";
+The file stays as it is. `kmlflow.db.moved-to` beside it keeps services from going on with it:
+they start once `store.url` names the database, or once that file is deleted.";
 
 /// After `kmlflow token create --help`.
 pub(super) const TOKEN_CREATE: &str = "\
