@@ -45,7 +45,7 @@ use inbox::{Redeliver, Redelivered};
 use lead::Leaders;
 use live::NoteLive;
 pub use live::SeenLive;
-use orders::{KeepSweep, RememberPolicy, Unhold};
+use orders::{KeepSweep, RememberPolicy, SetHold, Unhold};
 use presence::{Agree, Presence};
 use prune::PruneStep;
 use term::{Led, TakeOver, TakeUp, Term};
@@ -277,9 +277,9 @@ impl Store {
         live::of_release(&self.readers, key, limit).await
     }
 
-    /// Sets a hold; one that is there for the same environment gets the new reason.
-    pub async fn hold(&self, hold: Hold) -> Result<(), StoreError> {
-        self.writer.write(hold).await
+    /// Sets the hold that is made from those that are there, whoever else sets one meanwhile; one for the same environment gets the new reason.
+    pub async fn hold(&self, make: impl FnOnce(&[Hold]) -> Hold + Send + 'static) -> Result<(), StoreError> {
+        self.writer.write(SetHold(make)).await
     }
 
     /// Lifts the hold of an environment, or the one for all. Says whether there was one.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::columns::{get, parse, time};
-use super::db::{Connection, Readers, Statement};
+use super::db::{Connection, Readers, Row, Statement};
 use super::ledger::Ledger;
 use super::writer::Write;
 use super::{Hold, StoreError};
@@ -12,12 +12,19 @@ use crate::names::{EnvironmentName, PolicyName};
 /// What stands for all environments in the column; no environment can be called that.
 const ALL: &str = "*";
 
-/// Sets the hold, or gives the one that is there a new reason.
-impl Write for Hold {
+/// What reads all holds, the one for everything first.
+const READ: &str = "SELECT * FROM holds ORDER BY environment";
+
+/// Sets the hold that is made from those that are there, or gives the one for the same environment a new reason.
+pub(super) struct SetHold<F>(pub(super) F);
+
+impl<F: FnOnce(&[Hold]) -> Hold + Send + 'static> Write for SetHold<F> {
     type Answer = ();
 
     async fn run(self, db: &mut Connection, _: &mut Ledger) -> Result<(), sqlx::Error> {
-        let Self { environment, reason, by, since } = self;
+        let rows = db.rows(Statement::new(READ)).await?;
+        let holds: Result<Vec<Hold>, StoreError> = rows.iter().map(hold).collect();
+        let Hold { environment, reason, by, since } = (self.0)(&holds.map_err(|e| sqlx::Error::Decode(Box::new(e)))?);
         let query = Statement::new(
             "INSERT INTO holds (environment, reason, held_by, since) VALUES ($1, $2, $3, $4)
              ON CONFLICT (environment) DO UPDATE SET reason = excluded.reason, held_by = excluded.held_by",
@@ -45,15 +52,15 @@ impl Write for Unhold {
 
 /// All holds, the one for everything first.
 pub(super) async fn holds(db: &Readers) -> Result<Vec<Hold>, StoreError> {
-    let rows = db.rows(Statement::new("SELECT * FROM holds ORDER BY environment")).await?;
-    let hold = |row| {
-        let environment = match get::<&str>(row, "environment")? {
-            ALL => None,
-            _ => Some(parse(row, "environment")?),
-        };
-        Ok(Hold { environment, reason: get(row, "reason")?, by: get(row, "held_by")?, since: parse(row, "since")? })
+    db.rows(Statement::new(READ)).await?.iter().map(hold).collect()
+}
+
+fn hold(row: &Row) -> Result<Hold, StoreError> {
+    let environment = match get::<&str>(row, "environment")? {
+        ALL => None,
+        _ => Some(parse(row, "environment")?),
     };
-    rows.iter().map(hold).collect()
+    Ok(Hold { environment, reason: get(row, "reason")?, by: get(row, "held_by")?, since: parse(row, "since")? })
 }
 
 /// Keeps the text of a policy, or forgets the policy where there is none.

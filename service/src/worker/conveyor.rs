@@ -233,7 +233,7 @@ impl Conveyor {
     }
 
     fn keep(&mut self, shared: &Shared, conclusion: Conclusion, now: Timestamp, out: &mut Vec<Conclusion>) {
-        let Conclusion { delivery, concluded, keep } = &conclusion;
+        let Conclusion { delivery, concluded, .. } = &conclusion;
         let number = delivery.number;
         // What was found done after a crash is told once; given in again, it is a new wish.
         if !concluded.state.is_waiting() {
@@ -241,7 +241,15 @@ impl Conveyor {
         }
         self.held.remove(&number);
         self.storm.remove(&number);
-        self.parked.retain(|_, parked| parked.number != number);
+        let was_parked = self.parked.extract_if(|_, parked| parked.number == number).last();
+        let keep = match (&conclusion.keep, was_parked) {
+            // What waits goes on to wait under a hold: its review stays open, and a merge is taken in as ever.
+            (Keep::Held, Some((key, _))) => {
+                self.held_ticks.insert(key.clone());
+                Keep::Parked(key)
+            }
+            (keep, _) => keep.clone(),
+        };
         if let Some(key) = &concluded.verdict.release
             && replaces(delivery, concluded.state)
         {
@@ -266,13 +274,13 @@ impl Conveyor {
         match keep {
             Keep::No => {}
             Keep::Parked(key) => {
-                if let Some(newer) = self.parked.get(key).filter(|newer| newer.number > number) {
+                if let Some(newer) = self.parked.get(&key).filter(|newer| newer.number > number) {
                     return out.push(replaced(kept, newer));
                 }
                 if let Some(older) = self.parked.insert(key.clone(), kept) {
                     out.push(replaced(older, delivery));
                 }
-                self.wake_parked(shared, key, now);
+                self.wake_parked(shared, &key, now);
             }
             Keep::Held => {
                 self.held.insert(number);

@@ -11,12 +11,12 @@ use serde_json::json;
 
 use super::disk;
 use super::given_again;
-use super::holds::by_a_person;
+use super::holds::{self, by_a_person};
 use super::observe;
 use super::read;
 use super::replica::catch_up;
 use super::request::inbox_full;
-use super::shared::{Shared, WorkerState, not_deployed, read as locked, store_fault, write};
+use super::shared::{Shared, WorkerState, not_deployed, read as locked, store_fault};
 use super::{
     Accounts, ClusterDiff, DeliveryView, EnvironmentView, Fault, HistoryEntry, HoldView, LogView, Page, PolicyVerdict,
     ReleaseFilter, ReleaseView, RerenderSelection, Rerendered, StatusState, Subscription, TimelineEntry,
@@ -282,9 +282,8 @@ impl Handle {
         }
         let hold =
             Hold { environment, reason: reason.to_owned(), by: Some(by.to_owned()), since: self.shared.clock.now() };
-        let holds = self.shared.store.holds().await.map_err(store_fault)?;
-        self.shared.store.hold(by_a_person(&holds, hold)).await.map_err(store_fault)?;
-        self.holds_changed().await
+        holds::set(&self.shared, move |holds| by_a_person(holds, hold)).await.map_err(store_fault)?;
+        Ok(self.holds_changed())
     }
 
     /// Applies again, beginning with what was kept; the reason, which may be empty, is for the log.
@@ -300,14 +299,14 @@ impl Handle {
         if let Some(name) = &environment {
             self.shared.environment(name)?;
         }
-        let was_held = self.shared.store.unhold(environment.as_ref()).await.map_err(store_fault)?;
+        let was_held = holds::lift(&self.shared, environment.as_ref()).await.map_err(store_fault)?;
         if !was_held {
             // What is so already is done; where something else is held, this was not what was meant.
             let held = self.holds();
             return if held.is_empty() { Ok(held) } else { Err(self.not_held(environment).into()) };
         }
         tracing::info!(reason, "A hold was lifted by {by}");
-        self.holds_changed().await
+        Ok(self.holds_changed())
     }
 
     /// The refusal to lift a hold that is not there, with the holds that are.
@@ -324,11 +323,9 @@ impl Handle {
         Refusal::conflict(reason, format!("lift what is held with {}", held.join(" or ")))
     }
 
-    async fn holds_changed(&self) -> Result<Vec<HoldView>, Fault> {
-        let holds = self.shared.store.holds().await.map_err(store_fault)?;
-        *write(&self.shared.holds) = holds;
+    fn holds_changed(&self) -> Vec<HoldView> {
         self.shared.inbox.note_holds();
-        Ok(self.holds())
+        self.holds()
     }
 
     /// The holds in force.

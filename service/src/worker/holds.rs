@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 
-use crate::names::CommitId;
-use crate::store::Hold;
+use super::shared::{Shared, read, write};
+use crate::names::{CommitId, EnvironmentName};
+use crate::store::{Hold, StoreError};
 
 /// Who sets a hold when the history was rewritten.
 const SERVICE: &str = "kmlflow";
@@ -13,6 +14,43 @@ const REWRITTEN: &str = "somebody rewrote the history of the branch: ";
 
 /// Between a person's reason and the service's.
 const AND: &str = "; and ";
+
+/// Sets the hold that is made from those that are there, in one step whoever else sets or lifts one meanwhile, be it at another replica.
+///
+/// # Errors
+/// The store fails, and nothing is changed.
+pub(super) async fn set(
+    shared: &Shared,
+    make: impl FnOnce(&[Hold]) -> Hold + Send + 'static,
+) -> Result<(), StoreError> {
+    let _alone = shared.changing_holds.lock().await;
+    shared.store.hold(make).await?;
+    *write(&shared.holds) = shared.store.holds().await?;
+    Ok(())
+}
+
+/// Lifts a hold. Says whether there was one.
+///
+/// # Errors
+/// The store fails.
+pub(super) async fn lift(shared: &Shared, environment: Option<&EnvironmentName>) -> Result<bool, StoreError> {
+    let _alone = shared.changing_holds.lock().await;
+    let was_held = shared.store.unhold(environment).await?;
+    *write(&shared.holds) = shared.store.holds().await?;
+    Ok(was_held)
+}
+
+/// Takes over what the store has. Says whether that is something else than before.
+///
+/// # Errors
+/// The store fails.
+pub(super) async fn read_anew(shared: &Shared) -> Result<bool, StoreError> {
+    let _alone = shared.changing_holds.lock().await;
+    let holds = shared.store.holds().await?;
+    let is_new = *read(&shared.holds) != holds;
+    *write(&shared.holds) = holds;
+    Ok(is_new)
+}
 
 /// The hold of everything after the history of the branch was rewritten. One that a person has set stays that person's, with the service's
 /// reason behind it: who lifts it is to know both.

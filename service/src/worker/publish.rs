@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::conclusion::{Concluded, Conclusion, Keep};
 use super::conveyor::{Conveyor, Done, Work};
 use super::history::{self, Came};
-use super::holds::after_a_rewrite;
+use super::holds::{self, after_a_rewrite};
 use super::registry::Which;
 use super::retry::later;
 use super::review::{Offer, merged_as, offer};
@@ -18,6 +18,7 @@ use crate::git::remote::RemoteError;
 use crate::git::{GitError, LogEntry, Publish};
 use crate::names::{CommitId, ReleaseKey};
 use crate::release::{Refusal, RefusalKind};
+use crate::store::Hold;
 
 /// How often a turn begins anew because somebody else pushed meanwhile: each time means a whole push of theirs during one of ours. All of
 /// them, with the pauses between them, take less time than a caller waits for its answer.
@@ -202,8 +203,7 @@ impl Conveyor {
         for (key, proposed) in std::mem::take(&mut done.harvest.proposed) {
             let offered = offer(shared, &done.harvest.tip, &key, &proposed).await;
             let words = match offered {
-                Ok(Offer::There(commit)) => {
-                    shared.reviews.want(&key, commit, &proposed);
+                Ok(Offer::There) => {
                     done.offered.insert(key);
                     continue;
                 }
@@ -344,15 +344,21 @@ fn follows(shared: &Shared, before: &CommitId, commit: &CommitId) -> Result<bool
 
 /// Holds everything, because the history of the branch was rewritten; says whether that is written down.
 async fn stop(shared: &Shared, known: &CommitId, tip: &CommitId) -> bool {
-    let hold = after_a_rewrite(&read(&shared.holds), known, tip, shared.clock.now());
-    tracing::error!(commit.id = %tip, "Everything is held: {}; `kmlflow unhold` goes on from there", hold.reason);
-    let stored = shared.store.hold(hold.clone()).await;
+    let make = {
+        let (known, tip, now) = (known.clone(), tip.clone(), shared.clock.now());
+        move |holds: &[Hold]| after_a_rewrite(holds, &known, &tip, now)
+    };
+    let stored = holds::set(shared, make.clone()).await;
     if let Err(error) = &stored {
         tracing::error!(error = error as &dyn std::error::Error, "The hold could not be stored: {error}");
+        let mut holds = write(&shared.holds);
+        let hold = make(&holds);
+        holds.retain(|other| other.environment.is_some());
+        holds.push(hold);
     }
-    let mut holds = write(&shared.holds);
-    holds.retain(|other| other.environment.is_some());
-    holds.push(hold);
+    for hold in read(&shared.holds).iter().filter(|hold| hold.environment.is_none()) {
+        tracing::error!(commit.id = %tip, "Everything is held: {}; `kmlflow unhold` goes on from there", hold.reason);
+    }
     stored.is_ok()
 }
 

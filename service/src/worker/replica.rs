@@ -17,6 +17,7 @@ use super::Fault;
 use super::conclusion::Concluded;
 use super::conveyor::Conveyor;
 use super::history::key_of;
+use super::holds;
 use super::index::Index;
 use super::load::{At, Unreadable, add_last_good, each_newest, read_some};
 use super::policies::{self, POLICY_DIR};
@@ -160,9 +161,7 @@ async fn look_around(shared: &Arc<Shared>, change: Change) -> Result<(), Fault> 
 }
 
 async fn look_at_holds(shared: &Shared) -> Result<(), Fault> {
-    let holds = shared.store.holds().await.map_err(store_fault)?;
-    if *read(&shared.holds) != holds {
-        *write(&shared.holds) = holds;
+    if holds::read_anew(shared).await.map_err(store_fault)? {
         shared.inbox.note_holds();
     }
     Ok(())

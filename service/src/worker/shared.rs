@@ -43,6 +43,8 @@ pub(super) struct Shared {
     pub(super) registry: RwLock<HashMap<ModelName, Arc<RegistryState>>>,
     pub(super) policies: RwLock<Arc<PolicySet>>,
     pub(super) holds: RwLock<Vec<Hold>>,
+    /// Held while the holds are changed or read anew: what is known here is what the store had last.
+    pub(super) changing_holds: tokio::sync::Mutex<()>,
     /// What the remote refused of each release, until it is another one; none for releases that are not there.
     pub(super) remote_refusals: RwLock<HashMap<ReleaseKey, String>>,
     /// Why a release does not go on and when it will, where something is known.

@@ -11,7 +11,7 @@ use super::conveyor::{Conveyor, storm_since};
 use super::events::Ring;
 use super::handle::Handle;
 use super::history;
-use super::holds::after_a_rewrite;
+use super::holds::{self, after_a_rewrite};
 use super::index::Index;
 use super::interrupted;
 use super::load::{Loaded, add_last_good, load_beside};
@@ -142,6 +142,7 @@ pub(super) async fn open_with(settings: Settings, clock: Clock, limits: Limits) 
         registry: RwLock::default(),
         policies: RwLock::default(),
         holds: RwLock::default(),
+        changing_holds: tokio::sync::Mutex::default(),
         waits: RwLock::default(),
         remote_refusals: RwLock::default(),
         inbox: Inbox::new(limits.queued),
@@ -176,8 +177,9 @@ pub(super) async fn begin_to_write(shared: &Arc<Shared>) -> Result<Conveyor, Ope
     let mut loaded = load_beside(shared, &remembered).await?;
     let ours = if loaded.is_anew { HashSet::new() } else { history::ours(&loaded.walked.rows).collect() };
     tell_store(shared, &mut loaded, &remembered, now).await?;
-    if let Some(gone) = &loaded.gone {
-        store.hold(after_a_rewrite(&store.holds().await?, gone, &loaded.tip, now)).await?;
+    if let Some(gone) = loaded.gone.take() {
+        let tip = loaded.tip.clone();
+        store.hold(move |holds| after_a_rewrite(holds, &gone, &tip, now)).await?;
     }
     let Loaded { index, policies, walked, known, tip, .. } = loaded;
     let is_behind = known != tip;
@@ -208,7 +210,7 @@ async fn begin_to_read(shared: &Arc<Shared>) -> Result<(), OpenError> {
 async fn show(shared: &Shared, index: Index, policies: policies::Read) -> Result<(), OpenError> {
     let registry = shared.store.registry().await?;
     *write(&shared.registry) = registry.into_iter().map(|state| (state.model.clone(), Arc::new(state))).collect();
-    *write(&shared.holds) = shared.store.holds().await?;
+    holds::read_anew(shared).await?;
     *write(&shared.index) = index;
     *write(&shared.policies) = policies.set;
     write(&shared.waits).clear();

@@ -88,7 +88,7 @@ async fn different_writes_share_a_transaction_too() {
     let hold = Hold { environment: None, reason: "r".into(), by: None, since: start() };
     let batch = Batch { outcomes: vec![became(number, DeliveryState::Applied)], ..Batch::default() };
     let (accepted, held, stored) =
-        tokio::join!(test.store.accept(arriving("b")), test.store.hold(hold), test.store.commit(batch));
+        tokio::join!(test.store.accept(arriving("b")), test.store.hold(move |_| hold), test.store.commit(batch));
     assert!(matches!(accepted, Ok(Accepted::New(_))) && held.is_ok() && stored.is_ok());
     assert_eq!(test.store.writer_counts().transactions, before + 1);
     assert_eq!(test.waiting_ids().await, ["b"]);

@@ -6,9 +6,13 @@ async fn a_hold_is_set_changed_and_lifted_per_environment() {
     let production = EnvironmentName::parse("production").unwrap();
     let all = Hold { environment: None, reason: "fire".into(), by: Some("ada".into()), since: start() };
     let one = Hold { environment: Some(production.clone()), reason: "audit".into(), by: None, since: start() };
-    test.store.hold(one.clone()).await.unwrap();
-    test.store.hold(Hold { reason: "smoke".into(), ..all.clone() }).await.unwrap();
-    test.store.hold(Hold { since: days_later(1), ..all.clone() }).await.unwrap();
+    let of = |hold: &Hold| {
+        let hold = hold.clone();
+        move |_: &[Hold]| hold
+    };
+    test.store.hold(of(&one)).await.unwrap();
+    test.store.hold(of(&Hold { reason: "smoke".into(), ..all.clone() })).await.unwrap();
+    test.store.hold(of(&Hold { since: days_later(1), ..all.clone() })).await.unwrap();
     let test = test.reopened().await;
     assert_eq!(test.store.holds().await.unwrap(), [all, one.clone()], "with the first time and the last reason");
     assert!(test.store.unhold(None).await.unwrap());

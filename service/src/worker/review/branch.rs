@@ -38,8 +38,8 @@ pub(in crate::worker) fn key_of(branch: &str) -> Option<ReleaseKey> {
 /// What became of an offer.
 #[derive(Debug)]
 pub(in crate::worker) enum Offer {
-    /// The branch has it, by this commit.
-    There(CommitId),
+    /// The branch has it, and it is noted as wanted.
+    There,
     /// The branch could not be moved now, in these words; it is tried again.
     Later(String),
     /// The remote refuses the branch, in these words.
@@ -61,7 +61,7 @@ pub(super) struct Standing {
     is_current: bool,
 }
 
-/// Puts a change on its release's branch, on what the target has; does nothing where it stands there already.
+/// Puts a change on its release's branch, on what the target has, and notes that it is wanted; does nothing to the branch where it stands there already.
 ///
 /// # Errors
 /// The remote cannot be reached, or the disk fails.
@@ -74,6 +74,11 @@ pub(in crate::worker) async fn offer(
     let lock = shared.reviews.branch(key);
     let later = || Offer::Later("its branch is being changed".to_owned());
     let Ok(_alone) = tokio::time::timeout(LOCK_WAIT, lock.lock()).await else { return Ok(later()) };
+    // Noted before anybody else has the lock: what is on the branch is wanted.
+    let there = |commit: CommitId| {
+        shared.reviews.want(key, commit, proposed);
+        Offer::There
+    };
     let branch = branch_of(key);
     for _ in 0..MOVED_MAX {
         let standing = standing(shared, target, key)?;
@@ -86,7 +91,7 @@ pub(in crate::worker) async fn offer(
             } else {
                 Ok(())
             };
-            return Ok(is_called_off.map_or_else(Offer::Later, |()| Offer::There(standing.own.commit.clone())));
+            return Ok(is_called_off.map_or_else(Offer::Later, |()| there(standing.own.commit.clone())));
         }
         if let Some(Standing { own, theirs: Some(theirs), .. }) = &standing
             && !proposed.is_forced
@@ -94,7 +99,7 @@ pub(in crate::worker) async fn offer(
             let asks = proposed.delivery.as_ref().map(DeliveryId::as_str);
             return Ok(if asks.is_some() && asks == trailer(own, "Delivery-Id") {
                 // It waits there as it was proposed, and as people made it since; how that goes with what is new on the target is theirs to decide.
-                Offer::There(own.commit.clone())
+                there(own.commit.clone())
             } else {
                 Offer::Theirs(taken(&branch, theirs))
             });
@@ -109,7 +114,7 @@ pub(in crate::worker) async fn offer(
             return Ok(Offer::Refused("it changes nothing that the branch has not".to_owned()));
         };
         match shared.repository.push_beside(&branch, &commit).await? {
-            Offered::Done => return Ok(Offer::There(commit)),
+            Offered::Done => return Ok(there(commit)),
             Offered::Refused(words) => return Ok(Offer::Refused(crate::names::shown(&words))),
             Offered::Moved => {}
         }

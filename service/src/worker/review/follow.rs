@@ -13,10 +13,13 @@ use crate::worker::shared::Shared;
 
 /// How long an open pull request that nobody waits for is left alone: a forge moves the branch first, and says a moment later that it
 /// has merged.
-const GRACE: Duration = Duration::from_secs(10);
+pub(super) const GRACE: Duration = Duration::from_secs(10);
 
 /// The first line of the one comment of the service; it is not shown.
 const COMMENT: &str = "<!-- kmlflow -->";
+
+/// What is said under a pull request that the service closed itself.
+const WITHDRAWN: &str = "Nobody waits for this any more: something else was decided meanwhile.";
 
 /// Why a review does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -115,8 +118,8 @@ async fn told(
         (Some(seen), _) => seen,
         (None, Some(pull)) => forge.pull_request(pull.number).await?,
         (None, None) => match forge.find(&branch, target, &review.commit).await? {
-            Some(found) => found,
-            None => return Ok(Told { pull: forge.open(&branch, target, text).await?, is_new: true }),
+            Some(found) if found.state != PullState::Closed || review.withdrawn != Some(found.number) => found,
+            _ => return Ok(Told { pull: forge.open(&branch, target, text).await?, is_new: true }),
         },
     };
     let said = review.pull.as_ref().map(|pull| &pull.said);
@@ -132,6 +135,7 @@ pub(super) async fn finish(
     shared: &Shared,
     forge: &Forge,
     (key, review): (&ReleaseKey, &Review),
+    grace: Duration,
 ) -> Result<bool, Hitch> {
     let branch = branch_of(key);
     let lock = shared.reviews.branch(key);
@@ -145,18 +149,22 @@ pub(super) async fn finish(
     };
     let (mut state, mut decided) = (review.state, None);
     if let Some(pull) = &found {
+        let is_withdrawn = review.withdrawn == Some(pull.number);
         // Whoever decided has seen what was there.
-        decided = pull.head.clone().filter(|_| pull.state != PullState::Open);
+        decided = pull.head.clone().filter(|_| pull.state != PullState::Open && !is_withdrawn);
         let (now, words) = match &pull.state {
             PullState::Merged(_) => (ReviewState::Merged, format!("Merged, and `{key}` is what it says.")),
+            PullState::Closed if is_withdrawn => (ReviewState::Closed, WITHDRAWN.to_owned()),
             PullState::Closed => (ReviewState::Closed, "Closed, so nothing changes.".to_owned()),
-            PullState::Open if review.moot_since.is_some_and(|since| since.elapsed() < GRACE) => return Ok(false),
+            PullState::Open if review.moot_since.is_some_and(|since| since.elapsed() < grace) => return Ok(false),
             PullState::Open => {
+                // Noted first: nobody may hear of the closing itself.
+                shared.reviews.note(key, &review.commit, |review| {
+                    review.pull.get_or_insert_with(|| pull_of(pull));
+                    review.withdrawn = Some(pull.number);
+                });
                 forge.close(pull.number).await?;
-                (
-                    ReviewState::Closed,
-                    "Nobody waits for this any more: something else was decided meanwhile.".to_owned(),
-                )
+                (ReviewState::Closed, WITHDRAWN.to_owned())
             }
         };
         state = now;
@@ -166,10 +174,16 @@ pub(super) async fn finish(
     }
     delete(shared, key, (&review.commit, decided.as_ref())).await?;
     shared.reviews.note(key, &review.commit, |review| {
+        review.pull = review.pull.take().or_else(|| found.as_ref().map(pull_of));
         review.state = state;
         review.end();
     });
     Ok(true)
+}
+
+/// A pull request of which only the forge tells.
+fn pull_of(PullRequest { number, url, .. }: &PullRequest) -> Pull {
+    Pull { number: *number, url: url.clone(), said: Text::default(), is_scheduled: false }
 }
 
 /// How often a branch is looked at again that somebody moves while it is to be deleted.

@@ -66,6 +66,8 @@ pub(super) struct Review {
     pub(super) moot_since: Option<Instant>,
     pub(super) state: ReviewState,
     pub(super) pull: Option<Pull>,
+    /// The number of the pull request that the service closed itself, which is nobody's no.
+    pub(super) withdrawn: Option<u64>,
     pub(super) opinions: Opinions,
     /// What keeps it from going on, one sentence.
     pub(super) trouble: Option<String>,
@@ -105,6 +107,7 @@ impl Review {
             moot_since: None,
             state,
             pull: Some(Pull { number, url, said: Text::default(), is_scheduled: is_to_merge }),
+            withdrawn: None,
             opinions: Opinions::default(),
             trouble: None,
             is_over: true,
@@ -157,6 +160,7 @@ impl Reviews {
             pull: before
                 .and_then(|before| before.pull.clone())
                 .map(|pull| Pull { is_scheduled: pull.is_scheduled && proposed.merges_itself, ..pull }),
+            withdrawn: by_key.get(key).and_then(|review| review.withdrawn),
             opinions: before.map(|before| before.opinions.clone()).unwrap_or_default(),
             trouble,
             is_over: false,
@@ -185,6 +189,7 @@ impl Reviews {
             review.state == ReviewState::Closed
                 // What was asked for before a restart is not known; who waited for it asks the forge again.
                 && (review.release.is_some() || review.delivery.is_some())
+                && review.pull.as_ref().is_some_and(|pull| review.withdrawn != Some(pull.number))
                 && review.delivery.as_ref() == delivery
                 && branch::is_same(review.release.as_ref(), after)
         })
@@ -394,6 +399,7 @@ mod tests {
             moot_since: None,
             state: ReviewState::AwaitingReview,
             pull: Some(Pull { number: 3, url: "https://forge.example/3".to_owned(), said: text, is_scheduled: false }),
+            withdrawn: None,
             opinions: Opinions::default(),
             trouble: None,
             is_over: false,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::allowance::{Allowance, OF_WHO_FOLLOWS, OF_WHO_LEADS};
 use super::branch::{branch_of, key_of};
-use super::follow::{Hitch, finish, tell_and_ask};
+use super::follow::{GRACE, Hitch, finish, tell_and_ask};
 use crate::forge::{Forge, ForgeError, Open};
 use crate::names::ReleaseKey;
 use crate::worker::shared::{Shared, read};
@@ -38,6 +38,8 @@ pub(in crate::worker) struct Rounds {
     period: Duration,
     /// Before something is tried again that failed, unless the forge asks for more.
     pub(in crate::worker) retry: Duration,
+    /// How long an open pull request that nobody waits for is left alone.
+    pub(in crate::worker) grace: Duration,
     allowance: Allowance,
     /// When the next round begins, as far as the allowance lets it.
     next: Instant,
@@ -95,6 +97,7 @@ impl Rounds {
         Self {
             period,
             retry: RETRY,
+            grace: GRACE,
             allowance,
             next: Instant::now(),
             round: VecDeque::new(),
@@ -269,7 +272,7 @@ impl Rounds {
             let seen = open.as_ref().map(|open| &open.pull);
             tell_and_ask(shared, forge, of, seen).await.map_err(Hitch::from)
         } else {
-            finish(shared, forge, of).await.map(|is_over| {
+            finish(shared, forge, of, self.grace).await.map(|is_over| {
                 if !is_over {
                     self.again.insert(key.clone(), Instant::now() + LOOK_AGAIN);
                 }

@@ -2,6 +2,7 @@
 
 use super::remote::Far;
 use super::*;
+use crate::worker::holds::{after_a_rewrite, set};
 
 #[tokio::test]
 async fn a_hold_that_the_store_did_not_take_is_set_again_until_it_is_kept() {
@@ -30,4 +31,19 @@ async fn a_hold_that_the_store_did_not_take_is_set_again_until_it_is_kept() {
     far.world.handle().unhold(None, "seen", "ada").await.unwrap();
     far.world.run().await;
     assert_eq!(far.world.state("fraud").await, "single settled live=9");
+}
+
+#[tokio::test]
+async fn a_persons_hold_and_the_services_that_are_set_at_once_are_both_kept() {
+    let mut world = with_fraud().await;
+    let (handle, tip) = (world.handle(), world.repository().tip().unwrap());
+    let known = world.log()[0].commit.clone();
+    let service = set(&handle.shared, move |holds| after_a_rewrite(holds, &known, &tip, NOW.parse().unwrap()));
+    let (person, service) = tokio::join!(handle.hold(None, "incident 42", "ada"), service);
+    assert!(person.is_ok() && service.is_ok());
+    let holds = handle.shared.store.holds().await.unwrap();
+    let reason = &holds[0].reason;
+    assert!(reason.starts_with("incident 42; and somebody rewrote the history"), "{reason}");
+    world.run().await;
+    assert_eq!(handle.holds().iter().map(|hold| &hold.reason).collect::<Vec<_>>(), [reason]);
 }

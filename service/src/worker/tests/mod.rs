@@ -10,6 +10,7 @@ mod drift;
 mod foreign;
 mod forge;
 mod given_again;
+mod held_reviews;
 mod holds;
 mod hostile;
 mod import;

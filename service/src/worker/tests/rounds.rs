@@ -1,7 +1,7 @@
 //! What is known of reviews by what the forge lists: where they are followed, and at a replica that looks on.
 
 use axum::extract::State;
-use axum::http::{StatusCode, Uri};
+use axum::http::{Method, StatusCode, Uri};
 use axum::{Json, Router};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -13,11 +13,12 @@ use crate::forge::{Access, Address, Forge, Kind, Settings as ForgeSettings, Toke
 use crate::worker::review::rounds::Rounds;
 
 /// What the forge says of its one pull request, which is of `fraud`.
-struct Says {
-    state: &'static str,
+pub(super) struct Says {
+    pub(super) number: u64,
+    pub(super) state: &'static str,
     /// The commit that its branch is at, and the one that lists have, which may be older.
-    head: String,
-    listed: String,
+    pub(super) head: String,
+    pub(super) listed: String,
     /// What happens while it lists.
     meanwhile: Option<Box<dyn Fn() + Send>>,
     /// How much was asked.
@@ -31,8 +32,8 @@ fn approved() -> String {
 
 /// A forge with one pull request, open at first, and what it says of it.
 async fn forge() -> (Arc<Forge>, Arc<Mutex<Says>>) {
-    let says =
-        Arc::new(Mutex::new(Says { state: "open", head: approved(), listed: approved(), meanwhile: None, asked: 0 }));
+    let says = Says { number: 4, state: "open", head: approved(), listed: approved(), meanwhile: None, asked: 0 };
+    let says = Arc::new(Mutex::new(says));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let api = format!("http://{}", listener.local_addr().unwrap());
     let router = Router::new().fallback(answer).with_state(Arc::clone(&says));
@@ -44,19 +45,32 @@ async fn forge() -> (Arc<Forge>, Arc<Mutex<Says>>) {
 }
 
 /// Fails for every release but `fraud`.
-async fn answer(State(says): State<Arc<Mutex<Says>>>, uri: Uri) -> (StatusCode, Json<Value>) {
+async fn answer(
+    State(says): State<Arc<Mutex<Says>>>,
+    method: Method,
+    uri: Uri,
+    body: String,
+) -> (StatusCode, Json<Value>) {
     let mut says = says.lock().unwrap();
     says.asked += 1;
+    if uri.path().ends_with("/comments") {
+        return (StatusCode::OK, Json(if method == Method::GET { json!([]) } else { json!({"id": 1}) }));
+    }
     let query = uri.query().unwrap_or_default();
     if query.contains("head=") && !query.contains("fraud") {
         return (StatusCode::INTERNAL_SERVER_ERROR, Json(Value::Null));
     }
-    let is_list = uri.path().ends_with("/pulls");
+    if method == Method::PATCH && body.contains("closed") {
+        says.state = "closed";
+    } else if method == Method::POST && uri.path().ends_with("/pulls") {
+        (says.number, says.state) = (says.number + 1, "open");
+    }
+    let is_list = uri.path().ends_with("/pulls") && method == Method::GET;
     let commit = if is_list { &says.listed } else { &says.head };
     let repo = json!({"id": 1, "full_name": "team/gitops"});
     let merged_at = (says.state == "merged").then_some("2026-11-29T20:00:00Z");
     let pull = json!({
-        "number": 4, "html_url": "https://forge.example/team/gitops/pull/4", "title": "release(a): update",
+        "number": says.number, "html_url": format!("https://forge.example/team/gitops/pull/{}", says.number), "title": "release(a): update",
         "state": if says.state == "open" { "open" } else { "closed" }, "merged_at": merged_at, "merge_commit_sha": commit,
         "updated_at": says.state, "auto_merge": {"merge_method": "merge"},
         "head": {"ref": "kmlflow/production/models/fraud", "sha": commit, "repo": repo}, "base": {"ref": "main", "repo": repo},
@@ -77,7 +91,7 @@ async fn answer(State(says): State<Arc<Mutex<Says>>>, uri: Uri) -> (StatusCode, 
 }
 
 /// A service whose changes are reviewed at a forge, and what that says.
-async fn reviewed() -> (Far, Arc<Forge>, Arc<Mutex<Says>>) {
+pub(super) async fn reviewed() -> (Far, Arc<Forge>, Arc<Mutex<Says>>) {
     let mut far = Far::without_start().await;
     far.world.start().await;
     far.world.put("fraud", single("7")).await;

@@ -1,0 +1,136 @@
+//! What is under review while everything is held, and what the service closed itself.
+
+use std::sync::{Arc, Mutex};
+
+use super::remote::Far;
+use super::rounds::{Says, reviewed};
+use super::*;
+use crate::event::DeliveryState;
+use crate::forge::Forge;
+use crate::worker::review::rounds::Rounds;
+
+const BRANCH: &str = "kmlflow/production/models/fraud";
+
+/// A release, version 8 of which is under review, and how the forge is asked.
+struct Scene {
+    far: Far,
+    forge: Arc<Forge>,
+    says: Arc<Mutex<Says>>,
+    rounds: Rounds,
+    delivery: String,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let (mut far, forge, says) = reviewed().await;
+        let asked = far.world.handle().request(put("fraud", single("8")), Duration::from_millis(10)).await;
+        let Ok(Answer::Queued { delivery, .. }) = asked else { panic!("{asked:?}") };
+        far.world.run().await;
+        let mut rounds = Rounds::of_who_leads(&far.world.handle().shared, &forge);
+        (rounds.grace, rounds.retry) = (Duration::ZERO, Duration::ZERO);
+        let mut scene = Self { far, forge, says, rounds, delivery };
+        scene.is_at_the_forge();
+        scene.ask().await;
+        assert_eq!(scene.review().await, ("awaiting-review", Some(4)));
+        scene
+    }
+
+    /// The forge sees where the branch is.
+    fn is_at_the_forge(&self) {
+        let commit = self.far.at_remote(&["rev-parse", BRANCH]);
+        let mut says = self.says.lock().unwrap();
+        (says.head, says.listed) = (commit.clone(), commit);
+    }
+
+    /// Asks the forge whatever there is to be asked.
+    async fn ask(&mut self) {
+        let shared = self.far.world.handle().shared;
+        shared.reviews.look(&key("fraud"));
+        self.rounds.turn(&shared, &self.forge).await;
+    }
+
+    /// The time of the release comes, as by what is seen of its pods.
+    async fn wake(&mut self) {
+        self.far.world.handle().shared.inbox.note_review(&key("fraud"));
+        self.far.world.run().await;
+        self.ask().await;
+    }
+
+    async fn review(&self) -> (&'static str, Option<u64>) {
+        let review = self.far.world.view("fraud").await.review.unwrap();
+        (review.state.as_str(), review.number)
+    }
+
+    async fn delivery(&self) -> DeliveryView {
+        self.far.world.handle().delivery(&self.delivery).await.unwrap()
+    }
+
+    /// Nobody wants the review any more, as after something that was decided since, and the service closes it.
+    async fn withdraw(&mut self) {
+        self.far.world.handle().shared.reviews.keep(|_, _| false);
+        self.ask().await;
+        assert_eq!(self.says.lock().unwrap().state, "closed");
+        assert_eq!(self.review().await, ("closed", Some(4)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_leaves_what_is_under_review_as_it_is() {
+    let mut scene = Scene::new().await;
+    scene.far.world.handle().hold(None, "incident 42", "ada").await.unwrap();
+    scene.wake().await;
+    assert_eq!(scene.review().await, ("awaiting-review", Some(4)));
+    let waits_for = scene.delivery().await.waits_for.unwrap();
+    assert!(waits_for.contains("incident 42"), "{waits_for}");
+    scene.far.world.handle().redeliver(&scene.delivery).await.unwrap();
+    scene.wake().await;
+    assert_eq!(scene.says.lock().unwrap().state, "open", "it is not closed");
+    scene.far.world.handle().unhold(None, "it is over", "ada").await.unwrap();
+    scene.far.world.run().await;
+    let delivery = scene.delivery().await;
+    assert_eq!(delivery.state, DeliveryState::Accepted, "{delivery:?}");
+    let waits_for = delivery.waits_for.unwrap();
+    assert_eq!(waits_for, "the review of https://forge.example/team/gitops/pull/4");
+    assert_eq!(scene.review().await, ("awaiting-review", Some(4)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_merge_or_close_during_a_hold_is_taken_in() {
+    let mut scene = Scene::new().await;
+    scene.far.world.handle().hold(None, "incident 42", "ada").await.unwrap();
+    scene.wake().await;
+    scene.far.at_remote(&["update-ref", "refs/heads/main", BRANCH]);
+    scene.says.lock().unwrap().state = "merged";
+    scene.far.look().await;
+    assert_eq!(scene.far.world.state("fraud").await, "single settled live=8");
+    assert_eq!(scene.delivery().await.state, DeliveryState::Applied);
+
+    let mut scene = Scene::new().await;
+    scene.far.world.handle().hold(None, "incident 42", "ada").await.unwrap();
+    scene.wake().await;
+    scene.says.lock().unwrap().state = "closed";
+    scene.ask().await;
+    scene.far.world.handle().unhold(None, "it is over", "ada").await.unwrap();
+    scene.far.world.run().await;
+    let delivery = scene.delivery().await;
+    assert_eq!(delivery.state, DeliveryState::Refused);
+    assert!(delivery.reason.unwrap().contains("was closed without being merged"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_service_closed_itself_is_nobodys_no() {
+    for stays in [false, true] {
+        let mut scene = Scene::new().await;
+        if stays {
+            // The branch of the pull request that is closed is still where it was.
+            scene.far.hook("update", "case $3 in *[!0]*) exit 0;; *) exit 1;; esac");
+        }
+        scene.withdraw().await;
+        scene.wake().await;
+        let delivery = scene.delivery().await;
+        assert_eq!(delivery.state, DeliveryState::Accepted, "{stays}: {delivery:?}");
+        scene.is_at_the_forge();
+        scene.ask().await;
+        assert_eq!(scene.review().await, ("awaiting-review", Some(5)), "{stays}: another one is opened");
+    }
+}
