@@ -157,6 +157,11 @@ def check_replicas(checks: Checks, alone: list[dict], several: list[dict]) -> No
     checks.equal("a drained node takes one of them", (budget["maxUnavailable"], budget["selector"]["matchLabels"]), (1, spec["selector"]["matchLabels"]))
     [settings] = [o for o in several if o["metadata"]["name"].startswith("kmlflow-settings")]
     checks.holds("a database and a branch that they share", settings["data"]["KMLFLOW__STORE__URL"].startswith("postgres://") and settings["data"]["KMLFLOW__GIT__URL"].startswith("https://"), str(settings))
+    [variable] = spec["template"]["spec"]["containers"][0]["env"]
+    checks.equal("who holds the Lease", (variable["name"], variable["valueFrom"]["fieldRef"]["fieldPath"]), ("KMLFLOW__KUBERNETES__LEASE__HOLDER", "metadata.name"))
+    [role] = [o for o in several if o["kind"] == "Role" and o["metadata"]["namespace"] == "k5w"]
+    named = {name for rule in role["rules"] for name in rule.get("resourceNames", [])}
+    checks.equal("its name is the one that the role is about", named, {settings["data"]["KMLFLOW__KUBERNETES__LEASE__NAME"]})
     same = [o for o in alone if o["kind"] != "StatefulSet"]
     checks.holds("the rest is as it was", all(o in several for o in same), "")
 

@@ -48,6 +48,20 @@ need_lighttpd() {
     if command -v systemctl >/dev/null; then as_root systemctl disable --now --quiet lighttpd || true; fi
 }
 
+# Prints where the programs of the newest PostgreSQL are, where there is one.
+find_postgresql() { find /usr/lib/postgresql -mindepth 2 -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1; }
+
+# Debian's PostgreSQL, of which the tests start servers of their own.
+need_postgresql() {
+    if [[ -n $(find_postgresql) ]]; then return; fi
+    # Debian makes a database and starts a server for it at once.
+    as_root mkdir -p /etc/postgresql-common
+    if [[ ! -e /etc/postgresql-common/createcluster.conf ]]; then
+        printf 'create_main_cluster = false\n' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
+    fi
+    need_apt pg_ctlcluster postgresql
+}
+
 # venv REQUIREMENTS: prints the Python of a virtual environment that has exactly these packages; kept under .cache.
 venv() {
     local requirements=$1 directory

@@ -100,12 +100,14 @@ pub async fn start(config: Config, listener: TcpListener) -> Result<Service, Sta
     let git = git.map_err(|error| StartError::new(error.to_string()))?;
     let remote = remote::settings(&config.git, &data_dir, &git)?;
     let clusters = settings::clusters(&config).await?;
+    let lease = settings::lease(&config, clusters.as_ref());
     let repository = match &remote {
         Some(_) => config.git.url.clone(),
         None => format!("{}{}", config.public_url(address), git_door::MOUNT),
     };
     let doors = settings::argocd_doors(&config, &repository)?;
-    let of_worker = worker::Settings { remote, clusters, doors, ..settings::of_worker(&config, &data_dir, address)? };
+    let of_worker =
+        worker::Settings { remote, clusters, lease, doors, ..settings::of_worker(&config, &data_dir, address)? };
     let internal = match config.internal_listen {
         Some(address) => Some(server::bind(address).await?),
         None => None,

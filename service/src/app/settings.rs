@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::StartError;
 use super::first_start::Secrets;
 use crate::access::TokenHash;
 use crate::config::{
     ArgoCdWebhookConfig, Config, ConfigError, EnvironmentConfig, GitConfig, IN_CLUSTER, ImagesConfig, KubernetesMode,
-    MlflowConfig, Mode, Reached, SecretText, SenderConfig, StoreConfig, read_secret_file, read_templates,
+    LeaseConfig, MlflowConfig, Mode, Reached, SecretText, SenderConfig, StoreConfig, read_secret_file, read_templates,
 };
 use crate::git::{Author, SigningKey};
 use crate::images::Resolver;
@@ -20,7 +21,7 @@ use crate::plan::EnvironmentTarget;
 use crate::release::{Links, Serving};
 use crate::render::Templates;
 use crate::store::Address;
-use crate::sync::{self, Clusters, DoorSettings, Doors, Sign};
+use crate::sync::{self, Clusters, DoorSettings, Doors, Lease, LeaseSettings, Sign};
 use crate::webhook::live::LiveSecrets;
 use crate::webhook::signature::{Secret, SecretError, sign_github_body};
 use crate::worker::{EnvironmentSettings, RegistrySettings};
@@ -28,6 +29,10 @@ use crate::{web, worker};
 
 /// Name and address of who makes the commits.
 const AUTHOR: (&str, &str) = ("Kmlflow", "kmlflow@localhost");
+
+/// How long the Lease of a leader lasts: longer than one that lost the database takes to know it and to end (six seconds and three), and as short as that
+/// allows, because so long nothing is released when a leader has died without releasing it.
+const LEASE_DURATION: Duration = Duration::from_secs(10);
 
 /// Refuses to be reached from elsewhere with nothing but the secrets that the first start made for this machine; GitHub's and Argo CD's are
 /// not asked for, because nobody who has neither should have to make one up, and a door believes nobody until its sender is told the first start's.
@@ -87,6 +92,7 @@ pub(super) fn of_worker(config: &Config, data_dir: &Path, address: SocketAddr) -
         images: images(config)?,
         registry: registry(&config.mlflow)?,
         clusters: None,
+        lease: None,
         doors: None,
     })
 }
@@ -154,6 +160,19 @@ pub(super) async fn clusters(config: &Config) -> Result<Option<Clusters>, StartE
         Err(error) => Err(StartError::new(error.to_string())
             .cure("correct `kubernetes` or `clusters`, or set `kubernetes.mode` to `off`")),
     }
+}
+
+/// The Lease that names the replica which leads, where one is configured.
+pub(super) fn lease(config: &Config, clusters: Option<&Clusters>) -> Option<Lease> {
+    let LeaseConfig { name, holder } = &config.kubernetes.lease;
+    let (name, holder) = (name.clone()?, holder.clone()?);
+    let lease = clusters.and_then(|clusters| clusters.lease(LeaseSettings { name, holder, duration: LEASE_DURATION }));
+    if lease.is_none() {
+        tracing::warn!(
+            "`kubernetes.lease.name` names a Lease, and no cluster can be asked for it: the database alone decides who leads"
+        );
+    }
+    lease
 }
 
 /// Argo CD's doors, where it is told of pushes; `repository` is the address that others read the branch by.

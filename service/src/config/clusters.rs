@@ -20,9 +20,18 @@ pub struct KubernetesConfig {
     pub mode: KubernetesMode,
     pub kubeconfig: Option<PathBuf>,
     pub context: Option<String>,
+    pub lease: LeaseConfig,
     /// Whether the service runs in a pod.
     #[serde(skip)]
     pub is_in_a_pod: bool,
+}
+
+/// The Lease that names the replica which leads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeaseConfig {
+    pub name: Option<String>,
+    pub holder: Option<String>,
 }
 
 /// Whether and how a cluster is watched.
@@ -67,6 +76,15 @@ pub struct ArgoCdWebhookConfig {
     pub repository_url: Option<String>,
 }
 
+/// Whether Kubernetes takes it as the name of an object: a part of a path, too.
+fn is_object_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let ends = name.bytes().next().zip(name.bytes().last());
+    name.len() <= 253
+        && name.bytes().all(|byte| is_plain(byte) || byte == b'-' || byte == b'.')
+        && ends.is_some_and(|(first, last)| is_plain(first) && is_plain(last))
+}
+
 /// How a cluster is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reached {
@@ -77,7 +95,7 @@ pub enum Reached {
 impl Config {
     /// Every cluster that is watched, by the name that environments use.
     pub fn watched_clusters(&self) -> BTreeMap<String, Reached> {
-        let KubernetesConfig { mode, kubeconfig, context, is_in_a_pod } = &self.kubernetes;
+        let KubernetesConfig { mode, kubeconfig, context, lease: _, is_in_a_pod } = &self.kubernetes;
         let by_file =
             || kubeconfig.as_ref().map(|path| Reached::ByKubeconfig { path: path.clone(), context: context.clone() });
         let own = match mode {
@@ -157,7 +175,31 @@ impl KubernetesConfig {
                 "set `kubernetes.kubeconfig` to reach the cluster that Argo CD runs in",
             ));
         }
-        Ok(())
+        self.check_lease()
+    }
+
+    fn check_lease(&self) -> Result<(), ConfigError> {
+        let LeaseConfig { name, holder } = &self.lease;
+        let Some(name) = name else { return Ok(()) };
+        let wrong = if !is_object_name(name) {
+            Some(("is no name of an object".to_owned(), "write it like `kmlflow`: small letters, digits, `-` and `.`"))
+        } else if holder.as_ref().is_none_or(|holder| holder.trim().is_empty()) {
+            Some((
+                "names a Lease, and `kubernetes.lease.holder` does not say who takes it".to_owned(),
+                "give each replica its own name; in a pod KMLFLOW__KUBERNETES__LEASE__HOLDER by `fieldRef: {fieldPath: metadata.name}`",
+            ))
+        } else if self.mode == KubernetesMode::Off || self.is_without_own() {
+            Some((
+                "names a Lease, and no cluster is configured".to_owned(),
+                "set `kubernetes.kubeconfig`, or name no Lease: the database decides who leads",
+            ))
+        } else {
+            None
+        };
+        match wrong {
+            Some((rule, cure)) => Err(ConfigError::new(format!("`kubernetes.lease.name` {rule}"), cure)),
+            None => Ok(()),
+        }
     }
 
     fn is_without_own(&self) -> bool {

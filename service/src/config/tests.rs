@@ -307,6 +307,33 @@ fn clusters_are_watched_where_they_are_configured_and_in_a_pod_by_themselves() {
 }
 
 #[test]
+fn a_lease_needs_a_holder_and_a_cluster() {
+    let file = "kubernetes: {kubeconfig: /k, lease: {name: kmlflow}}";
+    let holder = "KMLFLOW__KUBERNETES__LEASE__HOLDER";
+    let config = Scene::new(file).var(holder, "kmlflow-0").load().unwrap();
+    assert_eq!(config.kubernetes.lease.holder.as_deref(), Some("kmlflow-0"));
+    let in_a_pod = |mode: &str| {
+        let file = format!("kubernetes: {{mode: {mode}, lease: {{name: kmlflow, holder: kmlflow-0}}}}");
+        Scene::new(&file).var("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    };
+    in_a_pod("auto").load().unwrap();
+    for (scene, words) in [
+        (Scene::new(file), "`kubernetes.lease.holder` does not say who takes it"),
+        (Scene::new(file).var(holder, " "), "`kubernetes.lease.holder` does not say who takes it"),
+        (in_a_pod("off"), "no cluster is configured"),
+        (Scene::new("kubernetes: {lease: {name: kmlflow, holder: a}}"), "no cluster is configured"),
+    ] {
+        let sentence = scene.sentence();
+        assert!(sentence.contains(words), "{sentence}");
+    }
+    for name in ["../pods", "Kmlflow", "-kmlflow", "kmlflow.", "a b"] {
+        let named = Scene::new(file).var(holder, "kmlflow-0").var("KMLFLOW__KUBERNETES__LEASE__NAME", name);
+        let sentence = named.sentence();
+        assert!(sentence.contains("`kubernetes.lease.name` is no name of an object"), "{name}: {sentence}");
+    }
+}
+
+#[test]
 fn a_signing_key_is_read_from_a_file_of_its_owner_alone_and_never_shown() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("key");

@@ -9,12 +9,22 @@ pub struct Access {
     pub group: &'static str,
     pub resource: &'static str,
     pub verbs: &'static [&'static str],
-    /// Whether it is asked for in Argo CD's namespace alone, so that a Role there is enough; a role for the whole cluster otherwise.
-    pub is_of_argocd: bool,
+    pub place: Place,
+}
+
+/// Where something is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In every namespace.
+    Cluster,
+    /// In Argo CD's namespace alone, so that a Role there is enough.
+    ArgoCd,
+    /// In the service's own namespace alone, and by replicas alone.
+    Replicas,
 }
 
 /// Everything that is asked of a cluster.
-pub const ACCESS: [Access; 10] = [
+pub const ACCESS: [Access; 12] = [
     of_argocd("applications", &["get", "list", "watch", "patch"]),
     of_argocd("applicationsets", &["list", "patch"]),
     of_releases("machinelearning.seldon.io", "seldondeployments", &["get", "list", "watch"]),
@@ -25,14 +35,24 @@ pub const ACCESS: [Access; 10] = [
     of_releases("", "services", &["get", "list", "watch"]),
     of_releases("gateway.networking.k8s.io", "httproutes", &["get", "list", "watch"]),
     of_releases("gateway.networking.k8s.io", "grpcroutes", &["get", "list", "watch"]),
+    // Who makes one cannot be held to its name.
+    of_replicas("coordination.k8s.io", "leases", &["create"]),
+    of_replicas("coordination.k8s.io", "leases", &["get", "update"]),
 ];
 
+/// Leases as a role names them.
+pub(super) const LEASES: &str = "leases.coordination.k8s.io";
+
 const fn of_argocd(resource: &'static str, verbs: &'static [&'static str]) -> Access {
-    Access { group: "argoproj.io", resource, verbs, is_of_argocd: true }
+    Access { group: "argoproj.io", resource, verbs, place: Place::ArgoCd }
 }
 
 const fn of_releases(group: &'static str, resource: &'static str, verbs: &'static [&'static str]) -> Access {
-    Access { group, resource, verbs, is_of_argocd: false }
+    Access { group, resource, verbs, place: Place::Cluster }
+}
+
+const fn of_replicas(group: &'static str, resource: &'static str, verbs: &'static [&'static str]) -> Access {
+    Access { group, resource, verbs, place: Place::Replicas }
 }
 
 /// A kind as the API server names it.

@@ -51,8 +51,13 @@ pub(super) fn of_resource(cluster: &str, (verb, named): (&str, &str), error: &ku
             _ => format!("the cluster `{cluster}` refuses to `{verb}` `{named}`: {}", status.message),
         },
         // The words of the layers below name addresses and may name credentials.
-        _ => format!("the cluster `{cluster}` does not answer"),
+        _ => unanswered(cluster),
     }
+}
+
+/// What is said of a cluster that says nothing.
+pub(super) fn unanswered(cluster: &str) -> String {
+    format!("the cluster `{cluster}` does not answer")
 }
 
 /// What helps where a call about a resource comes to nothing.

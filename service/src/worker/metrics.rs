@@ -45,6 +45,7 @@ pub(super) struct Metrics {
     delivery_duration: Histogram,
     inbox_depth: Family<Labels, Gauge>,
     leads: Gauge,
+    lease: Family<Labels, Gauge>,
     releases: Family<Labels, Gauge>,
     weight: Family<Labels, Gauge<f64, AtomicU64>>,
     changed: Family<Labels, Gauge>,
@@ -85,6 +86,7 @@ impl Metrics {
             delivery_duration: seconds(),
             inbox_depth: Family::default(),
             leads: Gauge::default(),
+            lease: Family::default(),
             releases: Family::default(),
             weight: Family::default(),
             changed: Family::default(),
@@ -143,6 +145,7 @@ impl Metrics {
         );
         registry.register("inbox_depth", "Deliveries in the inbox by state", self.inbox_depth.clone());
         registry.register("leads", "1 for the service that carries out what is accepted", self.leads.clone());
+        registry.register("lease_held", "1 for the replica that the Lease of the leader names", self.lease.clone());
         registry.register("releases", "Releases that are deployed", self.releases.clone());
         registry.register("release_weight_ratio", "Share of the answers that a predictor gives", self.weight.clone());
         registry.register("release_changed_timestamp_seconds", "When a release was last changed", self.changed.clone());
@@ -277,8 +280,11 @@ impl Metrics {
 
     /// Sets what is read off the present state.
     pub(super) fn set(&self, state: Present) {
-        let Present { inbox, leads, releases } = state;
+        let Present { inbox, leads, lease, releases } = state;
         self.leads.set(leads.into());
+        if let Some((name, is_held)) = lease {
+            self.lease.get_or_create(&vec![("lease", name)]).set(is_held.into());
+        }
         for (state, count) in inbox {
             self.inbox_depth
                 .get_or_create(&vec![("state", state.to_owned())])
@@ -313,6 +319,8 @@ impl Metrics {
 pub(super) struct Present {
     pub(super) inbox: Vec<(&'static str, u64)>,
     pub(super) leads: bool,
+    /// The Lease of the leader, where one is configured, and whether it names this service.
+    pub(super) lease: Option<(String, bool)>,
     pub(super) releases: Vec<ReleaseNumbers>,
 }
 
@@ -346,6 +354,19 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line}: {text}");
         }
         assert!(!text.contains("outcome=\"accepted\""), "what waits has no outcome: {text}");
+    }
+
+    #[test]
+    fn a_lease_is_shown_where_one_is_configured() {
+        let (metrics, line) =
+            (Metrics::new(), |held: u8| format!("\nkmlflow_lease_held{{lease=\"kmlflow\"}} {held}\n"));
+        let present = |lease| Present { inbox: Vec::new(), leads: true, lease, releases: Vec::new() };
+        metrics.set(present(None));
+        assert!(!metrics.text().contains("\nkmlflow_lease_held"), "{}", metrics.text());
+        for held in [false, true] {
+            metrics.set(present(Some(("kmlflow".to_owned(), held))));
+            assert!(metrics.text().contains(&line(held.into())), "{}", metrics.text());
+        }
     }
 
     #[test]

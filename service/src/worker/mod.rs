@@ -26,6 +26,7 @@ mod housekeeping;
 mod import;
 mod index;
 mod interrupted;
+mod leading;
 mod load;
 mod lock;
 mod metrics;

@@ -408,7 +408,8 @@ pub(super) async fn metrics(shared: &Shared) -> String {
         }
     };
     let releases = read(&shared.index).iter().map(|(key, kept)| numbers(shared, key, kept)).collect();
-    shared.metrics.set(Present { inbox, leads: shared.replica.leads(), releases });
+    let lease = shared.settings.lease.as_ref().map(|lease| (lease.name().to_owned(), lease.is_held()));
+    shared.metrics.set(Present { inbox, leads: shared.replica.leads(), lease, releases });
     shared.metrics.text()
 }
 

@@ -2,7 +2,7 @@
 //!
 //! What any of them accepts is durable in the shared inbox first, and whoever leads takes it up from there, so it matters to nobody who that is, or
 //! whether it still lives. The outcome comes back the same way: the store has it before anybody is told. Who leads is decided by
-//! `store::lead`, and that one who was replaced stores nothing any more by `store::term`; the compare-and-swap of the push and the trailers of the commits
+//! `store::lead`, beside which `sync` shows it in a Lease, and that one who was replaced stores nothing any more by `store::term`; the compare-and-swap of the push and the trailers of the commits
 //! see to it that nothing is done twice in the branch.
 
 use std::collections::{BTreeSet, HashMap};
@@ -19,6 +19,7 @@ use super::conveyor::Conveyor;
 use super::history::key_of;
 use super::holds;
 use super::index::Index;
+use super::leading::Leading;
 use super::load::{At, Unreadable, add_last_good, each_newest, read_some};
 use super::policies::{self, POLICY_DIR};
 use super::shared::{Shared, Waits, git_fault, read, store_fault, write};
@@ -28,7 +29,7 @@ use crate::chance::share_of;
 use crate::git::GitError;
 use crate::names::{CommitId, ReleaseKey};
 use crate::rollout::Decision;
-use crate::store::{Change, Leadership, Newest, StoreError};
+use crate::store::{Change, Newest, StoreError};
 
 /// What the leader of a store leads.
 pub(super) const WRITER: &str = "writer";
@@ -78,7 +79,7 @@ impl Replica {
 }
 
 /// Waits until this service leads, and takes in what there is to know for that.
-pub(super) async fn lead(shared: &Arc<Shared>) -> (Conveyor, Leadership) {
+pub(super) async fn lead(shared: &Arc<Shared>) -> (Conveyor, Leading) {
     loop {
         match try_to_lead(shared).await {
             Ok(leading) => return leading,
@@ -94,8 +95,20 @@ pub(super) async fn lead(shared: &Arc<Shared>) -> (Conveyor, Leadership) {
     }
 }
 
-async fn try_to_lead(shared: &Arc<Shared>) -> Result<(Conveyor, Leadership), OpenError> {
-    let leadership = shared.store.lead(WRITER).await?;
+async fn try_to_lead(shared: &Arc<Shared>) -> Result<(Conveyor, Leading), OpenError> {
+    let lock = shared.store.lead(WRITER).await?;
+    let leading = Leading::with(lock, shared.settings.lease.as_ref()).await?;
+    match begin_term(shared).await {
+        Ok(conveyor) => Ok((conveyor, leading)),
+        Err(error) => {
+            leading.end().await;
+            Err(error)
+        }
+    }
+}
+
+/// Begins the term of whoever leads.
+async fn begin_term(shared: &Arc<Shared>) -> Result<Conveyor, OpenError> {
     let _seen = shared.replica.seen.lock().await;
     shared.store.take_over().await?;
     let is_unseen = match shared.repository.look().await {
@@ -115,7 +128,7 @@ async fn try_to_lead(shared: &Arc<Shared>) -> Result<(Conveyor, Leadership), Ope
     // What was shown of them is followed from now on. Whoever looks on begins no look any more, and one that is under way shows nothing.
     shared.reviews.forget();
     tracing::info!("This replica leads: it carries out what all of them accept");
-    Ok((conveyor, leadership))
+    Ok(conveyor)
 }
 
 /// Leads no more, and forgets what it had taken up: the next leader has all of it.

@@ -15,7 +15,7 @@ use crate::release::{Period, Serving};
 use crate::render::Templates;
 use crate::servable::Runtimes;
 use crate::store::{Address, Limits as StoreLimits};
-use crate::sync::{Clusters, Doors};
+use crate::sync::{Clusters, Doors, Lease};
 
 /// What the worker needs of the configuration.
 #[derive(Debug, Clone)]
@@ -44,6 +44,8 @@ pub struct Settings {
     pub registry: Option<RegistrySettings>,
     /// The clusters that are watched, where there are any.
     pub clusters: Option<Clusters>,
+    /// The Lease that a replica has while it leads, where one is configured.
+    pub lease: Option<Lease>,
     /// Argo CD's doors, where it is told of pushes to releases whose cluster is not watched.
     pub doors: Option<Doors>,
 }

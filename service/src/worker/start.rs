@@ -14,6 +14,7 @@ use super::history;
 use super::holds::{self, after_a_rewrite};
 use super::index::Index;
 use super::interrupted;
+use super::leading::Leading;
 use super::load::{Loaded, add_last_good, load_beside};
 use super::lock::{DataDirLock, LockError};
 use super::metrics::Metrics;
@@ -160,7 +161,7 @@ pub(super) async fn open_with(settings: Settings, clock: Clock, limits: Limits) 
         _lock: lock,
     });
     let leading = match leadership {
-        Some(leadership) => Some((begin_to_write(&shared).await?, leadership)),
+        Some(leadership) => Some((begin_to_write(&shared).await?, Leading::alone(leadership))),
         None => {
             begin_to_read(&shared).await?;
             None

@@ -13,6 +13,7 @@ use super::collect::collect;
 use super::conclusion::Conclusion;
 use super::conveyor::{Conveyor, Done, Work, show};
 use super::housekeeping::{PUSHES_PER_LOOK, keep_house, look_again_and_again};
+use super::leading::Leading;
 use super::observe::{follow_clusters, tell_doors, watched};
 use super::past::{take_in, take_in_past};
 use super::publish::note_remote_refusals;
@@ -30,7 +31,7 @@ use crate::event::DeliveryState;
 use crate::git::{GitError, PLACE_AFTER};
 use crate::names::ReleaseKey;
 use crate::registry::RegistryState;
-use crate::store::{Batch, Leadership};
+use crate::store::Batch;
 
 /// How long a remote is waited for once the service is told to stop; what is on its way then is looked up at the next start. With what requests
 /// under way are given before, it makes less than ten seconds.
@@ -50,7 +51,7 @@ pub struct Worker {
     conveyor: Option<Conveyor>,
     lock: WriterLock,
     /// Says that no other service writes by this store.
-    leadership: Option<Leadership>,
+    leading: Option<Leading>,
     /// What the last turns left to the store, while it is not durable yet.
     storing: Storing,
     git: Option<Git>,
@@ -79,13 +80,13 @@ enum Ended {
 
 impl Worker {
     /// One that leads already, or that follows until it does.
-    pub(super) fn new(shared: Arc<Shared>, leading: Option<(Conveyor, Leadership)>) -> Self {
-        let (conveyor, leadership) = leading.unzip();
+    pub(super) fn new(shared: Arc<Shared>, leading: Option<(Conveyor, Leading)>) -> Self {
+        let (conveyor, leading) = leading.unzip();
         Self {
             shared,
             conveyor,
             lock: WriterLock(()),
-            leadership,
+            leading,
             storing: Storing::default(),
             git: None,
             pushes: 0,
@@ -116,11 +117,11 @@ impl Worker {
         let mut stop = std::pin::pin!(stop);
         loop {
             if self.conveyor.is_none() {
-                let (conveyor, leadership) = tokio::select! {
+                let (conveyor, leading) = tokio::select! {
                     leading = replica::lead(&shared) => leading,
                     () = stop.as_mut() => break,
                 };
-                (self.conveyor, self.leadership) = (Some(conveyor), Some(leadership));
+                (self.conveyor, self.leading) = (Some(conveyor), Some(leading));
             }
             let ended = self.lead(stop.as_mut()).await;
             self.storing.all().await;
@@ -150,13 +151,13 @@ impl Worker {
         let (stopping, term) = (self.shared.state.stopping.clone(), self.shared.replica.term());
         let is_one = self.shared.replica.is_one;
         // Led as long as this lives: the next leader begins when it is dropped.
-        let mut leadership = self.leadership.take();
+        let mut leading = self.leading.take();
         let ended = {
             let mut working = std::pin::pin!(self.work(&term));
             let ended = tokio::select! {
                 () = &mut working => Ended::Replaced,
-                () = lost(leadership.as_mut()) => {
-                    tracing::error!("The connection to the database broke that makes this service the only writer");
+                why = lost(leading.as_mut()) => {
+                    tracing::error!("{why}");
                     Ended::Replaced
                 }
                 () = stop => Ended::Told,
@@ -172,6 +173,9 @@ impl Worker {
             ended
         };
         beside.iter().for_each(JoinHandle::abort);
+        if let Some(leading) = leading {
+            leading.end().await;
+        }
         ended
     }
 
@@ -256,10 +260,10 @@ impl Drop for Worker {
     }
 }
 
-/// Waits until another service may write by the same store.
-async fn lost(leadership: Option<&mut Leadership>) {
-    match leadership {
-        Some(leadership) => leadership.lost().await,
+/// Waits until another service may write by the same store, and says why.
+async fn lost(leading: Option<&mut Leading>) -> &'static str {
+    match leading {
+        Some(leading) => leading.lost().await,
         None => std::future::pending().await,
     }
 }

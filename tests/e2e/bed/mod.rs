@@ -47,6 +47,9 @@ mod releases;
 /// What the service may do in the cluster, and does.
 mod rights;
 
+/// Which of several replicas leads, as the cluster sees it.
+mod lease;
+
 /// How the service and Argo CD tell each other what happened.
 mod told;
 

@@ -29,7 +29,7 @@ const FOLDERS: [(&str, usize); 20] = [
     ("argo-cd/settings", 2),
     ("releases", 2),
     ("kmlflow", 14),
-    ("kmlflow-replicas", 16),
+    ("kmlflow-replicas", 18),
     ("monitoring", 2),
     ("gateway", 5),
     ("postgresql", 5),

@@ -3,4 +3,5 @@
 pub(crate) mod api_server;
 mod argocd;
 mod doors;
+mod lease;
 mod watching;

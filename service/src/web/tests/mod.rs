@@ -202,6 +202,7 @@ fn of_worker(dir: &tempfile::TempDir) -> worker::Settings {
         images: None,
         registry: None,
         clusters: None,
+        lease: None,
         doors: None,
     }
 }

@@ -184,6 +184,7 @@ impl World {
             images: None,
             registry: self.registry.as_ref().map(Registry::settings),
             clusters: self.clusters.clone(),
+            lease: None,
             doors: self.doors.clone(),
         }
     }
