@@ -91,3 +91,23 @@ async fn what_nothing_else_was_asked_after_is_tried_again_whatever_happened_by_i
     assert_eq!(state_of(&world, &newest).await, DeliveryState::Unchanged);
     assert_eq!(world.view("fraud").await.release.rollout.step, Some(1), "its progress is kept");
 }
+
+#[tokio::test]
+async fn an_older_request_that_changes_nothing_when_it_is_given_in_again_leaves_what_waits() {
+    let mut world = World::blind().await;
+    world.put("fraud", single("7")).await;
+    let rendered = world.read("fraud", "seldon.yaml").unwrap();
+    world.push(vec![(path("seldon.yaml"), Some(format!("# by hand\n{rendered}")))]).await;
+    refusal(world.ask(put("fraud", single("7"))).await);
+    let refused = newest(&world).await;
+    world.push(vec![(path("seldon.yaml"), Some(rendered))]).await;
+    let Ok(Answer::Queued { delivery: waiting, .. }) = world.ask(put("fraud", canary("9"))).await else {
+        panic!("it was not queued")
+    };
+    world.handle().redeliver(&refused).await.unwrap();
+    world.run().await;
+    assert_eq!(state_of(&world, &refused).await, DeliveryState::Unchanged);
+    assert_eq!(state_of(&world, &waiting).await, DeliveryState::Accepted);
+    world.turn_clock(5).await;
+    assert_eq!(world.state("fraud").await, "canary entering stable=7 candidate=9");
+}
