@@ -102,6 +102,8 @@ pub(super) struct Work {
     pub(super) look_at_repository: bool,
     /// Releases whose changes the branch did not take, so that they go by a pull request whatever they are.
     pub(super) by_review: BTreeSet<ReleaseKey>,
+    /// What others changed is taken in as it lies there: the branch did not take the work together with what follows from that.
+    pub(super) as_it_lies: bool,
 }
 
 /// What a turn has done; the branch is moved, the store does not know yet.
@@ -169,6 +171,10 @@ impl Conveyor {
     ) -> Vec<Conclusion> {
         self.known.clone_from(&done.harvest.tip);
         self.ours.clear();
+        if done.replaced.is_some() {
+            // That one was accepted; the next one is another.
+            self.rewritten = None;
+        }
         if self.failures > 0 {
             // What was away is back: whatever waited for it goes at once, in the order in which it arrived.
             let waiting = std::mem::take(&mut self.retry).into_values();

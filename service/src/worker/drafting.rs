@@ -30,6 +30,7 @@ impl Conveyor {
         turn.findings.clone_from(&work.findings);
         turn.by_review.clone_from(&work.by_review);
         turn.refused.clone_from(&work.refused);
+        turn.as_it_lies = work.as_it_lies;
         self.make_room(&turn);
         let mut found_done = DoneBefore::new();
         let mut replaced = None;

@@ -22,6 +22,9 @@ use crate::render;
 /// Why a directory without the document cannot be used: what Argo CD applies is still there.
 const NO_DOCUMENT: &str = "`release.yaml` is not there; remove the whole directory to retract by hand";
 
+/// What is said of a document that somebody changed, while nothing follows from that.
+const NOT_RENDERED: &str = "`release.yaml` was changed by a push and is not rendered yet, because the branch does not take that with everything else; it is asked for by itself";
+
 /// How much is shown of why a document cannot be used, which may repeat what somebody wrote.
 const WHY_CHARS_MAX: usize = 300;
 
@@ -167,6 +170,7 @@ fn take_in_one(
     let before = proposed.or(before);
     let placed = document.and_then(|release| placed(turn, key, release, before.as_ref()));
     let taken = match placed {
+        Ok(release) if turn.as_it_lies => changed(turn, key, (release, &tree), before.as_ref(), touched),
         Ok(release) => match restored::take_over(turn, key, release, before.as_ref(), touched) {
             Ok(ControlFlow::Break(())) => Ok(Ok(())),
             Ok(ControlFlow::Continue(release)) => changed(turn, key, (release, &tree), before.as_ref(), touched),
@@ -279,6 +283,12 @@ fn changed(
         entry(turn, key, (release, tree.clone()), State { drifted, notes, invalid: None });
         return Ok(Ok(()));
     }
+    if turn.as_it_lies {
+        notes.push(NOT_RENDERED.to_owned());
+        entry(turn, key, (release, tree.clone()), State { drifted, notes, invalid: None });
+        turn.following.owed.insert(key.clone(), touched.by.clone());
+        return Ok(Ok(()));
+    }
     let manifests = match apply::render(turn.shared, &release) {
         Ok(manifests) => manifests,
         Err(refusal) => return Ok(Err(refusal.reason)),
@@ -305,6 +315,7 @@ fn changed(
     };
     let task = Task { requested_by: Some(touched.by.clone()), ..Task::by_itself(key.clone(), Intent::Rerender) };
     let is_committed = turn.commit(write, &task)?.is_some();
+    turn.following.is_committed |= is_committed;
     if (!is_committed || !notes.is_empty())
         && let Some(tree) = turn.shared.repository.tree_id(turn.tip(), &key.directory())?
     {

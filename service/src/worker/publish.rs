@@ -51,20 +51,43 @@ pub(super) struct Head {
     pub(super) is_anew: bool,
 }
 
+/// One thing that the remote does not keep, and how it is concluded where the remote keeps others.
+struct SetAside {
+    work: Work,
+    concluded: Vec<Conclusion>,
+    refused: Vec<(Which, ReleaseKey, Refusal)>,
+    words: String,
+}
+
 impl Conveyor {
     /// Does one turn and publishes it. Work that has to wait for the next turn is taken out. Where it needs a commit that is not fetched yet, it
     /// waits for that.
     pub(super) async fn turn(&mut self, shared: &Shared, work: &mut Work) -> Result<Done, GitError> {
-        match self.try_turn(shared, work).await {
-            Err(GitError::NotFetched) => {
-                shared.repository.complete().await?;
-                self.try_turn(shared, work).await
-            }
-            done => done,
+        let mut aside = None;
+        let mut done = self.try_turn(shared, work, &mut aside).await;
+        if matches!(done, Err(GitError::NotFetched)) {
+            shared.repository.complete().await?;
+            done = self.try_turn(shared, work, &mut aside).await;
         }
+        let Some(aside) = aside else { return done };
+        match &mut done {
+            // The remote keeps what others asked for, so this one is at fault.
+            Ok(done) if done.harvest.tip != done.base => {
+                done.conclusions.extend(aside.concluded);
+                done.harvest.refused.extend(aside.refused);
+                aside.work.ticks.iter().for_each(|key| self.put_off(shared, key, &aside.words));
+            }
+            _ => self.left_over.push_front(aside.work),
+        }
+        done
     }
 
-    async fn try_turn(&mut self, shared: &Shared, work: &mut Work) -> Result<Done, GitError> {
+    async fn try_turn(
+        &mut self,
+        shared: &Shared,
+        work: &mut Work,
+        aside: &mut Option<SetAside>,
+    ) -> Result<Done, GitError> {
         let mut is_sure = work.look_at_repository || shared.repository.is_unsure();
         if is_sure {
             shared.repository.look().await?;
@@ -88,11 +111,9 @@ impl Conveyor {
             }
             self.ours.extend(history::ours(&harvest.rows));
             let published = match shared.repository.push(&head.base, &harvest.tip).await {
-                // What is too much at once may fit in parts.
-                Err(error @ GitError::Remote(RemoteError::NotKept { .. })) => {
-                    let rest = work.split().ok_or(error)?;
-                    self.left_over.push_front(rest);
+                Err(GitError::Remote(error @ RemoteError::NotKept { .. })) => {
                     is_sure = false;
+                    self.fit(work, &done, aside, error)?;
                     continue;
                 }
                 published => published?,
@@ -143,12 +164,19 @@ impl Conveyor {
     /// Where the branch is, and what is not taken in yet.
     async fn head(&mut self, shared: &Shared) -> Result<Head, GitError> {
         let repository = &shared.repository;
-        let tip = repository.tip()?;
+        let mut tip = repository.tip()?;
+        if self.is_accepted(shared, &tip)? && repository.address().is_some() {
+            // A person may have moved it since it was seen, to put the other history back for one.
+            repository.look().await?;
+            tip = repository.tip()?;
+        }
         if tip == self.known {
             // A push that nobody heard of may still arrive.
+            self.rewritten = None;
             return Ok(Head { base: tip, since: Vec::new(), is_anew: false });
         }
         if follows(shared, &self.known, &tip)? {
+            self.rewritten = None;
             let since = repository.line(Some(&self.known), &tip)?;
             let since = with_reviews(shared, Some(&self.known), since)?;
             // What was made for another tip cannot arrive any more.
@@ -177,10 +205,44 @@ impl Conveyor {
         }
     }
 
+    /// What is too much at once may fit in parts. What is too much alone lets something else go first, once: should the remote not keep that either, it keeps
+    /// nothing at present, and everything waits.
+    fn fit(
+        &mut self,
+        work: &mut Work,
+        done: &Done,
+        aside: &mut Option<SetAside>,
+        error: RemoteError,
+    ) -> Result<(), GitError> {
+        if let Some(rest) = work.split() {
+            self.left_over.push_front(rest);
+            return Ok(());
+        }
+        if aside.is_some() || (work.deliveries.is_empty() && work.ticks.is_empty()) {
+            return Err(error.into());
+        }
+        let Some(next) = self.left_over.pop_front() else { return Err(error.into()) };
+        let words = error.to_string();
+        let mut alone = std::mem::replace(work, next);
+        work.concluded.append(&mut alone.concluded);
+        work.refused.append(&mut alone.refused);
+        let concluded: Vec<Conclusion> =
+            alone.deliveries.iter().map(|delivery| refused(delivery.clone(), &done.conclusions, &words)).collect();
+        let refused = concluded.iter().filter_map(|conclusion| version_of(&done.harvest, conclusion)).collect();
+        *aside = Some(SetAside { work: alone, concluded, refused, words });
+        Ok(())
+    }
+
     /// Keeps the first half for another try, and the rest for the next turn. What is refused alone is refused.
     fn divide(&mut self, shared: &Shared, work: &mut Work, done: &Done, words: String) -> Result<(), GitError> {
         let conclusions = done.conclusions.as_slice();
-        if let Some(rest) = work.split() {
+        if done.harvest.following.is_committed {
+            // It came along in each half, and nobody who asks for something is to be refused for it: it is asked for by itself then.
+            tracing::info!(
+                "The branch does not take this turn, which is tried without what follows from the pushes of others: {words}"
+            );
+            work.as_it_lies = true;
+        } else if let Some(rest) = work.split() {
             self.left_over.push_front(rest);
         } else if let Some(key) = work.alone(conclusions).filter(|key| shared.is_reviewed(key))
             && work.by_review.insert(key.clone())
@@ -278,8 +340,8 @@ impl Work {
         let ticks = self.ticks.split_off(self.ticks.len().min(count / 2));
         let deliveries = self.deliveries.split_off(count / 2 - self.ticks.len());
         let (found, findings) = (self.found.clone(), self.findings.clone());
-        let by_review = self.by_review.clone();
-        Some(Self { ticks, deliveries, found, findings, by_review, ..Self::default() })
+        let (by_review, as_it_lies) = (self.by_review.clone(), self.as_it_lies);
+        Some(Self { ticks, deliveries, found, findings, by_review, as_it_lies, ..Self::default() })
     }
 
     /// Takes on what other work there is. What was found out for it is found out anew when it is tried again.

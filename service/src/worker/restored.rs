@@ -58,7 +58,7 @@ pub(super) fn take_over(
         created: before.is_none(),
         more: None,
     };
-    turn.commit(write, &task)?;
+    turn.following.is_committed |= turn.commit(write, &task)?.is_some();
     Ok(ControlFlow::Break(()))
 }
 

@@ -58,6 +58,19 @@ pub(super) struct Turn<'r> {
     pub(super) by_review: BTreeSet<ReleaseKey>,
     /// What waits for a review, instead of being committed.
     pub(super) proposed: BTreeMap<ReleaseKey, Proposed>,
+    /// What others changed is taken in as it lies there.
+    pub(super) as_it_lies: bool,
+    /// What follows from what others changed.
+    pub(super) following: Following,
+}
+
+/// What follows from what others changed: their `release.yaml` is rendered, an older state put back is taken over.
+#[derive(Debug, Default)]
+pub(super) struct Following {
+    /// Whether something of it is committed.
+    pub(super) is_committed: bool,
+    /// What is still to be rendered, by who changed it.
+    pub(super) owed: BTreeMap<ReleaseKey, String>,
 }
 
 /// What carrying out a task came to.
@@ -118,6 +131,7 @@ pub(super) struct Harvest {
     pub(super) decisions: Vec<(ReleaseKey, Option<Decision>)>,
     /// What waits for a review.
     pub(super) proposed: BTreeMap<ReleaseKey, Proposed>,
+    pub(super) following: Following,
 }
 
 impl Ground for Turn<'_> {
@@ -188,6 +202,8 @@ impl<'r> Turn<'r> {
             ahead: RefCell::new(Ahead::new()),
             by_review: BTreeSet::new(),
             proposed: BTreeMap::new(),
+            as_it_lies: false,
+            following: Following::default(),
         })
     }
 
@@ -214,9 +230,9 @@ impl<'r> Turn<'r> {
         touched.extend(self.looked_at.iter().cloned());
         let decide = |key: ReleaseKey| self.decide(&key).map(|decision| (key, decision));
         let decisions = touched.into_iter().map(decide).collect::<Result<_, _>>()?;
-        let Self { draft, fresh, gone, registry, rows, made, answered, refused, proposed, .. } = self;
+        let Self { draft, fresh, gone, registry, rows, made, answered, refused, proposed, following, .. } = self;
         let tip = draft.tip().clone();
-        Ok(Harvest { tip, fresh, gone, registry, rows, made, answered, refused, decisions, proposed })
+        Ok(Harvest { tip, fresh, gone, registry, rows, made, answered, refused, decisions, proposed, following })
     }
 
     /// The commit that the turn has come to.

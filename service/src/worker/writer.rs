@@ -1,5 +1,6 @@
 //! The loop around the conveyor: waits for work, has a turn done, tells the store, answers those who wait.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::collect::collect;
 use super::conclusion::Conclusion;
 use super::conveyor::{Conveyor, Done, Work, show};
+use super::handle::Handle;
 use super::housekeeping::{PUSHES_PER_LOOK, keep_house, look_again_and_again};
 use super::leading::Leading;
 use super::observe::{follow_clusters, tell_doors, watched};
@@ -27,10 +29,11 @@ use super::storing::{Left, Storing};
 use super::told::{announce, audit, conclude_all, outcome};
 use super::turn::Harvest;
 use crate::command::Git;
-use crate::event::DeliveryState;
+use crate::event::{DeliveryState, Guard, Requested};
 use crate::git::{GitError, PLACE_AFTER};
 use crate::names::ReleaseKey;
 use crate::registry::RegistryState;
+use crate::release::Intent;
 use crate::store::Batch;
 
 /// How long a remote is waited for once the service is told to stop; what is on its way then is looked up at the next start. With what requests
@@ -324,6 +327,7 @@ async fn finish(
     note_leaving(shared, &done.harvest, now);
     show(shared, &done.harvest);
     tell_refused(shared, &done.harvest);
+    let owed = std::mem::take(&mut done.harvest.following.owed);
     let conclusions = conveyor.take_over(shared, &mut done, ticks, now);
     shared.statuses.note(shared, &done);
     note_remote_refusals(shared, &done.harvest);
@@ -332,6 +336,7 @@ async fn finish(
     if done.replaced.is_none() {
         shared.untold.note(shared, &rows, &done.base, &conveyor.known);
     }
+    ask_for_following(shared, owed).await;
     let batch = Batch {
         outcomes: conclusions.iter().filter_map(|conclusion| outcome(shared, conclusion)).collect(),
         commits: rows.clone(),
@@ -352,6 +357,17 @@ async fn finish(
         announce(shared, rows.get(done.replaced.unwrap_or_default()..).unwrap_or_default());
     };
     storing.add(shared, Left { batch, later, policies: done.policies, now }, told).await;
+}
+
+/// Has what others changed rendered by requests of their own. They are there before the store knows that what was pushed is taken in.
+async fn ask_for_following(shared: &Arc<Shared>, owed: BTreeMap<ReleaseKey, String>) {
+    for (key, by) in owed {
+        let requested =
+            Requested { key: key.clone(), intent: Intent::Rerender, guard: Guard::default(), requested_by: Some(by) };
+        if let Err(fault) = Handle::new(Arc::clone(shared)).submit(requested).await {
+            tracing::warn!(release.key = %key, "What was pushed of `{key}` is not rendered: {fault}; `kmlflow rerender` does that");
+        }
+    }
 }
 
 /// From so many on, releases that one push removes are worth a line of their own: Argo CD takes their objects away within seconds.

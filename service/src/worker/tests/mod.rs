@@ -9,6 +9,7 @@ mod doors;
 mod drift;
 mod foreign;
 mod forge;
+mod frozen;
 mod given_again;
 mod held_reviews;
 mod holds;

@@ -90,7 +90,8 @@ impl Far {
 
     /// Rewrites the history from where the person's clone is.
     pub(super) fn rewrite(&self) {
-        self.commit("README.md", "rewritten");
+        let head = self.person(&["rev-parse", "HEAD"]);
+        self.commit("README.md", &format!("rewritten from {head}"));
         self.person(&["push", "-q", "--force", "origin", "main"]);
     }
 
@@ -120,7 +121,7 @@ impl Far {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    fn without_hook(&self, name: &str) {
+    pub(super) fn without_hook(&self, name: &str) {
         fs::remove_file(self.remote().join("hooks").join(name)).unwrap();
     }
 
