@@ -82,7 +82,7 @@ impl From<LogEntry> for Came {
 /// What one commit did to one release.
 pub(super) struct Seen {
     key: ReleaseKey,
-    /// Version and strategy that the document names; nothing where it names none, or cannot be read.
+    /// Version and strategy that the document names, or the one that it was before where it is gone; nothing where it names none, or cannot be read.
     names: Option<(Version, Strategy)>,
     /// The phase that the document is in; nothing where there is no document that can be read.
     phase: Option<Phase>,
@@ -107,13 +107,45 @@ pub(super) fn seen(repository: &Repository, came: &Came, ours: bool) -> Result<V
     let releases = repository.read_each(&entry.commit, &directories, RELEASE_FILE, |_, _, read| {
         Ok(text_of(read)?.and_then(|text| Release::parse(&text.ok()?).ok()))
     })?;
+    let before = before(repository, entry, &directories, &releases)?;
     let seen = keys.into_iter().zip(releases);
     let seen = seen.map(|(key, release)| of((entry, change), key, release.flatten().as_ref(), ours));
+    let seen = seen.zip(before).map(|(seen, before)| Seen { names: seen.names.or(before), ..seen });
     let brought = brought.iter().flat_map(|entry| {
         let keys = entry.changed.iter().filter_map(|directory| key_of(directory));
         keys.map(move |key| Seen { was_in_force: false, ..of((entry, &entry.commit), key, None, true) })
     });
     Ok(seen.chain(brought).collect())
+}
+
+/// What the documents named that a commit took away: a walk that begins there has seen none of them.
+fn before(
+    repository: &Repository,
+    entry: &LogEntry,
+    directories: &[String],
+    now: &[Option<Option<Release>>],
+) -> Result<Vec<Option<(Version, Strategy)>>, GitError> {
+    let nothing = || vec![None; directories.len()];
+    let Some(before) =
+        entry.before.as_ref().filter(|_| now.iter().any(|release| release.iter().flatten().next().is_none()))
+    else {
+        return Ok(nothing());
+    };
+    let found = repository.read_each(before, directories, RELEASE_FILE, |_, _, read| {
+        Ok(text_of(read)?.and_then(|text| Release::parse(&text.ok()?).ok()))
+    });
+    match found {
+        Ok(found) => Ok(found.iter().map(|release| release.iter().flatten().next().and_then(names)).collect()),
+        // What is before the end of a history that is not all here.
+        Err(GitError::UnknownCommit(_) | GitError::NotFetched) => Ok(nothing()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Version and strategy that a document names.
+fn names(release: &Release) -> Option<(Version, Strategy)> {
+    let named = release.staying().last().or_else(|| release.stable())?;
+    Some((named.version.clone(), release.spec.strategy))
 }
 
 /// What a commit says of a release. One of somebody else has no release id, which marks the release as one to be looked at.
@@ -122,10 +154,7 @@ fn of((entry, change): (&LogEntry, &CommitId), key: ReleaseKey, release: Option<
     let subject = entry.message.lines().next().unwrap_or_default();
     Seen {
         key,
-        names: release.and_then(|release| {
-            let named = release.staying().last().or_else(|| release.stable())?;
-            Some((named.version.clone(), release.spec.strategy))
-        }),
+        names: release.and_then(names),
         phase: release.map(|release| release.rollout.phase),
         commit: change.clone(),
         at: entry.at,
@@ -180,7 +209,7 @@ pub(super) fn walked_on(
             continue;
         }
         // A document that is gone or cannot be read is still about what the one before named.
-        let known = if phase.is_some() { names.as_ref() } else { last.get(&key) };
+        let known = if phase.is_some() { names.as_ref() } else { last.get(&key).or(names.as_ref()) };
         let Some((version, strategy)) = known.cloned() else { continue };
         if let Some(id) = &delivery_id {
             walked.done.insert(id.clone(), (key.clone(), commit.clone()));

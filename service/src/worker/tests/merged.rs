@@ -145,6 +145,19 @@ fn what_a_reviewer_changed_before_the_merge_is_theirs_and_what_was_asked_for_is_
 }
 
 #[test]
+fn a_retraction_that_was_merged_is_in_the_history_and_what_was_asked_for_is_done() {
+    let gone = || vec![Edit { path: path("release.yaml"), content: None }];
+    let scene = Scene::new();
+    let proposed = scene.commit(&scene.base, &author(), &words(("r1", "d1"), None), gone());
+    let meanwhile = scene.by_hand(&scene.base, vec![Edit { path: "README.md".into(), content: Some(b"x".to_vec()) }]);
+    let merge = scene.merge(&meanwhile, &proposed);
+    scene.check(&merge, &[(&proposed, "r1", "7")], &[("d1", &proposed)], true);
+
+    let by_hand = scene.by_hand(&scene.base, gone());
+    scene.check(&by_hand, &[(&by_hand, "", "7")], &[], true);
+}
+
+#[test]
 fn two_changes_of_one_release_that_meet_in_a_merge_are_nobodys_proposal_and_it_is_done() {
     let scene = Scene::new();
     let proposed = scene.proposal(&scene.base, ("r1", "d1"), "8", None);
