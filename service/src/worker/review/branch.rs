@@ -196,14 +196,17 @@ pub(super) fn standing(shared: &Shared, target: &CommitId, key: &ReleaseKey) -> 
     Ok(Some(Standing { tip, own, release, theirs, is_current }))
 }
 
-/// Whether two states of a release are the same but for when they were decided: what waits is planned again, at another moment.
+/// Whether two states of a release are the same but for when they were decided, and for where its pages are: what waits is planned again, at another
+/// moment, and by a service that may listen at another port, which is its address where no `public_url` is set.
 pub(super) fn is_same(one: Option<&Release>, other: Option<&Release>) -> bool {
-    one.map(timeless) == other.map(timeless)
+    one.map(decided) == other.map(decided)
 }
 
-/// A release without the moments that its planning wrote.
-fn timeless(release: &Release) -> Release {
+/// A release without the moments that its planning wrote, and without its own page. The files are rendered from what is left and from them.
+fn decided(release: &Release) -> Release {
     let mut release = release.clone();
+    release.spec.target.links.release = None;
+    release.rendered.files.clear();
     let rollout = &mut release.rollout;
     let moments = [&mut rollout.since]
         .into_iter()
@@ -239,6 +242,22 @@ mod tests {
     fn what_is_planned_again_at_another_moment_is_the_same() {
         let (one, again) = (planned(AT_ONE, "slow"), planned(AT_OTHER, "slow"));
         assert!(one != again && is_same(Some(&one), Some(&again)));
+    }
+
+    #[test]
+    fn what_is_planned_again_at_another_address_is_the_same() {
+        let planned = |page: &str| {
+            let mut release = planned(AT_ONE, "slow");
+            release.spec.target.links.release = Some(page.to_owned());
+            // The files have the link in them.
+            release.rendered.files.insert("seldon.yaml".to_owned(), crate::names::Digest::of(page.as_bytes()));
+            release
+        };
+        let (one, again) = (planned("http://localhost:1/releases/x"), planned("http://localhost:2/releases/x"));
+        assert!(one != again && is_same(Some(&one), Some(&again)));
+        let mut other = planned("http://localhost:2/releases/x");
+        other.spec.target.host = "elsewhere".to_owned();
+        assert!(!is_same(Some(&one), Some(&other)));
     }
 
     #[test]
