@@ -19,6 +19,7 @@ fn a_request_becomes_a_pull_request_that_is_approved_merged_and_deployed() {
         ("release(production/models/fraud): create with version 7", BRANCH)
     );
     assert!(pull.body.contains("Asked for by admin") && pull.body.contains("+kind: Release"), "{}", pull.body);
+    comment_says(&forge, &server, "**Waits for approval.** Merging it releases it, closing it is a no.");
     forge.github.review(1, "bob", "CHANGES_REQUESTED");
     forge.github.review(1, "ann", "APPROVED");
     forge.github.merge(1, Way::Merge);
@@ -28,9 +29,34 @@ fn a_request_becomes_a_pull_request_that_is_approved_merged_and_deployed() {
     server.until("the branch is gone", || (!forge.github.has_branch(BRANCH)).then_some(()));
     let commits = forge.commits();
     assert_eq!(commits[0].trailer("Delivery-Id"), Some(delivery.as_str()));
-    let comments = forge.github.comments();
-    assert!(comments.len() == 1 && comments[0].body.starts_with("<!-- kmlflow -->\nMerged"), "{comments:?}");
-    forge.github.was_asked(&[("pulls/create", 1), ("pulls/update", 0), ("issues/create-comment", 1), ("graphql", 0)]);
+    comment_says(&forge, &server, "**Merged**, as Git says (version 7, alone); no cluster is watched.");
+    let asked = [("pulls/create", 1), ("pulls/update", 0), ("graphql", 0)];
+    forge.github.was_asked(&asked);
+    let comments = [("issues/create-comment", 1), ("issues/update-comment", 1)];
+    forge.github.was_asked(&comments);
+    // What follows without a review is told at the last one, by whoever leads then.
+    assert_eq!(server.stop(), Some(0));
+    let server = forge.reviewed().start();
+    review_is(&server, "merged");
+    let retraction = server.api("DELETE", &format!("/releases/{FRAUD}"), None).expect(202).json();
+    forge.github.merge(2, Way::Merge);
+    assert_eq!(server.settle(retraction["delivery"].as_str().unwrap())["state"], "applied");
+    server.until("the second review has its own", || (forge.github.comments().len() == 2).then_some(()));
+    server.until("both say what became of it", || {
+        let said = |pull: u64| forge.github.comments().into_iter().find(|comment| comment.pull == pull).unwrap().body;
+        (said(2).ends_with("**Merged**, and it is retracted.") && said(1).contains("(version 7, alone)")).then_some(())
+    });
+    forge.github.was_asked(&[("issues/create-comment", 2)]);
+}
+
+/// Waits until the only comment there is says that.
+#[track_caller]
+fn comment_says(forge: &Forge<'_>, server: &Server<'_>, expected: &str) {
+    server.until("the comment says it", || {
+        let comments = forge.github.comments();
+        assert!(comments.len() < 2, "{comments:?}");
+        (comments.first()?.body == format!("<!-- kmlflow -->\n{expected}")).then_some(())
+    });
 }
 
 #[test]
@@ -71,8 +97,7 @@ fn opinions_are_followed_and_shown_on_the_page_until_people_decide() {
 fn to_open_one_more_costs_the_same_however_many_are_open() {
     let environment = TestEnvironment::new();
     let forge = Forge::with_token(&environment);
-    // The links of a proposal are the same after a restart as before.
-    let begin = || forge.reviewed().env(OFTEN.0, "1h").env("KMLFLOW__PUBLIC_URL", "https://releases.example").start();
+    let begin = || forge.reviewed().env(OFTEN.0, "1h").start();
     let server = begin();
     let put = |number: usize| {
         let model = format!("m{number}");
@@ -80,23 +105,36 @@ fn to_open_one_more_costs_the_same_however_many_are_open() {
         assert!(answer["waitsFor"].as_str().unwrap().ends_with(&format!("/acme/gitops/pull/{number}")), "{answer}");
     };
     (1..=4).for_each(put);
-    let first = forge.github.requests();
+    // The comment of each comes a moment later, by two requests of its own.
+    let requests = || {
+        forge.github.requests()
+            - ["issues/list-comments", "issues/create-comment"].map(|of| forge.github.count(of)).iter().sum::<usize>()
+    };
+    let first = requests();
     (5..=14).for_each(put);
     // It is looked for among the open ones and the closed ones, and opened.
-    assert_eq!(forge.github.requests() - first, 10 * 3);
+    assert_eq!(requests() - first, 10 * 3);
     // A webhook has the forge asked about its pull request and no other.
+    server.until("each has its comment", || (forge.github.count("issues/create-comment") == 14).then_some(()));
     let before = (forge.github.requests(), forge.github.count("pulls/list-reviews"));
     let told = json!({"action": "labeled", "pull_request": {"head": {"ref": "kmlflow/production/models/m3"}}});
     drop(server.deliver(&Delivery::github("d-1", "pull_request", &told)).expect(202));
     server.until("it is asked", || (forge.github.count("pulls/list-reviews") > before.1).then_some(()));
     assert_eq!(forge.github.requests() - before.0, 2);
     assert_eq!(server.stop(), Some(0));
+    let heads = || (1..=14).map(|number| forge.github.pull(number).head).collect::<Vec<_>>();
+    let proposed = heads();
     // They are found again by a list, told what they say, and asked what people think of them.
-    let before = (forge.github.requests(), forge.github.count("pulls/list-reviews"));
+    let before = (requests(), forge.github.count("pulls/list-reviews"));
     let server = begin();
     server.until("each is known again", || (forge.github.count("pulls/list-reviews") >= before.1 + 14).then_some(()));
-    let asked = forge.github.requests() - before.0;
+    // The service listens at another port now, and without `public_url` that is what the links say: nothing is proposed anew for it.
+    assert_eq!(heads(), proposed);
+    let asked = requests() - before.0;
     assert!(asked < 14 * 4, "{asked} requests: {:?}", forge.github.asked());
+    server
+        .until("the comment of each was read", || (forge.github.count("issues/list-comments") == 2 * 14).then_some(()));
+    forge.github.was_asked(&[("issues/create-comment", 14), ("issues/update-comment", 0)]);
 }
 
 #[test]
@@ -161,7 +199,7 @@ fn what_is_moot_is_closed_with_a_comment_and_its_branch_deleted() {
     assert!(!forge.github.pull(3).is_open && forge.github.pull(3).merged_as.is_none());
     let said: Vec<String> =
         forge.github.comments().into_iter().filter(|comment| comment.pull == 3).map(|comment| comment.body).collect();
-    assert!(said.len() == 1 && said[0].contains("something else was decided"), "{said:?}");
+    assert!(said.len() == 1 && said[0].ends_with("something else was decided meanwhile."), "{said:?}");
 }
 
 #[test]

@@ -82,9 +82,12 @@ fn text(body: &Value, field: &str) -> String {
 impl Shared {
     /// Where the branches of open pull requests are by now; one whose branch is gone is closed.
     fn look_at_heads(&self) {
-        for pull in self.state().pulls.iter_mut().filter(|pull| pull.is_open) {
-            match git::tip(&self.repository(), &pull.branch) {
-                Some(tip) => pull.head = tip,
+        // With the lock, for a pull request may be opened meanwhile whose branch is newer.
+        let mut state = self.state();
+        let tips = git::tips(&self.repository());
+        for pull in state.pulls.iter_mut().filter(|pull| pull.is_open) {
+            match tips.get(&pull.branch) {
+                Some(tip) => pull.head.clone_from(tip),
                 None => pull.is_open = false,
             }
         }

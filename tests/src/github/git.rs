@@ -1,5 +1,6 @@
 //! The repository of the scripted GitHub: Git's own `http-backend`, and what people do at the forge.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -58,6 +59,13 @@ fn ask(repository: &Path, arguments: &[&str]) -> Result<String, String> {
 /// Where a branch is.
 pub(super) fn tip(repository: &Path, branch: &str) -> Option<String> {
     ask(repository, &["rev-parse", "--verify", "--quiet", &format!("refs/heads/{branch}")]).ok()
+}
+
+/// Where each branch is.
+pub(super) fn tips(repository: &Path) -> BTreeMap<String, String> {
+    let told = ask(repository, &["for-each-ref", "--format=%(objectname) %(refname:lstrip=2)", "refs/heads"]);
+    let told = told.unwrap_or_default();
+    told.lines().filter_map(|line| line.split_once(' ')).map(|(tip, name)| (name.to_owned(), tip.to_owned())).collect()
 }
 
 /// Whether there is such a commit.

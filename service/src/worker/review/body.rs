@@ -78,7 +78,7 @@ fn fenced(diff: &str) -> String {
 }
 
 /// A foreign text on one line, in which nothing is a mention, a link or markup.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let seen = text.chars().map(|c| if is_invisible(c) { ' ' } else { c });
     seen.flat_map(|c| if "<>@[]`#*_".contains(c) { vec!['\\', c] } else { vec![c] }).collect()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::body::with_metrics;
 use super::branch::{branch_of, standing};
-use super::{Pull, Review, ReviewState};
+use super::{Pull, Review, ReviewState, comment};
 use crate::forge::{AutoMerge, Forge, ForgeError, PullRequest, PullState, Text};
 use crate::git::{Deleted, GitError};
 use crate::names::{CommitId, ReleaseKey, Version};
@@ -15,11 +15,8 @@ use crate::worker::shared::Shared;
 /// has merged.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
 
-/// The first line of the one comment of the service; it is not shown.
-const COMMENT: &str = "<!-- kmlflow -->";
-
-/// What is said under a pull request that the service closed itself.
-const WITHDRAWN: &str = "Nobody waits for this any more: something else was decided meanwhile.";
+/// The last word about what nobody waits for any more.
+const WITHDRAWN: &str = "**Closed**: nobody waits for this any more, something else was decided meanwhile.";
 
 /// Why a review does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +83,7 @@ pub(super) async fn tell_and_ask(
         review.state = state;
     });
     match state {
-        ReviewState::AwaitingReview => {}
+        ReviewState::AwaitingReview => shared.reviews.comments.note(key),
         // What was merged is on the branch; a look at it is all there is to do.
         ReviewState::Merged => shared.inbox.note_push(),
         ReviewState::Closed => shared.inbox.note_review(key),
@@ -153,9 +150,10 @@ pub(super) async fn finish(
         // Whoever decided has seen what was there.
         decided = pull.head.clone().filter(|_| pull.state != PullState::Open && !is_withdrawn);
         let (now, words) = match &pull.state {
-            PullState::Merged(_) => (ReviewState::Merged, format!("Merged, and `{key}` is what it says.")),
-            PullState::Closed if is_withdrawn => (ReviewState::Closed, WITHDRAWN.to_owned()),
-            PullState::Closed => (ReviewState::Closed, "Closed, so nothing changes.".to_owned()),
+            // How it fares is said once it is noted, and again where that changes.
+            PullState::Merged(_) => (ReviewState::Merged, None),
+            PullState::Closed if is_withdrawn => (ReviewState::Closed, Some(WITHDRAWN)),
+            PullState::Closed => (ReviewState::Closed, Some("**Closed**, so nothing changes.")),
             PullState::Open if review.moot_since.is_some_and(|since| since.elapsed() < grace) => return Ok(false),
             PullState::Open => {
                 // Noted first: nobody may hear of the closing itself.
@@ -164,11 +162,13 @@ pub(super) async fn finish(
                     review.withdrawn = Some(pull.number);
                 });
                 forge.close(pull.number).await?;
-                (ReviewState::Closed, WITHDRAWN.to_owned())
+                (ReviewState::Closed, Some(WITHDRAWN))
             }
         };
         state = now;
-        forge.keep_comment(pull.number, COMMENT, &words).await?;
+        if let Some(words) = words {
+            comment::say(shared, forge, pull.number, words).await?;
+        }
     } else if state == ReviewState::AwaitingReview {
         state = ReviewState::Closed;
     }
@@ -178,6 +178,7 @@ pub(super) async fn finish(
         review.state = state;
         review.end();
     });
+    shared.reviews.fares(key);
     Ok(true)
 }
 

@@ -7,6 +7,7 @@ mod allowance;
 mod body;
 mod branch;
 mod call_off;
+pub(super) mod comment;
 mod follow;
 mod merged;
 mod proposed;
@@ -40,6 +41,8 @@ pub(super) struct Reviews {
     /// Those of which there is something to tell the forge, or to ask it, at once.
     due: Mutex<BTreeSet<ReleaseKey>>,
     wake: Notify,
+    /// What there is to say of them.
+    pub(super) comments: comment::Comments,
     /// One lock per branch, held while it is changed or deleted, so that the two never meet.
     branches: Mutex<HashMap<ReleaseKey, Arc<tokio::sync::Mutex<()>>>>,
     /// How often all of them were forgotten: what was looked up before that is not shown after it. Changed with `by_key` locked.
@@ -71,6 +74,8 @@ pub(super) struct Review {
     pub(super) opinions: Opinions,
     /// What keeps it from going on, one sentence.
     pub(super) trouble: Option<String>,
+    /// What its comment says, where that is known.
+    pub(super) commented: Option<String>,
     /// There is nothing more to do about it.
     pub(super) is_over: bool,
 }
@@ -110,6 +115,7 @@ impl Review {
             withdrawn: None,
             opinions: Opinions::default(),
             trouble: None,
+            commented: None,
             is_over: true,
         })
     }
@@ -163,6 +169,7 @@ impl Reviews {
             withdrawn: by_key.get(key).and_then(|review| review.withdrawn),
             opinions: before.map(|before| before.opinions.clone()).unwrap_or_default(),
             trouble,
+            commented: before.and_then(|before| before.commented.clone()),
             is_over: false,
         };
         by_key.insert(key.clone(), review);
@@ -271,6 +278,7 @@ impl Reviews {
         drop(by_key);
         self.waiting().clear();
         self.due().clear();
+        self.comments.forget();
     }
 
     /// How often all of them were forgotten. Whoever reads this first and then that another replica leads knows when that is so no more.
@@ -342,6 +350,24 @@ impl Reviews {
         self.by_key().iter().filter(|(_, review)| !review.is_over).map(|(key, _)| key.clone()).collect()
     }
 
+    /// One of all as it is.
+    fn one(&self, key: &ReleaseKey) -> Option<Review> {
+        self.by_key().get(key).cloned()
+    }
+
+    /// The releases whose last review was merged.
+    fn merged(&self) -> Vec<ReleaseKey> {
+        let by_key = self.by_key();
+        by_key.iter().filter(|(_, review)| review.state == ReviewState::Merged).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Takes note that it may have changed how what was merged fares.
+    pub(super) fn fares(&self, key: &ReleaseKey) {
+        if self.by_key().get(key).is_some_and(|review| review.state == ReviewState::Merged) {
+            self.comments.note(key);
+        }
+    }
+
     /// One of these as it is.
     pub(in crate::worker) fn open_one(&self, key: &ReleaseKey) -> Option<Review> {
         self.by_key().get(key).filter(|review| !review.is_over).cloned()
@@ -402,6 +428,7 @@ mod tests {
             withdrawn: None,
             opinions: Opinions::default(),
             trouble: None,
+            commented: None,
             is_over: false,
         }
     }

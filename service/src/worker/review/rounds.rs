@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::allowance::{Allowance, OF_WHO_FOLLOWS, OF_WHO_LEADS};
 use super::branch::{branch_of, key_of};
+use super::comment;
 use super::follow::{GRACE, Hitch, finish, tell_and_ask};
 use crate::forge::{Forge, ForgeError, Open};
 use crate::names::ReleaseKey;
@@ -209,7 +210,10 @@ impl Rounds {
         if !self.remembers {
             self.spend(1);
             match remember(shared, forge).await {
-                Ok(()) => self.remembers = true,
+                Ok(()) => {
+                    self.remembers = true;
+                    comment::recall(shared).await;
+                }
                 Err(error) => self.next = sooner(self.next, &Hitch::from(error)),
             }
         }

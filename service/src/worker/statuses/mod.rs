@@ -18,6 +18,7 @@ use super::deployments::{self, Fares};
 use super::index::Entry;
 use super::observe::watched;
 use super::read::endpoint;
+use super::review::comment::tell_comment;
 use super::shared::Shared;
 use crate::forge::{CommitState, CommitStatus, Forge, ForgeError};
 use crate::live::{LiveState, Progress};
@@ -71,6 +72,7 @@ impl Statuses {
         let newest: BTreeMap<&ReleaseKey, &CommitId> =
             done.harvest.rows.iter().map(|row| (&row.key, &row.commit)).collect();
         for (key, commit) in newest {
+            shared.reviews.fares(key);
             let release = shared.entry(key).map(|entry| entry.release);
             let status = match release.as_deref() {
                 Some(release) if watched(shared, &key.environment).is_some() => {
@@ -128,6 +130,7 @@ impl Statuses {
             self.fares().insert(key.clone(), Fares::of(&entry.commit, Some(&entry.release), &status));
         }
         shared.metrics.left_untold("waiting", self.put(key, entry.commit.clone(), status));
+        shared.reviews.fares(key);
         self.wake();
     }
 
@@ -158,7 +161,7 @@ impl Statuses {
     }
 }
 
-/// Tells the forge of statuses and deployments until it is dropped: each beside the other, because a token may be good for one of them only.
+/// Tells the forge of statuses, deployments and comments until it is dropped: each beside the others, because a token may be good for some only.
 pub(super) async fn tell_statuses(shared: Arc<Shared>) {
     let Some(forge) = shared.settings.forge() else { return };
     let statuses = &shared.statuses;
@@ -180,7 +183,16 @@ pub(super) async fn tell_statuses(shared: Arc<Shared>) {
             pause(told, waiting, &statuses.wake_fares).await;
         }
     };
-    tokio::join!(commits, environments);
+    let reviews = async {
+        let mut refusals = Refusals::default();
+        let comments = &shared.reviews.comments;
+        loop {
+            let told = tell_comment(&shared, forge, &mut refusals).await;
+            shared.metrics.left_untold("refused", std::mem::take(&mut refusals.for_good));
+            pause(told, comments.len(), &comments.wake).await;
+        }
+    };
+    tokio::join!(commits, environments, reviews);
 }
 
 /// Waits until the next is to be told.
@@ -239,7 +251,7 @@ fn after<K: Hash + Eq, V: PartialEq>(
 
 impl Refusals {
     /// How long to wait before something is told again; nothing where it was told, or is refused for good.
-    fn wait(&mut self, key: &ReleaseKey, told: Result<(), ForgeError>) -> Option<Duration> {
+    pub(super) fn wait(&mut self, key: &ReleaseKey, told: Result<(), ForgeError>) -> Option<Duration> {
         let error = match told {
             Ok(()) => {
                 self.in_a_row = 0;

@@ -4,6 +4,7 @@ mod beside;
 mod bounds;
 mod claims;
 mod cluster;
+mod commented;
 mod crash;
 mod doors;
 mod drift;
