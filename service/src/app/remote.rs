@@ -152,7 +152,9 @@ fn forge(config: &GitConfig, url: &str) -> Result<Option<Forge>, StartError> {
     }
     let access = match (config.credentials.github_app.parts(), config.forge_token()) {
         (Some((id, installation, key)), _) => {
-            Access::App(App { id, installation, private_key: Token::new(key.expose()) })
+            let file = config.credentials.github_app.private_key_file.clone();
+            let renewal = file.map(|path| Arc::new(SecretFile(path)) as Arc<dyn forge::Renewal>);
+            Access::App(App { id, installation, private_key: Token::new(key.expose()), renewal })
         }
         (None, Some(token)) => Access::Token(token_access(config, token)),
         (None, None) => return Ok(None),

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
+use octocrab::auth::AppAuth;
 use octocrab::models::{AppId, InstallationId};
 use octocrab::secrecy::ExposeSecret as _;
 use octocrab::{AuthState, Octocrab, OctocrabBuilder};
 
 use super::call::GITHUB_HEADERS;
 use super::line::Line;
-use super::{Address, App, ForgeError, Token};
+use super::{Address, App, ForgeError, Renewal, Token};
 
 /// How long before its end a token is renewed: a fetch that begins with it may take so long. They last an hour.
 pub const RENEWED_BEFORE: Duration = Duration::from_secs(600);
@@ -26,15 +27,23 @@ const WORDS_CHARS_MAX: usize = 200;
 /// An App as it is installed, and its token.
 pub(super) struct Installation {
     line: Arc<Line>,
-    auth: octocrab::auth::AppAuth,
+    app: AppId,
+    /// Where the key is read again once it is refused.
+    renewal: Option<Arc<dyn Renewal>>,
     installation: InstallationId,
     /// The name of the repository that the tokens are for.
     repository: String,
     /// Held while a token is asked for, so that all who need one share it.
-    current: tokio::sync::Mutex<Option<Current>>,
+    current: tokio::sync::Mutex<Current>,
 }
 
 struct Current {
+    key: Token,
+    auth: AppAuth,
+    lent: Option<Lent>,
+}
+
+struct Lent {
     client: Octocrab,
     token: Token,
 }
@@ -45,18 +54,16 @@ impl Installation {
     /// # Errors
     /// Its key cannot sign.
     pub(super) fn new(line: Line, place: &Address, app: &App) -> Result<Self, ForgeError> {
+        let App { id, installation, private_key, renewal } = app;
         let rule = "the file in `git.credentials.github_app.private_key_file` is no private key of a GitHub App";
-        let unusable = || ForgeError::Settings { rule };
-        let key = octocrab::EncodingKey::from_rsa_pem(app.private_key.expose().as_bytes()).map_err(|_| unusable())?;
-        let auth = octocrab::auth::AppAuth { app_id: AppId(app.id), key };
-        // A key that is read may still be none that signs.
-        auth.generate_bearer_token().map_err(|_| unusable())?;
+        let auth = signing(AppId(*id), private_key).ok_or(ForgeError::Settings { rule })?;
         Ok(Self {
             line: Arc::new(line),
-            auth,
-            installation: InstallationId(app.installation),
+            app: AppId(*id),
+            renewal: renewal.clone(),
+            installation: InstallationId(*installation),
             repository: place.name().to_owned(),
-            current: tokio::sync::Mutex::default(),
+            current: tokio::sync::Mutex::new(Current { key: private_key.clone(), auth, lent: None }),
         })
     }
 
@@ -66,27 +73,46 @@ impl Installation {
     /// The forge gives none, or does not answer.
     pub(super) async fn token(&self, refused: Option<&Token>) -> Result<Token, ForgeError> {
         let mut current = self.current.lock().await;
+        let token = self.token_by(&mut current, refused).await;
+        match (&token, token.as_ref().is_err_and(ForgeError::is_of_who_asks).then(|| self.another(&current.key))) {
+            // Whoever made a new key took the old one away at the forge.
+            (Err(_), Some(Some((key, auth)))) => {
+                *current = Current { key, auth, lent: None };
+                self.token_by(&mut current, refused).await
+            }
+            _ => token,
+        }
+    }
+
+    /// The key that is there now and what signs by it, where it is another one than what was refused.
+    fn another(&self, refused: &Token) -> Option<(Token, AppAuth)> {
+        let key = self.renewal.as_ref()?.another(refused)?;
+        let auth = signing(self.app, &key)?;
+        Some((key, auth))
+    }
+
+    async fn token_by(&self, current: &mut Current, refused: Option<&Token>) -> Result<Token, ForgeError> {
         // What somebody else was refused may have been replaced since.
-        let kept = current.take().filter(|kept| Some(&kept.token) != refused);
+        let kept = current.lent.take().filter(|kept| Some(&kept.token) != refused);
         let had_one = kept.is_some();
         let client = match kept {
-            Some(Current { client, .. }) => client,
-            None => self.client().map_err(|error| self.problem(&error))?,
+            Some(Lent { client, .. }) => client,
+            None => self.client(&current.auth).map_err(|error| self.problem(&error))?,
         };
         let mut token = client.installation_token_with_buffer(period(RENEWED_BEFORE)).await;
         if had_one && token.as_ref().is_err_and(|error| self.problem(error).is_temporary()) {
             token = client.installation_token_with_buffer(period(STILL_GOOD)).await;
         }
         let token = token.map(|token| Token::new(token.expose_secret())).map_err(|error| self.problem(&error))?;
-        *current = Some(Current { client, token: token.clone() });
+        current.lent = Some(Lent { client, token: token.clone() });
         Ok(token)
     }
 
     /// A client that has no token yet.
-    fn client(&self) -> octocrab::Result<Octocrab> {
+    fn client(&self, auth: &AppAuth) -> octocrab::Result<Octocrab> {
         let line = Arc::clone(&self.line);
         let service = tower::service_fn(move |request| carry(Arc::clone(&line), request));
-        let built = OctocrabBuilder::new_empty().with_service(service).with_auth(AuthState::App(self.auth.clone()));
+        let built = OctocrabBuilder::new_empty().with_service(service).with_auth(AuthState::App(auth.clone()));
         let app = match built.build() {
             Ok(app) => app,
             Err(never) => match never {},
@@ -123,12 +149,21 @@ impl fmt::Debug for Installation {
     }
 }
 
+/// Signs as an App by its key; nothing where that does not sign.
+fn signing(app_id: AppId, key: &Token) -> Option<AppAuth> {
+    let key = octocrab::EncodingKey::from_rsa_pem(key.expose().as_bytes()).ok()?;
+    let auth = AppAuth { app_id, key };
+    // A key that is read may still be none that signs.
+    auth.generate_bearer_token().ok()?;
+    Some(auth)
+}
+
 /// What a refusal means, and what a person can do.
 fn said(status: u16) -> (&'static str, &'static str) {
     match status {
         401 => (
             "it does not know the App, or not by this key",
-            "compare `git.credentials.github_app.id` and the key with the App's page, where a new key can be made, and look at this machine's clock",
+            "compare `git.credentials.github_app.id` and the key with the App's page, where a new key can be made (its file is read again by itself), and look at this machine's clock",
         ),
         403 => ("its installation is suspended, or may not have one", "have the owner lift the suspension of the App"),
         404 => (

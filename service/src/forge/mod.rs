@@ -66,9 +66,9 @@ pub struct TokenAccess {
     pub renewal: Option<Arc<dyn Renewal>>,
 }
 
-/// Where a token that lasts is read again once it is refused.
+/// Where a token that lasts, or the key of an App, is read again once it is refused.
 pub trait Renewal: fmt::Debug + Send + Sync {
-    /// The token that is there now, where it is another one than what was refused.
+    /// What is there now, where it is another one than what was refused.
     fn another(&self, refused: &Token) -> Option<Token>;
 }
 
@@ -79,6 +79,8 @@ pub struct App {
     pub installation: u64,
     /// Its private key (RSA, PEM), which is shown as little as a token.
     pub private_key: Token,
+    /// Where the key is read again; nothing where it is the same for as long as the service runs.
+    pub renewal: Option<Arc<dyn Renewal>>,
 }
 
 /// A token, which no log and no error ever shows.

@@ -34,6 +34,28 @@ fn a_token_that_is_revoked_in_the_middle_is_replaced_once_and_nobody_notices() {
 }
 
 #[test]
+fn a_key_that_was_replaced_in_its_file_is_used_once_the_old_one_is_refused() {
+    let environment = TestEnvironment::new();
+    let forge = Forge::with_app(&environment);
+    let server = forge.server().start();
+    server.put(FRAUD, &image("fraud", "7")).expect(201);
+    // Whoever makes a new key deletes the old one, of which the tokens end an hour later at the latest.
+    let new = AppKey::make(&environment, "new");
+    forge.github.takes_only(&new);
+    let queued = server.put(FRAUD, &image("fraud", "8")).expect(202).text();
+    assert!(queued.contains("not by this key"), "{queued}");
+    let file = &forge.settings.iter().find(|(name, _)| name.ends_with("PRIVATE_KEY_FILE")).unwrap().1;
+    // Half of it helps no more than the old one.
+    let whole = std::fs::read_to_string(&new.private).unwrap();
+    std::fs::write(file, &whole[..whole.len() / 2]).unwrap();
+    let queued = server.put("production/models/other", &image("other", "1")).expect(202).text();
+    assert!(queued.contains("not by this key"), "{queued}");
+    std::fs::write(file, whole).unwrap();
+    serves(&server, "8");
+    assert!(!server.printed().contains("PRIVATE KEY"));
+}
+
+#[test]
 fn an_app_that_is_suspended_says_so_with_what_helps_and_goes_on_once_it_is_lifted() {
     let environment = TestEnvironment::new();
     let forge = Forge::with_app(&environment);
@@ -91,6 +113,8 @@ fn limits_are_heeded_and_nothing_is_lost_by_them() {
         forge.github.merge(u64::try_from(number).unwrap(), Way::Merge);
         serves(&server, version);
         review_is(&server, "merged");
+        // Its last word; what was sent by then is not asked although a limit was told.
+        server.until("the comment says so", || (forge.github.count("issues/update-comment") == number).then_some(()));
     }
 }
 

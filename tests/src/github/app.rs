@@ -81,7 +81,8 @@ impl Shared {
             (status, json!({"message": message, "documentation_url": "https://docs.github.com/rest"}))
         };
         let jwt = authorization.strip_prefix("Bearer ").unwrap_or_default();
-        match self.key.as_ref().map(|key| key.fault(jwt)) {
+        let key = self.state().key.clone();
+        match key.map(|key| key.fault(jwt)) {
             Some(None) => {}
             Some(Some(fault)) => return no(401, fault),
             None => return no(401, "Integration not found"),

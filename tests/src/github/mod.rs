@@ -68,12 +68,13 @@ pub(crate) struct Shared {
     description: Description,
     /// Where the repository is, and what people's commands work on.
     directory: PathBuf,
-    key: Option<AppKey>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 pub(crate) struct State {
+    /// By which the App signs.
+    key: Option<AppKey>,
     pulls: Vec<Pull>,
     comments: Vec<Comment>,
     statuses: Vec<Status>,
@@ -148,10 +149,9 @@ impl<'a> GitHub<'a> {
     /// When it does not start, or the tier did not fetch the description.
     #[track_caller]
     pub fn start(environment: &'a TestEnvironment, key: Option<AppKey>) -> Self {
-        let state = State { lifetime: 3_600, ..State::default() };
+        let state = State { key, lifetime: 3_600, ..State::default() };
         let directory = environment.path("github");
-        let shared =
-            Arc::new(Shared { description: Description::of_github(), directory, key, state: Mutex::new(state) });
+        let shared = Arc::new(Shared { description: Description::of_github(), directory, state: Mutex::new(state) });
         git::make(environment, &shared.repository());
         let (address, stop) = serve::start(Arc::clone(&shared));
         Self { environment, address, shared, _stop: stop }
@@ -306,6 +306,13 @@ impl<'a> GitHub<'a> {
     /// Every token that the App was given is good no more.
     pub fn revoke_tokens(&self) {
         self.state().tokens.clear();
+    }
+
+    /// Somebody makes a new key of the App and deletes the old one.
+    pub fn takes_only(&self, key: &AppKey) {
+        let mut state = self.state();
+        state.key = Some(key.clone());
+        state.tokens.clear();
     }
 
     /// The owner suspends the App, or lifts that.

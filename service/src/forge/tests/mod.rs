@@ -410,7 +410,7 @@ fn nothing_shows_a_token_and_one_that_cannot_be_sent_is_refused() {
 fn a_key_that_does_not_sign_is_refused_at_the_start_and_not_shown() {
     let begin = concat!("-----BEGIN RSA ", "PRIVATE KEY-----");
     for key in ["hunter2", &format!("{begin}\naHVudGVyMg==\n-----END RSA PRIVATE KEY-----\n")] {
-        let app = App { id: 1, installation: 2, private_key: Token::new(key) };
+        let app = App { id: 1, installation: 2, private_key: Token::new(key), renewal: None };
         let address = Address::of(Kind::Github, "https://github.com/acme/gitops", None).unwrap();
         let settings = Settings { kind: Kind::Github, address, access: Access::App(app), ca_file: None };
         assert!(!format!("{settings:?}").contains(key));
