@@ -28,8 +28,7 @@ impl cli::Program for Program<'_> {
     }
 
     async fn init(&self, config: Config, wish: InitWish) -> Result<Begun, CliError> {
-        let InitWish { url, with_policy, is_dry } = wish;
-        app::init(config, &url, with_policy, is_dry).await.map_err(failed)
+        app::init(config, wish).await.map_err(failed)
     }
 
     async fn move_repository(&self, config: Config, to: String) -> Result<Moved, CliError> {

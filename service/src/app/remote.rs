@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::{StartError, seed, settings as of};
-use crate::cli::Moved;
+use crate::cli::{InitWish, Moved};
 use crate::clock::Clock;
 use crate::command::Git;
 use crate::config::{Config, ForgeKind, GitConfig, GitCredentials, SecretText, read_secret_file};
@@ -31,20 +31,21 @@ pub(super) fn settings(config: &GitConfig, data_dir: &Path, git: &Git) -> Result
     Ok(Some(RemoteSettings { remote, git: git.clone(), poll_interval: config.poll_interval, forge }))
 }
 
-/// Gives a repository elsewhere the files that a new one begins with. One that has something already gets the policy for every model only
-/// where that is asked for.
+/// Gives a repository elsewhere the files that a new one begins with. One that has something already gets the policy for every model and the
+/// platform only where that is asked for.
 ///
 /// # Errors
 /// The address cannot be used, the remote refuses or cannot be reached, or the service knows a history that is not there any more.
-pub async fn init(config: Config, url: &str, with_policy: bool, is_dry: bool) -> Result<Begun, StartError> {
+pub async fn init(config: Config, wish: InitWish) -> Result<Begun, StartError> {
+    let InitWish { url, with_policy, with_platform, is_dry } = wish;
     let scratch = tempfile::tempdir().map_err(|error| no_scratch(&error))?;
-    let forge = of_app(&config.git, url)?;
-    let settings = remote(&config.git, url, scratch.path(), forge.as_ref())?;
+    let forge = of_app(&config.git, &url)?;
+    let settings = remote(&config.git, &url, scratch.path(), forge.as_ref())?;
     let git = find_git(&config).await?;
-    let policies = if with_policy { Vec::new() } else { vec![seed::DEFAULT_POLICY.to_owned()] };
+    let files = seed::seed(true);
     let with = Beginning {
-        files: seed::seed(true),
-        only_if_empty: policies,
+        only_if_empty: seed::only_if_asked(&files, with_policy, with_platform),
+        files,
         author: of::author(),
         signing_key: of::signing_key(&config.git)?,
         now: Clock::system().now(),

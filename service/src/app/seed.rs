@@ -17,10 +17,48 @@ pub(super) fn seed(has_registry: bool) -> Vec<(String, Vec<u8>)> {
     files
 }
 
+/// What of the stack has Argo CD apply the releases: where the repository is, and the ApplicationSet.
+const OF_RELEASES: [&str; 2] = ["platform/releases/", "platform/repository/"];
+
+/// The files of the seed that a repository with something in it already gets only where they are asked for: the policy that speaks for every
+/// model, and the stack, but for what has the releases applied.
+pub(super) fn only_if_asked(seed: &[(String, Vec<u8>)], with_policy: bool, with_platform: bool) -> Vec<String> {
+    let is_of_releases = |path: &str| OF_RELEASES.iter().any(|directory| path.starts_with(directory));
+    let is_left_out = |path: &str| {
+        let is_platform = path.starts_with("platform/") && !is_of_releases(path);
+        (path == DEFAULT_POLICY && !with_policy) || (is_platform && !with_platform)
+    };
+    seed.iter().map(|(path, _)| path).filter(|path| is_left_out(path)).cloned().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::policy::Policies;
+
+    #[test]
+    fn a_repository_with_content_gets_what_releases_need_and_the_rest_where_it_is_asked_for() {
+        let seed = seed(true);
+        let added = |with_policy, with_platform| {
+            let left_out = only_if_asked(&seed, with_policy, with_platform);
+            seed.iter()
+                .map(|(path, _)| path.as_str())
+                .filter(|path| !left_out.iter().any(|it| it == path))
+                .collect::<Vec<_>>()
+        };
+        let needed = [
+            "README.md",
+            "platform/releases/kustomization.yaml",
+            "platform/releases/production.yaml",
+            "platform/releases/project.yaml",
+            "platform/repository/kustomization.yaml",
+            "platform/repository/repository.yaml",
+        ];
+        assert_eq!(added(false, false), needed);
+        assert_eq!(added(true, false).len(), needed.len() + 1);
+        assert_eq!(added(false, true).len(), seed.len() - 1);
+        assert_eq!(added(true, true).len(), seed.len());
+    }
 
     #[test]
     fn the_seeded_policy_parses_and_has_an_image_where_no_tracking_server_is_asked() {

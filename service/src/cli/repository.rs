@@ -21,6 +21,9 @@ pub(super) struct InitArgs {
     /// Add the policy that releases every model by its aliases even where the repository has something already.
     #[arg(long)]
     with_default_policy: bool,
+    /// Add the whole platform even where the repository has something already.
+    #[arg(long)]
+    with_platform: bool,
     /// Say what would be added, and add nothing.
     #[arg(long)]
     dry_run: bool,
@@ -51,6 +54,7 @@ pub struct InitWish {
     /// The repository, as `git clone` takes it.
     pub url: String,
     pub with_policy: bool,
+    pub with_platform: bool,
     pub is_dry: bool,
 }
 
@@ -71,7 +75,7 @@ pub(super) async fn init(
     output: &Output,
     program: &impl Program,
 ) -> Result<Exit, CliError> {
-    let InitArgs { branch, with_default_policy, dry_run, premises } = args;
+    let InitArgs { branch, with_default_policy, with_platform, dry_run, premises } = args;
     let serve = format!("kmlflow serve{}", premises.arguments());
     let has_file = premises.config.is_some();
     let mut config = premises.load(environment)?;
@@ -85,7 +89,7 @@ pub(super) async fn init(
             .hint("name it by `kmlflow init --url URL`, or by `git.url` (KMLFLOW__GIT__URL)")
     })?;
     output.progress(&format!("Looking at the branch `{}` of the repository …", config.git.branch));
-    let wish = InitWish { url, with_policy: with_default_policy, is_dry: dry_run };
+    let wish = InitWish { url, with_policy: with_default_policy, with_platform, is_dry: dry_run };
     let Begun { address, was_empty, added, commit } = program.init(config, wish).await?;
     let body = json!({"repository": address, "wasEmpty": was_empty, "added": added, "commit": commit});
     output.data(&body.to_string(), &body, |_| {

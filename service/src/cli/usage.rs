@@ -347,7 +347,11 @@ pub(super) const INIT: &str = "\
 Examples:
   kmlflow init --url https://git.example/team/gitops.git --dry-run   what would be added
   kmlflow init --url git@git.example:team/gitops.git --config kmlflow.yaml   by its key
-  kmlflow init --url /srv/git/gitops.git";
+  kmlflow init --url /srv/git/gitops.git
+  kmlflow init --url /srv/git/infra.git --with-platform   the whole platform too
+
+An empty repository gets all of it. One that has something already gets what has Argo CD apply the
+releases, and the rest where it is asked for; what is there stays as it is.";
 
 /// After `kmlflow repo move --help`.
 pub(super) const REPO_MOVE: &str = "\

@@ -184,9 +184,14 @@ fn a_repository_with_content_gets_no_policy_unasked() {
     };
     let said = init(&[]);
     assert!(said.contains("+ README.md") && !said.contains("policies"), "{said}");
+    let of_platform = |said: &str| said.lines().filter(|line| line.contains("+ platform/")).count();
+    assert!(said.contains("+ platform/releases/production.yaml") && of_platform(&said) == 5, "{said}");
     let said = init(&["--with-default-policy"]);
     assert!(said.contains("+ policies/default.yaml") && !said.contains("README"), "{said}");
-    assert_eq!(log(&environment, &repository.path).len(), 3);
+    assert_eq!(of_platform(&said), 0);
+    let said = init(&["--with-platform"]);
+    assert!(said.contains("+ platform/catalogue.yaml") && !said.contains("releases/production.yaml"), "{said}");
+    assert_eq!(log(&environment, &repository.path).len(), 4);
 }
 
 #[test]
@@ -204,7 +209,7 @@ fn a_start_that_the_remote_does_not_let_in_says_why_and_what_helps_and_goes_on_o
     server.until_it_answers("/api/v1/releases", "waits for the remote of its repository");
     assert!(server.printed().contains(&site.url("gitops.git")) && !server.printed().contains("s3cr3t-marked"));
     password_file(&environment, LOGIN.1);
-    server.until_it_answers("/readyz", "is empty; give it a first commit with `kmlflow init`");
+    server.until_it_answers("/readyz", "is empty: it has no branch; give it a first commit with `kmlflow init`");
     succeed(&mut environment.kmlflow(["init", "--config", &config]));
     server.until_it_answers("/readyz", "ready\n");
     server.put("production/models/fraud", &crate::image("fraud", "7")).expect(201);

@@ -48,7 +48,7 @@ pub enum RemoteError {
     // What is there.
     #[error("there is no Git repository at `{address}`, or the account does not see it")]
     NotFound { address: String },
-    #[error("the remote `{address}` is empty")]
+    #[error("the remote `{address}` is empty: it has no branch")]
     Empty { address: String },
     #[error("the remote `{address}` has a history of its own")]
     NotEmpty { address: String },
@@ -234,7 +234,10 @@ impl RemoteError {
                 address.trim_end_matches('/')
             ),
             Self::NotFound { .. } => "check the address, and that the account may read the repository".to_owned(),
-            Self::Empty { .. } => "give it a first commit with `kmlflow init`".to_owned(),
+            // A branch of which nobody kept a commit here may have been there all the same.
+            Self::Empty { .. } => {
+                "give it a first commit with `kmlflow init`, unless its branch was deleted: then push that back from a clone that has it".to_owned()
+            }
             Self::NotEmpty { .. } => {
                 "give an empty one, as a forge makes it without a README, or begin there anew with `kmlflow init`".to_owned()
             }
@@ -281,7 +284,7 @@ mod tests {
         let address = || "/srv/git/x.git".to_owned();
         let words = || ": no room".to_owned();
         for (error, told) in [
-            (RemoteError::Empty { address: address() }, "the remote is empty"),
+            (RemoteError::Empty { address: address() }, "the remote is empty: it has no branch"),
             (
                 RemoteError::NotFound { address: address() },
                 "there is no Git repository at its address, or the account does not see it",
