@@ -126,7 +126,7 @@ async fn a_text_with_a_zero_byte_fails_nobody() {
         since: "2026-11-23T10:00:00Z".parse().unwrap(),
     };
     let with_zero = NewDelivery { body: "a\0b".into(), ..arriving("a") };
-    let (held, accepted) = tokio::join!(store.hold(hold), store.accept(with_zero));
+    let (held, accepted) = tokio::join!(store.hold(move |_| hold), store.accept(with_zero));
     assert!(held.is_ok() && matches!(accepted, Ok(Accepted::New(_))), "{held:?} {accepted:?}");
     assert_eq!(store.holds().await.unwrap()[0].reason, "a\u{fffd}b");
     assert_eq!(store.delivery(None, "a").await.unwrap().unwrap().body, "a\0b");
