@@ -41,7 +41,7 @@ use crate::registry::RegistryState;
 use db::{Place, Readers};
 use history::{AddPast, BeginIndex, ForgetIndex};
 use idempotency::{ClaimAnew, ClaimFor, Settle};
-use inbox::{Redeliver, Redelivered};
+use inbox::Redeliver;
 use lead::Leaders;
 use live::NoteLive;
 pub use live::SeenLive;
@@ -172,14 +172,10 @@ impl Store {
         inbox::depth(&self.readers).await
     }
 
-    /// Lets a delivery wait again, whatever became of it. Nothing where there is none of that number; [`StoreError::Full`] where
+    /// Lets a delivery wait again, whatever became of it; what still waits is tried at once. Nothing where there is none of that number; [`StoreError::Full`] where
     /// too much waits already.
-    pub async fn redeliver(&self, number: i64) -> Result<Option<Delivery>, StoreError> {
-        match self.writer.write(Redeliver { number }).await? {
-            Redelivered::Unknown => Ok(None),
-            Redelivered::Full => Err(StoreError::Full),
-            Redelivered::Waiting(delivery) => (*delivery).map(Some),
-        }
+    pub async fn redeliver(&self, number: i64) -> Result<Option<Redelivered>, StoreError> {
+        self.writer.write(Redeliver { number }).await?
     }
 
     /// Reads what the registry is known to say of every model.
@@ -394,12 +390,13 @@ impl Store {
     }
 
     /// Takes up what has arrived at any replica and nobody has taken up, oldest first, at most `limit` of it.
-    pub async fn take_up(&self, limit: u32) -> Result<Vec<Delivery>, StoreError> {
+    /// With it, at most as many numbers of what is to be tried at once.
+    pub async fn take_up(&self, limit: u32) -> Result<TakenUp, StoreError> {
         if !term::is_something_free(&self.readers).await? {
-            return Ok(Vec::new());
+            return Ok(TakenUp::default());
         }
         let taken = self.writer.write(Led { term: self.term.number(), write: TakeUp { limit } }).await?;
-        taken.ok_or(StoreError::NotLeading)?.into_iter().collect()
+        taken.ok_or(StoreError::NotLeading)?
     }
 
     /// Reads what whoever waits for these deliveries can be told; those of which nothing is known yet are left out.

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::columns::{from_json_some, json};
-use super::db::{Connection, Readers, Statement};
+use super::db::{Connection, Readers, Row, Statement};
 use super::inbox::{COLUMNS, delivery};
 use super::ledger::Ledger;
 use super::writer::Write;
-use super::{PAGE_ROWS_MAX, StoreError, Told};
+use super::{PAGE_ROWS_MAX, StoreError, TakenUp, Told};
 use crate::event::Delivery;
 
 /// The term that this replica leads in.
@@ -75,30 +75,44 @@ impl Write for TakeOver {
     }
 }
 
-/// Takes up what has arrived since, oldest first.
+/// Takes up what has arrived since, oldest first. A lease below zero is the same one of a delivery that somebody gave in again.
 pub(super) struct TakeUp {
     pub(super) limit: u32,
 }
 
+/// What a leader has not taken up.
+const FREE: &str = "leased_in IS NULL AND state IN ('accepted', 'failed')";
+
+/// What it has, and somebody gave in again.
+const SOONER: &str = "leased_in < 0 AND state IN ('accepted', 'failed')";
+
 impl Write for TakeUp {
-    type Answer = Vec<Result<Delivery, StoreError>>;
+    type Answer = Result<TakenUp, StoreError>;
 
     async fn run(self, db: &mut Connection, ledger: &mut Ledger) -> Result<Self::Answer, sqlx::Error> {
+        let limit = self.limit.min(PAGE_ROWS_MAX);
         let mut free = Statement::new("SELECT ");
-        free.push(COLUMNS).push(" FROM deliveries WHERE leased_in IS NULL AND state IN ('accepted', 'failed')");
-        free.push(" ORDER BY number LIMIT ").push_bind(self.limit.min(PAGE_ROWS_MAX));
-        let rows = db.rows(free).await?;
-        let numbers: Vec<i64> = rows.iter().map(|row| row.get("number")).collect::<Result<_, _>>()?;
+        free.push(COLUMNS).push(" FROM deliveries WHERE ").push(FREE);
+        free.push(" ORDER BY number LIMIT ").push_bind(limit);
+        let arrived = db.rows(free).await?;
+        let mut sooner = Statement::new("SELECT number FROM deliveries WHERE ");
+        sooner.push(SOONER).push(" ORDER BY number LIMIT ").push_bind(limit);
+        let number = |row: &Row| row.get::<i64>("number");
+        let sooner: Vec<i64> = db.rows(sooner).await?.iter().map(number).collect::<Result<_, _>>()?;
+        let mut numbers: Vec<i64> = arrived.iter().map(number).collect::<Result<_, _>>()?;
+        numbers.extend(&sooner);
         let lease = format!("UPDATE deliveries SET leased_in = $2 WHERE number IN ({})", db.numbers_of_list());
         db.execute(Statement::new(lease).bind(json(&numbers)?).bind(ledger.term)).await?;
-        Ok(rows.iter().map(delivery).collect())
+        let arrived: Result<_, _> = arrived.iter().map(delivery).collect();
+        Ok(arrived.map(|arrived| TakenUp { arrived, sooner }))
     }
 }
 
 /// Whether there is something that nobody has taken up.
 pub(super) async fn is_something_free(db: &Readers) -> Result<bool, StoreError> {
-    let free = "SELECT number FROM deliveries WHERE leased_in IS NULL AND state IN ('accepted', 'failed') LIMIT 1";
-    Ok(db.row(Statement::new(free)).await?.is_some())
+    let mut free = Statement::new("SELECT number FROM (SELECT number FROM deliveries WHERE ");
+    free.push(FREE).push(" UNION ALL SELECT number FROM deliveries WHERE ").push(SOONER).push(") free LIMIT 1");
+    Ok(db.row(free).await?.is_some())
 }
 
 /// Those of some deliveries about which whoever waits for them can be told something, and what beside their verdict.

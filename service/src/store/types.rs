@@ -14,8 +14,10 @@ use crate::release::{Action, Phase, Refusal, Strategy};
 pub enum Accepted {
     /// Seen for the first time; it waits now.
     New(Delivery),
-    /// Its id had failed or was refused; it waits again.
+    /// Its id was refused; it waits again.
     Again(Delivery),
+    /// Its id had failed and waits to be tried; now that is at once. Whoever carries it out has it.
+    Sooner(Delivery),
     /// Its id still waits, or was applied, unchanged or ignored; nothing was stored.
     Repeat {
         /// The number it got when it arrived first.
@@ -25,6 +27,24 @@ pub enum Accepted {
     },
     /// Too much waits already; nothing was stored.
     Full,
+}
+
+/// What came of letting a delivery wait again.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Redelivered {
+    /// It was done with, whatever became of it; it waits again.
+    Again(Delivery),
+    /// It still waits, and what it was put off for is over. Whoever carries it out has it.
+    Sooner(Delivery),
+}
+
+/// What a leader takes up.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TakenUp {
+    /// What has arrived, or waits again.
+    pub arrived: Vec<Delivery>,
+    /// The numbers of what it has and somebody gave in again, so that it is tried now.
+    pub sooner: Vec<i64>,
 }
 
 /// Which deliveries to list.

@@ -1,6 +1,5 @@
 //! What a turn is given: what waits and may be done now, asked about where somebody has to be asked.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -54,10 +53,11 @@ pub(super) async fn collect(shared: &Arc<Shared>, conveyor: &mut Conveyor) -> Op
     (has_work || taken.holds_changed || kept_back).then_some(work)
 }
 
-/// Takes deliveries whose time has come and deliveries of the inbox, together at most as many as a turn has room for, each once.
+/// Takes deliveries whose time has come and deliveries of the inbox, together at most as many as a turn has room for.
 fn gather(shared: &Shared, conveyor: &mut Conveyor, now: Timestamp) -> (Vec<Delivery>, Taken) {
     let most = shared.limits.turn;
     let mut taken = shared.inbox.take(most);
+    conveyor.try_now(&taken.wanted_now, now);
     let is_due = |retry: &Later| retry.first_key_value().is_some_and(|((at, _), _)| has_come(*at, now));
     let mut due: Vec<Due> = Vec::new();
     if conveyor.failures > 0 {
@@ -72,12 +72,6 @@ fn gather(shared: &Shared, conveyor: &mut Conveyor, now: Timestamp) -> (Vec<Deli
         let Some(((at, _), delivery)) = conveyor.retry.pop_first() else { break };
         due.push((at, delivery));
     }
-    // One that is given in again is not also tried later, nor twice where its time has come.
-    let given: HashSet<i64> = taken.deliveries.iter().map(|delivery| delivery.number).collect();
-    if !given.is_empty() {
-        conveyor.retry.retain(|(_, number), _| !given.contains(number));
-    }
-    taken.deliveries.retain(|delivery| !due.iter().any(|(_, due)| due.number == delivery.number));
     let Portion { due, taken: deliveries, due_later, taken_later } =
         share_out(due, std::mem::take(&mut taken.deliveries), most);
     conveyor.retry.extend(due_later.into_iter().map(|(at, delivery)| ((at, delivery.number), delivery)));

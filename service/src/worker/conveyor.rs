@@ -71,7 +71,7 @@ pub(super) struct Conveyor {
 /// Requests of one release that are being looked into.
 #[derive(Debug, Default)]
 struct Asking {
-    /// Their numbers; twice where one was given in again meanwhile.
+    /// Their numbers.
     asked: Vec<i64>,
     /// The newest delivery that took their place meanwhile.
     newer: Option<Delivery>,
@@ -356,6 +356,19 @@ impl Conveyor {
         }
     }
 
+    /// Ends what deliveries were put off for that somebody gave in again. What waits for anything else, in the queue or for the end of a hold, goes on
+    /// waiting for that; what is done with by now stays so.
+    pub(super) fn try_now(&mut self, numbers: &BTreeSet<i64>, now: Timestamp) {
+        if numbers.is_empty() {
+            return;
+        }
+        let put_off: Vec<_> = self.retry.extract_if(.., |(_, number), _| numbers.contains(number)).collect();
+        self.retry.extend(put_off.into_iter().map(|((_, number), delivery)| ((now, number), delivery)));
+        for key in self.parked.iter().filter(|(_, parked)| numbers.contains(&parked.number)).map(|(key, _)| key) {
+            self.agenda.at(now, key);
+        }
+    }
+
     /// Writes down when what was changed is looked at again.
     fn plan_ahead(&mut self, shared: &Shared, harvest: &Harvest, ticks: &[ReleaseKey], now: Timestamp) {
         let mut waits = write(&shared.waits);
@@ -466,6 +479,21 @@ mod tests {
         let (back, freed) = conveyor.has_asked(put(6, "fraud"), &mut work);
         assert_eq!((back.unwrap().number, freed), (6, vec![pause(7)]));
         assert!(conveyor.asking.is_empty() && work.concluded.is_empty());
+    }
+
+    #[test]
+    fn what_is_given_in_again_is_no_longer_put_off_and_is_there_once() {
+        let mut conveyor = Conveyor::new(CommitId::parse(&"a".repeat(40)).unwrap());
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let key = ReleaseKey::parse("production/models/parked").unwrap();
+        for (second, number) in [(50, 1), (60, 2)] {
+            conveyor.retry.insert((at(second), number), put(number, "fraud"));
+        }
+        conveyor.parked.insert(key.clone(), put(3, "parked"));
+        conveyor.try_now(&BTreeSet::from([2, 3, 4]), at(10));
+        assert_eq!(conveyor.retry.keys().collect::<Vec<_>>(), [&(at(10), 2), &(at(50), 1)]);
+        assert_eq!(conveyor.agenda.take_due(at(10), 10), [key]);
+        assert_eq!(conveyor.parked.len(), 1);
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::event::{DeliveryState, NewDelivery, Source};
 use crate::git::Visit;
 use crate::names::{AliasName, CommitId, EnvironmentName, ModelName, ReleaseKey, Version};
 use crate::release::{Act, Intent, Phase, Refusal, RefusalKind};
-use crate::store::{Accepted, Hold};
+use crate::store::{Accepted, Hold, Redelivered};
 
 /// How long a look at a branch elsewhere is waited for before an act is refused: as long as for any answer.
 const LOOK_WITHIN: Duration = Duration::from_secs(10);
@@ -85,6 +85,10 @@ impl Handle {
                     let arrived = json!({"id": delivery.id, "number": delivery.number, "source": delivery.source, "state": delivery.state});
                     shared.ring.push("delivery", &arrived);
                     shared.has_arrived(delivery);
+                    Ok(Received::Accepted)
+                }
+                Accepted::Sooner(delivery) => {
+                    shared.is_wanted_now(delivery.number);
                     Ok(Received::Accepted)
                 }
                 Accepted::Repeat { state, .. } if state.is_waiting() => Ok(Received::Accepted),
@@ -250,8 +254,8 @@ impl Handle {
         read::delivery(&self.shared, id).await.map(DeliveryView::from)
     }
 
-    /// Carries out a delivery once more, whatever became of it; not over what was asked of its release since it was carried out. Then it is answered as
-    /// unchanged, with the reason, and stays as it was.
+    /// Carries out a delivery once more, whatever became of it; one that still waits is tried now. Not over what was asked of its release since it was
+    /// carried out: then it is answered as unchanged, with the reason, and stays as it was.
     ///
     /// # Errors
     /// There is none, or the store fails.
@@ -260,10 +264,19 @@ impl Handle {
         if let Some(overtaken) = given_again::overtaken(&self.shared, &delivery).await? {
             return Ok(overtaken.into());
         }
-        let Some(delivery) = self.shared.store.redeliver(delivery.number).await.map_err(store_fault)? else {
+        let shared = Arc::clone(&self.shared);
+        let given = to_its_end(async move {
+            let given = shared.store.redeliver(delivery.number).await.map_err(store_fault)?;
+            match &given {
+                Some(Redelivered::Again(delivery)) => shared.has_arrived(delivery.clone()),
+                Some(Redelivered::Sooner(delivery)) => shared.is_wanted_now(delivery.number),
+                None => {}
+            }
+            Ok(given)
+        });
+        let Some(Redelivered::Again(delivery) | Redelivered::Sooner(delivery)) = given.await? else {
             return Err(read::no_delivery(id).into());
         };
-        self.shared.has_arrived(delivery.clone());
         Ok(delivery.into())
     }
 

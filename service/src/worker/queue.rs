@@ -26,6 +26,8 @@ struct State {
     queue: VecDeque<Delivery>,
     /// The numbers that were not kept here and are to be read from the store; at most as many as the inbox may hold.
     left_out: BTreeSet<i64>,
+    /// The numbers of what somebody gave in again while it waited, wherever that is.
+    wanted_now: BTreeSet<i64>,
     waiters: HashMap<i64, oneshot::Sender<Concluded>>,
     /// The branch is to be looked at.
     pushed: bool,
@@ -43,6 +45,8 @@ struct State {
 #[derive(Debug, Default)]
 pub(super) struct Taken {
     pub(super) deliveries: Vec<Delivery>,
+    /// What is put off and to be tried now.
+    pub(super) wanted_now: BTreeSet<i64>,
     pub(super) pushed: bool,
     pub(super) holds_changed: bool,
     pub(super) reviewed: BTreeSet<ReleaseKey>,
@@ -73,6 +77,16 @@ impl Inbox {
     /// Puts a delivery before the others.
     pub(super) fn push_front(&self, delivery: Delivery) {
         self.state().queue.push_front(delivery);
+        self.wake.notify_one();
+    }
+
+    /// Says that somebody gave in again what still waits: where it is put off, it is tried now. It is in its place already, so it is not added to the queue.
+    pub(super) fn try_now(&self, number: i64) {
+        {
+            let mut state = self.state();
+            state.has_news = true;
+            state.wanted_now.insert(number);
+        }
         self.wake.notify_one();
     }
 
@@ -168,6 +182,7 @@ impl Inbox {
         state.has_news = false;
         Taken {
             deliveries: state.queue.drain(..count).collect(),
+            wanted_now: std::mem::take(&mut state.wanted_now),
             pushed: std::mem::take(&mut state.pushed),
             holds_changed: std::mem::take(&mut state.holds_changed),
             reviewed: std::mem::take(&mut state.reviewed),

@@ -29,7 +29,7 @@ use crate::chance::share_of;
 use crate::git::GitError;
 use crate::names::{CommitId, ReleaseKey};
 use crate::rollout::Decision;
-use crate::store::{Change, Newest, StoreError};
+use crate::store::{Change, Newest, StoreError, TakenUp};
 
 /// What the leader of a store leads.
 pub(super) const WRITER: &str = "writer";
@@ -191,8 +191,11 @@ async fn take_up(shared: &Shared) -> Result<(), Fault> {
     let _seen = shared.replica.seen.lock().await;
     while shared.replica.leads() {
         match shared.store.take_up(TAKEN_UP_MAX).await {
-            Ok(taken) if taken.is_empty() => break,
-            Ok(taken) => taken.into_iter().for_each(|delivery| shared.inbox.push(delivery)),
+            Ok(TakenUp { arrived, sooner }) if arrived.is_empty() && sooner.is_empty() => break,
+            Ok(TakenUp { arrived, sooner }) => {
+                arrived.into_iter().for_each(|delivery| shared.inbox.push(delivery));
+                sooner.into_iter().for_each(|number| shared.inbox.try_now(number));
+            }
             Err(StoreError::NotLeading) => {
                 shared.replica.term().cancel();
                 break;

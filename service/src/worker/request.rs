@@ -228,7 +228,9 @@ async fn durable(kept: &mut Option<HandedOver<Accepted>>) -> Result<Option<Accep
 fn is_kept(accepted: Result<Option<Accepted>, StoreError>) -> Result<Option<i64>, Fault> {
     match accepted.map_err(store_fault)? {
         Some(Accepted::Full) => Err(inbox_full()),
-        Some(Accepted::New(delivery) | Accepted::Again(delivery)) => Ok(Some(delivery.number)),
+        Some(Accepted::New(delivery) | Accepted::Again(delivery) | Accepted::Sooner(delivery)) => {
+            Ok(Some(delivery.number))
+        }
         Some(Accepted::Repeat { number, .. }) => Ok(Some(number)),
         None => Ok(None),
     }

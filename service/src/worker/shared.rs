@@ -165,6 +165,13 @@ impl Shared {
         }
     }
 
+    /// Has a delivery tried now that still waits. Where others may lead, whoever does reads in the store that it was given in again.
+    pub(super) fn is_wanted_now(&self, number: i64) {
+        if !self.replica.is_one {
+            self.inbox.try_now(number);
+        }
+    }
+
     /// The policies in force.
     pub(super) fn policy_set(&self) -> Arc<PolicySet> {
         Arc::clone(&read(&self.policies))

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
-use kmlflow::event::{Delivery, DeliveryState, Verdict};
+use kmlflow::event::{DeliveryState, Verdict};
 use kmlflow::release::Refusal;
-use kmlflow::store::{AuditEntry, Batch, Change, Claim, ClaimKey, DeliveryOutcome, Told};
+use kmlflow::store::{AuditEntry, Batch, Change, Claim, ClaimKey, DeliveryOutcome, TakenUp, Told};
 
 use super::*;
 
@@ -68,7 +68,7 @@ async fn the_bound_of_the_inbox_holds_for_all_replicas_together() {
 async fn what_anybody_accepted_the_leader_takes_up_once_and_the_next_one_takes_over_all_of_it() {
     let server = PostgresServer::start();
     let (one, two) = (store(&server, Limits::default()).await, store(&server, Limits::default()).await);
-    let ids = |taken: Vec<Delivery>| taken.into_iter().map(|delivery| delivery.id.to_string()).collect::<Vec<_>>();
+    let ids = |taken: TakenUp| taken.arrived.into_iter().map(|delivery| delivery.id.to_string()).collect::<Vec<_>>();
     let before = accept_new(&two, "before").await;
     one.take_over().await.unwrap();
     assert_eq!(waiting_ids(&one).await, ["before"]);
@@ -93,8 +93,18 @@ async fn what_anybody_accepted_the_leader_takes_up_once_and_the_next_one_takes_o
     assert_eq!(ids(two.take_up(2).await.unwrap()), ["d"]);
     two.commit(Batch { outcomes: vec![applied(before)], ..Batch::default() }).await.unwrap();
     assert_eq!(waiting_ids(&two).await, ["a", "b", "c", "d"]);
-    two.redeliver(before).await.unwrap().unwrap();
+    one.redeliver(before).await.unwrap().unwrap();
     assert_eq!(ids(two.take_up(2).await.unwrap()), ["before"], "given in again it is taken up again");
+    // What it has already it hears of once, and finds among its own before and after that.
+    one.redeliver(before).await.unwrap().unwrap();
+    one.redeliver(before).await.unwrap().unwrap();
+    assert_eq!(waiting_ids(&two).await, ["before", "a", "b", "c", "d"]);
+    assert_eq!(two.take_up(2).await.unwrap(), TakenUp { arrived: Vec::new(), sooner: vec![before] });
+    assert_eq!(two.take_up(2).await.unwrap(), TakenUp::default());
+    assert_eq!(waiting_ids(&two).await, ["before", "a", "b", "c", "d"]);
+    one.redeliver(before).await.unwrap().unwrap();
+    two.commit(Batch { outcomes: vec![applied(before)], ..Batch::default() }).await.unwrap();
+    assert_eq!(two.take_up(2).await.unwrap(), TakenUp::default(), "it is done with");
     two.step_down();
     let late = two.commit(Batch { outcomes: vec![applied(before)], ..Batch::default() }).await;
     assert!(matches!(late, Err(StoreError::NotLeading)), "{late:?}");

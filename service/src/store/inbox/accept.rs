@@ -150,10 +150,11 @@ async fn accept_again(
             Ok(Accepted::Repeat { number, state })
         }
         DeliveryState::Refused if ledger.room() == 0 => Ok(Accepted::Full),
-        DeliveryState::Refused | DeliveryState::Failed => {
-            ledger.waiting += u64::from(!state.is_waiting());
+        DeliveryState::Refused => {
+            ledger.waiting += 1;
             wait_again(db, number).await?.map(Accepted::Again)
         }
+        DeliveryState::Failed => wait_no_longer(db, number).await?.map(Accepted::Sooner),
     }))
 }
 
@@ -162,6 +163,20 @@ pub(super) async fn wait_again(db: &mut Connection, number: i64) -> Result<Resul
     let mut query = Statement::new(
         "UPDATE deliveries SET state = 'accepted', next_attempt_at = NULL, release = NULL, reason = NULL,
          cure = NULL, waits_for = NULL, answer = NULL, leased_in = NULL WHERE number = ",
+    );
+    query.push_bind(number).push(" RETURNING ").push(COLUMNS);
+    let row = db.row(query).await?.ok_or(sqlx::Error::RowNotFound)?;
+    Ok(delivery(&row))
+}
+
+/// Ends what a delivery was put off for that still waits, and keeps everything else: whoever carries it out has it already. Where that is the leader of
+/// a term, its lease says so from now on.
+pub(super) async fn wait_no_longer(
+    db: &mut Connection,
+    number: i64,
+) -> Result<Result<Delivery, StoreError>, sqlx::Error> {
+    let mut query = Statement::new(
+        "UPDATE deliveries SET state = 'accepted', next_attempt_at = NULL, leased_in = -abs(leased_in) WHERE number = ",
     );
     query.push_bind(number).push(" RETURNING ").push(COLUMNS);
     let row = db.row(query).await?.ok_or(sqlx::Error::RowNotFound)?;

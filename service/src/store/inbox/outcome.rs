@@ -6,9 +6,8 @@ use super::super::columns::{json, time};
 use super::super::db::{Connection, Statement, Values};
 use super::super::ledger::Ledger;
 use super::super::writer::Write;
-use super::super::{DeliveryOutcome, StoreError};
-use super::accept::wait_again;
-use crate::event::Delivery;
+use super::super::{DeliveryOutcome, Redelivered, StoreError};
+use super::accept::{wait_again, wait_no_longer};
 use crate::names::CommitId;
 
 const UPDATE: (&str, &str) = (
@@ -72,30 +71,25 @@ fn waiting_among<'n>(db: &Connection, numbers: &'n str) -> Statement<'n> {
     Statement::new(query).bind(numbers)
 }
 
-/// Lets a delivery wait again, whatever became of it.
+/// Lets a delivery wait again, whatever became of it; what still waits is tried at once, and is not doubled.
 pub(in super::super) struct Redeliver {
     pub(in super::super) number: i64,
 }
 
-/// What came of that.
-pub(in super::super) enum Redelivered {
-    Unknown,
-    Full,
-    Waiting(Box<Result<Delivery, StoreError>>),
-}
-
 impl Write for Redeliver {
-    type Answer = Redelivered;
+    /// Nothing where there is none of that number.
+    type Answer = Result<Option<Redelivered>, StoreError>;
 
-    async fn run(self, db: &mut Connection, ledger: &mut Ledger) -> Result<Redelivered, sqlx::Error> {
+    async fn run(self, db: &mut Connection, ledger: &mut Ledger) -> Result<Self::Answer, sqlx::Error> {
         let waits = Statement::new("SELECT state IN ('accepted', 'failed') AS waits FROM deliveries WHERE number = $1");
         let waits = db.row(waits.bind(self.number)).await?.map(|row| row.get::<bool>("waits")).transpose()?;
         Ok(match waits {
-            None => Redelivered::Unknown,
-            Some(false) if ledger.room() == 0 => Redelivered::Full,
-            Some(waits) => {
-                ledger.waiting += u64::from(!waits);
-                Redelivered::Waiting(Box::new(wait_again(db, self.number).await?))
+            None => Ok(None),
+            Some(true) => wait_no_longer(db, self.number).await?.map(|delivery| Some(Redelivered::Sooner(delivery))),
+            Some(false) if ledger.room() == 0 => Err(StoreError::Full),
+            Some(false) => {
+                ledger.waiting += 1;
+                wait_again(db, self.number).await?.map(|delivery| Some(Redelivered::Again(delivery)))
             }
         })
     }

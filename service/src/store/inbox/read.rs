@@ -48,7 +48,8 @@ pub(in super::super) async fn waiting(
         query.push("SELECT number FROM deliveries WHERE state = '").push(state).push("' AND number > ");
         query.push_bind(after);
         if let Some(term) = term {
-            query.push(" AND leased_in = ").push_bind(term);
+            // What somebody gave in again bears it below zero until it is taken up as that.
+            query.push(" AND leased_in IN (").push_bind(term).push(", ").push_bind(-term).push(")");
         }
     }
     query.push(" ORDER BY number LIMIT ").push_bind(limit.min(PAGE_ROWS_MAX)).push(") ORDER BY number");

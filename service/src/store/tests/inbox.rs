@@ -39,7 +39,7 @@ async fn the_same_id_from_another_source_is_another_delivery() {
 }
 
 #[tokio::test]
-async fn one_that_failed_or_was_refused_waits_again_and_keeps_its_attempts() {
+async fn one_that_was_refused_waits_again_and_one_that_failed_waits_no_longer_and_both_keep_their_attempts() {
     let test = TestStore::open().await;
     let number = test.accept_new("a").await.number;
     for state in [DeliveryState::Failed, DeliveryState::Refused] {
@@ -48,11 +48,19 @@ async fn one_that_failed_or_was_refused_waits_again_and_keeps_its_attempts() {
         let outcome =
             DeliveryOutcome { number, state, verdict, attempt: 3, next_attempt_at: Some(days_later(1)), told: None };
         test.store.commit(Batch { outcomes: vec![outcome], ..Batch::default() }).await.unwrap();
-        let Accepted::Again(again) = test.store.accept(arriving("a")).await.unwrap() else {
-            panic!("{state} is tried again")
+        let again = match (state, test.store.accept(arriving("a")).await.unwrap()) {
+            (DeliveryState::Refused, Accepted::Again(again)) => {
+                assert_eq!(again.verdict, Verdict::default());
+                again
+            }
+            (DeliveryState::Failed, Accepted::Sooner(again)) => {
+                assert_eq!(again.verdict.reason.as_deref(), Some("no"), "until it is tried");
+                again
+            }
+            (state, other) => panic!("{state} is tried again: {other:?}"),
         };
         assert_eq!((again.number, again.state, again.attempt), (number, DeliveryState::Accepted, 3));
-        assert_eq!((again.next_attempt_at, again.verdict), (None, Verdict::default()));
+        assert_eq!((again.next_attempt_at, test.waiting_ids().await), (None, vec!["a".to_owned()]));
     }
 }
 
@@ -137,7 +145,11 @@ async fn redelivery_works_from_each_state() {
     let number = test.accept_new("a").await.number;
     for state in DeliveryState::ALL {
         test.settle(number, state).await;
-        let again = test.store.redeliver(number).await.unwrap().unwrap();
+        let again = match test.store.redeliver(number).await.unwrap().unwrap() {
+            Redelivered::Again(again) if !state.is_waiting() => again,
+            Redelivered::Sooner(again) if state.is_waiting() => again,
+            other => panic!("{state}: {other:?}"),
+        };
         assert_eq!((again.state, again.attempt), (DeliveryState::Accepted, 1));
         assert_eq!(test.waiting_ids().await, ["a"]);
     }

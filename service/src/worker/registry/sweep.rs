@@ -282,6 +282,6 @@ async fn deliver(
             Ok(Some(id))
         }
         // Too much waits; the next sweep finds it again.
-        Accepted::Repeat { .. } | Accepted::Full => Ok(None),
+        Accepted::Sooner(_) | Accepted::Repeat { .. } | Accepted::Full => Ok(None),
     }
 }

@@ -111,3 +111,44 @@ async fn an_older_request_that_changes_nothing_when_it_is_given_in_again_leaves_
     world.turn_clock(5).await;
     assert_eq!(world.state("fraud").await, "canary entering stable=7 candidate=9");
 }
+
+#[tokio::test]
+async fn what_is_given_in_again_while_it_waits_in_the_queue_is_carried_out_once() {
+    let mut world = World::immediate().await;
+    let new = |id: &str, name: &str| NewDelivery {
+        source: Source::Generic,
+        id: DeliveryId::parse(id).unwrap(),
+        received_at: world.clock.now_exact(),
+        body: "{}".into(),
+        event: Event::Requested(Box::new(put(name, single("7")))),
+    };
+    let handle = world.handle();
+    handle.deliver(new("ci-1", "fraud")).await.unwrap();
+    let again = handle.redeliver("ci-1").await.unwrap();
+    assert_eq!(again.state, DeliveryState::Accepted, "{again:?}");
+    handle.redeliver("ci-1").await.unwrap();
+    handle.deliver(new("ci-2", "other")).await.unwrap();
+    world.run().await;
+    for id in ["ci-1", "ci-2"] {
+        let told = handle.delivery(id).await.unwrap();
+        assert!(told.state == DeliveryState::Applied && told.commit.is_some(), "{told:?}");
+    }
+    assert_eq!(world.actions(), ["create", "create"]);
+}
+
+#[tokio::test]
+async fn what_is_given_in_again_while_it_waits_for_its_release_goes_on_from_what_it_has_done() {
+    let mut world = World::blind().await;
+    world.put("fraud", single("7")).await;
+    world.turn_clock(5).await;
+    let Ok(Answer::Queued { delivery, .. }) = world.ask(put("fraud", canary("8"))).await else { panic!("not queued") };
+    world.clock.advance(Duration::from_secs(60));
+    let waits = world.handle().delivery(&delivery).await.unwrap();
+    let again = world.handle().redeliver(&delivery).await.unwrap();
+    assert!(again.waits_for.is_some() && again.waits_for == waits.waits_for, "{again:?}");
+    world.run().await;
+    assert_eq!(state_of(&world, &delivery).await, DeliveryState::Accepted);
+    world.turn_clock(5).await;
+    let told = world.handle().delivery(&delivery).await.unwrap();
+    assert!(told.state == DeliveryState::Applied && told.commit.is_some(), "{told:?}");
+}
