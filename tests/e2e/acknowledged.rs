@@ -65,7 +65,7 @@ impl Told {
     }
 
     /// Checks everything that must be so at the end.
-    pub(super) fn check(&self, server: &Server<'_>, checkout: &Checkout<'_>, by_hand: &[String]) {
+    pub(super) fn check(&self, server: &Server<'_>, checkout: &Checkout<'_>, by_hand: &[ByHand]) {
         let mut applied = Vec::new();
         for delivery in self.queued.lock().unwrap().iter() {
             let settled = server.settle(delivery);
@@ -85,13 +85,17 @@ impl Told {
         let mut commits = checkout.log("");
         commits.reverse();
         self.check_commits(&commits);
+        self.check_trailers(&commits, &checkout.ask(&["log", "--format=%(trailers:key=Release-Id,valueonly)"]));
         for (delivery, commit) in &applied {
             let of_it = |it: &&Commit| it.trailer("Delivery-Id") == Some(delivery.as_str());
             let own: Vec<&str> = commits.iter().filter(of_it).map(|it| it.id.as_str()).collect();
             assert!(own.contains(&commit.as_str()), "{delivery} is said to be done by {commit}, and has {own:?}");
         }
         let ids: BTreeSet<&str> = commits.iter().map(|commit| commit.id.as_str()).collect();
-        assert!(by_hand.iter().all(|commit| ids.contains(commit.as_str())), "a commit by hand is lost");
+        for ByHand { commit, path, text } in by_hand {
+            assert!(ids.contains(commit.as_str()), "a commit by hand is lost: {commit}");
+            assert_eq!(checkout.read(path).as_ref(), Some(text), "a file by hand is lost: {path}");
+        }
         checkout.ask(&["fsck", "--full", "--strict"]);
         for client in 0..CLIENTS {
             check_end(server, checkout, client);
@@ -114,6 +118,21 @@ impl Told {
                 let intent = commits[place].trailer("Release-Id").expect("the intent of a request");
                 assert!(intents.insert(intent), "two answers for one intent: {:?}", commits[place]);
             }
+        }
+    }
+
+    /// Each acknowledged request is found once among the `Release-Id` trailers of `git log`: its commits follow one another, so what was carried out twice
+    /// stands in two places.
+    fn check_trailers(&self, commits: &[Commit], log: &str) {
+        let mut ids: Vec<&str> = log.lines().filter(|line| !line.is_empty()).collect();
+        ids.dedup();
+        let mut found: HashMap<&str, usize> = HashMap::new();
+        ids.into_iter().for_each(|id| *found.entry(id).or_default() += 1);
+        let acknowledged: BTreeSet<String> =
+            self.commits.iter().flat_map(|told| told.lock().unwrap().clone()).collect();
+        for commit in commits.iter().filter(|commit| acknowledged.contains(&commit.id)) {
+            let id = commit.trailer("Release-Id").expect("the intent of a request");
+            assert_eq!(found.get(id), Some(&1), "not once in the log: {commit:?}");
         }
     }
 }
@@ -187,18 +206,29 @@ pub(super) fn without_gc(environment: &TestEnvironment, repository: &Path) {
     succeed(git.args(["config", "receive.autogc", "false"]).current_dir(repository));
 }
 
-/// Pushes a commit of a person's after each word that it hears, or after several where it was too slow, and tells which arrived. As Git has
-/// people do it, on what was there a moment ago, so it loses races and wins some.
-pub(super) fn push_by_hand(checkout: &Checkout<'_>, heard: &mpsc::Receiver<()>) -> Vec<String> {
+/// What a person pushed, and what arrived.
+pub(super) struct ByHand {
+    commit: String,
+    /// The file that it added, and what is in it.
+    path: String,
+    text: String,
+}
+
+/// Pushes a commit of a person's with a new file after each word that it hears, or after several where it was too slow, and tells which arrived. As Git
+/// has people do it, on what was there a moment ago, so it loses races and wins some.
+pub(super) fn push_by_hand(checkout: &Checkout<'_>, heard: &mpsc::Receiver<()>) -> Vec<ByHand> {
     let mut pushed = Vec::new();
     while heard.recv().is_ok() {
         while heard.try_recv().is_ok() {}
         checkout.ask(&["fetch", "-q", "origin"]);
-        let message = format!("By hand {}", pushed.len());
-        let commit = checkout.ask(&["commit-tree", "-p", "origin/main", "-m", &message, "origin/main^{tree}"]);
-        let commit = commit.trim().to_owned();
-        if checkout.git(&["push", "-q", "origin", &format!("{commit}:main")]).code == 0 {
-            pushed.push(commit);
+        checkout.ask(&["checkout", "-q", "--detach", "origin/main"]);
+        let number = pushed.len();
+        let (path, text) = (format!("notes/{number}.txt"), format!("By hand {number}\n"));
+        checkout.write(&path, &text);
+        checkout.commit(&format!("By hand {number}"));
+        let commit = checkout.ask(&["rev-parse", "HEAD"]).trim().to_owned();
+        if checkout.git(&["push", "-q", "origin", "HEAD:main"]).code == 0 {
+            pushed.push(ByHand { commit, path, text });
         }
     }
     pushed

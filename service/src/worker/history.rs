@@ -18,7 +18,10 @@ use crate::store::IndexedCommit;
 /// The most settled states that a rollback looks at; older ones can be named.
 pub(super) const CANDIDATES_MAX: u32 = 200;
 
-/// The trailer of a proposal that took the place of another, which it names by its `Release-Id`.
+/// The trailer by which a proposal is told from another one, which may be of the same intent.
+pub(super) const PROPOSAL: &str = "Proposal-Id";
+
+/// The trailer of a proposal that took the place of another, which it names by its id.
 pub(super) const SUPERSEDES: &str = "Supersedes";
 
 /// What a walk of the history found.
@@ -40,6 +43,11 @@ pub(super) fn says_ours(entry: &LogEntry, author: &Author) -> bool {
 /// The value of a trailer.
 pub(super) fn trailer<'a>(entry: &'a LogEntry, name: &str) -> Option<&'a str> {
     entry.trailers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
+
+/// What a proposal is named by: older ones have their intent's id alone.
+pub(super) fn proposal_id(entry: &LogEntry) -> Option<&str> {
+    trailer(entry, PROPOSAL).or_else(|| trailer(entry, "Release-Id"))
 }
 
 /// The release of a directory.
@@ -90,6 +98,8 @@ pub(super) struct Seen {
     at: Timestamp,
     action: Option<Action>,
     release_id: String,
+    /// What it is named by as a proposal.
+    proposal: Option<String>,
     requested_by: Option<String>,
     delivery_id: Option<String>,
     /// The proposal that it took the place of.
@@ -160,6 +170,7 @@ fn of((entry, change): (&LogEntry, &CommitId), key: ReleaseKey, release: Option<
         at: entry.at,
         action: said("Action").and_then(|text| serde_json::from_value(text.into()).ok()),
         release_id: said("Release-Id").unwrap_or_default(),
+        proposal: proposal_id(entry).filter(|_| ours).map(str::to_owned),
         requested_by: match ours {
             true => said("Requested-By").and_then(|trailer| Asker::somebody_in(&trailer)),
             false => Some(crate::names::shown(&entry.author.name)),
@@ -201,7 +212,8 @@ pub(super) fn walked_on(
 ) -> Walked {
     let mut walked = Walked::default();
     let Behind { superseded, last } = behind;
-    for seen in seen.into_iter().filter(|seen| !superseded.contains(&seen.release_id)) {
+    let stands = |seen: &Seen| seen.proposal.as_ref().is_none_or(|id| !superseded.contains(id));
+    for seen in seen.into_iter().filter(stands) {
         let was_in_force = seen.was_in_force;
         let Seen { key, names, phase, commit, at, action, release_id, requested_by, delivery_id, subject, .. } = seen;
         if !was_in_force {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::event::{Delivery, Guard, Requested, Source};
 use crate::git::Asker;
 use crate::names::{DeliveryId, ReleaseId, ReleaseKey};
@@ -21,7 +23,7 @@ pub(super) struct Task {
     /// Why, for `origin`; none: as it is (what happens by itself has the reason of what began it).
     pub(super) origin: Option<Origin>,
     pub(super) delivery: Option<DeliveryId>,
-    /// The id of the intent, the same in every commit that carries it out in one turn.
+    /// The id of the intent, the same in every commit that carries it out, in whatever turn.
     pub(super) id: ReleaseId,
     /// Whether an event asks, so that the storm guard counts a new release.
     pub(super) by_event: bool,
@@ -43,7 +45,7 @@ impl Task {
             follows_from: None,
             origin: None,
             delivery: Some(delivery.id.clone()),
-            id: new_id(),
+            id: id_of(delivery, &requested.key),
             by_event: !is_ours,
             findings: Arc::default(),
         }
@@ -77,8 +79,20 @@ impl Task {
     }
 }
 
-/// A new intent's id.
-#[expect(clippy::expect_used, reason = "a UUID is a valid release id whatever its bits")]
+/// The id of what a delivery wants of a release: the same whenever it is planned, by whomever, since what waits is planned again and again.
+pub(super) fn id_of(delivery: &Delivery, key: &ReleaseKey) -> ReleaseId {
+    let named = format!("{}\n{}\n{key}", delivery.source, delivery.id);
+    let mut bytes = [0; 16];
+    bytes.iter_mut().zip(Sha256::digest(named)).for_each(|(byte, hashed)| *byte = hashed);
+    release_id(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+}
+
+/// An id that nothing else has.
 pub(super) fn new_id() -> ReleaseId {
-    ReleaseId::parse(&uuid::Uuid::now_v7().to_string()).expect("a UUID is printable")
+    release_id(uuid::Uuid::now_v7())
+}
+
+#[expect(clippy::expect_used, reason = "a UUID is a valid release id whatever its bits")]
+fn release_id(id: uuid::Uuid) -> ReleaseId {
+    ReleaseId::parse(&id.to_string()).expect("a UUID is printable")
 }

@@ -16,7 +16,7 @@ use crate::release::Intent;
 use crate::worker::apply::{Ground, retracted};
 use crate::worker::conclusion::{Concluded, Keep};
 use crate::worker::deliveries::{asked_version, begun, conclude, held};
-use crate::worker::task::{Task, new_id};
+use crate::worker::task::{Task, id_of};
 use crate::worker::turn::{Carried, Turn};
 
 /// Carries an event of the registry out as far as it goes in this turn; `done` is the commit of a part that was carried out before a crash.
@@ -167,7 +167,7 @@ impl RegistryEvent<'_> {
         intents: Vec<Intent>,
     ) -> Result<(Concluded, Keep), GitError> {
         let key = &desired.key;
-        let id = new_id();
+        let id = id_of(self.delivery, key);
         let mut done = self.done.clone();
         let mut was_created = false;
         let mut said = "it is already so".to_owned();

@@ -10,8 +10,9 @@ use crate::git::{Draft, Edit, GitError, LogEntry, Offered, join_message, says_jo
 use crate::names::{CommitId, DeliveryId, ReleaseKey};
 use crate::release::{RELEASE_FILE, Refusal, Release};
 use crate::worker::foreign::checked;
-use crate::worker::history::{SUPERSEDES, says_ours, trailer};
+use crate::worker::history::{PROPOSAL, SUPERSEDES, proposal_id, says_ours, trailer};
 use crate::worker::shared::Shared;
+use crate::worker::task::new_id;
 
 use super::Proposed;
 use super::call_off::call_off;
@@ -144,7 +145,7 @@ fn build(
 ) -> Result<Option<CommitId>, GitError> {
     let (repository, author) = (&shared.repository, &shared.settings.author);
     let now = shared.clock.now();
-    let mut text = proposed.message.to_text();
+    let mut text = format!("{}{PROPOSAL}: {}\n", proposed.message.to_text(), new_id());
     let mut edits = proposed.write.edits.clone();
     let mut draft: Draft<'_> = repository.draft(standing.map_or(target, |standing| &standing.tip))?;
     if let Some(standing) = standing {
@@ -155,7 +156,7 @@ fn build(
             let branch = repository.branch();
             draft.join(target, &join_message(branch, &branch_of(key)), author, now)?;
         }
-        if let Some(id) = trailer(&standing.own, "Release-Id") {
+        if let Some(id) = proposal_id(&standing.own) {
             text.push_str(&format!("{SUPERSEDES}: {id}\n"));
         }
     }

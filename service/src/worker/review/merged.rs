@@ -9,7 +9,7 @@ use super::branch::{self, branch_of};
 use crate::git::{Author, GitError, LogEntry, Repository};
 use crate::names::{CommitId, ReleaseKey};
 use crate::release::Release;
-use crate::worker::history::{Came, SUPERSEDES, key_of, says_ours, trailer};
+use crate::worker::history::{Came, SUPERSEDES, key_of, proposal_id, says_ours, trailer};
 use crate::worker::shared::Shared;
 
 /// Reads a commit that came to the branch: each release that it brings to exactly what was proposed for it speaks as the proposal did, whoever merged
@@ -43,7 +43,7 @@ fn merge(repository: &Repository, author: &Author, mut entry: LogEntry) -> Resul
     let mut brought: Vec<LogEntry> = brought.filter(|other| says_ours(other, author)).collect();
     let superseded: HashSet<String> =
         brought.iter().filter_map(|entry| trailer(entry, SUPERSEDES)).map(ToOwned::to_owned).collect();
-    brought.retain(|entry| trailer(entry, "Release-Id").is_none_or(|id| !superseded.contains(id)));
+    brought.retain(|entry| proposal_id(entry).is_none_or(|id| !superseded.contains(id)));
     let (mut spoken, mut others) = (Vec::new(), Vec::new());
     for directory in std::mem::take(&mut entry.changed) {
         let tree = repository.tree_id(&entry.commit, &directory)?;

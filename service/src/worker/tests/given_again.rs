@@ -1,5 +1,6 @@
 //! Deliveries that somebody gives in again long after they were carried out.
 
+use super::waiting::half_done;
 use super::*;
 use crate::event::DeliveryState;
 
@@ -139,16 +140,18 @@ async fn what_is_given_in_again_while_it_waits_in_the_queue_is_carried_out_once(
 #[tokio::test]
 async fn what_is_given_in_again_while_it_waits_for_its_release_goes_on_from_what_it_has_done() {
     let mut world = World::blind().await;
-    world.put("fraud", single("7")).await;
-    world.turn_clock(5).await;
-    let Ok(Answer::Queued { delivery, .. }) = world.ask(put("fraud", canary("8"))).await else { panic!("not queued") };
-    world.clock.advance(Duration::from_secs(60));
+    let delivery = half_done(&mut world).await;
     let waits = world.handle().delivery(&delivery).await.unwrap();
     let again = world.handle().redeliver(&delivery).await.unwrap();
     assert!(again.waits_for.is_some() && again.waits_for == waits.waits_for, "{again:?}");
+    assert!(again.commit.is_some() && again.commit == waits.commit, "{again:?}");
+    let before = world.log().len();
     world.run().await;
-    assert_eq!(state_of(&world, &delivery).await, DeliveryState::Accepted);
-    world.turn_clock(5).await;
+    assert_eq!((world.log().len(), state_of(&world, &delivery).await), (before, DeliveryState::Accepted));
+    while state_of(&world, &delivery).await == DeliveryState::Accepted {
+        world.turn_clock(5).await;
+    }
     let told = world.handle().delivery(&delivery).await.unwrap();
-    assert!(told.state == DeliveryState::Applied && told.commit.is_some(), "{told:?}");
+    assert_eq!(told.state, DeliveryState::Applied, "{told:?}");
+    assert_ne!(told.commit, waits.commit);
 }

@@ -136,6 +136,18 @@ fn a_merge_has_the_state_that_it_put_in_force_and_none_that_never_was() {
 }
 
 #[test]
+fn of_what_one_intent_proposed_twice_the_last_counts() {
+    let scene = Scene::new();
+    let named = |proposal: &str, supersedes| format!("{}Proposal-Id: {proposal}\n", words(("r1", "d1"), supersedes));
+    let propose = |at: &CommitId, version: &str, text: &str| scene.commit(at, &author(), text, release(version));
+    let first = propose(&scene.base, "8", &named("p1", None));
+    let second = propose(&first, "9", &named("p2", Some("p1")));
+    let meanwhile = scene.by_hand(&scene.base, vec![Edit { path: "README.md".into(), content: Some(b"x".to_vec()) }]);
+    let merge = scene.merge(&meanwhile, &second);
+    scene.check(&merge, &[(&second, "r1", "9")], &[("d1", &second)], true);
+}
+
+#[test]
 fn what_a_reviewer_changed_before_the_merge_is_theirs_and_what_was_asked_for_is_done() {
     let scene = Scene::new();
     let proposed = scene.proposal(&scene.base, ("r1", "d1"), "8", None);

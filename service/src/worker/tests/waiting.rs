@@ -11,6 +11,35 @@ fn queued(answer: Result<Answer, Fault>) -> (String, String) {
     }
 }
 
+/// A release of which one part of a request is done: what ran is taken back, and what was asked for waits until that is applied. Answers the delivery.
+pub(super) async fn half_done(world: &mut World) -> String {
+    world.put("fraud", single("7")).await;
+    world.turn_clock(5).await;
+    world.put("fraud", canary("8")).await;
+    world.turn_clock(5).await;
+    let (delivery, _) = queued(world.ask(put("fraud", single("9"))).await);
+    let begun = world.handle().delivery(&delivery).await.unwrap();
+    assert!(begun.commit.is_some(), "{begun:?}");
+    delivery
+}
+
+#[tokio::test]
+async fn what_is_carried_out_in_several_turns_is_one_intent_over_a_restart_too() {
+    let mut world = World::blind().await;
+    let delivery = half_done(&mut world).await;
+    world.kill();
+    world.start().await;
+    while world.handle().delivery(&delivery).await.unwrap().state == crate::event::DeliveryState::Accepted {
+        world.turn_clock(5).await;
+    }
+    let log = world.log();
+    let of_it = log.iter().filter(|entry| trailer(entry, "Delivery-Id").as_deref() == Some(delivery.as_str()));
+    let ids: Vec<_> = of_it.map(|entry| trailer(entry, "Release-Id").unwrap()).collect();
+    assert!(ids.len() > 1 && ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    let with_it = log.iter().filter(|entry| trailer(entry, "Release-Id").as_ref() == Some(&ids[0]));
+    assert_eq!(with_it.count(), ids.len(), "nobody else has it");
+}
+
 #[tokio::test]
 async fn phases_are_pushed_one_by_one_after_the_delay() {
     let mut world = World::blind().await;
