@@ -51,8 +51,17 @@ pub(super) struct Replica {
     leads: AtomicBool,
     /// Ends with the term of this service as the leader.
     term: RwLock<CancellationToken>,
-    /// The commit that the readers see while another one leads. Whoever takes something up or over has the lock.
-    seen: Mutex<Option<CommitId>>,
+    /// What the readers see while another one leads. Whoever takes something up or over has the lock.
+    seen: Mutex<Option<Seen>>,
+}
+
+/// What the readers see while another one leads.
+#[derive(Debug)]
+struct Seen {
+    /// The commit that is shown. It may be ahead of the index: at a start and at the end of a term it is where the branch was.
+    shown: CommitId,
+    /// The commit that the index in the store was at before that; nothing where it was not there yet.
+    indexed: Option<CommitId>,
 }
 
 impl Replica {
@@ -72,9 +81,9 @@ impl Replica {
         read(&self.term).clone()
     }
 
-    /// Notes what the readers see.
-    pub(super) async fn sees(&self, commit: CommitId) {
-        *self.seen.lock().await = Some(commit);
+    /// Notes what the readers see, and where the index was before the branch was looked at.
+    pub(super) async fn sees(&self, shown: CommitId, indexed: Option<CommitId>) {
+        *self.seen.lock().await = Some(Seen { shown, indexed });
     }
 }
 
@@ -144,7 +153,7 @@ pub(super) async fn step_down(shared: &Shared, known: CommitId) {
     shared.state.is_store_behind.store(false, Ordering::Relaxed);
     shared.state.is_repository_failing.store(false, Ordering::Relaxed);
     *write(&shared.state.trouble) = None;
-    *seen = Some(known);
+    *seen = Some(Seen { shown: known.clone(), indexed: Some(known) });
     tracing::warn!("This replica leads no more; it follows until it does again");
 }
 
@@ -234,30 +243,44 @@ pub(super) async fn catch_up(shared: &Arc<Shared>) -> Result<(), Fault> {
         return Ok(());
     }
     let mut seen = shared.replica.seen.lock().await;
-    let (Some(known), Some(tip)) = (seen.clone(), shared.store.indexed_tip().await.map_err(store_fault)?) else {
+    let (Some(Seen { shown, indexed }), Some(tip)) =
+        (seen.as_mut(), shared.store.indexed_tip().await.map_err(store_fault)?)
+    else {
         return Ok(());
     };
     // It may lead by now.
-    if known == tip || shared.replica.leads() {
+    if *shown == tip || shared.replica.leads() {
+        *indexed = Some(tip);
         return Ok(());
     }
     if !has(shared, &tip)? {
         shared.repository.look().await.map_err(git_fault)?;
     }
-    if shared.repository.is_ancestor(&tip, &known).map_err(git_fault)? {
+    // An index that goes on comes to what is shown. One that went back does not: the history was rewritten, and counts as it is now.
+    let goes_on = match indexed {
+        Some(before) => is_ancestor(shared, before, &tip)?,
+        None => true,
+    };
+    if goes_on && is_ancestor(shared, &tip, shown)? {
+        *indexed = Some(tip);
         return Ok(());
     }
-    follow(shared, &known, &tip).await?;
-    *seen = Some(tip);
+    follow(shared, shown, &tip).await?;
+    (*shown, *indexed) = (tip.clone(), Some(tip));
     Ok(())
+}
+
+/// Whether a commit is in the history of another one; not where this clone lacks one of them.
+fn is_ancestor(shared: &Shared, commit: &CommitId, of: &CommitId) -> Result<bool, Fault> {
+    match shared.repository.is_ancestor(commit, of) {
+        Err(GitError::UnknownCommit(_)) => Ok(false),
+        is_ancestor => is_ancestor.map_err(git_fault),
+    }
 }
 
 /// Whether this clone has a commit.
 fn has(shared: &Shared, commit: &CommitId) -> Result<bool, Fault> {
-    match shared.repository.is_ancestor(commit, commit) {
-        Err(GitError::UnknownCommit(_)) => Ok(false),
-        has => has.map_err(git_fault),
-    }
+    is_ancestor(shared, commit, commit)
 }
 
 /// What has changed from one commit to another.

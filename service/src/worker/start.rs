@@ -125,6 +125,7 @@ pub(super) async fn open_with(settings: Settings, clock: Clock, limits: Limits) 
         true => None,
         false => Some(store.try_lead(WRITER).await?.ok_or(OpenError::Led)?),
     };
+    let indexed = store.indexed_tip().await?;
     let repository = open_repository(&settings, &store, clock.now()).await?;
     // Where another service may lead, this one is told of its outcomes, not of its troubles.
     let missed = repository.missed().filter(|_| !is_one_of_many);
@@ -163,7 +164,7 @@ pub(super) async fn open_with(settings: Settings, clock: Clock, limits: Limits) 
     let leading = match leadership {
         Some(leadership) => Some((begin_to_write(&shared).await?, Leading::alone(leadership))),
         None => {
-            begin_to_read(&shared).await?;
+            begin_to_read(&shared, indexed).await?;
             None
         }
     };
@@ -197,13 +198,13 @@ pub(super) async fn begin_to_write(shared: &Arc<Shared>) -> Result<Conveyor, Ope
     Ok(conveyor)
 }
 
-/// Takes in what there is to be seen while another service leads.
-async fn begin_to_read(shared: &Arc<Shared>) -> Result<(), OpenError> {
+/// Takes in what there is to be seen while another service leads; `indexed` is where the index was before the branch was looked at.
+async fn begin_to_read(shared: &Arc<Shared>, indexed: Option<CommitId>) -> Result<(), OpenError> {
     let remembered = shared.store.policies().await?;
     let Loaded { mut index, policies, unreadable, tip, .. } = load_beside(shared, &remembered).await?;
     add_last_good((&shared.store, &shared.repository), unreadable, &mut index).await?;
     show(shared, index, policies).await?;
-    shared.replica.sees(tip).await;
+    shared.replica.sees(tip, indexed).await;
     Ok(())
 }
 

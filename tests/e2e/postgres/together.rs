@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::environment::succeed;
-use tests::{Delivery, Request, Server, ServerBuilder, TestEnvironment};
+use tests::{Checkout, Delivery, Request, Server, ServerBuilder, TestEnvironment};
 
 use super::migrate::URL;
 use super::*;
@@ -95,6 +95,34 @@ fn any_of_them_is_asked_and_answers_what_the_leader_did() {
     assert!(dry.json()["diff"].as_str().unwrap().contains("fraud:9"), "{}", dry.text());
     let histories = [&first, &second].map(|server| server.get(&format!("/releases/{FRAUD}/history")));
     assert_eq!(histories[0], histories[1]);
+}
+
+#[test]
+fn a_rewritten_history_that_somebody_accepts_is_what_all_of_them_show_and_act_on() {
+    let site = Site::<3>::new();
+    let ([first, second], third) = (site.two(), site.replica(2).start());
+    let servers = [&first, &second, &third];
+    for (number, status) in [("7", 201), ("8", 200), ("9", 200), ("10", 200)] {
+        second.put(FRAUD, &image("fraud", number)).expect(status);
+    }
+    let shows = |server: &Server<'_>, wanted: &str| {
+        server.until("the state", || (version(&server.get(&format!("/releases/{FRAUD}"))) == wanted).then_some(()));
+    };
+    servers.iter().for_each(|server| shows(server, "10"));
+    Checkout::of(&site.environments[0], &site.url).ask(&["push", "-q", "--force", "origin", "HEAD~3:main"]);
+    // Asked for again it is there already, so that no commit follows.
+    let held = third.put(FRAUD, &image("fraud", "7")).expect(202).json();
+    assert!(held["waitsFor"].as_str().unwrap().contains("rewrote the history"), "{held}");
+    servers.iter().for_each(|server| shows(server, "10"));
+    second.api("DELETE", "/hold", None).expect(200);
+    let settled = first.settle(held["delivery"].as_str().unwrap());
+    assert_eq!(settled["state"], "unchanged", "{settled}");
+    for server in servers {
+        shows(server, "7");
+        server.act(FRAUD, "rollback", None).expect(409);
+    }
+    third.put(FRAUD, &image("fraud", "8")).expect(200);
+    servers.iter().for_each(|server| shows(server, "8"));
 }
 
 #[test]
