@@ -120,15 +120,18 @@ impl Handle {
         }
     }
 
-    /// Has a branch elsewhere looked at where this service leads, and waits for that.
+    /// Has a branch elsewhere looked at where this service leads, and waits for that: not for a look that is under way, which may have seen what was
+    /// there before.
     async fn has_looked(&self) -> bool {
         let shared = &self.shared;
         if shared.repository.address().is_none() || !shared.replica.leads() || locked(&shared.state.trouble).is_some() {
             return false;
         }
-        let mut looks = shared.state.looks.subscribe();
+        let before = shared.state.looks_begun.load(Ordering::SeqCst);
+        let mut looked = shared.state.looked.subscribe();
         shared.inbox.note_push();
-        tokio::time::timeout(LOOK_WITHIN, looks.changed()).await.is_ok_and(|looked| looked.is_ok())
+        let looked = looked.wait_for(|look| *look > before);
+        tokio::time::timeout(LOOK_WITHIN, looked).await.is_ok_and(|looked| looked.is_ok())
     }
 
     /// The releases that a filter lets through, by key.

@@ -1,7 +1,7 @@
 //! What the writer and the readers share: only the writer changes it, and only once Git and store have it.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use jiff::Timestamp;
@@ -93,8 +93,10 @@ pub(super) struct WorkerState {
     pub(super) is_repository_failing: AtomicBool,
     /// Why the last turn failed, be it for the repository or for a remote.
     pub(super) trouble: RwLock<Option<String>>,
-    /// How many turns looked at the branch, or tried to.
-    pub(super) looks: tokio::sync::watch::Sender<u64>,
+    /// How many looks at the branch were begun by turns.
+    pub(super) looks_begun: AtomicU64,
+    /// The newest of them that came to its end, or failed.
+    pub(super) looked: tokio::sync::watch::Sender<u64>,
     /// It ended, as it was told to or by a mistake.
     pub(super) has_ended: AtomicBool,
 }

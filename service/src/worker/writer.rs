@@ -286,7 +286,8 @@ async fn turn(
     mut work: Work,
     (_lock, storing): (&WriterLock, &mut Storing),
 ) {
-    let looks = work.look_at_repository;
+    let begun = &shared.state.looks_begun;
+    let look = work.look_at_repository.then(|| begun.fetch_add(1, Ordering::SeqCst) + 1);
     let done = conveyor.turn(shared, &mut work).await;
     // While a remote is away, everything is accepted and kept.
     let is_failing = done.as_ref().is_err_and(|error| !error.is_of_the_remote());
@@ -301,10 +302,12 @@ async fn turn(
             fail(shared, conveyor, work, &error).await;
         }
     }
-    if looks && shared.state.looks.receiver_count() > 0 {
+    if let Some(look) = look
+        && shared.state.looked.receiver_count() > 0
+    {
         // Whoever waits for it reads the history in the store.
         storing.is_durable(shared).await;
-        shared.state.looks.send_modify(|looks| *looks = looks.wrapping_add(1));
+        shared.state.looked.send_replace(look);
     }
 }
 

@@ -11,12 +11,19 @@ use crate::release::RefusalKind;
 
 /// A service whose Git notes what it is called with, and where.
 async fn noting() -> (Far, std::path::PathBuf) {
+    let far = with_git(|directory| format!("echo \"$*\" >>'{}'", directory.join("called").display())).await;
+    let notes = far.world.dir.path().join("called");
+    (far, notes)
+}
+
+/// A service whose Git does something first, which is told where.
+async fn with_git(first: impl Fn(&Path) -> String) -> Far {
     let mut far = Far::without_start().await;
-    let (programs, notes) = (far.world.dir.path().join("programs"), far.world.dir.path().join("called"));
+    let programs = far.world.dir.path().join("programs");
     fs::create_dir(&programs).unwrap();
     let places = "/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin";
-    let script =
-        format!("#!/bin/sh\necho \"$*\" >>'{}'\nPATH={places}\nexport PATH\nexec git \"$@\"\n", notes.display());
+    let first = first(far.world.dir.path());
+    let script = format!("#!/bin/sh\nPATH={places}\nexport PATH\n{first}\nexec git \"$@\"\n");
     fs::write(programs.join("git"), script).unwrap();
     fs::set_permissions(programs.join("git"), fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{places}", programs.display());
@@ -30,7 +37,7 @@ async fn noting() -> (Far, std::path::PathBuf) {
     };
     far.world.remote.as_mut().unwrap().git = git;
     far.world.start().await;
-    (far, notes)
+    far
 }
 
 /// How often the branch was fetched.
@@ -100,6 +107,48 @@ async fn an_act_on_what_another_service_did_is_no_mistake_and_one_that_is_a_mist
     let (refused, ()) = tokio::join!(asked, far.world.run());
     assert!(matches!(&refused, Err(Fault::Refused(_))), "{refused:?}");
     assert_eq!(fetches(&notes), before + 2, "one for both, one for what is wrong");
+}
+
+#[tokio::test]
+async fn an_act_waits_for_a_look_that_began_after_it_was_asked_for() {
+    // Each look ends once the file is gone, and has seen what was there before.
+    let mut far = with_git(|directory| {
+        let (seen, hold) = (directory.join("seen"), directory.join("hold"));
+        let (seen, hold) = (seen.display(), hold.display());
+        format!(
+            "case \"$*\" in *'fetch --quiet'*)\ngit \"$@\"\ncode=$?\nif [ -e '{hold}' ]; then : >'{seen}'; fi\nwhile [ -e '{hold}' ]; do sleep 0.02; done\nexit $code;;\nesac"
+        )
+    })
+    .await;
+    far.world.put("fraud", single("7")).await;
+    let mut other = newcomer(&far).await;
+    other.run().await;
+    let (seen, hold) = (far.world.dir.path().join("seen"), far.world.dir.path().join("hold"));
+    fs::write(&hold, "").unwrap();
+    let handle = far.world.handle();
+    handle.pushed();
+    let fraud = key("fraud");
+    let asked = async {
+        until("the look has seen the branch", || seen.exists()).await;
+        other.put("fraud", canary("8")).await;
+        let promote = handle.absolute_now(&fraud, Act::Promote { variant: None });
+        let go_on = async {
+            until("the look is waited for", || handle.shared.state.looked.receiver_count() > 0).await;
+            fs::remove_file(&hold).unwrap();
+        };
+        tokio::join!(promote, go_on).0
+    };
+    let (promote, ()) = tokio::join!(asked, far.world.run());
+    assert!(matches!(&promote, Ok(Intent::Promote { .. })), "{promote:?}");
+}
+
+/// Waits for something that another part of the test brings about.
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
