@@ -1,5 +1,6 @@
 //! What a turn is given: what waits and may be done now, asked about where somebody has to be asked.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,8 +10,9 @@ use super::queue::Taken;
 use super::registry::{Answered, Concern, Read, concern};
 use super::retry::{has_come, later, postpone, wait};
 use super::shared::Shared;
-use super::urgent::{Due, Later, Portion, put_in_order, share_out, take_oldest, take_related};
+use super::urgent::{Due, Later, Portion, key_of, put_in_order, share_out, take_oldest, take_related};
 use crate::event::{Delivery, Event};
+use crate::names::ReleaseKey;
 
 /// How many deliveries whose time has come are looked at for who goes first: a dozen large turns, so that a long backlog costs each turn little.
 const LOOKED_AT_MAX: usize = 4_096;
@@ -126,8 +128,39 @@ async fn take_answers(shared: &Shared, conveyor: &mut Conveyor, work: &mut Work)
     behind
 }
 
+/// Reads from the store what was not kept in memory and wants a release back or stopped, with what was asked of the release before: it goes before what
+/// is kept. Where that is more than may be kept, all of it goes in its order.
+async fn read_wanted_back(shared: &Shared) {
+    let Some((first, wanted)) = shared.inbox.take_wanted_back() else { return };
+    let Some(last) = wanted.last_key_value().map(|(number, _)| *number) else { return };
+    let until: HashMap<&ReleaseKey, i64> = wanted.iter().map(|(number, key)| (key, *number)).collect();
+    let concerns = |delivery: &Delivery| {
+        key_of(delivery).and_then(|key| until.get(key)).is_some_and(|until| delivery.number <= *until)
+    };
+    let (mut after, mut found) = (first - 1, Vec::new());
+    while after < last {
+        match shared.store.waiting(after, crate::store::PAGE_ROWS_MAX).await {
+            Ok(page) => {
+                let Some(end) = page.last().map(|delivery| delivery.number) else { break };
+                after = end;
+                found.extend(page.into_iter().filter(concerns));
+            }
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "The inbox could not be read: {error}");
+                shared.inbox.leave_out_wanted_back(wanted);
+                return;
+            }
+        }
+        if found.len() > shared.inbox.queue_max() {
+            return;
+        }
+    }
+    shared.inbox.bring_forward(found);
+}
+
 /// Reads from the store what was not kept in memory.
 async fn refill(shared: &Shared, conveyor: &Conveyor) {
+    read_wanted_back(shared).await;
     let numbers = shared.inbox.take_left_out();
     let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else { return };
     let mut after = first - 1;

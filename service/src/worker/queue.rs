@@ -2,13 +2,13 @@
 //!
 //! The store is the queue; this only saves reading from it. What does not fit here is read from the store later.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
 use super::conclusion::Concluded;
-use super::urgent::put_wanted_back_first;
+use super::urgent::{put_wanted_back_first, wants_back};
 use crate::event::Delivery;
 use crate::names::ReleaseKey;
 
@@ -26,6 +26,8 @@ struct State {
     queue: VecDeque<Delivery>,
     /// The numbers that were not kept here and are to be read from the store; at most as many as the inbox may hold.
     left_out: BTreeSet<i64>,
+    /// Of those, what wants a release back or stopped: read first, with all that was asked of the release before. At most as many as are kept here.
+    wanted_back: BTreeMap<i64, ReleaseKey>,
     /// The numbers of what somebody gave in again while it waited, wherever that is.
     wanted_now: BTreeSet<i64>,
     waiters: HashMap<i64, oneshot::Sender<Concluded>>,
@@ -66,6 +68,9 @@ impl Inbox {
             let mut state = self.state();
             state.has_news = true;
             if state.queue.len() >= self.queue_max || !state.left_out.is_empty() {
+                if let Some(key) = wants_back(&delivery).filter(|_| state.wanted_back.len() < self.queue_max) {
+                    state.wanted_back.insert(delivery.number, key.clone());
+                }
                 state.left_out.insert(delivery.number);
             } else {
                 state.queue.push_back(delivery);
@@ -188,6 +193,36 @@ impl Inbox {
             reviewed: std::mem::take(&mut state.reviewed),
             seen: std::mem::take(&mut state.seen),
         }
+    }
+
+    /// What wants a release back or stopped and was not kept here, with the first number that was not.
+    pub(super) fn take_wanted_back(&self) -> Option<(i64, BTreeMap<i64, ReleaseKey>)> {
+        let mut state = self.state();
+        let wanted = std::mem::take(&mut state.wanted_back);
+        let first = state.left_out.first().copied().filter(|_| !wanted.is_empty())?;
+        Some((first, wanted))
+    }
+
+    /// Says that these are still to be read from the store before the rest.
+    pub(super) fn leave_out_wanted_back(&self, wanted: BTreeMap<i64, ReleaseKey>) {
+        self.state().wanted_back.extend(wanted);
+        self.wake.notify_one();
+    }
+
+    /// Puts what was read of those, and of what was asked of their releases before, in front of the queue, as far as it was left out.
+    pub(super) fn bring_forward(&self, deliveries: Vec<Delivery>) {
+        let mut state = self.state();
+        for mut delivery in deliveries.into_iter().rev() {
+            if state.left_out.remove(&delivery.number) {
+                delivery.body = String::new();
+                state.queue.push_front(delivery);
+            }
+        }
+    }
+
+    /// How many deliveries are kept here at most.
+    pub(super) fn queue_max(&self) -> usize {
+        self.queue_max
     }
 
     /// Which numbers are to be read from the store now, in order: some, once the queue is empty.

@@ -80,8 +80,10 @@ pub(super) fn put_wanted_back_first(waiting: &mut VecDeque<Delivery>) {
     if urgent.0.is_empty() {
         return;
     }
-    let (first, rest): (Vec<Delivery>, Vec<Delivery>) =
+    let (mut first, rest): (Vec<Delivery>, Vec<Delivery>) =
         waiting.drain(..).partition(|delivery| urgent.concerns(delivery));
+    // Some may have been read from the store before what was asked of their releases earlier and waits here.
+    first.sort_by_key(|delivery| delivery.number);
     waiting.extend(first.into_iter().chain(rest));
 }
 
@@ -106,7 +108,7 @@ impl WantedBack {
 }
 
 /// The release that somebody wants back or stopped.
-fn wants_back(delivery: &Delivery) -> Option<&ReleaseKey> {
+pub(super) fn wants_back(delivery: &Delivery) -> Option<&ReleaseKey> {
     let Event::Requested(requested) = &delivery.event else { return None };
     is_urgent(&requested.intent).then_some(&requested.key)
 }

@@ -100,3 +100,33 @@ async fn a_large_turn_renders_each_release_once() {
     let count = format!("kmlflow_render_duration_seconds_count {RELEASES}\n");
     assert!(metrics.contains(&count), "what is rendered ahead is what the turn comes to: {metrics}");
 }
+
+#[tokio::test]
+async fn a_rollback_is_first_in_line_however_much_waits_in_the_store_before_it() {
+    let mut world = World::new(Period::ZERO, 1_000);
+    world.limits = Limits { queued: 2, turn: 2, ..Limits::default() };
+    world.start().await;
+    world.put("fraud", single("7")).await;
+    world.put("fraud", single("8")).await;
+    let back = world.absolute("fraud", Act::Rollback { to: None }).await.unwrap();
+    let others = (0..8).map(|number| put(&format!("m{number}"), single("1")));
+    let mut backlog: Vec<Requested> = others.collect();
+    // What was asked of the release before stays before it.
+    backlog.insert(4, put("fraud", single("9")));
+    backlog.push(back);
+    for (number, requested) in backlog.into_iter().enumerate() {
+        let new = NewDelivery {
+            source: Source::Generic,
+            id: DeliveryId::parse(&format!("ci-{number}")).unwrap(),
+            received_at: world.clock.now_exact(),
+            body: "{}".into(),
+            event: Event::Requested(Box::new(requested)),
+        };
+        world.handle().deliver(new).await.unwrap();
+    }
+    world.run().await;
+    let actions = world.actions();
+    assert_eq!(actions[..4], ["create", "update", "update", "rollback"], "{actions:?}");
+    assert_eq!(actions[4..], vec!["create"; 8], "nothing is lost");
+    assert_eq!(world.state("fraud").await, "single settled live=7");
+}
