@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::apply::restorable;
 use super::deliveries::DoneBefore;
 use super::foreign::checked;
+use super::review::proposal_id;
 use super::shared::Shared;
 use crate::git::{Asker, Author, GitError, LogEntry, Repository};
 use crate::names::{CommitId, ReleaseKey, Version};
@@ -17,9 +18,6 @@ use crate::store::IndexedCommit;
 
 /// The most settled states that a rollback looks at; older ones can be named.
 pub(super) const CANDIDATES_MAX: u32 = 200;
-
-/// The trailer by which a proposal is told from another one, which may be of the same intent.
-pub(super) const PROPOSAL: &str = "Proposal-Id";
 
 /// The trailer of a proposal that took the place of another, which it names by its id.
 pub(super) const SUPERSEDES: &str = "Supersedes";
@@ -43,11 +41,6 @@ pub(super) fn says_ours(entry: &LogEntry, author: &Author) -> bool {
 /// The value of a trailer.
 pub(super) fn trailer<'a>(entry: &'a LogEntry, name: &str) -> Option<&'a str> {
     entry.trailers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-}
-
-/// What a proposal is named by: older ones have their intent's id alone.
-pub(super) fn proposal_id(entry: &LogEntry) -> Option<&str> {
-    trailer(entry, PROPOSAL).or_else(|| trailer(entry, "Release-Id"))
 }
 
 /// The release of a directory.
@@ -212,8 +205,7 @@ pub(super) fn walked_on(
 ) -> Walked {
     let mut walked = Walked::default();
     let Behind { superseded, last } = behind;
-    let stands = |seen: &Seen| seen.proposal.as_ref().is_none_or(|id| !superseded.contains(id));
-    for seen in seen.into_iter().filter(stands) {
+    for seen in seen.into_iter().filter(|seen| seen.proposal.as_ref().is_none_or(|id| !superseded.contains(id))) {
         let was_in_force = seen.was_in_force;
         let Seen { key, names, phase, commit, at, action, release_id, requested_by, delivery_id, subject, .. } = seen;
         if !was_in_force {

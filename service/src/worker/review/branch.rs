@@ -10,12 +10,13 @@ use crate::git::{Draft, Edit, GitError, LogEntry, Offered, join_message, says_jo
 use crate::names::{CommitId, DeliveryId, ReleaseKey};
 use crate::release::{RELEASE_FILE, Refusal, Release};
 use crate::worker::foreign::checked;
-use crate::worker::history::{PROPOSAL, SUPERSEDES, proposal_id, says_ours, trailer};
+use crate::worker::history::{SUPERSEDES, says_ours, trailer};
 use crate::worker::shared::Shared;
 use crate::worker::task::new_id;
 
 use super::Proposed;
 use super::call_off::call_off;
+use super::merged::{PROPOSAL, proposal_id};
 
 /// The branches of reviews, as a pattern.
 pub(in crate::worker) const BRANCHES: &str = "kmlflow/*";

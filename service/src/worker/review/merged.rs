@@ -9,8 +9,16 @@ use super::branch::{self, branch_of};
 use crate::git::{Author, GitError, LogEntry, Repository};
 use crate::names::{CommitId, ReleaseKey};
 use crate::release::Release;
-use crate::worker::history::{Came, SUPERSEDES, key_of, proposal_id, says_ours, trailer};
+use crate::worker::history::{Came, SUPERSEDES, key_of, says_ours, trailer};
 use crate::worker::shared::Shared;
+
+/// The trailer by which a proposal is told from another one, which may be of the same intent.
+pub(super) const PROPOSAL: &str = "Proposal-Id";
+
+/// What a proposal is named by: older ones have their intent's id alone.
+pub(in crate::worker) fn proposal_id(entry: &LogEntry) -> Option<&str> {
+    trailer(entry, PROPOSAL).or_else(|| trailer(entry, "Release-Id"))
+}
 
 /// Reads a commit that came to the branch: each release that it brings to exactly what was proposed for it speaks as the proposal did, whoever merged
 /// it and however. Where the proposals are still on branches of their own, `from` says after which commit they were made.
