@@ -9,6 +9,7 @@ use super::agenda::Agenda;
 use super::conclusion::{Conclusion, Keep};
 use super::deliveries::DoneBefore;
 use super::observe::watched;
+use super::offers::Offers;
 use super::pace::Pace;
 use super::policies;
 use super::registry::{Found, Which};
@@ -66,6 +67,8 @@ pub(super) struct Conveyor {
     pub(super) pause: Option<Pause>,
     /// How many turns have failed since the last one that did not; whatever failed before the start counts as one.
     pub(super) failures: u32,
+    /// How the branches of reviews fare.
+    pub(super) offers: Offers,
 }
 
 /// Requests of one release that are being looked into.
@@ -143,6 +146,7 @@ impl Conveyor {
             remembered: Vec::new(),
             pause: None,
             failures: 0,
+            offers: Offers::default(),
         }
     }
 

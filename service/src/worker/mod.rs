@@ -31,6 +31,7 @@ mod load;
 mod lock;
 mod metrics;
 mod observe;
+mod offers;
 pub mod offline;
 mod pace;
 mod packed;

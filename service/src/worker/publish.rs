@@ -9,7 +9,7 @@ use super::history::{self, Came};
 use super::holds::{self, after_a_rewrite};
 use super::registry::Which;
 use super::retry::later;
-use super::review::{Offer, merged_as, offer};
+use super::review::merged_as;
 use super::shared::{Shared, Waits, read, write};
 use super::turn::Harvest;
 use crate::chance::share_of;
@@ -34,10 +34,7 @@ const MOVED_TO_PAUSE: usize = 4;
 const PAUSE: Duration = Duration::from_millis(40);
 
 /// How long a step that happens by itself is left alone after the remote refused it: hooks change when people change them.
-const STEP_RETRY: Duration = Duration::from_secs(300);
-
-/// How long a branch for a review is left alone that could not be moved.
-const OFFER_RETRY: Duration = Duration::from_secs(5);
+pub(super) const STEP_RETRY: Duration = Duration::from_secs(300);
 
 /// The most commits of which nobody heard whether they arrived: some hundred failed pushes of the largest size.
 const OURS_MAX: usize = 100_000;
@@ -104,7 +101,7 @@ impl Conveyor {
                     moved += 1;
                     continue;
                 }
-                return self.offer(shared, done).await;
+                return Ok(done);
             }
             if self.ours.len() > OURS_MAX {
                 self.ours.clear();
@@ -123,7 +120,7 @@ impl Conveyor {
             match published {
                 Publish::Done => {
                     count("pushed");
-                    return self.offer(shared, done).await;
+                    return Ok(done);
                 }
                 Publish::Moved(tip) => {
                     count("rejected");
@@ -260,63 +257,7 @@ impl Conveyor {
         Ok(())
     }
 
-    /// Puts what waits for a review on its branches. What cannot be put there stays for later, or is refused as any change is.
-    async fn offer(&mut self, shared: &Shared, mut done: Done) -> Result<Done, GitError> {
-        for (key, proposed) in std::mem::take(&mut done.harvest.proposed) {
-            let offered = offer(shared, &done.harvest.tip, &key, &proposed).await;
-            let words = match offered {
-                Ok(Offer::There) => {
-                    done.offered.insert(key);
-                    continue;
-                }
-                Ok(Offer::Later(words)) => words,
-                Ok(Offer::Refused(words)) => {
-                    let mut was_asked = false;
-                    for made in done.conclusions.iter_mut().filter(|made| made.keep == Keep::Parked(key.clone())) {
-                        *made = refused(made.delivery.clone(), std::slice::from_ref(made), &words);
-                        was_asked = true;
-                    }
-                    if !was_asked {
-                        self.put_off(shared, &key, &words);
-                    }
-                    continue;
-                }
-                Ok(Offer::Theirs(refusal)) => {
-                    self.leave_to_them(shared, &mut done, &key, &refusal);
-                    continue;
-                }
-                Err(error) => error.to_string(),
-            };
-            tracing::warn!(release.key = %key, "What is to be reviewed of `{key}` is not on its branch yet: {words}");
-            self.agenda.at(later(shared.clock.now_exact(), OFFER_RETRY), &key);
-            for made in done.conclusions.iter_mut().filter(|made| made.keep == Keep::Parked(key.clone())) {
-                made.concluded.verdict.waits_for = Some(format!("a branch for its review: {words}"));
-            }
-            // Until then nothing else takes its place.
-            done.offered.insert(key);
-        }
-        Ok(done)
-    }
-
-    /// Refuses what would write over what people added to the branch of a review. What follows by itself waits until they have decided.
-    fn leave_to_them(&mut self, shared: &Shared, done: &mut Done, key: &ReleaseKey, refusal: &Refusal) {
-        tracing::warn!(release.key = %key, "A change of `{key}` is not put up for review: {}", refusal.reason);
-        let mut was_asked = false;
-        for made in done.conclusions.iter_mut().filter(|made| made.keep == Keep::Parked(key.clone())) {
-            let release = made.concluded.verdict.release.clone();
-            made.concluded = Concluded::refused(release, refusal.clone());
-            made.keep = Keep::No;
-            was_asked = true;
-        }
-        if !was_asked {
-            let until = later(shared.clock.now_exact(), STEP_RETRY);
-            self.agenda.at(until, key);
-            write(&shared.waits)
-                .insert(key.clone(), Waits { reason: Some(refusal.reason.clone()), until: Some(until) });
-        }
-    }
-
-    fn put_off(&mut self, shared: &Shared, key: &ReleaseKey, words: &str) {
+    pub(super) fn put_off(&mut self, shared: &Shared, key: &ReleaseKey, words: &str) {
         let reason = format!("the remote refuses the next step: {words}");
         tracing::warn!(release.key = %key, "{reason}; it is tried again");
         let at = later(shared.clock.now_exact(), STEP_RETRY);
@@ -447,7 +388,7 @@ pub(super) fn note_remote_refusals(shared: &Shared, harvest: &Harvest) {
 }
 
 /// The remote said no to what this delivery alone leads to.
-fn refused(delivery: Delivery, conclusions: &[Conclusion], words: &str) -> Conclusion {
+pub(super) fn refused(delivery: Delivery, conclusions: &[Conclusion], words: &str) -> Conclusion {
     let release = conclusions.iter().find(|made| made.delivery.number == delivery.number);
     let release = release.and_then(|made| made.concluded.verdict.release.clone());
     let refusal = Refusal {

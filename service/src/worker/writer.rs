@@ -293,8 +293,10 @@ async fn turn(
     let is_failing = done.as_ref().is_err_and(|error| !error.is_of_the_remote());
     shared.state.is_repository_failing.store(is_failing, Ordering::Relaxed);
     *write(&shared.state.trouble) = done.as_ref().err().map(GitError::for_callers_with_cure);
+    let mut proposals = None;
     match done {
-        Ok(done) => {
+        Ok(mut done) => {
+            proposals = done.take_proposals();
             finish(shared, conveyor, done, (&work.ticks, &mut *storing)).await;
         }
         Err(error) => {
@@ -308,6 +310,11 @@ async fn turn(
         // Whoever waits for it reads the history in the store.
         storing.is_durable(shared).await;
         shared.state.looked.send_replace(look);
+    }
+    // Nobody who has to do with the push waits for these.
+    if let Some(proposals) = proposals {
+        let done = conveyor.offer(shared, proposals).await;
+        finish(shared, conveyor, done, (&[], storing)).await;
     }
 }
 

@@ -17,6 +17,7 @@ mod holds;
 mod hostile;
 mod import;
 mod merged;
+mod offers;
 mod order;
 mod policy;
 mod registry;
