@@ -249,7 +249,7 @@ impl RemoteError {
             Self::NotGit { .. } => "check the address: it is the one that `git clone` takes".to_owned(),
             Self::ObjectFormat { .. } => "use a repository made without `--object-format=sha256`".to_owned(),
             Self::NotKept { .. } => "make room at the remote, or raise the limit that it names".to_owned(),
-            Self::File { .. } => "check that it is there and that the service may read it; its path has no spaces, quotes, `%` or `$`".to_owned(),
+            Self::File { .. } => "check that it is there and that the service may read it; its path is absolute and has no spaces, quotes, `%` or `$`".to_owned(),
             _ => return None,
         })
     }

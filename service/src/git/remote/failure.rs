@@ -102,12 +102,19 @@ pub(super) fn by_status(status: u16, address: String) -> RemoteError {
     }
 }
 
+/// What Git says at the end of every failure over ssh.
+const ENDS_OF_SSH: [&str; 3] = [
+    "Could not read from remote repository",
+    "Please make sure you have the correct access rights",
+    "and the repository exists.",
+];
+
 /// The sentence that says most: the program's last error, without what every failure of Git over ssh ends with.
 fn last_words(stderr: &str) -> String {
-    let lines = stderr.lines().map(str::trim).filter(|line| !line.is_empty());
+    let ends_so = |line: &&str| ENDS_OF_SSH.iter().any(|end| line.contains(end));
+    let lines = stderr.lines().map(str::trim).filter(|line| !line.is_empty() && !ends_so(line));
     let telling = |line: &&str| ["fatal: ", "ERROR: ", "error: ", "ssh: "].iter().any(|word| line.contains(word));
-    let boring = |line: &&str| line.contains("Could not read from remote repository");
-    let line = lines.clone().filter(|line| !boring(line)).rfind(telling).or_else(|| lines.clone().next_back());
+    let line = lines.clone().rfind(telling).or_else(|| lines.clone().next_back());
     line.map(|line| format!(": {}", harmless(line))).unwrap_or_default()
 }
 
@@ -118,6 +125,16 @@ mod tests {
     fn kind(stderr: &str) -> String {
         let debug = format!("{:?}", said(stderr, "host"));
         debug.split([' ', '{', '(']).next().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn of_a_failure_over_ssh_what_ssh_says_is_told_and_not_what_git_always_adds() {
+        let git = "fatal: Could not read from remote repository.\n\nPlease make sure you have the correct access rights\nand the repository exists.\n";
+        assert_eq!(
+            last_words(&format!("Connection closed by 127.0.0.1 port 22\n{git}")),
+            ": Connection closed by 127.0.0.1 port 22"
+        );
+        assert_eq!(last_words(git), "");
     }
 
     #[test]
