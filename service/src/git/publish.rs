@@ -16,7 +16,7 @@ use git2::Oid;
 use super::handles::Handles;
 use super::journal::{Journal, Record};
 use super::owed::Embedded;
-use super::repository::{BRANCH, Home, branch_tip, find_commit, oid};
+use super::repository::{BRANCH, Home, branch_tip, commit_id, find_commit, oid};
 use super::{GitError, Repository, pack};
 use crate::names::CommitId;
 
@@ -96,9 +96,13 @@ fn recover_journal(handles: &Handles) -> Result<Journal, GitError> {
     let path = handles.path();
     remove_own_lock(path)?;
     let (mut journal, records) = Journal::open(path)?;
-    let Some(last) = records.last() else { return Ok(journal) };
+    let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(journal) };
     let repository = handles.fresh()?;
     let objects = repository.odb()?;
+    // Where the repository lost what the pushes go on from, they stay in the journal: whoever brings that back has all of them.
+    if !first.base.is_zero() && !objects.exists(first.base) {
+        return Err(GitError::UnknownCommit(commit_id(first.base)?));
+    }
     for pack in records.iter().filter_map(|record| record.pack.as_ref()) {
         // Pushes that were put in place together are in one pack of another name: a full disk has no room for them twice.
         pack.place_if_missing(path, &objects)?;

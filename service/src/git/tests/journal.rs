@@ -57,14 +57,37 @@ fn what_was_published_is_there_again_after_a_power_cut_that_took_all_but_the_jou
     }
 }
 
-#[test]
-fn a_push_that_only_the_journal_has_is_there_after_an_early_end() {
-    let fixture = Fixture::new();
-    fixture.release("production/models/fraud", "a");
+/// A push that is not put in place.
+fn push_into_the_journal(fixture: &Fixture) -> CommitId {
     let base = fixture.repository.tip().unwrap();
     let mut draft = fixture.repository.draft(&base).unwrap();
     let tip = draft.commit(files("production/models/fraud", "b"), "x", &author(), now()).unwrap().unwrap();
     assert_eq!(fixture.repository.push(&base, &tip).now_or_never().unwrap().unwrap(), Publish::Done);
+    tip
+}
+
+#[test]
+fn what_only_the_journal_has_stays_there_until_what_it_goes_on_from_is_back() {
+    let fixture = Fixture::new();
+    fixture.release("production/models/fraud", "a");
+    let tip = push_into_the_journal(&fixture);
+    let survivor = copy(&fixture, "lost");
+    fs::remove_file(survivor.join("refs/heads/main.lock")).unwrap();
+    cut(&fixture, &survivor);
+    let (objects, away) = (survivor.join("objects"), survivor.join("away"));
+    fs::rename(&objects, &away).unwrap();
+    fs::create_dir(&objects).unwrap();
+    assert!(Repository::open_or_seed(&survivor, &seed(), &author(), now(), None).is_err());
+    fs::remove_dir_all(&objects).unwrap();
+    fs::rename(&away, &objects).unwrap();
+    check_whole(&survivor, &tip);
+}
+
+#[test]
+fn a_push_that_only_the_journal_has_is_there_after_an_early_end() {
+    let fixture = Fixture::new();
+    fixture.release("production/models/fraud", "a");
+    let tip = push_into_the_journal(&fixture);
     let survivor = copy(&fixture, "killed");
     assert!(survivor.join("refs/heads/main.lock").exists());
     // A copy has other inodes; a kill leaves the lock as it was.
