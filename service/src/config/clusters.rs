@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::{Config, ConfigError, Environment, SecretText, read_secret_file};
+use crate::release::is_object_name;
 
 /// The name of the cluster that `kubernetes` speaks of, and that environments name unless told otherwise.
 pub const IN_CLUSTER: &str = "in-cluster";
@@ -74,15 +75,6 @@ pub struct ArgoCdWebhookConfig {
     pub secret: Option<SecretText>,
     /// The address by which Argo CD reads the repository, where it is another one than ours.
     pub repository_url: Option<String>,
-}
-
-/// Whether Kubernetes takes it as the name of an object: a part of a path, too.
-fn is_object_name(name: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let ends = name.bytes().next().zip(name.bytes().last());
-    name.len() <= 253
-        && name.bytes().all(|byte| is_plain(byte) || byte == b'-' || byte == b'.')
-        && ends.is_some_and(|(first, last)| is_plain(first) && is_plain(last))
 }
 
 /// How a cluster is reached.

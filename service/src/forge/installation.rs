@@ -74,14 +74,14 @@ impl Installation {
     pub(super) async fn token(&self, refused: Option<&Token>) -> Result<Token, ForgeError> {
         let mut current = self.current.lock().await;
         let token = self.token_by(&mut current, refused).await;
-        match (&token, token.as_ref().is_err_and(ForgeError::is_of_who_asks).then(|| self.another(&current.key))) {
+        if token.as_ref().is_err_and(ForgeError::is_of_who_asks)
+            && let Some((key, auth)) = self.another(&current.key)
+        {
             // Whoever made a new key took the old one away at the forge.
-            (Err(_), Some(Some((key, auth)))) => {
-                *current = Current { key, auth, lent: None };
-                self.token_by(&mut current, refused).await
-            }
-            _ => token,
+            *current = Current { key, auth, lent: None };
+            return self.token_by(&mut current, refused).await;
         }
+        token
     }
 
     /// The key that is there now and what signs by it, where it is another one than what was refused.

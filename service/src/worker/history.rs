@@ -107,12 +107,10 @@ pub(super) fn seen(repository: &Repository, came: &Came, ours: bool) -> Result<V
     let Came { entry, change, brought } = came;
     let keys: Vec<ReleaseKey> = entry.changed.iter().filter_map(|directory| key_of(directory)).collect();
     let directories: Vec<String> = keys.iter().map(ReleaseKey::directory).collect();
-    let releases = repository.read_each(&entry.commit, &directories, RELEASE_FILE, |_, _, read| {
-        Ok(text_of(read)?.and_then(|text| Release::parse(&text.ok()?).ok()))
-    })?;
+    let releases = documents(repository, &entry.commit, &directories)?;
     let before = before(repository, entry, &directories, &releases)?;
     let seen = keys.into_iter().zip(releases);
-    let seen = seen.map(|(key, release)| of((entry, change), key, release.flatten().as_ref(), ours));
+    let seen = seen.map(|(key, release)| of((entry, change), key, release.as_ref(), ours));
     let seen = seen.zip(before).map(|(seen, before)| Seen { names: seen.names.or(before), ..seen });
     let brought = brought.iter().flat_map(|entry| {
         let keys = entry.changed.iter().filter_map(|directory| key_of(directory));
@@ -121,26 +119,26 @@ pub(super) fn seen(repository: &Repository, came: &Came, ours: bool) -> Result<V
     Ok(seen.chain(brought).collect())
 }
 
+/// The documents that a commit has in some directories; nothing where there is none that can be read.
+fn documents(repository: &Repository, at: &CommitId, paths: &[String]) -> Result<Vec<Option<Release>>, GitError> {
+    let found = repository.read_each(at, paths, RELEASE_FILE, |_, _, read| {
+        Ok(text_of(read)?.and_then(|text| Release::parse(&text.ok()?).ok()))
+    })?;
+    Ok(found.into_iter().map(Option::flatten).collect())
+}
+
 /// What the documents named that a commit took away: a walk that begins there has seen none of them.
 fn before(
     repository: &Repository,
     entry: &LogEntry,
     directories: &[String],
-    now: &[Option<Option<Release>>],
+    now: &[Option<Release>],
 ) -> Result<Vec<Option<(Version, Strategy)>>, GitError> {
-    let nothing = || vec![None; directories.len()];
-    let Some(before) =
-        entry.before.as_ref().filter(|_| now.iter().any(|release| release.iter().flatten().next().is_none()))
-    else {
-        return Ok(nothing());
-    };
-    let found = repository.read_each(before, directories, RELEASE_FILE, |_, _, read| {
-        Ok(text_of(read)?.and_then(|text| Release::parse(&text.ok()?).ok()))
-    });
-    match found {
-        Ok(found) => Ok(found.iter().map(|release| release.iter().flatten().next().and_then(names)).collect()),
-        // What is before the end of a history that is not all here.
-        Err(GitError::UnknownCommit(_) | GitError::NotFetched) => Ok(nothing()),
+    let before = entry.before.as_ref().filter(|_| now.iter().any(Option::is_none));
+    match before.map(|before| documents(repository, before, directories)).transpose() {
+        Ok(Some(found)) => Ok(found.iter().map(|release| release.as_ref().and_then(names)).collect()),
+        // Nothing is gone, or what is before is not here: a history may not be whole.
+        Ok(None) | Err(GitError::UnknownCommit(_) | GitError::NotFetched) => Ok(vec![None; directories.len()]),
         Err(error) => Err(error),
     }
 }

@@ -63,8 +63,10 @@ impl Conveyor {
         let mut aside = None;
         let mut done = self.try_turn(shared, work, &mut aside).await;
         if matches!(done, Err(GitError::NotFetched)) {
-            shared.repository.complete().await?;
-            done = self.try_turn(shared, work, &mut aside).await;
+            done = match shared.repository.complete().await {
+                Ok(()) => self.try_turn(shared, work, &mut aside).await,
+                Err(error) => Err(error),
+            };
         }
         let Some(aside) = aside else { return done };
         match &mut done {
@@ -219,7 +221,7 @@ impl Conveyor {
             return Err(error.into());
         }
         let Some(next) = self.left_over.pop_front() else { return Err(error.into()) };
-        let words = error.to_string();
+        let words = error.for_callers();
         let mut alone = std::mem::replace(work, next);
         work.concluded.append(&mut alone.concluded);
         work.refused.append(&mut alone.refused);

@@ -1,5 +1,6 @@
-//! Rendering releases again with the present templates, on purpose, one commit each.
+//! Rendering releases again with the present templates, one commit each: on purpose, or because what others changed could not be rendered with it.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,6 +127,16 @@ fn request(key: &ReleaseKey, by: &str, per_minute: Option<NonZeroU32>) -> Reques
         intent: Intent::Rerender,
         guard: Guard { per_minute, ..Guard::default() },
         requested_by: Some(by.to_owned()),
+    }
+}
+
+/// Has what others changed rendered by requests of their own, in the name of who changed it.
+pub(super) async fn ask_for_owed(shared: &Arc<Shared>, owed: BTreeMap<ReleaseKey, String>) {
+    let handle = Handle::new(Arc::clone(shared));
+    for (key, by) in owed {
+        if let Err(fault) = handle.submit(request(&key, &by, None)).await {
+            tracing::warn!(release.key = %key, "What was pushed of `{key}` is not rendered: {fault}; `kmlflow rerender` does that");
+        }
     }
 }
 

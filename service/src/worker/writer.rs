@@ -1,6 +1,5 @@
 //! The loop around the conveyor: waits for work, has a turn done, tells the store, answers those who wait.
 
-use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 use super::collect::collect;
 use super::conclusion::Conclusion;
 use super::conveyor::{Conveyor, Done, Work, show};
-use super::handle::Handle;
 use super::housekeeping::{PUSHES_PER_LOOK, keep_house, look_again_and_again};
 use super::leading::Leading;
 use super::observe::{follow_clusters, tell_doors, watched};
@@ -21,6 +19,7 @@ use super::past::{take_in, take_in_past};
 use super::publish::note_remote_refusals;
 use super::registry::{sweep_again_and_again, tell_refused, tell_versions, write_back, write_waiting};
 use super::replica::{self, keep_up};
+use super::rerender::ask_for_owed;
 use super::retry::{Pause, TRIED_WITHIN, later, postpone, wait_after, wait_at_least};
 use super::review::{follow_reviews, look_on_reviews};
 use super::shared::{Shared, write};
@@ -29,11 +28,10 @@ use super::storing::{Left, Storing};
 use super::told::{announce, audit, conclude_all, outcome};
 use super::turn::Harvest;
 use crate::command::Git;
-use crate::event::{DeliveryState, Guard, Requested};
+use crate::event::DeliveryState;
 use crate::git::{GitError, PLACE_AFTER};
 use crate::names::ReleaseKey;
 use crate::registry::RegistryState;
-use crate::release::Intent;
 use crate::store::Batch;
 
 /// How long a remote is waited for once the service is told to stop; what is on its way then is looked up at the next start. With what requests
@@ -346,7 +344,8 @@ async fn finish(
     if done.replaced.is_none() {
         shared.untold.note(shared, &rows, &done.base, &conveyor.known);
     }
-    ask_for_following(shared, owed).await;
+    // Before the store knows that what was pushed is taken in.
+    ask_for_owed(shared, owed).await;
     let batch = Batch {
         outcomes: conclusions.iter().filter_map(|conclusion| outcome(shared, conclusion)).collect(),
         commits: rows.clone(),
@@ -367,17 +366,6 @@ async fn finish(
         announce(shared, rows.get(done.replaced.unwrap_or_default()..).unwrap_or_default());
     };
     storing.add(shared, Left { batch, later, policies: done.policies, now }, told).await;
-}
-
-/// Has what others changed rendered by requests of their own. They are there before the store knows that what was pushed is taken in.
-async fn ask_for_following(shared: &Arc<Shared>, owed: BTreeMap<ReleaseKey, String>) {
-    for (key, by) in owed {
-        let requested =
-            Requested { key: key.clone(), intent: Intent::Rerender, guard: Guard::default(), requested_by: Some(by) };
-        if let Err(fault) = Handle::new(Arc::clone(shared)).submit(requested).await {
-            tracing::warn!(release.key = %key, "What was pushed of `{key}` is not rendered: {fault}; `kmlflow rerender` does that");
-        }
-    }
 }
 
 /// From so many on, releases that one push removes are worth a line of their own: Argo CD takes their objects away within seconds.

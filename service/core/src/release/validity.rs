@@ -336,7 +336,8 @@ fn is_url_path(text: &str) -> bool {
         && !text.split('/').any(|part| part == "." || part == "..")
 }
 
-pub(super) fn is_object_name(text: &str) -> bool {
+/// Whether Kubernetes takes it as the name of an object: a DNS subdomain of RFC 1123.
+pub fn is_object_name(text: &str) -> bool {
     (1..=253).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b))
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())

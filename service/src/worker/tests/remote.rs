@@ -55,6 +55,15 @@ impl Far {
         far
     }
 
+    /// With a release that the person's clone has an older state of.
+    pub(super) async fn before_a_rewrite() -> Self {
+        let mut far = Self::new().await;
+        far.world.put("fraud", single("7")).await;
+        far.pull();
+        far.world.put("fraud", single("8")).await;
+        far
+    }
+
     pub(super) fn remote(&self) -> PathBuf {
         self.directory.path().join("remote.git")
     }

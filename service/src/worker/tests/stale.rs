@@ -211,10 +211,7 @@ async fn while_the_remote_is_away_nothing_is_said_to_be_so_or_refused_by_what_it
 
 #[tokio::test]
 async fn a_rollback_that_was_asked_for_on_a_history_that_is_rewritten_goes_to_nothing_that_is_not_in_the_new_one() {
-    let mut far = Far::new().await;
-    far.world.put("fraud", single("7")).await;
-    far.pull();
-    far.world.put("fraud", single("8")).await;
+    let mut far = Far::before_a_rewrite().await;
     far.world.put("fraud", single("9")).await;
     let gone = far.at_remote(&["rev-parse", "main~1"]);
     far.rewrite();
