@@ -126,11 +126,15 @@ async fn the_comment_of_a_merged_review_is_changed_with_what_the_cluster_shows_a
     scene.until("it fails", |view| view.status.state == StatusState::Degraded).await;
     assert_eq!(tell_comment(&shared, &forge, &mut refusals).await, Some(Ok(())));
     talk.says("**Merged, and degraded** since", 7);
+    scene.comes(Cluster::Ready).await;
+    scene.until("it is well again", |view| view.status.state == StatusState::Live).await;
+    assert_eq!(tell_comment(&shared, &forge, &mut refusals).await, Some(Ok(())));
 
     // What happened longer ago is not looked at again at a start.
     scene.world.clock.advance(Duration::from_secs(25 * 3_600));
     drop(shared);
     scene.start().await;
+    scene.until("v7 is live as before", |view| view.status.state == StatusState::Live).await;
     let shared = scene.world.handle().shared;
     looks_on(&shared, &forge).await;
     recall(&shared).await;
