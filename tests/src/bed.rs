@@ -147,6 +147,17 @@ impl Bed {
         list["items"].as_array().expect("its items").clone()
     }
 
+    /// Waits until an object that is being removed is gone.
+    ///
+    /// # Panics
+    /// When it is there after all; the message has it.
+    #[track_caller]
+    pub fn until_gone(&self, namespace: &str, kind: &str, name: &str) {
+        let (what, within) = (format!("{kind}/{name}"), format!("--timeout={}s", WITHIN.as_secs()));
+        let run = run(&mut self.kubectl(&["--namespace", namespace, "wait", "--for=delete", &within, &what]));
+        assert!(run.code == 0, "{what} stays: {run:?}; {:#?}", self.get(namespace, kind, name));
+    }
+
     /// Watches a kind in a namespace, until an object as it is or becomes satisfies the condition.
     ///
     /// # Panics

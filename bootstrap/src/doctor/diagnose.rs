@@ -295,8 +295,11 @@ fn of_gateway(gateway: &Value) -> Option<Finding> {
 fn of_application(application: &Value) -> Option<Finding> {
     let name = text(&application["metadata"]["name"]);
     let status = &application["status"];
+    // What is being removed is compared with nothing any more; only that it cannot be is news.
+    let is_leaving = application["metadata"]["deletionTimestamp"].is_string();
+    let is_error = |kind: &str| if is_leaving { kind == "DeletionError" } else { kind.ends_with("Error") };
     let errors = list(&status["conditions"]);
-    let error = errors.iter().find(|condition| condition["type"].as_str().is_some_and(|kind| kind.ends_with("Error")));
+    let error = errors.iter().find(|condition| condition["type"].as_str().is_some_and(is_error));
     let operation = &status["operationState"];
     // One that went well at last keeps the count of its tries.
     let is_retried = operation["retryCount"].as_u64().is_some_and(|count| count > 0);
@@ -306,7 +309,7 @@ fn of_application(application: &Value) -> Option<Finding> {
     };
     let said = match error {
         Some(error) => text(&error["message"]),
-        None if is_failed => text(&operation["message"]),
+        None if is_failed && !is_leaving => text(&operation["message"]),
         None => return None,
     };
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
@@ -325,7 +328,7 @@ fn of_application(application: &Value) -> Option<Finding> {
     };
     Some(Finding {
         subject: format!("application {name}"),
-        reason: with("cannot be applied", &said),
+        reason: with(if is_leaving { "cannot be removed" } else { "cannot be applied" }, &said),
         cure: cure.to_owned(),
     })
 }

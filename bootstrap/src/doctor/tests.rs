@@ -241,6 +241,18 @@ fn an_application_that_cannot_be_applied_has_the_reason_by_kind() {
 }
 
 #[test]
+fn of_an_application_that_is_being_removed_only_what_keeps_it_is_told() {
+    let leaving = |kind: &str| {
+        let condition = json!({"type": kind, "message": "the repository is not there"});
+        json!({"metadata": {"name": "mlflow", "deletionTimestamp": "2026-11-30T04:00:00Z"},
+            "status": {"conditions": [condition], "operationState": {"phase": "Failed", "message": "it was not applied"}}})
+    };
+    let found = |kind| diagnose(&Objects { applications: vec![leaving(kind)], ..Objects::default() });
+    assert_eq!(found("ComparisonError"), []);
+    assert_eq!(found("DeletionError")[0].reason, "cannot be removed: the repository is not there");
+}
+
+#[test]
 fn a_platform_that_is_well_has_no_finding() {
     let running = json!({"phase": "Running", "containerStatuses": [{"name": "main", "ready": true, "state": {"running": {}},
         "lastState": {"terminated": {"reason": "OOMKilled"}}}]});

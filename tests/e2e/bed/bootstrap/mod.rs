@@ -59,6 +59,10 @@ impl<'a> Scene<'a> {
         }
         let access = repository_root().join("gitops-repo/platform/kmlflow/access.yaml");
         bed.ask(&["delete", "--ignore-not-found", "--filename", access.to_str().unwrap()]);
+        // The doctor would find what their Applications say whose repositories have ended.
+        for theirs in bed.list("argocd", "application") {
+            bed.until_gone("argocd", "application", theirs["metadata"]["name"].as_str().unwrap());
+        }
         let server = environment.server().start();
         let gitops = environment.path("gitops-repo");
         succeed(environment.command("cp").arg("-r").arg(repository_root().join("gitops-repo")).arg(&gitops));
