@@ -93,6 +93,9 @@ pub struct Component {
     /// Other namespaces that it has objects in.
     #[serde(default)]
     pub also_in: Vec<String>,
+    /// `namespace/kind/name` of what its program makes by itself in a namespace that is not bootstrap's, and leaves behind when it ends.
+    #[serde(default)]
+    pub leaves: Vec<String>,
     /// `kind/name` of what shows that it is there.
     pub health: String,
     /// The first part of its host name; empty for the suffix itself.

@@ -2,7 +2,7 @@
 
 `INTO/crds` gets the definitions of custom resources, without their descriptions: those are half of the text, and reading them is most of
 what the start of the bed costs. `INTO/stages` gets stages of kwok, `INTO/bin` scripts that Argo CD runs, `INTO/elsewhere` what the platform fetches from elsewhere and lies in
-the modules too: manifests of Argo CD and of Katib, charts of Envoy Gateway and of cert-manager, the kinds of Prometheus.
+the modules too: manifests of Argo CD and of Katib, charts of Envoy Gateway and of cert-manager, the kinds of Prometheus and its operator's manifests.
 """
 
 import json
@@ -11,6 +11,9 @@ import shutil
 import sys
 
 import yaml
+
+
+CRDS_OF_PROMETHEUS = "example/prometheus-operator-crd"
 
 
 class Loader(yaml.CSafeLoader):
@@ -43,7 +46,7 @@ def definitions(*files):
                 yield document
 
 
-def elsewhere(into, argocd, envoy_gateway, prometheus_crds, katib, cert_manager):
+def elsewhere(into, argocd, envoy_gateway, prometheus_operator, katib, cert_manager):
     """Copies with the names that tests know; files of a module are read-only."""
     (into / "install.yaml").write_bytes((argocd / "manifests/install.yaml").read_bytes())
     folders = {
@@ -51,6 +54,7 @@ def elsewhere(into, argocd, envoy_gateway, prometheus_crds, katib, cert_manager)
         "gateway-crds-helm": envoy_gateway / "charts/gateway-crds-helm",
         "gateway-helm": envoy_gateway / "charts/gateway-helm",
         "cert-manager": cert_manager / "deploy/charts/cert-manager",
+        "prometheus-operator": prometheus_operator / "example/rbac",
     }
     for name, folder in folders.items():
         for file in (file for file in folder.rglob("*") if file.is_file()):
@@ -59,7 +63,7 @@ def elsewhere(into, argocd, envoy_gateway, prometheus_crds, katib, cert_manager)
             copy.write_bytes(file.read_bytes())
     kinds = into / "prometheus-operator-crds"
     kinds.mkdir()
-    for document in definitions(*sorted(prometheus_crds.glob("*.yaml"))):
+    for document in definitions(*sorted((prometheus_operator / CRDS_OF_PROMETHEUS).glob("*.yaml"))):
         (kinds / f"{document['metadata']['name']}.json").write_text(json.dumps(document))
 
 
@@ -67,7 +71,7 @@ def main(into, kwok, argocd, envoy_gateway, prometheus_operator, katib, cert_man
     for folder in ("crds", "stages", "bin", "elsewhere"):
         (into / folder).mkdir(parents=True)
     envoy_crds = envoy_gateway / "charts/gateway-helm/charts/crds/crds"
-    prometheus_crds = prometheus_operator / "example/prometheus-operator-crd"
+    prometheus_crds = prometheus_operator / CRDS_OF_PROMETHEUS
     found = definitions(
         *(kwok / f"kustomize/crd/bases/kwok.x-k8s.io_{name}.yaml" for name in ("stages", "execs")),
         *(argocd / f"manifests/crds/{name}-crd.yaml" for name in ("application", "applicationset", "appproject")),
@@ -85,7 +89,7 @@ def main(into, kwok, argocd, envoy_gateway, prometheus_operator, katib, cert_man
     for script in ("git-verify-wrapper.sh", "gpg-wrapper.sh"):
         (into / "bin" / script).write_bytes((argocd / "hack" / script).read_bytes())
         (into / "bin" / script).chmod(0o755)
-    elsewhere(into / "elsewhere", argocd, envoy_gateway, prometheus_crds, katib, cert_manager)
+    elsewhere(into / "elsewhere", argocd, envoy_gateway, prometheus_operator, katib, cert_manager)
 
 
 if __name__ == "__main__":

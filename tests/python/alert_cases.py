@@ -19,6 +19,7 @@ class Case:
 SERVICE = [
     Case("ReleaseServiceDown", {"kmlflow_leads": "_x15 1x60"}, 10, 40),
     Case("ReleaseServiceWithoutLeader", {'kmlflow_leads{pod="a"}': "0x10 1x30", 'kmlflow_leads{pod="b"}': "0x40"}, 8, 20),
+    Case("ReleaseServiceWithoutLease", {'kmlflow_lease_held{lease="kmlflow",pod="a"}': "0x20 1x40", 'kmlflow_lease_held{lease="kmlflow",pod="b"}': "0x60"}, 10, 40),
     Case("ReleaseServiceInboxFull", {'kmlflow_inbox_depth{state="accepted",pod="a"}': "60000x20 10x40", 'kmlflow_inbox_depth{state="accepted",pod="b"}': "60000x20 10x40"}, 10, 40),
     Case("ReleaseServicePushesFail", {'kmlflow_push_total{outcome="failed"}': "0+2x20 40x40", 'kmlflow_push_total{outcome="pushed"}': "5x20 5+3x40"}, 15, 50),
     Case("ReleaseServiceRemoteRefuses", {'kmlflow_push_total{outcome="refused"}': "0x5 1x60"}, 10, 40),

@@ -23,7 +23,7 @@ from platform_copy import copied, push
 from service import ROOT, Checks, Service
 
 # What is left out: no registry that is reached here has its chart or its program.
-WITHOUT = ("cert-manager", "seldon-core", "prometheus")
+WITHOUT = ("cert-manager", "seldon-core")
 
 # What of the larger profile cannot be packed: what is left of it is the browser of the object store.
 WITHOUT_OF_STANDARD = ("jupyterlab", "headlamp", "katib")
@@ -100,7 +100,7 @@ def prepared(home: pathlib.Path) -> None:
     """What a cluster has before a platform comes: a class of volumes."""
     annotations = {"storageclass.kubernetes.io/is-default-class": "true"}
     apply({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": "kubernetes.io/no-provisioner", "metadata": {"name": "node", "annotations": annotations}})
-    for number in range(4):
+    for number in range(5):
         folder = home / f"volume-{number}"
         folder.mkdir()
         folder.chmod(0o777)
@@ -161,11 +161,11 @@ def healthy(checks: Checks, bootstrap: Bootstrap) -> None:
     checks.equal("and none of those that are left out is told of", sorted(set(parts) & set(WITHOUT)), [])
     doctor = bootstrap.ask("doctor")
     checks.equal("the doctor finds nothing", doctor.returncode, 0)
-    namespaces = ("argocd", "envoy-gateway-system", "k5w", "mlflow", "storage")
+    namespaces = ("argocd", "envoy-gateway-system", "k5w", "mlflow", "monitoring", "storage")
     pods = [pod for namespace in namespaces for pod in items(namespace, "pods")]
     names = sorted({pod["metadata"]["name"].split("-0")[0] for pod in pods})
     running = [pod for pod in pods if pod["status"]["phase"] == "Running"]
-    checks.holds("its pods run", len(running) >= 12, str(names))
+    checks.holds("its pods run", len(running) >= 14, str(names))
 
 
 def page(path: str, user: str | None = None) -> tuple[int, str, str]:
@@ -182,6 +182,34 @@ def page(path: str, user: str | None = None) -> tuple[int, str, str]:
         return 0, "", type(error).__name__
     finally:
         connection.close()
+
+
+def asked(path: str, **query: str) -> list:
+    """What Prometheus answers through the gateway: samples, or groups of rules."""
+    connection = http.client.HTTPConnection(ADDRESS, PORT, timeout=10)
+    try:
+        connection.request("GET", f"/api/v1/{path}?{urllib.parse.urlencode(query)}", headers={"Host": "prometheus.k5w.localhost"})
+        answer = connection.getresponse()
+        data = json.loads(answer.read())["data"] if answer.status == 200 else {}
+        return data.get("result") or data.get("groups") or []
+    except (OSError, http.client.HTTPException):
+        return []
+    finally:
+        connection.close()
+
+
+def watched(checks: Checks) -> None:
+    """Prometheus found what there is to ask: the service, the kubelet about containers, and the rules."""
+    series = {
+        "the service leads": "max_over_time(kmlflow_leads[1h])",
+        "commits were made": 'sum(max_over_time(kmlflow_commits_total[1h]))',
+        "the model's container had memory": 'max(max_over_time(container_memory_working_set_bytes{namespace="models",container="model"}[1h]))',
+    }
+    for what, query in series.items():
+        samples = until(lambda query=query: asked("query", query=query), bool)
+        checks.holds(f"Prometheus knows: {what}", bool(samples) and float(samples[0]["value"][1]) > 0, f"{query}: {samples}")
+    groups = {group["name"] for group in asked("rules")}
+    checks.holds("and has the rules of the service", "kmlflow.service" in groups, str(sorted(groups)))
 
 
 def browsed(checks: Checks, bootstrap: Bootstrap) -> None:
@@ -229,6 +257,7 @@ def main() -> None:
         registered(checks, Registry())
         whole(journey, Registry())
         busy = resident()
+        watched(checks)
         browsed(checks, bootstrap)
         began = time.monotonic()
         down = bootstrap.ask("down")

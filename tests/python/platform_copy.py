@@ -17,14 +17,14 @@ URL = "http://kmlflow.k5w.svc.cluster.local/git/gitops.git"
 CHART = re.compile(r"- repoURL: \S+\n    chart: (\S+)\n    targetRevision: \S+\n")
 
 # The parts that are made of one, and are brought.
-CHARTED = ("gateway-api", "envoy-gateway", "prometheus-kinds")
+CHARTED = ("gateway-api", "envoy-gateway", "prometheus-kinds", "prometheus")
 
 # Where the charts lie in the copy.
 CHARTS = "charts"
 
 
 def copied(into: pathlib.Path, elsewhere: pathlib.Path) -> pathlib.Path:
-    """`gitops-repo/`, with the manifest of Argo CD, the charts of Envoy Gateway and the kinds of Prometheus from a folder in the place of their addresses."""
+    """`gitops-repo/`, with the manifest of Argo CD, the charts of Envoy Gateway, the kinds of Prometheus and its operator from a folder in the place of their addresses."""
     gitops = into / "gitops-repo"
     shutil.copytree(ROOT / "gitops-repo", gitops)
     platform = gitops / "platform"
@@ -36,6 +36,7 @@ def copied(into: pathlib.Path, elsewhere: pathlib.Path) -> pathlib.Path:
         shutil.copytree(elsewhere / chart, gitops / CHARTS / chart)
     shutil.copytree(ROOT / "tests/node/charts", gitops / CHARTS, dirs_exist_ok=True)
     shutil.copytree(elsewhere / "prometheus-operator-crds", gitops / CHARTS / "prometheus-operator-crds/crds")
+    with_prometheus(gitops, elsewhere / "prometheus-operator")
     # What the project fills in when it publishes the chart.
     version = next(part["chart"]["version"] for part in catalogue()["components"] if part["name"] == "envoy-gateway")
     template = gitops / CHARTS / "gateway-helm/values.tmpl.yaml"
@@ -44,6 +45,18 @@ def copied(into: pathlib.Path, elsewhere: pathlib.Path) -> pathlib.Path:
     runtimes = yaml.safe_load((ROOT / "examples/runtime/kmlflow.yaml").read_text())["runtimes"]
     changed(platform / "kmlflow/kmlflow.yaml", lambda text: text + yaml.safe_dump({"runtimes": runtimes}))
     return gitops
+
+
+def with_prometheus(gitops: pathlib.Path, manifests: pathlib.Path) -> None:
+    """The operator and the rights of Prometheus in the place where the chart has them, and no route to a Grafana that is not there."""
+    templates = gitops / CHARTS / "kube-prometheus-stack/templates"
+    of_prometheus = [file for file in (manifests / "prometheus").glob("*.yaml") if file.name != "prometheus.yaml"]
+    for file in [*(manifests / "prometheus-operator").glob("*.yaml"), *of_prometheus]:
+        text = file.read_text().replace("namespace: default", "namespace: monitoring")
+        # The name that the chart gives it.
+        (templates / file.name).write_text(text.replace("kube-system/kubelet", "kube-system/stack-kubelet"))
+    routes = gitops / "platform/prometheus/routes.yaml"
+    changed(routes, lambda text: yaml.safe_dump_all(one for one in yaml.safe_load_all(text) if one["metadata"]["name"] != "grafana"))
 
 
 def changed(file: pathlib.Path, change) -> None:

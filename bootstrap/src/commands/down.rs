@@ -66,6 +66,7 @@ fn existing(session: &Session, keep_data: bool, reporter: &mut Reporter) -> Resu
     let label = format!("{LABEL}=bootstrap");
     reporter.step_began("applications", "Applications");
     take_applications_away(session, reporter)?;
+    take_away_what_they_leave(session)?;
     reporter.step_ended("Applications", "gone");
     match session.options.argo_cd {
         ArgoCd::Install => {
@@ -188,6 +189,19 @@ fn take_applications_away(session: &Session, reporter: &mut Reporter) -> Result<
         true => Ok(()),
         false => refuse(&project, "the project of the root could not be taken away"),
     }
+}
+
+/// Takes away what programs of the parts made by themselves in namespaces that stay.
+fn take_away_what_they_leave(session: &Session) -> Result<(), Fault> {
+    for left in session.catalogue.components.iter().flat_map(|part| &part.leaves) {
+        let [namespace, kind, name] = left.split('/').collect::<Vec<_>>()[..] else {
+            let cure = "write `leaves` in the catalogue as `namespace/kind/name`";
+            return Err(Fault::new(format!("`{left}` names no object"), cure));
+        };
+        let delete = session.kubectl.call(&["delete", kind, name, "--namespace", namespace, "--ignore-not-found"]);
+        refuse(&delete.run()?, &format!("{kind} `{name}` could not be taken away"))?;
+    }
+    Ok(())
 }
 
 fn is_ours(session: &Session, application: &Value) -> bool {

@@ -107,6 +107,8 @@ fn down_on_a_cluster_that_is_there_takes_away_only_what_was_brought() {
     let calls = scene.calls();
     let of = |name: &str| calls.iter().position(|call| call.starts_with(&format!("kubectl delete namespace {name} ")));
     assert!(of("storage").is_some() && of("storage") < of("k5w"), "what is remembered goes last: {calls:#?}");
+    let left = "kubectl delete service stack-kubelet --namespace kube-system --ignore-not-found";
+    assert!(calls.iter().any(|call| call == left), "{calls:#?}");
 }
 
 #[test]

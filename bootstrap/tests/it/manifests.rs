@@ -103,6 +103,10 @@ fn every_component_has_its_folder_its_namespace_and_a_size() {
                 .filter(|name| !names.contains(name.as_str()) && *name != "kube-system")
                 .map(|name| format!("{}: `{name}`", part.name)),
         );
+        let is_known = |left: &str| {
+            matches!(left.split('/').collect::<Vec<_>>()[..], [namespace, _, _] if part.also_in.iter().any(|known| known == namespace))
+        };
+        faults.extend(part.leaves.iter().filter(|left| !is_known(left)).map(|left| format!("{}: `{left}`", part.name)));
         let file = match (&part.path, &part.chart, &part.part_of) {
             (Some(path), Some(_), None) => platform().join(path).join("values.yaml"),
             (Some(path), None, None) => platform().join(path).join("kustomization.yaml"),
