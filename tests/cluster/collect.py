@@ -77,7 +77,7 @@ def main(into, kwok, argocd, envoy_gateway, prometheus_operator, katib, cert_man
         *(argocd / f"manifests/crds/{name}-crd.yaml" for name in ("application", "applicationset", "appproject")),
         envoy_crds / "gatewayapi-crds.yaml",
         *sorted((envoy_crds / "generated").glob("*.yaml")),
-        *(prometheus_crds / f"monitoring.coreos.com_{name}.yaml" for name in ("podmonitors", "prometheusrules")),
+        *(prometheus_crds / f"monitoring.coreos.com_{name}.yaml" for name in ("podmonitors", "prometheusrules", "servicemonitors")),
         *(katib / f"manifests/v1beta1/components/crd/{name}.yaml" for name in ("experiment", "suggestion", "trial")),
         *(cert_manager / f"deploy/crds/cert-manager.io_{name}.yaml" for name in ("certificates", "issuers")),
     )

@@ -8,6 +8,8 @@
 mod addresses;
 mod commands;
 mod manifests;
+mod metrics;
 mod plan;
 mod scene;
+mod security;
 mod up;

@@ -12,12 +12,12 @@ use serde_json::Value;
 
 use crate::scene::{catalogue, gitops_repo};
 
-fn platform() -> PathBuf {
+pub(crate) fn platform() -> PathBuf {
     gitops_repo().join("platform")
 }
 
 /// Every file below a folder.
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
         match entry.is_dir() {
@@ -29,18 +29,18 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn is_yaml(path: &Path) -> bool {
+pub(crate) fn is_yaml(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "yaml")
 }
 
-fn documents(path: &Path) -> Vec<Value> {
+pub(crate) fn documents(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap();
     let parsed: Result<Vec<Value>, _> = serde_yaml::Deserializer::from_str(&text).map(Value::deserialize).collect();
     parsed.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// The objects that a component's folder has, but for patches of somebody else's.
-fn objects(part: &Component) -> Vec<Value> {
+pub(crate) fn objects(part: &Component) -> Vec<Value> {
     let Some(path) = &part.path else { return Vec::new() };
     let named = files(&platform().join(path))
         .into_iter()
@@ -51,12 +51,12 @@ fn objects(part: &Component) -> Vec<Value> {
         .collect()
 }
 
-fn containers(object: &Value) -> Vec<&Value> {
+pub(crate) fn containers(object: &Value) -> Vec<&Value> {
     object["spec"]["template"]["spec"]["containers"].as_array().map(|all| all.iter().collect()).unwrap_or_default()
 }
 
 #[track_caller]
-fn none(what: &str, faults: &[String]) {
+pub(crate) fn none(what: &str, faults: &[String]) {
     assert!(faults.is_empty(), "{what}:\n{}", faults.join("\n"));
 }
 
@@ -502,11 +502,12 @@ fn notebooks_see_every_file_of_the_examples_in_its_place() {
     }
 }
 
-/// The keys that are set in the values of a chart, as the charts of those versions have them; a misspelt one would be ignored without a word.
+/// The keys of our values that were found in the charts themselves; a misspelt one would be ignored without a word. The tier `platform` looks again
+/// where a chart is at hand.
 const VALUES: &str = include_str!("../values-keys.txt");
 
 #[test]
-fn the_values_of_each_chart_are_keys_that_it_has() {
+fn every_value_of_a_chart_is_a_key_that_was_found_in_it() {
     let known: BTreeSet<&str> = VALUES.lines().filter(|line| !line.starts_with('#')).collect();
     let mut faults = Vec::new();
     for part in catalogue().components.iter().filter(|part| part.chart.is_some()) {
@@ -516,7 +517,7 @@ fn the_values_of_each_chart_are_keys_that_it_has() {
         leaves(&values, &part.chart.as_ref().unwrap().name, &mut keys);
         faults.extend(keys.into_iter().filter(|key| !known.contains(key.as_str())));
     }
-    none("look each up in the chart and add it to values-keys.txt", &faults);
+    none("not in values-keys.txt: `tests/python/check_charts.py --record` looks into the charts", &faults);
 }
 
 /// The paths to all values that are no maps, but for resources, whose form is Kubernetes' own.

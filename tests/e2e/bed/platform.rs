@@ -30,7 +30,7 @@ const FOLDERS: [(&str, usize); 20] = [
     ("releases", 2),
     ("kmlflow", 14),
     ("kmlflow-replicas", 18),
-    ("monitoring", 2),
+    ("monitoring", 4),
     ("gateway", 5),
     ("postgresql", 5),
     ("object-store", 6),
