@@ -345,6 +345,28 @@ fn every_recipe_can_be_followed_and_lies_in_a_namespace_of_its_profile() {
 }
 
 #[test]
+fn another_namespace_of_releases_has_what_fetches_artifacts_by_the_lines_of_the_readme() {
+    let read = |name: &str| fs::read_to_string(platform().join(name)).unwrap();
+    let page = read("README.md");
+    let lines = page.split("```yaml catalogue\n").nth(1).unwrap().split("```").next().unwrap();
+    let (namespace, secret) = lines.split_once("secrets:\n").unwrap();
+    let mut text = read("catalogue.yaml");
+    for (list, line) in [("components:", namespace.strip_prefix("namespaces:\n").unwrap()), ("successors:", secret)] {
+        text = text.replace(&format!("\n{list}\n"), &format!("\n{line}\n{list}\n"));
+    }
+    let catalogue = Catalogue::parse(&text).unwrap();
+    assert!(catalogue.namespaces(Profile::Core).iter().any(|known| known.name == "fraud" && known.routes));
+    let mut known = kmlflow_bootstrap::secrets::Known::default();
+    for recipe in catalogue.secrets(Profile::Core) {
+        known.make(recipe).unwrap();
+    }
+    let key = |namespace: &str| {
+        known.get(&format!("{namespace}/kmlflow-storage/RCLONE_CONFIG_S3_SECRET_ACCESS_KEY")).unwrap().to_owned()
+    };
+    assert_eq!(key("fraud"), key("models"));
+}
+
+#[test]
 fn the_addresses_of_the_catalogue_are_the_routes_of_the_gateway() {
     let catalogue = catalogue();
     let host = |name: &str| match name {
