@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import tempfile
 
@@ -166,6 +167,49 @@ def check_replicas(checks: Checks, alone: list[dict], several: list[dict]) -> No
     checks.holds("the rest is as it was", all(o in several for o in same), "")
 
 
+def check_production(checks: Checks) -> None:
+    """Nothing of the overlay asks for a database or an object store that it takes away: with the settings of somebody's, everything names theirs."""
+    yours = {
+        "store": "postgres://kmlflow@db.example.org:6432/releases",
+        "database_host": "db.example.org",
+        "database_port": "6432",
+        "objects": "https://s3.eu-central-1.amazonaws.com",
+        "artifacts": "s3://models-of-ours/art",
+        "region": "eu-central-1",
+    }
+    repository = "https://git.example.org/ml/gitops.git"
+    with tempfile.TemporaryDirectory(prefix="kmlflow-test-") as home:
+        platform = pathlib.Path(home) / "platform"
+        shutil.copytree(PLATFORM, platform)
+        overlay = platform / "overlays/production"
+        settings = yaml.safe_load((overlay / "settings/settings.yaml").read_text())
+        checks.equal("production: its settings", sorted(settings["data"]), sorted(yours))
+        (overlay / "settings/settings.yaml").write_text(yaml.safe_dump(settings | {"data": yours}))
+        place = platform / "repository/repository.yaml"
+        place.write_text(place.read_text().replace("http://kmlflow.k5w.svc.cluster.local/git/gitops.git", repository))
+        # What is patched here; the rest of Katib comes from elsewhere.
+        (platform / "katib/kustomization.yaml").write_text("resources: [database.yaml]")
+        applications = [o for o in built(overlay) if o["kind"] == "Application"]
+        gone = {"postgresql", "object-store", "object-store-browser"}
+        checks.equal("production: what is somebody else's is not there", gone & {one["metadata"]["name"] for one in applications}, set())
+        own = {one["metadata"]["name"]: one["spec"]["sources"][0].get("path") for one in applications}
+        texts = {name: yaml.safe_dump(built(platform.parent / path)) for name, path in own.items() if path and (name == "katib" or is_here(platform.parent / path / "kustomization.yaml"))}
+    for name, text in texts.items():
+        checks.holds(f"production: {name} asks for nothing that is not there", not re.search(r"(postgres|object-store)\.storage|example\.com", text), text)
+    named = {
+        "kmlflow": [yours["store"], f"KMLFLOW__MLFLOW__ARTIFACTS_DESTINATION: {yours['artifacts']}", repository],
+        "mlflow": [yours["objects"], f"--artifacts-destination={yours['artifacts']}", f"value: {yours['region']}"],
+        "jupyterlab": [yours["objects"], f"value: {yours['region']}"],
+        "katib": [yours["database_host"], yours["database_port"]],
+    }
+    for name, values in named.items():
+        for value in values:
+            checks.holds(f"production: {name} has {value}", value in texts[name], texts[name])
+    policies = [o for o in built(PLATFORM / "kmlflow-replicas") if o["kind"] == "NetworkPolicy"]
+    out = {port["port"] for policy in policies for rule in policy["spec"].get("egress", []) if "to" not in rule for port in rule["ports"]}
+    checks.holds("replicas are let out to a database elsewhere", 5432 in out, str(out))
+
+
 def check_releases(checks: Checks, components: dict[str, list[dict]]) -> None:
     of_repository = yaml.safe_load((PLATFORM / "repository/repository.yaml").read_text())["data"]
     objects = components["releases"]
@@ -282,6 +326,7 @@ def main() -> None:
     for name in ("kmlflow", "kmlflow-replicas"):
         check_references(checks, name, components[name])
     check_replicas(checks, components["kmlflow"], components["kmlflow-replicas"])
+    check_production(checks)
     check_releases(checks, components)
     if "KMLFLOW_TEST_CRDS" in os.environ:
         check_definitions(checks, components, pathlib.Path(os.environ["KMLFLOW_TEST_CRDS"]))

@@ -270,7 +270,7 @@ fn an_overlay_s_service_is_the_one_that_its_application_names() {
     scene.up(&["--overlay", "production"]).succeeded();
     let calls = scene.calls();
     assert!(
-        calls.iter().any(|call| call.starts_with("kubectl kustomize") && call.ends_with("platform/kmlflow-replicas")),
+        calls.iter().any(|call| call.starts_with("kubectl kustomize") && call.ends_with("platform/overlays/production/kmlflow")),
         "{calls:#?}"
     );
     assert!(!calls.iter().any(|call| call.ends_with("platform/kmlflow")), "{calls:#?}");

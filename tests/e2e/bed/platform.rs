@@ -25,11 +25,11 @@ pub(super) fn make_namespace(bed: &Bed, name: &str) {
 }
 
 /// Folders of the platform with how many objects each makes, as far as neither a chart nor a project elsewhere makes them.
-const FOLDERS: [(&str, usize); 20] = [
+const FOLDERS: [(&str, usize); 22] = [
     ("argo-cd/settings", 2),
     ("releases", 2),
     ("kmlflow", 14),
-    ("kmlflow-replicas", 18),
+    ("kmlflow-replicas", 19),
     ("monitoring", 4),
     ("gateway", 5),
     ("postgresql", 5),
@@ -42,6 +42,8 @@ const FOLDERS: [(&str, usize); 20] = [
     ("prometheus", 3),
     ("overlays/production", 41),
     ("overlays/production/gateway", 5),
+    ("overlays/production/jupyterlab", 8),
+    ("overlays/production/kmlflow", 19),
     ("overlays/production/mlflow", 4),
     ("profiles/core", 36),
     ("profiles/standard", 47),
