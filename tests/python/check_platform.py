@@ -19,7 +19,7 @@ import yaml
 from lupa import lua51
 
 from monitoring import PLATFORM
-from service import Checks
+from service import ROOT, Checks
 
 # The components that are about releases; the others are held by bootstrap, and here only built where that takes no network.
 OWN = ("argo-cd/settings", "kmlflow", "kmlflow-replicas", "monitoring", "releases", "repository")
@@ -210,6 +210,21 @@ def check_production(checks: Checks) -> None:
     checks.holds("replicas are let out to a database elsewhere", 5432 in out, str(out))
 
 
+def check_image(checks: Checks) -> None:
+    """The line of the README that names an image of yours does so, and its name of the gateway's Service is the gateway's."""
+    page = (ROOT / "README.md").read_text()
+    [line] = [line for line in page.splitlines() if line.startswith("sed -i ")]
+    with tempfile.TemporaryDirectory(prefix="kmlflow-test-") as home:
+        shutil.copytree(ROOT / "gitops-repo", pathlib.Path(home) / "gitops-repo")
+        ran = subprocess.run(["bash", "-c", line], cwd=home, capture_output=True, text=True)
+        named = images(built(pathlib.Path(home) / "gitops-repo/platform/kmlflow"))
+    [before] = images(built(PLATFORM / "kmlflow"))
+    checks.equal("README: an image of yours is the one that runs", (ran.returncode, named), (0, [f"registry.example.com/ml/{before}"]))
+    checks.holds("README: it is the one that is pushed", f"docker push {named[0]}\n" in page, str(named))
+    gateway = of_kind(built(PLATFORM / "gateway"), "Gateway")["metadata"]["name"]
+    checks.holds("README: the gateway is asked for by its name", f"owning-gateway-name={gateway} " in page, gateway)
+
+
 def check_releases(checks: Checks, components: dict[str, list[dict]]) -> None:
     of_repository = yaml.safe_load((PLATFORM / "repository/repository.yaml").read_text())["data"]
     objects = components["releases"]
@@ -327,6 +342,7 @@ def main() -> None:
         check_references(checks, name, components[name])
     check_replicas(checks, components["kmlflow"], components["kmlflow-replicas"])
     check_production(checks)
+    check_image(checks)
     check_releases(checks, components)
     if "KMLFLOW_TEST_CRDS" in os.environ:
         check_definitions(checks, components, pathlib.Path(os.environ["KMLFLOW_TEST_CRDS"]))
