@@ -5,20 +5,25 @@ What a reader learns:
 - steps as components of the KFP SDK: plain functions whose imports are inside, because each runs in a container of its own;
 - what passes between steps is small (an address of a model at MLflow), so that no step needs the disk of another;
 - a gate: a model that is not good enough fails the pipeline and is not registered;
-- `compile` writes the YAML that is uploaded to Kubeflow Pipelines; `run` runs the same pipeline on this machine, without a cluster.
+- `compile` writes the YAML that is uploaded to Kubeflow Pipelines; `run` runs the same pipeline on this machine, without a cluster;
+  `submit` has Kubeflow Pipelines run it, and waits.
 
     python pipeline.py compile --output pipeline.yaml
     python pipeline.py run --layers 32,16 --threshold 0.9
+    FITTING_IMAGE=ada/fitting:1 python pipeline.py submit --layers 32,16
 
-In a cluster the steps run in the image of the Dockerfile beside this file, which has `fit.py` and everything it needs.
+In a cluster the steps run in the image of the Dockerfile beside this file, which has `fit.py` and everything it needs. `submit` asks at
+KF_PIPELINES_ENDPOINT, which the platform's notebooks have set (there it is the kernel `Kubeflow Pipelines` that has the SDK).
 """
 
+import argparse
 import os
 import pathlib
 import tempfile
 from typing import NamedTuple
 
 from kfp import compiler, dsl, local
+from kfp.client import Client
 
 from fit import add_tracking, help_parser
 
@@ -97,21 +102,44 @@ def run_here(arguments: dict[str, object]) -> dict[str, object]:
     return fit_evaluate_register(**arguments).outputs
 
 
+def submit(endpoint: str, arguments: dict[str, object]) -> None:
+    """Has Kubeflow Pipelines run it, and waits until it is over."""
+    if not endpoint:
+        raise SystemExit("no Kubeflow Pipelines to submit to: name its address by --endpoint or KF_PIPELINES_ENDPOINT")
+    client = Client(host=endpoint)
+    run = client.create_run_from_pipeline_func(fit_evaluate_register, arguments=arguments, experiment_name=arguments["experiment"])
+    print(f"run {run.run_id}")
+    state = client.wait_for_run_completion(run.run_id, timeout=24 * 60 * 60).state
+    if state.lower() != "succeeded":
+        raise SystemExit(f"the run {run.run_id} has {state.lower()}; Kubeflow Pipelines shows which step, and its log")
+    print(f"the run {run.run_id} has succeeded")
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """The arguments of the pipeline."""
+    add_tracking(command, experiment="wine", model="wine")
+    command.add_argument("--learning-rate", type=float, default=0.01, help="step size of the optimizer; default: %(default)s")
+    command.add_argument("--layers", default="16", help="neurons of each hidden layer; default: %(default)s")
+    command.add_argument("--epochs", type=int, default=200, help="most passes over the data; default: %(default)s")
+    command.add_argument("--threshold", type=float, default=0.9, help="accuracy below which nothing is registered; default: %(default)s")
+
+
 def main() -> None:
     parser = help_parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     compile_command = commands.add_parser("compile", help="write the pipeline as YAML")
     compile_command.add_argument("--output", default="pipeline.yaml", help="file to write; default: %(default)s")
-    run_command = commands.add_parser("run", help="run the pipeline on this machine")
-    add_tracking(run_command, experiment="wine", model="wine")
-    run_command.add_argument("--learning-rate", type=float, default=0.01, help="step size of the optimizer; default: %(default)s")
-    run_command.add_argument("--layers", default="16", help="neurons of each hidden layer; default: %(default)s")
-    run_command.add_argument("--epochs", type=int, default=200, help="most passes over the data; default: %(default)s")
-    run_command.add_argument("--threshold", type=float, default=0.9, help="accuracy below which nothing is registered; default: %(default)s")
+    add_arguments(commands.add_parser("run", help="run the pipeline on this machine"))
+    submit_command = commands.add_parser("submit", help="have Kubeflow Pipelines run it, and wait")
+    submit_command.add_argument("--endpoint", default=os.environ.get("KF_PIPELINES_ENDPOINT", ""), help="address of Kubeflow Pipelines; KF_PIPELINES_ENDPOINT")
+    add_arguments(submit_command)
     arguments = vars(parser.parse_args())
-    if arguments.pop("command") == "compile":
+    command = arguments.pop("command")
+    if command == "compile":
         compiler.Compiler().compile(fit_evaluate_register, arguments["output"])
         print(f"wrote {arguments['output']}")
+    elif command == "submit":
+        submit(arguments.pop("endpoint"), arguments)
     else:
         registered = run_here(arguments)
         print(f"registered {registered['model']} version {registered['version']}")

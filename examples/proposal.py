@@ -9,7 +9,7 @@ What a reader learns:
 
     python proposal.py --trials 6                          # the search runs here; the Experiment is written to a new directory
     python proposal.py --manifest search.yaml              # … to a file of that name
-    python proposal.py --submit --image ada/fitting:1      # Katib runs it, in the cluster of the kubeconfig
+    python proposal.py --submit --image ada/fitting:1      # Katib runs it, in the cluster of the kubeconfig, or of the pod where this runs in one
 
 Why the best one can be served here, and could not be in the project that this one follows. There a trial
 - logged a model but never registered it: there was no version that an alias or a button could name;
@@ -29,6 +29,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import itertools
+import os
 import pathlib
 import random
 import secrets
@@ -174,9 +175,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=Options.epochs, help="most passes over the data of a trial that runs here")
     parser.add_argument("--seed", type=int, default=Options.seed, help="seed of the search and of the trials that run here")
     parser.add_argument("--manifest", type=pathlib.Path, help="file that the Experiment is written to; in a new directory unless given")
-    parser.add_argument("--submit", action="store_true", help="let Katib run it, in the cluster of the kubeconfig")
+    parser.add_argument("--submit", action="store_true", help="let Katib run it, in the cluster of the kubeconfig or of the pod")
     parser.add_argument("-n", "--namespace", default="kubeflow", help="namespace of the Experiment")
-    parser.add_argument("--image", default="registry.example/fitting:1", help="image of the trials, made from the Dockerfile beside this file")
+    parser.add_argument(
+        "--image",
+        default=os.environ.get("FITTING_IMAGE", "registry.example/fitting:1"),
+        help="image of the trials, made from the Dockerfile beside this file; FITTING_IMAGE",
+    )
     return parser.parse_args()
 
 

@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import yaml
 
+import pipelines
 import servers
 from runtime import check_served, check_table, released
 from scene import Scene, ask, facts, live_image, registered, stand_in, until
@@ -38,7 +39,7 @@ SCRIPTS = {
     "publish.py": ["--builder", "--registry", "--username", "--alias", "--request", "--wait", "--learning-rate", "--fast-dev-run", "--no-publish"],
     "proposal.py": ["--algorithm", "--trials", "--submit", "--manifest", "--image"],
     "metrics.py": ["--prometheus", "--release", "--namespace", "--last"],
-    "pipeline.py": ["compile", "run"],
+    "pipeline.py": ["compile", "run", "submit"],
     "release.sh": ["KMLFLOW_URL", "KMLFLOW_TOKEN", "IMAGE"],
 }
 
@@ -377,6 +378,7 @@ def check_pipeline(scene: Scene) -> None:
     check_model(scene, "pipeline.py", "piped", "1", "cloudpickle")
     scene.fails("pipeline.py: the gate", "is below 1.1: not registered", "pipeline.py", "run", "--model", "piped", "--epochs", "1", "--threshold", "1.1", python="pipeline")
     checks.equal("pipeline.py: what is not good enough", len(scene.client.search_model_versions("name = 'piped'")), 1)
+    pipelines.check_submission(scene)
 
 
 # How many requests each version got in 15 seconds, by HTTP status, and below which bound they were answered.

@@ -210,6 +210,19 @@ def check_production(checks: Checks) -> None:
     checks.holds("replicas are let out to a database elsewhere", 5432 in out, str(out))
 
 
+def check_runtimes(checks: Checks) -> None:
+    """What notebooks log can be served: by the runtime of the examples, which is the default, and by the one that the service has itself."""
+    ours = yaml.safe_load((PLATFORM / "kmlflow/kmlflow.yaml").read_text())["runtimes"]
+    [of_examples] = yaml.safe_load((ROOT / "examples/runtime/kmlflow.yaml").read_text())["runtimes"].values()
+    own = yaml.safe_load((ROOT / "service/src/config.default.yaml").read_text())["runtimes"]
+    local = next(iter(ours))
+    # A name of nobody's registry: what is not built is missing, and is not somebody else's.
+    checks.holds("the runtime is a local one", local.startswith("localhost/"), local)
+    checks.equal("runtimes", ours, {local: of_examples} | {name: {key: said[key] for key in said if key != "default"} for name, said in own.items()})
+    for page in ("README.md", "examples/runtime/README.md"):
+        checks.holds(f"{page} says how it is built", f"--tag {local} examples/runtime" in (ROOT / page).read_text())
+
+
 def check_image(checks: Checks) -> None:
     """The line of the README that names an image of yours does so, and its name of the gateway's Service is the gateway's."""
     page = (ROOT / "README.md").read_text()
@@ -343,6 +356,7 @@ def main() -> None:
     check_replicas(checks, components["kmlflow"], components["kmlflow-replicas"])
     check_production(checks)
     check_image(checks)
+    check_runtimes(checks)
     check_releases(checks, components)
     if "KMLFLOW_TEST_CRDS" in os.environ:
         check_definitions(checks, components, pathlib.Path(os.environ["KMLFLOW_TEST_CRDS"]))

@@ -42,8 +42,8 @@ def copied(into: pathlib.Path, elsewhere: pathlib.Path) -> pathlib.Path:
     template = gitops / CHARTS / "gateway-helm/values.tmpl.yaml"
     values = template.read_text().replace("${GatewayImage}", f"docker.io/envoyproxy/gateway:{version}").replace("${GatewayImagePullPolicy}", "IfNotPresent")
     (template.parent / "values.yaml").write_text(values)
-    runtimes = yaml.safe_load((ROOT / "examples/runtime/kmlflow.yaml").read_text())["runtimes"]
-    changed(platform / "kmlflow/kmlflow.yaml", lambda text: text + yaml.safe_dump({"runtimes": runtimes}))
+    [runtime] = yaml.safe_load((ROOT / "examples/runtime/kmlflow.yaml").read_text())["runtimes"]
+    changed(platform / "kmlflow/kmlflow.yaml", lambda text: re.sub(r'^  "localhost/mlserver:\S+":$', f'  "{runtime}":', text, flags=re.MULTILINE))
     return gitops
 
 

@@ -151,3 +151,35 @@ class KatibStandIn(Answers):
         user = {"name": "here", "user": {"token": "of-tests"}}
         whole = {"apiVersion": "v1", "kind": "Config", "current-context": "here", "clusters": [cluster], "contexts": [context], "users": [user]}
         return json.dumps(whole)
+
+
+class PipelinesStandIn(Answers):
+    """The calls of Kubeflow Pipelines that a submission makes; a run has ended as it is told to as soon as it is there."""
+
+    HERE = "/apis/v2beta1"
+
+    def __init__(self, state: str):
+        self.state = state
+        self.submitted: list[dict] = []
+        self.experiments: list[str] = []
+
+    def respond(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        status, answer = self.answer(method, path.split("?")[0], json.loads(body) if body else {})
+        return status, json.dumps(answer).encode()
+
+    def answer(self, method: str, path: str, body: dict) -> tuple[int, dict]:
+        run = {"run_id": "run-1", "state": self.state}
+        match method, path.removeprefix(self.HERE):
+            case "GET", "/healthz":
+                return 200, {"multi_user": False}
+            case "GET", "/experiments":
+                return 200, {"experiments": []}
+            case "POST", "/experiments":
+                self.experiments.append(body["display_name"])
+                return 200, {"experiment_id": "experiment-1", "display_name": body["display_name"]}
+            case "POST", "/runs":
+                self.submitted.append(body)
+                return 200, run
+            case "GET", "/runs/run-1":
+                return 200, run
+        return 404, {}

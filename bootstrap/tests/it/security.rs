@@ -98,3 +98,26 @@ fn the_pods_of_charts_are_let_into_namespaces_that_are_restricted() {
     }
     assert_eq!(seen, 2);
 }
+
+#[test]
+fn a_notebook_may_start_searches_and_watch_them_and_nothing_else() {
+    let catalogue = catalogue();
+    let of = |part: &str, kind: &str| -> Vec<Value> {
+        objects(catalogue.component(part).unwrap()).into_iter().filter(|object| object["kind"] == kind).collect()
+    };
+    let notebook = of("jupyterlab", "Deployment").remove(0);
+    let pod = &notebook["spec"]["template"]["spec"];
+    assert_eq!(pod["automountServiceAccountToken"], true);
+    let account = json!({"kind": "ServiceAccount", "name": pod["serviceAccountName"], "namespace": catalogue.component("jupyterlab").unwrap().namespace});
+    let is_about_it = |binding: &Value| binding["subjects"].as_array().unwrap().contains(&account);
+    let kinds = ["RoleBinding", "ClusterRoleBinding"];
+    let all =
+        catalogue.components.iter().flat_map(objects).filter(|object| kinds.iter().any(|kind| object["kind"] == *kind));
+    let bindings: Vec<Value> = all.filter(is_about_it).collect();
+    let [binding] = &bindings[..] else { panic!("{bindings:#?}") };
+    assert_eq!((&binding["kind"], &binding["metadata"]["namespace"]), (&json!("RoleBinding"), &json!("kubeflow")));
+    let role =
+        of("katib", "Role").into_iter().find(|role| role["metadata"]["name"] == binding["roleRef"]["name"]).unwrap();
+    let rights = json!([{"apiGroups": ["kubeflow.org"], "resources": ["experiments"], "verbs": ["create", "get", "list", "watch"]}]);
+    assert_eq!(role["rules"], rights);
+}
