@@ -61,7 +61,11 @@ impl<'a> Scene<'a> {
         bed.ask(&["delete", "--ignore-not-found", "--filename", access.to_str().unwrap()]);
         // The doctor would find what their Applications say whose repositories have ended.
         for theirs in bed.list("argocd", "application") {
-            bed.until_gone("argocd", "application", theirs["metadata"]["name"].as_str().unwrap());
+            let name = theirs["metadata"]["name"].as_str().unwrap();
+            // A removal that failed once is tried again when the Application changes, or minutes later; it may be gone by now.
+            let look = ["--namespace", "argocd", "annotate", "application", name, "argocd.argoproj.io/refresh=normal"];
+            let _looked = run(&mut bed.kubectl(&look));
+            bed.until_gone("argocd", "application", name);
         }
         let server = environment.server().start();
         let gitops = environment.path("gitops-repo");
