@@ -105,24 +105,30 @@ pub enum Command {
     Down {
         #[command(flatten)]
         place: Place,
-        /// Keep the volumes with the repository, the databases and the objects; on minikube, stop the cluster
+        /// Keep the namespaces with volumes or with Secrets that cannot be made again; on minikube, stop the cluster
         #[arg(long)]
         keep_data: bool,
         /// How long Applications, and then namespaces, may take to end
         #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
         timeout: Duration,
     },
-    /// Write `platform/profiles/` from the catalogue
+    /// Write `platform/profiles/` from the catalogue, and other addresses into all of `platform/`
     Render {
         /// Change nothing; fail where a file is not as the catalogue says
-        #[arg(long, conflicts_with_all = ["host_suffix", "tls"])]
+        #[arg(long, conflicts_with_all = ["host_suffix", "tls", "no_tls", "port"])]
         check: bool,
-        /// Write this name into every file that has the present one
+        /// Write this name into every address of the platform in the place of the present one
         #[arg(long, value_name = "NAME", value_parser = addresses::host_name)]
         host_suffix: Option<String>,
         /// Write HTTPS into every address, and have the gateway speak it
-        #[arg(long)]
+        #[arg(long, conflicts_with = "no_tls")]
         tls: bool,
+        /// Write plain HTTP into every address again
+        #[arg(long)]
+        no_tls: bool,
+        /// Write this port of the machine into every address; those with HTTPS have its usual one
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+        port: Option<u16>,
     },
 }
 
@@ -146,13 +152,13 @@ pub struct UpArguments {
     /// Install Argo CD, or use the one in the namespace `argocd` [default: install]
     #[arg(long, value_enum)]
     pub argo_cd: Option<ArgoCd>,
-    /// Leave this part out: the cluster has it, or does not need it; can be given more than once
+    /// Leave this part out too: the cluster has it, or does not need it; can be given more than once, and `none` takes back those before
     #[arg(long, value_name = "PART")]
     pub without: Vec<String>,
-    /// Follow `platform/overlays/NAME` instead of a profile
-    #[arg(long, value_name = "NAME")]
+    /// Follow `platform/overlays/NAME`, which says its profile and what of it is not there
+    #[arg(long, value_name = "NAME", conflicts_with = "profile")]
     pub overlay: Option<String>,
-    /// Set a value of a part's chart; can be given more than once. No secrets: it is kept in the Application
+    /// Set a value of a part's chart; can be given more than once, and an empty VALUE takes it back. No secrets: it is kept in the Application
     #[arg(long, value_name = "PART.KEY=VALUE", value_parser = Setting::parse)]
     pub set: Vec<Setting>,
     /// The name that every address ends with; the manifests must say the same
@@ -161,7 +167,7 @@ pub struct UpArguments {
     /// The gateway speaks HTTPS; the manifests must say the same
     #[arg(long)]
     pub tls: bool,
-    /// The port of this machine that the gateway is reached by [default: 80]
+    /// The port of this machine that the gateway is reached by; the manifests must say the same
     #[arg(long)]
     pub port: Option<u16>,
     /// Load the images of these archives (`*.tar`) into the new cluster before anything is pulled

@@ -6,11 +6,15 @@ use clap::ValueEnum;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use crate::addresses::Addresses;
 use crate::fault::{Fault, Kind};
 use crate::quantity::{Cpu, Memory};
 
 /// Where it lies below the directory of the GitOps repository.
 pub const FILE: &str = "platform/catalogue.yaml";
+
+/// The ways of a recipe to a value that was not there before.
+const UNIQUE: [&str; 3] = ["$(random", "$(fernet", "$(whsec"];
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -21,6 +25,8 @@ pub struct Catalogue {
     pub host_suffix: String,
     /// Whether the gateway speaks HTTPS, with a certificate of the cluster's own authority.
     pub tls: bool,
+    /// The port of this machine that addresses have.
+    pub port: u16,
     /// The version of Kubernetes that a new cluster gets.
     pub kubernetes: String,
     pub profiles: Vec<Size>,
@@ -90,6 +96,9 @@ pub struct Component {
     /// The kinds without a namespace that it may make.
     #[serde(default)]
     pub cluster: Vec<String>,
+    /// Groups of kinds, or single ones as `plural.group`, that it brings or whose controller it is: it has no place where somebody else's are.
+    #[serde(default)]
+    pub kinds: Vec<String>,
     /// Other namespaces that it has objects in.
     #[serde(default)]
     pub also_in: Vec<String>,
@@ -249,6 +258,12 @@ impl Catalogue {
         self.secrets.iter().filter(|recipe| recipe.profile <= profile).collect()
     }
 
+    /// The Secrets that a recipe is made from and that nothing here makes: they went with a part that is left out.
+    pub fn sources_without_recipe<'r>(&self, recipe: &'r Recipe) -> Vec<&'r str> {
+        let has_recipe = |source: &&str| self.secrets.iter().any(|known| known.secret == **source);
+        recipe.sources().into_iter().filter(|source| !has_recipe(source)).collect()
+    }
+
     /// What the pods of a profile ask for, all together.
     pub fn requests(&self, profile: Profile) -> Requests {
         let parts = self.components(profile);
@@ -263,17 +278,40 @@ impl Catalogue {
         self.profiles.iter().find(|size| size.name == profile)
     }
 
-    /// The address of a component in a browser. HTTPS has its usual port, whatever the other one is.
-    pub fn url(&self, part: &Component, port: u16) -> Option<String> {
-        let host = match part.address.as_deref()? {
-            "" => self.host_suffix.clone(),
-            name => format!("{name}.{}", self.host_suffix),
+    /// The address of a component in a browser.
+    pub fn url(&self, part: &Component) -> Option<String> {
+        let beginning = match part.address.as_deref()? {
+            "" => String::new(),
+            name => format!("{name}."),
         };
-        Some(match port {
-            _ if self.tls => format!("https://{host}"),
-            80 => format!("http://{host}"),
-            port => format!("http://{host}:{port}"),
-        })
+        Some(Addresses::of(self).url(&beginning))
+    }
+}
+
+impl Component {
+    /// Whether a kind is one of those that it brings or whose controller it is.
+    pub fn has_kind(&self, definition: &str) -> bool {
+        let group = definition.split_once('.').map_or("", |(_, group)| group);
+        self.kinds.iter().any(|kind| kind == definition || kind == group)
+    }
+}
+
+impl Recipe {
+    /// Whether it has a value that no other Secret tells: made anew, what was written with it would be lost.
+    pub fn is_unique(&self) -> bool {
+        let makes = |template: &String| UNIQUE.iter().any(|way| template.contains(way));
+        self.data.values().any(makes)
+    }
+
+    /// The Secrets, as `namespace/name`, that its values are taken from.
+    pub fn sources(&self) -> Vec<&str> {
+        let of = |piece: &str| piece.split_once(')').map(|(what, _)| what.len());
+        let pieces = self.data.values().flat_map(|template| template.split("$(").skip(1));
+        let paths = pieces.filter_map(|piece| piece.get(..of(piece)?)).filter_map(|what| what.rsplit(' ').next());
+        paths
+            .filter_map(|path| path.rsplit_once('/').map(|(secret, _)| secret))
+            .filter(|source| *source != self.secret)
+            .collect()
     }
 }
 
@@ -301,6 +339,35 @@ mod tests {
     fn a_part_that_nobody_knows_is_refused_with_those_that_are() {
         let fault = catalogue().leave_out(&["cert-manger".into()]).unwrap_err();
         assert!(fault.what.contains("`cert-manger`") && fault.cure.contains("cert-manager"), "{fault:?}");
+    }
+
+    #[test]
+    fn a_secret_knows_what_it_is_made_from_and_whether_it_can_be_made_again() {
+        let mut catalogue = catalogue();
+        let find = |catalogue: &Catalogue, name: &str| {
+            catalogue.secrets.iter().find(|recipe| recipe.secret == name).unwrap().clone()
+        };
+        let (mlflow, models) = (find(&catalogue, "mlflow/mlflow"), find(&catalogue, "models/kmlflow-storage"));
+        assert_eq!((mlflow.is_unique(), mlflow.sources()), (true, vec!["storage/postgres-users"]));
+        assert_eq!((models.is_unique(), models.sources()), (false, vec!["storage/object-store-keys"]));
+        assert_eq!(find(&catalogue, "harbor/harbor-registry").sources(), [] as [&str; 0]);
+        assert_eq!(catalogue.sources_without_recipe(&mlflow), [] as [&str; 0]);
+        catalogue.leave_out(&["postgresql".into(), "object-store".into(), "object-store-browser".into()]).unwrap();
+        assert_eq!(catalogue.sources_without_recipe(&mlflow), ["storage/postgres-users"]);
+    }
+
+    #[test]
+    fn a_kind_is_a_part_s_by_its_group_or_its_name() {
+        let catalogue = catalogue();
+        let of = |definition: &str| {
+            let has = |part: &&Component| part.has_kind(definition);
+            catalogue.components.iter().filter(has).map(|part| part.name.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(of("gateways.gateway.networking.k8s.io"), ["gateway-api"]);
+        assert_eq!(of("envoyproxies.gateway.envoyproxy.io"), ["gateway-api", "envoy-gateway"]);
+        assert_eq!(of("applications.argoproj.io"), ["argo-cd"]);
+        assert_eq!(of("workflows.argoproj.io"), ["kubeflow-pipelines-kinds"]);
+        assert_eq!(of("rollouts.argoproj.io"), [] as [&str; 0]);
     }
 
     #[test]

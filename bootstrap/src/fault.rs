@@ -31,6 +31,12 @@ impl Fault {
         Self { kind, ..self }
     }
 
+    /// The same for somebody whose cluster has this context.
+    #[must_use]
+    pub fn in_context(self, context: &str) -> Self {
+        Self { cure: crate::hints::in_context(&self.cure, context), ..self }
+    }
+
     /// The exit code of the program.
     pub fn code(&self) -> u8 {
         match self.kind {

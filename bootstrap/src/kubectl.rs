@@ -23,6 +23,8 @@ const APPLY_LIMIT: Duration = Duration::from_secs(300);
 #[derive(Debug, Clone)]
 pub struct Kubectl {
     context: Option<String>,
+    /// How long the API server may take to be reached at all, where that is not sure.
+    patience: Option<&'static str>,
 }
 
 /// What came of making an object.
@@ -34,12 +36,31 @@ pub enum Made {
 
 impl Kubectl {
     pub fn new(context: Option<&str>) -> Self {
-        Self { context: context.map(str::to_owned) }
+        Self { context: context.map(str::to_owned), patience: None }
+    }
+
+    /// For a cluster that may not answer.
+    pub fn impatient(context: &str) -> Self {
+        Self { patience: Some("--request-timeout=5s"), ..Self::new(Some(context)) }
+    }
+
+    /// The current context of the kubeconfig.
+    pub fn current_context() -> Result<Option<String>, Fault> {
+        let answer = Call::new("kubectl", ["config", "current-context"]).run()?;
+        Ok(Some(answer.stdout.trim().to_owned()).filter(|name| answer.is_success() && !name.is_empty()))
+    }
+
+    /// Every context of the kubeconfig.
+    pub fn contexts() -> Result<Vec<String>, Fault> {
+        let answer = Call::new("kubectl", ["config", "get-contexts", "--output", "name"]).run()?;
+        refuse(&answer, "the contexts of the kubeconfig cannot be listed")?;
+        Ok(answer.stdout.lines().map(str::to_owned).collect())
     }
 
     pub fn call(&self, arguments: &[&str]) -> Call {
         let context = self.context.iter().flat_map(|name| ["--context", name.as_str()]);
-        Call::new("kubectl", context.chain(arguments.iter().copied())).within(ANSWER_LIMIT)
+        let patience = self.patience.iter().copied();
+        Call::new("kubectl", context.chain(patience).chain(arguments.iter().copied())).within(ANSWER_LIMIT)
     }
 
     /// The objects that `kubectl get` finds; none where the kind is not known yet.
@@ -53,6 +74,16 @@ impl Kubectl {
             Some(Value::Array(items)) => Ok(items),
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// The names of the objects that `kubectl get` finds, and nothing else of them.
+    pub fn names(&self, arguments: &[&str]) -> Result<Vec<String>, Fault> {
+        let answer = self.call(&[&["get"], arguments, &["--ignore-not-found", "--output", "name"]].concat()).run()?;
+        if is_unknown_kind(&answer) {
+            return Ok(Vec::new());
+        }
+        refuse(&answer, &format!("`kubectl get {}` failed", arguments.join(" ")))?;
+        Ok(answer.stdout.lines().map(|line| line.rsplit('/').next().unwrap_or(line).to_owned()).collect())
     }
 
     /// One object, or none.

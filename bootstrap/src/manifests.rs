@@ -142,13 +142,18 @@ pub fn repository_secret(repository: &Repository, token: &str) -> String {
     .to_string()
 }
 
-/// The record of what was asked for.
-pub fn record(options: &str) -> String {
+/// The record of what was asked for and of what was there before.
+pub fn record(data: &Value) -> String {
     let (namespace, name) = RECORD;
+    note(namespace, name, data)
+}
+
+/// A ConfigMap of bootstrap's own.
+pub fn note(namespace: &str, name: &str, data: &Value) -> String {
     json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": name, "namespace": namespace, "labels": {LABEL: "bootstrap"}},
-        "data": {"options": options},
+        "data": data,
     })
     .to_string()
 }
@@ -165,15 +170,10 @@ pub fn files_as_config(folder: &Path, namespace: &str, name: &str) -> Result<Str
         }
     }
     data.sort_keys();
-    Ok(json!({
-        "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": name, "namespace": namespace, "labels": {LABEL: "bootstrap"}},
-        "data": data,
-    })
-    .to_string())
+    Ok(note(namespace, name, &Value::Object(data)))
 }
 
-/// Of a built kustomization, the objects of kinds that every cluster has, without Namespaces.
+/// Of a built kustomization, the objects of kinds that every cluster has, without Namespaces, with the label by which `down` finds them.
 ///
 /// Those have a step of their own: applied a second time by the same manager, they would lose the labels that this text does not have.
 pub fn built_in_only(manifests: &str) -> Result<String, Fault> {
@@ -186,7 +186,12 @@ pub fn built_in_only(manifests: &str) -> Result<String, Fault> {
         let group = version.split_once('/').map_or("", |(group, _)| group);
         BUILT_IN.contains(&group) && document["kind"] != "Namespace"
     };
-    Ok(list(documents.into_iter().filter(|document| document.is_object() && is_built_in(document)).collect()))
+    let marked = |mut document: Value| {
+        document["metadata"]["labels"][LABEL] = "bootstrap".into();
+        document
+    };
+    let kept = documents.into_iter().filter(|document| document.is_object() && is_built_in(document));
+    Ok(list(kept.map(marked).collect()))
 }
 
 /// The folder of the repository that an Application of a built kustomization follows.
@@ -251,6 +256,7 @@ mod tests {
         let kinds: Vec<&str> =
             kept["items"].as_array().unwrap().iter().map(|item| item["kind"].as_str().unwrap()).collect();
         assert_eq!(kinds, ["StatefulSet", "Service"]);
+        assert_eq!(kept["items"][0]["metadata"]["labels"], json!({LABEL: "bootstrap"}));
         assert!(built_in_only("a: [").is_err());
     }
 

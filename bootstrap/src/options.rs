@@ -4,13 +4,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::arguments::{ArgoCd, ClusterKind, Gpu, UpArguments};
 use crate::catalogue::Profile;
+use crate::checkout::Checkout;
 use crate::fault::{Fault, Kind};
+use crate::overlay::Overlay;
 
 /// The name of the cluster, the context and the network that a new cluster gets.
 pub const MINIKUBE_PROFILE: &str = "k5w";
 
 /// The part that bootstrap installs itself.
-const ARGO_CD: &str = "argo-cd";
+pub const ARGO_CD: &str = "argo-cd";
+
+/// The word for no part.
+const NONE: &str = "none";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
@@ -26,11 +31,12 @@ pub struct Options {
     /// Parts that are left out: the cluster has them already.
     #[serde(default)]
     pub without: Vec<String>,
+    /// Parts that the overlay takes out of its profile.
+    #[serde(default)]
+    pub absent: Vec<String>,
     /// Values of charts that are not those of the repository.
     #[serde(default)]
     pub set: Vec<Setting>,
-    /// The port of the host that the gateway is reached by.
-    pub port: u16,
 }
 
 /// A value of a part's chart.
@@ -68,12 +74,13 @@ impl Options {
     /// Those that were named, over those that the cluster was brought up with.
     pub fn new(asked: &UpArguments, kept: Option<&Self>) -> Result<Self, Fault> {
         let profile = asked.profile.or(kept.map(|kept| kept.profile)).unwrap_or(Profile::Core);
-        let cluster = asked.cluster.or(kept.map(|kept| kept.cluster)).unwrap_or(ClusterKind::Minikube);
+        let named = asked.cluster.or(asked.context.as_ref().map(|_| ClusterKind::Existing));
+        let cluster = named.or(kept.map(|kept| kept.cluster)).unwrap_or(ClusterKind::Minikube);
         let context = asked.context.clone().or_else(|| kept.and_then(|kept| kept.context.clone()));
         if cluster == ClusterKind::Minikube && asked.context.is_some() {
             return Err(Fault::new(
                 "`--context` names an existing cluster",
-                "add `--cluster existing`, or leave it out",
+                "leave `--cluster minikube` out, or `--context`",
             )
             .of(Kind::WrongUsage));
         }
@@ -81,12 +88,6 @@ impl Options {
             refuse_of_new(asked)?;
         }
         let argo_cd = asked.argo_cd.or(kept.map(|kept| kept.argo_cd)).unwrap_or(ArgoCd::Install);
-        let before = kept.map(|kept| kept.without.clone()).unwrap_or_default();
-        let mut without = if asked.without.is_empty() { before } else { asked.without.clone() };
-        // One that is there keeps itself as it is.
-        if argo_cd == ArgoCd::Present && !without.iter().any(|part| part == ARGO_CD) {
-            without.push(ARGO_CD.to_owned());
-        }
         let follows = match &asked.overlay {
             Some(name) => format!("overlays/{name}"),
             None => match kept.filter(|kept| kept.follows.starts_with("overlays/") && asked.profile.is_none()) {
@@ -101,15 +102,20 @@ impl Options {
             nodes: asked.nodes.or(kept.map(|kept| kept.nodes)).unwrap_or(1),
             gpu: asked.gpu.or(kept.map(|kept| kept.gpu)).unwrap_or(Gpu::Auto),
             argo_cd,
-            without,
-            set: if asked.set.is_empty() {
-                kept.map(|kept| kept.set.clone()).unwrap_or_default()
-            } else {
-                asked.set.clone()
-            },
+            without: without(asked, kept, argo_cd),
+            absent: Vec::new(),
+            set: set(asked, kept),
             follows,
-            port: asked.port.or(kept.map(|kept| kept.port)).unwrap_or(80),
         })
+    }
+
+    /// Takes over what the folder that is followed says, where that is an overlay: its profile, and which parts of it are not there.
+    pub fn with_overlay(self, checkout: &Checkout) -> Result<Self, Fault> {
+        if self.follows.starts_with("profiles/") {
+            return Ok(self);
+        }
+        let Overlay { profile, absent } = Overlay::read(&checkout.platform(""), &self.follows)?;
+        Ok(Self { profile, absent, ..self })
     }
 
     /// Refuses what cannot be changed once the cluster is there.
@@ -135,6 +141,37 @@ impl Options {
             ClusterKind::Existing => self.context.as_deref(),
         }
     }
+}
+
+/// The parts that were left out before and those that are named now; the word `none` begins anew.
+fn without(asked: &UpArguments, kept: Option<&Options>, argo_cd: ArgoCd) -> Vec<String> {
+    let is_anew = asked.without.iter().any(|part| part == NONE);
+    // One that is there keeps itself as it is.
+    let lent = |argo_cd: ArgoCd, part: &str| argo_cd == ArgoCd::Present && part == ARGO_CD;
+    let before = kept
+        .iter()
+        .filter(|_| !is_anew)
+        .flat_map(|kept| kept.without.iter().filter(|part| !lent(kept.argo_cd, part)).map(String::as_str));
+    let now = asked.without.iter().map(String::as_str).filter(|part| *part != NONE);
+    let own = [ARGO_CD].into_iter().filter(|part| lent(argo_cd, part));
+    let mut parts: Vec<String> = Vec::new();
+    for part in before.chain(now).chain(own) {
+        if !parts.iter().any(|known| known == part) {
+            parts.push(part.to_owned());
+        }
+    }
+    parts
+}
+
+/// The values that were set before and those that are set now; an empty one is the chart's own again.
+fn set(asked: &UpArguments, kept: Option<&Options>) -> Vec<Setting> {
+    let mut all: Vec<Setting> = kept.map(|kept| kept.set.clone()).unwrap_or_default();
+    for setting in &asked.set {
+        all.retain(|known| (&known.part, &known.key) != (&setting.part, &setting.key));
+        all.push(setting.clone());
+    }
+    all.retain(|setting| !setting.value.is_empty());
+    all
 }
 
 /// Refuses options of a cluster that is made: one that is there has its nodes, its cards and its images.
@@ -164,16 +201,13 @@ mod tests {
     #[test]
     fn nothing_said_is_a_small_cluster_on_this_machine() {
         let options = Options::new(&asked(), None).unwrap();
-        assert_eq!(
-            (options.profile, options.cluster, options.nodes, options.port),
-            (Profile::Core, ClusterKind::Minikube, 1, 80)
-        );
+        assert_eq!((options.profile, options.cluster, options.nodes), (Profile::Core, ClusterKind::Minikube, 1));
         assert_eq!((options.context(), options.follows.as_str()), (Some("k5w"), "profiles/core"));
     }
 
     #[test]
     fn what_was_said_before_counts_until_it_is_said_anew() {
-        let first = UpArguments { profile: Some(Profile::Full), nodes: Some(3), port: Some(8080), ..asked() };
+        let first = UpArguments { profile: Some(Profile::Full), nodes: Some(3), ..asked() };
         let kept = Options::new(&first, None).unwrap();
         assert_eq!(Options::new(&asked(), Some(&kept)).unwrap(), kept);
         let smaller = Options::new(&UpArguments { profile: Some(Profile::Core), ..asked() }, Some(&kept)).unwrap();
@@ -209,6 +243,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_out_or_set_adds_up_and_can_be_taken_back() {
+        let parts = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let settings = |texts: &[&str]| texts.iter().map(|text| Setting::parse(text).unwrap()).collect::<Vec<_>>();
+        let call = |without: &[&str], set: &[&str], kept: Option<&Options>| {
+            let now = UpArguments { without: parts(without), set: settings(set), ..asked() };
+            Options::new(&now, kept).unwrap()
+        };
+        let first = call(&["harbor"], &["harbor.a=1", "harbor.b=2"], None);
+        let second = call(&["katib", "harbor"], &["harbor.b=3"], Some(&first));
+        assert_eq!(second.without, ["harbor", "katib"]);
+        assert_eq!(second.set, settings(&["harbor.a=1", "harbor.b=3"]));
+        let third = call(&["none", "katib"], &["harbor.a="], Some(&second));
+        assert_eq!((third.without, third.set), (parts(&["katib"]), settings(&["harbor.b=3"])));
+        assert_eq!(call(&["none"], &["harbor.b="], Some(&second)).without, [] as [&str; 0]);
+    }
+
+    #[test]
+    fn an_argo_cd_that_is_no_longer_lent_is_a_part_again() {
+        let kept = Options::new(&UpArguments { argo_cd: Some(ArgoCd::Present), ..asked() }, None).unwrap();
+        let install = UpArguments { argo_cd: Some(ArgoCd::Install), ..asked() };
+        assert_eq!(Options::new(&install, Some(&kept)).unwrap().without, [] as [&str; 0]);
+    }
+
+    #[test]
     fn what_a_cluster_cannot_become_is_refused() {
         let kept = Options::new(&asked(), None).unwrap();
         let more = Options { nodes: 3, ..kept.clone() };
@@ -218,7 +276,9 @@ mod tests {
             assert!(fault.code() == 5 && fault.cure.contains("down"), "{fault:?}");
         }
         assert_eq!(Options { profile: Profile::Full, ..kept.clone() }.refuse_change(&kept), Ok(()));
-        let fault = Options::new(&UpArguments { context: Some("c".into()), ..asked() }, None).unwrap_err();
-        assert_eq!(fault.code(), 2);
+        let named = UpArguments { context: Some("c".into()), ..asked() };
+        assert_eq!(Options::new(&named, None).unwrap().cluster, ClusterKind::Existing);
+        let both = UpArguments { cluster: Some(ClusterKind::Minikube), ..named };
+        assert_eq!(Options::new(&both, None).unwrap_err().code(), 2);
     }
 }

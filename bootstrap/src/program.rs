@@ -107,6 +107,10 @@ impl Call {
         let status = self.wait(&mut child, deadline)?;
         let _ended = (reader.join(), writer.join());
         let stderr = errors.join().unwrap_or_default();
+        if text.len() as u64 >= ANSWER_BYTES_MAX {
+            let what = format!("the answer of `{}` is longer than {} MiB", self.line(), ANSWER_BYTES_MAX >> 20);
+            return Err(Fault::new(what, "take away what there is so much of, or use a smaller cluster"));
+        }
         Ok(Answer { code: status.code(), stdout: text, stderr })
     }
 
@@ -236,6 +240,13 @@ mod tests {
             Call::new("kubectl", ["get", "pods", "-l", "a=b", "it's"]).line(),
             r"kubectl get pods -l a=b 'it'\''s'"
         );
+    }
+
+    #[test]
+    fn an_answer_that_is_too_long_is_told_and_not_cut() {
+        let long = format!("head -c {} /dev/zero | tr '\\0' a", ANSWER_BYTES_MAX + 1);
+        let fault = shell(&long).run().unwrap_err();
+        assert!(fault.what.contains("is longer than 64 MiB"), "{fault:?}");
     }
 
     #[test]

@@ -38,7 +38,7 @@ fn tables(catalogue: &Catalogue) -> String {
 
 fn row(part: &Component, catalogue: &Catalogue) -> String {
     let address = catalogue
-        .url(part, 80)
+        .url(part)
         .map_or(String::new(), |url| format!("`{}`", url.trim_start_matches("https://").trim_start_matches("http://")));
     let requests = match part.requests.memory.0 {
         0 => String::new(),

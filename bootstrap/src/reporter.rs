@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::hints;
+
 /// How progress is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
@@ -21,13 +23,21 @@ pub struct Reporter {
     out: Box<dyn Write>,
     began: Instant,
     step: Option<(String, Instant)>,
+    /// The cluster that commands are told for.
+    context: Option<String>,
     /// What is waited for, so that it is told when it changes and not every time.
     waiting: String,
 }
 
 impl Reporter {
     pub fn new(form: Form, out: Box<dyn Write>) -> Self {
-        Self { form, out, began: Instant::now(), step: None, waiting: String::new() }
+        Self { form, out, began: Instant::now(), step: None, context: None, waiting: String::new() }
+    }
+
+    /// Has the commands that cure something reach this cluster.
+    #[must_use]
+    pub fn in_context(self, context: Option<String>) -> Self {
+        Self { context, ..self }
     }
 
     pub fn step_began(&mut self, name: &str, title: &str) {
@@ -86,6 +96,7 @@ impl Reporter {
 
     /// Something that should be known and stops nothing.
     pub fn warn(&mut self, text: &str, cure: &str) {
+        let cure = self.context.as_ref().map_or_else(|| cure.to_owned(), |context| hints::in_context(cure, context));
         match self.form {
             Form::Json => self.object(json!({"event": "warning", "text": text, "cure": cure})),
             Form::Plain => self.write(&format!("warn         {text}\n             {cure}\n")),

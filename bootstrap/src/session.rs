@@ -9,7 +9,7 @@ use crate::checkout::Checkout;
 use crate::fault::{Fault, Kind};
 use crate::kubectl::Kubectl;
 use crate::manifests::Repository;
-use crate::options::Options;
+use crate::options::{Options, Setting};
 
 #[derive(Debug)]
 pub struct Session {
@@ -33,7 +33,10 @@ impl Session {
     pub fn new(options: Options, checkout: Checkout, poll: Duration, timeout: Duration) -> Result<Self, Fault> {
         let mut catalogue = Catalogue::read(&checkout.gitops)?;
         let everything: Vec<String> = catalogue.namespaces.iter().map(|namespace| namespace.name.clone()).collect();
-        catalogue.leave_out(&options.without)?;
+        // An overlay may also take out what is no part: that is its own affair.
+        let absent = options.absent.iter().filter(|name| catalogue.component(name).is_some());
+        let left_out: Vec<String> = options.without.iter().chain(absent).cloned().collect();
+        catalogue.leave_out(&left_out)?;
         let is_gone = |name: &String| !catalogue.namespaces.iter().any(|namespace| namespace.name == *name);
         // The namespace of an Argo CD that is there is whose that is.
         let is_lent = |name: &String| name == "argocd" && options.argo_cd == ArgoCd::Present;
@@ -60,6 +63,12 @@ impl Session {
         self.catalogue.component(name).ok_or_else(missing)
     }
 
+    /// The parts that are left out, as a person reads it; none where the profile is whole.
+    pub fn left_out(&self) -> Option<String> {
+        let parts: Vec<&str> = self.options.without.iter().chain(&self.options.absent).map(String::as_str).collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+
     /// The image of the release service, as its manifests name it.
     pub fn service_image(&self) -> Result<String, Fault> {
         Ok(format!("kmlflow:{}", self.component("kmlflow")?.version))
@@ -68,12 +77,19 @@ impl Session {
 
 /// Values are for charts; everything else is a file of the repository.
 fn refuse_settings(catalogue: &Catalogue, options: &Options) -> Result<(), Fault> {
-    let has_chart = |name: &str| catalogue.component(name).is_some_and(|part| part.chart.is_some());
-    let Some(wrong) = options.set.iter().find(|setting| !has_chart(&setting.part)) else { return Ok(()) };
-    let with_chart = catalogue.components.iter().filter(|part| part.chart.is_some()).map(|part| part.name.as_str());
+    let with_chart: Vec<&str> = catalogue
+        .components(options.profile)
+        .into_iter()
+        .filter(|part| part.chart.is_some())
+        .map(|part| part.name.as_str())
+        .collect();
+    let is_wrong = |setting: &&Setting| !with_chart.contains(&setting.part.as_str());
+    let Some(wrong) = options.set.iter().find(is_wrong) else { return Ok(()) };
     let cure = format!(
-        "name one with a chart ({}); anything else is changed in `platform/` of the repository",
-        with_chart.collect::<Vec<_>>().join(", ")
+        "name one with a chart ({}); anything else is changed in `platform/` of the repository. `--set {}.{}=` takes it back",
+        with_chart.join(", "),
+        wrong.part,
+        wrong.key
     );
-    Err(Fault::new(format!("`--set {wrong}` names no part with a chart"), cure).of(Kind::WrongUsage))
+    Err(Fault::new(format!("`--set {wrong}` names no part of this profile with a chart"), cure).of(Kind::WrongUsage))
 }

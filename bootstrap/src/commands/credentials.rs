@@ -39,7 +39,7 @@ pub(super) fn run(session: &Session, general: &General, is_shown: bool) -> Resul
 pub(super) fn entries(session: &Session) -> Vec<Entry> {
     let parts = session.catalogue.components(session.options.profile).into_iter();
     let entry = |part: &crate::catalogue::Component| {
-        let url = session.catalogue.url(part, session.options.port)?;
+        let url = session.catalogue.url(part)?;
         let sign_in = part.sign_in.as_ref();
         let from = sign_in.and_then(|sign_in| {
             sign_in.secret.clone().or_else(|| sign_in.command.as_ref().map(|command| format!("`{command}`")))

@@ -6,8 +6,7 @@ use crate::session::Session;
 use crate::{answer, doctor};
 
 pub(super) fn run(session: &Session, general: &General) -> Result<(), Fault> {
-    let objects = doctor::gather(&session.kubectl, &session.catalogue, session.options.profile)?;
-    let findings = doctor::diagnose(&objects);
+    let findings = doctor::findings(session)?;
     answer::write(general.output, &findings, || {
         let one = |finding: &doctor::Finding| {
             format!("{}\n  {}\n  cure: {}\n", finding.subject, finding.reason, finding.cure)

@@ -7,17 +7,15 @@ use serde_json::Value;
 use crate::arguments::{ArgoCd, ClusterKind, General, Output, Place};
 use crate::checkout::Checkout;
 use crate::fault::{Fault, Kind};
+use crate::kinds::{self, Brought};
 use crate::kubectl::{Kubectl, refuse};
-use crate::manifests::{self, RECORD, ROOT};
+use crate::manifests::{RECORD, ROOT};
 use crate::options::MINIKUBE_PROFILE;
 use crate::program::Call;
 use crate::reporter::{Form, Reporter};
 use crate::secrets::LABEL;
 use crate::session::Session;
-use crate::steps::EDGE_CONTAINER;
-
-/// Namespaces with what cannot be made again.
-const WITH_DATA: [&str; 2] = ["k5w", "storage"];
+use crate::steps::{self, EDGE_CONTAINER};
 
 pub(super) fn run(
     place: &Place,
@@ -28,18 +26,19 @@ pub(super) fn run(
 ) -> Result<(), Fault> {
     let form = if general.output == Output::Json { Form::Json } else { Form::Plain };
     let mut reporter = Reporter::new(form, Box::new(std::io::stderr()));
-    match &place.context {
-        Some(context) => {
-            let kept = super::kept(&Kubectl::new(Some(context)))?;
-            match kept {
-                Some(options) if options.cluster == ClusterKind::Minikube => minikube(keep_data, &mut reporter),
-                _ => {
-                    let session = Session { timeout, ..super::there(place, general, checkout)? };
-                    existing(&session, keep_data, &mut reporter)
-                }
-            }
+    let Some(context) = &place.context else {
+        // Without minikube there is no cluster of its own either.
+        return match steps::minikube_nodes().unwrap_or_default().is_empty() {
+            true => Err(super::nowhere()?),
+            false => minikube(keep_data, &mut reporter),
+        };
+    };
+    match super::kept(&Kubectl::new(Some(context)))? {
+        Some(options) if options.cluster == ClusterKind::Minikube => minikube(keep_data, &mut reporter),
+        _ => {
+            let session = Session { timeout, ..super::there(place, general, checkout)? };
+            existing(&session, keep_data, &mut reporter)
         }
-        None => minikube(keep_data, &mut reporter),
     }
 }
 
@@ -63,41 +62,73 @@ fn minikube(keep_data: bool, reporter: &mut Reporter) -> Result<(), Fault> {
 
 /// Of a cluster that is somebody's only what bootstrap brought goes.
 fn existing(session: &Session, keep_data: bool, reporter: &mut Reporter) -> Result<(), Fault> {
-    let label = format!("{LABEL}=bootstrap");
+    let (record, name) = RECORD;
+    let before = session.kubectl.get(&["configmap", name, "--namespace", record])?.as_ref().and_then(kinds::before);
     reporter.step_began("applications", "Applications");
     take_applications_away(session, reporter)?;
     take_away_what_they_leave(session)?;
     reporter.step_ended("Applications", "gone");
-    match session.options.argo_cd {
-        ArgoCd::Install => {
-            reporter.step_began("argo-cd", "Argo CD");
-            let built = session.kubectl.kustomize(&session.checkout.platform("argo-cd"))?;
-            delete(session, &manifests::built_in_only(&built)?, "Argo CD")?;
-            reporter.step_ended("Argo CD", "gone");
-        }
-        // Its namespace stays, so what bootstrap has put there must go by itself.
-        ArgoCd::Present => {
-            let ours = ["delete", "secrets", "--namespace", "argocd", "--selector", &label];
-            refuse(&session.kubectl.call(&ours).run()?, "Argo CD's way to the repository could not be taken away")?;
-        }
-    }
+    reporter.step_began("roles", "Roles");
+    take_away_what_was_applied(session)?;
+    reporter.step_ended("Roles", "gone");
     reporter.step_began("namespaces", "Namespaces");
-    let marked = session.kubectl.list(&["namespaces", "--selector", &label])?;
-    let names: Vec<String> =
-        marked.iter().filter_map(|namespace| namespace["metadata"]["name"].as_str().map(str::to_owned)).collect();
-    let (kept, gone): (Vec<String>, Vec<String>) =
-        names.into_iter().partition(|name| keep_data && WITH_DATA.contains(&name.as_str()));
+    let ours = session.kubectl.names(&["namespaces", "--selector", &format!("{LABEL}=bootstrap")])?;
+    let with_data = if keep_data { with_data(session)? } else { Vec::new() };
+    let (kept, gone): (Vec<&str>, Vec<&str>) =
+        ours.iter().map(String::as_str).partition(|name| with_data.iter().any(|kept| kept == name));
     // What is remembered of the platform goes last: until then this can be run again.
-    let (last, first): (Vec<&str>, Vec<&str>) = gone.iter().map(String::as_str).partition(|name| *name == RECORD.0);
-    for names in [first, last] {
-        take_namespaces_away(session, &names, reporter)?;
+    let (last, first): (Vec<&str>, Vec<&str>) = gone.iter().partition(|name| **name == record);
+    take_namespaces_away(session, &first, reporter)?;
+    let kinds = take_kinds_away(session, &before.unwrap_or_default(), &ours)?;
+    take_namespaces_away(session, &last, reporter)?;
+    let mut note = format!("{} gone", gone.len());
+    if !kept.is_empty() {
+        note.push_str(&format!("; kept with their data: {}", kept.join(", ")));
     }
-    let note = match kept.is_empty() {
-        true => format!("{} gone", gone.len()),
-        false => format!("{} gone; kept with their data: {}", gone.len(), kept.join(", ")),
-    };
-    reporter.step_ended("Namespaces", &note);
+    reporter.step_ended("Namespaces", &format!("{note}; {kinds}"));
     Ok(())
+}
+
+/// The namespaces with what cannot be made again: the record, volumes, and Secrets without which what lies in the volumes of others cannot be read.
+fn with_data(session: &Session) -> Result<Vec<String>, Fault> {
+    let unique = session.catalogue.secrets.iter().filter(|recipe| recipe.is_unique());
+    let mut places: Vec<String> = unique.map(|recipe| recipe.place().0.to_owned()).collect();
+    places.push(RECORD.0.to_owned());
+    let namespaces = "jsonpath={range .items[*]}{.metadata.namespace}{\"\\n\"}{end}";
+    let claims =
+        session.kubectl.call(&["get", "persistentvolumeclaims", "--all-namespaces", "--output", namespaces]).run()?;
+    refuse(&claims, "the volume claims of the cluster cannot be listed")?;
+    places.extend(claims.stdout.lines().map(str::to_owned));
+    Ok(places)
+}
+
+/// What bootstrap applied and no namespace takes along, by its label. An Argo CD that stays keeps its namespace, but nothing of ours in it.
+fn take_away_what_was_applied(session: &Session) -> Result<(), Fault> {
+    let label = format!("{LABEL}=bootstrap");
+    let roles = ["delete", "clusterroles,clusterrolebindings", "--selector", &label];
+    refuse(&session.kubectl.call(&roles).run()?, "the roles in the cluster could not be taken away")?;
+    if session.options.argo_cd == ArgoCd::Present {
+        let ours = ["delete", "secrets,roles,rolebindings", "--namespace", "argocd", "--selector", &label];
+        refuse(&session.kubectl.call(&ours).run()?, "Argo CD's way to the repository could not be taken away")?;
+    }
+    Ok(())
+}
+
+/// Takes the kinds away that the platform brought and nobody else uses. Argo CD leaves each kind that an Application brought.
+fn take_kinds_away(session: &Session, before: &[String], ours: &[String]) -> Result<String, Fault> {
+    let Brought { unused, used } = kinds::to_take_away(session, before, ours)?;
+    if !unused.is_empty() {
+        let names: Vec<&str> = unused.iter().map(String::as_str).collect();
+        let delete =
+            [&["delete", "customresourcedefinitions"], &names[..], &["--ignore-not-found", "--wait=false"]].concat();
+        let answer = session.kubectl.call(&delete).run()?;
+        refuse(&answer, "the kinds that the platform brought could not be taken away")?;
+    }
+    let kept: Vec<String> = used.iter().map(|(kind, object)| format!("{kind} (of {object})")).collect();
+    Ok(match kept.is_empty() {
+        true => format!("{} kinds gone", unused.len()),
+        false => format!("{} kinds gone; kept, as others use them: {}", unused.len(), kept.join(", ")),
+    })
 }
 
 /// Ends them at once and waits, with the reason that the cluster gives for each: the pods of a proxy take their time to drain.
@@ -207,12 +238,4 @@ fn take_away_what_they_leave(session: &Session) -> Result<(), Fault> {
 fn is_ours(session: &Session, application: &Value) -> bool {
     let name = application["metadata"]["name"].as_str().unwrap_or_default();
     name == ROOT || session.catalogue.component(name).is_some()
-}
-
-fn delete(session: &Session, manifests: &str, what: &str) -> Result<(), Fault> {
-    let call = session.kubectl.call(&["delete", "--ignore-not-found", "--wait=false", "--filename", "-"]);
-    refuse(
-        &call.with_input(manifests.to_owned()).within(super::LIMIT).run()?,
-        &format!("{what} could not be taken away"),
-    )
 }

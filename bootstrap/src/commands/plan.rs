@@ -32,7 +32,7 @@ struct Planned {
 }
 
 pub(super) fn run(asked: &UpArguments, general: &General, checkout: Checkout) -> Result<(), Fault> {
-    let options = Options::new(asked, None)?;
+    let options = Options::new(asked, None)?.with_overlay(&checkout)?;
     let mut session = Session::new(options, checkout, general.poll, asked.timeout)?;
     addresses::refuse_others(&session.catalogue, asked)?;
     session.offline_images.clone_from(&asked.offline_images);

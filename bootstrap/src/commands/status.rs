@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::arguments::{General, Output};
+use crate::arguments::General;
 use crate::fault::{Fault, Kind};
 use crate::session::Session;
 use crate::waves::{self, Part, State};
@@ -24,12 +24,12 @@ pub(super) fn run(session: &Session, general: &General, is_watch: bool) -> Resul
         }
         let Some((wave, waited)) = waves::waiting(&parts) else { return Ok(()) };
         if !is_watch {
-            // Not ready is an answer to people and a failure to programs that wait.
-            let fault = Fault::new(
+            // What is not ready yet is still to be waited for, whoever reads the answer.
+            return Err(Fault::new(
                 waves::told(wave, &waited),
-                "`cargo bootstrap doctor` says why; `status --watch` goes on until it is",
-            );
-            return if general.output == Output::Json { Ok(()) } else { Err(fault.of(Kind::Deadline)) };
+                "`cargo bootstrap doctor` says why; `cargo bootstrap status --watch` goes on until it is",
+            )
+            .of(Kind::Deadline));
         }
         if began.elapsed() > WATCH_LIMIT {
             return Err(Fault::new(waves::told(wave, &waited), "`cargo bootstrap doctor` says why").of(Kind::Deadline));

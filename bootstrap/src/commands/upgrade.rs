@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::arguments::General;
+use crate::arguments::{ClusterKind, General};
 use crate::fault::{Fault, Kind};
 use crate::session::Session;
 use crate::{answer, steps};
@@ -47,12 +47,18 @@ pub(super) fn run(session: &Session, general: &General, is_diff: bool) -> Result
 }
 
 fn changes(session: &Session) -> Result<Vec<Change>, Fault> {
+    // What is built on this machine may be of other sources while its version is the same.
+    let is_rebuilt = session.options.cluster == ClusterKind::Minikube && !steps::has_image_of_checkout(session)?;
     let mut changes = Vec::new();
     for part in steps::parts(session)? {
-        let to = session.component(&part.name)?.version.clone();
-        if part.version.as_ref() != Some(&to) {
-            changes.push(Change { name: part.name, wave: part.wave, from: part.version, to });
-        }
+        let version = session.component(&part.name)?.version.clone();
+        let is_other = part.version.as_ref() != Some(&version);
+        let to = match part.name == "kmlflow" && is_rebuilt {
+            true => format!("{version}, of other sources: `cargo bootstrap up` builds it"),
+            false if is_other => version,
+            false => continue,
+        };
+        changes.push(Change { name: part.name, wave: part.wave, from: part.version, to });
     }
     Ok(changes)
 }
@@ -62,11 +68,7 @@ fn by_hand(session: &Session) -> String {
     let repository = match session.repository.url.contains(".svc.") {
         true => format!(
             "{}/git/gitops.git",
-            session
-                .component("kmlflow")
-                .ok()
-                .and_then(|part| session.catalogue.url(part, session.options.port))
-                .unwrap_or_default()
+            session.component("kmlflow").ok().and_then(|part| session.catalogue.url(part)).unwrap_or_default()
         ),
         false => session.repository.url.clone(),
     };

@@ -6,11 +6,16 @@ use serde_json::Value;
 
 use crate::catalogue::{Catalogue, Profile};
 use crate::fault::Fault;
+use crate::hints;
 use crate::kubectl::Kubectl;
+use crate::session::Session;
 pub use diagnose::{Finding, diagnose};
 
 /// How many pods in a crash loop are asked for their last line; the others have the same reason, mostly.
 const LOGS_MAX: usize = 20;
+
+/// The kinds of which a namespace is asked for all objects at once.
+const IN_NAMESPACES: &str = "pods,events,persistentvolumeclaims,endpointslices.discovery.k8s.io";
 
 /// What is looked at.
 #[derive(Debug, Default)]
@@ -28,29 +33,37 @@ pub struct Objects {
     pub last_lines: Vec<(String, String)>,
 }
 
+/// Why something is not ready, with cures that reach this cluster.
+pub fn findings(session: &Session) -> Result<Vec<Finding>, Fault> {
+    let mut findings = diagnose(&gather(&session.kubectl, &session.catalogue, session.options.profile)?);
+    if let Some(context) = session.options.context() {
+        findings.iter_mut().for_each(|finding| finding.cure = hints::in_context(&finding.cure, context));
+    }
+    Ok(findings)
+}
+
 /// Reads everything that a diagnosis needs.
-pub fn gather(kubectl: &Kubectl, catalogue: &Catalogue, profile: Profile) -> Result<Objects, Fault> {
-    let ours: Vec<&str> = catalogue.namespaces(profile).iter().map(|namespace| namespace.name.as_str()).collect();
-    let in_ours = |objects: Vec<Value>| -> Vec<Value> {
-        let is_ours = |object: &Value| {
-            let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
-            ours.contains(&namespace) || namespace == "kube-system"
-        };
-        objects.into_iter().filter(is_ours).collect()
-    };
-    let everywhere = |kind: &str| kubectl.list(&[kind, "--all-namespaces"]);
+fn gather(kubectl: &Kubectl, catalogue: &Catalogue, profile: Profile) -> Result<Objects, Fault> {
+    let ours = catalogue.namespaces(profile).into_iter().map(|namespace| namespace.name.as_str());
     let mut objects = Objects {
         nodes: kubectl.list(&["nodes"])?,
-        pods: in_ours(everywhere("pods")?),
-        events: in_ours(everywhere("events")?),
-        claims: in_ours(everywhere("persistentvolumeclaims")?),
         storage_classes: kubectl.list(&["storageclasses"])?,
         applications: kubectl.list(&["applications.argoproj.io", "--namespace", "argocd"])?,
-        gateways: in_ours(everywhere("gateways.gateway.networking.k8s.io")?),
         webhooks: kubectl.list(&["validatingwebhookconfigurations,mutatingwebhookconfigurations"])?,
-        services: in_ours(everywhere("endpointslices.discovery.k8s.io")?),
-        last_lines: Vec::new(),
+        ..Objects::default()
     };
+    // Each by itself: a cluster that others use too has more than an answer may be long.
+    for namespace in ours.chain(["kube-system"]) {
+        for object in kubectl.list(&[IN_NAMESPACES, "--namespace", namespace])? {
+            match object["kind"].as_str() {
+                Some("Pod") => objects.pods.push(object),
+                Some("Event") => objects.events.push(object),
+                Some("PersistentVolumeClaim") => objects.claims.push(object),
+                _ => objects.services.push(object),
+            }
+        }
+        objects.gateways.extend(kubectl.list(&["gateways.gateway.networking.k8s.io", "--namespace", namespace])?);
+    }
     let crashed: Vec<(String, String, String)> = diagnose::crashed(&objects.pods).into_iter().take(LOGS_MAX).collect();
     for (namespace, pod, container) in crashed {
         let call = ["logs", "--namespace", &namespace, &pod, "--container", &container, "--previous", "--tail", "20"];

@@ -1,5 +1,7 @@
 //! Argo CD: applied once from the folder that it then keeps itself by.
 
+use serde_json::json;
+
 use super::service::is_rolled_out;
 use super::{Look, Step};
 use crate::arguments::ArgoCd;
@@ -7,6 +9,7 @@ use crate::fault::{Fault, Kind};
 use crate::manifests;
 use crate::reporter::Reporter;
 use crate::session::Session;
+use crate::{digest, kinds};
 
 pub(super) struct Install;
 
@@ -21,6 +24,14 @@ const WORKLOADS: [&str; 5] = [
 
 /// The check without which an app of apps does not wait for the apps of an earlier wave.
 const HEALTH_OF_APPLICATIONS: &str = "resource.customizations.health.argoproj.io_Application";
+
+/// The ConfigMap that says from which files it was applied.
+const NOTE: (&str, &str) = ("argocd", "bootstrap-applied");
+
+/// The digest of the folder, which names the release that it is made of.
+fn digest(session: &Session) -> Result<String, Fault> {
+    digest::of_files(&session.checkout.platform(""), &["argo-cd"])
+}
 
 fn manifests(session: &Session) -> Result<String, Fault> {
     let built = session.kubectl.kustomize(&session.checkout.platform("argo-cd"))?;
@@ -57,9 +68,12 @@ impl Step for Install {
                 return Ok(Look::ToDo);
             }
         }
-        match session.kubectl.differs(&manifests(session)?)? {
-            true => Ok(Look::ToDo),
-            false => Ok(Look::Done(format!("{} runs", session.component("argo-cd")?.version))),
+        // From here on Argo CD keeps itself: what it is made of is fetched only where the folder is another one than was applied.
+        let (namespace, name) = NOTE;
+        let noted = session.kubectl.get(&["configmap", name, "--namespace", namespace])?.unwrap_or_default();
+        match noted["data"]["applied"] == digest(session)? {
+            true => Ok(Look::Done(format!("{} runs", session.component("argo-cd")?.version))),
+            false => Ok(Look::ToDo),
         }
     }
 
@@ -69,25 +83,39 @@ impl Step for Install {
             reporter.waiting(&format!("{workload} in argocd: its pods start"));
             session.kubectl.wait_for_rollout("argocd", workload, session.timeout)?;
         }
+        let (namespace, name) = NOTE;
+        let note = manifests::note(namespace, name, &json!({"applied": digest(session)?}));
+        session.kubectl.apply(&note, "the note of what was applied")?;
         Ok(format!("{} runs", session.component("argo-cd")?.version))
     }
 }
 
 /// An Argo CD that is there is used as it is.
-fn look_at_present(session: &Session) -> Result<String, Fault> {
+pub(super) fn look_at_present(session: &Session) -> Result<String, Fault> {
     let kind = session.kubectl.get(&["customresourcedefinition", "applications.argoproj.io"])?;
     if kind.is_none() {
         let fault =
             Fault::new("there is no Argo CD in this cluster", "leave `--argo-cd present` out, and one is installed");
         return Err(fault.of(Kind::NotFound));
     }
-    let settings = session.kubectl.get(&["configmap", "argocd-cm", "--namespace", "argocd"])?.unwrap_or_default();
-    if settings["data"][HEALTH_OF_APPLICATIONS].is_string() {
-        return Ok("the one that is there".to_owned());
+    let Some(settings) = session.kubectl.get(&["configmap", "argocd-cm", "--namespace", "argocd"])? else {
+        let places = kinds::argo_cds(&session.kubectl)?.join("`, `");
+        let what = match places.as_str() {
+            "" => "there are kinds of Argo CD in this cluster, and none runs in the namespace `argocd`".to_owned(),
+            places => {
+                format!("the Argo CD of this cluster runs in `{places}`, and the platform follows one in `argocd` only")
+            }
+        };
+        return Err(Fault::new(what, "use another cluster, or an Argo CD in `argocd`").of(Kind::Refused));
+    };
+    if !settings["data"][HEALTH_OF_APPLICATIONS].is_string() {
+        let folder = session.checkout.platform("argo-cd/settings");
+        let what = format!(
+            "the Argo CD that is there has no `{HEALTH_OF_APPLICATIONS}`, so waves would not wait for each other"
+        );
+        let cure = format!("add it: `kubectl apply --server-side --kustomize {}`", folder.display());
+        return Err(Fault::new(what, cure).of(Kind::Refused));
     }
-    let folder = session.checkout.platform("argo-cd/settings");
-    let what =
-        format!("the Argo CD that is there has no `{HEALTH_OF_APPLICATIONS}`, so waves would not wait for each other");
-    Err(Fault::new(what, format!("add it: `kubectl apply --server-side --kustomize {}`", folder.display()))
-        .of(Kind::Refused))
+    kinds::refuse_foreign_applications(session)?;
+    Ok("the one that is there".to_owned())
 }

@@ -1,13 +1,14 @@
 //! The cluster: a new one on this machine, or one that is there and stays as it is.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
-use super::{Look, Step};
+use super::minikube::{self, GPU_LABEL, GPU_PLUGIN};
+use super::{Look, Step, argo_cd};
 use crate::arguments::{ArgoCd, ClusterKind, Gpu};
 use crate::fault::{Fault, Kind};
+use crate::kinds;
 use crate::kubectl::refuse;
+use crate::manifests::RECORD;
 use crate::options::MINIKUBE_PROFILE;
 use crate::program::Call;
 use crate::reporter::Reporter;
@@ -17,8 +18,8 @@ use crate::version::Version;
 
 pub(super) struct Cluster;
 
-/// A first start pulls the image of the nodes, about 1.3 GB.
-const START_LIMIT: Duration = Duration::from_secs(1800);
+/// How many cards each node offers, and whether it has the label that says that it has one.
+const CARDS: &str = r#"jsonpath={range .items[*]}{.status.allocatable.nvidia\.com/gpu}{"\t"}{.metadata.labels.nvidia\.com/gpu\.present}{"\n"}{end}"#;
 
 /// The oldest Kubernetes whose API has everything here: PostgreSQL's and the service's probes need `preStop.sleep` (1.30).
 const KUBERNETES_MINIMUM: Version = Version::new(1, 30);
@@ -36,8 +37,8 @@ impl Step for Cluster {
         match session.options.cluster {
             ClusterKind::Minikube => {
                 let mut lines = vec![
-                    format!("check {}", status().line()),
-                    format!("run {}", minikube_start(session, false)?.line()),
+                    format!("check {}", minikube::status().line()),
+                    format!("run {}", minikube::minikube_start(session, false)?.line()),
                 ];
                 if session.options.gpu == Gpu::Auto {
                     lines.push("with `--gpus all` where Docker has the NVIDIA runtime".to_owned());
@@ -51,103 +52,67 @@ impl Step for Cluster {
                 ),
                 format!("check {}", may_call(session).line()),
                 "check that there is a default storage class".to_owned(),
-                "check that no namespace of the platform is there that is somebody else's".to_owned(),
+                "check that no namespace and no kind of the platform is there that is somebody else's".to_owned(),
             ]),
         }
     }
 
-    fn look(&self, session: &Session, _: &mut Reporter) -> Result<Look, Fault> {
+    fn look(&self, session: &Session, reporter: &mut Reporter) -> Result<Look, Fault> {
         match session.options.cluster {
             ClusterKind::Minikube => look_at_minikube(session),
-            ClusterKind::Existing => look_at_existing(session).map(Look::Done),
+            ClusterKind::Existing => look_at_existing(session, reporter).map(Look::Done),
         }
     }
 
     fn act(&self, session: &Session, reporter: &mut Reporter) -> Result<String, Fault> {
-        let has_gpu = session.options.gpu == Gpu::Auto && has_nvidia_runtime()?;
-        let mut said = String::new();
-        let answer = minikube_start(session, has_gpu)?.run_and_tell(&mut |line| {
-            if let Some(step) = step_of(line) {
-                reporter.waiting(&step);
-            }
-            if let Some(error) = error_of(line) {
-                said = error;
-            }
-        })?;
-        if !answer.is_success() {
-            let reason = if said.is_empty() { answer.reason() } else { said };
-            let cure = "`minikube logs --profile k5w` has the rest; `minikube delete --profile k5w` begins anew";
-            return Err(Fault::new(format!("minikube could not start the cluster: {reason}"), cure));
+        if !minikube::nodes()?.iter().any(minikube::runs) {
+            start(session, reporter)?;
         }
-        if has_gpu && session.options.nodes > 1 {
-            label_the_card(session)?;
+        if minikube::lacks_label(session)? {
+            minikube::label_the_card(session)?;
         }
         Ok(format!("{} node(s) with Kubernetes {}", session.options.nodes, session.catalogue.kubernetes))
     }
 }
 
-fn status() -> Call {
-    Call::new("minikube", ["status", "--profile", MINIKUBE_PROFILE, "--output", "json"])
-}
-
-/// The call that makes or starts the cluster. The current context of the kubeconfig stays what it was.
-pub fn minikube_start(session: &Session, has_gpu: bool) -> Result<Call, Fault> {
-    let profile = session.options.profile;
-    let missing =
-        || Fault::new(format!("the catalogue has no size of `{}`", profile.name()), "restore it from the checkout");
-    let machine = &session.catalogue.size(profile).ok_or_else(missing)?.machine;
-    let nodes = session.options.nodes;
-    // Each node is a container with its own limit: together they get what the profile wants.
-    let cpus = machine.cpus.div_ceil(u64::from(nodes)).max(2);
-    let memory = (machine.memory.0 >> 20).div_ceil(u64::from(nodes)).max(2200);
-    // The card is handed over by Docker's own runtime only.
-    let runtime = if has_gpu { "docker" } else { "containerd" };
-    let mut arguments = vec![
-        "start".to_owned(),
-        format!("--profile={MINIKUBE_PROFILE}"),
-        "--driver=docker".to_owned(),
-        format!("--container-runtime={runtime}"),
-        format!("--kubernetes-version={}", session.catalogue.kubernetes),
-        format!("--nodes={nodes}"),
-        format!("--cpus={cpus}"),
-        format!("--memory={memory}m"),
-        "--keep-context".to_owned(),
-        "--interactive=false".to_owned(),
-        "--output=json".to_owned(),
-    ];
-    if nodes > 1 {
-        // The built-in provisioner makes a volume on the first node and lets the pod run on another.
-        arguments.push("--addons=storage-provisioner-rancher".to_owned());
+fn start(session: &Session, reporter: &mut Reporter) -> Result<(), Fault> {
+    let has_gpu = session.options.gpu == Gpu::Auto && has_nvidia_runtime()?;
+    let mut said = String::new();
+    let answer = minikube::minikube_start(session, has_gpu)?.run_and_tell(&mut |line| {
+        if let Some(step) = step_of(line) {
+            reporter.waiting(&step);
+        }
+        if let Some(error) = error_of(line) {
+            said = error;
+        }
+    })?;
+    if answer.is_success() {
+        return Ok(());
     }
-    if has_gpu {
-        arguments.push("--gpus=all".to_owned());
-    }
-    Ok(Call::new("minikube", arguments).within(START_LIMIT))
+    let reason = if said.is_empty() { answer.reason() } else { said };
+    let cure = "`minikube logs --profile k5w` has the rest; `minikube delete --profile k5w` begins anew";
+    Err(Fault::new(format!("minikube could not start the cluster: {reason}"), cure))
 }
 
 fn look_at_minikube(session: &Session) -> Result<Look, Fault> {
-    let answer = status().run()?;
-    // One object for one node, a list for several; nothing where there is no such profile.
-    let found: Option<Value> = serde_json::from_str(&answer.stdout).ok();
-    let nodes: Vec<&Value> = match &found {
-        Some(Value::Array(nodes)) => nodes.iter().collect(),
-        Some(node) if node["Host"].is_string() => vec![node],
-        _ => return Ok(Look::ToDo),
-    };
+    let nodes = minikube::nodes()?;
+    if nodes.is_empty() {
+        return Ok(Look::ToDo);
+    }
     let wanted = usize::from(session.options.nodes);
     if nodes.len() != wanted {
         let what = format!("the cluster `{MINIKUBE_PROFILE}` has {} nodes, not {wanted}", nodes.len());
         let cure = format!("`--nodes {}`, or begin anew: `cargo bootstrap down`", nodes.len());
         return Err(Fault::new(what, cure).of(Kind::Conflict));
     }
-    let runs = |node: &&Value| node["Host"] == "Running" && node["Kubelet"] == "Running";
-    match nodes.iter().all(runs) {
+    minikube::refuse_small(session)?;
+    match nodes.iter().all(minikube::runs) && !minikube::lacks_label(session)? {
         true => Ok(Look::Done(format!("`{MINIKUBE_PROFILE}` runs with {wanted} node(s)"))),
         false => Ok(Look::ToDo),
     }
 }
 
-fn look_at_existing(session: &Session) -> Result<String, Fault> {
+fn look_at_existing(session: &Session, reporter: &mut Reporter) -> Result<String, Fault> {
     let kubectl = &session.kubectl;
     let answer = kubectl.call(&["version", "--output", "json"]).run()?;
     refuse(&answer, "the cluster does not answer")?;
@@ -173,7 +138,39 @@ fn look_at_existing(session: &Session) -> Result<String, Fault> {
         );
     }
     refuse_foreign_namespaces(session)?;
-    Ok(format!("Kubernetes {version}, nothing of it is changed but the platform's namespaces"))
+    let is_first = kubectl.get(&["configmap", RECORD.1, "--namespace", RECORD.0])?.is_none();
+    kinds::refuse_foreign(session, is_first)?;
+    if session.options.argo_cd == ArgoCd::Present {
+        argo_cd::look_at_present(session)?;
+    }
+    let cards = look_at_cards(session, is_first, reporter)?;
+    Ok(format!("Kubernetes {version}{cards}, nothing of it is changed but the platform's namespaces"))
+}
+
+/// How many cards the nodes offer. A device plugin that is there already is somebody else's.
+fn look_at_cards(session: &Session, is_first: bool, reporter: &mut Reporter) -> Result<String, Fault> {
+    let answer = session.kubectl.call(&["get", "nodes", "--output", CARDS]).run()?;
+    refuse(&answer, "the nodes of the cluster cannot be listed")?;
+    let nodes: Vec<(u64, bool)> = answer
+        .stdout
+        .lines()
+        .filter_map(|line| line.split_once('\t'))
+        .map(|(cards, label)| (cards.parse().unwrap_or(0), label == "true"))
+        .collect();
+    let cards: u64 = nodes.iter().map(|(cards, _)| cards).sum();
+    let has_plugin = session.catalogue.components(session.options.profile).iter().any(|part| part.name == GPU_PLUGIN);
+    if has_plugin && is_first && cards > 0 {
+        let what =
+            format!("the nodes offer {cards} card(s) already, so a device plugin is there that is somebody else's");
+        return Err(Fault::new(what, format!("leave ours out: `--without {GPU_PLUGIN}`")).of(Kind::Conflict));
+    }
+    if has_plugin && !nodes.iter().any(|(_, is_labelled)| *is_labelled) {
+        reporter.warn(
+            &format!("no node has the label `{GPU_LABEL}=true`, so the device plugin runs nowhere"),
+            &format!("where one has a card: `kubectl label node NAME {GPU_LABEL}=true`; else `--without {GPU_PLUGIN} --without gpu-exporter`"),
+        );
+    }
+    Ok(if cards > 0 { format!(", {cards} card(s)") } else { String::new() })
 }
 
 /// What is somebody else's is never changed.
@@ -204,18 +201,6 @@ fn may_call(session: &Session) -> Call {
 fn has_nvidia_runtime() -> Result<bool, Fault> {
     let answer = Call::new("docker", ["info", "--format", "{{json .Runtimes}}"]).run()?;
     Ok(answer.is_success() && answer.stdout.contains("\"nvidia\""))
-}
-
-/// Every node sees the card, so one of them alone may offer it.
-fn label_the_card(session: &Session) -> Result<(), Fault> {
-    let addon =
-        Call::new("minikube", ["addons", "disable", "nvidia-device-plugin", "--profile", MINIKUBE_PROFILE]).run()?;
-    refuse(&addon, "minikube's own device plugin could not be switched off")?;
-    let answer = session
-        .kubectl
-        .call(&["label", "node", MINIKUBE_PROFILE, "nvidia.com/gpu.present=true", "--overwrite"])
-        .run()?;
-    refuse(&answer, "the node with the card could not be labelled")
 }
 
 /// `3/12: Pulling base image ...` of an event of minikube.

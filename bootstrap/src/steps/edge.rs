@@ -29,9 +29,14 @@ struct Way {
     inner: u16,
 }
 
+/// The ports of this machine that lead to the gateway.
+pub(super) fn ports(session: &Session) -> Vec<u16> {
+    ways(session).into_iter().map(|(port, _)| port).collect()
+}
+
 /// From each port of this machine.
 fn ways(session: &Session) -> Vec<(u16, Way)> {
-    let mut ways = vec![(session.options.port, HTTP)];
+    let mut ways = vec![(session.catalogue.port, HTTP)];
     if session.catalogue.tls {
         ways.push((HTTPS_PORT, HTTPS));
     }
@@ -98,7 +103,7 @@ impl Step for Edge {
         let answer = inspect().run()?;
         let is_same = ways(session).iter().all(|(port, _)| answer.stdout.contains(&format!("\"{port}\"")));
         match answer.is_success() && answer.stdout.starts_with("true") && is_same {
-            true => Ok(Look::Done(format!("port {} of this machine", session.options.port))),
+            true => Ok(Look::Done(format!("port {} of this machine", session.catalogue.port))),
             false => Ok(Look::ToDo),
         }
     }
@@ -110,9 +115,12 @@ impl Step for Edge {
         if answer.stderr.contains("port is already allocated") || answer.stderr.contains("address already in use") {
             let ports: Vec<String> = ways(session).iter().map(|(port, _)| port.to_string()).collect();
             let what = format!("port {} of this machine is taken", ports.join(" or "));
-            return Err(Fault::new(what, "`--port 8080`; the addresses then end with it").of(Kind::Refused));
+            return Err(Fault::new(what, super::machine::OTHER_PORT).of(Kind::Refused));
+        }
+        if answer.stderr.contains("privileged port") {
+            return Err(super::machine::privileged(session.catalogue.port));
         }
         refuse(&answer, "the proxy before the gateway could not be started")?;
-        Ok(format!("port {} of this machine", session.options.port))
+        Ok(format!("port {} of this machine", session.catalogue.port))
     }
 }

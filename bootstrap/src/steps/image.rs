@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::{Look, Step};
 use crate::arguments::ClusterKind;
 use crate::fault::{Fault, Kind};
@@ -11,6 +13,7 @@ use crate::options::MINIKUBE_PROFILE;
 use crate::program::Call;
 use crate::reporter::Reporter;
 use crate::session::Session;
+use crate::{digest, manifests};
 
 pub(super) struct Image;
 pub(super) struct Offline;
@@ -32,9 +35,10 @@ impl Step for Image {
 
     fn plan(&self, session: &Session) -> Result<Vec<String>, Fault> {
         match session.options.cluster {
-            ClusterKind::Minikube => {
-                Ok(vec![format!("check {}", images().line()), format!("run {}", build(session)?.line())])
-            }
+            ClusterKind::Minikube => Ok(vec![
+                format!("check {}, and that it is built from what this checkout has", images().line()),
+                format!("run {}", build(session)?.line()),
+            ]),
             ClusterKind::Existing => Ok(vec![format!(
                 "nothing: the cluster pulls `{}` by the name in platform/kmlflow",
                 session.service_image()?
@@ -49,17 +53,63 @@ impl Step for Image {
         }
         let answer = images().run()?;
         refuse(&answer, "the images of the cluster cannot be listed")?;
-        match answer.stdout.lines().any(|line| line.trim().rsplit('/').next() == Some(&image)) {
+        let is_there = answer.stdout.lines().any(|line| line.trim().rsplit('/').next() == Some(&image));
+        match is_there && is_of_checkout(session)? {
             true => Ok(Look::Done(format!("`{image}` is there"))),
             false => Ok(Look::ToDo),
         }
     }
 
     fn act(&self, session: &Session, reporter: &mut Reporter) -> Result<String, Fault> {
+        // Before the build: what is changed meanwhile is built by the next run.
+        let sources = sources(session)?;
         let answer = build(session)?.run_and_tell(&mut |line| reporter.waiting(line))?;
         refuse(&answer, "the image of the release service could not be built")?;
+        restart(session)?;
+        let note = manifests::note(NOTE.0, NOTE.1, &json!({"sources": sources}));
+        session.kubectl.apply(&note, "the note of what the image was built from")?;
         Ok(format!("`{}` built in the cluster", session.service_image()?))
     }
+}
+
+/// The ConfigMap that says from which files the image was built.
+const NOTE: (&str, &str) = ("k5w", "bootstrap-image");
+
+/// What the program is built from.
+const SOURCES: [&str; 8] = [
+    "Cargo.toml",
+    "Cargo.lock",
+    "Dockerfile",
+    "rust-toolchain.toml",
+    "examples/demo",
+    "gitops-repo",
+    "service",
+    "templates",
+];
+
+/// The digest of what the image is built from; none outside of a checkout, which builds none.
+fn sources(session: &Session) -> Result<Option<String>, Fault> {
+    session.checkout.root.as_deref().map(|root| digest::of_files(root, &SOURCES)).transpose()
+}
+
+/// Whether the image in the cluster was built from what this checkout has.
+pub fn is_of_checkout(session: &Session) -> Result<bool, Fault> {
+    let Some(sources) = sources(session)? else { return Ok(true) };
+    let noted = session.kubectl.get(&["configmap", NOTE.1, "--namespace", NOTE.0])?;
+    Ok(noted.is_some_and(|noted| noted["data"]["sources"] == sources))
+}
+
+/// Pods take up an image of the same name when they start; the step of the service waits for them.
+fn restart(session: &Session) -> Result<(), Fault> {
+    let service = ["statefulset/kmlflow", "--namespace", "k5w"];
+    if session.kubectl.get(&service)?.is_none() {
+        return Ok(());
+    }
+    refuse(
+        &session.kubectl.call(&[&["rollout", "restart"], &service[..]].concat()).run()?,
+        "the release service could not be restarted with its new image",
+    )?;
+    session.kubectl.wait_for_rollout("k5w", service[0], session.timeout)
 }
 
 fn images() -> Call {

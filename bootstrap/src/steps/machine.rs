@@ -3,7 +3,8 @@
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
-use super::{EDGE_CONTAINER, Look, Step};
+use super::edge::ports;
+use super::{EDGE_CONTAINER, Look, Step, minikube};
 use crate::catalogue::{self, Size};
 use crate::fault::{Fault, Kind};
 use crate::program::Call;
@@ -12,6 +13,9 @@ use crate::reporter::Reporter;
 use crate::session::Session;
 
 pub(super) struct Machine;
+
+/// How to come by another port.
+pub(super) const OTHER_PORT: &str = "end what listens there, or write another port into the addresses: `cargo bootstrap render --port 8080` (HTTPS has 443 always); then run this again";
 
 /// What Kubernetes' many watchers need; a third of it is used up by a desktop.
 const INOTIFY_INSTANCES: u64 = 1280;
@@ -28,7 +32,12 @@ struct Facts {
     disk_free: Option<Memory>,
     inotify_instances: Option<u64>,
     inotify_watches: Option<u64>,
-    is_port_taken: bool,
+    /// Whether the cluster is there already, with its share of this machine.
+    has_cluster: bool,
+    /// Of the ports that lead to the gateway the one that somebody else has.
+    port_taken: Option<u16>,
+    /// Of those the one that Docker may not open.
+    port_privileged: Option<u16>,
     resolves: bool,
 }
 
@@ -48,8 +57,9 @@ impl Step for Machine {
             format!("check that Docker has {cpus} processors, {memory} of memory and {disk} of free disk"),
             format!("check fs.inotify: {INOTIFY_INSTANCES} instances, {INOTIFY_WATCHES} watches (Linux)"),
             format!(
-                "check that port {} of 127.0.0.1 is free, and that `probe.{}` resolves",
-                session.options.port, session.catalogue.host_suffix
+                "check that port {} of 127.0.0.1 is free and may be opened, and that `probe.{}` resolves",
+                ports(session).iter().map(u16::to_string).collect::<Vec<_>>().join(" and "),
+                session.catalogue.host_suffix
             ),
         ])
     }
@@ -59,7 +69,7 @@ impl Step for Machine {
         for (text, cure) in warnings(&facts, &session.catalogue) {
             reporter.warn(&text, &cure);
         }
-        judge(&facts, size(session)?, session.options.port).map(Look::Done)
+        judge(&facts, size(session)?).map(Look::Done)
     }
 
     fn act(&self, _: &Session, _: &mut Reporter) -> Result<String, Fault> {
@@ -75,10 +85,19 @@ fn size(session: &Session) -> Result<&Size, Fault> {
 }
 
 /// Refuses a machine on which the profile would not come up.
-fn judge(facts: &Facts, size: &Size, port: u16) -> Result<String, Fault> {
+fn judge(facts: &Facts, size: &Size) -> Result<String, Fault> {
     let enough = |found: u64, wanted: u64| found >= wanted * TOLERANCE_PERCENT / 100;
     let smaller = "use a smaller profile (`--profile core`), give Docker more (Docker Desktop: Settings, Resources), or another machine";
     let refused = |what: String, cure: &str| Err(Fault::new(what, cure).of(Kind::Refused));
+    if let Some(port) = facts.port_taken {
+        return refused(format!("port {port} of this machine is taken"), OTHER_PORT);
+    }
+    if let Some(port) = facts.port_privileged {
+        return Err(privileged(port));
+    }
+    if facts.has_cluster {
+        return Ok("the cluster has its share already".to_owned());
+    }
     let machine = &size.machine;
     if let Some(cpus) = facts.cpus.filter(|cpus| *cpus < machine.cpus) {
         return refused(
@@ -98,18 +117,20 @@ fn judge(facts: &Facts, size: &Size, port: u16) -> Result<String, Fault> {
             "free space: `docker system prune`",
         );
     }
-    if facts.is_port_taken {
-        return refused(
-            format!("port {port} of this machine is taken"),
-            "`--port 8080`; the addresses then end with it",
-        );
-    }
     let shown = |value: Option<String>| value.unwrap_or_else(|| "unknown".to_owned());
     Ok(format!(
         "{} processors, {} of memory",
         shown(facts.cpus.map(|cpus| cpus.to_string())),
         shown(facts.memory.map(|memory| memory.to_string()))
     ))
+}
+
+/// Where Docker runs without rights, the kernel keeps the low ports for others.
+pub(super) fn privileged(port: u16) -> Fault {
+    let cure = format!(
+        "`sudo sysctl -w net.ipv4.ip_unprivileged_port_start={port}` and a file in /etc/sysctl.d that says so, or `cargo bootstrap render --port 8080` (HTTPS has 443 always); then run this again"
+    );
+    Fault::new(format!("Docker runs without rights here and cannot open port {port}"), cure).of(Kind::Refused)
 }
 
 /// What stops nothing and will puzzle somebody.
@@ -158,11 +179,20 @@ fn facts(session: &Session) -> Result<Facts, Fault> {
     let inotify =
         |name: &str| std::fs::read_to_string(format!("/proc/sys/fs/inotify/{name}")).ok().as_deref().and_then(number);
     // Where our own proxy has the port it is not taken.
-    let port = session.options.port;
-    let is_ours = || {
-        Call::new("docker", ["inspect", "--format", "{{.State.Running}}", EDGE_CONTAINER])
-            .run()
-            .is_ok_and(|answer| answer.stdout.trim() == "true")
+    let edge = Call::new(
+        "docker",
+        ["inspect", "--format", "{{.State.Running}} {{json .HostConfig.PortBindings}}", EDGE_CONTAINER],
+    )
+    .run()?;
+    let is_ours = |port: u16| edge.stdout.starts_with("true") && edge.stdout.contains(&format!("\"{port}\""));
+    let ports: Vec<u16> = ports(session).into_iter().filter(|port| !is_ours(*port)).collect();
+    let security = Call::new("docker", ["info", "--format", "{{json .SecurityOptions}}"]).run()?;
+    // Where Docker runs without rights the kernel says which ports are anybody's.
+    let first_free = match security.stdout.contains("name=rootless") {
+        true => {
+            std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").ok().as_deref().and_then(number)
+        }
+        false => None,
     };
     Ok(Facts {
         cpus,
@@ -170,8 +200,10 @@ fn facts(session: &Session) -> Result<Facts, Fault> {
         disk_free: words.next().and_then(free_below),
         inotify_instances: inotify("max_user_instances"),
         inotify_watches: inotify("max_user_watches"),
-        is_port_taken: is_taken(port) && !is_ours(),
-        resolves: (format!("probe.{}", session.catalogue.host_suffix), port).to_socket_addrs().is_ok(),
+        has_cluster: !minikube::nodes()?.is_empty(),
+        port_taken: ports.iter().copied().find(|port| is_taken(*port)),
+        port_privileged: ports.iter().copied().find(|port| u64::from(*port) < first_free.unwrap_or(0)),
+        resolves: (format!("probe.{}", session.catalogue.host_suffix), 80).to_socket_addrs().is_ok(),
     })
 }
 
@@ -206,7 +238,9 @@ mod tests {
             disk_free: Some(Memory(100 << 30)),
             inotify_instances: Some(8192),
             inotify_watches: Some(1 << 20),
-            is_port_taken: false,
+            has_cluster: false,
+            port_taken: None,
+            port_privileged: None,
             resolves: true,
         }
     }
@@ -215,14 +249,15 @@ mod tests {
     fn each_lack_has_its_own_sentence_and_cure() {
         let catalogue = catalogue();
         let size = catalogue.size(Profile::Core).unwrap();
-        assert!(judge(&good(), size, 80).is_ok());
+        assert!(judge(&good(), size).is_ok());
         for (facts, what, cure) in [
             (Facts { cpus: Some(2), ..good() }, "2 processors", "--profile core"),
             (Facts { memory: Some(Memory(4 << 30)), ..good() }, "4Gi of memory", "Docker Desktop"),
             (Facts { disk_free: Some(Memory(1 << 30)), ..good() }, "1Gi of disk", "prune"),
-            (Facts { is_port_taken: true, ..good() }, "port 80", "--port 8080"),
+            (Facts { port_taken: Some(80), ..good() }, "port 80 of this machine is taken", "render --port 8080"),
+            (Facts { port_privileged: Some(443), ..good() }, "cannot open port 443", "ip_unprivileged_port_start=443"),
         ] {
-            let fault = judge(&facts, size, 80).unwrap_err();
+            let fault = judge(&facts, size).unwrap_err();
             assert!(fault.what.contains(what) && fault.cure.contains(cure), "{fault:?}");
             assert_eq!(fault.code(), 3);
         }
@@ -232,14 +267,23 @@ mod tests {
     fn what_the_machine_was_sold_with_is_enough() {
         let catalogue = catalogue();
         let facts = Facts { memory: Some(Memory((8 << 30) - (500 << 20))), ..good() };
-        assert!(judge(&facts, catalogue.size(Profile::Core).unwrap(), 80).is_ok());
+        assert!(judge(&facts, catalogue.size(Profile::Core).unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a_cluster_that_is_there_is_not_judged_by_what_is_left_beside_it() {
+        let catalogue = catalogue();
+        let facts = Facts { has_cluster: true, cpus: Some(1), memory: Some(Memory(1 << 30)), ..good() };
+        assert!(judge(&facts, catalogue.size(Profile::Full).unwrap()).is_ok());
+        let taken = Facts { port_taken: Some(80), ..facts };
+        assert!(judge(&taken, catalogue.size(Profile::Full).unwrap()).is_err());
     }
 
     #[test]
     fn a_system_that_does_not_say_is_not_refused() {
         let facts = Facts { resolves: true, ..Facts::default() };
         assert_eq!(
-            judge(&facts, catalogue().size(Profile::Full).unwrap(), 80),
+            judge(&facts, catalogue().size(Profile::Full).unwrap()),
             Ok("unknown processors, unknown of memory".to_owned())
         );
     }

@@ -9,6 +9,7 @@ mod edge;
 mod examples;
 mod image;
 mod machine;
+mod minikube;
 mod namespaces;
 mod record;
 mod repository;
@@ -25,8 +26,9 @@ use crate::options::Options;
 use crate::reporter::Reporter;
 use crate::session::Session;
 
-pub use cluster::minikube_start;
 pub use edge::CONTAINER as EDGE_CONTAINER;
+pub use image::is_of_checkout as has_image_of_checkout;
+pub use minikube::nodes as minikube_nodes;
 pub use waves::parts;
 
 /// What a step finds.

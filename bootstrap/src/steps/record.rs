@@ -1,7 +1,12 @@
-//! What was asked for, kept in the cluster: `status`, `doctor` and the next `up` read it there.
+//! What was asked for, and which kinds were there before, kept in the cluster: `status`, `doctor`, `down` and the next `up` read it there.
+
+use serde_json::json;
 
 use super::{Look, Step};
+use crate::arguments::ClusterKind;
+use crate::catalogue::Catalogue;
 use crate::fault::Fault;
+use crate::kinds;
 use crate::manifests::{self, RECORD};
 use crate::reporter::Reporter;
 use crate::session::Session;
@@ -9,9 +14,26 @@ use crate::session::Session;
 pub(super) struct Record;
 
 fn manifest(session: &Session) -> Result<String, Fault> {
-    let options = serde_json::to_string(&session.options)
-        .map_err(|error| Fault::new(format!("the options cannot be written down: {error}"), "report it"))?;
-    Ok(manifests::record(&options))
+    let unwritable = |error| Fault::new(format!("the options cannot be written down: {error}"), "report it");
+    let mut data = json!({"options": serde_json::to_string(&session.options).map_err(unwritable)?});
+    if session.options.cluster == ClusterKind::Existing {
+        let before = serde_json::to_string(&kinds_before(session)?).map_err(unwritable)?;
+        data[kinds::BEFORE] = before.into();
+    }
+    Ok(manifests::record(&data))
+}
+
+/// The kinds that were there at the first `up`, before anything was applied.
+fn kinds_before(session: &Session) -> Result<Vec<String>, Fault> {
+    let (namespace, name) = RECORD;
+    let record = session.kubectl.get(&["configmap", name, "--namespace", namespace])?;
+    if let Some(noted) = record.as_ref().and_then(kinds::before) {
+        return Ok(noted);
+    }
+    // Also those of parts that are left out, as these may be taken in later.
+    let whole = Catalogue::read(&session.checkout.gitops)?;
+    let present = kinds::present(&session.kubectl, &whole, record.is_none())?;
+    Ok(present.into_iter().filter(|definition| !definition.is_ours).map(|definition| definition.name).collect())
 }
 
 impl Step for Record {
@@ -23,9 +45,13 @@ impl Step for Record {
         "Options"
     }
 
-    fn plan(&self, _: &Session) -> Result<Vec<String>, Fault> {
+    fn plan(&self, session: &Session) -> Result<Vec<String>, Fault> {
         let (namespace, name) = RECORD;
-        Ok(vec![format!("apply the ConfigMap {namespace}/{name} with these options")])
+        let more = match session.options.cluster {
+            ClusterKind::Minikube => "",
+            ClusterKind::Existing => " and the kinds that are there already",
+        };
+        Ok(vec![format!("apply the ConfigMap {namespace}/{name} with these options{more}")])
     }
 
     fn look(&self, session: &Session, _: &mut Reporter) -> Result<Look, Fault> {

@@ -23,10 +23,7 @@ impl Step for Root {
 
     fn plan(&self, session: &Session) -> Result<Vec<String>, Fault> {
         let (url, branch, follows) = (&session.repository.url, &session.repository.branch, &session.options.follows);
-        let mut more = match session.options.without.is_empty() {
-            true => String::new(),
-            false => format!("; left out: {}", session.options.without.join(", ")),
-        };
+        let mut more = session.left_out().map_or_else(String::new, |parts| format!("; left out: {parts}"));
         more.extend(session.options.set.iter().map(|setting| format!("; {setting}")));
         Ok(vec![format!(
             "apply the Application argocd/{} and its project: {url}, {branch}, platform/{follows}{more}",

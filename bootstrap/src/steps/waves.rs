@@ -82,8 +82,7 @@ impl Step for Waves {
             let is_over = took >= session.timeout;
             let is_due = (took >= PATIENCE || is_failing) && turn.is_multiple_of(TURNS_BETWEEN_DIAGNOSES);
             if is_over || is_due {
-                let objects = doctor::gather(&session.kubectl, &session.catalogue, session.options.profile)?;
-                findings = of(&waited, doctor::diagnose(&objects));
+                findings = of(&waited, doctor::findings(session)?);
             }
             let mut reason = waves::told(wave, &waited);
             for finding in findings.iter().take(1) {

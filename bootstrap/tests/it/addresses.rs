@@ -1,21 +1,15 @@
 //! Other addresses than `http://*.k5w.localhost`.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 
 use kmlflow_bootstrap::catalogue::Catalogue;
 
-use crate::scene::{Scene, gitops_repo};
+use crate::scene::Scene;
 
-/// A checkout with a copy of the seed, to be written into.
-fn copy(scene: &Scene) -> String {
-    fs::create_dir(scene.path("service")).unwrap();
-    scene.write("service/Cargo.toml", "");
-    fs::copy(gitops_repo().join("../README.md"), scene.path("README.md")).unwrap();
-    let into = scene.path("gitops-repo");
-    assert!(Command::new("cp").arg("-r").arg(gitops_repo()).arg(&into).status().unwrap().success());
-    into.to_str().unwrap().to_owned()
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// The lines of every file that have these words.
@@ -33,12 +27,23 @@ fn lines(folder: &Path, words: &str) -> Vec<String> {
     found
 }
 
+/// Every file with its text.
+fn texts(folder: &Path) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        match path.is_dir() {
+            true => found.extend(texts(&path)),
+            false => found.push((path.clone(), fs::read_to_string(&path).unwrap())),
+        }
+    }
+    found
+}
+
 #[test]
 fn one_command_writes_the_suffix_and_https_everywhere() {
-    let scene = Scene::new();
-    let seed = copy(&scene);
-    let (folder, here) = (Path::new(&seed), ["--gitops-repo", seed.as_str()]);
-    let render = |more: &[&str]| scene.run(&[&["render"], more, &here].concat());
+    let scene = Scene::apart();
+    let folder = &scene.path("gitops-repo");
+    let render = |more: &[&str]| scene.run(&[&["render"], more].concat());
     render(&["--host-suffix", "ml.example.com", "--tls"]).succeeded();
     assert_eq!(lines(folder, "k5w.localhost"), [] as [&str; 0]);
     let plain: Vec<String> = lines(folder, "http://")
@@ -48,7 +53,7 @@ fn one_command_writes_the_suffix_and_https_everywhere() {
     assert_eq!(plain, [] as [&str; 0]);
     let catalogue = Catalogue::read(folder).unwrap();
     let grafana = catalogue.component("grafana").unwrap();
-    assert_eq!(catalogue.url(grafana, 8080).as_deref(), Some("https://grafana.ml.example.com"));
+    assert_eq!(catalogue.url(grafana).as_deref(), Some("https://grafana.ml.example.com"));
     render(&["--check"]).succeeded();
     assert!(scene.read("README.md").contains("| `grafana.ml.example.com` |"));
     // The same again changes nothing.
@@ -60,27 +65,66 @@ fn one_command_writes_the_suffix_and_https_everywhere() {
     }
 
     let asked = ["--host-suffix", "ml.example.com", "--tls"];
-    let plan = scene.run(&[&["plan"], &asked[..], &here].concat()).succeeded();
+    let plan = scene.run(&[&["plan"], &asked[..]].concat()).succeeded();
     assert!(plan.stdout.contains("--publish 127.0.0.1:443:10443"), "{plan:#?}");
+    assert!(plan.stdout.contains("check that port 80 and 443 of 127.0.0.1"), "{plan:#?}");
+}
+
+#[test]
+fn other_addresses_have_a_way_back() {
+    let scene = Scene::apart();
+    let folder = &scene.path("gitops-repo");
+    let before = texts(folder);
+    let render = |more: &[&str]| scene.run(&[&["render"], more].concat()).succeeded();
+    render(&["--host-suffix", "ml.example.com", "--tls", "--port", "8080"]);
+    assert!(texts(folder) != before);
+    render(&["--no-tls"]);
+    let origins = lines(folder, "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS");
+    assert!(origins[0].contains("http://ml.example.com:8080,http://mlflow.ml.example.com:8080\""), "{origins:?}");
+    render(&["--host-suffix", "k5w.localhost", "--port", "80"]);
+    let changed: Vec<PathBuf> =
+        texts(folder).into_iter().filter(|one| !before.contains(one)).map(|(path, _)| path).collect();
+    assert_eq!(changed, [] as [PathBuf; 0]);
+}
+
+#[test]
+fn releases_and_the_servers_of_the_same_domain_are_left_as_they_are() {
+    let scene = Scene::apart();
+    let render = |suffix: &str| scene.run(&["render", "--host-suffix", suffix]).succeeded();
+    render("example.com");
+    let release = "uri: http://mlflow.example.com/models";
+    fs::create_dir_all(scene.path("gitops-repo/releases/production")).unwrap();
+    scene.write("gitops-repo/releases/production/release.yaml", release);
+    let repository = scene.read("gitops-repo/platform/repository/repository.yaml");
+    let theirs = repository.replace("http://kmlflow.k5w.svc.cluster.local/git/", "https://git.example.com/ml/");
+    assert_ne!(theirs, repository);
+    scene.write("gitops-repo/platform/repository/repository.yaml", &theirs);
+    render("corp.test");
+    assert_eq!(scene.read("gitops-repo/releases/production/release.yaml"), release);
+    assert_eq!(scene.read("gitops-repo/platform/repository/repository.yaml"), theirs);
+    assert!(scene.read("gitops-repo/platform/kmlflow/kmlflow.yaml").contains("public_url: http://mlflow.corp.test"));
 }
 
 #[test]
 fn addresses_that_the_manifests_do_not_have_are_refused_with_the_command() {
     let scene = Scene::new();
     let other = scene.up(&["--host-suffix", "ml.example.com"]);
-    other.failed(5, "`http://*.k5w.localhost`", "cargo bootstrap render --host-suffix ml.example.com`");
-    scene.up(&["--tls"]).failed(5, "`http://*.k5w.localhost`", "cargo bootstrap render --tls`");
-    assert!(scene.calls().iter().all(|call| call.contains(" get ")), "nothing was begun");
+    other.failed(5, "`http://*.k5w.localhost:", "cargo bootstrap render --host-suffix ml.example.com`");
+    scene.up(&["--tls"]).failed(5, "`http://*.k5w.localhost:", "cargo bootstrap render --tls`");
+    // Pages and programs are told the address with its port, so the port is one of the addresses.
+    scene.up(&["--port", "8080"]).failed(5, "`http://*.k5w.localhost:", "cargo bootstrap render --port 8080`");
+    let asks = |call: &String| call.contains(" get ") || call.starts_with("kubectl config ");
+    assert!(scene.calls().iter().all(asks), "nothing was begun");
     scene.up(&["--host-suffix", "k5w.localhost"]).succeeded();
 }
 
 #[test]
 fn https_has_a_way_from_this_machine_and_its_authority_is_named() {
-    let scene = Scene::new();
-    let seed = copy(&scene);
-    let here = ["--gitops-repo", seed.as_str()];
-    scene.run(&[&["render", "--tls"], &here[..]].concat()).succeeded();
-    let first = scene.up(&[&["--tls"], &here[..]].concat()).succeeded();
+    // Port 443 may be somebody's here: the program is told that its own proxy has it.
+    let scene = Scene::apart();
+    scene.run(&["render", "--tls", "--port", &free_port().to_string()]).succeeded();
+    scene.write("edge", "true {\"10443/tcp\":[{\"HostIp\":\"127.0.0.1\",\"HostPort\":\"443\"}]}");
+    let first = scene.up(&["--tls"]).succeeded();
     assert!(
         first.stdout.contains("https://grafana.k5w.localhost") && first.stdout.contains("get secret authority"),
         "{first:#?}"
@@ -91,6 +135,6 @@ fn https_has_a_way_from_this_machine_and_its_authority_is_named() {
             .iter()
             .any(|call| call.starts_with("docker run") && call.contains("--publish 127.0.0.1:443:10443"))
     );
-    scene.up(&here).succeeded();
+    scene.up(&[]).succeeded();
     assert!(!scene.calls().iter().any(|call| call.starts_with("docker run")), "it is there already");
 }

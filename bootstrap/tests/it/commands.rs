@@ -26,6 +26,9 @@ fn status_lists_every_part_and_fails_until_all_are_healthy() {
     scene.write("seen", "4");
     let waiting = scene.run(&["status"]).failed(6, "wave -20", "doctor");
     assert!(waiting.stdout.contains("not there"), "{waiting:#?}");
+    scene.write("seen", "4");
+    let programs = scene.run(&["status", "-o", "json"]);
+    assert!(programs.code == Some(6) && programs.stdout.contains("\"not-there\""), "{programs:#?}");
     scene.write("seen", "0");
     let watched = scene.run(&["status", "--watch"]).succeeded();
     assert!(watched.stdout.contains("0 of 14") && watched.stdout.contains("14 of 14"), "{watched:#?}");
@@ -62,13 +65,26 @@ fn passwords_are_printed_when_they_are_asked_for_and_only_then() {
 }
 
 #[test]
-fn open_prints_the_address_and_for_the_service_the_newest_sign_in_link() {
+fn open_prints_the_address_and_for_the_service_the_link_of_its_last_start() {
     let scene = is_up(&[]);
-    scene.write("logs", "{\"message\":\"sign in: http://k5w.localhost/login?link=old\"}\n{\"message\":\"sign in: http://k5w.localhost/login?link=new\"}\n");
-    assert_eq!(scene.run(&["open", "kmlflow", "--print"]).succeeded().stdout, "http://k5w.localhost/login?link=new\n");
+    // What its first start prints, and its log between.
+    scene.write(
+        "logs",
+        "admin token    kmlflow_admin (shown this once, kept in /var/lib/kmlflow/data/admin-token)\n\
+         repository     git clone http://k5w.localhost/git/gitops.git\n\
+         sign in        http://k5w.localhost/#kmlflow_one\n\
+         listening on http://0.0.0.0:8080\n\
+         {\"message\":\"somebody may sign in  http://k5w.localhost/#kmlflow_other\"}\n",
+    );
+    let link = scene.run(&["open", "kmlflow", "--print"]).succeeded().stdout;
+    let base = scene.run(&["open", "grafana", "--print"]).succeeded().stdout.trim().replace("grafana.", "");
+    assert_eq!(link, format!("{base}/#kmlflow_one\n"));
     let by_address = scene.run(&["open", "argocd", "--print"]).succeeded();
     assert!(by_address.stdout.starts_with("http://argocd.k5w.localhost"), "{by_address:#?}");
     scene.run(&["open", "grafna"]).failed(4, "`grafna`", "grafana");
+    // The log was begun anew: the first lines are gone.
+    scene.write("logs", "{\"message\":\"a delivery came in\"}\n");
+    scene.run(&["open", "kmlflow"]).failed(4, "no longer in its log", "kmlflow token create --role=admin");
 }
 
 #[test]
@@ -78,6 +94,26 @@ fn an_upgrade_is_shown_and_left_to_a_commit() {
     assert!(shown.stdout.contains("3.18.0") && shown.stdout.contains("git -C gitops push"), "{shown:#?}");
     scene.run(&["upgrade"]).failed(3, "an upgrade is a commit", "upgrade --diff");
     assert!(!scene.calls().iter().any(|call| call.contains("apply")));
+}
+
+#[test]
+fn down_without_a_context_takes_away_what_it_finds_and_nothing_else() {
+    let scene = is_up(&["--cluster", "existing", "--context", "staging"]);
+    scene.write("known-contexts", "other\nstaging\n");
+    let down = scene.run(&["down"]);
+    let down = down.failed(4, "there is one elsewhere: staging", "`--context staging`");
+    assert!(!down.stderr.contains("gone"), "{down:#?}");
+    scene.run(&["status"]).failed(4, "there is one elsewhere: staging", "`--context staging`");
+    let calls = scene.calls();
+    assert!(!calls.iter().any(|call| call.contains("delete") || call.starts_with("docker")), "{calls:#?}");
+    let gone = Scene::new().fault("^kubectl get configmap", "fail 'error: context \"k5w\" does not exist'");
+    gone.run(&["status"]).failed(4, "there is no platform", "cargo bootstrap up");
+    let stopped = Scene::new().fault("^kubectl get configmap", "fail 'dial tcp: connection refused'");
+    stopped.run(&["status"]).failed(1, "connection refused", "minikube status");
+    // Where nobody answers nobody knows.
+    let scene = Scene::new().fault("^kubectl get configmap", "fail 'dial tcp: i/o timeout'");
+    scene.write("known-contexts", "other\n");
+    scene.run(&["down"]).failed(4, "these do not answer: other", "--context");
 }
 
 #[test]
@@ -98,10 +134,10 @@ fn down_on_a_cluster_that_is_there_takes_away_only_what_was_brought() {
     let here = ["--cluster", "existing", "--context", "staging"];
     let scene = is_up(&here);
     let kept = scene.run(&["down", "--context", "staging", "--keep-data"]).succeeded();
-    assert!(kept.stderr.contains("kept with their data: k5w, storage"), "{kept:#?}");
+    assert!(kept.stderr.contains("kept with their data: k5w, storage, mlflow"), "{kept:#?}");
     let calls = scene.calls();
     let deleted: Vec<&String> = calls.iter().filter(|call| call.starts_with("kubectl delete namespace ")).collect();
-    assert_eq!(deleted, ["kubectl delete namespace mlflow --ignore-not-found --wait=false"]);
+    assert_eq!(deleted, ["kubectl delete namespace gateway --ignore-not-found --wait=false"]);
     assert!(calls.iter().all(|call| call.starts_with("kubectl ")), "{calls:#?}");
     scene.run(&["down", "--context", "staging"]).succeeded();
     let calls = scene.calls();
@@ -109,6 +145,53 @@ fn down_on_a_cluster_that_is_there_takes_away_only_what_was_brought() {
     assert!(of("storage").is_some() && of("storage") < of("k5w"), "what is remembered goes last: {calls:#?}");
     let left = "kubectl delete service stack-kubelet --namespace kube-system --ignore-not-found";
     assert!(calls.iter().any(|call| call == left), "{calls:#?}");
+}
+
+#[test]
+fn what_is_kept_is_kept_with_the_secrets_without_which_it_cannot_be_read() {
+    let here = ["--cluster", "existing", "--context", "staging"];
+    let scene = is_up(&here);
+    let key = scene.read("secrets/mlflow.mlflow");
+    assert!(key.contains("webhook-encryption-key"), "{key}");
+    scene.run(&["down", "--context", "staging", "--keep-data"]).succeeded();
+    scene.up(&here).succeeded();
+    assert_eq!(scene.read("secrets/mlflow.mlflow"), key);
+    // A volume of somebody's keeps its namespace too.
+    scene.write("claims", "gateway\n");
+    let kept = scene.run(&["down", "--context", "staging", "--keep-data"]).succeeded();
+    assert!(kept.stderr.contains("kept with their data: k5w, storage, mlflow, gateway"), "{kept:#?}");
+    scene.run(&["down", "--context", "staging"]).succeeded();
+    assert_eq!(scene.read("secrets/mlflow.mlflow"), "");
+}
+
+#[test]
+fn down_takes_kinds_away_that_it_brought_and_nobody_else_uses() {
+    let here = ["--cluster", "existing", "--context", "staging"];
+    let scene = Scene::new();
+    let tracked = "prometheus-kinds:apiextensions.k8s.io/CustomResourceDefinition:/x";
+    // One was there before, although it looks as if it were ours.
+    scene.write("definitions", &format!("probes.monitoring.coreos.com\t{tracked}\t\n"));
+    let without = ["--without", "prometheus-kinds", "--without", "prometheus"];
+    scene.up(&[&here[..], &without].concat()).succeeded();
+    scene.up(&[&here[..], &["--without", "none"]].concat()).succeeded();
+    let ours = ["podmonitors.monitoring.coreos.com", "servicemonitors.monitoring.coreos.com"];
+    let lines = ours.iter().map(|name| format!("{name}\t{tracked}\t\n")).collect::<String>();
+    scene.write(
+        "definitions",
+        &format!("probes.monitoring.coreos.com\t{tracked}\t\napplications.argoproj.io\t\tbootstrap\nissuers.cert-manager.io\t\t\n{lines}"),
+    );
+    scene.write("places-podmonitors.monitoring.coreos.com", "mlflow/ours\n");
+    scene.write("places-servicemonitors.monitoring.coreos.com", "mlflow/ours\nshop/theirs\n");
+    scene.calls();
+    let down = scene.run(&["down", "--context", "staging"]).succeeded();
+    let calls = scene.calls();
+    let deleted: Vec<&String> = calls.iter().filter(|call| call.contains("delete customresourcedefinitions")).collect();
+    let expected = "kubectl delete customresourcedefinitions applications.argoproj.io podmonitors.monitoring.coreos.com --ignore-not-found --wait=false";
+    assert_eq!(deleted, [expected]);
+    let told = "kept, as others use them: servicemonitors.monitoring.coreos.com (of shop/theirs)";
+    assert!(down.stderr.contains(told), "{down:#?}");
+    // Nothing is fetched to know what was applied.
+    assert!(!calls.iter().any(|call| call.contains("kustomize")), "{calls:#?}");
 }
 
 #[test]
@@ -140,7 +223,8 @@ fn down_takes_from_an_argo_cd_that_stays_what_bootstrap_put_there() {
     scene.up(&["--cluster", "existing", "--context", "staging", "--argo-cd", "present"]).succeeded();
     scene.run(&["down", "--context", "staging"]).succeeded();
     let calls = scene.calls();
-    let of_secrets = "kubectl delete secrets --namespace argocd --selector kmlflow.dev/made-by=bootstrap";
+    let of_secrets =
+        "kubectl delete secrets,roles,rolebindings --namespace argocd --selector kmlflow.dev/made-by=bootstrap";
     assert!(calls.iter().any(|call| call == of_secrets), "{calls:#?}");
     assert!(!calls.iter().any(|call| call.starts_with("kubectl delete --ignore-not-found")), "{calls:#?}");
 }

@@ -4,7 +4,7 @@ use crate::scene::{Scene, crate_directory};
 
 #[track_caller]
 fn check(name: &str, arguments: &[&str]) {
-    let scene = Scene::new();
+    let scene = Scene::here();
     let ended = scene.run(&[&["plan"], arguments].concat()).succeeded();
     assert_eq!(scene.calls(), [] as [&str; 0], "a plan starts nothing");
     let file = crate_directory().join("tests/plan").join(format!("{name}.txt"));
@@ -22,7 +22,7 @@ fn core_on_a_new_cluster() {
 
 #[test]
 fn standard_on_three_nodes() {
-    check("standard", &["--profile", "standard", "--nodes", "3", "--port", "8080"]);
+    check("standard", &["--profile", "standard", "--nodes", "3"]);
 }
 
 #[test]
@@ -36,9 +36,15 @@ fn core_on_a_cluster_that_is_there_with_its_argo_cd() {
 }
 
 #[test]
+fn an_overlay_says_its_profile_and_what_of_it_is_not_there() {
+    check("production", &["--cluster", "existing", "--context", "production", "--overlay", "production"]);
+    assert_eq!(Scene::here().run(&["plan", "--overlay", "production", "--profile", "core"]).code, Some(2));
+}
+
+#[test]
 fn programs_read_it_as_json() {
     let plan: serde_json::Value =
-        serde_json::from_str(&Scene::new().run(&["plan", "--profile", "full", "-o", "json"]).succeeded().stdout)
+        serde_json::from_str(&Scene::here().run(&["plan", "--profile", "full", "-o", "json"]).succeeded().stdout)
             .unwrap();
     assert_eq!((&plan["profile"], plan["steps"].as_array().unwrap().len()), (&"full".into(), 15));
     assert!(plan["steps"][12]["does"].as_array().unwrap().len() > 20, "{plan}");

@@ -4,14 +4,15 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use kmlflow_bootstrap::catalogue::{Catalogue, Profile};
 use tempfile::TempDir;
 
 pub(crate) struct Scene {
     directory: TempDir,
-    /// A port that nobody listens on.
-    port: u16,
+    /// Where it is run.
+    checkout: PathBuf,
     variables: Vec<(String, String)>,
 }
 
@@ -35,13 +36,72 @@ pub(crate) fn catalogue() -> Catalogue {
     Catalogue::read(&gitops_repo()).unwrap()
 }
 
+/// A checkout with a port of this machine that nobody listens on; what every test only reads.
+fn with_free_port() -> &'static Path {
+    static CHECKOUT: OnceLock<TempDir> = OnceLock::new();
+    let made = CHECKOUT.get_or_init(|| {
+        let into = tempfile::tempdir().unwrap();
+        copy_checkout(into.path());
+        open_port(into.path());
+        into
+    });
+    made.path()
+}
+
+/// Gives a checkout a port that nobody listens on.
+fn open_port(checkout: &Path) {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let file = checkout.join("gitops-repo/platform/catalogue.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    let with_port = text.replace("\nport: 80\n", &format!("\nport: {port}\n"));
+    assert_ne!(with_port, text);
+    fs::write(file, with_port).unwrap();
+}
+
+/// Of a checkout what the program reads.
+pub(crate) fn copy_checkout(into: &Path) {
+    fs::create_dir(into.join("service")).unwrap();
+    fs::write(into.join("service/Cargo.toml"), "").unwrap();
+    let root = gitops_repo().join("..");
+    for name in ["README.md", "examples", "gitops-repo"] {
+        assert!(Command::new("cp").arg("-r").arg(root.join(name)).arg(into).status().unwrap().success());
+    }
+}
+
 impl Scene {
     pub(crate) fn new() -> Self {
+        Self::at(with_free_port().to_owned())
+    }
+
+    /// In the checkout that is tested.
+    pub(crate) fn here() -> Self {
+        Self::at(gitops_repo())
+    }
+
+    /// In a checkout of its own, to be written into.
+    pub(crate) fn apart() -> Self {
+        let scene = Self::at(PathBuf::new());
+        copy_checkout(scene.directory.path());
+        Self { checkout: scene.directory.path().to_owned(), ..scene }
+    }
+
+    /// With a port that nobody listens on.
+    pub(crate) fn on_free_port(self) -> Self {
+        open_port(&self.checkout);
+        self
+    }
+
+    fn at(checkout: PathBuf) -> Self {
         let directory = tempfile::tempdir().unwrap();
+        let scene = Self { directory, checkout, variables: Vec::new() };
         let names: Vec<String> = catalogue().applications(Profile::Full).iter().map(|part| part.name.clone()).collect();
-        fs::write(directory.path().join("parts"), names.join("\n") + "\n").unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Self { directory, port, variables: Vec::new() }
+        scene.has_applications(&names);
+        scene
+    }
+
+    /// The Applications that the cluster will have, and no others.
+    pub(crate) fn has_applications(&self, names: &[String]) {
+        self.write("parts", &(names.join("\n") + "\n"));
     }
 
     /// A setting of the stand-ins.
@@ -88,12 +148,8 @@ impl Scene {
     pub(crate) fn run_with_path(&self, arguments: &[&str], path: &str) -> Ended {
         let stand_ins = crate_directory().join("tests/stand_ins");
         let mut command = Command::new(env!("CARGO_BIN_EXE_kmlflow-bootstrap"));
-        command.args(arguments).args(["--poll", "1ms"]).current_dir(gitops_repo()).env_clear();
-        command
-            .env("PATH", path)
-            .env("STATE", self.directory.path())
-            .env("STAND_INS", &stand_ins)
-            .env("PORT", self.port.to_string());
+        command.args(arguments).args(["--poll", "1ms"]).current_dir(&self.checkout).env_clear();
+        command.env("PATH", path).env("STATE", self.directory.path()).env("STAND_INS", &stand_ins);
         for (name, value) in &self.variables {
             command.env(name, value);
         }
@@ -102,11 +158,10 @@ impl Scene {
         Ended { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
     }
 
-    /// `up` with a port that is free, and an end where something is never ready.
+    /// `up` with an end where something is never ready.
     pub(crate) fn up(&self, more: &[&str]) -> Ended {
-        let port = self.port.to_string();
         let limit = if more.contains(&"--timeout") { [].as_slice() } else { &["--timeout", "60s"] };
-        self.run(&[&["up", "--port", &port], limit, more].concat())
+        self.run(&[&["up"], limit, more].concat())
     }
 
     /// Every value of a Secret that the cluster has.

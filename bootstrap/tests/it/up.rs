@@ -40,7 +40,11 @@ fn from_nothing_everything_is_made_once_and_a_second_run_changes_nothing() {
 
     let second = scene.up(&[]).succeeded();
     assert!(second.stdout.contains("nothing was changed"), "{second:#?}");
-    assert_eq!(changing(&scene.calls()), [] as [&str; 0]);
+    let calls = scene.calls();
+    assert_eq!(changing(&calls), [] as [&str; 0]);
+    // What Argo CD is made of is fetched from its project, and a machine that has it may have no network.
+    let is_fetched = |call: &String| call.starts_with("kubectl kustomize") && call.ends_with("platform/argo-cd");
+    assert!(!calls.iter().any(is_fetched), "{calls:#?}");
 }
 
 #[test]
@@ -198,7 +202,7 @@ fn waiting_says_which_part_and_why_and_ends_at_its_time_with_the_reasons() {
     scene.write("stuck", "gateway-api");
     scene.write(
         "objects-pods",
-        r#"{"metadata":{"namespace":"envoy-gateway-system","name":"certgen-1"},"status":{"phase":"Pending","conditions":[{"type":"PodScheduled","status":"False","reason":"Unschedulable","message":"0/1 nodes are available: 1 Insufficient memory."}]}}"#,
+        r#"{"kind":"Pod","metadata":{"namespace":"envoy-gateway-system","name":"certgen-1"},"status":{"phase":"Pending","conditions":[{"type":"PodScheduled","status":"False","reason":"Unschedulable","message":"0/1 nodes are available: 1 Insufficient memory."}]}}"#,
     );
     let ended = scene.up(&["--timeout", "0s"]);
     let ended = ended.failed(6, "1 Insufficient memory", "cargo bootstrap doctor");
@@ -208,6 +212,10 @@ fn waiting_says_which_part_and_why_and_ends_at_its_time_with_the_reasons() {
         found.stdout.contains("pod envoy-gateway-system/certgen-1") && found.stdout.contains("Insufficient memory"),
         "{found:#?}"
     );
+    // Each namespace is asked for its own: of a cluster that others use too nothing else is read.
+    let calls = scene.calls();
+    let everything = |call: &&String| call.contains("--all-namespaces") || call.contains("get pods ");
+    assert_eq!(calls.iter().find(everything), None);
     scene.remove("stuck");
     scene.up(&[]).succeeded();
 }
@@ -229,10 +237,92 @@ fn other_options_than_those_of_the_cluster_are_refused_but_a_profile_may_change(
     let scene = Scene::new();
     scene.up(&[]).succeeded();
     scene.up(&["--nodes", "2"]).failed(5, "the cluster has 1 nodes", "cargo bootstrap down");
+    let scene = Scene::new();
+    scene.up(&["--profile", "full"]).succeeded();
     scene.up(&["--profile", "standard"]).succeeded();
     let record = scene.read("record");
     assert!(record.contains("profiles/standard"), "{record}");
     assert!(scene.read("secrets/jupyter.jupyterlab").contains("token"));
+}
+
+#[test]
+fn a_cluster_that_was_made_for_less_is_said_to_be_too_small_with_the_way_to_a_larger_one() {
+    let scene = Scene::new();
+    scene.up(&[]).succeeded();
+    scene.calls();
+    let ended = scene.up(&["--profile", "full"]);
+    let ended = ended.failed(5, "made with 4 processors and 8Gi of memory", "cargo bootstrap up --profile full");
+    assert!(ended.stderr.contains("needs 8 processors and 16Gi") && ended.stderr.contains("cargo bootstrap down"));
+    assert_eq!(changing(&scene.calls()), [] as [&str; 0]);
+    // What is left of the machine beside the cluster says nothing about the cluster.
+    scene.with("CPUS", "1").up(&[]).succeeded();
+}
+
+#[test]
+fn what_is_left_out_and_set_is_kept_told_and_can_be_taken_back() {
+    let scene = Scene::new();
+    let set = "prometheus.prometheus.prometheusSpec.retention=7d";
+    scene.up(&["--without", "cert-manager", "--set", set]).succeeded();
+    let more = scene.up(&["--without", "seldon-core"]).succeeded();
+    assert!(more.stdout.contains("Left out: cert-manager, seldon-core."), "{more:#?}");
+    assert!(scene.read("record").contains("retention"));
+    let whole =
+        scene.up(&["--without", "none", "--set", "prometheus.prometheus.prometheusSpec.retention="]).succeeded();
+    assert!(!whole.stdout.contains("Left out"), "{whole:#?}");
+    let record = scene.read("record");
+    assert!(!record.contains("cert-manager") && !record.contains("retention"), "{record}");
+    scene.up(&["--set", "harbor.a=b"]).failed(2, "`--set harbor.a=b` names no part of this profile", "--set harbor.a=");
+}
+
+#[test]
+fn what_the_image_is_built_from_is_what_the_checkout_has() {
+    let scene = Scene::apart().on_free_port();
+    scene.up(&[]).succeeded();
+    scene.calls();
+    scene.up(&[]).succeeded();
+    assert_eq!(changing(&scene.calls()), [] as [&str; 0]);
+    scene.write("service/Cargo.toml", "# another one\n");
+    let shown = scene.run(&["upgrade", "--diff"]).succeeded();
+    assert!(shown.stdout.contains("0.1.0, of other sources: `cargo bootstrap up` builds it"), "{shown:#?}");
+    scene.calls();
+    scene.up(&[]).succeeded();
+    let calls = scene.calls();
+    let has = |words: &str| calls.iter().any(|call| call.starts_with(words));
+    assert!(has("minikube image build") && has("kubectl rollout restart statefulset/kmlflow"), "{calls:#?}");
+    let shown = scene.run(&["upgrade", "--diff"]).succeeded();
+    assert!(!shown.stdout.contains("of other sources"), "{shown:#?}");
+}
+
+#[test]
+fn a_port_that_docker_may_not_open_is_told_before_anything_is_made() {
+    let scene = Scene::here().with("SECURITY", r#"["name=seccomp,profile=builtin","name=rootless"]"#);
+    // Where this machine gives every port to everybody there is nothing to tell.
+    let first = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
+    if first.trim().parse::<u16>().is_ok_and(|first| first > 80) {
+        scene.up(&[]).failed(3, "", "cargo bootstrap render --port 8080");
+        assert_eq!(changing(&scene.calls()), [] as [&str; 0]);
+    }
+    // Docker may know better than its machine.
+    let scene = Scene::new().fault("^docker run", "fail 'Error: cannot expose privileged port 80, you can add it'");
+    scene.up(&[]).failed(3, "cannot open port", "sudo sysctl -w net.ipv4.ip_unprivileged_port_start");
+}
+
+#[test]
+fn a_platform_elsewhere_is_not_forgotten_where_nobody_says_which_cluster() {
+    let scene = Scene::new();
+    scene.write("current-context", "staging");
+    let first = scene.up(&["--cluster", "existing"]).succeeded();
+    assert!(scene.read("record").contains(r#"\"context\":\"staging\""#), "{}", scene.read("record"));
+    for command in ["open kmlflow", "credentials --show", "status"] {
+        assert!(first.stdout.contains(&format!("cargo bootstrap {command} --context staging")), "{first:#?}");
+    }
+    scene.calls();
+    scene.up(&[]).failed(5, "in the cluster of the context `staging`", "`--context staging`");
+    assert!(!scene.calls().iter().any(|call| call.starts_with("minikube start")));
+    scene.up(&["--context", "staging"]).succeeded();
+    scene.write("seen", "0");
+    let waits = scene.run(&["status", "--context", "staging"]);
+    waits.failed(6, "gateway-api is not there", "`cargo bootstrap doctor --context staging`");
 }
 
 #[test]
@@ -265,16 +355,47 @@ fn a_webhook_that_cannot_be_made_is_a_warning_with_its_command() {
 }
 
 #[test]
-fn an_overlay_s_service_is_the_one_that_its_application_names() {
+fn an_overlay_is_waited_for_as_its_kustomization_says() {
     let scene = Scene::new();
-    scene.up(&["--overlay", "production"]).succeeded();
+    let absent = ["postgresql", "object-store", "object-store-browser"];
+    let parts = crate::scene::catalogue();
+    let parts = parts.applications(kmlflow_bootstrap::catalogue::Profile::Standard);
+    let names: Vec<String> =
+        parts.iter().map(|part| part.name.clone()).filter(|name| !absent.contains(&name.as_str())).collect();
+    scene.has_applications(&names);
+    let up = |more: &[&str]| scene.up(&[&["--cluster", "existing", "--context", "production"], more].concat());
+    // The passwords of a database elsewhere are somebody's.
+    up(&["--overlay", "production"]).failed(
+        4,
+        "`mlflow/mlflow` (database-uri, webhook-encryption-key)",
+        "kubectl --context",
+    );
+    std::fs::create_dir_all(scene.path("secrets")).unwrap();
+    for secret in [
+        "mlflow.mlflow",
+        "mlflow.object-store",
+        "models.kmlflow-storage",
+        "jupyter.object-store",
+        "kubeflow.katib-database",
+    ] {
+        scene.write(&format!("secrets/{secret}"), "{\"data\":{}}");
+    }
+    up(&["--overlay", "production"]).succeeded();
     let calls = scene.calls();
     assert!(
         calls.iter().any(|call| call.starts_with("kubectl kustomize") && call.ends_with("platform/overlays/production/kmlflow")),
         "{calls:#?}"
     );
     assert!(!calls.iter().any(|call| call.ends_with("platform/kmlflow")), "{calls:#?}");
-    assert!(scene.read("record").contains("overlays/production"));
+    assert!(
+        scene.path("secrets/jupyter.jupyterlab").exists() && !scene.path("secrets/storage.postgres-admin").exists()
+    );
+    let status = scene.run(&["status", "--context", "production"]).succeeded();
+    assert!(status.stdout.contains(&format!("{0} of {0} are healthy", names.len())), "{status:#?}");
+    let record = scene.read("record");
+    assert!(record.contains("overlays/production") && record.contains("standard"), "{record}");
+    // The next call needs to say nothing again.
+    up(&[]).succeeded();
 }
 
 #[test]
@@ -292,6 +413,20 @@ fn the_card_is_handed_over_where_docker_can_and_one_node_alone_offers_it() {
         scene.up(&["--gpu", option]).succeeded();
         assert!(!scene.calls().iter().any(|call| call.contains("--gpus")), "{runtimes} {option}");
     }
+}
+
+#[test]
+fn the_node_of_a_device_plugin_has_its_label_also_when_it_was_lost() {
+    let scene = Scene::new().with("RUNTIMES", r#"{"nvidia":{},"runc":{}}"#);
+    let labels = |calls: &[String]| calls.iter().filter(|call| call.contains("label node k5w")).count();
+    scene.up(&["--profile", "full"]).succeeded();
+    assert_eq!(labels(&scene.calls()), 1, "one node too");
+    scene.up(&[]).succeeded();
+    assert_eq!(labels(&scene.calls()), 0);
+    scene.remove("node-labels");
+    scene.up(&[]).succeeded();
+    let calls = scene.calls();
+    assert!(labels(&calls) == 1 && !calls.iter().any(|call| call.starts_with("minikube start")), "{calls:#?}");
 }
 
 #[test]
@@ -326,7 +461,11 @@ fn values_of_charts_go_into_the_root_and_nothing_else_takes_values() {
     let is_root = |text: &&String| text.contains("AppProject") && text.contains("/spec/sources/1/helm/parameters");
     assert!(applied.iter().any(|text| is_root(&text) && text.contains("prometheus.prometheusSpec.retention")));
     for wrong in ["mlflow.image=x", "nobody.a=b"] {
-        scene.up(&["--set", wrong]).failed(2, &format!("`--set {wrong}` names no part with a chart"), "prometheus");
+        scene.up(&["--set", wrong]).failed(
+            2,
+            &format!("`--set {wrong}` names no part of this profile with a chart"),
+            "prometheus",
+        );
     }
     assert_eq!(scene.run(&["up", "--set", "prometheus"]).code, Some(2));
 }
@@ -354,7 +493,7 @@ mod existing {
         for option in [["--nodes", "3"], ["--gpu", "off"], ["--offline-images", "."]] {
             scene.up(&[&HERE[..], &option].concat()).failed(2, option[0], "--cluster existing");
         }
-        assert_eq!(scene.calls().iter().filter(|call| !call.contains(" get ")).count(), 0);
+        assert_eq!(scene.calls().iter().filter(|call| !call.contains(" get ") && !call.contains("config")).count(), 0);
     }
 
     #[test]
@@ -364,11 +503,88 @@ mod existing {
         scene.up(&HERE).failed(
             5,
             "`monitoring` is there and was not made by bootstrap",
-            "kubectl label namespace monitoring",
+            "kubectl --context staging label namespace monitoring",
         );
         scene.write("objects-namespaces", r#"{"metadata":{"name":"argocd","labels":{}}}"#);
         scene.up(&HERE).failed(5, "`argocd`", "--argo-cd present");
         assert_eq!(changing(&scene.calls()), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn kinds_of_somebody_else_are_found_before_anything_is_made_and_left_alone() {
+        let scene = Scene::new();
+        scene.write(
+            "definitions",
+            "certificates.cert-manager.io\tcert-manager:apiextensions.k8s.io/CustomResourceDefinition:/x\t\n\
+             issuers.cert-manager.io\t\t\n\
+             gateways.gateway.networking.k8s.io\t\t\n\
+             rollouts.argoproj.io\t\t\n",
+        );
+        let hint = "`--without gateway-api --without cert-manager`";
+        let ended = scene.up(&HERE).failed(5, "`cert-manager` (certificates.cert-manager.io and 1 more)", hint);
+        assert!(!ended.stderr.contains("rollouts"), "{ended:#?}");
+        assert_eq!(changing(&scene.calls()), [] as [&str; 0]);
+        scene.up(&[&HERE[..], &["--without", "gateway-api", "--without", "cert-manager"]].concat()).succeeded();
+        let record = scene.read("record");
+        assert!(record.contains("kinds-before") && record.contains("issuers.cert-manager.io"), "{record}");
+        // What Argo CD then brought is the platform's, and what was handed over.
+        scene.write(
+            "definitions",
+            "podmonitors.monitoring.coreos.com\tprometheus-kinds:apiextensions.k8s.io/CustomResourceDefinition:/x\t\n\
+             applications.argoproj.io\t\tbootstrap\n",
+        );
+        scene.up(&HERE).succeeded();
+    }
+
+    #[test]
+    fn other_objects_without_a_namespace_are_found_too() {
+        let scene = Scene::new();
+        scene.write("object-envoy", r#"{"metadata":{"name":"envoy","labels":{"app":"theirs"}}}"#);
+        scene.up(&HERE).failed(5, "`gateway` (gatewayclasses.gateway.networking.k8s.io/envoy)", "`--without gateway`");
+        scene.write(
+            "object-envoy",
+            r#"{"metadata":{"name":"envoy","annotations":{"argocd.argoproj.io/tracking-id":"gateway:x"}}}"#,
+        );
+        scene.up(&HERE).succeeded();
+    }
+
+    #[test]
+    fn an_argo_cd_in_another_namespace_is_seen() {
+        let scene = Scene::new();
+        scene.write("definitions", "applications.argoproj.io\t\t\n");
+        scene.write("argo-cds", "gitops/argocd-server\n");
+        scene.up(&HERE).failed(5, "`argo-cd` (applications.argoproj.io)", "runs in `gitops`");
+        scene.write("argo-cds", "argocd/argocd-server\n");
+        scene.up(&HERE).failed(5, "`argo-cd`", "`--argo-cd present`");
+        assert_eq!(changing(&scene.calls()), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn an_application_of_somebody_else_with_the_name_of_a_part_is_not_taken_over() {
+        let scene = Scene::new();
+        scene.write("argocd-cm", r#"{"data":{"resource.customizations.health.argoproj.io_Application":"x"}}"#);
+        scene.write("owners", "theirs\t\t\nmlflow\tk5w\t\nplatform\t\tbootstrap\nprometheus\t\t\n");
+        let with = [&HERE[..], &["--argo-cd", "present"]].concat();
+        scene.up(&with).failed(5, "an Application or a project `prometheus`", "`--without prometheus`");
+        assert_eq!(changing(&scene.calls()), [] as [&str; 0]);
+        scene.up(&[&with[..], &["--without", "prometheus"]].concat()).succeeded();
+    }
+
+    #[test]
+    fn a_device_plugin_that_is_there_is_found_by_the_cards_that_nodes_offer() {
+        let scene = Scene::new();
+        scene.write("cards", "\t\n2\ttrue\n");
+        let full = [&HERE[..], &["--profile", "full"]].concat();
+        scene.up(&full).failed(5, "the nodes offer 2 card(s) already", "`--without gpu-plugin`");
+        let ended = scene.up(&[&full[..], &["--without", "gpu-plugin"]].concat()).succeeded();
+        assert!(ended.stderr.contains("2 card(s)"), "{ended:#?}");
+        let scene = Scene::new();
+        scene.write("cards", "\t\n");
+        let ended = scene.up(&full).succeeded();
+        assert!(
+            ended.stderr.contains("kubectl --context staging label node NAME nvidia.com/gpu.present=true"),
+            "{ended:#?}"
+        );
     }
 
     #[test]
@@ -390,7 +606,7 @@ mod existing {
         let with = [&HERE[..], &["--argo-cd", "present"]].concat();
         scene.up(&with).failed(4, "there is no Argo CD", "leave");
         scene.write("argocd-cm", r#"{"data":{}}"#);
-        scene.up(&with).failed(3, "waves would not wait", "kubectl apply --server-side --kustomize");
+        scene.up(&with).failed(3, "waves would not wait", "kubectl --context staging apply --server-side --kustomize");
         scene.write("argocd-cm", r#"{"data":{"resource.customizations.health.argoproj.io_Application":"x"}}"#);
         scene.up(&with).succeeded();
         let calls = scene.calls();

@@ -103,7 +103,8 @@ fn everything_comes_up_although_it_is_killed_at_each_step_stays_as_it_is_and_goe
     let down = scene.ask(&["down", "--keep-data"]);
     assert_eq!(down.code, 0, "{down:?}");
     let left: BTreeSet<String> = scene.objects().into_keys().filter(|name| !before.contains_key(name)).collect();
-    let is_of_data = |name: &String| ["k5w", "storage"].iter().any(|place| name.contains(place));
+    let with_data = ["jupyter", "k5w", "mlflow", "monitoring", "search", "storage"];
+    let is_of_data = |name: &String| with_data.iter().any(|place| name.contains(place));
     assert!(left.iter().all(is_of_data), "{left:?}");
     let up = run(&mut scene.up(&[], &[]));
     assert_eq!(up.code, 0, "{up:?}");

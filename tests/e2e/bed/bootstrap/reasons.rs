@@ -78,7 +78,7 @@ fn what_fails_is_named_with_its_reason_and_its_cure_until_it_is_cured() {
     bed.until("it crashes", ("storage", "pod"), |pod| {
         (pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "CrashLoopBackOff").then_some(())
     });
-    scene.finds("pod storage/postgres-0", "ValueError: model needs 13 features", "kubectl logs --namespace storage");
+    scene.finds("pod storage/postgres-0", "ValueError: model needs 13 features", "logs --namespace storage");
     annotate("bed/go=yes");
 
     scene.up_ends_with(&["wave 0", "mlflow", "the registry's limit of pulls is reached"]);

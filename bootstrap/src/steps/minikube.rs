@@ -1,0 +1,151 @@
+//! What minikube says of its cluster, and how it is called.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::fault::{Fault, Kind};
+use crate::kubectl::refuse;
+use crate::options::MINIKUBE_PROFILE;
+use crate::program::Call;
+use crate::quantity::Memory;
+use crate::session::Session;
+
+/// A first start pulls the image of the nodes, about 1.3 GB.
+const START_LIMIT: Duration = Duration::from_secs(1800);
+
+/// What each node of a cluster has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Node {
+    cpus: u64,
+    /// In MiB.
+    memory: u64,
+}
+
+/// How minikube says that it made the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Made {
+    node: Node,
+    has_gpu: bool,
+}
+
+pub(super) fn status() -> Call {
+    Call::new("minikube", ["status", "--profile", MINIKUBE_PROFILE, "--output", "json"])
+}
+
+/// The nodes of the cluster, running or not; none where there is no cluster.
+pub fn nodes() -> Result<Vec<Value>, Fault> {
+    let answer = status().run()?;
+    // One object for one node, a list for several; nothing where there is no such profile.
+    Ok(match serde_json::from_str(&answer.stdout) {
+        Ok(Value::Array(nodes)) => nodes,
+        Ok(node @ Value::Object(_)) if node["Host"].is_string() => vec![node],
+        _ => Vec::new(),
+    })
+}
+
+pub(super) fn runs(node: &Value) -> bool {
+    node["Host"] == "Running" && node["Kubelet"] == "Running"
+}
+
+/// Each node is a container with its own limit: together they get what the profile wants.
+fn wanted(session: &Session) -> Result<Node, Fault> {
+    let profile = session.options.profile;
+    let missing =
+        || Fault::new(format!("the catalogue has no size of `{}`", profile.name()), "restore it from the checkout");
+    let machine = &session.catalogue.size(profile).ok_or_else(missing)?.machine;
+    let nodes = u64::from(session.options.nodes);
+    Ok(Node { cpus: machine.cpus.div_ceil(nodes).max(2), memory: (machine.memory.0 >> 20).div_ceil(nodes).max(2200) })
+}
+
+/// The call that makes or starts the cluster. The current context of the kubeconfig stays what it was.
+pub(super) fn minikube_start(session: &Session, has_gpu: bool) -> Result<Call, Fault> {
+    let Node { cpus, memory } = wanted(session)?;
+    let nodes = session.options.nodes;
+    // The card is handed over by Docker's own runtime only.
+    let runtime = if has_gpu { "docker" } else { "containerd" };
+    let mut arguments = vec![
+        "start".to_owned(),
+        format!("--profile={MINIKUBE_PROFILE}"),
+        "--driver=docker".to_owned(),
+        format!("--container-runtime={runtime}"),
+        format!("--kubernetes-version={}", session.catalogue.kubernetes),
+        format!("--nodes={nodes}"),
+        format!("--cpus={cpus}"),
+        format!("--memory={memory}m"),
+        "--keep-context".to_owned(),
+        "--interactive=false".to_owned(),
+        "--output=json".to_owned(),
+    ];
+    if nodes > 1 {
+        // The built-in provisioner makes a volume on the first node and lets the pod run on another.
+        arguments.push("--addons=storage-provisioner-rancher".to_owned());
+    }
+    if has_gpu {
+        arguments.push("--gpus=all".to_owned());
+    }
+    Ok(Call::new("minikube", arguments).within(START_LIMIT))
+}
+
+/// What minikube has noted of the cluster. A node says that it has what the whole machine has.
+fn made() -> Result<Option<Made>, Fault> {
+    let answer = Call::new("minikube", ["profile", "list", "--output", "json"]).run()?;
+    let profiles: Value = serde_json::from_str(&answer.stdout).unwrap_or_default();
+    let all = ["valid", "invalid"].iter().filter_map(|name| profiles[name].as_array()).flatten();
+    let Some(config) = all.into_iter().find(|one| one["Name"] == MINIKUBE_PROFILE).map(|one| &one["Config"]) else {
+        return Ok(None);
+    };
+    let node = config["CPUs"].as_u64().zip(config["Memory"].as_u64()).map(|(cpus, memory)| Node { cpus, memory });
+    let has_gpu = config["GPUs"].as_str().is_some_and(|cards| !cards.is_empty());
+    Ok(node.map(|node| Made { node, has_gpu }))
+}
+
+/// Refuses a cluster that was made for less: minikube makes no node larger.
+pub(super) fn refuse_small(session: &Session) -> Result<(), Fault> {
+    let (wanted, Some(Made { node, .. })) = (wanted(session)?, made()?) else { return Ok(()) };
+    if node.cpus >= wanted.cpus && node.memory >= wanted.memory {
+        return Ok(());
+    }
+    let size = |node: Node| format!("{} processors and {} of memory", node.cpus, Memory(node.memory << 20));
+    let profile = session.options.profile.name();
+    let what = format!(
+        "the nodes of the cluster `{MINIKUBE_PROFILE}` were made with {}, and the profile `{profile}` needs {}",
+        size(node),
+        size(wanted)
+    );
+    let cure = format!(
+        "the cluster must be made anew, as minikube makes no node larger: `cargo bootstrap down` takes it away with all its data, then `cargo bootstrap up --profile {profile}`"
+    );
+    Err(Fault::new(what, cure).of(Kind::Conflict))
+}
+
+/// Whether the platform looks after the card: with several nodes one alone may offer it, and the device plugin of a profile goes where the label is.
+fn has_card_of_ours(session: &Session) -> Result<bool, Fault> {
+    let has_plugin = session.catalogue.components(session.options.profile).iter().any(|part| part.name == GPU_PLUGIN);
+    Ok((session.options.nodes > 1 || has_plugin) && made()?.is_some_and(|made| made.has_gpu))
+}
+
+/// The part that offers cards to pods.
+pub(super) const GPU_PLUGIN: &str = "gpu-plugin";
+
+/// The label of a node with a card.
+pub(super) const GPU_LABEL: &str = "nvidia.com/gpu.present";
+
+/// Whether the node with the card still lacks its label.
+pub(super) fn lacks_label(session: &Session) -> Result<bool, Fault> {
+    if !has_card_of_ours(session)? {
+        return Ok(false);
+    }
+    let node = session.kubectl.get(&["node", MINIKUBE_PROFILE])?.unwrap_or_default();
+    Ok(node["metadata"]["labels"][GPU_LABEL] != "true")
+}
+
+/// Every node sees the card, and minikube's own plugin would offer it beside ours.
+pub(super) fn label_the_card(session: &Session) -> Result<(), Fault> {
+    let addon =
+        Call::new("minikube", ["addons", "disable", "nvidia-device-plugin", "--profile", MINIKUBE_PROFILE]).run()?;
+    refuse(&addon, "minikube's own device plugin could not be switched off")?;
+    let label = format!("{GPU_LABEL}=true");
+    let answer = session.kubectl.call(&["label", "node", MINIKUBE_PROFILE, &label, "--overwrite"]).run()?;
+    refuse(&answer, "the node with the card could not be labelled")
+}
