@@ -105,6 +105,9 @@ pub struct Component {
     /// `namespace/kind/name` of what its program makes by itself in a namespace that is not bootstrap's, and leaves behind when it ends.
     #[serde(default)]
     pub leaves: Vec<String>,
+    /// The kinds with a namespace that it may make, as `group/Kind`; any where it names none.
+    #[serde(default)]
+    pub objects: Vec<String>,
     /// `kind/name` of what shows that it is there.
     pub health: String,
     /// The first part of its host name; empty for the suffix itself.

@@ -207,6 +207,12 @@ spec:
             }
         }
     }
+    if !part.objects.is_empty() {
+        text.push_str("  namespaceResourceWhitelist:\n");
+    }
+    for (group, kind) in part.objects.iter().filter_map(|object| object.split_once('/')) {
+        let _written = writeln!(text, "  - {{group: {}, kind: {kind}}}", if group.is_empty() { "\"\"" } else { group });
+    }
     text
 }
 

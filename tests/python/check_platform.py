@@ -210,6 +210,27 @@ def check_production(checks: Checks) -> None:
     checks.holds("replicas are let out to a database elsewhere", 5432 in out, str(out))
 
 
+def check_pipelines(checks: Checks) -> None:
+    """Kubeflow Pipelines track in the platform's MLflow: its API server is given a configuration that names it, and has its own place for it."""
+    container = {"name": "ml-pipeline-api-server", "image": "api-server:2"}
+    theirs = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "ml-pipeline", "namespace": "kubeflow"}, "spec": {"template": {"spec": {"containers": [container]}}}}
+    with tempfile.TemporaryDirectory(prefix="kmlflow-test-") as home:
+        folder = pathlib.Path(home) / "kubeflow-pipelines"
+        shutil.copytree(PLATFORM / "kubeflow-pipelines", folder)
+        (folder / "upstream/kustomization.yaml").write_text("resources: [deployment.yaml]")
+        (folder / "upstream/deployment.yaml").write_text(yaml.safe_dump(theirs))
+        objects = built(folder)
+    pod = of_kind(objects, "Deployment")["spec"]["template"]["spec"]
+    [volume], made = pod["volumes"], of_kind(objects, "ConfigMap")
+    checks.equal("pipelines: the configuration is mounted", volume["configMap"]["name"], made["metadata"]["name"])
+    [mount] = pod["containers"][0]["volumeMounts"]
+    checks.equal("pipelines: where its API server reads it", (mount["name"], mount["mountPath"]), (volume["name"], "/config/config.json"))
+    plugin = json.loads(made["data"]["config.json"])["plugins"]["mlflow"]
+    service = of_kind(built(PLATFORM / "mlflow"), "Service")
+    address = f"http://{service['metadata']['name']}.{service['metadata']['namespace']}.svc.cluster.local:{service['spec']['ports'][0]['port']}"
+    checks.equal("pipelines: tracked in MLflow", (plugin["endpoint"], plugin["settings"]["workspacesEnabled"]), (address, False))
+
+
 def check_runtimes(checks: Checks) -> None:
     """What notebooks log can be served: by the runtime of the examples, which is the default, and by the one that the service has itself."""
     ours = yaml.safe_load((PLATFORM / "kmlflow/kmlflow.yaml").read_text())["runtimes"]
@@ -357,6 +378,7 @@ def main() -> None:
     check_production(checks)
     check_image(checks)
     check_runtimes(checks)
+    check_pipelines(checks)
     check_releases(checks, components)
     if "KMLFLOW_TEST_CRDS" in os.environ:
         check_definitions(checks, components, pathlib.Path(os.environ["KMLFLOW_TEST_CRDS"]))
