@@ -115,6 +115,8 @@ pub struct Component {
     pub sign_in: Option<SignIn>,
     #[serde(default)]
     pub requests: Requests,
+    /// The version whose memory was measured, where it is another one than this.
+    pub measured: Option<String>,
     /// What it stands for that upstream has given up.
     pub in_place_of: Option<String>,
 }

@@ -45,7 +45,10 @@ fn row(part: &Component, catalogue: &Catalogue) -> String {
         _ => format!("{}, {}", part.requests.cpu, part.requests.memory),
     };
     let measured = match (part.requests.resident, part.requests.memory.0) {
-        (Some(resident), _) => resident.to_string(),
+        (Some(resident), _) => match &part.measured {
+            Some(version) => format!("{resident} of {version}"),
+            None => resident.to_string(),
+        },
         (None, 0) => String::new(),
         (None, _) => "not measured".to_owned(),
     };
@@ -64,6 +67,11 @@ mod tests {
         assert!(made.starts_with("above\n") && made.ends_with("below\n") && !made.contains("old\n"), "{made}");
         assert!(
             made.contains("| Grafana | 13.2.0 | core | `grafana.k5w.localhost` |") && made.contains("| MinIO |"),
+            "{made}"
+        );
+        // What was measured of another version says so.
+        assert!(
+            made.contains("| 100m, 512Mi | 442Mi of 3.17.2 |") && made.contains("| 50m, 192Mi | 159Mi |"),
             "{made}"
         );
         assert_eq!(with_tables(&made, &catalogue).as_ref(), Some(&made));

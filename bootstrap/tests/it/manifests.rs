@@ -142,6 +142,7 @@ fn the_requests_of_a_profile_stay_within_its_budget() {
     }
 }
 
+/// Both numbers are of the catalogue: that the first is what the manifests ask for is the next test's, and the second is a record of a measurement.
 #[test]
 fn no_program_asks_for_less_memory_than_it_was_measured_to_use() {
     let short = |part: &&Component| part.requests.resident.is_some_and(|resident| part.requests.memory < resident);
@@ -582,6 +583,19 @@ fn leaves(value: &Value, path: &str, keys: &mut Vec<String>) {
         }
         _ => keys.push(path.to_owned()),
     }
+}
+
+#[test]
+fn the_workflow_for_a_ci_has_the_disk_that_up_asks_for_before_it_asks() {
+    let workflow = documents(&gitops_repo().join("../docs/whole-stack-ci.yaml")).remove(0);
+    let steps = workflow["jobs"]["core"]["steps"].as_array().unwrap();
+    let at = |words: &str| {
+        let has = |step: &Value| step["run"].as_str().is_some_and(|run| run.contains(words));
+        steps.iter().position(has).unwrap_or_else(|| panic!("no step has `{words}`"))
+    };
+    let disk = catalogue().size(Profile::Core).unwrap().machine.disk.to_string().replace("Gi", "");
+    assert!(at("sudo rm -rf") <= at(&format!("-ge {disk} ")));
+    assert!(at(&format!("-ge {disk} ")) < at("cargo bootstrap up"));
 }
 
 #[test]
