@@ -149,7 +149,7 @@ fn events(report: &mut Report, objects: &BTreeMap<&str, Vec<String>>, releases: 
     for text in unready.iter().chain(pods) {
         let object = kept(Kind::Pod, text).expect("a pod of a release");
         let applied = Instant::now();
-        changed += usize::from(index.apply(object).is_some());
+        changed += index.apply(object).len();
         applying += applied.elapsed();
     }
     let took = began.elapsed();

@@ -167,8 +167,7 @@ impl Watching {
         self.tell(touched, was_blind);
     }
 
-    pub(super) fn apply(&self, object: Option<Object>) {
-        let Some(object) = object else { return };
+    pub(super) fn apply(&self, object: Object) {
         let touched = self.change(|index| index.apply(object));
         self.tell(touched, false);
     }
@@ -180,9 +179,8 @@ impl Watching {
         self.tell(touched, false);
     }
 
-    pub(super) fn remove(&self, object: Option<Object>) {
-        let Some(object) = object else { return };
-        let touched = self.change(|index| index.remove(&object));
+    pub(super) fn remove(&self, kind: Kind, (namespace, name): (&str, &str)) {
+        let touched = self.change(|index| index.remove(kind, namespace, name));
         self.tell(touched, false);
     }
 

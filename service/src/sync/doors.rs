@@ -97,6 +97,11 @@ impl Doors {
         Ok(Self { client, settings: Arc::new(settings), page })
     }
 
+    /// The address of the repository that Argo CD is told of.
+    pub fn repository(&self) -> &str {
+        &self.settings.repository
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.settings.urls.len()

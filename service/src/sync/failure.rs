@@ -50,9 +50,21 @@ pub(super) fn of_resource(cluster: &str, (verb, named): (&str, &str), error: &ku
             404 => format!("the cluster `{cluster}` has no `{named}`: what brings that kind is not installed"),
             _ => format!("the cluster `{cluster}` refuses to `{verb}` `{named}`: {}", status.message),
         },
+        _ if is_unreadable(error) => {
+            format!("the cluster `{cluster}` answers to `{verb}` `{named}` what cannot be read")
+        }
+        kube::Error::Auth(_) => format!("the service has no credentials for the cluster `{cluster}` at the moment"),
         // The words of the layers below name addresses and may name credentials.
         _ => unanswered(cluster),
     }
+}
+
+/// Whether there was an answer that is none.
+const fn is_unreadable(error: &kube::Error) -> bool {
+    matches!(
+        error,
+        kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) | kube::Error::LinesCodecMaxLineLengthExceeded
+    )
 }
 
 /// What is said of a cluster that says nothing.
@@ -71,6 +83,12 @@ fn cure((verb, named): (&str, &str), error: &kube::Error) -> Option<String> {
             404 => Some(format!("install it: `kubectl get crd {named}` then shows it")),
             _ => None,
         },
+        _ if is_unreadable(error) => Some(format!(
+            "see whether an API server answers there, and what: `kubectl get {named} -A -o json`; it is tried again every few seconds"
+        )),
+        kube::Error::Auth(_) => {
+            Some("see whether the plugin or the token file that the kubeconfig names gives one".to_owned())
+        }
         _ => Some(
             "see whether its API server answers: `kubectl get --raw /readyz`; it is tried again every few seconds"
                 .to_owned(),

@@ -1,11 +1,14 @@
-//! An object of which only what is read is kept while it is read.
+//! An object of which only what is read is kept while it is read. One that is not as it should be keeps nobody from reading the others.
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{ApiResource, DynamicResourceScope};
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 use super::access::{Resource, resource};
 use crate::live::{Kind, Meta, Object, Watched};
@@ -15,7 +18,8 @@ use crate::live::{Kind, Meta, Object, Watched};
 pub(super) struct Small<W> {
     /// What the client itself reads: name, namespace, version.
     meta: ObjectMeta,
-    content: W,
+    /// Why it cannot be read, where it cannot.
+    content: Result<W, String>,
 }
 
 impl<W> fmt::Debug for Small<W> {
@@ -24,20 +28,56 @@ impl<W> fmt::Debug for Small<W> {
     }
 }
 
-impl<'de, W: Watched + Deserialize<'de>> Deserialize<'de> for Small<W> {
+impl<'de, W: Watched + DeserializeOwned> Deserialize<'de> for Small<W> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let content = W::deserialize(deserializer)?;
-        let Meta { name, namespace, resource_version, .. } = content.meta().clone();
-        let meta =
-            ObjectMeta { name: Some(name), namespace: Some(namespace), resource_version, ..ObjectMeta::default() };
-        Ok(Self { meta, content })
+        deserializer.deserialize_map(Parts(PhantomData))
+    }
+}
+
+/// Reads an object in parts: its metadata, of which the larger half is skipped, and the rest, which may be anything.
+struct Parts<W>(PhantomData<W>);
+
+impl<'de, W: Watched + DeserializeOwned> Visitor<'de> for Parts<W> {
+    type Value = Small<W>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut parts: A) -> Result<Small<W>, A::Error> {
+        let (mut meta, mut rest) = (Meta::default(), Map::new());
+        while let Some(name) = parts.next_key::<String>()? {
+            if name == "metadata" {
+                meta = parts.next_value()?;
+            } else {
+                rest.insert(name, parts.next_value()?);
+            }
+        }
+        let Meta { name, namespace, resource_version, .. } = meta.clone();
+        let of = ObjectMeta { name: Some(name), namespace: Some(namespace), resource_version, ..ObjectMeta::default() };
+        let content = W::deserialize(Value::Object(rest)).map_err(|error| error.to_string());
+        let content = content.map(|mut content| {
+            *content.meta_mut() = meta;
+            content
+        });
+        Ok(Small { meta: of, content })
     }
 }
 
 impl<W: Watched> Small<W> {
     /// What is kept of it.
     pub(super) fn kept(&self, kind: Kind) -> Option<Object> {
-        self.content.kept(kind)
+        self.content.as_ref().ok()?.kept(kind)
+    }
+
+    /// Why it cannot be read, where it cannot.
+    pub(super) fn unread(&self) -> Option<&str> {
+        self.content.as_ref().err().map(String::as_str)
+    }
+
+    /// Its namespace, empty where it has none, and its name.
+    pub(super) fn at(&self) -> (&str, &str) {
+        (self.meta.namespace.as_deref().unwrap_or_default(), self.meta.name.as_deref().unwrap_or_default())
     }
 }
 

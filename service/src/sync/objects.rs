@@ -10,8 +10,11 @@ use super::failure;
 use super::kinds::api_resource;
 use crate::live::Kind;
 
-/// The most `SeldonDeployment`s of a namespace that are read at once: a person looks through them.
-const LIST_MAX: u32 = 500;
+/// `SeldonDeployment`s of one answer.
+const PAGE: u32 = 500;
+
+/// The most of a namespace that are read: each is held whole, and a person looks through them.
+const LIST_MAX: usize = 5_000;
 
 impl Clusters {
     /// An object as it is; nothing where there is none of that name.
@@ -41,15 +44,26 @@ impl Clusters {
         self.object(self.hub(), Kind::Application, (self.argocd_namespace(), name)).await
     }
 
-    /// The `SeldonDeployment`s of a namespace as they are.
+    /// The `SeldonDeployment`s of a namespace as they are, all of them.
     ///
     /// # Errors
-    /// One sentence: why they could not be read.
+    /// One sentence: why they could not be read, or that they are too many.
     pub async fn seldon_deployments(&self, cluster: &str, namespace: &str) -> Result<Vec<Value>, String> {
         let api = self.objects(cluster, Kind::Seldon, namespace)?;
-        let all = api.list(&ListParams::default().limit(LIST_MAX)).await;
-        let all = all.map_err(|error| failure::of_call(cluster, ("list", Kind::Seldon), &error))?;
-        Ok(all.items.into_iter().filter_map(|object| serde_json::to_value(object).ok()).collect())
+        let mut all = Vec::new();
+        let mut from = ListParams::default().limit(PAGE);
+        loop {
+            let page = api.list(&from).await;
+            let page = page.map_err(|error| failure::of_call(cluster, ("list", Kind::Seldon), &error))?;
+            all.extend(page.items.into_iter().filter_map(|object| serde_json::to_value(object).ok()));
+            let Some(next) = page.metadata.continue_.filter(|next| !next.is_empty()) else { return Ok(all) };
+            if all.len() >= LIST_MAX {
+                return Err(format!(
+                    "the namespace `{namespace}` has more than {LIST_MAX} SeldonDeployments, which are not read at once: name those that are meant"
+                ));
+            }
+            from.continue_token = Some(next);
+        }
     }
 
     fn objects(&self, cluster: &str, kind: Kind, namespace: &str) -> Result<Api<DynamicObject>, String> {

@@ -1,5 +1,6 @@
 //! One watch: a kind of one cluster, listed, followed, and listed anew whenever it breaks.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ where
         None => Api::all_with(watching.client.clone(), &of),
     };
     let mut pause = RETRY_MIN;
+    let mut unread = Unread::new(&watching.name, kind);
     loop {
         let mut config = watcher::Config::default().page_size(PAGE);
         if let Some(selector) = resource(kind).selector {
@@ -43,13 +45,26 @@ where
         let failure = loop {
             match events.try_next().await {
                 Ok(Some(Event::Init)) => listed.clear(),
-                Ok(Some(Event::InitApply(object))) => listed.extend(object.kept(kind)),
+                Ok(Some(Event::InitApply(object))) => {
+                    unread.note(&object);
+                    listed.extend(object.kept(kind));
+                }
                 Ok(Some(Event::InitDone)) => {
                     watching.replace(kind, std::mem::take(&mut listed));
                     pause = RETRY_MIN;
                 }
-                Ok(Some(Event::Apply(object))) => watching.apply(object.kept(kind)),
-                Ok(Some(Event::Delete(object))) => watching.remove(object.kept(kind)),
+                Ok(Some(Event::Apply(object))) => {
+                    unread.note(&object);
+                    match object.kept(kind) {
+                        Some(kept) => watching.apply(kept),
+                        // It may have been ours until now.
+                        None => watching.remove(kind, object.at()),
+                    }
+                }
+                Ok(Some(Event::Delete(object))) => {
+                    unread.forget(&object);
+                    watching.remove(kind, object.at());
+                }
                 Ok(None) => break None,
                 Err(error) => break Some(error),
             }
@@ -60,6 +75,37 @@ where
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(RETRY_MAX);
+    }
+}
+
+/// The objects of a kind that cannot be read: each is named once, and left out.
+struct Unread {
+    cluster: String,
+    kind: Kind,
+    /// As many as there are of the kind at most.
+    names: BTreeSet<String>,
+}
+
+impl Unread {
+    fn new(cluster: &str, kind: Kind) -> Self {
+        Self { cluster: cluster.to_owned(), kind, names: BTreeSet::new() }
+    }
+
+    fn note<W: Watched>(&mut self, object: &Small<W>) {
+        let Some(why) = object.unread() else { return self.forget(object) };
+        let (namespace, name) = object.at();
+        if self.names.insert(format!("{namespace}/{name}")) {
+            let (cluster, kind) = (&self.cluster, self.kind.as_str());
+            let why = crate::live::plain(why);
+            tracing::warn!(cluster.name = %cluster, "The {kind} `{namespace}/{name}` of the cluster `{cluster}` cannot be read and is left out: {why}");
+        }
+    }
+
+    fn forget<W: Watched>(&mut self, object: &Small<W>) {
+        let (namespace, name) = object.at();
+        if !self.names.is_empty() {
+            self.names.remove(&format!("{namespace}/{name}"));
+        }
     }
 }
 

@@ -123,6 +123,8 @@ impl Worker {
                     () = stop.as_mut() => break,
                 };
                 (self.conveyor, self.leading) = (Some(conveyor), Some(leading));
+                // What is for the leader alone to do was not done of anything that was seen before.
+                shared.observations.look_at_all();
             }
             let ended = self.lead(stop.as_mut()).await;
             self.storing.all().await;

@@ -117,7 +117,9 @@ fn an_application_with_our_name_that_reads_another_folder_is_named_and_ours_take
     namespace.follow(&server);
     let release = release(&namespace);
     server.put(&release, &soon("7")).expect(201);
-    let reads = format!("the Application `{application}` reads `policies` and not `releases/{release}`");
+    let reads = format!(
+        "the Application `{application}` is not this release's: it reads `policies` and not `releases/{release}`"
+    );
     until_said(&server, &release, ("stalled", &reads, "delete or rename it"));
     bed.ask(&["--namespace", "argocd", "delete", "applicationset", &theirs]);
     until_live(&server, &release, "7");

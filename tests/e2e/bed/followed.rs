@@ -117,6 +117,20 @@ fn with_the_operator_stopped_nothing_new_is_live() {
     assert_eq!(view["status"]["state"], "syncing");
     drop(paused);
     until(&server, &release, "v8 is live", is_live_in("settled"));
+
+    // Nor is another number of pods, which leaves all else as it was.
+    let paused = bed.pause("seldon-operator");
+    let mut more = image("fraud", "8");
+    more["serving"] = json!({"replicas": 3});
+    server.put(&release, &more).expect(200);
+    until(&server, &release, "the pods are missed", |view| {
+        assert_ne!(view["status"]["state"], "live", "{view:#}");
+        view["status"]["reason"] == "v8 is not ready: its Deployment is scaled to 1 and not to 3"
+    });
+    drop(paused);
+    until(&server, &release, "three are live", is_live_in("settled"));
+    let deployments = bed.list(&namespace.name, "deployment");
+    assert_eq!(deployments[0]["status"]["availableReplicas"], 3, "{deployments:#?}");
 }
 
 #[test]

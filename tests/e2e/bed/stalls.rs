@@ -78,7 +78,10 @@ fn what_is_wrong_with_pods_is_named_with_what_helps_and_passes() {
         (
             "crash",
             of_image("crashing"),
-            ("the container `model` of v1 ends again and again: ValueError: model needs 13 features", "kmlflow logs"),
+            (
+                "the container `model` of v1 ends again and again: it ended with code 1; its last words: ValueError: model needs 13 features",
+                "kmlflow logs",
+            ),
         ),
         (
             "unready",
@@ -92,7 +95,7 @@ fn what_is_wrong_with_pods_is_named_with_what_helps_and_passes() {
             "absent",
             json!({"modelUri": "s3://models/absent/artifacts"}),
             (
-                "the model of v1 cannot be fetched: Failed to copy: s3://models/absent/artifacts: directory not found",
+                "the model of v1 cannot be fetched: it ended with code 1; its last words: Failed to copy: s3://models/absent/artifacts: directory not found",
                 "the storage secret",
             ),
         ),

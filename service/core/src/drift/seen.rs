@@ -2,7 +2,7 @@
 
 use super::subset::Field;
 use super::{About, Difference, DriftKind};
-use crate::live::{Application, Deployment, Found, OperationPhase, Own, Predictor, Route, RouteKind, wanted_routes};
+use crate::live::{Application, Deployment, Found, Own, Predictor, Route, RouteKind, replicas, wanted_routes};
 use crate::names::ReleaseKey;
 use crate::release::{MainRule, OwnSelector, RELEASE_FILE, Release, Variant};
 
@@ -31,19 +31,21 @@ pub fn pods(key: &ReleaseKey, release: &Release, found: &Found) -> Vec<Differenc
         let hash = release.rendered.pods.get(&variant.predictor)?;
         let is_it = |it: &&Deployment| *it.predictor == *variant.predictor.as_str() && *it.pod_hash == *hash.as_str();
         let deployment = found.deployments.iter().find(is_it)?;
-        let (want, have) = (variant.artifact.image.as_ref()?, &deployment.image);
+        let image = variant.artifact.image.as_ref().map(|want| (want, &deployment.image));
         // What names none was not read as a whole.
-        let differs_here = !have.is_empty() && **have != **want;
-        differs_here.then(|| {
-            let field = differs("spec.template.spec.containers[model].image", want, have);
+        let image = image.filter(|(want, have)| !have.is_empty() && ***have != ***want);
+        let image = image.map(|(want, have)| differs("spec.template.spec.containers[model].image", want, have));
+        let size = replicas(release, variant).filter(|want| *want != deployment.wanted);
+        let size = size.map(|want| differs("spec.replicas", &want.to_string(), &deployment.wanted.to_string()));
+        Some(image.into_iter().chain(size).map(move |field| {
             let cure = format!(
                 "the operator puts it back once it looks again: `kubectl annotate seldondeployment {} -n {} looked-at=again`",
                 key.name, release.spec.target.namespace
             );
             Difference { cure, ..about.edited(&format!("Deployment/{}", deployment.name), field) }
-        })
+        }))
     };
-    release.spec.variants.iter().filter_map(of).collect()
+    release.spec.variants.iter().filter_map(of).flatten().collect()
 }
 
 /// The files of a release that were changed by hand in Git, and what is wrong with its `release.yaml`.
@@ -129,7 +131,7 @@ impl About<'_> {
 
     /// Argo CD finds a difference that is not seen here.
     fn unsynced(self, application: &Application) -> Option<Difference> {
-        let is_running = application.operation.as_ref().is_some_and(|it| it.phase == OperationPhase::Running);
+        let is_running = application.operation.as_ref().is_some_and(|it| it.phase.is_running());
         if application.is_synced || application.is_requested || is_running {
             return None;
         }

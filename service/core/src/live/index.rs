@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use super::homes::Homes;
 use super::objects::{Application, Found, Object, RouteKind};
 use crate::release::Release;
 
@@ -75,13 +76,22 @@ pub struct Blindness {
 pub struct Index {
     places: HashMap<Place, Found>,
     applications: HashMap<Box<str>, Application>,
+    homes: Homes,
     /// How each kind fares: absent before its first list.
     watches: HashMap<Kind, Option<Blindness>>,
 }
 
 impl Index {
-    /// Takes an object in as it is now; nothing where that changes nothing.
-    pub fn apply(&mut self, object: Object) -> Option<Touched> {
+    /// Takes an object in as it is now, also where it was another release's before; nothing where that changes nothing.
+    pub fn apply(&mut self, object: Object) -> Vec<Touched> {
+        let moved = by_name(&object).and_then(|(kind, to, name)| {
+            let from = self.homes.moves(kind, to, name)?;
+            self.take_out(kind, from, name)
+        });
+        moved.into_iter().chain(self.put_in(object)).collect()
+    }
+
+    fn put_in(&mut self, object: Object) -> Option<Touched> {
         match object {
             Object::Application(application) => {
                 let name = application.name.clone();
@@ -106,36 +116,43 @@ impl Index {
     pub fn catch_up(&mut self, read: Object) -> Option<Touched> {
         match &read {
             Object::Application(new) if self.application(&new.name).is_some_and(|old| old.version < new.version) => {
-                self.apply(read)
+                self.apply(read).pop()
             }
             _ => None,
         }
     }
 
-    /// Forgets an object that is gone.
-    pub fn remove(&mut self, object: &Object) -> Option<Touched> {
-        match object {
-            Object::Application(application) => {
-                self.applications.remove(&application.name).map(|gone| Touched::Application(gone.name))
+    /// Forgets an object that is gone, or that says no more that it is of a release: by its name, for its labels may be gone first.
+    pub fn remove(&mut self, kind: Kind, namespace: &str, name: &str) -> Option<Touched> {
+        let own = || Place { namespace: namespace.into(), name: name.into() };
+        match kind {
+            Kind::Application => self.applications.remove(name).map(|gone| Touched::Application(gone.name)),
+            Kind::Seldon => self.change(own(), |found| found.seldon.take().is_some()),
+            Kind::Service => self.change(own(), |found| found.service.take().is_some()),
+            Kind::Deployment | Kind::Pod | Kind::HttpRoute | Kind::GrpcRoute => {
+                let home = self.homes.leaves(kind, namespace, name)?;
+                self.take_out(kind, home, name)
             }
-            Object::Seldon(place, _) => self.change(place.clone(), |found| found.seldon.take().is_some()),
-            Object::Service(place, _) => self.change(place.clone(), |found| found.service.take().is_some()),
-            Object::Deployment(place, gone) => {
-                self.change(place.clone(), |found| drop_one(&mut found.deployments, |one| one.name == gone.name))
-            }
-            Object::Pod(place, gone) => {
-                self.change(place.clone(), |found| drop_one(&mut found.pods, |one| one.name == gone.name))
-            }
-            Object::Route(place, gone) => self.change(place.clone(), |found| {
-                drop_one(&mut found.routes, |one| one.name == gone.name && one.kind == gone.kind)
-            }),
         }
+    }
+
+    /// Takes what has the name of its own out of the release that it was of.
+    fn take_out(&mut self, kind: Kind, place: Place, name: &str) -> Option<Touched> {
+        self.change(place, |found| match kind {
+            Kind::Deployment => drop_one(&mut found.deployments, |one| *one.name == *name),
+            Kind::Pod => drop_one(&mut found.pods, |one| *one.name == *name),
+            Kind::HttpRoute | Kind::GrpcRoute => {
+                drop_one(&mut found.routes, |one| *one.name == *name && kind_of(one.kind) == kind)
+            }
+            Kind::Application | Kind::Seldon | Kind::Service => false,
+        })
     }
 
     /// Takes a whole list of a kind in place of what was known of it, at once, and says what differs.
     pub fn replace(&mut self, kind: Kind, objects: Vec<Object>) -> Vec<Touched> {
         let mut before: HashMap<(Touched, Box<str>), Object> =
             self.take_all(kind).into_iter().map(|object| (identity(&object), object)).collect();
+        self.homes.forget(kind);
         let mut touched = Vec::new();
         for object in objects {
             let identity = identity(&object);
@@ -270,6 +287,23 @@ fn identity(object: &Object) -> (Touched, Box<str>) {
         Object::Deployment(place, it) => (at(place), it.name.clone()),
         Object::Pod(place, it) => (at(place), it.name.clone()),
         Object::Route(place, it) => (at(place), it.name.clone()),
+    }
+}
+
+/// What is of a release by its labels or annotations: its kind, that release, and its own name.
+fn by_name(object: &Object) -> Option<(Kind, &Place, &str)> {
+    match object {
+        Object::Application(_) | Object::Seldon(..) | Object::Service(..) => None,
+        Object::Deployment(place, it) => Some((Kind::Deployment, place, &it.name)),
+        Object::Pod(place, it) => Some((Kind::Pod, place, &it.name)),
+        Object::Route(place, it) => Some((kind_of(it.kind), place, &it.name)),
+    }
+}
+
+fn kind_of(route: RouteKind) -> Kind {
+    match route {
+        RouteKind::Http => Kind::HttpRoute,
+        RouteKind::Grpc => Kind::GrpcRoute,
     }
 }
 

@@ -19,6 +19,10 @@ pub struct Facts<'a> {
     pub application: Option<&'a Application>,
     /// Whether the commit that the Application was compared with last contains the release's newest one.
     pub is_contained: bool,
+    /// Whether the Application reads another repository than ours.
+    pub reads_another: bool,
+    /// Whether the commit has had the time that pods take to start.
+    pub is_late: bool,
     /// The last words of the pod that is in trouble: a line of its log, or what its events say.
     pub last_words: Option<&'a str>,
 }
@@ -67,7 +71,7 @@ impl Look {
 pub fn look(release: &Release, facts: Facts<'_>) -> Look {
     let empty = Found::default();
     let found = facts.found.unwrap_or(&empty);
-    let unsynced = parts::unsynced(facts.application, facts.is_contained);
+    let unsynced = parts::unsynced(release, facts);
     let routed = parts::routed(release, found);
     let differs = parts::differs(release, found, &routed);
     let applied = unsynced.is_none() && differs.is_none();

@@ -45,6 +45,10 @@ pub struct Application {
     pub repository: Box<str>,
     /// The folder that it reads.
     pub path: Box<str>,
+    /// It reads several sources, of which neither of these is one.
+    pub has_sources: bool,
+    /// Where it applies what it reads: the namespace, and the cluster by its name or its address; empty where it does not say.
+    pub destination: Destination,
     pub is_synced: bool,
     /// The commit that it was compared with last.
     pub revision: Option<Box<str>>,
@@ -55,6 +59,13 @@ pub struct Application {
     /// Errors and warnings that Argo CD says of it.
     pub conditions: Box<[Condition]>,
     pub is_deleting: bool,
+}
+
+/// Where an Application applies what it reads.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Destination {
+    pub namespace: Box<str>,
+    pub cluster: Box<str>,
 }
 
 /// The name of Argo CD's Application of a release.
@@ -82,8 +93,17 @@ pub struct Operation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OperationPhase {
     Running,
+    /// It was told to end, and has not yet.
+    Ending,
     Succeeded,
     Failed,
+}
+
+impl OperationPhase {
+    /// Whether it is still at work.
+    pub const fn is_running(self) -> bool {
+        matches!(self, Self::Running | Self::Ending)
+    }
 }
 
 /// A condition that an object has.
@@ -169,6 +189,8 @@ pub struct PodFault {
     pub container: Box<str>,
     pub image: Box<str>,
     pub message: Box<str>,
+    /// How the container ended last, where it did.
+    pub ended: Box<str>,
 }
 
 /// The ways in which a pod is not ready.
@@ -185,6 +207,8 @@ pub enum PodFaultKind {
     Unready,
     /// It is on its way.
     Starting,
+    /// The node gave it up, and another one takes its place.
+    GivenUp,
 }
 
 /// A route of a release.

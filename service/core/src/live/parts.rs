@@ -2,19 +2,26 @@
 
 use std::collections::BTreeSet;
 
-use super::objects::{Application, Condition, Deployment, Found, OperationPhase, Own, Route, RouteKind, SeldonState};
+use super::argocd::foreign;
+use super::look::Facts;
+use super::objects::{Condition, Deployment, Found, Own, Route, RouteKind, SeldonState};
 use super::wire::predictor_of;
 use crate::names::{Digest, PredictorName};
-use crate::release::{MainRule, OwnSelector, Release};
+use crate::release::{MainRule, OwnSelector, Release, Variant};
 
 /// What Argo CD has not done yet.
-pub(super) fn unsynced(application: Option<&Application>, is_contained: bool) -> Option<String> {
-    let Some(application) = application else { return Some("Argo CD has no Application of it yet".to_owned()) };
-    if !is_contained {
+pub(super) fn unsynced(release: &Release, facts: Facts<'_>) -> Option<String> {
+    let Some(application) = facts.application else {
+        return Some("Argo CD has no Application of it yet".to_owned());
+    };
+    if let Some(why) = foreign(release, application, facts.reads_another) {
+        return Some(format!("the Application of its name {why}"));
+    }
+    if !facts.is_contained {
         return Some("Argo CD has not seen the commit yet".to_owned());
     }
     let operation = application.operation.as_ref();
-    if application.is_requested || operation.is_some_and(|it| it.phase == OperationPhase::Running) {
+    if application.is_requested || operation.is_some_and(|it| it.phase.is_running()) {
         return Some("Argo CD is applying it".to_owned());
     }
     if !application.is_synced {
@@ -56,6 +63,14 @@ pub(super) fn differs(release: &Release, found: &Found, routed: &BTreeSet<Predic
     if wanted != there {
         return Some("the SeldonDeployment in the cluster is another one".to_owned());
     }
+    let is_of_size = |variant: &Variant| {
+        let there = seldon.predictors.iter().find(|it| *it.name == *variant.predictor.as_str());
+        let there = there.and_then(|it| it.replicas);
+        replicas(release, variant).is_none_or(|wanted| there.is_none_or(|there| there == wanted))
+    };
+    if !release.spec.variants.iter().all(is_of_size) {
+        return Some("the SeldonDeployment in the cluster asks for another number of replicas".to_owned());
+    }
     let traffic = release.traffic()?;
     let own = match (&traffic.own, found.service.as_ref().map(|service| &service.own)) {
         (OwnSelector::All, Some(Own::All)) => true,
@@ -91,15 +106,25 @@ pub(super) fn not_ready(release: &Release, found: &Found, predictor: &PredictorN
             false => "the operator has made no Deployment yet".to_owned(),
         });
     };
-    let Deployment { is_observed, wanted, replicas, updated, available, .. } = deployment;
+    let Deployment { is_observed, wanted, replicas: there, updated, available, .. } = deployment;
     if !is_observed {
         return Some("its Deployment has changed just now".to_owned());
     }
     if *wanted == 0 {
         return Some("its Deployment is scaled to nothing".to_owned());
     }
-    let is_whole = replicas == wanted && updated == wanted && available == wanted;
+    let variant = release.spec.variants.iter().find(|variant| variant.predictor == *predictor);
+    if let Some(asked) = variant.and_then(|variant| replicas(release, variant)).filter(|asked| asked != wanted) {
+        return Some(format!("its Deployment is scaled to {wanted} and not to {asked}"));
+    }
+    let is_whole = there == wanted && updated == wanted && available == wanted;
     (!is_whole).then(|| format!("{} of {wanted} replicas are available", (*available).min(*updated)))
+}
+
+/// The pods that the document asks for, where nothing scales them.
+pub fn replicas(release: &Release, variant: &Variant) -> Option<u32> {
+    let serving = release.serving_of(variant);
+    serving.autoscaling.is_none().then(|| u32::from(serving.replicas.unwrap_or(1)))
 }
 
 /// A Deployment of a predictor that the commit does not have.

@@ -26,6 +26,9 @@ struct Container {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct PodStatus {
+    phase: String,
+    reason: String,
+    message: String,
     conditions: Vec<WireCondition>,
     container_statuses: Vec<ContainerStatus>,
     init_container_statuses: Vec<ContainerStatus>,
@@ -78,18 +81,25 @@ pub(super) fn view(meta: &Meta, predictor: Box<str>, spec: &PodSpec, status: &Po
 }
 
 fn fault(spec: &PodSpec, status: &PodStatus) -> PodFault {
+    let of_pod = |kind: PodFaultKind, message: Box<str>| PodFault {
+        kind,
+        container: "".into(),
+        image: spec.containers.first().map_or("", |container| &container.image).into(),
+        message,
+        ended: "".into(),
+    };
+    // Its containers are started again for as long as its node has it.
+    if matches!(status.phase.as_str(), "Failed" | "Succeeded") {
+        let words = [status.reason.as_str(), status.message.as_str()].into_iter().filter(|it| !it.is_empty());
+        return of_pod(PodFaultKind::GivenUp, plain(&words.collect::<Vec<_>>().join(": ")));
+    }
     if let Some(condition) = status.conditions.iter().find(|it| it.is_false("PodScheduled")) {
         let message = condition.kept().message;
-        return PodFault { kind: PodFaultKind::Unschedulable, container: "".into(), image: "".into(), message };
+        return of_pod(PodFaultKind::Unschedulable, message);
     }
     let init = status.init_container_statuses.iter().map(|it| (it, true));
     let all = init.chain(status.container_statuses.iter().map(|it| (it, false)));
-    let starting = PodFault {
-        kind: PodFaultKind::Starting,
-        container: "".into(),
-        image: spec.containers.first().map_or("", |container| &container.image).into(),
-        message: "".into(),
-    };
+    let starting = of_pod(PodFaultKind::Starting, "".into());
     let mut faults: Vec<PodFault> = all.filter_map(|(it, is_init)| of_container(spec, it, is_init)).collect();
     // What says why comes before what is merely not ready, and what keeps others waiting before those.
     faults.sort_by_key(|fault| match fault.kind {
@@ -109,46 +119,53 @@ fn of_container(spec: &PodSpec, status: &ContainerStatus, is_init: bool) -> Opti
         container: status.name.as_str().into(),
         image: image.into(),
         message: plain(message),
+        ended: "".into(),
     };
     let is_initializer = is_init && status.name.ends_with(INITIALIZER_SUFFIX);
     let died = if is_initializer { PodFaultKind::Initializer } else { PodFaultKind::CrashLoop };
+    let dead = |ended: Option<&Terminated>| PodFault {
+        ended: ended.map(|it| plain(&how(it))).unwrap_or_default(),
+        ..fault(died, ended.map_or("", |it| words(&it.message)))
+    };
     if let Some(Waiting { reason, message }) = &status.state.waiting {
         return Some(match reason.as_str() {
             "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "RegistryUnavailable" => {
                 fault(PodFaultKind::ImagePull, if message.is_empty() { reason } else { message })
             }
             "CreateContainerConfigError" | "CreateContainerError" => fault(PodFaultKind::Configuration, message),
-            "CrashLoopBackOff" => fault(died, &last_words(status)),
+            "CrashLoopBackOff" => dead(status.last_state.terminated.as_ref()),
             _ => fault(PodFaultKind::Starting, reason),
         });
     }
     match &status.state.terminated {
-        Some(ended) if ended.exit_code != 0 => return Some(fault(died, &words(ended))),
-        Some(_) if is_init => return None,
-        Some(ended) => return Some(fault(died, &words(ended))),
+        Some(ended) if is_init && ended.exit_code == 0 => return None,
+        Some(ended) => return Some(dead(Some(ended))),
         None => {}
     }
-    if is_init || status.ready {
+    if is_init {
+        // The others wait for it.
+        let is_at_work = status.state.running.is_some() && !status.ready;
+        return is_at_work.then(|| fault(PodFaultKind::Starting, ""));
+    }
+    if status.ready {
         return None;
     }
-    let kind = match status.state.running {
-        Some(_) if status.restart_count > 0 && status.last_state.terminated.is_some() => died,
-        Some(_) => PodFaultKind::Unready,
-        None => PodFaultKind::Starting,
-    };
-    let message = if kind == died { last_words(status) } else { String::new() };
-    Some(fault(kind, &message))
+    Some(match (&status.state.running, &status.last_state.terminated) {
+        (Some(_), Some(ended)) if status.restart_count > 0 => dead(Some(ended)),
+        (Some(_), _) => fault(PodFaultKind::Unready, ""),
+        (None, _) => fault(PodFaultKind::Starting, ""),
+    })
 }
 
-/// How a container ended last.
-fn last_words(status: &ContainerStatus) -> String {
-    status.last_state.terminated.as_ref().map_or_else(String::new, words)
-}
-
-fn words(Terminated { reason, message, exit_code }: &Terminated) -> String {
-    match (message.trim(), reason.as_str()) {
-        ("", "OOMKilled") => "it was killed because it used more memory than its limit".to_owned(),
-        ("", _) => format!("it ended with code {exit_code}"),
-        (message, _) => message.lines().next_back().unwrap_or(message).to_owned(),
+/// How a container ended.
+fn how(Terminated { reason, exit_code, .. }: &Terminated) -> String {
+    match reason.as_str() {
+        "OOMKilled" => "it was killed because it used more memory than its limit".to_owned(),
+        _ => format!("it ended with code {exit_code}"),
     }
+}
+
+/// What a container left behind when it ended.
+fn words(message: &str) -> &str {
+    message.trim().lines().next_back().unwrap_or_default()
 }

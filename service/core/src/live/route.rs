@@ -80,6 +80,10 @@ impl Watched for WireRoute {
         &self.metadata
     }
 
+    fn meta_mut(&mut self) -> &mut Meta {
+        &mut self.metadata
+    }
+
     fn kept(&self, kind: Kind) -> Option<Object> {
         let meta = &self.metadata;
         let place = of_release(meta)?;

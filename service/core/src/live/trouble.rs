@@ -1,11 +1,9 @@
 //! What is in the way of a release, in the words that a person needs, with what helps.
 
+use super::argocd::{of_sync, quota, right};
 use super::index::Place;
 use super::look::Facts;
-use super::objects::{
-    Application, Deployment, Found, OperationPhase, PodFault, PodFaultKind, PodView, SeldonDeployment, SeldonState,
-    application_name,
-};
+use super::objects::{Application, Deployment, Found, PodFault, PodFaultKind, PodView, SeldonDeployment, SeldonState};
 use super::parts;
 use crate::names::PredictorName;
 use crate::release::Release;
@@ -41,14 +39,20 @@ pub enum TroubleKind {
     Initializer,
     Configuration,
     Unready,
+    /// A pod has not started for long.
+    Starting,
+    /// The node gave a pod up.
+    GivenUp,
     Quota,
     /// The API server or an admission webhook does not take it.
     Refused,
     SyncFailed,
+    /// Whoever applies it may not.
+    Right,
     /// Argo CD cannot make the manifests.
     Comparison,
     NoApplication,
-    /// An Application of that name reads another folder.
+    /// An Application of that name is not the release's: it reads something else, or applies it elsewhere.
     ForeignApplication,
     /// Another Application has the same objects.
     SharedObjects,
@@ -77,6 +81,9 @@ impl TroubleKind {
             | Self::Refused
             | Self::SeldonFailed => true,
             Self::SyncFailed
+            | Self::Right
+            | Self::Starting
+            | Self::GivenUp
             | Self::Comparison
             | Self::NoApplication
             | Self::ForeignApplication
@@ -91,139 +98,20 @@ impl TroubleKind {
 }
 
 /// What helps where the Seldon operator does nothing.
-const OPERATOR_CURE: &str = "see whether the operator runs: `kubectl get pods -n seldon-system`";
+pub(super) const OPERATOR_CURE: &str = "see whether the operator runs: `kubectl get pods -n seldon-system`";
 
 /// Finds what is in the way of a release that is not live, from the commit on to the traffic.
 pub(super) fn find(release: &Release, found: &Found, facts: Facts<'_>) -> Option<Trouble> {
     of_sync(release, facts)
         .or_else(|| of_deployments(release, found))
-        .or_else(|| of_pods(release, found, facts.last_words))
+        .or_else(|| of_pods(release, found, facts))
         .or_else(|| found.seldon.as_ref().and_then(|seldon| of_seldon(release, found, seldon)))
         .or_else(|| of_what_goes(release, found))
         .or_else(|| of_routes(release, found))
 }
 
-fn trouble(kind: TroubleKind, reason: String, cure: impl Into<String>) -> Trouble {
+pub(super) fn trouble(kind: TroubleKind, reason: String, cure: impl Into<String>) -> Trouble {
     Trouble { kind, reason, cure: cure.into(), predictor: None, pod: None }
-}
-
-/// What Argo CD says of the commit.
-fn of_sync(release: &Release, facts: Facts<'_>) -> Option<Trouble> {
-    let key = release.key();
-    let name = application_name(&key);
-    let Some(application) = facts.application else {
-        return Some(trouble(
-            TroubleKind::NoApplication,
-            format!("Argo CD has no Application `{name}`"),
-            "`kubectl get applicationsets -A` shows whether one reads this repository's `releases/` folders",
-        ));
-    };
-    if !application.path.is_empty() && *application.path != *key.directory() {
-        return Some(trouble(
-            TroubleKind::ForeignApplication,
-            format!("the Application `{name}` reads `{}` and not `{}`", application.path, key.directory()),
-            format!(
-                "delete or rename it, so that the ApplicationSet can make its own: `kubectl get application {name} -A`"
-            ),
-        ));
-    }
-    if application.is_deleting {
-        return remains(&Place::of(release), None, Some(application));
-    }
-    of_application(application, facts.is_contained)
-}
-
-fn of_application(application: &Application, is_contained: bool) -> Option<Trouble> {
-    let is_error = |kind: &str| kind.ends_with("Error") && kind != "SyncError" && kind != "DeletionError";
-    if let Some(condition) = application.conditions.iter().find(|it| is_error(&it.kind)) {
-        return Some(trouble(
-            TroubleKind::Comparison,
-            format!("Argo CD cannot compare the commit with the cluster: {}", condition.message),
-            "correct what it names; `argocd app get` shows the whole message",
-        ));
-    }
-    if let Some(condition) = application.conditions.iter().find(|it| *it.kind == *"SharedResourceWarning") {
-        return Some(trouble(
-            TroubleKind::SharedObjects,
-            format!("another Application has the same objects, and each undoes the other: {}", condition.message),
-            format!("delete the one that is not `{}`: `kubectl get applications -A` shows both", application.name),
-        ));
-    }
-    if application.is_synced && is_contained {
-        return None;
-    }
-    let Some(operation) = &application.operation else { return unnoticed(is_contained) };
-    let has_failed = match operation.phase {
-        OperationPhase::Failed => true,
-        // It is tried again, and says how it failed.
-        OperationPhase::Running => operation.message.contains("Retrying") || operation.message.contains("failed"),
-        OperationPhase::Succeeded => false,
-    };
-    if !has_failed {
-        let error = application.conditions.iter().find(|it| *it.kind == *"SyncError");
-        return error.map(|it| sync_failed(&it.message)).or_else(|| unnoticed(is_contained));
-    }
-    Some(sync_failed(&operation.message))
-}
-
-/// Argo CD says nothing of a commit; nothing where it does.
-fn unnoticed(is_contained: bool) -> Option<Trouble> {
-    (!is_contained).then(|| {
-        trouble(
-            TroubleKind::Unnoticed,
-            "Argo CD has not seen the commit yet".to_owned(),
-            "see whether it runs and reads this repository: `kubectl get pods -n argocd`",
-        )
-    })
-}
-
-/// What the cluster did not take.
-fn sync_failed(message: &str) -> Trouble {
-    let has = |word: &str| message.contains(word);
-    if let Some(quota) = quota(message) {
-        return quota;
-    }
-    if has("failed calling webhook") && has("seldon") {
-        return trouble(
-            TroubleKind::OperatorAbsent,
-            format!("the Seldon operator does not answer, and nothing is applied without it: {message}"),
-            OPERATOR_CURE,
-        );
-    }
-    if has("because it is being terminated") {
-        return trouble(
-            TroubleKind::Terminating,
-            format!("the namespace is being deleted: {message}"),
-            "once it is gone Argo CD makes it anew; `kubectl get namespace NAMESPACE -o yaml` shows what holds it",
-        );
-    }
-    if has("denied the request") || has("denied request") || has("is invalid") || has("is forbidden") {
-        return trouble(
-            TroubleKind::Refused,
-            format!("the cluster refuses the manifests: {message}"),
-            "correct what it names in the release, or roll back: `kmlflow rollback NAME`",
-        );
-    }
-    trouble(
-        TroubleKind::SyncFailed,
-        format!("Argo CD could not apply the commit: {message}"),
-        "correct what it names; Argo CD tries again by itself",
-    )
-}
-
-/// What a quota of the namespace refuses, where that is what the cluster says.
-fn quota(message: &str) -> Option<Trouble> {
-    let (reason, cure) = if message.contains("exceeded quota") {
-        (
-            "the namespace's quota is used up",
-            "ask for fewer `serving.resources` or replicas, or have the quota raised: `kubectl describe resourcequota -n NAMESPACE`",
-        )
-    } else if message.contains("failed quota") {
-        ("the namespace's quota wants to be told", "name the requests and limits that it counts in `serving.resources`")
-    } else {
-        return None;
-    };
-    Some(trouble(TroubleKind::Quota, format!("{reason}: {message}"), cure))
 }
 
 /// Pods that cannot even be made.
@@ -240,7 +128,7 @@ fn of_deployments(release: &Release, found: &Found) -> Option<Trouble> {
             "correct what it names in the release, or roll back: `kmlflow rollback NAME`",
         )
     };
-    let found = quota(failure).unwrap_or_else(refused);
+    let found = quota(failure).or_else(|| right(failure)).unwrap_or_else(refused);
     Some(Trouble { predictor: Some(predictor), ..found })
 }
 
@@ -250,15 +138,31 @@ fn wanted(release: &Release, name: &str) -> Option<PredictorName> {
 }
 
 /// What the pods of the commit's predictors say.
-fn of_pods(release: &Release, found: &Found, last_words: Option<&str>) -> Option<Trouble> {
+fn of_pods(release: &Release, found: &Found, facts: Facts<'_>) -> Option<Trouble> {
     let faults = found.pods.iter().filter(|pod| !pod.is_deleting).filter_map(|pod| {
-        let fault = pod.fault.as_deref().filter(|fault| fault.kind != PodFaultKind::Starting)?;
+        let fault = pod.fault.as_deref()?;
         Some((wanted(release, &pod.predictor)?, pod, fault))
     });
     // Where several pods are in trouble, one that says why comes before one that is merely not ready; the name decides among equals.
-    let (predictor, pod, fault) =
-        faults.min_by_key(|(_, pod, fault)| (fault.kind == PodFaultKind::Unready, pod.name.clone()))?;
-    Some(of_pod(release, predictor, (pod, fault), last_words))
+    // One that starts, or that lies about after its node gave it up, is in the way of nothing until that takes long.
+    let (predictor, pod, fault) = faults
+        .filter(|(_, _, fault)| facts.is_late || rank(fault.kind) < 2)
+        .min_by_key(|(_, pod, fault)| (rank(fault.kind), pod.name.clone()))?;
+    Some(of_pod(release, predictor, (pod, fault), facts.last_words))
+}
+
+/// What says more has less.
+fn rank(kind: PodFaultKind) -> u8 {
+    match kind {
+        PodFaultKind::ImagePull
+        | PodFaultKind::Unschedulable
+        | PodFaultKind::CrashLoop
+        | PodFaultKind::Initializer
+        | PodFaultKind::Configuration => 0,
+        PodFaultKind::Unready => 1,
+        PodFaultKind::Starting => 2,
+        PodFaultKind::GivenUp => 3,
+    }
 }
 
 fn of_pod(
@@ -267,9 +171,15 @@ fn of_pod(
     (pod, fault): (&PodView, &PodFault),
     last_words: Option<&str>,
 ) -> Trouble {
-    let PodFault { kind, container, image, message } = fault;
+    let PodFault { kind, container, image, message, ended } = fault;
     let words = last_words.filter(|words| !words.is_empty()).unwrap_or(message);
     let with = |what: String, words: &str| if words.is_empty() { what } else { format!("{what}: {words}") };
+    // How it ended and what it said last are two things: who is killed says nothing of it.
+    let dead = |what: String| match (&**ended, words) {
+        ("", words) => with(what, words),
+        (ended, "") => with(what, ended),
+        (ended, words) => format!("{what}: {ended}; its last words: {words}"),
+    };
     let (kind, reason, cure) = match kind {
         PodFaultKind::ImagePull => (
             TroubleKind::ImagePull,
@@ -283,12 +193,12 @@ fn of_pod(
         ),
         PodFaultKind::CrashLoop => (
             TroubleKind::CrashLoop,
-            with(format!("the container `{container}` of {predictor} ends again and again"), words),
+            dead(format!("the container `{container}` of {predictor} ends again and again")),
             "`kmlflow logs NAME` shows what it says",
         ),
         PodFaultKind::Initializer => (
             TroubleKind::Initializer,
-            with(format!("the model of {predictor} cannot be fetched"), words),
+            dead(format!("the model of {predictor} cannot be fetched")),
             "check the model's address and the storage secret; `kmlflow logs NAME` shows what the initializer says",
         ),
         PodFaultKind::Configuration => (
@@ -296,13 +206,23 @@ fn of_pod(
             with(format!("the container `{container}` of {predictor} cannot be made"), message),
             "make the Secret or ConfigMap that it names in that namespace, or take it out of `serving.env`",
         ),
-        PodFaultKind::Unready | PodFaultKind::Starting => (
+        PodFaultKind::Unready => (
             TroubleKind::Unready,
             with(
                 format!("the container `{container}` of {predictor} runs and does not answer its readiness probe"),
                 words,
             ),
             "`kmlflow logs NAME` shows what it says; `serving.probe` says how it is asked",
+        ),
+        PodFaultKind::Starting => (
+            TroubleKind::Starting,
+            with(format!("the pod `{}` of {predictor} does not get beyond its start", pod.name), words),
+            "`kubectl describe pod` shows what it waits for: a volume, a Secret, the network of its node, or a container that comes before the model's",
+        ),
+        PodFaultKind::GivenUp => (
+            TroubleKind::GivenUp,
+            with(format!("the pod `{}` of {predictor} was given up", pod.name), message),
+            "another one takes its place by itself where a node has room: `kubectl describe nodes`",
         ),
     };
     let pod = PodName {
@@ -316,11 +236,13 @@ fn of_pod(
 /// What the operator says, or that it says nothing.
 fn of_seldon(release: &Release, found: &Found, seldon: &SeldonDeployment) -> Option<Trouble> {
     if seldon.state == SeldonState::Failed {
-        return Some(trouble(
-            TroubleKind::SeldonFailed,
-            format!("the Seldon operator failed: {}", seldon.description),
-            "correct what it names in the release, or roll back: `kmlflow rollback NAME`",
-        ));
+        return right(&seldon.description).or_else(|| {
+            Some(trouble(
+                TroubleKind::SeldonFailed,
+                format!("the Seldon operator failed: {}", seldon.description),
+                "correct what it names in the release, or roll back: `kmlflow rollback NAME`",
+            ))
+        });
     }
     let is_there = |predictor: &PredictorName| {
         let is_it =

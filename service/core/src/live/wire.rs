@@ -6,10 +6,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::index::{Kind, Place};
-use super::objects::{
-    Application, Condition, Deployment, Object, Operation, OperationPhase, Own, Predictor, SeldonDeployment,
-    SeldonState, Service,
-};
+use super::objects::{Condition, Deployment, Object, Own, Predictor, SeldonDeployment, SeldonState, Service};
 use super::pod;
 
 /// The label by which the operator marks what belongs to a SeldonDeployment.
@@ -43,81 +40,10 @@ pub struct Meta {
 pub trait Watched {
     fn meta(&self) -> &Meta;
 
+    fn meta_mut(&mut self) -> &mut Meta;
+
     /// What is kept of it; nothing where it is none of ours.
     fn kept(&self, kind: Kind) -> Option<Object>;
-}
-
-/// An Application.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct WireApplication {
-    metadata: Meta,
-    spec: ApplicationSpec,
-    operation: Option<serde::de::IgnoredAny>,
-    status: ApplicationStatus,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct ApplicationSpec {
-    source: Option<Source>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct Source {
-    #[serde(rename = "repoURL")]
-    repository: String,
-    path: String,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct ApplicationStatus {
-    sync: SyncStatus,
-    reconciled_at: Option<Timestamp>,
-    operation_state: Option<OperationState>,
-    conditions: Vec<WireCondition>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct SyncStatus {
-    status: String,
-    revision: Option<String>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct OperationState {
-    phase: String,
-    message: String,
-    finished_at: Option<Timestamp>,
-    operation: OperationWish,
-    sync_result: Option<SyncResult>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct OperationWish {
-    sync: Option<SyncResult>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct SyncResult {
-    revision: Option<String>,
-    resources: Vec<SyncedResource>,
-}
-
-/// What became of one object of a commit.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct SyncedResource {
-    kind: String,
-    name: String,
-    status: String,
-    message: String,
 }
 
 /// A condition as every kind writes it; Argo CD's have a type and a message only.
@@ -152,7 +78,7 @@ struct SeldonSpec {
 struct WirePredictor {
     name: String,
     annotations: BTreeMap<String, String>,
-    replicas: Option<u32>,
+    replicas: Option<i64>,
     graph: Graph,
     #[serde(rename = "componentSpecs")]
     component_specs: Vec<ComponentSpec>,
@@ -287,7 +213,8 @@ impl WirePredictor {
             pod_hash: self.annotations.get(POD_HASH).map_or("", String::as_str).into(),
             image: image.map_or("", |container| &container.image).into(),
             model_uri: self.graph.model_uri.as_str().into(),
-            replicas: self.replicas.filter(|_| !is_scaled),
+            // Less than nothing is refused by the API server of some versions only.
+            replicas: self.replicas.filter(|_| !is_scaled).map(|number| u32::try_from(number).unwrap_or_default()),
         }
     }
 }
@@ -299,62 +226,13 @@ impl Meta {
     }
 }
 
-impl Watched for WireApplication {
-    fn meta(&self) -> &Meta {
-        &self.metadata
-    }
-
-    fn kept(&self, _kind: Kind) -> Option<Object> {
-        let meta = &self.metadata;
-        let ApplicationStatus { sync, reconciled_at, operation_state, conditions } = &self.status;
-        Some(Object::Application(Application {
-            name: meta.name.as_str().into(),
-            version: meta.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default(),
-            repository: self.spec.source.as_ref().map_or("", |source| &source.repository).into(),
-            path: self.spec.source.as_ref().map_or("", |source| &source.path).into(),
-            is_synced: sync.status == "Synced",
-            revision: boxed(sync.revision.as_deref()),
-            reconciled_at: *reconciled_at,
-            is_requested: self.operation.is_some(),
-            operation: operation_state.as_ref().and_then(operation),
-            conditions: conditions.iter().map(WireCondition::kept).collect(),
-            is_deleting: meta.deletion_timestamp.is_some(),
-        }))
-    }
-}
-
-/// An operation; while one begins its phase is absent for a moment, which says nothing.
-fn operation(state: &OperationState) -> Option<Operation> {
-    let phase = match state.phase.as_str() {
-        "" => return None,
-        "Succeeded" => OperationPhase::Succeeded,
-        "Failed" | "Error" => OperationPhase::Failed,
-        _ => OperationPhase::Running,
-    };
-    let of = |result: &Option<SyncResult>| result.as_ref().and_then(|result| boxed(result.revision.as_deref()));
-    Some(Operation {
-        phase,
-        revision: of(&state.sync_result).or_else(|| of(&state.operation.sync)),
-        finished_at: state.finished_at,
-        message: plain(&words(state)),
-    })
-}
-
-/// What Argo CD says of an operation. Its own words may only say that some object failed; then those of the first one that did come with them.
-fn words(state: &OperationState) -> String {
-    let resources = state.sync_result.iter().flat_map(|result| &result.resources);
-    let failed = resources.filter(|it| it.status == "SyncFailed" && !it.message.is_empty());
-    match failed.into_iter().next() {
-        Some(it) if !state.message.contains(&it.message) => {
-            format!("{}: {} `{}`: {}", state.message, it.kind, it.name, it.message)
-        }
-        _ => state.message.clone(),
-    }
-}
-
 impl Watched for WireSeldon {
     fn meta(&self) -> &Meta {
         &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut Meta {
+        &mut self.metadata
     }
 
     fn kept(&self, _kind: Kind) -> Option<Object> {
@@ -378,6 +256,10 @@ impl Watched for WireSeldon {
 impl Watched for WireDeployment {
     fn meta(&self) -> &Meta {
         &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut Meta {
+        &mut self.metadata
     }
 
     fn kept(&self, _kind: Kind) -> Option<Object> {
@@ -408,6 +290,10 @@ impl Watched for WirePod {
         &self.metadata
     }
 
+    fn meta_mut(&mut self) -> &mut Meta {
+        &mut self.metadata
+    }
+
     fn kept(&self, _kind: Kind) -> Option<Object> {
         let meta = &self.metadata;
         let (place, predictor) = of_predictor(meta, &meta.labels)?;
@@ -418,6 +304,10 @@ impl Watched for WirePod {
 impl Watched for WireService {
     fn meta(&self) -> &Meta {
         &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut Meta {
+        &mut self.metadata
     }
 
     fn kept(&self, _kind: Kind) -> Option<Object> {
@@ -459,12 +349,8 @@ pub(super) fn predictor_of(release: &str, service: &str) -> Option<Box<str>> {
     (!predictor.is_empty() && !predictor.contains('-')).then(|| predictor.into())
 }
 
-fn boxed(text: Option<&str>) -> Option<Box<str>> {
-    text.filter(|text| !text.is_empty()).map(Into::into)
-}
-
 /// A foreign text on one line and of a size that can be shown.
-pub(super) fn plain(text: &str) -> Box<str> {
+pub fn plain(text: &str) -> Box<str> {
     let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let shown: String = one_line.chars().filter(|c| !crate::names::is_invisible(*c)).collect();
     match shown.char_indices().nth(MESSAGE_CHARS_MAX) {

@@ -17,6 +17,8 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 pub(crate) enum Answer {
     Objects(Vec<Value>),
     Fails(u16),
+    /// Something that no API server says.
+    Says(&'static str),
 }
 
 #[derive(Default)]
@@ -132,10 +134,13 @@ async fn answer(State(server): State<ApiServer>, request: Request) -> Response {
     {
         return match resource {
             Answer::Fails(code) => failed(code),
+            Answer::Says(text) => text.into_response(),
             Answer::Objects(_) if query.contains("watch=true") => server.watch(&plural, &query),
             Answer::Objects(items) => {
                 *server.0.lock().unwrap().lists.entry(plural).or_default() += 1;
-                let list = json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": version}, "items": items});
+                let (items, next) = page(items, &query);
+                let metadata = json!({"resourceVersion": version, "continue": next});
+                let list = json!({"apiVersion": "v1", "kind": "List", "metadata": metadata, "items": items});
                 axum::Json(list).into_response()
             }
         };
@@ -171,6 +176,7 @@ impl ApiServer {
         let inner = self.0.lock().unwrap();
         match inner.resources.get(plural)? {
             Answer::Fails(code) => Some(failed(*code)),
+            Answer::Says(text) => Some(text.into_response()),
             Answer::Objects(items) => {
                 let meta = |item: &Value, field: &str| item["metadata"][field].as_str().unwrap_or_default().to_owned();
                 let is_it = |item: &&Value| meta(item, "name") == name && meta(item, "namespace") == namespace;
@@ -196,6 +202,15 @@ impl ApiServer {
         let stream = UnboundedReceiverStream::new(receiver).map(Ok::<_, std::convert::Infallible>);
         Body::from_stream(stream).into_response()
     }
+}
+
+/// So many of a list as are asked for, from where it went on, and where the next ones begin.
+fn page(items: Vec<Value>, query: &str) -> (Vec<Value>, String) {
+    let asked = |name: &str| query.split('&').find_map(|it| it.strip_prefix(name)?.parse::<usize>().ok());
+    let (from, limit) = (asked("continue=").unwrap_or_default(), asked("limit=").unwrap_or(usize::MAX));
+    let end = from.saturating_add(limit).min(items.len());
+    let next = if end < items.len() { end.to_string() } else { String::new() };
+    (items[from.min(end)..end].to_vec(), next)
 }
 
 fn too_old() -> Value {

@@ -11,13 +11,16 @@ async fn an_application_is_refreshed_by_a_fresh_moment_and_a_missing_one_is_said
     let now = jiff::Timestamp::from_second(1_700_000_000).unwrap();
     assert!(scene.clusters.refresh("production.models.fraud", now).await.unwrap());
     assert!(!scene.clusters.refresh("production.models.other", now).await.unwrap(), "404");
-    assert!(scene.clusters.end_operation("production.models.fraud").await.unwrap());
+    assert!(scene.clusters.end_operation("production.models.fraud", 41).await.unwrap());
     let asked = scene.server.asked();
     let patches: Vec<Value> = asked.iter().map(|(_, _, body)| serde_json::from_str(body).unwrap()).collect();
     let annotations =
         json!({"argocd.argoproj.io/refresh": "normal", "argocd.argoproj.io/refresh-timestamp": "2023-11-14T22:13:20Z"});
     assert_eq!(patches[0], json!({"metadata": {"annotations": annotations}}));
-    assert_eq!(patches[2], json!({"status": {"operationState": {"phase": "Terminating"}}}));
+    let ended = json!({"metadata": {"resourceVersion": "41"}, "status": {"operationState": {"phase": "Terminating"}}});
+    assert_eq!(patches[2], ended);
+    scene.server.say(path, 409, "");
+    assert!(!scene.clusters.end_operation("production.models.fraud", 41).await.unwrap(), "what runs is another one");
     assert!(asked.iter().all(|(method, _, _)| method == "PATCH"));
 }
 
@@ -28,29 +31,39 @@ async fn a_right_that_is_missing_is_named() {
     let refused = scene.clusters.refresh("a.b.c", jiff::Timestamp::UNIX_EPOCH).await.unwrap_err();
     assert!(refused.contains("does not let the service `patch` `applications.argoproj.io`"), "{refused}");
     scene.server.put("applicationsets", Answer::Fails(403));
-    let refused = scene.clusters.refresh_sets().await.unwrap_err();
+    let refused = scene.clusters.refresh_sets(|_| true).await.unwrap_err();
     assert!(refused.contains("`list` `applicationsets.argoproj.io`"), "{refused}");
 }
 
 #[tokio::test]
-async fn only_the_sets_that_read_our_folders_are_told() {
-    let set = |name: &str, path: &str| {
+async fn only_the_sets_that_read_our_folders_of_our_repository_are_told() {
+    let set = |name: &str, generators: Value| {
         json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "ApplicationSet", "metadata": {"name": name, "namespace": "argocd"},
-               "spec": {"generators": [{"git": {"directories": [{"path": path}]}}]}})
+               "spec": {"generators": generators}})
     };
+    let git = |repository: &str, path: &str| json!({"git": {"repoURL": repository, "directories": [{"path": path}]}});
+    let sets = [
+        ("ours", json!([git("ours", "releases/production/*/*")])),
+        ("nested", json!([{"matrix": {"generators": [{"list": {}}, git("ours", "releases/staging/*/*")]}}])),
+        ("another-folder", json!([git("ours", "apps/*")])),
+        ("like-it", json!([git("ours", "helm-releases/*")])),
+        ("another-repository", json!([git("theirs", "releases/production/*/*")])),
+    ];
     let scene = scene(|server| {
-        server.put(
-            "applicationsets",
-            Answer::Objects(vec![set("ours", "releases/production/*/*"), set("theirs", "apps/*")]),
-        );
+        let sets = sets.map(|(name, generators)| set(name, generators));
+        server.put("applicationsets", Answer::Objects(sets.to_vec()));
     })
     .await;
-    let path = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applicationsets/ours";
-    scene.server.say(path, 200, &set("ours", "releases/production/*/*").to_string());
-    assert_eq!(scene.clusters.refresh_sets().await.unwrap(), 1);
+    let path = |name: &str| format!("/apis/argoproj.io/v1alpha1/namespaces/argocd/applicationsets/{name}");
+    for name in ["ours", "nested"] {
+        scene.server.say(&path(name), 200, &set(name, json!([])).to_string());
+    }
+    assert_eq!(scene.clusters.refresh_sets(|address| address == "ours").await.unwrap(), 2);
     let asked = scene.server.asked();
-    assert_eq!(asked.len(), 1, "{asked:?}");
-    assert!(asked[0].1.starts_with(path) && asked[0].2.contains("application-set-refresh"), "{asked:?}");
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    for ((_, at, body), name) in asked.iter().zip(["ours", "nested"]) {
+        assert!(at.starts_with(&path(name)) && body.contains("application-set-refresh"), "{asked:?}");
+    }
 }
 
 #[tokio::test]

@@ -131,6 +131,68 @@ async fn a_missing_kind_and_a_missing_right_are_named_and_the_rest_is_seen() {
 }
 
 #[tokio::test]
+async fn an_object_that_cannot_be_read_is_left_out_and_the_others_are_seen() {
+    let theirs = |predictors: Value| json!({"metadata": {"name": "theirs", "namespace": "models", "resourceVersion": "1"}, "spec": {"predictors": predictors}});
+    let odd = [theirs(json!("none")), json!({"metadata": {"name": "empty", "namespace": "models"}, "spec": null})];
+    let negative = json!({"metadata": {"name": "negative", "namespace": "models"}, "spec": {"predictors": [{"name": "x", "replicas": -1}]}});
+    let scene = scene(|server| {
+        let all = [&odd[..], &[seldon("one", "1"), negative]].concat();
+        server.put("seldondeployments", Answer::Objects(all));
+    })
+    .await;
+    scene.until(|clusters| has(clusters, "one") && has(clusters, "negative")).await;
+    assert!(!has(&scene.clusters, "theirs"));
+    assert_eq!(scene.blindness(Kind::Seldon), None);
+    scene.watched("seldondeployments").await;
+    scene.server.tell("seldondeployments", "MODIFIED", theirs(json!([])));
+    scene.until(|clusters| has(clusters, "theirs")).await;
+    // One that was read and cannot be any more is not what it was.
+    scene.server.tell("seldondeployments", "MODIFIED", theirs(json!([7])));
+    scene.until(|clusters| !has(clusters, "theirs")).await;
+    assert_eq!((scene.blindness(Kind::Seldon), scene.server.lists("seldondeployments")), (None, 1));
+}
+
+#[tokio::test]
+async fn what_says_no_more_that_it_is_ours_is_gone_and_so_is_what_goes_after_that() {
+    let pod = |name: &str, labels: Value| json!({"metadata": {"name": name, "namespace": "models", "resourceVersion": "6", "labels": labels}});
+    let ours = || json!({"seldon-deployment-id": "one", "seldon-app": "one-v1"});
+    let stray = || json!({"seldon-deployment-id": "one"});
+    let scene =
+        scene(|server| server.put("pods", Answer::Objects(vec![pod("one-a", ours()), pod("one-b", ours())]))).await;
+    let pods = |clusters: &Clusters| {
+        let place = Place { namespace: "models".into(), name: "one".into() };
+        clusters.see("here", |index| index.found(&place).map_or(0, |found| found.pods.len())).unwrap()
+    };
+    scene.until(|clusters| pods(clusters) == 2).await;
+    scene.watched("pods").await;
+    scene.server.tell("pods", "MODIFIED", pod("one-a", stray()));
+    scene.until(|clusters| pods(clusters) == 1).await;
+    scene.server.tell("pods", "DELETED", pod("one-b", stray()));
+    scene.until(|clusters| pods(clusters) == 0).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_is_told_from_no_answer() {
+    let scene = scene(|server| server.put("services", Answer::Says("<html>Sign in</html>"))).await;
+    let words = "the cluster `here` answers to `list` `services` what cannot be read";
+    scene.until(|clusters| blindness(clusters, Kind::Service).is_some_and(|why| why.reason == words)).await;
+    let cure = scene.blindness(Kind::Service).unwrap().cure.unwrap();
+    assert!(cure.contains("`kubectl get services -A -o json`"), "{cure}");
+}
+
+#[tokio::test]
+async fn all_of_a_namespace_are_listed_however_many_pages_that_takes() {
+    let all = |number: usize| (0..number).map(|number| seldon(&format!("s{number}"), "1")).collect();
+    let scene = scene(|server| server.put("seldondeployments", Answer::Objects(all(1_234)))).await;
+    let read = scene.clusters.seldon_deployments("here", "models").await.unwrap();
+    assert_eq!(read.len(), 1_234);
+    assert_eq!(read[1_233]["metadata"]["name"], "s1233");
+    scene.server.put("seldondeployments", Answer::Objects(all(5_001)));
+    let refused = scene.clusters.seldon_deployments("here", "models").await.unwrap_err();
+    assert!(refused.contains("`models` has more than 5000 SeldonDeployments"), "{refused}");
+}
+
+#[tokio::test]
 async fn changes_are_told_once_and_add_up_until_somebody_asks() {
     let scene =
         scene(|server| server.put("seldondeployments", Answer::Objects(vec![seldon("one", "1"), seldon("two", "1")])))

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use serde_json::Value;
 
-use super::{Shared, lock, read, status, watched};
+use super::{Shared, cannot_be_seen, lock, read, status, watched};
 use crate::drift::{Difference, Live, ObjectName, Stranger, compare, documents, files, pods, seen, strangers};
-use crate::live::{Kind, Place, application_name};
+use crate::live::{Place, application_name};
 use crate::names::ReleaseKey;
 use crate::sync::Clusters;
 use crate::worker::index::Entry;
@@ -119,7 +119,7 @@ pub(in crate::worker) fn drift_of_all(shared: &Shared) -> Drifts {
     for cluster in environments.map(|environment| environment.target.cluster.as_str()) {
         if clusters.has(cluster) {
             places.entry(cluster.to_owned()).or_default();
-            unseen.extend(blindness(clusters, cluster).map(|why| (cluster.to_owned(), why)));
+            unseen.extend(cannot_be_seen(clusters, cluster).map(|why| (cluster.to_owned(), why.reason)));
         }
     }
     let keys: Vec<ReleaseKey> = read(&shared.index).iter().map(|(key, _)| key.clone()).collect();
@@ -175,13 +175,6 @@ fn of_release(key: &ReleaseKey, entry: &Entry, (clusters, cluster, at): (&Cluste
     let application = clusters.see(clusters.hub(), |index| index.application(&name).cloned()).flatten();
     let found = clusters.see(cluster, |index| index.found(at).cloned()).flatten().unwrap_or_default();
     seen(key, &entry.release, &found, application.as_ref())
-}
-
-/// Why a cluster and what Argo CD says of it cannot be compared.
-fn blindness(clusters: &Clusters, cluster: &str) -> Option<String> {
-    let of = |cluster: &str, kinds: &[Kind]| clusters.see(cluster, |index| index.blindness(kinds)).flatten();
-    let blind = of(cluster, &Kind::OF_RELEASES).or_else(|| of(clusters.hub(), &[Kind::Application]));
-    blind.map(|why| why.reason)
 }
 
 fn written(at: &Place) -> String {

@@ -2,49 +2,51 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::tell::{Noticed, Told, say};
-use super::{BEING_READ, Going, Known, Observations, lock, look_at, status, unseen, watched};
-use crate::event::{Guard, Requested};
-use crate::live::{
-    Blindness, LiveState, Look, Place, PodName, Reached, Times, Touched, TroubleKind, application_key,
-    application_name, progress,
-};
+use super::gone::gone;
+use super::hear::{hear, hear_pods};
+use super::tell::{Told, later, list_folders, say, tell_of_applications};
+use super::undo::undo;
+use super::{Ahead, BEING_READ, Known, Sight, lock, look_at, starts_until, status, unseen, watched};
+use crate::live::{Blindness, LiveState, Look, Reached, Times, Touched, application_key, application_name, progress};
 use crate::names::{Namespace, ReleaseKey, ReleaseName};
-use crate::release::Period;
-use crate::rollout;
-use crate::store::{IndexedCommit, Newest, SeenLive};
+use crate::store::{IndexedCommit, Newest, SeenLive, StoreError};
 use crate::sync::{Changes, Clusters};
-use crate::worker::Fault;
-use crate::worker::handle::Handle;
 use crate::worker::index::Entry;
 use crate::worker::load::{At, read_some};
-use crate::worker::read;
 use crate::worker::registry::tell_in_the_way;
-use crate::worker::shared::{Shared, git_fault, read as locked, write};
+use crate::worker::shared::{Shared, git_fault, read as locked};
 use crate::worker::statuses::lately;
 
-/// Who is written down as having asked, where a commit is taken back.
-const UNDONE_BY: &str = "auto-rollback";
+/// After how long a release is looked at again where the store did not say what is known of it.
+const STORE_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(2);
 
-/// After how long it is asked for again, where it could not be.
-const UNDONE_AGAIN_AFTER: Period = Period::from_seconds(30);
+/// How long a commit that Argo CD is at and that is not known here is waited for where the branch cannot be looked at.
+const AHEAD_MAX: SignedDuration = SignedDuration::from_mins(5);
 
-/// The lines of a log of which the last one is a pod's last words.
-const WORDS_LINES: i64 = 20;
+/// Between two looks for such a commit: as long as it was waited for already, within these.
+const AHEAD_AGAIN_MIN: SignedDuration = SignedDuration::from_secs(1);
+const AHEAD_AGAIN_MAX: SignedDuration = SignedDuration::from_secs(30);
 
 /// Follows the clusters until it is dropped.
 pub(in crate::worker) async fn follow_clusters(shared: Arc<Shared>) {
     let Some(clusters) = shared.settings.clusters.clone() else { return };
-    let mut watches = JoinSet::new();
+    let mut beside = JoinSet::new();
     let watching = clusters.clone();
-    watches.spawn(async move { watching.run().await });
-    shared.observations.note(all_keys(&shared, &|_| true));
+    beside.spawn(async move { watching.run().await });
+    let (telling, listing, hearing) =
+        (Arc::clone(&shared), (Arc::clone(&shared), clusters.clone()), Arc::clone(&shared));
+    beside.spawn(async move { tell_of_applications(&telling).await });
+    beside.spawn(async move { list_folders(&listing.0, &listing.1).await });
+    beside.spawn(async move { hear_pods(&hearing).await });
+    shared.observations.begin(shared.clock.now_exact());
+    shared.observations.look_at_all();
     // When the deadlines of the releases on their way pass: nothing is seen then.
     let mut deadlines: BTreeMap<ReleaseKey, Timestamp> = BTreeMap::new();
     loop {
@@ -62,6 +64,9 @@ pub(in crate::worker) async fn follow_clusters(shared: Arc<Shared>) {
             () = shared.observations.wake.notified() => BTreeSet::new(),
             () = until(&shared, next) => passed(&deadlines, shared.clock.now()),
         };
+        if shared.observations.is_all_due.swap(false, Ordering::Relaxed) {
+            due.extend(all_keys(&shared, &|_| true));
+        }
         due.append(&mut lock(&shared.observations.noted));
         read_told(&shared, std::mem::take(&mut *lock(&shared.observations.told_of)));
         for key in due {
@@ -159,14 +164,16 @@ async fn recall(shared: &Arc<Shared>, key: &ReleaseKey) -> bool {
     true
 }
 
-/// Every release of the clusters that are meant.
+/// Every release of the clusters that are meant, those that go among them.
 fn all_keys(shared: &Shared, is_meant: &dyn Fn(&str) -> bool) -> Vec<ReleaseKey> {
     let cluster = |key: &ReleaseKey| watched(shared, &key.environment).map(|(_, cluster)| cluster);
+    let going: Vec<ReleaseKey> = lock(&shared.observations.going).keys().cloned().collect();
     let index = locked(&shared.index);
-    index.iter().map(|(key, _)| key).filter(|key| cluster(key).is_some_and(is_meant)).cloned().collect()
+    let all = index.iter().map(|(key, _)| key).chain(&going);
+    all.filter(|key| cluster(key).is_some_and(is_meant)).cloned().collect()
 }
 
-fn times(entry: &Entry, known: Option<&Known>) -> Times {
+pub(super) fn times(entry: &Entry, known: Option<&Known>) -> Times {
     Times {
         committed_at: entry.changed_at,
         deadline: entry.release.spec.deadline,
@@ -183,17 +190,30 @@ async fn look(shared: &Arc<Shared>, key: &ReleaseKey) -> Option<Timestamp> {
     let before = observations.of(key, &entry.commit);
     let mut known = match &before {
         Some(known) => known.clone(),
-        None => Known::new(&entry, shared.store.live_since(key, &entry.commit).await.ok().flatten()),
+        None => match remembered(shared, key, &entry).await {
+            Ok(known) => known,
+            // That it never was live is not to be read out of an answer that did not come.
+            Err(error) => {
+                tracing::warn!(release.key = %key, "Whether `{key}` was live before is not known yet: {error}");
+                return Some(later(now, STORE_AGAIN_AFTER));
+            }
+        },
     };
-    let looked = look_at(shared, key, &entry, known.words.as_ref())?;
+    let looked = look_at(shared, (key, &entry), known.words.as_ref(), now)?;
+    let ahead = looked.as_ref().ok().and_then(|sight| sight.ahead.as_deref());
+    if let Some(again) = waits_for_branch(shared, &mut known, ahead, now) {
+        observations.keep(key, &mut known);
+        return Some(again);
+    }
+    // Who follows tells nobody, and notes nothing as told: whoever leads later says it.
     let (word, again) = match &looked {
-        Ok((_, noticed)) => known.told.next(*noticed, entry.changed_at, now),
-        Err(_) => (None, None),
+        Ok(Sight { noticed, .. }) if shared.replica.leads() => known.told.next(*noticed, now),
+        _ => (None, None),
     };
-    let looked = looked.map(|(look, _)| look);
+    let looked = looked.map(|sight| sight.look);
     let is_newly_live = known.take(&looked, &entry, now);
     observations.keep(key, &mut known);
-    if let Some(word) = word.filter(|_| shared.replica.leads()) {
+    if let Some(word) = word {
         say(shared, key, word);
     }
     if is_newly_live {
@@ -215,34 +235,40 @@ async fn look(shared: &Arc<Shared>, key: &ReleaseKey) -> Option<Timestamp> {
     }
     let is_on_its_way = known.progress.as_ref().is_ok_and(|progress| progress.state == LiveState::Syncing);
     let stalls_at = is_on_its_way.then(|| times(&entry, None).stalls_at());
-    stalls_at.into_iter().chain(blamed_at).chain(again).min()
+    let starts_until = Some(starts_until(&entry)).filter(|at| is_on_its_way && now < *at);
+    stalls_at.into_iter().chain(starts_until).chain(blamed_at).chain(again).min()
 }
 
-/// Has the Application of a release go that is not deployed any more; says when to look for that again.
-fn gone(shared: &Arc<Shared>, key: &ReleaseKey, now: Timestamp) -> Option<Timestamp> {
-    let (clusters, cluster) = watched(shared, &key.environment)?;
-    let name = application_name(key);
-    let has_application = clusters.see(clusters.hub(), |index| index.application(&name).is_some()).unwrap_or(false);
-    let mut going = lock(&shared.observations.going);
-    let at = going.get(key).and_then(|going| going.entry.as_ref()).map(|entry| Place::of(&entry.release));
-    let is_there = has_application
-        || at.is_some_and(|at| clusters.see(cluster, |index| index.found(&at).is_some()).unwrap_or(false));
-    if !is_there {
-        let was_going = going.remove(key).is_some();
-        drop(going);
-        if write(&shared.observations.known).remove(key).is_some() || was_going {
-            shared.ring.push("sync", &json!({"release": key.to_string(), "status": null}));
-        }
+/// What is known of a release that was not looked at before.
+async fn remembered(shared: &Shared, key: &ReleaseKey, entry: &Entry) -> Result<Known, StoreError> {
+    let live_since = shared.store.live_since(key, &entry.commit).await?;
+    let is_older = shared.observations.began_after(entry.changed_at);
+    // Of a commit that was there before, a store that knows of no commit of its release that it was live may have been lost, or is new.
+    let is_unknown = is_older && live_since.is_none() && shared.store.seen_live(key, 1).await?.is_empty();
+    Ok(Known { is_unknown, ..Known::new(entry, live_since) })
+}
+
+/// Whether a commit that Argo CD is at and that is not known here is waited for, and until when: somebody else pushed it, and the branch is being
+/// looked at. What is known of the release stands until then.
+fn waits_for_branch(shared: &Shared, known: &mut Known, ahead: Option<&str>, now: Timestamp) -> Option<Timestamp> {
+    let Some(revision) = ahead else {
+        known.ahead = None;
+        return None;
+    };
+    let begun = shared.state.looks_begun.load(Ordering::SeqCst);
+    if known.ahead.as_ref().is_none_or(|ahead| *ahead.revision != *revision) {
+        known.ahead = Some(Ahead { revision: revision.into(), since: now, looks: begun });
+    }
+    let Ahead { since, looks, .. } = known.ahead.as_ref()?;
+    let has_looked = *shared.state.looked.borrow() > *looks && locked(&shared.state.trouble).is_none();
+    if has_looked || now >= later(*since, AHEAD_MAX) {
         return None;
     }
-    let new = || Going { since: now, told: Told::default(), entry: None };
-    let Going { since, told, .. } = going.entry(key.clone()).or_insert_with(new);
-    let (word, again) = told.next(Noticed::NoApplication, *since, now);
-    drop(going);
-    if let Some(word) = word.filter(|_| shared.replica.leads()) {
-        say(shared, key, word);
+    if shared.replica.leads() {
+        shared.inbox.note_push();
     }
-    again
+    let pause = now.duration_since(*since).clamp(AHEAD_AGAIN_MIN, AHEAD_AGAIN_MAX);
+    Some(later(now, pause))
 }
 
 impl Known {
@@ -258,6 +284,8 @@ impl Known {
             asked: None,
             pod: None,
             is_undone: false,
+            is_unknown: false,
+            ahead: None,
             told: Told::default(),
         }
     }
@@ -327,86 +355,4 @@ fn tell(shared: &Shared, key: &ReleaseKey, entry: &Entry, is_news: bool) {
             "commit": entry.commit, "status": status,
         }),
     );
-}
-
-/// Has the last words of a pod in trouble read: once as soon as it is, and once more in each further state of the release, because the
-/// events tell of a probe that fails some time after the pod was seen to run.
-fn hear(shared: &Arc<Shared>, key: &ReleaseKey, known: &Known, look: &Look) {
-    let Some(trouble) = &look.trouble else { return };
-    let Some(pod) = trouble.pod.clone() else { return };
-    let Ok(state) = known.progress.as_ref().map(|progress| progress.state) else { return };
-    let asked = Some((pod.clone(), trouble.kind, state));
-    let says_more = matches!(trouble.kind, TroubleKind::CrashLoop | TroubleKind::Initializer | TroubleKind::Unready);
-    if known.asked == asked || !says_more {
-        return;
-    }
-    if let Some(known) = write(&shared.observations.known).get_mut(key) {
-        known.asked.clone_from(&asked);
-    }
-    let (shared, key, kind) = (Arc::clone(shared), key.clone(), trouble.kind);
-    tokio::spawn(async move {
-        let words = last_words(&shared, &key, &pod, kind).await.unwrap_or_default();
-        // An answer that took longer than the next question says less than that one's.
-        if let Some(known) = write(&shared.observations.known).get_mut(&key).filter(|known| known.asked == asked) {
-            known.words = Some((pod, words));
-        }
-        Observations::note(&shared.observations, [key]);
-    });
-}
-
-async fn last_words(shared: &Shared, key: &ReleaseKey, pod: &PodName, kind: TroubleKind) -> Option<String> {
-    let (clusters, cluster) = watched(shared, &key.environment)?;
-    if kind == TroubleKind::Unready {
-        return clusters.last_warning(cluster, pod).await;
-    }
-    let log = clusters.log(cluster, pod, WORDS_LINES).await.ok()?;
-    let last = log.text.lines().rev().map(str::trim).find(|line| !line.is_empty())?;
-    // One line of it, of a size that can be shown.
-    Some(last.chars().filter(|c| !crate::names::is_invisible(*c)).take(300).collect())
-}
-
-/// Takes a commit back that stalled by its own fault, where the environment says so. While that has not had its time yet, it says when it will have.
-async fn undo(
-    shared: &Arc<Shared>,
-    key: &ReleaseKey,
-    entry: &Entry,
-    (known, look): (&Known, &Look),
-    now: Timestamp,
-) -> Option<Timestamp> {
-    let is_stalled = known.progress.as_ref().is_ok_and(|progress| progress.state == LiveState::Stalled);
-    let fault = look.trouble.as_ref().filter(|trouble| trouble.kind.is_of_the_commit());
-    let (Some(trouble), false, true) = (fault, known.is_undone, is_stalled) else { return None };
-    let wants = shared.environment(&key.environment).is_ok_and(|environment| environment.auto_rollback);
-    if !wants || !shared.replica.leads() {
-        return None;
-    }
-    let act = rollout::undo(&entry.release)?;
-    let blamed_at = times(entry, None).blamed_at(known.reached);
-    if now < blamed_at {
-        return Some(blamed_at);
-    }
-    if let Some(known) = write(&shared.observations.known).get_mut(key) {
-        known.is_undone = true;
-    }
-    let guard = Guard { if_match: Some(entry.tree.clone()), ..Guard::default() };
-    let asked = match read::absolute(shared, key, act).await {
-        Ok(intent) => {
-            let requested = Requested { key: key.clone(), intent, guard, requested_by: Some(UNDONE_BY.to_owned()) };
-            Handle::new(Arc::clone(shared)).submit(requested).await.map(drop)
-        }
-        Err(fault) => Err(fault),
-    };
-    let Err(fault) = asked else {
-        tracing::warn!(release.key = %key, "Release `{key}` is taken back, because it stalled: {}", trouble.reason);
-        return None;
-    };
-    tracing::warn!(release.key = %key, "Release `{key}` stalled and cannot be taken back: {fault}");
-    // What is refused is so until something else is committed; anything else may work a little later.
-    if matches!(fault, Fault::Refused(_)) {
-        return None;
-    }
-    if let Some(known) = write(&shared.observations.known).get_mut(key) {
-        known.is_undone = false;
-    }
-    Some(UNDONE_AGAIN_AFTER.after(now))
 }

@@ -1,11 +1,17 @@
 //! What the clusters show of the releases: asked when something is decided, and followed beside the turns.
 
+mod address;
 mod doors;
 mod drift;
 mod follow;
+mod gone;
+mod hear;
 mod lineage;
+mod notice;
 mod occupied;
+mod queue;
 mod tell;
+mod undo;
 mod view;
 
 pub(super) use doors::{Untold, tell_doors};
@@ -15,28 +21,34 @@ pub(super) use occupied::{asked_occupant, occupant};
 pub use view::{ClusterDiff, Drift, LogView, Status, StatusState};
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
+use self::hear::Asked;
 use self::lineage::Lineage;
-use self::tell::{Noticed, Told};
+use self::notice::{Notice, notice};
+use self::queue::Queue;
+use self::tell::{Noticed, Told, Word};
 use super::index::Entry;
 use super::read::NO_CLUSTER;
 use super::shared::{Shared, read, write};
 use super::{EnvironmentSettings, Fault};
 use crate::live::{
-    Application, Blindness, Facts, Kind, LiveState, Look, OperationPhase, Place, PodName, Progress, Reached, Trouble,
-    TroubleKind, application_name, look, remains,
+    Blindness, Facts, Kind, Look, Place, PodName, Progress, Reached, Trouble, application_name, look, remains,
 };
 use crate::names::{CommitId, EnvironmentName, ReleaseKey};
-use crate::release::{Observed, Refusal, RefusalKind, Seen};
+use crate::release::{Observed, Period, Refusal, RefusalKind, Seen};
 use crate::store::IndexedCommit;
 use crate::sync::{Clusters, PodLog};
 
 /// Until a release was looked at for the first time.
 const BEING_READ: &str = "the cluster is being read";
+
+/// How long a commit's pods may take to start before it is said that they do: within that most images are pulled and most models fetched.
+const STARTS_WITHIN: Period = Period::from_seconds(120);
 
 /// The lines of a log that are shown.
 const LOG_LINES: i64 = 200;
@@ -52,6 +64,16 @@ pub(super) struct Observations {
     told_of: Mutex<BTreeSet<ReleaseKey>>,
     /// Retracted releases of which something is still there.
     going: Mutex<HashMap<ReleaseKey, Going>>,
+    /// What Argo CD is to be told of Applications.
+    hints: Queue<Word>,
+    /// The folders are to be listed anew.
+    lists: Notify,
+    /// Pods whose last words are to be read.
+    hearing: Queue<Asked>,
+    /// Every release is to be looked at.
+    is_all_due: AtomicBool,
+    /// When this service began to look.
+    began: OnceLock<Timestamp>,
     wake: Notify,
 }
 
@@ -71,14 +93,35 @@ struct Known {
     seen: Option<Seen>,
     /// The pod in trouble and its last words.
     words: Option<(PodName, String)>,
-    /// Of whom they were asked last, about what, and in which state of the release.
-    asked: Option<(PodName, TroubleKind, LiveState)>,
+    /// Of whom they were asked last.
+    asked: Option<Asked>,
     /// That pod, where one is.
     pod: Option<PodName>,
     /// It has been taken back.
     is_undone: bool,
+    /// It was there before this service looked, and nobody knows whether it was live.
+    is_unknown: bool,
+    /// The commit that Argo CD is at, where that is not known here.
+    ahead: Option<Ahead>,
     /// What Argo CD was told of it.
     told: Told,
+}
+
+/// A commit that Argo CD is at before it is known here.
+#[derive(Debug, Clone)]
+struct Ahead {
+    revision: Box<str>,
+    since: Timestamp,
+    /// How many looks at the branch were begun until then.
+    looks: u64,
+}
+
+/// What a look has found.
+struct Sight {
+    look: Look,
+    noticed: Noticed,
+    /// The commit that Argo CD is at, where that is not known here and may be on the branch.
+    ahead: Option<Box<str>>,
 }
 
 /// A retracted release of which something is still there.
@@ -114,6 +157,22 @@ impl Observations {
     pub(super) fn read_anew(&self, key: ReleaseKey) {
         lock(&self.told_of).insert(key);
         self.wake.notify_one();
+    }
+
+    /// Has every release looked at: this service has just begun to lead, or to look.
+    pub(super) fn look_at_all(&self) {
+        self.is_all_due.store(true, Ordering::Relaxed);
+        self.wake.notify_one();
+    }
+
+    /// Notes when this service began to look.
+    fn begin(&self, now: Timestamp) {
+        self.began.get_or_init(|| now);
+    }
+
+    /// Whether it began after a commit of that time, which Git knows to the second.
+    fn began_after(&self, committed_at: Timestamp) -> bool {
+        self.began.get().is_some_and(|began| began.as_second() > committed_at.as_second())
     }
 
     /// Has releases looked at.
@@ -176,10 +235,10 @@ pub(super) fn observed(
         return Observed::Blind { delay: environment.blind_delay };
     }
     let Some(entry) = entry else { return Observed::Seen(Seen::default()) };
-    match look_at(shared, key, entry, None) {
+    match look_at(shared, (key, entry), None, now) {
         None => Observed::Blind { delay: environment.blind_delay },
         Some(Err(why)) => Observed::Unseen(why.reason),
-        Some(Ok((look, _))) => {
+        Some(Ok(Sight { look, .. })) => {
             let known = shared.observations.of(key, &entry.commit);
             Observed::Seen(look.seen(known.and_then(|known| known.live_since).or(Some(now))))
         }
@@ -189,10 +248,10 @@ pub(super) fn observed(
 /// Looks at the newest commit of a release: nothing where no cluster is watched, else why it cannot be seen, or what is seen.
 fn look_at(
     shared: &Shared,
-    key: &ReleaseKey,
-    entry: &Entry,
+    (key, entry): (&ReleaseKey, &Entry),
     words: Option<&(PodName, String)>,
-) -> Option<Result<(Look, Noticed), Blindness>> {
+    now: Timestamp,
+) -> Option<Result<Sight, Blindness>> {
     let (clusters, cluster) = watched(shared, &key.environment)?;
     let name = application_name(key);
     let application = clusters.see(clusters.hub(), |index| match index.blindness(&[Kind::Application]) {
@@ -204,50 +263,30 @@ fn look_at(
         Some(Err(why)) => return Some(Err(why)),
         None => return Some(Err(unseen("the cluster that Argo CD runs in is not watched"))),
     };
-    let revision = application.as_ref().and_then(|it| it.revision.as_deref());
-    let is_contained = revision.is_some_and(|revision| contains(shared, &entry.commit, revision));
-    let noticed = match application.as_ref() {
-        None => Noticed::NoApplication,
-        Some(it) if is_held(shared, &entry.commit, it) => Noticed::Held,
-        Some(_) if is_contained => Noticed::Yes,
-        Some(_) => Noticed::No,
-    };
+    let Notice { noticed, ahead, is_contained, reads_another } = notice(shared, entry, application.as_ref());
+    let is_late = now >= starts_until(entry);
     let place = Place::of(&entry.release);
     clusters.see(cluster, |index| {
         if let Some(why) = index.blindness(&Kind::OF_RELEASES) {
             return Err(why);
         }
         let found = index.found(&place);
-        let facts = |last_words| Facts { found, application: application.as_ref(), is_contained, last_words };
+        let application = application.as_ref();
+        let facts = |last_words| Facts { found, application, is_contained, reads_another, is_late, last_words };
         let first = look(&entry.release, facts(None));
         // The words are of one pod; where another one is in trouble by now they say nothing.
         let pod = first.trouble.as_ref().and_then(|trouble| trouble.pod.as_ref());
-        match words.filter(|(of, _)| Some(of) == pod) {
-            Some((_, words)) => Ok((look(&entry.release, facts(Some(words))), noticed)),
-            None => Ok((first, noticed)),
-        }
+        let look = match words.filter(|(of, _)| Some(of) == pod) {
+            Some((_, words)) => look(&entry.release, facts(Some(words))),
+            None => first,
+        };
+        Ok(Sight { look, noticed, ahead })
     })
 }
 
-/// Whether an operation runs at a commit that does not contain the newest one of a release.
-fn is_held(shared: &Shared, commit: &CommitId, application: &Application) -> bool {
-    let running = application.operation.as_ref().filter(|it| it.phase == OperationPhase::Running);
-    let revision = running.and_then(|it| it.revision.as_deref());
-    revision.is_some_and(|revision| !contains(shared, commit, revision))
-}
-
-/// Whether a commit that Argo CD names contains the newest one of a release. One that is not there yet does not.
-fn contains(shared: &Shared, commit: &CommitId, revision: &str) -> bool {
-    if revision == commit.as_str() {
-        return true;
-    }
-    let Ok(revision) = CommitId::parse(revision) else { return false };
-    if let Some(known) = lock(&shared.observations.lineage).contains(commit, &revision) {
-        return known;
-    }
-    let Ok(is_contained) = shared.repository.is_ancestor(commit, &revision) else { return false };
-    lock(&shared.observations.lineage).remember(commit, &revision, is_contained);
-    is_contained
+/// Until when the pods of a commit merely start.
+fn starts_until(entry: &Entry) -> Timestamp {
+    STARTS_WITHIN.after(entry.changed_at).min(entry.release.spec.deadline.after(entry.changed_at))
 }
 
 /// When the newest commit of a release was seen on its way to live, until it is.
@@ -287,16 +326,19 @@ pub(super) fn status_of_leaving(shared: &Shared, key: &ReleaseKey, entry: &Entry
 
 fn left_of(shared: &Shared, key: &ReleaseKey, entry: &Entry) -> Result<Option<Trouble>, Blindness> {
     let Some((clusters, cluster)) = watched(shared, &key.environment) else { return Ok(None) };
-    let seen = |cluster: &str, kinds: &[Kind]| {
-        let blindness = clusters.see(cluster, |index| index.blindness(kinds)).flatten();
-        blindness.map_or(Ok(()), Err)
-    };
-    seen(clusters.hub(), &[Kind::Application])?;
-    seen(cluster, &Kind::OF_RELEASES)?;
+    if let Some(why) = cannot_be_seen(clusters, cluster) {
+        return Err(why);
+    }
     let (name, place) = (application_name(key), Place::of(&entry.release));
     let application = clusters.see(clusters.hub(), |index| index.application(&name).cloned()).flatten();
     let found = clusters.see(cluster, |index| index.found(&place).cloned()).flatten();
     Ok(remains(&place, found.as_ref(), application.as_ref()))
+}
+
+/// Why what Argo CD or a cluster has of releases cannot be seen; nothing where it can.
+fn cannot_be_seen(clusters: &Clusters, cluster: &str) -> Option<Blindness> {
+    let of = |cluster: &str, kinds: &[Kind]| clusters.see(cluster, |index| index.blindness(kinds)).flatten();
+    of(clusters.hub(), &[Kind::Application]).or_else(|| of(cluster, &Kind::OF_RELEASES))
 }
 
 /// That something cannot be seen, where nobody has to do anything about it.

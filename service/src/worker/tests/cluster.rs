@@ -146,7 +146,7 @@ impl Scene {
     }
 
     /// Waits until what Git holds is seen to be applied.
-    async fn until_applied(&self) {
+    pub(super) async fn until_applied(&self) {
         let shared = &self.world.handle().shared;
         let (key, begin) = (key("fraud"), Instant::now());
         let mut told = Instant::now();

@@ -1,5 +1,6 @@
 //! The conveyor from the outside: deliveries and requests go in, commits of a real repository come out.
 
+mod argocd;
 mod beside;
 mod bounds;
 mod claims;

@@ -103,7 +103,7 @@ fn an_image_a_weight_and_a_percentage_changed_by_hand_are_seen() {
 }
 
 #[test]
-fn an_image_changed_on_the_operators_own_deployment_is_seen_while_the_seldon_deployment_is_as_it_was() {
+fn what_is_changed_on_the_operators_own_deployment_is_seen_while_the_seldon_deployment_is_as_it_was() {
     let canary = running("canary", ["stable", "candidate"]);
     let image = "/spec/template/spec/containers/0/image";
     let by_hand = |name: &str, image: &str| {
@@ -120,6 +120,12 @@ fn an_image_changed_on_the_operators_own_deployment_is_seen_while_the_seldon_dep
     assert_eq!([object, field].map(String::as_str), words);
     assert_eq!([want, have].map(String::as_str), ["registry.example/fraud:8", "registry.example/evil:1"]);
     assert!(cure.contains("the operator puts it back"), "{cure}");
+    let scaled = after(&canary, |world| edit(world, Kind::Deployment, "fraud-v8-0-model", "/spec/replicas", json!(4)));
+    let [Difference { object, field, want, have, .. }] = &scaled[..] else { panic!("{scaled:#?}") };
+    assert_eq!(
+        [object, field, want, have].map(String::as_str),
+        ["Deployment/fraud-v8-0-model", "spec.replicas", "1", "4"]
+    );
     // The engine beside the model is the operator's, and a Deployment of another state is on its way.
     assert_eq!(after(&canary, by_hand("fraud-v8-0-model", "/spec/template/spec/containers/1/image")), []);
     let other = after(&canary, |world| {

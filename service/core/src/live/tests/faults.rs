@@ -58,7 +58,11 @@ fn what_pods_say_becomes_a_reason_with_a_cure() {
             "the container `model` of v8 ends again and again: it was killed because it used more memory than its limit",
         ),
         (unready, TroubleKind::Unready, "the container `model` of v8 runs and does not answer its readiness probe"),
-        (initializer, TroubleKind::Initializer, "the model of v8 cannot be fetched: NoSuchKey: m-1/artifacts"),
+        (
+            initializer,
+            TroubleKind::Initializer,
+            "the model of v8 cannot be fetched: it ended with code 1; its last words: NoSuchKey: m-1/artifacts",
+        ),
         (
             unschedulable,
             TroubleKind::Unschedulable,
@@ -76,7 +80,7 @@ fn what_pods_say_becomes_a_reason_with_a_cure() {
 }
 
 #[test]
-fn the_last_line_of_the_log_takes_the_place_of_the_exit_code() {
+fn how_a_container_ended_and_what_it_said_last_are_both_told() {
     let mut world = entering();
     world.pod(
         "v8",
@@ -84,7 +88,132 @@ fn the_last_line_of_the_log_takes_the_place_of_the_exit_code() {
         "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 1}}}]}),
     );
     let reason = world.look_with(Some("KeyError: 'amount'")).trouble.unwrap().reason;
-    assert_eq!(reason, "the container `model` of v8 ends again and again: KeyError: 'amount'");
+    assert_eq!(
+        reason,
+        "the container `model` of v8 ends again and again: it ended with code 1; its last words: KeyError: 'amount'"
+    );
+}
+
+#[test]
+fn who_is_killed_for_its_memory_is_told_so_whatever_its_log_says() {
+    let mut world = entering();
+    world.pod(
+        "v8",
+        json!({"containerStatuses": [{"name": "model", "ready": false, "restartCount": 4, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": {"terminated": {"reason": "OOMKilled", "exitCode": 137}}}]}),
+    );
+    let reason = world.look_with(Some("INFO loading shard 3 of 7")).trouble.unwrap().reason;
+    let killed = "it was killed because it used more memory than its limit; its last words: INFO loading shard 3 of 7";
+    assert!(reason.ends_with(killed), "{reason}");
+}
+
+#[test]
+fn a_pod_that_does_not_get_beyond_its_start_is_named_once_that_takes_long() {
+    let fetching = json!({"initContainerStatuses": [{"name": "model-model-initializer", "ready": false, "state": {"running": {}}}],
+        "containerStatuses": [{"name": "model", "ready": false, "state": {"waiting": {"reason": "PodInitializing"}}}]});
+    let beside = json!({"initContainerStatuses": [{"name": "proxy", "ready": true, "state": {"running": {}}}],
+        "containerStatuses": [{"name": "model", "ready": false, "state": {"waiting": {"reason": "ContainerCreating"}}}]});
+    let made = waiting("ContainerCreating", "");
+    for (status, container, words) in [
+        (fetching, "model-model-initializer", "of v8 does not get beyond its start"),
+        (beside, "model", "of v8 does not get beyond its start: ContainerCreating"),
+        (made, "model", "of v8 does not get beyond its start: ContainerCreating"),
+    ] {
+        let mut world = entering();
+        world.pod("v8", status);
+        assert_eq!(world.trouble(), "nothing", "it has just begun");
+        world.is_late = true;
+        let trouble = world.look().trouble.unwrap();
+        assert_eq!((trouble.kind, trouble.pod.unwrap().container.as_str()), (TroubleKind::Starting, container));
+        assert!(trouble.reason.ends_with(words), "{}", trouble.reason);
+        assert!(!trouble.kind.is_of_the_commit(), "a node may be at fault");
+        let told = world.look_with(Some("MountVolume.SetUp failed: secret \"s3\" not found")).trouble.unwrap().reason;
+        assert!(told.ends_with("beyond its start: MountVolume.SetUp failed: secret \"s3\" not found"), "{told}");
+    }
+}
+
+#[test]
+fn a_pod_that_its_node_gave_up_is_no_cause_while_another_one_takes_its_place() {
+    let evicted = json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory.",
+        "containerStatuses": [{"name": "model", "ready": false, "state": {"terminated": {"exitCode": 137, "reason": "Error"}}}]});
+    let mut world = entering();
+    world.pod("v8", evicted.clone());
+    let mut pod = world.objects[&(Kind::Pod, "fraud-v8-0-model-abc".to_owned())].clone();
+    pod["metadata"]["name"] = json!("fraud-v8-0-model-aaa");
+    world.put(Kind::Pod, pod);
+    assert_eq!(world.trouble(), "nothing", "it lies about");
+    world.pod("v8", json!({"containerStatuses": [{"name": "model", "ready": false, "state": {"running": {}}}]}));
+    assert_eq!(world.look().trouble.unwrap().kind, TroubleKind::Unready);
+    world.pod("v8", evicted);
+    world.is_late = true;
+    let trouble = world.look().trouble.unwrap();
+    assert_eq!(trouble.kind, TroubleKind::GivenUp);
+    assert!(trouble.reason.ends_with("was given up: Evicted: The node was low on resource: memory."), "{trouble:?}");
+    assert!(!trouble.kind.is_of_the_commit());
+}
+
+#[test]
+fn what_an_account_may_not_do_is_not_the_commits_fault() {
+    let denied = "seldondeployments.machinelearning.seldon.io \"fraud\" is forbidden: User \"system:serviceaccount:argocd:argocd-application-controller\" \
+                  cannot patch resource \"seldondeployments\" in API group \"machinelearning.seldon.io\" in the namespace \"models\"";
+    let check = |world: &World| {
+        let trouble = world.look().trouble.unwrap();
+        assert_eq!(trouble.kind, TroubleKind::Right, "{}", trouble.reason);
+        let named = "`system:serviceaccount:argocd:argocd-application-controller` may not do what the commit needs";
+        assert!(trouble.reason.starts_with(named), "{}", trouble.reason);
+        assert!(!trouble.kind.is_of_the_commit());
+    };
+    let mut world = entering();
+    let message = format!("one or more objects failed to apply, reason: {denied}");
+    world.application(json!({"sync": {"status": "OutOfSync", "revision": SECOND}, "operationState": {"phase": "Failed", "message": message}}));
+    check(&world);
+    let mut world = entering();
+    let mut deployment = world.objects[&(Kind::Deployment, "fraud-v8-0-model".to_owned())].clone();
+    deployment["status"]["conditions"] = json!([{"type": "ReplicaFailure", "status": "True", "message": denied}]);
+    world.put(Kind::Deployment, deployment);
+    check(&world);
+    let mut world = entering();
+    let mut seldon = world.objects[&(Kind::Seldon, "fraud".to_owned())].clone();
+    seldon["status"] = json!({"state": "Failed", "description": denied});
+    world.put(Kind::Seldon, seldon);
+    check(&world);
+    // What a policy of the cluster refuses is.
+    let mut world = entering();
+    let policy = "pods \"fraud\" is forbidden: violates PodSecurity \"restricted:latest\"";
+    world.application(json!({"sync": {"status": "OutOfSync", "revision": SECOND}, "operationState": {"phase": "Failed", "message": policy}}));
+    assert_eq!(world.look().trouble.unwrap().kind, TroubleKind::Refused);
+}
+
+#[test]
+fn an_application_that_is_not_the_releases_is_named_for_what_is_other() {
+    let ours = json!({"source": {"path": "releases/production/models/fraud"}, "destination": {"server": "https://kubernetes.default.svc", "namespace": "models"}});
+    for (field, other, words) in [
+        ("/source/path", json!("apps/fraud"), "reads `apps/fraud` and not `releases/production/models/fraud`"),
+        ("/sources", json!([{"path": "a"}, {"path": "b"}]), "reads several sources"),
+        ("/destination/namespace", json!("other"), "applies to the namespace `other` and not to `models`"),
+        (
+            "/destination",
+            json!({"name": "edge", "namespace": "models"}),
+            "applies to the cluster `edge` and not to `in-cluster`",
+        ),
+    ] {
+        let mut world = World::live(&release("single", "settled", &[("live", "7")]));
+        let mut application = world.objects[&(Kind::Application, "production.models.fraud".to_owned())].clone();
+        application["spec"] = ours.clone();
+        world.put(Kind::Application, application.clone());
+        assert!(world.look().is_live(), "{:?}", world.look());
+        application["spec"]["sources"] = json!([]);
+        *application["spec"].pointer_mut(field).unwrap() = other;
+        world.put(Kind::Application, application);
+        let look = world.look();
+        assert!(!look.is_live() && !look.applied, "{words}");
+        let trouble = look.trouble.unwrap();
+        assert_eq!(trouble.kind, TroubleKind::ForeignApplication);
+        assert_eq!(
+            trouble.reason,
+            format!("the Application `production.models.fraud` is not this release's: it {words}")
+        );
+    }
 }
 
 #[test]

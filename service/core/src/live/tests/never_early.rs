@@ -137,6 +137,33 @@ fn with_the_operator_stopped_nothing_new_becomes_live() {
 }
 
 #[test]
+fn another_number_of_replicas_is_live_once_so_many_are_there_and_no_sooner() {
+    let mut more = BEFORE.clone();
+    more.spec.serving.replicas = Some(3);
+    let manifests = crate::render::render(&more, &crate::render::Templates::built_in()).unwrap();
+    crate::render::finish(&mut more, &manifests, &crate::render::Templates::built_in());
+    assert_eq!(hash(&more, "v7"), hash(&BEFORE, "v7"), "nothing restarts");
+    let mut world = World::live(&BEFORE);
+    world.commit(SECOND, &more);
+    world.say_synced(SECOND);
+    let missing = |world: &World| world.look().missing.unwrap();
+    assert!(missing(&world).contains("asks for another number of replicas"), "{}", missing(&world));
+    // The operator is stopped: its `Available` of before still stands.
+    world.sync();
+    world.accept_routes();
+    assert_eq!(missing(&world), "v7 is not ready: its Deployment is scaled to 1 and not to 3");
+    let mut deployment = world.objects[&(Kind::Deployment, "fraud-v7-0-model".to_owned())].clone();
+    deployment["spec"]["replicas"] = serde_json::json!(3);
+    world.put(Kind::Deployment, deployment.clone());
+    assert_eq!(missing(&world), "v7 is not ready: 1 of 3 replicas are available");
+    for field in ["replicas", "updatedReplicas", "availableReplicas"] {
+        deployment["status"][field] = serde_json::json!(3);
+    }
+    world.put(Kind::Deployment, deployment);
+    assert!(world.look().is_live(), "{:?}", world.look());
+}
+
+#[test]
 fn a_bad_image_in_a_running_predictor_is_never_live() {
     // The same predictor with other pods: only the digest tells them apart.
     let mut bad = BEFORE.clone();

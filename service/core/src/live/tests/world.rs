@@ -52,6 +52,8 @@ pub(crate) struct World {
     pub(crate) head: Option<(String, Release)>,
     /// What that renders to.
     documents: Vec<Value>,
+    /// Whether the commit has had the time that pods take to start.
+    pub(crate) is_late: bool,
 }
 
 impl World {
@@ -216,15 +218,16 @@ impl World {
 
     pub(crate) fn put(&mut self, kind: Kind, object: Value) {
         let name = object["metadata"]["name"].as_str().unwrap().to_owned();
-        if let Some(kept) = kept(kind, &object) {
-            self.index.apply(kept);
+        match kept(kind, &object) {
+            Some(kept) => drop(self.index.apply(kept)),
+            None => drop(self.index.remove(kind, "models", &name)),
         }
         self.objects.insert((kind, name), object);
     }
 
     pub(crate) fn remove(&mut self, kind: Kind, name: &str) {
-        if let Some(object) = self.objects.remove(&(kind, name.to_owned())) {
-            self.index.remove(&kept(kind, &object).unwrap());
+        if self.objects.remove(&(kind, name.to_owned())).is_some() {
+            self.index.remove(kind, "models", name);
         }
     }
 
@@ -238,7 +241,7 @@ impl World {
         let revision = application.and_then(|it| it.revision.as_deref());
         let is_contained = revision == Some(head) || (head == FIRST && revision == Some(SECOND));
         let found = self.index.found(&place());
-        look(release, Facts { found, application, is_contained, last_words })
+        look(release, Facts { found, application, is_contained, last_words, is_late: self.is_late, ..Facts::default() })
     }
 
     /// What is in the way, in words.
