@@ -10,7 +10,7 @@ use super::queue::Taken;
 use super::registry::{Answered, Concern, Read, concern};
 use super::retry::{has_come, later, postpone, wait};
 use super::shared::Shared;
-use super::urgent::{Due, Later, Portion, key_of, put_in_order, share_out, take_oldest, take_related};
+use super::urgent::{Due, Later, Portion, put_in_order, release_of, share_out, take_oldest, take_related};
 use crate::event::{Delivery, Event};
 use crate::names::ReleaseKey;
 
@@ -135,7 +135,7 @@ async fn read_wanted_back(shared: &Shared) {
     let Some(last) = wanted.last_key_value().map(|(number, _)| *number) else { return };
     let until: HashMap<&ReleaseKey, i64> = wanted.iter().map(|(number, key)| (key, *number)).collect();
     let concerns = |delivery: &Delivery| {
-        key_of(delivery).and_then(|key| until.get(key)).is_some_and(|until| delivery.number <= *until)
+        release_of(delivery).and_then(|key| until.get(key)).is_some_and(|until| delivery.number <= *until)
     };
     let (mut after, mut found) = (first - 1, Vec::new());
     while after < last {

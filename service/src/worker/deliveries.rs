@@ -9,7 +9,7 @@ use super::conclusion::{Concluded, Conclusion, Keep};
 use super::observe::{is_going, watched};
 use super::read::NO_CLUSTER;
 use super::registry::registry_changed;
-use super::review::key_of;
+use super::review::key_of_branch;
 use super::shared::about_the_request;
 use super::task::Task;
 use super::turn::{Carried, Turn};
@@ -71,7 +71,7 @@ fn pushed(turn: &Turn<'_>, branch: &str) -> Concluded {
 
 /// What became of it is asked of the forge: a delivery says only that there is something to ask.
 fn review_changed(turn: &Turn<'_>, branch: &str) -> Concluded {
-    let Some(key) = key_of(branch) else {
+    let Some(key) = key_of_branch(branch) else {
         return Concluded::ignored(format!("the pull request of `{}` is none of the service's", shown(branch)));
     };
     // Of one that is not followed nothing is to be asked.

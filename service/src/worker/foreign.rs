@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::adopt::drifted;
 use super::apply::{self, Ground, Write};
-use super::history::{Came, key_of, text_of};
+use super::history::{Came, key_of_directory, text_of};
 use super::index::Entry;
 use super::restored;
 use super::review::proposed_document;
@@ -63,7 +63,7 @@ pub(super) fn changed_since(from: &CommitId, came: &[Came], is_ours: impl Fn(&Lo
     let mut before = from.clone();
     for Came { entry, .. } in came {
         let ours = is_ours(entry);
-        for key in entry.changed.iter().filter_map(|directory| key_of(directory)) {
+        for key in entry.changed.iter().filter_map(|directory| key_of_directory(directory)) {
             if ours {
                 found.theirs.remove(&key);
                 found.ours.insert(key);
@@ -129,7 +129,7 @@ pub(super) fn accept(turn: &mut Turn<'_>, before: &CommitId) -> Result<(), GitEr
     let (repository, tip) = (&turn.shared.repository, turn.tip().clone());
     let directory = |path: String| Some(path.rsplit_once('/')?.0.to_owned());
     let changed = repository.changed(before, &tip)?.into_iter().filter_map(directory);
-    read_anew(turn, &changed.filter_map(|directory| key_of(&directory)).collect())
+    read_anew(turn, &changed.filter_map(|directory| key_of_directory(&directory)).collect())
 }
 
 /// Reads releases as a start does.

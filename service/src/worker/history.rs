@@ -44,7 +44,7 @@ pub(super) fn trailer<'a>(entry: &'a LogEntry, name: &str) -> Option<&'a str> {
 }
 
 /// The release of a directory.
-pub(super) fn key_of(directory: &str) -> Option<ReleaseKey> {
+pub(super) fn key_of_directory(directory: &str) -> Option<ReleaseKey> {
     ReleaseKey::parse(directory.strip_prefix("releases/")?).ok()
 }
 
@@ -105,7 +105,7 @@ pub(super) struct Seen {
 /// Looks what a commit did to releases; `ours` says that it is the service's own.
 pub(super) fn seen(repository: &Repository, came: &Came, ours: bool) -> Result<Vec<Seen>, GitError> {
     let Came { entry, change, brought } = came;
-    let keys: Vec<ReleaseKey> = entry.changed.iter().filter_map(|directory| key_of(directory)).collect();
+    let keys: Vec<ReleaseKey> = entry.changed.iter().filter_map(|directory| key_of_directory(directory)).collect();
     let directories: Vec<String> = keys.iter().map(ReleaseKey::directory).collect();
     let releases = documents(repository, &entry.commit, &directories)?;
     let before = before(repository, entry, &directories, &releases)?;
@@ -113,7 +113,7 @@ pub(super) fn seen(repository: &Repository, came: &Came, ours: bool) -> Result<V
     let seen = seen.map(|(key, release)| of((entry, change), key, release.as_ref(), ours));
     let seen = seen.zip(before).map(|(seen, before)| Seen { names: seen.names.or(before), ..seen });
     let brought = brought.iter().flat_map(|entry| {
-        let keys = entry.changed.iter().filter_map(|directory| key_of(directory));
+        let keys = entry.changed.iter().filter_map(|directory| key_of_directory(directory));
         keys.map(move |key| Seen { was_in_force: false, ..of((entry, &entry.commit), key, None, true) })
     });
     Ok(seen.chain(brought).collect())

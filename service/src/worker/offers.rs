@@ -9,11 +9,11 @@ use super::conclusion::{Concluded, Conclusion, Keep};
 use super::conveyor::{Conveyor, Done};
 use super::deliveries::DoneBefore;
 use super::index::Index;
-use super::publish::{STEP_RETRY, refused};
+use super::publish::refused;
 use super::replaced::replaces;
 use super::retry::{Pause, later, wait_after, wait_at_least};
 use super::review::{Offer, Proposed, offer};
-use super::shared::{Shared, Waits, about_the_request, write};
+use super::shared::{Shared, about_the_request};
 use super::turn::{Following, Harvest};
 use crate::git::GitError;
 use crate::git::remote::RemoteError;
@@ -203,10 +203,7 @@ impl Conveyor {
             was_asked = true;
         }
         if !was_asked {
-            let until = later(shared.clock.now_exact(), STEP_RETRY);
-            self.agenda.at(until, key);
-            write(&shared.waits)
-                .insert(key.clone(), Waits { reason: Some(refusal.reason.clone()), until: Some(until) });
+            self.leave_alone(shared, key, refusal.reason.clone());
         }
     }
 }

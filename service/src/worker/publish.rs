@@ -34,7 +34,7 @@ const MOVED_TO_PAUSE: usize = 4;
 const PAUSE: Duration = Duration::from_millis(40);
 
 /// How long a step that happens by itself is left alone after the remote refused it: hooks change when people change them.
-pub(super) const STEP_RETRY: Duration = Duration::from_secs(300);
+const STEP_RETRY: Duration = Duration::from_secs(300);
 
 /// The most commits of which nobody heard whether they arrived: some hundred failed pushes of the largest size.
 const OURS_MAX: usize = 100_000;
@@ -262,6 +262,11 @@ impl Conveyor {
     pub(super) fn put_off(&mut self, shared: &Shared, key: &ReleaseKey, words: &str) {
         let reason = format!("the remote refuses the next step: {words}");
         tracing::warn!(release.key = %key, "{reason}; it is tried again");
+        self.leave_alone(shared, key, reason);
+    }
+
+    /// Has what follows by itself for a release tried again later, and says why.
+    pub(super) fn leave_alone(&mut self, shared: &Shared, key: &ReleaseKey, reason: String) {
         let at = later(shared.clock.now_exact(), STEP_RETRY);
         self.agenda.at(at, key);
         write(&shared.waits).insert(key.clone(), Waits { reason: Some(reason), until: Some(at) });

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::Fault;
 use super::conclusion::Concluded;
 use super::conveyor::Conveyor;
-use super::history::key_of;
+use super::history::key_of_directory;
 use super::holds;
 use super::index::Index;
 use super::leading::Leading;
@@ -294,7 +294,7 @@ struct Changed {
 async fn follow(shared: &Arc<Shared>, known: &CommitId, tip: &CommitId) -> Result<(), Fault> {
     let (from, to) = (known.clone(), tip.clone());
     let paths = shared.blocking(move |shared| shared.repository.changed(&from, &to).map_err(git_fault)).await?;
-    let directory = |path: &String| key_of(path.rsplit_once('/')?.0);
+    let directory = |path: &String| key_of_directory(path.rsplit_once('/')?.0);
     let keys: Vec<ReleaseKey> = paths.iter().filter_map(directory).collect::<BTreeSet<_>>().into_iter().collect();
     let has_policies = paths.iter().any(|path| path.starts_with(&format!("{POLICY_DIR}/")));
     let remembered = shared.store.policies().await.map_err(store_fault)?;

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::conclusion::Concluded;
 use super::conveyor::Conveyor;
 use super::shared::Shared;
-use super::urgent::key_of;
+use super::urgent::release_of;
 use crate::chance::share_of;
 use crate::event::Delivery;
 use crate::git::GitError;
@@ -34,7 +34,7 @@ pub(super) async fn postpone(
 ) {
     let mut batch = Batch::default();
     for mut delivery in deliveries {
-        let release = delivery.verdict.release.as_ref().or(key_of(&delivery)).cloned();
+        let release = delivery.verdict.release.as_ref().or(release_of(&delivery)).cloned();
         let mut concluded = Concluded::failed(release, reason.clone());
         concluded.verdict.cure.clone_from(&cure);
         delivery.attempt += 1;

@@ -23,21 +23,18 @@ pub(super) struct Portion {
     pub(super) taken_later: Vec<Delivery>,
 }
 
-/// Chooses at most so many deliveries of those whose time has come and those that were taken from the inbox, which are newer.
+/// Chooses at most so many deliveries of those whose time has come and those that were taken from the inbox: those that go first.
 ///
-/// The order within a release stays: a rollback that overtook the request before it would be undone by that.
+/// Nothing of a release is left behind that was asked before what is chosen: a rollback that overtook it would be undone by it.
 pub(super) fn share_out(due: Vec<Due>, taken: Vec<Delivery>, most: usize) -> Portion {
+    let urgent = WantedBack::by(due.iter().map(|(_, delivery)| delivery).chain(&taken));
     let all = due.iter().map(|(_, delivery)| delivery).chain(&taken);
-    let urgent = WantedBack::by(all);
-    let (mut due, calm_due): (Vec<Due>, Vec<Due>) =
-        due.into_iter().partition(|(_, delivery)| urgent.concerns(delivery));
-    let (mut taken, calm_taken): (Vec<Delivery>, Vec<Delivery>) =
-        taken.into_iter().partition(|delivery| urgent.concerns(delivery));
-    let room_behind_due = most - due.len().min(most);
-    due.extend(calm_due);
-    let due_later = due.split_off(due.len().min(most - taken.len().min(room_behind_due)));
-    taken.extend(calm_taken);
-    let taken_later = taken.split_off(taken.len().min(most - due.len()));
+    let mut ranks: Vec<(bool, i64)> = all.map(|delivery| urgent.rank(delivery)).collect();
+    ranks.sort_unstable();
+    ranks.truncate(most);
+    let goes_now = |delivery: &Delivery| ranks.last().is_some_and(|last| urgent.rank(delivery) <= *last);
+    let (due, due_later) = due.into_iter().partition(|(_, delivery)| goes_now(delivery));
+    let (taken, taken_later) = taken.into_iter().partition(goes_now);
     Portion { due, taken, due_later, taken_later }
 }
 
@@ -59,7 +56,7 @@ pub(super) fn take_related(later: &mut Later, taken: &[Delivery]) -> Vec<Due> {
         return Vec::new();
     }
     let mut concerned = WantedBack::by(later.values());
-    concerned.0.extend(taken.iter().filter_map(key_of).cloned());
+    concerned.0.extend(taken.iter().filter_map(release_of).cloned());
     let mut related: Vec<Due> = later
         .extract_if(.., |_, delivery| concerned.concerns(delivery))
         .map(|((at, _), delivery)| (at, delivery))
@@ -103,7 +100,7 @@ impl WantedBack {
 
     /// Whether a delivery, of whatever kind, is about one of them.
     fn concerns(&self, delivery: &Delivery) -> bool {
-        key_of(delivery).is_some_and(|key| self.0.contains(key))
+        release_of(delivery).is_some_and(|key| self.0.contains(key))
     }
 }
 
@@ -119,7 +116,7 @@ pub(super) fn is_urgent(intent: &Intent) -> bool {
 }
 
 /// The release that a request is about.
-pub(super) fn key_of(delivery: &Delivery) -> Option<&ReleaseKey> {
+pub(super) fn release_of(delivery: &Delivery) -> Option<&ReleaseKey> {
     match &delivery.event {
         Event::Requested(requested) => Some(&requested.key),
         _ => None,
@@ -164,12 +161,12 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_fits_goes_as_it_arrived_and_what_is_wanted_back_first() {
+    fn all_that_fits_is_chosen() {
         let share = share_out(due(vec![put(1, "a"), put(2, "b")]), vec![put(3, "c"), put(4, "a")], 4);
         assert_eq!((numbers(share.due.iter().map(|(_, due)| due)), numbers(&share.taken)), (vec![1, 2], vec![3, 4]));
         let share =
             share_out(due(vec![put(1, "a"), put(2, "b")]), vec![put(3, "c"), delivery(4, "b", Intent::Pause)], 4);
-        assert_eq!((numbers(share.due.iter().map(|(_, due)| due)), numbers(&share.taken)), (vec![2, 1], vec![4, 3]));
+        assert_eq!((numbers(share.due.iter().map(|(_, due)| due)), numbers(&share.taken)), (vec![1, 2], vec![3, 4]));
         assert!(share.due_later.is_empty() && share.taken_later.is_empty());
     }
 
@@ -227,7 +224,7 @@ pub(super) mod tests {
         let failed = due((1..=9).map(|number| put(number, if number == 7 { "fraud" } else { "other" })).collect());
         let back = delivery(11, "fraud", Intent::Pause);
         let share = share_out(failed, vec![put(10, "third"), back], 3);
-        assert_eq!(numbers(share.due.iter().map(|(_, due)| due)), [7, 1]);
+        assert_eq!(numbers(share.due.iter().map(|(_, due)| due)), [1, 7]);
         assert_eq!(numbers(&share.taken), [11]);
         assert_eq!(numbers(share.due_later.iter().map(|(_, due)| due)), [2, 3, 4, 5, 6, 8, 9]);
         assert_eq!(numbers(&share.taken_later), [10]);

@@ -17,7 +17,7 @@ use super::replaced::{asks_for_a_state, replaced, replaces};
 use super::retry::Pause;
 use super::shared::{Shared, write};
 use super::turn::Harvest;
-use super::urgent::{Later, key_of};
+use super::urgent::{Later, release_of};
 use crate::event::Delivery;
 use crate::names::{CommitId, EnvironmentName, ModelName, PolicyName, ReleaseKey};
 use crate::plan::Findings;
@@ -227,7 +227,8 @@ impl Conveyor {
         if newest.is_empty() {
             return Vec::new();
         }
-        let newer = |older: &Delivery| newest.get(key_of(older)?).copied().filter(|newer| newer.number > older.number);
+        let newer =
+            |older: &Delivery| newest.get(release_of(older)?).copied().filter(|newer| newer.number > older.number);
         let failed = self.retry.extract_if(.., |_, older| newer(older).is_some()).map(|(_, older)| older);
         failed.filter_map(|older| newer(&older).map(|newer| replaced(older, newer))).collect()
     }
@@ -318,7 +319,7 @@ impl Conveyor {
     /// Keeps what goes on from the state that an older request asks for, a pause or a step, until that was looked into; gives back any other. What asks for
     /// a state itself, a rollback for one, waits for no registry: it takes the place of what was asked for before it.
     pub(super) fn keep_behind(&mut self, delivery: Delivery) -> Option<Delivery> {
-        let asking = key_of(&delivery).and_then(|key| self.asking.get_mut(key));
+        let asking = release_of(&delivery).and_then(|key| self.asking.get_mut(key));
         let asking = asking.filter(|asking| asking.is_before(&delivery) && asks_for_a_state(&delivery).is_none());
         match asking {
             Some(asking) => asking.behind.push(delivery),
@@ -330,7 +331,7 @@ impl Conveyor {
     /// Takes up a request that was looked into, to go back to where it came from, and what waited behind it alone. Where something newer took the place of the
     /// request meanwhile, that is concluded.
     pub(super) fn has_asked(&mut self, delivery: Delivery, work: &mut Work) -> (Option<Delivery>, Vec<Delivery>) {
-        let Some(key) = key_of(&delivery).cloned() else { return (Some(delivery), Vec::new()) };
+        let Some(key) = release_of(&delivery).cloned() else { return (Some(delivery), Vec::new()) };
         let Some(asking) = self.asking.get_mut(&key) else { return (Some(delivery), Vec::new()) };
         if let Some(place) = asking.asked.iter().position(|number| *number == delivery.number) {
             asking.asked.swap_remove(place);

@@ -33,7 +33,7 @@ pub(in crate::worker) fn branch_of(key: &ReleaseKey) -> String {
 }
 
 /// The release whose review a branch is for.
-pub(in crate::worker) fn key_of(branch: &str) -> Option<ReleaseKey> {
+pub(in crate::worker) fn key_of_branch(branch: &str) -> Option<ReleaseKey> {
     ReleaseKey::parse(branch.strip_prefix("kmlflow/")?).ok()
 }
 

@@ -9,7 +9,7 @@ use super::branch::{self, branch_of};
 use crate::git::{Author, GitError, LogEntry, Repository};
 use crate::names::{CommitId, ReleaseKey};
 use crate::release::Release;
-use crate::worker::history::{Came, SUPERSEDES, key_of, says_ours, trailer};
+use crate::worker::history::{Came, SUPERSEDES, key_of_directory, says_ours, trailer};
 use crate::worker::shared::Shared;
 
 /// The trailer by which a proposal is told from another one, which may be of the same intent.
@@ -89,7 +89,7 @@ fn proposal_of(
     from: &CommitId,
     (entry, directory): (&LogEntry, &str),
 ) -> Result<Option<LogEntry>, GitError> {
-    let Some(key) = key_of(directory) else { return Ok(None) };
+    let Some(key) = key_of_directory(directory) else { return Ok(None) };
     let Some(tip) = repository.beside(&branch_of(&key))? else { return Ok(None) };
     let tree = repository.tree_id(&entry.commit, directory)?;
     let is_proposal = |proposal: &LogEntry| {

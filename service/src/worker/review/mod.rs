@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-pub(super) use branch::{BRANCHES, Offer, branch_of, key_of, offer};
+pub(super) use branch::{BRANCHES, Offer, branch_of, key_of_branch, offer};
 pub(super) use merged::{merged_as, proposal_id, proposed_document};
 pub(super) use proposed::Proposed;
 pub(super) use rounds::{follow_reviews, look_on_reviews};

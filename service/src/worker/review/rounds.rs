@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::allowance::{Allowance, OF_WHO_FOLLOWS, OF_WHO_LEADS};
-use super::branch::{branch_of, key_of};
+use super::branch::{branch_of, key_of_branch};
 use super::comment;
 use super::follow::{GRACE, Hitch, finish, tell_and_ask};
 use crate::forge::{Forge, ForgeError, Open};
@@ -178,7 +178,7 @@ impl Rounds {
         let closed = forge.recently_closed().await?.into_iter();
         self.spend(1);
         let closed =
-            closed.filter_map(|closed| Some((key_of(&closed.branch).filter(|key| keys.contains(key))?, closed)));
+            closed.filter_map(|closed| Some((key_of_branch(&closed.branch).filter(|key| keys.contains(key))?, closed)));
         shared.reviews.show(since, &listed, closed.collect());
         self.asked.retain(|key, _| listed.contains_key(key));
         let open = listed.keys().cloned().collect();
@@ -305,7 +305,7 @@ fn sooner(next: Instant, error: &Hitch) -> Instant {
 /// What is open of these, and how many requests that took.
 async fn list(shared: &Shared, forge: &Forge, keys: &BTreeSet<ReleaseKey>) -> Result<(Listed, usize), ForgeError> {
     let (open, pages) = forge.open_from(keys.iter().map(branch_of).collect(), shared.repository.branch()).await?;
-    Ok((open.into_iter().filter_map(|(branch, open)| Some((key_of(&branch)?, open))).collect(), pages))
+    Ok((open.into_iter().filter_map(|(branch, open)| Some((key_of_branch(&branch)?, open))).collect(), pages))
 }
 
 /// Takes from the forge what became of the last reviews before this service began.
@@ -314,7 +314,7 @@ async fn remember(shared: &Shared, forge: &Forge) -> Result<(), ForgeError> {
         return Ok(());
     }
     for closed in forge.recently_closed().await? {
-        if let Some(key) = key_of(&closed.branch).filter(|key| shared.is_reviewed(key)) {
+        if let Some(key) = key_of_branch(&closed.branch).filter(|key| shared.is_reviewed(key)) {
             shared.reviews.remember(&key, closed);
         }
     }
