@@ -180,6 +180,11 @@ impl DeliveryState {
     pub const fn is_waiting(self) -> bool {
         matches!(self, Self::Accepted | Self::Failed)
     }
+
+    /// Whether the release is as it was asked to be, or as it was: whoever is told so is shown the release.
+    pub const fn shows_release(self) -> bool {
+        matches!(self, Self::Applied | Self::Unchanged | Self::Ignored)
+    }
 }
 
 impl fmt::Display for DeliveryState {

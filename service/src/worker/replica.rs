@@ -222,8 +222,9 @@ async fn answer(shared: &Arc<Shared>) -> Result<(), Fault> {
         return Ok(());
     }
     let told = shared.store.told(&numbers).await.map_err(store_fault)?;
-    let has_changed = told.iter().any(|(delivery, _)| delivery.verdict.commit.is_some());
-    if has_changed && let Err(fault) = catch_up(shared).await {
+    // What changed nothing here was judged by what the leader did before, which may not be seen here yet.
+    let is_shown = told.iter().any(|(delivery, _)| delivery.state.shows_release());
+    if is_shown && let Err(fault) = catch_up(shared).await {
         tracing::warn!(fault = ?fault, "What the leader did is answered before it is seen here");
     }
     for (delivery, told) in told {

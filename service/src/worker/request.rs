@@ -125,19 +125,20 @@ impl Handle {
     /// The store does not answer.
     pub async fn became(&self, key: &ReleaseKey, id: &DeliveryId) -> Result<Became, Fault> {
         let store = &self.shared.store;
-        let Some(delivery) = store.delivery(Some(Source::Api), id.as_str()).await.map_err(store_fault)? else {
-            let commits = store.history(key, None, PAGE_ROWS_MAX).await.map_err(store_fault)?;
-            let made = commits.into_iter().find(|row| row.delivery_id.as_deref() == Some(id.as_str()));
-            let Some(made) = made else { return Ok(Became::Nothing) };
-            let concluded = Concluded::applied(key.clone(), made.commit, false, None);
-            return Ok(self.answer(key, concluded)?.map_or(Became::Nothing, Became::Answered));
+        let concluded = match store.delivery(Some(Source::Api), id.as_str()).await.map_err(store_fault)? {
+            Some(delivery) if delivery.state == DeliveryState::Refused => return Ok(Became::Refused),
+            Some(delivery) => {
+                Concluded { state: delivery.state, verdict: delivery.verdict, refusal: None, created: false }
+            }
+            None => {
+                let commits = store.history(key, None, PAGE_ROWS_MAX).await.map_err(store_fault)?;
+                let made = commits.into_iter().find(|row| row.delivery_id.as_deref() == Some(id.as_str()));
+                let Some(made) = made else { return Ok(Became::Nothing) };
+                Concluded::applied(key.clone(), made.commit, false, None)
+            }
         };
-        if delivery.state == DeliveryState::Refused {
-            return Ok(Became::Refused);
-        }
         // The answer shows the release as whoever leads left it.
         self.catch_up_if_it_can().await;
-        let concluded = Concluded { state: delivery.state, verdict: delivery.verdict, refusal: None, created: false };
         Ok(Became::Answered(self.answer(key, concluded)?.unwrap_or_else(|waits_for| {
             let waits_for = if waits_for.is_empty() { BEFORE_IT.to_owned() } else { waits_for };
             Answer::Queued { delivery: id.to_string(), waits_for }

@@ -126,6 +126,21 @@ fn a_rewritten_history_that_somebody_accepts_is_what_all_of_them_show_and_act_on
 }
 
 #[test]
+fn what_is_so_already_is_answered_with_what_the_leader_did_a_moment_ago() {
+    let site = Site::<2>::new();
+    let [leader, follower] = site.two();
+    for version in 1..=30 {
+        let wanted = image("fraud", &version.to_string());
+        let [done, again] = [&leader, &follower].map(|server| server.put(FRAUD, &wanted));
+        assert!([200, 201].contains(&done.status) && again.status == 200, "{} {}", done.text(), again.text());
+        let shown =
+            |answer: &tests::Response| (answer.json()["commit"].clone(), answer.header("ETag").map(str::to_owned));
+        assert!(done.json()["commit"].is_string() && again.json()["changed"] == false, "{}", again.text());
+        assert_eq!(shown(&again), shown(&done), "version {version}");
+    }
+}
+
+#[test]
 fn a_hold_and_a_webhook_at_one_of_them_count_for_all() {
     let site = Site::<2>::new();
     let [first, second] = site.two();
