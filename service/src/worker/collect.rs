@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::conveyor::{Conveyor, Work};
 use super::queue::Taken;
 use super::registry::{Answered, Concern, Read, concern};
+use super::replaced::replaced_by;
 use super::retry::{has_come, later, postpone, wait};
 use super::shared::Shared;
 use super::urgent::{Due, Later, Portion, put_in_order, release_of, share_out, take_oldest, take_related};
@@ -47,6 +48,7 @@ pub(super) async fn collect(shared: &Arc<Shared>, conveyor: &mut Conveyor) -> Op
     work.deliveries.extend(conveyor.pace.take_due(now));
     // Answers come when they come; what was asked of a release first is done first.
     put_in_order(&mut work.deliveries);
+    work.replaced_by = replaced_by(&work.deliveries);
     let tells_of_a_push = |delivery: &Delivery| matches!(delivery.event, Event::Pushed { .. });
     work.look_at_repository = taken.pushed || work.deliveries.iter().any(tells_of_a_push);
     work.ticks = conveyor.agenda.take_due(now, shared.limits.turn);

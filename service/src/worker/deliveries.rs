@@ -9,6 +9,7 @@ use super::conclusion::{Concluded, Conclusion, Keep};
 use super::observe::{is_going, watched};
 use super::read::NO_CLUSTER;
 use super::registry::registry_changed;
+use super::replaced::replaced;
 use super::review::key_of_branch;
 use super::shared::about_the_request;
 use super::task::Task;
@@ -102,6 +103,9 @@ fn request(turn: &mut Turn<'_>, delivery: &Delivery, requested: &Requested) -> R
     let key = &requested.key;
     if let Some(held) = held(turn, key, delivery) {
         return Ok(held);
+    }
+    if let Some(newer) = turn.replaced_by.get(&delivery.number) {
+        return Ok((replaced(delivery.clone(), newer).concluded, Keep::No));
     }
     let mut task = Task::of(delivery, requested);
     task.findings = turn.findings.get(&delivery.number).cloned().unwrap_or_default();

@@ -28,6 +28,7 @@ impl Conveyor {
         let mut turn = Turn::begin(shared, base, set)?;
         turn.found.clone_from(&work.found);
         turn.findings.clone_from(&work.findings);
+        turn.replaced_by.clone_from(&work.replaced_by);
         turn.by_review.clone_from(&work.by_review);
         turn.refused.clone_from(&work.refused);
         turn.as_it_lies = work.as_it_lies;

@@ -288,8 +288,8 @@ impl Work {
         let ticks = self.ticks.split_off(self.ticks.len().min(count / 2));
         let deliveries = self.deliveries.split_off(count / 2 - self.ticks.len());
         let (found, findings) = (self.found.clone(), self.findings.clone());
-        let (by_review, as_it_lies) = (self.by_review.clone(), self.as_it_lies);
-        Some(Self { ticks, deliveries, found, findings, by_review, as_it_lies, ..Self::default() })
+        let (replaced_by, by_review, as_it_lies) = (self.replaced_by.clone(), self.by_review.clone(), self.as_it_lies);
+        Some(Self { ticks, deliveries, found, findings, replaced_by, by_review, as_it_lies, ..Self::default() })
     }
 
     /// Takes on what other work there is. What was found out for it is found out anew when it is tried again.

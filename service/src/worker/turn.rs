@@ -14,7 +14,7 @@ use super::registry::{Found, Which};
 use super::review::Proposed;
 use super::shared::{PolicySet, Shared, read};
 use super::task::Task;
-use crate::event::Guard;
+use crate::event::{Delivery, Guard};
 use crate::git::{Asker, Draft, GitError, Message};
 use crate::names::{CommitId, EnvironmentName, ModelName, ReleaseKey};
 use crate::plan::Findings;
@@ -37,6 +37,8 @@ pub(super) struct Turn<'r> {
     pub(super) found: HashMap<ModelName, Found>,
     /// What was found out for deliveries, by their numbers.
     pub(super) findings: HashMap<i64, Arc<Findings>>,
+    /// What acts take the place of that were asked for after it, by number.
+    pub(super) replaced_by: HashMap<i64, Delivery>,
     /// Wishes that were answered: version, tag and its value.
     pub(super) answered: Vec<(Which, String, String)>,
     /// Versions that were refused, for which release and why.
@@ -191,6 +193,7 @@ impl<'r> Turn<'r> {
             registry: HashMap::new(),
             found: HashMap::new(),
             findings: HashMap::new(),
+            replaced_by: HashMap::new(),
             answered: Vec::new(),
             refused: Vec::new(),
             touched: HashMap::new(),

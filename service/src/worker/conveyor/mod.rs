@@ -98,6 +98,8 @@ pub(super) struct Work {
     pub(super) found: HashMap<ModelName, Found>,
     /// What was found out for them, by their numbers.
     pub(super) findings: HashMap<i64, Arc<Findings>>,
+    /// What acts take the place of that were asked for after it, by number.
+    pub(super) replaced_by: HashMap<i64, Delivery>,
     /// What is concluded already: something newer came while it was looked into, or the remote refused it.
     pub(super) concluded: Vec<Conclusion>,
     /// Versions that the remote refused, for which release and with what words.

@@ -111,7 +111,7 @@ async fn a_rollback_is_first_in_line_however_much_waits_in_the_store_before_it()
     let back = world.absolute("fraud", Act::Rollback { to: None }).await.unwrap();
     let others = (0..8).map(|number| put(&format!("m{number}"), single("1")));
     let mut backlog: Vec<Requested> = others.collect();
-    // What was asked of the release before stays before it.
+    // What was asked of the release before and never was in force is not done before it, and not after it.
     backlog.insert(4, put("fraud", single("9")));
     backlog.push(back);
     for (number, requested) in backlog.into_iter().enumerate() {
@@ -126,7 +126,9 @@ async fn a_rollback_is_first_in_line_however_much_waits_in_the_store_before_it()
     }
     world.run().await;
     let actions = world.actions();
-    assert_eq!(actions[..4], ["create", "update", "update", "rollback"], "{actions:?}");
-    assert_eq!(actions[4..], vec!["create"; 8], "nothing is lost");
+    assert_eq!(actions[..3], ["create", "update", "rollback"], "{actions:?}");
+    assert_eq!(actions[3..], vec!["create"; 8], "nothing is lost");
+    let before = world.handle().delivery("ci-4").await.unwrap();
+    assert_eq!(before.reason.as_deref(), Some("replaced by the newer delivery ci-9"), "{before:?}");
     assert_eq!(world.state("fraud").await, "single settled live=7");
 }

@@ -9,6 +9,8 @@ use tokio::task::JoinHandle;
 use super::remote::{Far, overtake_while};
 use super::tracking_server::Registry;
 use super::*;
+use crate::event::DeliveryState;
+use crate::release::RollbackTo;
 
 /// The versions that the commits of a release brought, oldest first.
 fn versions(far: &Far) -> Vec<String> {
@@ -65,6 +67,71 @@ async fn what_is_refused_for_good_is_looked_at_anew_however_long_it_was_divided(
         "they were faster"
     );
     assert_eq!(far.subjects().len(), 4);
+}
+
+/// Asks for a third version, which waits, and for a way back behind it; gives the id of what waits.
+async fn ask_for_a_third_and_back(far: &mut Far, is_tried: bool, to: Option<RollbackTo>) -> String {
+    let wait = Duration::from_millis(10);
+    let asked = far.world.handle().request(put("fraud", single("9")), wait).await;
+    let Ok(Answer::Queued { delivery, .. }) = asked else { panic!("{asked:?}") };
+    if is_tried {
+        far.world.run().await;
+    }
+    let back = far.world.absolute("fraud", Act::Rollback { to }).await.unwrap();
+    let asked = far.world.handle().request(back, wait).await;
+    assert!(matches!(asked, Ok(Answer::Queued { .. })), "{asked:?}");
+    delivery
+}
+
+#[tokio::test]
+async fn a_way_back_takes_the_place_of_what_waits_before_it_and_never_was_in_force() {
+    let to_what_serves = RollbackTo::Version("8".parse().unwrap());
+    for (is_away, is_started_anew, to, end) in [
+        (true, false, None, vec!["7", "8", "7"]),
+        (true, true, None, vec!["7", "8", "7"]),
+        (true, false, Some(to_what_serves), vec!["7", "8"]),
+        (false, false, None, vec!["7", "8", "7"]),
+    ] {
+        let mut far = Far::new().await;
+        far.world.put("fraud", single("7")).await;
+        far.world.put("fraud", single("8")).await;
+        if is_away {
+            far.is_there(false);
+        }
+        let waits = ask_for_a_third_and_back(&mut far, is_away, to).await;
+        if is_away {
+            far.is_there(true);
+        }
+        if is_started_anew {
+            far.world.kill();
+            far.world.start().await;
+        }
+        far.world.turn_clock(10).await;
+        assert_eq!(versions(&far), end);
+        assert_eq!(far.world.state("fraud").await, format!("single settled live={}", end.last().unwrap()));
+        let view = far.world.handle().delivery(&waits).await.unwrap();
+        assert_eq!(view.state, DeliveryState::Unchanged, "{view:?}");
+        assert!(view.reason.as_deref().unwrap().starts_with("replaced by the newer delivery "), "{view:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_had_arrived_before_a_way_back_was_in_force_and_is_said_to_be() {
+    let mut far = Far::new().await;
+    far.world.put("fraud", single("7")).await;
+    far.world.put("fraud", single("8")).await;
+    // The next push arrives, and the remote is away before it says so.
+    let away = far.remote().with_file_name("away.git");
+    let script =
+        format!("[ $1 != committed ] || {{ mv '{}' '{}'; kill -9 $PPID; }}", far.remote().display(), away.display());
+    far.hook("reference-transaction", &script);
+    let arrived = ask_for_a_third_and_back(&mut far, true, None).await;
+    far.is_there(true);
+    far.without_hook("reference-transaction");
+    far.world.turn_clock(10).await;
+    assert_eq!(versions(&far), ["7", "8", "9", "7"]);
+    let view = far.world.handle().delivery(&arrived).await.unwrap();
+    assert!(view.state == DeliveryState::Applied && view.commit.is_some(), "{view:?}");
 }
 
 /// A service in the middle of looking into a request for a third version, beside a canary that runs.
