@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use tests::environment::{program, run, succeed};
-use tests::{Server, TestEnvironment};
+use tests::{Request, Server, TestEnvironment};
 
 use crate::image;
 use crate::readme::{document, with_checks};
@@ -149,6 +149,27 @@ fn everything_goes_on_from_a_rewritten_history_once_a_person_has_looked() {
     let seen = "#=> Rewritten by hand\n";
     site.by_hand(&page("rewritten", "").replace("kmlflow unhold", &format!("{seen}kmlflow unhold")), Some(&server));
     assert_eq!(server.settle(held["delivery"].as_str().unwrap())["state"], "applied");
+}
+
+#[test]
+fn a_history_that_was_rewritten_by_mistake_is_put_back_and_everything_goes_on_from_there() {
+    let site = Site::new();
+    let server = site.start();
+    server.put(FRAUD, &image("fraud", "7")).expect(201);
+    site.clone();
+    let good = server.put(FRAUD, &image("fraud", "8")).expect(200).json()["commit"].as_str().unwrap().to_owned();
+    site.git(&["fetch", "-q"]);
+    site.git(&["commit", "-q", "--allow-empty", "-m", "Rewritten by hand"]);
+    site.git(&["push", "-q", "--force", "origin", "HEAD:main"]);
+    let held = server.put(FRAUD, &image("fraud", "9")).expect(202).json();
+    assert!(held["waitsFor"].as_str().unwrap().contains(&good[..12]), "{held}");
+    let ready = Request::new("GET", "/readyz").send(server.address()).expect(200).text();
+    assert!(ready.contains("everything is held") && ready.contains("`kmlflow unhold`"), "{ready}");
+    site.by_hand(&page("put-back", &good), Some(&server));
+    assert_eq!(server.settle(held["delivery"].as_str().unwrap())["state"], "applied");
+    site.git(&["fetch", "-q"]);
+    let log = site.git(&["log", "--format=%H %s", "origin/main"]);
+    assert!(log.contains(&good) && !log.contains("Rewritten by hand"), "{log}");
 }
 
 #[test]

@@ -37,7 +37,8 @@ async fn ready(State(web): State<Web>) -> Answer<String> {
     let trouble = trouble.map(|trouble| format!("; everything is accepted, and nothing is released yet: {trouble}"));
     let refusal = web.handle().forge_refusal();
     let refusal = refusal.map(|why| format!("; no pull request is opened or followed, and no status told: {why}"));
-    Ok(format!("ready{}{}\n", trouble.unwrap_or_default(), refusal.unwrap_or_default()))
+    let held: String = web.handle().held().into_iter().map(|held| format!("; {held}")).collect();
+    Ok(format!("ready{}{held}{}\n", trouble.unwrap_or_default(), refusal.unwrap_or_default()))
 }
 
 async fn metrics(State(web): State<Web>) -> impl IntoResponse {

@@ -6,6 +6,7 @@ use super::adopt;
 use super::apply::Hindrance;
 use super::claims::is_carried_out;
 use super::conclusion::{Concluded, Conclusion, Keep};
+use super::holds;
 use super::observe::{is_going, watched};
 use super::read::NO_CLUSTER;
 use super::registry::registry_changed;
@@ -186,10 +187,6 @@ pub(super) fn conclude(
 
 pub(super) fn held(turn: &Turn<'_>, key: &ReleaseKey, delivery: &Delivery) -> Option<(Concluded, Keep)> {
     let hold = turn.shared.hold_of(&key.environment)?;
-    let what = hold
-        .environment
-        .as_ref()
-        .map_or_else(|| "everything".to_owned(), |environment| format!("environment `{environment}`"));
-    let waits_for = format!("{what} is held: {}", hold.reason);
+    let waits_for = format!("{} is held: {}", holds::held(&hold), hold.reason);
     Some((Concluded::waits(Some(key.clone()), waits_for, begun(delivery).cloned()), Keep::Held))
 }

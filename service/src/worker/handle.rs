@@ -9,14 +9,13 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde_json::json;
 
-use super::disk;
 use super::given_again;
-use super::holds::{self, by_a_person};
+use super::holds::{self, by_a_person, lifted_by};
 use super::observe;
 use super::read;
 use super::replica::catch_up;
 use super::request::inbox_full;
-use super::shared::{Shared, WorkerState, not_deployed, read as locked, store_fault};
+use super::shared::{Shared, not_deployed, read as locked, store_fault};
 use super::{
     Accounts, ClusterDiff, DeliveryView, EnvironmentView, Fault, HistoryEntry, HoldView, LogView, Page, PolicyVerdict,
     ReleaseFilter, ReleaseView, RerenderSelection, Rerendered, StatusState, Subscription, TimelineEntry,
@@ -331,11 +330,7 @@ impl Handle {
             || "there is no hold of everything".to_owned(),
             |name| format!("environment `{name}` is not held"),
         );
-        let command = |hold: &Hold| match &hold.environment {
-            Some(name) => format!("`kmlflow unhold -e {name}`"),
-            None => "`kmlflow unhold`".to_owned(),
-        };
-        let held: Vec<String> = locked(&self.shared.holds).iter().map(command).collect();
+        let held: Vec<String> = locked(&self.shared.holds).iter().map(lifted_by).collect();
         Refusal::conflict(reason, format!("lift what is held with {}", held.join(" or ")))
     }
 
@@ -418,30 +413,6 @@ impl Handle {
     /// Counts a page of MLflow on which the button found no place; `page` is `model` or `version`.
     pub fn count_missing_anchor(&self, page: &'static str) {
         self.shared.metrics.anchor_missing(page);
-    }
-
-    /// Whether the service can accept and release: the worker runs, the disk has room, the store answers and takes what is released, the
-    /// repository opens and took the last turn. While a branch elsewhere cannot be looked at or pushed to, everything is accepted all the same: then it
-    /// answers why nothing is released.
-    ///
-    /// # Errors
-    /// One sentence that says what does not.
-    pub async fn ready(&self) -> Result<Option<String>, String> {
-        let WorkerState { is_store_behind, is_repository_failing, has_ended, .. } = &self.shared.state;
-        if has_ended.load(Ordering::Relaxed) {
-            return Err("the worker has ended and nothing is released; start the service again".to_owned());
-        }
-        if is_store_behind.load(Ordering::Relaxed) {
-            return Err("the store refuses what was released; check its disk and permissions".to_owned());
-        }
-        if is_repository_failing.load(Ordering::Relaxed) {
-            return Err("the repository refuses what is released; the log says why, and it is tried again".to_owned());
-        }
-        disk::check(&self.shared.settings.data_dir).map_err(|fault| fault.to_string())?;
-        self.shared.store.indexed_tip().await.map_err(|error| error.to_string())?;
-        let tip = self.shared.blocking(|shared| shared.repository.tip().map_err(super::shared::git_fault)).await;
-        tip.map_err(|fault| fault.to_string())?;
-        Ok(locked(&self.shared.state.trouble).clone())
     }
 
     /// Why the forge is told nothing and opens no pull request, with what a person does about it. Whoever follows asks the forge nothing.

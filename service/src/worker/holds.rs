@@ -75,6 +75,19 @@ pub(super) fn by_a_person(holds: &[Hold], mut hold: Hold) -> Hold {
     hold
 }
 
+/// The command that lifts a hold.
+pub(super) fn lifted_by(hold: &Hold) -> String {
+    match &hold.environment {
+        Some(name) => format!("`kmlflow unhold -e {name}`"),
+        None => "`kmlflow unhold`".to_owned(),
+    }
+}
+
+/// What a hold is of.
+pub(super) fn held(hold: &Hold) -> String {
+    hold.environment.as_ref().map_or_else(|| "everything".to_owned(), |name| format!("environment `{name}`"))
+}
+
 fn of_everything(holds: &[Hold]) -> Option<&Hold> {
     holds.iter().find(|hold| hold.environment.is_none())
 }

@@ -41,6 +41,7 @@ mod preview;
 mod publish;
 mod queue;
 mod read;
+mod ready;
 mod registry;
 mod replaced;
 mod replica;

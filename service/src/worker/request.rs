@@ -18,9 +18,6 @@ use crate::names::{DeliveryId, ReleaseKey};
 use crate::plan;
 use crate::store::{Accepted, HandedOver, PAGE_ROWS_MAX, StoreError};
 
-/// From when on a remote that does not answer is what a request waits for: a push takes less where all is well.
-const SILENT_AFTER: Duration = Duration::from_secs(3);
-
 /// What became of a request whose answer nobody heard.
 #[derive(Debug)]
 pub enum Became {
@@ -106,17 +103,14 @@ impl Handle {
                 self.shared.inbox.stop_waiting(number);
                 let trouble = locked(&self.shared.state.trouble).clone();
                 let review = || self.shared.reviews.is_waiting(&key).then(|| self.shared.reviews.waits_for(&key));
-                trouble.or_else(review).or_else(|| self.silence()).unwrap_or_else(|| BEFORE_IT.to_owned())
+                let silence = || Some(format!("the remote, which has not answered for {} s", self.silence()?));
+                trouble.or_else(review).or_else(silence).unwrap_or_else(|| BEFORE_IT.to_owned())
             }
         };
         is_kept(durable(&mut kept).await)?;
         Ok(Answer::Queued { delivery: id, waits_for })
     }
 
-    /// The remote, where it has been asked something for long.
-    fn silence(&self) -> Option<String> {
-        let silent = self.shared.repository.silent_for().filter(|silent| *silent >= SILENT_AFTER)?;
-        Some(format!("the remote, which has not answered for {} s", silent.as_secs()))
     }
 
     /// What became of a request that was handed in under an id before the service ended, or another replica did: in the inbox, or in Git alone.

@@ -295,6 +295,9 @@ async fn a_hold_keeps_and_does_not_apply() {
     service.ask("POST", "/api/v1/hold", Some(json!({"reason": "x", "environment": "prod"}))).await.problem(404);
     let held = service.ask("POST", "/api/v1/hold", Some(json!({"reason": "a look at it"}))).await.json();
     assert_eq!(held["items"][0]["reason"], "a look at it", "{held}");
+    let ready = service.ask("GET", "/readyz", None).await;
+    let said = "ready; everything is held, and what is asked for is kept until `kmlflow unhold`\n";
+    assert_eq!((ready.status.as_u16(), ready.text.as_str()), (200, said));
     let queued = service.ask("PUT", FRAUD, Some(single("fraud", "7"))).await;
     assert_eq!((queued.status.as_u16(), &queued.json()["state"]), (202, &json!("queued")), "{queued:?}");
     let place = queued.headers["location"].to_str().unwrap();

@@ -130,6 +130,14 @@ impl Far {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
+    /// Has pushes hang: gives the file that is there once one does, and the one that lets them go on.
+    pub(super) fn hang(&self) -> [PathBuf; 2] {
+        let [begun, go] = ["begun", "go"].map(|name| self.directory.path().join(name));
+        let script = format!("touch '{}'; while ! test -e '{}'; do sleep 0.01; done", begun.display(), go.display());
+        self.hook("pre-receive", &script);
+        [begun, go]
+    }
+
     pub(super) fn without_hook(&self, name: &str) {
         fs::remove_file(self.remote().join("hooks").join(name)).unwrap();
     }

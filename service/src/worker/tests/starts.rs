@@ -38,6 +38,28 @@ async fn a_start_bears_what_running_bears_and_goes_on_once_it_is_mended() {
 }
 
 #[tokio::test]
+async fn while_a_push_hangs_it_is_said_for_how_long_the_remote_has_not_answered() {
+    let mut far = Far::new().await;
+    let [_begun, go] = far.hang();
+    let handle = far.world.handle();
+    let watched = async {
+        let asked = handle.request(put("fraud", single("7")), Duration::from_millis(10)).await;
+        assert!(matches!(asked, Ok(Answer::Queued { .. })), "{asked:?}");
+        let begun = std::time::Instant::now();
+        let mut said = None;
+        while said.is_none() && begun.elapsed() < Duration::from_secs(20) {
+            said = handle.ready().await.unwrap();
+        }
+        std::fs::write(go, "").unwrap();
+        said
+    };
+    let (said, ()) = tokio::join!(watched, far.world.run());
+    let said = said.expect("what nothing is released for");
+    assert!(said.starts_with("the remote has not answered for ") && said.ends_with(" s"), "{said}");
+    assert_eq!(handle.ready().await, Ok(None));
+}
+
+#[tokio::test]
 async fn what_was_pushed_while_a_start_could_not_look_is_taken_in_without_being_told_of() {
     let mut far = Far::new().await;
     far.world.put("fraud", single("7")).await;
