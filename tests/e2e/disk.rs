@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::json;
-use tests::{Connection, Delivery, Request, TestEnvironment};
+use tests::environment::succeed;
+use tests::{Checkout, Connection, Delivery, Request, TestEnvironment};
 
 use crate::{by, image};
 
@@ -151,6 +152,57 @@ fn a_release_goes_back_while_the_disk_of_the_store_is_full() {
     });
     let history = server.get(&format!("/releases/{FRAUD}/history"));
     assert_eq!(history["items"][0]["commit"], commits[0].id.as_str(), "{history:#}");
+    drop(server);
+    std::fs::remove_dir_all(store).unwrap();
+}
+
+#[test]
+fn what_a_full_disk_did_not_keep_is_not_released_once_there_is_room_and_the_remote_is_back() {
+    const FRAUD: &str = "production/models/fraud";
+    let environment = TestEnvironment::new();
+    let (disk, _turn) = small_disk();
+    // The store alone lies there: Git has room, and is away.
+    let store = disk.join("kept");
+    std::fs::create_dir(&store).unwrap();
+    std::fs::create_dir(environment.data_dir()).unwrap();
+    std::os::unix::fs::symlink(store.join("kmlflow.db"), environment.data_dir().join("kmlflow.db")).unwrap();
+    let (remote, away) = (environment.path("gitops.git"), environment.path("away.git"));
+    let url = format!("file://{}", remote.display());
+    succeed(environment.command("git").args(["init", "-q", "--bare", "--initial-branch=main"]).arg(&remote));
+    succeed(&mut environment.kmlflow(["init", "--url", &url]));
+    let server = environment.server().env("KMLFLOW__GIT__URL", &url).start();
+    server.put(FRAUD, &image("fraud", "1")).expect(201);
+    std::fs::rename(&remote, &away).unwrap();
+    let filler = fill(&disk);
+    // Deliveries take what room the store has in pages of its own.
+    let other = |number: usize| {
+        let name = format!("m{number}");
+        let body = json!({"name": name, "namespace": "models", "environment": "production", "model": name, "version": "1", "image": "registry.example/m:1"});
+        server.deliver(&Delivery::generic(&format!("ci-{number}"), &body)).status
+    };
+    assert!((0..100).any(|number| other(number) == 503), "the store takes everything");
+    let (mut acknowledged, mut version) = (vec!["1".to_owned()], 1);
+    let refused = loop {
+        version += 1;
+        let answer = server.put(FRAUD, &image("fraud", &version.to_string()));
+        match answer.status {
+            202 => acknowledged.push(version.to_string()),
+            _ => break answer,
+        }
+        assert!(version < 60, "the store takes everything");
+    };
+    assert!(refused.header("Retry-After").is_some(), "{}", refused.text());
+    drop(refused.expect_problem(503));
+
+    std::fs::remove_file(filler).unwrap();
+    std::fs::rename(&away, &remote).unwrap();
+    let other = server.put("production/models/other", &image("other", "1"));
+    assert!([201, 202].contains(&other.status), "{}", other.text());
+    let told = |state: &str| server.get(&format!("/deliveries?state={state}"))["items"].as_array().unwrap().len();
+    server.until("nothing waits", || (told("accepted") + told("failed") == 0).then_some(()));
+    let commits = Checkout::of(&environment, &url).log(&format!("releases/{FRAUD}"));
+    let released: Vec<&str> = commits.iter().rev().filter_map(|commit| commit.trailer("Version")).collect();
+    assert_eq!(released, acknowledged, "version {version} was refused");
     drop(server);
     std::fs::remove_dir_all(store).unwrap();
 }

@@ -1,5 +1,7 @@
 //! `Idempotency-Key`: the same request under the same key is carried out once, and answered the same for 24 hours.
 
+use std::time::{Duration, Instant};
+
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -29,6 +31,16 @@ const ID_BYTES: usize = 16;
 
 /// How long a caller should wait while its first request is under way.
 const RETRY_AFTER_SECONDS: u64 = 1;
+
+/// The pause after an answer was not kept; each is twice as long as the one before, up to the longest.
+const KEEP_AGAIN: Duration = Duration::from_secs(1);
+
+/// The longest such pause: nobody waits for much longer once the store works.
+const KEEP_AGAIN_MAX: Duration = Duration::from_secs(8);
+
+/// How long it is tried: half as long as a claim may go unanswered before somebody else takes it up. As many try at once as requests were under way
+/// when the store began to fail, for nothing new is claimed then.
+const KEEP_WITHIN: Duration = Duration::from_secs(1_800);
 
 /// An answer as it is kept.
 #[derive(Debug, Serialize, Deserialize)]
@@ -111,13 +123,27 @@ async fn keep(web: &Web, key: ClaimKey, response: Response) -> Response {
     let passes = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
     let is_final = (status.is_success() || status.is_client_error()) && !passes;
     let kept = is_final.then(|| (status.as_u16(), kept(&parts.headers, &body)));
-    if let Err(fault) = web.accounts().settle_claim(key, kept).await {
+    if let Err(fault) = web.accounts().settle_claim(key.clone(), kept.clone()).await {
         tracing::error!(
             error = &fault as &dyn std::error::Error,
-            "An answer was not kept under its Idempotency-Key: {fault}"
+            "An answer was not kept under its Idempotency-Key, which is tried again: {fault}"
         );
+        tokio::spawn(keep_later(web.clone(), key, kept));
     }
     Response::from_parts(parts, Body::from(body))
+}
+
+/// Keeps an answer that the store did not take, as soon as it does: until then its key says that the request is under way.
+async fn keep_later(web: Web, key: ClaimKey, kept: Option<(u16, String)>) {
+    let (since, mut pause) = (Instant::now(), KEEP_AGAIN);
+    while since.elapsed() < KEEP_WITHIN {
+        tokio::time::sleep(pause).await;
+        if web.accounts().settle_claim(key.clone(), kept.clone()).await.is_ok() {
+            return;
+        }
+        pause = (pause * 2).min(KEEP_AGAIN_MAX);
+    }
+    tracing::error!("An answer was not kept under its Idempotency-Key, and is not any more");
 }
 
 fn kept(headers: &HeaderMap, body: &Bytes) -> String {

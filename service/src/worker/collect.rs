@@ -18,8 +18,15 @@ use crate::names::ReleaseKey;
 /// How many deliveries whose time has come are looked at for who goes first: a dozen large turns, so that a long backlog costs each turn little.
 const LOOKED_AT_MAX: usize = 4_096;
 
-/// Gathers what can be done now.
+/// Gathers what can be done now, without what was taken back.
 pub(super) async fn collect(shared: &Arc<Shared>, conveyor: &mut Conveyor) -> Option<Work> {
+    let mut work = collect_all(shared, conveyor).await?;
+    let numbers: Vec<i64> = conveyor.to_be_done(&work).collect();
+    conveyor.forget(&mut work, &shared.inbox.taken_back(|it| it.among(numbers)));
+    Some(work)
+}
+
+async fn collect_all(shared: &Arc<Shared>, conveyor: &mut Conveyor) -> Option<Work> {
     let now = shared.clock.now_exact();
     if conveyor.pause.as_ref().is_some_and(|pause| !pause.is_over(shared.inbox.has_news(), now)) {
         return None;

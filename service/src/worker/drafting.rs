@@ -58,7 +58,7 @@ impl Conveyor {
         let now = Now { shared, tip: base.clone(), now: turn.now(), is_live: false, known: None };
         let mut conclusions = work.concluded.clone();
         for delivery in self.awakened(&work.ticks) {
-            conclusions.push(carry_out(&mut turn, delivery, done_before)?);
+            conclusions.push(carry_out(&mut turn, delivery.clone(), done_before)?);
         }
         for some in work.deliveries.chunks(AHEAD_MAX) {
             turn.prepare(render_ahead(shared, &now, some));
@@ -71,8 +71,8 @@ impl Conveyor {
     }
 
     /// The deliveries that wait for releases whose time has come.
-    fn awakened<'a>(&'a self, ticks: &'a [ReleaseKey]) -> impl Iterator<Item = Delivery> + 'a {
-        ticks.iter().filter_map(|key| self.parked.get(key)).cloned()
+    pub(super) fn awakened<'a>(&'a self, ticks: &'a [ReleaseKey]) -> impl Iterator<Item = &'a Delivery> + 'a {
+        ticks.iter().filter_map(|key| self.parked.get(key))
     }
 
     fn policies(&self, shared: &Shared, base: &CommitId) -> Result<Option<policies::Read>, GitError> {

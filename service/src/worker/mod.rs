@@ -55,6 +55,7 @@ mod shared;
 mod start;
 mod statuses;
 mod storing;
+mod taken_back;
 mod task;
 mod told;
 mod turn;

@@ -109,7 +109,12 @@ impl Conveyor {
                 self.ours.clear();
             }
             self.ours.extend(history::ours(&harvest.rows));
-            let published = match shared.repository.push(&head.base, &harvest.tip).await {
+            let taken_back = shared.inbox.taken_back(|it| it.begin(&done.numbers()));
+            if !taken_back.is_empty() {
+                self.forget(work, &taken_back);
+                continue;
+            }
+            let published = match push(shared, &head, &done).await {
                 Err(GitError::Remote(error @ RemoteError::NotKept { .. })) => {
                     is_sure = false;
                     self.fit(work, &done, aside, error)?;
@@ -316,10 +321,31 @@ impl Work {
 }
 
 impl Done {
+    /// The deliveries that it has commits for.
+    fn numbers(&self) -> Vec<i64> {
+        let has_commit = |made: &&Conclusion| made.concluded.verdict.commit.is_some();
+        self.conclusions.iter().filter(has_commit).map(|made| made.delivery.number).collect()
+    }
+
     /// Whether one of the conclusions from this one on is the last word on what somebody asked for.
     fn judges_since(&self, first: usize) -> bool {
         self.conclusions.iter().skip(first).any(Conclusion::is_judgement)
     }
+}
+
+/// Pushes what a turn has come to. While nobody knows that the branch has nothing of it, it counts as begun.
+async fn push(shared: &Shared, head: &Head, done: &Done) -> Result<Publish, GitError> {
+    let published = shared.repository.push(&head.base, &done.harvest.tip).await;
+    let came_to_nothing = match &published {
+        Ok(published) => *published != Publish::Done,
+        Err(_) => !shared.repository.is_unsure(),
+    };
+    if came_to_nothing {
+        let is_first = |made: &&Conclusion| made.delivery.verdict.commit.is_none();
+        let numbers: Vec<i64> = done.conclusions.iter().filter(is_first).map(|made| made.delivery.number).collect();
+        shared.inbox.taken_back(|it| it.came_to_nothing(&numbers));
+    }
+    published
 }
 
 /// Looks whether a branch elsewhere is another one than the view that was planned on, unless the turn knows that it is not since its last push.

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
 
 use super::conclusion::Concluded;
+use super::taken_back::TakenBack;
 use super::urgent::{put_wanted_back_first, wants_back};
 use crate::event::Delivery;
 use crate::names::ReleaseKey;
@@ -31,6 +32,7 @@ struct State {
     /// The numbers of what somebody gave in again while it waited, wherever that is.
     wanted_now: BTreeSet<i64>,
     waiters: HashMap<i64, oneshot::Sender<Concluded>>,
+    taken_back: TakenBack,
     /// The branch is to be looked at.
     pushed: bool,
     /// Something was given in since the writer took from here last.
@@ -113,6 +115,19 @@ impl Inbox {
         self.state().waiters.remove(&number);
     }
 
+    /// Has a delivery not carried out that the store did not keep. Says whether nothing of it was done, nor will be.
+    pub(super) fn take_back(&self, number: i64) -> bool {
+        let mut state = self.state();
+        state.waiters.remove(&number);
+        state.queue.retain(|delivery| delivery.number != number);
+        state.taken_back.add(number)
+    }
+
+    /// Asks or tells what was taken back.
+    pub(super) fn taken_back<T>(&self, f: impl FnOnce(&mut TakenBack) -> T) -> T {
+        f(&mut self.state().taken_back)
+    }
+
     /// The deliveries whose outcome somebody waits for.
     pub(super) fn waited_for(&self) -> Vec<i64> {
         let mut state = self.state();
@@ -130,8 +145,12 @@ impl Inbox {
 
     /// Tells whoever waits for it what became of a delivery.
     pub(super) fn answer(&self, number: i64, concluded: Concluded) {
-        let waiter = self.state().waiters.remove(&number);
-        if let Some(waiter) = waiter {
+        let mut state = self.state();
+        if !concluded.state.is_waiting() {
+            state.taken_back.ended(number);
+        }
+        // Whoever takes it back after this finds what is sent here.
+        if let Some(waiter) = state.waiters.remove(&number) {
             // Whoever waited may have gone; the outcome is in the store.
             drop(waiter.send(concluded));
         }

@@ -74,10 +74,12 @@ impl Handle {
         self.has_room(&request).await?;
         let key = request.key.clone();
         let since = tokio::time::Instant::now();
-        let HandedIn { number, id, outcome, mut kept } = self.hand_in(id, request).await?;
+        let HandedIn { number, id, mut outcome, mut kept } = self.hand_in(id, request).await?;
         if self.shared.replica.is_one {
             // Whoever leads finds it in the store.
-            if is_kept(durable(&mut kept).await)?.is_some_and(|known| known != number) {
+            let known = is_kept(durable(&mut kept).await);
+            let known = known.inspect_err(|_| self.shared.inbox.stop_waiting(number))?;
+            if known.is_some_and(|known| known != number) {
                 self.shared.inbox.stop_waiting(number);
                 let id = DeliveryId::parse(&id).map_err(|_| Fault::Internal)?;
                 return Ok(match self.became(&key, &id).await? {
@@ -90,7 +92,7 @@ impl Handle {
         }
         let concluded = tokio::select! {
             biased;
-            concluded = outcome => concluded.ok(),
+            concluded = &mut outcome => concluded.ok(),
             () = tokio::time::sleep_until(since + wait) => None,
             () = self.last_moments() => None,
         };
@@ -100,17 +102,31 @@ impl Handle {
                 Err(waits_for) => waits_for,
             },
             None => {
-                self.shared.inbox.stop_waiting(number);
                 let trouble = locked(&self.shared.state.trouble).clone();
                 let review = || self.shared.reviews.is_waiting(&key).then(|| self.shared.reviews.waits_for(&key));
                 let silence = || Some(format!("the remote, which has not answered for {} s", self.silence()?));
                 trouble.or_else(review).or_else(silence).unwrap_or_else(|| BEFORE_IT.to_owned())
             }
         };
-        is_kept(durable(&mut kept).await)?;
-        Ok(Answer::Queued { delivery: id, waits_for })
+        let kept = is_kept(durable(&mut kept).await).map_err(|fault| self.take_back(number, fault));
+        // It may be done by now, which is more than that it is kept or not.
+        let concluded = outcome.try_recv().ok();
+        self.shared.inbox.stop_waiting(number);
+        if let Some(concluded) = concluded
+            && let Ok(done) = self.answer(&key, concluded)?
+        {
+            return Ok(done);
+        }
+        kept.map(|_| Answer::Queued { delivery: id, waits_for })
     }
 
+    /// Has a request not carried out that the inbox did not keep, and says what is to be said of it.
+    fn take_back(&self, number: i64, fault: Fault) -> Fault {
+        if self.shared.inbox.take_back(number) {
+            return fault;
+        }
+        let sentence = "the inbox did not keep the request, and it is being carried out at this moment, or a part of it was; look at the release before you ask for it again";
+        Fault::Unavailable { sentence: sentence.to_owned(), retry_after_seconds: RETRY_AFTER_SECONDS }
     }
 
     /// What became of a request that was handed in under an id before the service ended, or another replica did: in the inbox, or in Git alone.
@@ -162,7 +178,7 @@ impl Handle {
         let id = fresh_id()?;
         let HandedIn { number, id, outcome: _, mut kept } = self.hand_in(id, request).await?;
         self.shared.inbox.stop_waiting(number);
-        is_kept(durable(&mut kept).await)?;
+        is_kept(durable(&mut kept).await).map_err(|fault| self.take_back(number, fault))?;
         Ok(id)
     }
 

@@ -274,6 +274,34 @@ async fn a_refusal_is_kept_under_its_key_as_well() {
 }
 
 #[tokio::test]
+async fn an_answer_that_the_store_did_not_take_is_kept_under_its_key_once_it_does() {
+    let service = Service::start().await;
+    let put = |key: &str| {
+        let request = Request::put(FRAUD).header("authorization", format!("Bearer {}", service.admin));
+        let request = request.header("content-type", "application/json").header("idempotency-key", key);
+        service.send(request.body(Body::from(single("fraud", "7").to_string())).unwrap())
+    };
+    service
+        .sql("CREATE TRIGGER broken BEFORE UPDATE ON idempotency_keys BEGIN SELECT RAISE(ABORT, 'broken'); END")
+        .await;
+    let first = put("k-1").await;
+    assert_eq!(first.status, StatusCode::CREATED);
+    put("k-1").await.problem(409);
+    service.sql("DROP TRIGGER broken").await;
+    let begun = std::time::Instant::now();
+    let again = loop {
+        let again = put("k-1").await;
+        if again.status != StatusCode::CONFLICT {
+            break again;
+        }
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{again:?}");
+        tokio::task::yield_now().await;
+    };
+    assert_eq!((again.status, &again.text), (first.status, &first.text));
+    assert_eq!(again.headers["idempotency-replayed"], "true");
+}
+
+#[tokio::test]
 async fn what_panics_under_a_key_leaves_it_free() {
     async fn broken() -> StatusCode {
         panic!("a fault of the service")

@@ -53,7 +53,7 @@ pub(super) struct Service {
     pub admin: String,
     pub code: String,
     stop: CancellationToken,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 /// An answer, read to its end.
@@ -91,7 +91,7 @@ impl Service {
         let web = Web::new(handle.clone(), clock.clone(), settings, stop.clone());
         let router = router(web.clone(), Router::new());
         let mut service =
-            Self { router, web, handle, clock, admin: String::new(), code: code.reveal().to_owned(), stop, _dir: dir };
+            Self { router, web, handle, clock, admin: String::new(), code: code.reveal().to_owned(), stop, dir };
         service.admin = service.token(TokenRole::Admin, &[]).await;
         service
     }
@@ -101,6 +101,15 @@ impl Service {
         let scopes = scopes.iter().map(|scope| Scope::parse(scope).unwrap()).collect();
         let wanted = WantedToken { name: Some(format!("a-{role}")), role, scopes, expires_at: None };
         self.handle.accounts().create_token(wanted).await.unwrap().1.reveal().to_owned()
+    }
+
+    /// Does something to the store behind the service's back.
+    pub(super) async fn sql(&self, statement: &'static str) {
+        use sqlx::{ConnectOptions as _, Connection as _};
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.dir.path().join("kmlflow.db"));
+        let mut store = options.connect().await.unwrap();
+        sqlx::query(statement).execute(&mut store).await.unwrap();
+        store.close().await.unwrap();
     }
 
     /// Sends a request as it is.

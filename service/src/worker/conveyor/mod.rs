@@ -215,6 +215,25 @@ impl Conveyor {
         out
     }
 
+    /// The numbers of the deliveries that a turn is to carry out.
+    pub(super) fn to_be_done<'w>(&'w self, work: &'w Work) -> impl Iterator<Item = i64> + 'w {
+        work.deliveries
+            .iter()
+            .map(|delivery| delivery.number)
+            .chain(self.awakened(&work.ticks).map(|parked| parked.number))
+    }
+
+    /// Drops deliveries that a turn was to carry out: whoever asked for them was told that they are not.
+    pub(super) fn forget(&mut self, work: &mut Work, numbers: &BTreeSet<i64>) {
+        if numbers.is_empty() {
+            return;
+        }
+        let is_kept = |delivery: &Delivery| !numbers.contains(&delivery.number);
+        work.deliveries.retain(is_kept);
+        work.replaced_by.retain(|_, newer| is_kept(newer));
+        self.parked.retain(|_, parked| is_kept(parked));
+    }
+
     /// Takes out of what is tried later what conclusions take the place of, once through all of it however many there are.
     fn replace_failed(&mut self, conclusions: &[Conclusion]) -> Vec<Conclusion> {
         let mut newest: HashMap<&ReleaseKey, &Delivery> = HashMap::new();

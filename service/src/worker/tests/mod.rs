@@ -17,6 +17,7 @@ mod held_reviews;
 mod holds;
 mod hostile;
 mod import;
+mod kept;
 mod merged;
 mod offers;
 mod order;
