@@ -226,6 +226,7 @@ fn a_release_changed_by_hand_is_rolled_back_and_retracted_on_purpose() {
     change_by_hand();
     let refused = kmlflow(&server, "rollback fraud");
     assert!(refused.code == 5 && refused.stderr.contains("`--force`"), "{}", refused.stderr);
+    assert!(!refused.stderr.contains("force=true"), "an option alone: {}", refused.stderr);
     assert_eq!(kmlflow(&server, "rollback fraud --force --adopt").code, 2);
     assert!(done("rollback fraud --force").contains("v7"));
     change_by_hand();

@@ -205,7 +205,7 @@ fn a_copied_directory_is_in_the_way_until_somebody_decides() {
     checkout.commit("Copy it");
     assert_eq!(checkout.push(&server.token(), &["--quiet", "origin", "HEAD"]).code, 0);
     let problem = server.put("production/models/copy", &image("fraud", "8")).expect_problem(409);
-    assert!(problem["cure"].as_str().unwrap().contains("--force"), "{problem}");
+    assert!(problem["cure"].as_str().unwrap().contains("`force=true`"), "{problem}");
     let shown = server.api("GET", "/releases/production/models/copy", None).expect_problem(404);
     assert!(shown["detail"].as_str().unwrap().contains("its metadata name the release"), "{shown}");
     checkout.update();

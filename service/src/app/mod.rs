@@ -22,7 +22,7 @@ use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::Started;
+use crate::cli::{Started, sentence_and_cure};
 use crate::clock::Clock;
 use crate::command::Git;
 use crate::config::Config;
@@ -222,13 +222,13 @@ impl StartError {
         Self { sentence: sentence.into(), cure: None }
     }
 
-    /// The error of a part. Where that has one text for both, what helps stands behind the semicolon.
+    /// The error of a part, whose text may have what helps.
     fn told(text: &str, cure: Option<String>) -> Self {
-        match (cure, text.split_once("; ")) {
-            (Some(cure), _) => Self::new(text).cure(cure),
-            (None, Some((sentence, cure))) => Self::new(sentence).cure(cure),
-            (None, None) => Self::new(text),
+        if cure.is_some() {
+            return Self { cure, ..Self::new(text) };
         }
+        let (sentence, cure) = sentence_and_cure(text);
+        Self { cure: cure.map(str::to_owned), ..Self::new(sentence) }
     }
 
     fn cure(self, cure: impl Into<String>) -> Self {

@@ -116,11 +116,7 @@ fn explain(error: &OfflineError) -> CliError {
         }
         OfflineError::StoreElsewhere => "set `store.url` to `sqlite:`",
         OfflineError::Locked(_) => "stop the service first",
-        OfflineError::Store(StoreError::Moved { .. }) => {
-            let text = error.to_string();
-            let (sentence, cure) = text.split_once("; ").unwrap_or((&text, ""));
-            return CliError::failed(sentence).hint(cure);
-        }
+        OfflineError::Store(StoreError::Moved { .. }) => return CliError::told(&error.to_string()),
         OfflineError::Files(_) | OfflineError::Store(_) | OfflineError::Git(_) => {
             "check the disk, and who may read and write there"
         }

@@ -7,7 +7,7 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, LOCATION};
 use reqwest::{Method, RequestBuilder, Url};
 use serde_json::Value;
 
-use super::error::{CliError, Exit};
+use super::error::{CliError, Exit, with_options};
 use crate::config::ClientSettings;
 
 /// How long a connection may take: a service on the other side of the world answers in less.
@@ -290,7 +290,7 @@ fn problem(status: u16, raw: &str) -> Option<CliError> {
         404 => Some("see what there is with `kmlflow list`".to_owned()),
         _ => None,
     };
-    let hint = if status == 401 { own } else { text("cure").or(own) };
+    let hint = if status == 401 { own } else { text("cure").map(|cure| with_options(&cure)).or(own) };
     Some(CliError { sentence, hint, exit: Exit::of_status(status) })
 }
 

@@ -91,6 +91,12 @@ impl CliError {
         Self { exit: Exit::Usage, ..self }
     }
 
+    /// The error of a part that has what cures it in its text.
+    pub fn told(text: &str) -> Self {
+        let (sentence, cure) = sentence_and_cure(text);
+        Self { hint: cure.map(str::to_owned), ..Self::failed(sentence) }
+    }
+
     /// A file that cannot be read or written.
     pub fn file(path: &std::path::Path, error: &std::io::Error) -> Self {
         if error.kind() == std::io::ErrorKind::NotFound {
@@ -99,6 +105,28 @@ impl CliError {
         Self::failed(format!("`{}` cannot be used: {}", path.display(), error.kind()))
             .hint("check the path and who may read and write it")
     }
+}
+
+/// The sentence of an error, and what helps where its text has both: that stands behind the semicolon.
+pub fn sentence_and_cure(text: &str) -> (&str, Option<&str>) {
+    text.split_once("; ").map_or((text, None), |(sentence, cure)| (sentence, Some(cure)))
+}
+
+/// What the API says as a command takes it: it names a field or a parameter with the option behind it, as in `` `force=true` (`--force`) ``.
+pub(super) fn with_options(text: &str) -> String {
+    let (mut told, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((before, option)) = rest.split_once(" (`--") {
+        let Some((option, after)) = option.split_once("`)") else { break };
+        let name = before.strip_suffix('`').and_then(|named| named.rfind('`'));
+        told.push_str(name.map_or(before, |at| &before[..at]));
+        if name.is_none() {
+            told.push(' ');
+        }
+        told.push_str(&format!("`--{option}`"));
+        rest = after;
+    }
+    told.push_str(rest);
+    told
 }
 
 impl fmt::Display for CliError {
@@ -173,6 +201,20 @@ mod tests {
     fn a_file_that_is_not_there_is_said_so() {
         let error = CliError::file(std::path::Path::new("nope.tar"), &std::io::ErrorKind::NotFound.into());
         assert_eq!(error.sentence, "there is no `nope.tar`");
+    }
+
+    #[test]
+    fn what_the_api_says_names_the_options_of_the_command_alone() {
+        for (said, told) in [
+            ("render over it with `force=true` (`--force`)", "render over it with `--force`"),
+            ("`hints.model` (`--model M`) says it, `to` (`--to`) too", "`--model M` says it, `--to` too"),
+            ("take `adopt=true` (`--adopt`), or `force=true` (`--force`).", "take `--adopt`, or `--force`."),
+            ("as it is (`--odd", "as it is (`--odd"),
+            ("a word (`--option`)", "a word `--option`"),
+            ("nothing of it", "nothing of it"),
+        ] {
+            assert_eq!(with_options(said), told);
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::args::{WaitFor, Waiting};
 use super::change;
 use super::client::Call;
-use super::error::{CliError, Exit};
+use super::error::{CliError, Exit, with_options};
 use super::table::{Table, plain};
 use super::views::{items, text};
 use super::{Context, usage};
@@ -124,7 +124,7 @@ fn shown(one: &Value, color: bool) -> String {
     let line = |entry: &Value| {
         let (field, detail, cure) = (text(entry, "/field"), text(entry, "/detail"), text(entry, "/cure"));
         let at = if field.is_empty() { String::new() } else { format!("{field}: ") };
-        let cure = if cure.is_empty() { String::new() } else { format!("; {cure}") };
+        let cure = if cure.is_empty() { String::new() } else { format!("; {}", with_options(&cure)) };
         format!("  {}\n", plain(&format!("{at}{detail}{cure}")))
     };
     if !obstacles.is_empty() {

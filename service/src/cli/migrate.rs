@@ -81,11 +81,13 @@ fn explain(error: &OfflineError) -> CliError {
             failed.hint("name the database by `--to`, or by `store.url` (KMLFLOW__STORE__URL)")
         }
         OfflineError::NoDirectory => failed.hint("name the data directory of the service with --data-dir"),
-        OfflineError::Store(error) => match error.source() {
+        OfflineError::Store(error) => {
+            let told = CliError::told(&error.to_string());
             // There is no log here that would have it.
-            Some(cause) => failed.hint(format!("the cause was: {cause}")),
-            None => failed,
-        },
+            let cause = error.source().map(|cause| format!("the cause was: {cause}"));
+            let hints: Vec<String> = told.hint.iter().cloned().chain(cause).collect();
+            CliError { hint: (!hints.is_empty()).then(|| hints.join("; ")), ..told }
+        }
         _ => failed,
     }
 }

@@ -56,7 +56,7 @@ use self::client::Client;
 use self::output::{Format, Output};
 use crate::config::{ClientSettings, Config, Environment, color_allowed};
 
-pub use self::error::{CliError, Exit};
+pub use self::error::{CliError, Exit, sentence_and_cure};
 pub use self::repository::{Begun, InitWish, Moved};
 
 /// The program that holds the command line: what only it can do, because the command line is a client of the service.

@@ -28,14 +28,18 @@ pub(super) fn explain(error: &clap::Error, arguments: &[OsString], root: &Comman
     }
 }
 
-/// An error with a hint: its own, in which `NAME` is the release that the command was about, or where the command's examples are.
+/// An error with a hint: its own, in which `NAME` is the release that the command was about, or, where the command was written wrongly, where its
+/// examples are.
 pub(super) fn with_hint(error: CliError, matches: &ArgMatches) -> CliError {
     let (mut names, mut at) = (vec!["kmlflow"], matches);
     while let Some((name, inside)) = at.subcommand() {
         names.push(name);
         at = inside;
     }
-    let error = error.or_hint(|| format!("`{} --help` shows examples", names.join(" ")));
+    let error = match error.exit {
+        Exit::Usage => error.or_hint(|| format!("`{} --help` shows examples", names.join(" "))),
+        _ => error,
+    };
     let CliError { sentence, hint, exit } = error;
     let hint = hint.map(|hint| match release_of(at) {
         Some(release) => [" NAME`", " NAME "]
@@ -436,7 +440,7 @@ mod tests {
         use clap::CommandFactory as _;
         let hint = |line: &str, hint: Option<&str>| {
             let matches = crate::cli::Cli::command().try_get_matches_from(line.split(' ')).unwrap();
-            let error = CliError { hint: hint.map(str::to_owned), ..CliError::failed("x") };
+            let error = CliError { hint: hint.map(str::to_owned), ..CliError::usage("x") };
             with_hint(error, &matches).hint.unwrap()
         };
         let text = "`kmlflow history NAME` shows the states; `kmlflow weights NAME a=70,b=30`";
@@ -449,6 +453,9 @@ mod tests {
         assert_eq!(hint("kmlflow list", history), text);
         assert_eq!(hint("kmlflow token create --role viewer", None), "`kmlflow token create --help` shows examples");
         assert_eq!(hint("kmlflow rollback fraud", None), "`kmlflow rollback --help` shows examples");
+        let matches = crate::cli::Cli::command().try_get_matches_from(["kmlflow", "init"]).unwrap();
+        let unreachable = with_hint(CliError::failed("the remote cannot be reached"), &matches);
+        assert_eq!(unreachable.hint, None, "the command is right");
     }
 
     #[test]

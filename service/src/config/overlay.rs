@@ -220,7 +220,10 @@ fn unknown(path: &str, siblings: &Value) -> ConfigError {
         Some((_, name)) => format!("{at}.{name}"),
         None => {
             let last = |known: &String| alike(known.rsplit('.').next().unwrap_or_default());
-            known_keys().into_iter().max_by(|a, b| last(a).total_cmp(&last(b))).unwrap_or_default()
+            // Of several with one name, the one that lies nearest.
+            let shared = |known: &String| known.split('.').zip(path.split('.')).take_while(|(a, b)| a == b).count();
+            let nearer = |a: &String, b: &String| last(a).total_cmp(&last(b)).then(shared(a).cmp(&shared(b)));
+            known_keys().into_iter().max_by(nearer).unwrap_or_default()
         }
     };
     ConfigError::new(

@@ -115,6 +115,7 @@ fn an_unknown_key_names_the_nearest_known_one() {
         ("environments: {production: {blnd_delay: 1s}}", "`environments.production.blind_delay`"),
         ("environments: {eu: {host_sufix: x}}", "`environments.eu.host_suffix`"),
         ("blind_delay: 0s", "`environments.production.blind_delay`"),
+        ("git: {pasword_file: x}", "`git.credentials.password_file`"),
         ("webhooks: {mlflow: {secretfiles: []}}", "`webhooks.mlflow.secret_files`"),
     ] {
         let sentence = Scene::new(file).sentence();

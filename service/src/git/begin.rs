@@ -66,6 +66,7 @@ pub async fn begin(
         return Err(remote.without(heads, Some(was_at)).into());
     }
     if heads.branches.is_empty() {
+        remote.check_format().await?;
         return begin_empty(&remote, &clone, with).await;
     }
     let repository = Repository::open_clone(&clone, settings, git, History::Tip).await?.signed_with(with.signing_key);

@@ -88,7 +88,7 @@ fn not_reproduced(name: &str, rendered: &str, there: &str) -> Refusal {
     Refusal {
         kind: RefusalKind::Drifted,
         reason: format!("`{name}` says something that is not read back into `release.yaml`: {}", lines.join(" | ")),
-        cure: Some("undo these lines by a push, or render over the file with `--force`".to_owned()),
+        cure: Some("undo these lines by a push, or render over the file with `force=true` (`--force`)".to_owned()),
         violations: Vec::new(),
     }
 }

@@ -170,12 +170,12 @@ fn forbidden(ground: &dyn Ground, task: &Task, entry: Option<&Entry>) -> Result<
     let (what, cure) = match (&entry.invalid, entry.drifted.as_slice()) {
         (Some(why), _) => (
             format!("the `release.yaml` in the repository cannot be used: {why}"),
-            "correct it by a push, or write over it with `--force`",
+            "correct it by a push, or write over it with `force=true` (`--force`)",
         ),
         (None, []) => return Ok(None),
         (None, files) => (
             format!("changed by hand: {}", files.join(", ")),
-            "take the change over with `--adopt`, or render over it with `--force`",
+            "take the change over with `adopt=true` (`--adopt`), or render over it with `force=true` (`--force`)",
         ),
     };
     Ok(Some(Refusal { kind: RefusalKind::Drifted, reason: what, cure: Some(cure.to_owned()), violations: Vec::new() }))

@@ -230,7 +230,7 @@ pub(super) fn occupied(ground: &dyn Ground, key: &ReleaseKey) -> Result<Option<R
             "release `{key}` is not deployed, and a person's directory that cannot be used is in its place: {why}"
         ),
         cure: Some(
-            "correct its `release.yaml` or remove the directory by a push, or write over it with `--force`".to_owned(),
+            "correct its `release.yaml` or remove the directory by a push, or write over it with `force=true` (`--force`)".to_owned(),
         ),
         violations: Vec::new(),
     }))

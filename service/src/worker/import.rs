@@ -98,7 +98,11 @@ impl Handle {
         let view = ImportView { changes, ..ImportView::of(object) };
         if self.shared.entry(&key).is_some() {
             let detail = format!("the release `{key}` is deployed already");
-            return Ok(view.hindered("metadata.name", detail, "import it under another name with `--as NAME`"));
+            return Ok(view.hindered(
+                "metadata.name",
+                detail,
+                "import it under another name with `hints.as` (`--as NAME`)",
+            ));
         }
         let Some(first) = requests.first().cloned() else { return Ok(view) };
         let intent = Intent::Put(Box::new(first.wanted()?));
@@ -112,8 +116,9 @@ impl Handle {
             }
             Err(Fault::Refused(refusal)) => {
                 let Refusal { reason, cure, violations, .. } = refusal;
-                let cure =
-                    cure.unwrap_or_else(|| "correct it in the object, or give the object by a file (`-f`)".to_owned());
+                let cure = cure.unwrap_or_else(|| {
+                    "correct it in the object, or give the object itself by `objects` (`--file FILE`)".to_owned()
+                });
                 let field = violations.first().map(|violation| violation.field.clone()).unwrap_or_default();
                 Ok(view.hindered(&field, reason, &cure))
             }
@@ -128,7 +133,7 @@ impl Handle {
         names: &[String],
     ) -> Result<Vec<Value>, Fault> {
         let Some((clusters, cluster)) = watched(&self.shared, environment) else {
-            let cure = "give the objects by a file (`-f`), or name the cluster by `kubernetes` in the configuration";
+            let cure = "give the objects themselves by `objects` (`--file FILE`), or name the cluster by `kubernetes` in the configuration";
             return Err(Refusal::conflict(format!("nothing can be read: {NO_CLUSTER}"), cure).into());
         };
         let prefix = &self.shared.environment(environment)?.target.namespace_prefix;

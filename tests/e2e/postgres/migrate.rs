@@ -32,6 +32,9 @@ fn a_service_goes_on_with_what_its_file_had() {
     let busy = run(&mut migrate(&["--to", &url, "--password-file", password]));
     assert!(busy.code == 1 && busy.stderr.contains("another kmlflow uses the data directory"), "{busy:?}");
     assert_eq!(in_file.stop(), Some(0));
+    let missing = run(&mut migrate(&["--to", &server.url("elsewhere"), "--password-file", password]));
+    let hint = "Hint: make it with `createdb`; the cause was: ";
+    assert!(missing.code == 1 && missing.stderr.contains(hint), "{missing:?}");
     let copied = succeed(&mut migrate(&["--to", &url, "--password-file", password, "-o", "json"]));
     let copied: Value = serde_json::from_str(&copied).unwrap();
     assert!(copied["deliveries"] == 1 && copied["commits"].as_u64().unwrap() >= 1, "{copied}");

@@ -112,7 +112,7 @@ fn name(object: &Value, hints: &Hints, found: &mut Found) -> Option<ReleaseName>
     }
     let parsed = ReleaseName::parse(name_of(object));
     if let Err(error) = &parsed {
-        found.obstacle("metadata.name", error.rule, "name the release with `--as NAME`");
+        found.obstacle("metadata.name", error.rule, "name the release with `hints.as` (`--as NAME`)");
     }
     parsed.ok()
 }
@@ -134,11 +134,11 @@ fn owners(object: &Value, hints: &Hints, found: &mut Found) {
     }
     if let Some(marked) = ARGO_CD.into_iter().find(|name| annotation(name).is_some()) {
         let cure = "take it out of that Application first, with the annotation `argocd.argoproj.io/sync-options: Prune=false` on the object so \
-                    that it stays; or import it under another name with `--as NAME`";
+                    that it stays; or import it under another name with `hints.as` (`--as NAME`)";
         found.obstacle(&format!("metadata.annotations[{marked}]"), "another Application of Argo CD applies it", cure);
     }
     if metadata["ownerReferences"].as_array().is_some_and(|owners| !owners.is_empty()) {
-        let cure = "import it under another name with `--as NAME`, and remove the old one at its owner";
+        let cure = "import it under another name with `hints.as` (`--as NAME`), and remove the old one at its owner";
         found.obstacle("metadata.ownerReferences", "another object owns it and would change it back", cure);
     }
     if annotation(HELM).is_some() {

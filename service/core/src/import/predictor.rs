@@ -150,10 +150,14 @@ fn one(
 /// What the object does not say of a predictor.
 fn unknown(served: &Served, found: &mut Found) {
     if served.model.is_none() {
-        found.obstacle(&served.path, "nothing says which registered model it serves", "`--model M`");
+        found.obstacle(
+            &served.path,
+            "nothing says which registered model it serves",
+            "name it by `hints.model` (`--model M`)",
+        );
     }
     if served.version.is_none() {
-        let cure = format!("`--version {}=V`", served.predictor);
+        let cure = format!("name it in `hints.versions` (`--version {}=V`)", served.predictor);
         found.obstacle(&served.path, "nothing says which version of the model it serves", &cure);
     }
 }

@@ -69,10 +69,17 @@ fn request(served: &Served, strategy: Strategy) -> Option<ReleaseRequest> {
 /// The request for the run of the second version beside the stable one.
 fn run(stable: &Served, other: &Served, hints: &Hints, found: &mut Found) -> Option<ReleaseRequest> {
     if stable.model != other.model {
-        found.obstacle("spec.predictors", "they serve two models", "`--model M` says which registered model it is");
+        found.obstacle(
+            "spec.predictors",
+            "they serve two models",
+            "`hints.model` (`--model M`) says which registered model it is",
+        );
     }
     if stable.version == other.version && stable.version.is_some() {
-        let cure = format!("`--version {}=V --version {}=W`", stable.predictor, other.predictor);
+        let cure = format!(
+            "name both in `hints.versions` (`--version {}=V --version {}=W`)",
+            stable.predictor, other.predictor
+        );
         found.obstacle("spec.predictors", "both serve the same version", &cure);
     }
     let share = other.traffic.unwrap_or(0);
@@ -120,7 +127,11 @@ fn strategy(stable: &Served, other: &Served, hints: &Hints, found: &mut Found) -
     };
     if !fits {
         let detail = format!("its traffic is that of the strategy `{by_traffic}`, not of `{wanted}`");
-        found.obstacle(&other.path, &detail, "leave `--strategy` out, or change the traffic in the object first");
+        found.obstacle(
+            &other.path,
+            &detail,
+            "leave `hints.strategy` (`--strategy`) out, or change the traffic in the object first",
+        );
     }
     wanted
 }

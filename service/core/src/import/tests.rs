@@ -200,7 +200,9 @@ fn what_the_object_does_not_say_is_asked_for_and_can_be_given() {
     let object = object(&[predictor("default", "registry.example/server@sha256:00", 100)]);
     let asked = import(&object, &Hints::default()).unwrap_err();
     let cures: Vec<&str> = asked.iter().map(|it| it.cure.as_str()).collect();
-    assert!(cures.contains(&"`--model M`") && cures.contains(&"`--version default=V`"), "{asked:?}");
+    let (model, version) =
+        ("name it by `hints.model` (`--model M`)", "name it in `hints.versions` (`--version default=V`)");
+    assert!(cures.contains(&model) && cures.contains(&version), "{asked:?}");
     for nothing in
         [json!({}), json!({"spec": 7}), json!({"kind": "SeldonDeployment", "spec": {"predictors": [1, {"graph": 2}]}})]
     {

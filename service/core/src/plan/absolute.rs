@@ -102,7 +102,7 @@ fn nowhere(why: Option<&str>) -> Refusal {
     };
     Refusal::conflict(
         reason,
-        "`kmlflow history NAME` shows the states; `rollback --to` names one, also one that is passed over",
+        "`kmlflow history NAME` shows the states; `to` (`--to`) names one, also one that is passed over",
     )
 }
 

@@ -93,7 +93,7 @@ pub fn occupied(occupant: &Occupant, key: &ReleaseKey, target: &Target) -> Refus
         None if object.starts_with("SeldonDeployment/") => format!(
             "choose another name; `kmlflow import {name} -n {namespace} -e {environment}` shows what release it would be, and with `--apply` takes it over"
         ),
-        _ => "choose another name, or delete it first; `--adopt` has it taken over".to_owned(),
+        _ => "choose another name, or delete it first; `adopt=true` (`--adopt`) has it taken over".to_owned(),
     };
     Refusal::conflict(format!("`{object}` is in the namespace `{there}` already, and {whose}"), cure)
 }

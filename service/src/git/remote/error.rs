@@ -241,11 +241,19 @@ impl RemoteError {
             Self::NotEmpty { .. } => {
                 "give an empty one, as a forge makes it without a README, or begin there anew with `kmlflow init`".to_owned()
             }
-            Self::BranchMissing { branch, .. } => format!("make the branch `{branch}`, or name another one"),
+            Self::BranchMissing { branch, default: Some(default), .. } => {
+                format!("name `{default}` in `git.branch`, or make the branch `{branch}`")
+            }
+            Self::BranchMissing { branch, default: None, .. } => {
+                format!("make the branch `{branch}`, or name another one in `git.branch`")
+            }
             Self::BranchGone { branch, was_at, default, .. } => format!(
                 "put it back with `git push origin {was_at}:refs/heads/{branch}` in a clone that has this commit (`clone.git` in the service's data directory has it, there with the remote's address for `origin`){}; `kmlflow init` would lose its history",
                 default.as_ref().map(|_| ", or name the other one in `git.branch`").unwrap_or_default()
             ),
+            Self::Unreachable { .. } | Self::TimedOut { .. } => {
+                "check that it runs, that its address is right, and that this machine gets there".to_owned()
+            }
             Self::NotGit { .. } => "check the address: it is the one that `git clone` takes".to_owned(),
             Self::ObjectFormat { .. } => "use a repository made without `--object-format=sha256`".to_owned(),
             Self::NotKept { .. } => "make room at the remote, or raise the limit that it names".to_owned(),
@@ -386,6 +394,7 @@ mod tests {
             (redirected(Some("https://other/x")), "set `git.url` to `https://other/x`"),
             (redirected(None), "`curl -sI 'https://git.example/x/info/refs?service=git-upload-pack'`"),
             (RemoteError::KeyLocked { address: address() }, "`git.credentials.ssh_key_file`"),
+            (RemoteError::Unreachable { address: address(), words: String::new() }, "that its address is right"),
         ] {
             assert!(error.cure().unwrap().contains(setting), "{error}: {:?}", error.cure());
         }
@@ -412,5 +421,13 @@ mod tests {
             "the remote `/x` has no branch `master`; its default branch is `main`"
         );
         assert_eq!(missing(None), "the remote `/x` has no branch `master`");
+        let cure = |default: Option<&str>| {
+            let default = default.map(ToOwned::to_owned);
+            RemoteError::BranchMissing { address: "/x".to_owned(), branch: "master".to_owned(), default }
+                .cure()
+                .unwrap()
+        };
+        assert_eq!(cure(Some("main")), "name `main` in `git.branch`, or make the branch `master`");
+        assert!(cure(None).ends_with("name another one in `git.branch`"));
     }
 }

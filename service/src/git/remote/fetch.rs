@@ -150,7 +150,10 @@ impl Remote {
     /// Why the branch is not there; a repository of ours says whether it was.
     async fn missing(&self, into: &Path) -> RemoteError {
         match self.heads().await {
-            Ok(heads) => self.without(heads, self.seen_at(into)),
+            Ok(heads) => match self.without(heads, self.seen_at(into)) {
+                empty @ RemoteError::Empty { .. } => self.check_format().await.err().unwrap_or(empty),
+                error => error,
+            },
             Err(error) => error,
         }
     }

@@ -148,7 +148,7 @@ impl Http {
     }
 
     /// What the server advertises.
-    async fn ask(&self, reference: &str, address: &str) -> Result<Advertisement, RemoteError> {
+    pub(super) async fn ask(&self, reference: &str, address: &str) -> Result<Advertisement, RemoteError> {
         let url = format!("{}/info/refs?service={SERVICE}", self.base());
         let request = self.authorized(self.client.get(url)).header("git-protocol", "version=0");
         let mut response = request.send().await.map_err(|error| no_answer(&error, address))?;

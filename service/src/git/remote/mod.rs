@@ -300,6 +300,34 @@ impl Remote {
         pushed
     }
 
+    /// Checks that the remote keeps its objects in the format that we make; an empty repository says so to whoever is about to push alone. What cannot be
+    /// asked is taken for that.
+    ///
+    /// # Errors
+    /// It says that it keeps them in another one.
+    pub(super) async fn check_format(&self) -> Result<(), RemoteError> {
+        let asked = async {
+            match &self.way {
+                Way::Http(http) => http.ask(&self.reference, &self.address).await,
+                Way::Pipe(pipe) => pipe.ask(&self.reference, self.setting()).await,
+            }
+        };
+        match tokio::time::timeout(self.settings.limits.push, asked).await {
+            Ok(Err(error @ RemoteError::ObjectFormat { .. })) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a program on the other end of its pipes is started with.
+    fn setting(&self) -> pipe::Setting<'_> {
+        pipe::Setting {
+            git: &self.git,
+            directory: &self.settings.directory,
+            address: &self.address,
+            limit: self.settings.limits.push,
+        }
+    }
+
     async fn exchange(
         &self,
         reference: &str,
@@ -323,18 +351,10 @@ impl Remote {
                     Err(error) => Pushed::before(error),
                 }
             }
-            Way::Pipe(pipe) => {
-                let setting = pipe::Setting {
-                    git: &self.git,
-                    directory: &self.settings.directory,
-                    address: &self.address,
-                    limit: self.settings.limits.push,
-                };
-                match pipe.push(&request, &setting).await {
-                    Pushed::Denied(error) => Pushed::Denied(self.explained(error)),
-                    pushed => pushed,
-                }
-            }
+            Way::Pipe(pipe) => match pipe.push(&request, &self.setting()).await {
+                Pushed::Denied(error) => Pushed::Denied(self.explained(error)),
+                pushed => pushed,
+            },
         }
     }
 }

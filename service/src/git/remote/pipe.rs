@@ -80,7 +80,7 @@ impl Pipe {
                 outcome::of(report, address)
             }
             Exchanged::Elsewhere(advertisement) => {
-                session.leave();
+                session.take_leave().await;
                 Pushed::Moved { words: elsewhere(&advertisement) }
             }
             Exchanged::Failed(trouble, words) => {
@@ -92,6 +92,22 @@ impl Pipe {
                     }
                 };
                 if was_sent { Pushed::Unknown(error) } else { Pushed::before(error) }
+            }
+        }
+    }
+
+    /// What the other side advertises; it is asked for nothing more.
+    pub(super) async fn ask(&self, reference: &str, setting: Setting<'_>) -> Result<Advertisement, RemoteError> {
+        let mut session = self.start(&setting)?;
+        match read_advertisement(&mut session.stdout, reference).await {
+            Ok(advertisement) => {
+                session.take_leave().await;
+                Ok(advertisement)
+            }
+            Err(Trouble::Ended) => Err(session.last_words(&setting, "", false).await),
+            Err(Trouble::Garbage(garbage)) => {
+                session.end().await;
+                Err(garbage.into_error(setting.address))
             }
         }
     }
@@ -133,8 +149,6 @@ async fn exchange(session: &mut Session, request: &Request<'_>, was_sent: &mut b
         Err(trouble) => return Exchanged::Failed(trouble, String::new()),
     };
     if advertisement.tip.as_ref() != request.old {
-        // Without a command there is nothing to do, which is how a client takes its leave.
-        let _left = session.stdin.write_all(super::pkt::FLUSH).await;
         return Exchanged::Elsewhere(advertisement);
     }
     *was_sent = true;
@@ -197,6 +211,12 @@ impl Session {
         tokio::spawn(async move {
             let _read = tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await;
         });
+    }
+
+    /// Lets the program end by itself without a command: there is nothing to do, which is how a client takes its leave.
+    async fn take_leave(mut self) {
+        let _left = self.stdin.write_all(super::pkt::FLUSH).await;
+        self.leave();
     }
 
     /// Ends the program.

@@ -133,7 +133,7 @@ fn taken(branch: &str, theirs: &LogEntry) -> Refusal {
     );
     Refusal::conflict(
         reason,
-        "merge or close the pull request of that branch first, take the commit off the branch by a push, or write over it with `--force`",
+        "merge or close the pull request of that branch first, take the commit off the branch by a push, or write over it with `force=true` (`--force`)",
     )
 }
 

@@ -86,7 +86,7 @@ async fn a_rendered_file_changed_by_hand_stays_until_somebody_decides() {
     world.push(vec![(path("route.yaml"), Some(mine.clone()))]).await;
     assert_eq!(world.view("fraud").await.files, [FileState::Drifted]);
     let refused = refusal(world.ask(put("fraud", single("8"))).await);
-    assert!(refused.kind == RefusalKind::Drifted && refused.cure.unwrap().contains("--adopt"));
+    assert!(refused.kind == RefusalKind::Drifted && refused.cure.unwrap().contains("`adopt=true` (`--adopt`)"));
     assert_eq!(world.read("fraud", "route.yaml").as_deref(), Some(mine.as_str()));
     world.kill();
     world.start().await;

@@ -75,7 +75,7 @@ async fn a_document_copied_alone_into_a_new_directory_is_rendered() {
 async fn check_kept(world: &mut World, what: &str, mine: &str) {
     let refused = refusal(world.ask(put("copy", single("8"))).await);
     assert_eq!(refused.kind, RefusalKind::Drifted, "{what}: {refused}");
-    assert!(refused.cure.as_ref().unwrap().contains("--force"), "{what}: {refused}");
+    assert!(refused.cure.as_ref().unwrap().contains("`force=true` (`--force`)"), "{what}: {refused}");
     let event = world.event("copy", alias("champion", "9")).await;
     assert_eq!(event.state, crate::event::DeliveryState::Refused, "{what}: {:?}", event.reason);
     let shown = world.handle().release(&key("copy")).await.unwrap_err().to_string();

@@ -48,7 +48,7 @@ impl Rules for Ab {
             )),
             None => Err(Refusal::invalid(
                 "an A/B release ends with a winner, and none was named",
-                "name the arm: `--variant b`, or `{\"variant\": \"b\"}`",
+                "name the arm: `{\"variant\": \"b\"}` (`--variant b`)",
             )),
         }
     }

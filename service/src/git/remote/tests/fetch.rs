@@ -51,6 +51,11 @@ async fn an_empty_repository_is_told_from_one_without_the_branch() {
     bench.remote_git(&["update-ref", "-d", "refs/heads/trunk"]);
     let error = bench.local().await.fetch(&into, History::Tip).await.unwrap_err();
     assert!(matches!(error, RemoteError::Empty { .. }), "{error:?}");
+    // An empty one that keeps its objects otherwise does not say so to whoever fetches.
+    std::fs::remove_dir_all(bench.path()).unwrap();
+    git(bench.directory.path(), &["init", "-q", "--bare", "--object-format=sha256", bench.path().to_str().unwrap()]);
+    let error = bench.local().await.fetch(&into, History::Tip).await.unwrap_err();
+    assert!(matches!(error, RemoteError::ObjectFormat { .. }), "{error:?}");
 }
 
 #[tokio::test]
