@@ -52,7 +52,7 @@ impl Forge {
     /// # Errors
     /// The forge does not answer, or not as a forge does: then it may still be merged by itself.
     pub async fn call_off_merge(&self, branch: &str, target: &str) -> Result<CalledOff, ForgeError> {
-        let Some(pull) = self.find_open(branch, target).await? else { return Ok(CalledOff::Nothing) };
+        let Some(pull) = self.find_open(branch, target).await?.open else { return Ok(CalledOff::Nothing) };
         let what = "call off that a pull request merges itself";
         let answer = match self.api.kind {
             Kind::Gitea => {

@@ -12,6 +12,8 @@ mod error;
 mod installation;
 mod limits;
 mod line;
+mod opinions;
+mod pages;
 mod pulls;
 #[cfg(test)]
 mod tests;
@@ -26,7 +28,8 @@ pub use auto_merge::{AutoMerge, CalledOff};
 pub use deployments::{Deployment, DeploymentState, Payload};
 pub use error::ForgeError;
 pub use installation::RENEWED_BEFORE;
-pub use pulls::{Closed, Open, Opinions, PullRequest, PullState, Text};
+pub use opinions::Opinions;
+pub use pulls::{Closed, Found, Open, PullRequest, PullState, Text};
 pub use told::{CommitState, CommitStatus};
 
 use self::call::Api;

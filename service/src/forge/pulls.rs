@@ -19,9 +19,6 @@ const OPEN_PAGE: usize = 50;
 /// How many pages of open ones are looked at: a thousand reviews wait, and those that changed last come first.
 const OPEN_PAGES_MAX: usize = 20;
 
-/// How many reviews of a pull request are looked through: the most that a page has.
-const REVIEWS_MAX: u32 = 100;
-
 /// A pull request as the forge tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PullRequest {
@@ -31,6 +28,8 @@ pub struct PullRequest {
     pub state: PullState,
     /// The commit that its branch is at; nothing where the branch is gone.
     pub head: Option<CommitId>,
+    /// The branch that it is to be merged into.
+    pub base: String,
     /// How GitHub's other API names it.
     pub(super) node: String,
     /// Whether GitHub says that it is to merge itself; Gitea does not say.
@@ -47,18 +46,22 @@ pub enum PullState {
     Closed,
 }
 
+/// The pull requests from a branch, for who asks for the one into another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The open one into that other branch.
+    pub open: Option<PullRequest>,
+    /// Those into it that were merged or closed last, the newest first; looked for where none is open.
+    pub closed: Vec<PullRequest>,
+    /// Open ones into any other branch, as far as they were come across.
+    pub elsewhere: Vec<PullRequest>,
+}
+
 /// What a pull request says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Text {
     pub title: String,
     pub body: String,
-}
-
-/// What people think of a pull request, by name, sorted.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Opinions {
-    pub approved_by: Vec<String>,
-    pub changes_requested_by: Vec<String>,
 }
 
 /// A pull request that is not open any more.
@@ -93,6 +96,7 @@ struct Wire {
     #[serde(default)]
     title: Option<String>,
     head: WireBranch,
+    base: WireBranch,
     #[serde(default)]
     node_id: String,
     #[serde(default)]
@@ -118,57 +122,70 @@ struct WireRepository {
     full_name: String,
 }
 
-#[derive(Deserialize)]
-struct WireReview {
-    #[serde(default)]
-    state: String,
-    #[serde(default)]
-    dismissed: bool,
-    #[serde(default)]
-    stale: bool,
-    /// What was looked at; a forge may have forgotten it.
-    #[serde(default)]
-    commit_id: Option<String>,
-    user: Option<WireUser>,
-}
-
-#[derive(Deserialize)]
-struct WireUser {
-    login: String,
-}
-
 impl Forge {
-    /// The pull request from a branch into another: the open one, or the newest that was closed at this commit; nothing where there is none.
+    /// The pull requests from a branch into another: the open one, or those that were merged or closed last; and the open ones that were seen to go
+    /// elsewhere.
     ///
     /// # Errors
     /// The forge does not answer, or not as a forge does.
-    pub async fn find(&self, branch: &str, target: &str, head: &CommitId) -> Result<Option<PullRequest>, ForgeError> {
-        match self.find_open(branch, target).await? {
-            Some(open) => Ok(Some(open)),
-            None => self.find_closed(branch, head).await,
+    pub async fn find(&self, branch: &str, target: &str) -> Result<Found, ForgeError> {
+        let mut found = self.find_open(branch, target).await?;
+        if found.open.is_none() {
+            found.closed = self.find_closed(branch, target).await?;
         }
+        Ok(found)
     }
 
-    /// The open pull request from a branch into another; nothing where there is none.
+    /// The open pull request from a branch into another, and those that were seen to go elsewhere.
     ///
     /// # Errors
     /// The forge does not answer, or not as a forge does.
-    pub(super) async fn find_open(&self, branch: &str, target: &str) -> Result<Option<PullRequest>, ForgeError> {
-        let open = match self.api.kind {
+    pub(super) async fn find_open(&self, branch: &str, target: &str) -> Result<Found, ForgeError> {
+        let mut found = Found::default();
+        match self.api.kind {
             // Asked for one by its branches, Gitea 1.24 answers the oldest, which may be closed.
             Kind::Gitea => {
-                self.open_from([branch.to_owned()].into(), target).await?.0.remove(branch).map(|open| open.pull)
+                for page in 1..=OPEN_PAGES_MAX {
+                    let open = self.open_page(page, target).await?;
+                    let is_last = open.is_empty();
+                    self.sort(open.into_iter().filter(|value| own_branch(value) == Some(branch)), target, &mut found)?;
+                    if is_last || found.open.is_some() {
+                        break;
+                    }
+                }
             }
             Kind::Github => {
                 let owner = self.api.place.owner();
-                let query = format!("/pulls?state=open&head={owner}:{}&base={}", escaped(branch), escaped(target));
-                let path = self.api.of_repository(&query);
-                let found = self.api.ask(&Call::get("find a pull request", path)).await?;
-                let found = found.as_array().and_then(|found| found.first()).cloned();
-                found.map(|found| self.parse(found)).transpose()?
+                let path = self.api.of_repository(&format!("/pulls?state=open&head={owner}:{}", escaped(branch)));
+                let open = self.api.ask(&Call::get("find a pull request", path)).await?;
+                self.sort(open.as_array().into_iter().flatten().cloned(), target, &mut found)?;
             }
+        }
+        Ok(found)
+    }
+
+    /// Sorts open pull requests of a branch by where they go.
+    fn sort(&self, open: impl Iterator<Item = Value>, target: &str, found: &mut Found) -> Result<(), ForgeError> {
+        for value in open {
+            let pull = self.parse(value)?;
+            match pull.base == target {
+                _ if pull.state != PullState::Open => {}
+                true => found.open = found.open.take().or(Some(pull)),
+                false => found.elsewhere.push(pull),
+            }
+        }
+        Ok(())
+    }
+
+    /// A page of the open pull requests, those that changed last first; at GitHub of those into a branch alone.
+    async fn open_page(&self, page: usize, target: &str) -> Result<Vec<Value>, ForgeError> {
+        let query = match self.api.kind {
+            Kind::Gitea => format!("sort=recentupdate&limit={OPEN_PAGE}"),
+            Kind::Github => format!("base={}&sort=updated&direction=desc&per_page={OPEN_PAGE}", escaped(target)),
         };
-        Ok(open.filter(|open| open.state == PullState::Open))
+        let path = self.api.of_repository(&format!("/pulls?state=open&{query}&page={page}"));
+        let open = self.api.ask(&Call::get("list pull requests", path)).await?;
+        Vec::<Value>::deserialize(open).map_err(|_| self.api.stranger())
     }
 
     /// The open pull requests from these branches into another, by their branches: by the list of all that are open, page by page, until none of
@@ -187,26 +204,16 @@ impl Forge {
                 break;
             }
             pages = page;
-            let query = match self.api.kind {
-                Kind::Gitea => format!("sort=recentupdate&limit={OPEN_PAGE}"),
-                Kind::Github => {
-                    format!("base={}&sort=updated&direction=desc&per_page={OPEN_PAGE}", escaped(target))
-                }
-            };
-            let path = self.api.of_repository(&format!("/pulls?state=open&{query}&page={page}"));
-            let open = self.api.ask(&Call::get("list pull requests", path)).await?;
-            let open = Vec::<Value>::deserialize(open).map_err(|_| self.api.stranger())?;
+            let open = self.open_page(page, target).await?;
             if open.is_empty() {
                 break;
             }
             for value in open {
-                let (head, base) = (&value["head"], &value["base"]);
-                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-                let (branch, updated) = (text(&head["ref"]), text(&value["updated_at"]));
-                // A fork may have a branch of this name.
-                let is_own = head["repo_id"] == base["repo_id"] && head["repo"]["id"] == base["repo"]["id"];
-                if is_own && base["ref"] == target && branches.remove(&branch) {
-                    let title = Some(text(&value["title"])).filter(|title| is_plain_text(title)).unwrap_or_default();
+                let text = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
+                let Some(branch) = own_branch(&value).map(ToOwned::to_owned) else { continue };
+                if value["base"]["ref"] == target && branches.remove(&branch) {
+                    let updated = text("updated_at");
+                    let title = Some(text("title")).filter(|title| is_plain_text(title)).unwrap_or_default();
                     found.insert(branch, Open { updated, title, pull: self.parse(value)? });
                 }
             }
@@ -214,12 +221,12 @@ impl Forge {
         Ok((found, pages))
     }
 
-    async fn find_closed(&self, branch: &str, head: &CommitId) -> Result<Option<PullRequest>, ForgeError> {
+    async fn find_closed(&self, branch: &str, target: &str) -> Result<Vec<PullRequest>, ForgeError> {
         let query = match self.api.kind {
             Kind::Gitea => format!("/pulls?state=closed&sort=recentupdate&limit={CLOSED_MAX}"),
             Kind::Github => {
-                let owner = self.api.place.owner();
-                format!("/pulls?state=closed&head={owner}:{}&sort=updated&direction=desc", escaped(branch))
+                let (owner, branch, target) = (self.api.place.owner(), escaped(branch), escaped(target));
+                format!("/pulls?state=closed&head={owner}:{branch}&base={target}&sort=updated&direction=desc")
             }
         };
         let path = self.api.of_repository(&query);
@@ -227,12 +234,12 @@ impl Forge {
         let closed = Vec::<Value>::deserialize(closed).map_err(|_| self.api.stranger())?;
         let of_this = |value: &Value| {
             Wire::deserialize(value).is_ok_and(|wire| {
-                let WireBranch { reference, label, sha, repo: _ } = wire.head;
+                let WireBranch { reference, label, .. } = wire.head;
                 let label = label.split_once(':').map_or(label.as_str(), |(_, name)| name);
-                (reference == branch || label == branch) && sha == head.as_str()
+                (reference == branch || label == branch) && wire.base.reference == target
             })
         };
-        closed.into_iter().find(of_this).map(|found| self.parse(found)).transpose()
+        closed.into_iter().filter(of_this).map(|found| self.parse(found)).collect()
     }
 
     /// Opens a pull request from a branch into another.
@@ -266,40 +273,41 @@ impl Forge {
         self.parse(self.api.ask(&Call::write(what, Method::PATCH, path, body)).await?)
     }
 
-    /// A pull request as it is now.
+    /// A pull request as it is now; where it is not open any more, with the commit that it ended at.
     ///
     /// # Errors
     /// There is none, or the forge does not answer.
     pub async fn pull_request(&self, number: u64) -> Result<PullRequest, ForgeError> {
         let path = self.api.of_repository(&format!("/pulls/{number}"));
-        self.parse(self.api.ask(&Call::get("read a pull request", path)).await?)
+        let mut pull = self.parse(self.api.ask(&Call::get("read a pull request", path)).await?)?;
+        if self.api.kind == Kind::Gitea && pull.state != PullState::Open {
+            pull.head = self.ended_at(number).await?;
+        }
+        Ok(pull)
     }
 
-    /// What people think of a pull request, each by their last word that decides. Who approved of another commit than the one that is there has
-    /// not seen what would be merged.
-    ///
-    /// # Errors
-    /// There is none, or the forge does not answer.
-    pub async fn opinions(&self, pull: &PullRequest) -> Result<Opinions, ForgeError> {
-        let number = pull.number;
-        let (limit, path) = match self.api.kind {
-            Kind::Gitea => ("limit", format!("/pulls/{number}/reviews")),
-            Kind::Github => ("per_page", format!("/pulls/{number}/reviews")),
+    /// Where a pull request was when it was merged or closed: asked for one, Gitea 1.24 answers where its branch is by now.
+    async fn ended_at(&self, number: u64) -> Result<Option<CommitId>, ForgeError> {
+        let path = self.api.of_repository(&format!("/git/refs/pull/{number}/head"));
+        let found = match self.api.ask(&Call::get("read where a pull request ended", path)).await {
+            Err(ForgeError::NotFound { .. }) => return Ok(None),
+            found => found?,
         };
-        let path = self.api.of_repository(&format!("{path}?{limit}={REVIEWS_MAX}"));
-        let reviews = self.api.ask(&Call::get("read the reviews", path)).await?;
-        let reviews = Vec::<WireReview>::deserialize(reviews).map_err(|_| self.api.stranger())?;
-        Ok(Opinions::of(reviews, pull.head.as_ref()))
+        let sha = found.get(0).unwrap_or(&found)["object"]["sha"].as_str();
+        Ok(sha.and_then(|sha| CommitId::parse(sha).ok()))
     }
 
-    /// The pull requests of the repository's own branches that were closed or merged last, the newest first, with their branches.
+    /// The pull requests of the repository's own branches into another that were closed or merged last, the newest first, with their branches.
     ///
     /// # Errors
     /// The forge does not answer, or not as a forge does.
-    pub async fn recently_closed(&self) -> Result<Vec<Closed>, ForgeError> {
+    pub async fn recently_closed(&self, target: &str) -> Result<Vec<Closed>, ForgeError> {
         let query = match self.api.kind {
             Kind::Gitea => format!("/pulls?state=closed&sort=recentupdate&limit={CLOSED_MAX}"),
-            Kind::Github => format!("/pulls?state=closed&sort=updated&direction=desc&per_page={CLOSED_MAX}"),
+            Kind::Github => {
+                let target = escaped(target);
+                format!("/pulls?state=closed&base={target}&sort=updated&direction=desc&per_page={CLOSED_MAX}")
+            }
         };
         let listed = self.api.ask(&Call::get("list pull requests", self.api.of_repository(&query))).await?;
         let listed = Vec::<Value>::deserialize(listed).map_err(|_| self.api.stranger())?;
@@ -309,7 +317,7 @@ impl Forge {
             None => self.api.kind == Kind::Gitea,
         };
         let closed = listed.into_iter().filter_map(|value| {
-            let wire = Wire::deserialize(&value).ok().filter(own)?;
+            let wire = Wire::deserialize(&value).ok().filter(|wire| own(wire) && wire.base.reference == target)?;
             let branch = wire.head.name().to_owned();
             let title = wire.title.filter(|title| is_plain_text(title)).unwrap_or_default();
             Some(Closed { branch, title, pull: self.parse(value).ok()? })
@@ -320,7 +328,7 @@ impl Forge {
     pub(super) fn parse(&self, value: Value) -> Result<PullRequest, ForgeError> {
         let wire = Wire::deserialize(value).map_err(|_| self.api.stranger())?;
         let is_page = wire.html_url.starts_with("https://") || wire.html_url.starts_with("http://");
-        if !is_page || !is_plain_text(&wire.html_url) {
+        if !is_page || !is_plain_text(&wire.html_url) || !is_plain_text(&wire.base.reference) {
             return Err(self.api.stranger());
         }
         let commit = |text: &str| CommitId::parse(text).ok();
@@ -330,8 +338,9 @@ impl Forge {
             "open" => PullState::Open,
             _ => PullState::Closed,
         };
-        let (head, is_to_merge) = (commit(&wire.head.sha), wire.auto_merge.is_some());
-        Ok(PullRequest { number: wire.number, url: wire.html_url, state, head, node: wire.node_id, is_to_merge })
+        let Wire { number, html_url: url, head, base, node_id: node, auto_merge, .. } = wire;
+        let (head, base, is_to_merge) = (commit(&head.sha), base.reference, auto_merge.is_some());
+        Ok(PullRequest { number, url, state, head, base, node, is_to_merge })
     }
 }
 
@@ -345,26 +354,11 @@ impl WireBranch {
     }
 }
 
-impl Opinions {
-    /// Forges list reviews from the oldest on; a comment decides nothing.
-    fn of(reviews: Vec<WireReview>, head: Option<&CommitId>) -> Self {
-        let mut last = BTreeMap::new();
-        for review in reviews {
-            let Some(WireUser { login }) = review.user.filter(|user| is_plain_text(&user.login)) else { continue };
-            let is_of_head = review.commit_id.as_deref() == head.map(CommitId::as_str);
-            let says = match review.state.as_str() {
-                "APPROVED" => (!review.dismissed && !review.stale && is_of_head).then_some(true),
-                "REQUEST_CHANGES" | "CHANGES_REQUESTED" => (!review.dismissed).then_some(false),
-                "DISMISSED" => None,
-                _ => continue,
-            };
-            last.insert(login, says);
-        }
-        let of = |wanted: bool| {
-            last.iter().filter(|(_, says)| **says == Some(wanted)).map(|(login, _)| login.clone()).collect()
-        };
-        Self { approved_by: of(true), changes_requested_by: of(false) }
-    }
+/// The branch of a pull request as it is listed; nothing for a fork's, which may have a branch of the same name.
+fn own_branch(value: &Value) -> Option<&str> {
+    let (head, base) = (&value["head"], &value["base"]);
+    let is_own = head["repo_id"] == base["repo_id"] && head["repo"]["id"] == base["repo"]["id"];
+    head["ref"].as_str().filter(|_| is_own)
 }
 
 /// The name of a branch as a part of an address.

@@ -10,9 +10,6 @@ use crate::names::CommitId;
 /// The longest description of a status, in characters: GitHub takes 140.
 const DESCRIPTION_CHARS_MAX: usize = 140;
 
-/// How many comments of a pull request are looked through for our own: a page.
-const COMMENTS_MAX: u32 = 100;
-
 /// How what a commit leads to fares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CommitState {
@@ -64,12 +61,7 @@ impl Forge {
     /// The forge refuses or does not answer.
     pub async fn keep_comment(&self, number: u64, first_line: &str, text: &str) -> Result<(), ForgeError> {
         let comments = format!("/issues/{number}/comments");
-        let query = match self.api.kind {
-            super::Kind::Gitea => comments.clone(),
-            super::Kind::Github => format!("{comments}?per_page={COMMENTS_MAX}"),
-        };
-        let listed = self.api.ask(&Call::get("read the comments", self.api.of_repository(&query))).await?;
-        let listed = listed.as_array().cloned().unwrap_or_default();
+        let listed = self.api.list("read the comments", &comments).await?;
         let said = |comment: &Value| comment.get("body").and_then(Value::as_str).unwrap_or_default().to_owned();
         let wanted = format!("{first_line}\n{text}");
         let body = json!({"body": wanted});

@@ -52,6 +52,17 @@ impl Repository {
         })
     }
 
+    /// Looks where another branch is now; nothing, and it is forgotten, where it is gone.
+    ///
+    /// # Errors
+    /// The remote cannot be read.
+    pub async fn find_beside(&self, branch: &str) -> Result<Option<CommitId>, GitError> {
+        match self.home() {
+            Home::Embedded(_) => Ok(None),
+            Home::Upstream(upstream) => look(self, upstream.remote(), branch).await,
+        }
+    }
+
     /// Looks where other branches are, by a pattern (`kmlflow/*`).
     ///
     /// # Errors
@@ -98,25 +109,26 @@ impl Repository {
 
 async fn delete(repository: &Repository, upstream: &Upstream, branch: &str) -> Result<Deleted, GitError> {
     let (name, remote) = (named(branch)?, upstream.remote());
-    let Some(old) = repository.beside(branch)? else { return look(repository, remote, branch).await };
+    let look = async || Ok(look(repository, remote, branch).await?.map_or(Deleted::Gone, Deleted::Moved));
+    let Some(old) = repository.beside(branch)? else { return look().await };
     match remote.delete_beside(&name, &old).await {
         Pushed::Done => {
             repository.forget_beside(branch)?;
             Ok(Deleted::Gone)
         }
         Pushed::Refused { words } => Ok(Deleted::Refused(words)),
-        Pushed::Moved { .. } | Pushed::Unknown(_) => look(repository, remote, branch).await,
+        Pushed::Moved { .. } | Pushed::Unknown(_) => look().await,
         Pushed::Unpack { words } => Err(RemoteError::NotKept { address: upstream.address().to_owned(), words }.into()),
         Pushed::Denied(error) | Pushed::Transient(error) => Err(error.into()),
     }
 }
 
-/// Whether a branch is gone, or where it is.
-async fn look(repository: &Repository, remote: &Remote, branch: &str) -> Result<Deleted, GitError> {
+/// Where a branch is; nothing where it is gone.
+async fn look(repository: &Repository, remote: &Remote, branch: &str) -> Result<Option<CommitId>, GitError> {
     if !remote.fetch_beside(repository.path(), branch).await? {
         repository.forget_beside(branch)?;
     }
-    Ok(repository.beside(branch)?.map_or(Deleted::Gone, Deleted::Moved))
+    repository.beside(branch)
 }
 
 fn named(branch: &str) -> Result<Branch, GitError> {
@@ -149,11 +161,7 @@ async fn offer(
         }
         // It may have arrived, at this try or at one before.
         Pushed::Moved { .. } | Pushed::Unknown(_) => {
-            let is_there = remote.fetch_beside(repository.path(), branch).await?;
-            if !is_there {
-                repository.forget_beside(branch)?;
-            }
-            if is_there && repository.beside(branch)?.as_ref() == Some(tip) {
+            if look(repository, remote, branch).await?.as_ref() == Some(tip) {
                 repository.made().publish(line);
                 return Ok(Offered::Done);
             }

@@ -2,6 +2,7 @@
 
 mod called_off;
 mod push;
+mod retargeted;
 mod review;
 
 use serde_json::{Value, json};

@@ -11,7 +11,7 @@ const REVIEWED: [(&str, &str); 2] =
 /// Looks so often that a test does not wait for long.
 const OFTEN: (&str, &str) = ("KMLFLOW__GIT__POLL_INTERVAL", "1s");
 
-const BRANCH: &str = "kmlflow/production/models/fraud";
+pub(super) const BRANCH: &str = "kmlflow/production/models/fraud";
 
 impl<'a> Forge<'a> {
     /// A service in pull-request mode.
@@ -42,7 +42,7 @@ impl<'a> Forge<'a> {
         self.repository(&self.ann, "GET", &format!("/pulls/{number}"), None).expect(200).json()
     }
 
-    fn open_pulls(&self) -> Vec<Value> {
+    pub(super) fn open_pulls(&self) -> Vec<Value> {
         let open = self.repository(&self.ann, "GET", "/pulls?state=open", None).expect(200).json();
         open.as_array().unwrap().clone()
     }
@@ -73,7 +73,7 @@ impl<'a> Forge<'a> {
 
 /// Asks for a release, which must wait for a review, and answers the address of its pull request.
 #[track_caller]
-fn put_for_review(server: &Server<'_>, body: &Value) -> (String, String) {
+pub(super) fn put_for_review(server: &Server<'_>, body: &Value) -> (String, String) {
     let answer = server.put(FRAUD, body).expect(202).json();
     let waits_for = answer["waitsFor"].as_str().unwrap();
     let url = waits_for.strip_prefix("the review of ").unwrap_or_else(|| panic!("{answer}"));

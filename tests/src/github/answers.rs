@@ -111,8 +111,8 @@ impl Shared {
         told["closed_at"] = if pull.is_open { Value::Null } else { moment.into() };
         told["merged_at"] = pull.merged_as.as_ref().map_or(Value::Null, |_| moment.into());
         told["merge_commit_sha"] = pull.merged_as.as_deref().map_or(Value::Null, Value::from);
-        for (part, branch) in [("head", pull.branch.as_str()), ("base", "main")] {
-            told[part]["ref"] = branch.into();
+        for (part, branch) in [("head", &pull.branch), ("base", &pull.base)] {
+            told[part]["ref"] = branch.as_str().into();
             told[part]["label"] = format!("acme:{branch}").into();
         }
         // The example's own teams lack what the description asks of them.
@@ -137,7 +137,8 @@ fn list<'q>(shared: &Shared, of: impl Fn(&str) -> &'q str) -> (u16, Value) {
     let pulls = shared.state().pulls.clone();
     let is_asked = |pull: &&Pull| {
         let is_of_state = of("state") == "all" || pull.is_open == (of("state") != "closed");
-        is_of_state && (of("head").is_empty() || of("head") == format!("acme:{}", pull.branch))
+        let is_of_branch = of("head").is_empty() || of("head") == format!("acme:{}", pull.branch);
+        is_of_state && is_of_branch && (of("base").is_empty() || of("base") == pull.base)
     };
     let number = |name: &str, unsaid: usize| of(name).parse().unwrap_or(unsaid);
     let (size, page) = (number("per_page", 30), number("page", 1));
@@ -153,13 +154,14 @@ fn open(shared: &Shared, body: &Value) -> (u16, Value) {
         return invalid("base is no branch");
     }
     let mut state = shared.state();
-    if state.pulls.iter().any(|pull| pull.is_open && pull.branch == branch) {
+    if state.pulls.iter().any(|pull| pull.is_open && pull.branch == branch && pull.base == "main") {
         return invalid(&format!("A pull request already exists for acme:{branch}."));
     }
     let number = u64::try_from(state.pulls.len()).expect("a number") + 1;
     state.pulls.push(Pull {
         number,
         branch,
+        base: "main".to_owned(),
         title: text(body, "title"),
         body: text(body, "body"),
         is_open: true,

@@ -73,25 +73,38 @@ pub(super) fn has(repository: &Path, commit: &str) -> bool {
     ask(repository, &["cat-file", "-e", &format!("{commit}^{{commit}}")]).is_ok()
 }
 
-/// Merges a branch into `main`; answers where the branch was, and the commit on `main`.
+/// Makes a branch where `main` is, unless it is there.
+pub(super) fn make_branch(repository: &Path, branch: &str) -> Result<(), String> {
+    match tip(repository, branch) {
+        Some(_) => Ok(()),
+        None => ask(repository, &["branch", "--quiet", branch, "main"]).map(drop),
+    }
+}
+
+/// Deletes a branch.
+pub(super) fn delete_branch(repository: &Path, branch: &str) -> Result<(), String> {
+    ask(repository, &["branch", "--quiet", "-D", branch]).map(drop)
+}
+
+/// Merges a branch into another; answers where the branch was, and the commit on the other.
 pub(super) fn merge(
     repository: &Path,
-    branch: &str,
+    (branch, base): (&str, &str),
     (number, title): (u64, &str),
     way: Way,
 ) -> Result<(String, String), String> {
     let head = tip(repository, branch).ok_or("the branch is gone")?;
-    let main = tip(repository, "main").ok_or("there is no `main`")?;
-    let tree = ask(repository, &["merge-tree", "--write-tree", &main, &head])?;
+    let onto = tip(repository, base).ok_or("there is no branch to merge it into")?;
+    let tree = ask(repository, &["merge-tree", "--write-tree", &onto, &head])?;
     let merged = format!("Merge pull request #{number} from acme/{branch}");
     let squashed = format!("{title} (#{number})");
-    let mut arguments = vec!["commit-tree", tree.as_str(), "-p", &main];
+    let mut arguments = vec!["commit-tree", tree.as_str(), "-p", &onto];
     match way {
         Way::Merge => arguments.extend(["-p", head.as_str(), "-m", &merged]),
         Way::Squash => arguments.extend(["-m", squashed.as_str()]),
     }
     let commit = ask(repository, &arguments)?;
-    ask(repository, &["update-ref", "refs/heads/main", &commit, &main])?;
+    ask(repository, &["update-ref", &format!("refs/heads/{base}"), &commit, &onto])?;
     Ok((head, commit))
 }
 

@@ -104,6 +104,8 @@ pub(crate) struct State {
 pub struct Pull {
     pub number: u64,
     pub branch: String,
+    /// Where it is merged into.
+    pub base: String,
     pub title: String,
     pub body: String,
     pub is_open: bool,
@@ -270,6 +272,19 @@ impl<'a> GitHub<'a> {
         self.shared.merge(number, way).expect("it can be merged");
     }
 
+    /// Somebody has a pull request merged into another branch than `main`, which is made where it is not there.
+    #[track_caller]
+    pub fn retarget(&self, number: u64, base: &str) {
+        git::make_branch(&self.shared.repository(), base).expect("a branch");
+        self.shared.with_pull(number, |pull| pull.base = base.to_owned());
+    }
+
+    /// Somebody deletes a branch; what was open from it is closed.
+    #[track_caller]
+    pub fn delete_branch(&self, branch: &str) {
+        git::delete_branch(&self.shared.repository(), branch).expect("it is deleted");
+    }
+
     /// Somebody closes a pull request.
     #[track_caller]
     pub fn close(&self, number: u64) {
@@ -383,8 +398,8 @@ impl Shared {
     }
 
     fn merge(&self, number: u64, way: Way) -> Result<String, String> {
-        let (branch, title) = self.with_pull(number, |pull| (pull.branch.clone(), pull.title.clone()));
-        let (head, merged) = git::merge(&self.repository(), &branch, (number, &title), way)?;
+        let Pull { branch, base, title, .. } = self.with_pull(number, |pull| pull.clone());
+        let (head, merged) = git::merge(&self.repository(), (&branch, &base), (number, &title), way)?;
         self.with_pull(number, |pull| {
             pull.is_open = false;
             pull.head = head;

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::body::with_metrics;
 use super::branch::{branch_of, standing};
+use super::sight::{Sight, open_elsewhere, say_of_others, see};
 use super::{Pull, Review, ReviewState, comment};
-use crate::forge::{AutoMerge, Forge, ForgeError, PullRequest, PullState, Text};
+use crate::forge::{AutoMerge, Forge, ForgeError, Opinions, PullRequest, PullState, Text};
 use crate::git::{Deleted, GitError};
 use crate::names::{CommitId, ReleaseKey, Version};
 use crate::worker::shared::Shared;
@@ -51,18 +52,25 @@ pub(super) async fn tell_and_ask(
     forge: &Forge,
     (key, review): (&ReleaseKey, &Review),
     seen: Option<&PullRequest>,
-) -> Result<(), ForgeError> {
+) -> Result<(), Hitch> {
     let text = with_metrics(&review.text, &metrics(shared, review).await);
-    let Told { pull, is_new } = told(shared, forge, (key, review), seen, &text).await?;
-    let opinions =
-        if pull.state == PullState::Open && !is_new { forge.opinions(&pull).await? } else { review.opinions.clone() };
+    let Some(Told { pull, is_new, elsewhere }) = told(shared, forge, (key, review), seen, &text).await? else {
+        shared.inbox.note_review(key);
+        return Ok(());
+    };
+    let opinions = match pull.state {
+        _ if is_new => Opinions::default(),
+        PullState::Open => forge.opinions(&pull).await?,
+        _ => review.opinions.clone(),
+    };
     // Until all of this is noted nothing else comes to the branch, and what is asked to merge itself is what was read.
     let lock = shared.reviews.branch(key);
     let _alone = lock.lock().await;
     let current = shared.reviews.current(key, &review.commit);
     let mut opened = Pull { number: pull.number, url: pull.url.clone(), said: text, is_scheduled: false };
     let known = current.as_ref().and_then(|current| current.pull.as_ref());
-    opened.is_scheduled = known.is_some_and(|pull| pull.is_scheduled);
+    let is_another = known.is_some_and(|known| known.number != opened.number);
+    opened.is_scheduled = known.is_some_and(|pull| pull.is_scheduled && !is_another);
     let mut trouble = None;
     let merges_itself = current.is_some_and(|current| current.merges_itself);
     if merges_itself && pull.state == PullState::Open && !opened.is_scheduled {
@@ -81,6 +89,10 @@ pub(super) async fn tell_and_ask(
         review.opinions = opinions;
         review.trouble = trouble;
         review.state = state;
+        review.elsewhere.extend(elsewhere);
+        if is_another {
+            review.commented = None;
+        }
     });
     match state {
         ReviewState::AwaitingReview => shared.reviews.comments.note(key),
@@ -99,31 +111,49 @@ struct Told {
     pull: PullRequest,
     /// It was just opened, so nobody has said anything of it.
     is_new: bool,
+    /// The numbers of the open ones of its branch that go elsewhere.
+    elsewhere: Vec<u64>,
 }
 
+/// Has the pull request of a review say what it should; opens one where there is none. Nothing where the branch went with one that was merged elsewhere or closed:
+/// then a turn has to put it there again first.
 async fn told(
     shared: &Shared,
     forge: &Forge,
     (key, review): (&ReleaseKey, &Review),
     seen: Option<&PullRequest>,
     text: &Text,
-) -> Result<Told, ForgeError> {
+) -> Result<Option<Told>, Hitch> {
     let (branch, target) = (branch_of(key), shared.repository.branch());
     // What is to merge itself does so as it is now.
-    let seen = seen.filter(|_| !review.merges_itself).cloned();
-    let mut pull = match (seen, &review.pull) {
-        (Some(seen), _) => seen,
-        (None, Some(pull)) => forge.pull_request(pull.number).await?,
-        (None, None) => match forge.find(&branch, target, &review.commit).await? {
-            Some(found) if found.state != PullState::Closed || review.withdrawn != Some(found.number) => found,
-            _ => return Ok(Told { pull: forge.open(&branch, target, text).await?, is_new: true }),
-        },
+    let seen = seen.filter(|_| !review.merges_itself);
+    let Sight { pull, others } = see(shared, forge, (key, review), seen).await?;
+    let pull = pull.filter(|pull| pull.state != PullState::Closed || review.withdrawn != Some(pull.number));
+    let is_new = pull.is_none();
+    let mut pull = match pull {
+        Some(pull) => pull,
+        None => {
+            let may_be_gone = others.iter().any(|other| other.state != PullState::Open);
+            if may_be_gone && is_gone(shared, key).await? {
+                return Ok(None);
+            }
+            forge.open(&branch, target, text).await?
+        }
     };
-    let said = review.pull.as_ref().map(|pull| &pull.said);
-    if pull.state == PullState::Open && said != Some(text) {
+    say_of_others(shared, forge, &others, Some(&pull)).await?;
+    let said = review.pull.as_ref().filter(|known| known.number == pull.number).map(|pull| &pull.said);
+    if pull.state == PullState::Open && !is_new && said != Some(text) {
         pull = forge.update(pull.number, text).await?;
     }
-    Ok(Told { pull, is_new: false })
+    let open = others.iter().filter(|other| other.state == PullState::Open);
+    Ok(Some(Told { pull, is_new, elsewhere: open.map(|other| other.number).collect() }))
+}
+
+/// Whether somebody else took the branch of a review away.
+async fn is_gone(shared: &Shared, key: &ReleaseKey) -> Result<bool, GitError> {
+    let lock = shared.reviews.branch(key);
+    let _alone = lock.lock().await;
+    Ok(shared.repository.find_beside(&branch_of(key)).await?.is_none())
 }
 
 /// Ends a review that nobody waits for any more: what is still open is closed, the branch deleted, and the last word said. Answers whether
@@ -134,16 +164,13 @@ pub(super) async fn finish(
     (key, review): (&ReleaseKey, &Review),
     grace: Duration,
 ) -> Result<bool, Hitch> {
-    let branch = branch_of(key);
     let lock = shared.reviews.branch(key);
     let _alone = lock.lock().await;
     if shared.reviews.is_waiting(key) {
         return Ok(true);
     }
-    let found = match &review.pull {
-        Some(pull) => Some(forge.pull_request(pull.number).await?),
-        None => forge.find(&branch, shared.repository.branch(), &review.commit).await?,
-    };
+    let Sight { pull: found, others } = see(shared, forge, (key, review), None).await?;
+    say_of_others(shared, forge, &others, None).await?;
     let (mut state, mut decided) = (review.state, None);
     if let Some(pull) = &found {
         let is_withdrawn = review.withdrawn == Some(pull.number);
@@ -172,9 +199,16 @@ pub(super) async fn finish(
     } else if state == ReviewState::AwaitingReview {
         state = ReviewState::Closed;
     }
-    delete(shared, key, (&review.commit, decided.as_ref())).await?;
+    let mut numbers = review.elsewhere.clone();
+    numbers.extend(others.iter().map(|other| other.number));
+    match open_elsewhere(shared, forge, numbers).await? {
+        Some(other) => {
+            tracing::warn!(release.key = %key, "The branch of the review of `{key}` stays for {}", other.url)
+        }
+        None => delete(shared, key, (&review.commit, decided.as_ref())).await?,
+    }
     shared.reviews.note(key, &review.commit, |review| {
-        review.pull = review.pull.take().or_else(|| found.as_ref().map(pull_of));
+        review.pull = found.as_ref().map(pull_of);
         review.state = state;
         review.end();
     });

@@ -12,6 +12,7 @@ mod follow;
 mod merged;
 mod proposed;
 pub(super) mod rounds;
+mod sight;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -43,7 +44,7 @@ pub(super) struct Reviews {
     wake: Notify,
     /// What there is to say of them.
     pub(super) comments: comment::Comments,
-    /// One lock per branch, held while it is changed or deleted, so that the two never meet.
+    /// One lock per branch that somebody works on, held while it is changed or deleted, so that the two never meet.
     branches: Mutex<HashMap<ReleaseKey, Arc<tokio::sync::Mutex<()>>>>,
     /// How often all of them were forgotten: what was looked up before that is not shown after it. Changed with `by_key` locked.
     forgotten: AtomicU64,
@@ -71,6 +72,8 @@ pub(super) struct Review {
     pub(super) pull: Option<Pull>,
     /// The number of the pull request that the service closed itself, which is nobody's no.
     pub(super) withdrawn: Option<u64>,
+    /// The numbers of open pull requests from its branch that people sent elsewhere.
+    pub(super) elsewhere: BTreeSet<u64>,
     pub(super) opinions: Opinions,
     /// What keeps it from going on, one sentence.
     pub(super) trouble: Option<String>,
@@ -113,6 +116,7 @@ impl Review {
             state,
             pull: Some(Pull { number, url, said: Text::default(), is_scheduled: is_to_merge }),
             withdrawn: None,
+            elsewhere: BTreeSet::new(),
             opinions: Opinions::default(),
             trouble: None,
             commented: None,
@@ -167,6 +171,7 @@ impl Reviews {
                 .and_then(|before| before.pull.clone())
                 .map(|pull| Pull { is_scheduled: pull.is_scheduled && proposed.merges_itself, ..pull }),
             withdrawn: by_key.get(key).and_then(|review| review.withdrawn),
+            elsewhere: by_key.get(key).map(|review| review.elsewhere.clone()).unwrap_or_default(),
             opinions: before.map(|before| before.opinions.clone()).unwrap_or_default(),
             trouble,
             commented: before.and_then(|before| before.commented.clone()),
@@ -335,6 +340,8 @@ impl Reviews {
     /// The lock of a release's branch.
     fn branch(&self, key: &ReleaseKey) -> Arc<tokio::sync::Mutex<()>> {
         let mut branches = self.branches.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that nobody has is as good as a new one.
+        branches.retain(|_, lock| Arc::strong_count(lock) > 1);
         Arc::clone(branches.entry(key.clone()).or_default())
     }
 
@@ -426,11 +433,24 @@ mod tests {
             state: ReviewState::AwaitingReview,
             pull: Some(Pull { number: 3, url: "https://forge.example/3".to_owned(), said: text, is_scheduled: false }),
             withdrawn: None,
+            elsewhere: BTreeSet::new(),
             opinions: Opinions::default(),
             trouble: None,
             commented: None,
             is_over: false,
         }
+    }
+
+    #[test]
+    fn a_branch_has_a_lock_for_as_long_as_somebody_works_on_it() {
+        let reviews = Reviews::default();
+        let key = |name: &str| ReleaseKey::parse(&format!("production/models/{name}")).unwrap();
+        let held = reviews.branch(&key("a"));
+        for name in ["b", "c", "d"] {
+            drop(reviews.branch(&key(name)));
+        }
+        assert!(Arc::ptr_eq(&held, &reviews.branch(&key("a"))), "it is the same for everybody");
+        assert_eq!(reviews.branches.lock().unwrap().len(), 1);
     }
 
     #[test]

@@ -175,7 +175,7 @@ impl Rounds {
         }
         let (listed, pages) = list(shared, forge, &keys).await?;
         self.spend(pages);
-        let closed = forge.recently_closed().await?.into_iter();
+        let closed = forge.recently_closed(shared.repository.branch()).await?.into_iter();
         self.spend(1);
         let closed =
             closed.filter_map(|closed| Some((key_of_branch(&closed.branch).filter(|key| keys.contains(key))?, closed)));
@@ -274,7 +274,7 @@ impl Rounds {
         let of = (key, &review);
         let done = if review.is_wanted {
             let seen = open.as_ref().map(|open| &open.pull);
-            tell_and_ask(shared, forge, of, seen).await.map_err(Hitch::from)
+            tell_and_ask(shared, forge, of, seen).await
         } else {
             finish(shared, forge, of, self.grace).await.map(|is_over| {
                 if !is_over {
@@ -313,7 +313,7 @@ async fn remember(shared: &Shared, forge: &Forge) -> Result<(), ForgeError> {
     if !shared.settings.environments.values().any(|environment| environment.is_reviewed) {
         return Ok(());
     }
-    for closed in forge.recently_closed().await? {
+    for closed in forge.recently_closed(shared.repository.branch()).await? {
         if let Some(key) = key_of_branch(&closed.branch).filter(|key| shared.is_reviewed(key)) {
             shared.reviews.remember(&key, closed);
         }

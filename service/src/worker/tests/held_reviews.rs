@@ -12,16 +12,16 @@ use crate::worker::review::rounds::Rounds;
 const BRANCH: &str = "kmlflow/production/models/fraud";
 
 /// A release, version 8 of which is under review, and how the forge is asked.
-struct Scene {
-    far: Far,
+pub(super) struct Scene {
+    pub(super) far: Far,
     forge: Arc<Forge>,
-    says: Arc<Mutex<Says>>,
+    pub(super) says: Arc<Mutex<Says>>,
     rounds: Rounds,
     delivery: String,
 }
 
 impl Scene {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let (mut far, forge, says) = reviewed().await;
         let asked = far.world.handle().request(put("fraud", single("8")), Duration::from_millis(10)).await;
         let Ok(Answer::Queued { delivery, .. }) = asked else { panic!("{asked:?}") };
@@ -36,41 +36,41 @@ impl Scene {
     }
 
     /// The forge sees where the branch is.
-    fn is_at_the_forge(&self) {
+    pub(super) fn is_at_the_forge(&self) {
         let commit = self.far.at_remote(&["rev-parse", BRANCH]);
         let mut says = self.says.lock().unwrap();
         (says.head, says.listed) = (commit.clone(), commit);
     }
 
     /// Asks the forge whatever there is to be asked.
-    async fn ask(&mut self) {
+    pub(super) async fn ask(&mut self) {
         let shared = self.far.world.handle().shared;
         shared.reviews.look(&key("fraud"));
         self.rounds.turn(&shared, &self.forge).await;
     }
 
     /// The time of the release comes, as by what is seen of its pods.
-    async fn wake(&mut self) {
+    pub(super) async fn wake(&mut self) {
         self.far.world.handle().shared.inbox.note_review(&key("fraud"));
         self.far.world.run().await;
         self.ask().await;
     }
 
-    async fn review(&self) -> (&'static str, Option<u64>) {
+    pub(super) async fn review(&self) -> (&'static str, Option<u64>) {
         let review = self.far.world.view("fraud").await.review.unwrap();
         (review.state.as_str(), review.number)
     }
 
-    async fn delivery(&self) -> DeliveryView {
+    pub(super) async fn delivery(&self) -> DeliveryView {
         self.far.world.handle().delivery(&self.delivery).await.unwrap()
     }
 
     /// Nobody wants the review any more, as after something that was decided since, and the service closes it.
-    async fn withdraw(&mut self) {
+    pub(super) async fn withdraw(&mut self, number: u64) {
         self.far.world.handle().shared.reviews.keep(|_, _| false);
         self.ask().await;
         assert_eq!(self.says.lock().unwrap().state, "closed");
-        assert_eq!(self.review().await, ("closed", Some(4)));
+        assert_eq!(self.review().await, ("closed", Some(number)));
     }
 }
 
@@ -125,7 +125,7 @@ async fn what_the_service_closed_itself_is_nobodys_no() {
             // The branch of the pull request that is closed is still where it was.
             scene.far.hook("update", "case $3 in *[!0]*) exit 0;; *) exit 1;; esac");
         }
-        scene.withdraw().await;
+        scene.withdraw(4).await;
         scene.wake().await;
         let delivery = scene.delivery().await;
         assert_eq!(delivery.state, DeliveryState::Accepted, "{stays}: {delivery:?}");
@@ -133,4 +133,26 @@ async fn what_the_service_closed_itself_is_nobodys_no() {
         scene.ask().await;
         assert_eq!(scene.review().await, ("awaiting-review", Some(5)), "{stays}: another one is opened");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_no_is_one_to_what_was_shown_and_not_to_what_was_asked_for_before_it_was_seen() {
+    let mut scene = Scene::new().await;
+    // Closed, which nobody has seen yet.
+    scene.says.lock().unwrap().state = "closed";
+    let older = scene.delivery.clone();
+    let asked = scene.far.world.handle().request(put("fraud", single("9")), Duration::from_millis(10)).await;
+    let Ok(Answer::Queued { delivery, .. }) = asked else { panic!("{asked:?}") };
+    scene.far.world.run().await;
+    scene.ask().await;
+    scene.delivery = delivery;
+    let waits = scene.delivery().await;
+    assert_eq!(waits.state, DeliveryState::Accepted, "{waits:?}");
+    assert_eq!(scene.review().await, ("awaiting-review", Some(5)));
+    let older = scene.far.world.handle().delivery(&older).await.unwrap();
+    assert!(older.reason.unwrap().contains("replaced by the newer delivery"));
+    let said = scene.says.lock().unwrap().comments.clone();
+    let said: Vec<_> = said.iter().filter(|(number, _)| *number == 4).map(|(_, said)| said.as_str()).collect();
+    let page = "https://forge.example/team/gitops/pull/5";
+    assert_eq!(said, [format!("<!-- kmlflow -->\n**Closed**, so nothing changes by this. The review is {page} now.")]);
 }

@@ -19,6 +19,12 @@ pub(super) struct Says {
     /// The commit that its branch is at, and the one that lists have, which may be older.
     pub(super) head: String,
     pub(super) listed: String,
+    /// One from the same branch that a person has merged into `next`, and its state.
+    pub(super) elsewhere: Option<(u64, &'static str)>,
+    /// What it was last told to say.
+    pub(super) body: String,
+    /// The comments, by the number of what they are about.
+    pub(super) comments: Vec<(u64, String)>,
     /// What happens while it lists.
     meanwhile: Option<Box<dyn Fn() + Send>>,
     /// How much was asked.
@@ -32,7 +38,17 @@ fn approved() -> String {
 
 /// A forge with one pull request, open at first, and what it says of it.
 async fn forge() -> (Arc<Forge>, Arc<Mutex<Says>>) {
-    let says = Says { number: 4, state: "open", head: approved(), listed: approved(), meanwhile: None, asked: 0 };
+    let says = Says {
+        number: 4,
+        state: "open",
+        head: approved(),
+        listed: approved(),
+        elsewhere: None,
+        body: String::new(),
+        comments: Vec::new(),
+        meanwhile: None,
+        asked: 0,
+    };
     let says = Arc::new(Mutex::new(says));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let api = format!("http://{}", listener.local_addr().unwrap());
@@ -44,6 +60,19 @@ async fn forge() -> (Arc<Forge>, Arc<Mutex<Says>>) {
     (Arc::new(Forge::new(settings).unwrap()), says)
 }
 
+impl Says {
+    fn pull(&self, (number, state): (u64, &str), base: &str, commit: &str) -> Value {
+        let repo = json!({"id": 1, "full_name": "team/gitops"});
+        let merged_at = (state == "merged").then_some("2026-11-29T20:00:00Z");
+        json!({
+            "number": number, "html_url": format!("https://forge.example/team/gitops/pull/{number}"), "title": "release(a): update",
+            "state": if state == "open" { "open" } else { "closed" }, "merged_at": merged_at, "merge_commit_sha": commit,
+            "updated_at": state, "auto_merge": {"merge_method": "merge"},
+            "head": {"ref": "kmlflow/production/models/fraud", "sha": commit, "repo": repo}, "base": {"ref": base, "repo": repo},
+        })
+    }
+}
+
 /// Fails for every release but `fraud`.
 async fn answer(
     State(says): State<Arc<Mutex<Says>>>,
@@ -53,12 +82,22 @@ async fn answer(
 ) -> (StatusCode, Json<Value>) {
     let mut says = says.lock().unwrap();
     says.asked += 1;
-    if uri.path().ends_with("/comments") {
+    if let Some(path) = uri.path().strip_suffix("/comments") {
+        if method == Method::POST {
+            let said: Value = serde_json::from_str(&body).unwrap();
+            let number = path.rsplit('/').next().unwrap().parse().unwrap();
+            says.comments.push((number, said["body"].as_str().unwrap().to_owned()));
+        }
         return (StatusCode::OK, Json(if method == Method::GET { json!([]) } else { json!({"id": 1}) }));
     }
     let query = uri.query().unwrap_or_default();
     if query.contains("head=") && !query.contains("fraud") {
         return (StatusCode::INTERNAL_SERVER_ERROR, Json(Value::Null));
+    }
+    if let Some(text) =
+        serde_json::from_str::<Value>(&body).ok().and_then(|told| told["body"].as_str().map(ToOwned::to_owned))
+    {
+        says.body = text;
     }
     if method == Method::PATCH && body.contains("closed") {
         says.state = "closed";
@@ -66,23 +105,18 @@ async fn answer(
         (says.number, says.state) = (says.number + 1, "open");
     }
     let is_list = uri.path().ends_with("/pulls") && method == Method::GET;
-    let commit = if is_list { &says.listed } else { &says.head };
-    let repo = json!({"id": 1, "full_name": "team/gitops"});
-    let merged_at = (says.state == "merged").then_some("2026-11-29T20:00:00Z");
-    let pull = json!({
-        "number": says.number, "html_url": format!("https://forge.example/team/gitops/pull/{}", says.number), "title": "release(a): update",
-        "state": if says.state == "open" { "open" } else { "closed" }, "merged_at": merged_at, "merge_commit_sha": commit,
-        "updated_at": says.state, "auto_merge": {"merge_method": "merge"},
-        "head": {"ref": "kmlflow/production/models/fraud", "sha": commit, "repo": repo}, "base": {"ref": "main", "repo": repo},
-    });
+    let is_asked = |state: &str| query.contains("state=open") == (state == "open") && !query.contains("page=2");
     let answer = if uri.path().ends_with("/reviews") {
         json!([{"user": {"login": "ann"}, "state": "APPROVED", "commit_id": approved()}])
+    } else if let Some(other) = says.elsewhere.filter(|(number, _)| uri.path().ends_with(&format!("/pulls/{number}"))) {
+        says.pull(other, "next", &says.head)
     } else if !is_list {
-        pull
-    } else if query.contains("state=open") == (says.state == "open") && !query.contains("page=2") {
-        json!([pull])
+        says.pull((says.number, says.state), "main", &says.head)
     } else {
-        json!([])
+        let own = Some((says.number, says.state)).filter(|(number, _)| says.elsewhere.is_none_or(|it| it.0 != *number));
+        let own = own.filter(|(_, state)| is_asked(state)).map(|own| says.pull(own, "main", &says.listed));
+        let other = says.elsewhere.filter(|(_, state)| is_asked(state) && !query.contains("base="));
+        own.into_iter().chain(other.map(|other| says.pull(other, "next", &says.listed))).collect()
     };
     if is_list && let Some(happens) = says.meanwhile.take() {
         happens();

@@ -49,6 +49,8 @@ pub(super) struct Model {
     files: BTreeMap<(u32, String), String>,
     /// The tags of the run that logged a version, which is named after it.
     pub(super) runs: BTreeMap<u32, Tags>,
+    /// What that run measured.
+    metrics: BTreeMap<u32, BTreeMap<String, f64>>,
 }
 
 type Shared = Arc<Mutex<Content>>;
@@ -107,6 +109,14 @@ impl Registry {
         let mut content = self.content();
         let runs = &mut content.models.get_mut(model).unwrap().runs;
         runs.entry(version).or_default().insert(key.into(), value.into());
+    }
+
+    /// Has the run that logged a version have measured something.
+    pub(super) fn measure(&self, model: &str, version: u32, metric: &str, value: f64) {
+        let mut content = self.content();
+        let model = content.models.get_mut(model).unwrap();
+        model.runs.entry(version).or_default();
+        model.metrics.entry(version).or_default().insert(metric.into(), value);
     }
 
     /// Says where the files of a model are.
@@ -239,8 +249,14 @@ async fn run(State(shared): State<Shared>, Query(query): Query<Tags>) -> Respons
     }
     let content = lock(&shared);
     let (name, version) = query["run_id"].split_once('/').unwrap();
-    match content.models.get(name).and_then(|model| model.runs.get(&version.parse().unwrap())) {
-        Some(tags) => Json(json!({"run": {"data": {"tags": tags_json(tags)}}})).into_response(),
+    let version = version.parse().unwrap();
+    let model = content.models.get(name);
+    match model.and_then(|model| model.runs.get(&version)) {
+        Some(tags) => {
+            let metrics = model.and_then(|model| model.metrics.get(&version)).into_iter().flatten();
+            let metrics: Value = metrics.map(|(key, value)| json!({"key": key, "value": value, "step": 0})).collect();
+            Json(json!({"run": {"data": {"tags": tags_json(tags), "metrics": metrics}}})).into_response()
+        }
         None => missing("run"),
     }
 }
