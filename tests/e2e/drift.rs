@@ -73,5 +73,8 @@ fn what_cannot_be_a_release_is_refused_with_its_field_and_without_a_cluster_a_fi
     assert_eq!(obstacles[0]["field"], "spec.predictors[main].explainer", "{answer:#}");
     assert_eq!((&answer["items"][0]["release"], &answer["items"][0]["requests"]), (&Value::Null, &json!([])));
     let all = run(&mut server.client(&["import", "--all"]));
-    assert!(all.code == 5 && all.stderr.contains("no cluster configured") && all.stderr.contains("`-f`"), "{all:?}");
+    assert!(
+        all.code == 5 && all.stderr.contains("no cluster configured") && all.stderr.contains("`--file FILE`"),
+        "{all:?}"
+    );
 }

@@ -20,10 +20,11 @@ fn where_nothing_is_wrong_nothing_is_warned_of() {
     for (version, status) in [("7", 201), ("8", 200)] {
         let server = environment.server().start();
         server.put(FRAUD, &image("fraud", version)).expect(status);
-        let printed = server.printed();
+        let is_there = |printed: &String| printed.contains(" INFO ") && printed.contains("Committed `");
+        let printed = server.until("the commit is in the log", || Some(server.printed()).filter(is_there));
         let warnings: Vec<&str> =
             printed.lines().filter(|line| line.contains(" WARN ") || line.contains(" ERROR ")).collect();
-        assert!(printed.contains(" INFO ") && warnings.is_empty(), "{printed}");
+        assert!(warnings.is_empty(), "{printed}");
         assert_eq!(server.stop(), Some(0));
     }
 }

@@ -13,7 +13,7 @@ use serde_yaml::Value;
 use super::{documents, manifests, object, text};
 
 /// Kinds of others' groups, which the API server of the tier `cluster` judges.
-const OF_OTHERS: [&str; 13] = [
+const OF_OTHERS: [&str; 14] = [
     "AppProject",
     "Application",
     "ApplicationSet",
@@ -28,6 +28,7 @@ const OF_OTHERS: [&str; 13] = [
     "PodMonitor",
     "PrometheusRule",
     "SecurityPolicy",
+    "ServiceMonitor",
 ];
 
 /// What a typed object has kept of a document must be all of it: a field that the type does not know is dropped without a word.
