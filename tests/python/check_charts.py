@@ -156,6 +156,7 @@ def main(folder: pathlib.Path, helm: str, record: bool) -> None:
                 checks.holds(f"{monitor['metadata']['name']} finds its pods", is_found(monitor, documents))
     if (folder / "install.yaml").exists():
         check_argo_cd(checks, folder / "install.yaml")
+    checks.holds("there was a chart to look at", bool(keys), str(folder))
     if record and not checks.failed:
         head = [line for line in RECORD.read_text().splitlines() if line.startswith("#")]
         RECORD.write_text("\n".join([*head, *sorted(keys)]) + "\n")
