@@ -7,14 +7,14 @@ use tests::environment::{program, repository_root, run, succeed};
 use super::platform::{Namespaces, accept};
 
 /// The platform with what its parts fetch from elsewhere, which lies in Go modules too: there is no other network on the bed.
-pub(super) struct Copy<'a> {
+struct Copy<'a> {
     bed: &'a Bed,
     environment: &'a TestEnvironment,
-    pub(super) gitops: PathBuf,
+    gitops: PathBuf,
 }
 
 impl<'a> Copy<'a> {
-    pub(super) fn new(bed: &'a Bed, environment: &'a TestEnvironment) -> Self {
+    fn new(bed: &'a Bed, environment: &'a TestEnvironment) -> Self {
         let gitops = environment.path("gitops-repo");
         succeed(environment.command("cp").arg("-r").arg(repository_root().join("gitops-repo")).arg(&gitops));
         Self { bed, environment, gitops }
@@ -35,7 +35,7 @@ impl<'a> Copy<'a> {
         std::fs::write(file, text.replace(address, there)).unwrap();
     }
 
-    pub(super) fn kustomized(&self, folder: &str) -> String {
+    fn kustomized(&self, folder: &str) -> String {
         self.bed.ask(&["kustomize", self.gitops.join("platform").join(folder).to_str().unwrap()])
     }
 

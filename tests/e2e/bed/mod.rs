@@ -41,7 +41,6 @@ mod katib;
 
 /// What the platform has beside releases, and what it takes from elsewhere.
 mod elsewhere;
-mod https;
 mod platform;
 mod releases;
 
