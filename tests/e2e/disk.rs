@@ -196,6 +196,9 @@ fn what_a_full_disk_did_not_keep_is_not_released_once_there_is_room_and_the_remo
 
     std::fs::remove_file(filler).unwrap();
     std::fs::rename(&away, &remote).unwrap();
+    server.until("the store takes what is done", || {
+        (Request::new("GET", "/readyz").send(server.address()).status == 200).then_some(())
+    });
     let other = server.put("production/models/other", &image("other", "1"));
     assert!([201, 202].contains(&other.status), "{}", other.text());
     let told = |state: &str| server.get(&format!("/deliveries?state={state}"))["items"].as_array().unwrap().len();
