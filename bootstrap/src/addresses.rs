@@ -1,10 +1,11 @@
 //! The addresses that the manifests name: written into all of them at once, and never on the way into a cluster.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::arguments::UpArguments;
 use crate::catalogue::{self, Catalogue};
+use crate::checkout;
 use crate::fault::{Fault, Kind};
 
 /// What the gateway's folder takes in for HTTPS.
@@ -81,7 +82,7 @@ pub fn rewrite(gitops: &Path, catalogue: &Catalogue, wanted: &Addresses) -> Resu
     let present = Addresses::of(catalogue);
     let names: Vec<&str> = catalogue.components.iter().filter_map(|part| part.address.as_deref()).collect();
     let mut changed = 0;
-    for file in files(&gitops.join("platform"))? {
+    for file in checkout::files(&gitops.join("platform"))? {
         // What is no text has no addresses.
         let Ok(text) = fs::read_to_string(&file) else { continue };
         let mut made = rewritten(&text, &names, &present, wanted);
@@ -136,19 +137,6 @@ fn rewritten(text: &str, names: &[&str], present: &Addresses, wanted: &Addresses
     }
     made.push_str(text.get(done..).unwrap_or_default());
     made
-}
-
-fn files(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
-    let entries = fs::read_dir(folder).map_err(|error| unwritable(folder, &error))?;
-    let mut found = Vec::new();
-    for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
-        match path.is_dir() {
-            true if path.ends_with(".git") => {}
-            true => found.extend(files(&path)?),
-            false => found.push(path),
-        }
-    }
-    Ok(found)
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Fault {

@@ -43,6 +43,24 @@ fn has_catalogue(directory: &Path) -> bool {
     directory.join(catalogue::FILE).is_file()
 }
 
+/// A file, or those of a folder and of the folders in it; nothing where there is none.
+pub fn files(path: &Path) -> Result<Vec<PathBuf>, Fault> {
+    if !path.is_dir() {
+        return Ok(path.is_file().then(|| path.to_owned()).into_iter().collect());
+    }
+    let entries = std::fs::read_dir(path).map_err(|error| unreadable(path, &error))?;
+    let mut found = Vec::new();
+    for entry in entries.filter_map(Result::ok) {
+        found.extend(files(&entry.path())?);
+    }
+    Ok(found)
+}
+
+/// The fault of a file that is there and cannot be read.
+pub fn unreadable(path: &Path, error: &std::io::Error) -> Fault {
+    Fault::new(format!("`{}` cannot be read: {error}", path.display()), "check who owns the checkout")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,43 +1,27 @@
 //! Digests of files, by which is known whether what was made of them is still of them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sha1::{Digest as _, Sha1};
 
+use crate::checkout;
 use crate::fault::Fault;
 
 /// The digest of files and folders below a directory, with their names.
 pub fn of_files(directory: &Path, names: &[&str]) -> Result<String, Fault> {
     let mut files = Vec::new();
     for name in names {
-        add(&directory.join(name), &mut files)?;
+        files.extend(checkout::files(&directory.join(name))?);
     }
     files.sort();
     let mut digest = Sha1::new();
     for file in files {
-        let bytes = std::fs::read(&file).map_err(|error| unreadable(&file, &error))?;
+        let bytes = std::fs::read(&file).map_err(|error| checkout::unreadable(&file, &error))?;
         let name = file.strip_prefix(directory).unwrap_or(&file).display().to_string();
         digest.update(format!("{name}\0{}\0", bytes.len()));
         digest.update(bytes);
     }
     Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// A file, or those of a folder and of the folders in it; nothing where there is none.
-fn add(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Fault> {
-    if path.is_file() {
-        files.push(path.to_owned());
-    } else if path.is_dir() {
-        let entries = std::fs::read_dir(path).map_err(|error| unreadable(path, &error))?;
-        for entry in entries.filter_map(Result::ok) {
-            add(&entry.path(), files)?;
-        }
-    }
-    Ok(())
-}
-
-fn unreadable(path: &Path, error: &std::io::Error) -> Fault {
-    Fault::new(format!("`{}` cannot be read: {error}", path.display()), "check who owns the checkout")
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ platform_images() {
     # By its source it tells in /tmp, beside Envoy, that it has drained: without that the pod would use up the time that it has to end.
     image "docker.io/envoyproxy/gateway:$(sed -n '/name: gateway-helm/s/.*version: \([^,]*\),.*/\1/p' gitops-repo/platform/catalogue.yaml)" \
         --file "$PROGRAMS/envoy-gateway-$ENVOY_GATEWAY:/usr/local/bin/envoy-gateway" --folder "$open:/tmp" --config '{"Entrypoint": ["envoy-gateway"]}'
-    image quay.io/prometheus/prometheus:v3.14.0 --file "$KEPT/prometheus-$PROMETHEUS:/bin/prometheus" --config '{"Entrypoint": ["prometheus"], "User": "1000"}'
+    image "$(named tests/node/charts/kube-prometheus-stack/templates/prometheus.yaml prometheus)" --file "$KEPT/prometheus-$PROMETHEUS:/bin/prometheus" --config '{"Entrypoint": ["prometheus"], "User": "1000"}'
     for one in prometheus-operator prometheus-config-reloader; do
         image "quay.io/prometheus-operator/$one:$PROMETHEUS_OPERATOR" --file "$KEPT/${one#prometheus-}-$PROMETHEUS_OPERATOR:/bin/$one" \
             --config "{\"Entrypoint\": [\"$one\"], \"User\": \"65534\"}"

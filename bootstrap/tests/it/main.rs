@@ -10,6 +10,8 @@ mod commands;
 mod manifests;
 mod metrics;
 mod plan;
+mod pods;
 mod scene;
+mod secrets;
 mod security;
 mod up;

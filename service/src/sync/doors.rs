@@ -148,6 +148,12 @@ impl Doors {
 
 /// The page that a repository has at a forge: its host and path, without `.git`, which Argo CD takes on its own side alone.
 fn page(repository: &str) -> Option<String> {
+    let (host, path) = host_and_path(repository)?;
+    Some(format!("https://{host}/{path}"))
+}
+
+/// The host of a repository, and its path there without `.git`, by an address of any protocol; nothing where it has none.
+pub fn host_and_path(repository: &str) -> Option<(String, String)> {
     let (host, path) = match Url::parse(repository) {
         Ok(url) => (url.host_str()?.to_owned(), url.path().to_owned()),
         // `user@host:path`.
@@ -157,6 +163,6 @@ fn page(repository: &str) -> Option<String> {
         }
     };
     let path = path.trim_matches('/');
-    let path = path.strip_suffix(".git").unwrap_or(path);
-    (!host.is_empty() && !path.is_empty()).then(|| format!("https://{host}/{path}"))
+    let path = path.strip_suffix(".git").unwrap_or(path).to_owned();
+    (!host.is_empty() && !path.is_empty()).then_some((host, path))
 }

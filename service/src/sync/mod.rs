@@ -19,6 +19,6 @@ mod watch;
 pub(crate) mod tests;
 
 pub use cluster::{Address, Changes, Clusters, ConnectError, Settings};
-pub use doors::{DoorError, DoorSettings, Doors, PushTold, Sign};
+pub use doors::{DoorError, DoorSettings, Doors, PushTold, Sign, host_and_path};
 pub use lease::{Holding, Lease, LeaseSettings};
 pub use pods::PodLog;

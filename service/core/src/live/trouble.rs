@@ -146,7 +146,7 @@ fn of_pods(release: &Release, found: &Found, facts: Facts<'_>) -> Option<Trouble
     // Where several pods are in trouble, one that says why comes before one that is merely not ready; the name decides among equals.
     // One that starts, or that lies about after its node gave it up, is in the way of nothing until that takes long.
     let (predictor, pod, fault) = faults
-        .filter(|(_, _, fault)| facts.is_late || rank(fault.kind) < 2)
+        .filter(|(_, _, fault)| facts.is_late || !matches!(fault.kind, PodFaultKind::Starting | PodFaultKind::GivenUp))
         .min_by_key(|(_, pod, fault)| (rank(fault.kind), pod.name.clone()))?;
     Some(of_pod(release, predictor, (pod, fault), facts.last_words))
 }

@@ -1,5 +1,6 @@
 //! Whether an address by which Argo CD reads a repository is that of ours: everybody reaches it in a way of their own.
 
+use crate::sync::host_and_path;
 use crate::worker::shared::Shared;
 
 /// The path of the embedded repository below every address of the service.
@@ -19,20 +20,10 @@ fn is_same(ours: &str, address: &str) -> bool {
     if address.is_empty() || ours.starts_with(['/', '.']) || ours.starts_with("file:") {
         return true;
     }
+    let path = |address| host_and_path(address).map_or_else(String::new, |(_, path)| path.to_lowercase());
     let (ours, address) = (path(ours), path(address));
     let parts = |path: &'_ str| path.split('/').rev().map(str::to_owned).collect::<Vec<_>>();
     parts(&ours).into_iter().zip(parts(&address)).all(|(one, other)| one == other)
-}
-
-/// The path of an address, without what different spellings of it differ in.
-fn path(address: &str) -> String {
-    let path = match address.split_once("://") {
-        Some((_, rest)) => rest.split_once('/').map_or("", |(_, path)| path),
-        // As ssh takes it: `git@host:team/gitops.git`.
-        None => address.split_once(':').map_or(address, |(_, path)| path),
-    };
-    let path = path.trim_matches('/');
-    path.strip_suffix(".git").unwrap_or(path).to_lowercase()
 }
 
 #[cfg(test)]
