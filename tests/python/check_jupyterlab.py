@@ -44,8 +44,10 @@ def container() -> dict:
 
 
 def environment(of: pathlib.Path) -> dict[str, str]:
-    # A Python of a distribution wants to be told that its user's packages are the user's.
-    return {"HOME": str(of), "PATH": f"{of}/.local/bin:{os.environ['PATH']}", "LC_ALL": "C.UTF-8", "PIP_BREAK_SYSTEM_PACKAGES": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    # A Python of a distribution wants to be told that its user's packages are the user's; what uv fetched for others it need not fetch again.
+    told = {"PIP_BREAK_SYSTEM_PACKAGES": "1", "UV_BREAK_SYSTEM_PACKAGES": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    fetched = os.environ.get("UV_CACHE_DIR", f"{os.environ['HOME']}/.cache/uv")
+    return {"HOME": str(of), "PATH": f"{of}/.local/bin:{os.environ['PATH']}", "LC_ALL": "C.UTF-8", "UV_CACHE_DIR": fetched} | told
 
 
 def installed(checks: Checks, of: pathlib.Path) -> None:

@@ -1,5 +1,8 @@
 # What the tiers share. Sourced; never run by itself.
 
+# Where it is set, each start of a Python compiles again what it imports, of MLflow for seconds.
+unset PYTHONDONTWRITEBYTECODE
+
 # One line for every group of tests: how many passed, how many failed, of what.
 result() { printf '%d %d %s\n' "$1" "$2" "$3" >>"$RESULTS"; }
 
@@ -62,20 +65,36 @@ need_postgresql() {
     need_apt pg_ctlcluster postgresql
 }
 
-# venv REQUIREMENTS: prints the Python of a virtual environment that has exactly these packages; kept under .cache.
+# Prints where uv is: the one of this version, by pip into an environment of its own.
+uv() {
+    local directory
+    directory=.cache/venv-$(git hash-object tests/requirements-uv.txt | cut -c 1-12)
+    if [[ ! -e $directory/complete ]]; then
+        need_apt python3 python3 >&2 || return
+        rm -rf "$directory"
+        if ! python3 -m venv "$directory" >target/tests/venv.log 2>&1; then
+            as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >>target/tests/apt.log 2>&1 || return
+            rm -rf "$directory"
+            python3 -m venv "$directory" || return
+        fi
+        "$directory/bin/python" -m pip install --quiet --disable-pip-version-check --requirement tests/requirements-uv.txt >&2 || return
+        : >"$directory/complete"
+    fi
+    printf '%s\n' "$directory/bin/uv"
+}
+
+# venv REQUIREMENTS: prints the Python of a virtual environment that has exactly these packages; kept under .cache. Uv keeps what it fetched for
+# every checkout of this machine and links to it. Without `|| return`, what failed inside a `$(…)` would count as complete.
 venv() {
-    local requirements=$1 directory
+    local requirements=$1 directory uv
     directory=.cache/venv-$(git hash-object "$requirements" | cut -c 1-12)
     if [[ ! -e $directory/complete ]]; then
         say "installing $(grep -v '^#' "$requirements" | tr '\n' ' ')" >&2
+        uv=$(uv) || return
         rm -rf "$directory"
-        need_apt python3 python3 >&2
-        if ! python3 -m venv "$directory" >target/tests/venv.log 2>&1; then
-            as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >>target/tests/apt.log 2>&1
-            rm -rf "$directory"
-            python3 -m venv "$directory"
-        fi
-        "$directory/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements" >&2
+        # With pip inside, because MLflow runs it to write down what a model needs.
+        "$uv" venv --quiet --seed --no-config --python "$(command -v python3)" "$directory" >&2 || return
+        "$uv" pip install --quiet --no-config --system-certs --python "$directory/bin/python" --requirement "$requirements" >&2 || return
         : >"$directory/complete"
     fi
     printf '%s\n' "$directory/bin/python"
@@ -103,7 +122,7 @@ counted() {
     local name=$1 log code=0 line
     shift
     log=target/tests/$name.log
-    "$@" 2>&1 | tee "$log" || code=$?
+    PYTHONUNBUFFERED=1 "$@" 2>&1 | tee "$log" || code=$?
     line=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 1 || true)
     if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]] && ! { ((code != 0)) && ((BASH_REMATCH[2] == 0)); }; then
         result "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}" "$name"
@@ -111,6 +130,35 @@ counted() {
         result 0 1 "$name"
     fi
     failures "$log"
+}
+
+# The checks that run beside each other, by the process of each.
+declare -A BESIDE=()
+
+# beside NAME COMMAND…: begins what `counted` runs, in a process group of its own, which is ended with this tier.
+beside() {
+    trap end_beside EXIT
+    say "beginning $1: target/tests/$1.log"
+    set -m
+    counted "$@" >/dev/null &
+    set +m
+    BESIDE[$!]=$1
+}
+
+# Waits for everything that was begun, and prints what each said.
+together() {
+    local process
+    for process in $(printf '%s\n' "${!BESIDE[@]}" | sort -n); do
+        wait "$process" || result 0 1 "${BESIDE[$process]}"
+        say "${BESIDE[$process]}:"
+        cat "target/tests/${BESIDE[$process]}.log"
+        unset "BESIDE[$process]"
+    done
+}
+
+end_beside() {
+    local process
+    for process in "${!BESIDE[@]}"; do kill -INT -- "-$process" 2>/dev/null || true; done
 }
 
 # from_outside TIER FILTER: the tests of the real program whose name has this, and how many passed; run by $INSIDE where it is set.
