@@ -111,10 +111,10 @@ find_go() {
     fi
 }
 
-# The debug build, shared by everything that starts the service.
+# The debug build of everything. One selection of packages for all tiers: with another one the libraries have other features, and are compiled again.
 build() {
-    say 'building the service (debug profile)'
-    cargo build --quiet --locked --package kmlflow
+    say 'building everything (debug profile)'
+    cargo build --quiet --locked --workspace --all-targets
 }
 
 # counted NAME COMMAND…: runs a program whose last line is `N passed, N failed` and takes that line as its result.
@@ -164,7 +164,7 @@ end_beside() {
 # from_outside TIER FILTER: the tests of the real program whose name has this, and how many passed; run by $INSIDE where it is set.
 from_outside() {
     local tier=$1 log=target/tests/$1.log code=0 line
-    "${INSIDE:-env}" cargo test --locked --package tests --test e2e -- "$2" 2>&1 | tee "$log" || code=$?
+    "${INSIDE:-env}" cargo test --locked --workspace --test e2e -- "$2" 2>&1 | tee "$log" || code=$?
     line=$(grep -E '^test result:' "$log" | tail -n 1 || true)
     if [[ $line =~ \ ([0-9]+)\ passed\;\ ([0-9]+)\ failed ]]; then
         result "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}" "$tier: e2e"
