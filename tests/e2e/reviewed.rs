@@ -15,6 +15,18 @@ pub(super) fn serves(server: &Server<'_>, version: &str) -> Value {
     })
 }
 
+/// Waits until what was accepted by this answer waits for the review of a pull request; answers the rest of those words, which begin with its address, and
+/// the delivery. The answer itself waits for the forge no longer than for anything else, and a forge may take longer than that.
+#[track_caller]
+pub(super) fn review_of(server: &Server<'_>, answer: &Value) -> (String, String) {
+    let delivery = answer["delivery"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
+    let words = server.until("its pull request is open", || {
+        let delivery = server.get(&format!("/deliveries/{delivery}"));
+        Some(delivery["waitsFor"].as_str()?.strip_prefix("the review of ")?.to_owned())
+    });
+    (words, delivery)
+}
+
 /// Waits until its last review is in this state, and answers the release.
 #[track_caller]
 pub(super) fn review_is(server: &Server<'_>, state: &str) -> Value {

@@ -1,7 +1,7 @@
 //! Pull-request mode, from the request to what a person decides at the forge.
 
 use super::*;
-use crate::reviewed::{review_is, serves};
+use crate::reviewed::{review_is, review_of, serves};
 use crate::{by, image, of_readme};
 
 /// The settings of an environment that is reviewed.
@@ -74,10 +74,7 @@ impl<'a> Forge<'a> {
 /// Asks for a release, which must wait for a review, and answers the address of its pull request.
 #[track_caller]
 pub(super) fn put_for_review(server: &Server<'_>, body: &Value) -> (String, String) {
-    let answer = server.put(FRAUD, body).expect(202).json();
-    let waits_for = answer["waitsFor"].as_str().unwrap();
-    let url = waits_for.strip_prefix("the review of ").unwrap_or_else(|| panic!("{answer}"));
-    (url.to_owned(), answer["delivery"].as_str().unwrap().to_owned())
+    review_of(server, &server.put(FRAUD, body).expect(202).json())
 }
 
 fn actions(checkout: &Checkout<'_>) -> Vec<String> {
@@ -253,10 +250,9 @@ fn a_rollback_that_the_branch_does_not_take_is_a_pull_request_that_merges_itself
     release_two(&forge, &server);
     forge.protect(&["ann"]);
     let answer = server.act(FRAUD, "rollback", None).expect(202).json();
-    assert!(answer["waitsFor"].as_str().unwrap().contains("/pulls/3"), "{answer}");
+    serves(&server, "7");
     let body = forge.pull(3)["body"].as_str().unwrap().to_owned();
     assert!(body.contains("The branch takes no push of it"), "{body}");
-    serves(&server, "7");
     // The forge moves the branch first, and says who merged a moment later.
     let merged = server.until("the forge says it is merged", || {
         let pull = forge.pull(3);
@@ -280,8 +276,8 @@ fn a_rollback_that_needs_an_approval_is_merged_by_the_forge_once_it_has_it() {
     let rule = json!({"rule_name": "main", "enable_push": false, "required_approvals": 1});
     drop(forge.team("POST", "/branch_protections", &rule, 201));
     let answer = server.act(FRAUD, "rollback", None).expect(202).json();
-    let says = "/pulls/3, which merges itself as soon as the rules of the branch let it";
-    assert!(answer["waitsFor"].as_str().unwrap().ends_with(says), "{answer}");
+    let (words, delivery) = review_of(&server, &answer);
+    assert!(words.ends_with("/pulls/3, which merges itself as soon as the rules of the branch let it"), "{words}");
     let review = server.get(&format!("/releases/{FRAUD}"))["review"].clone();
     assert!(review["mergesItself"] == true && review["trouble"].is_null(), "{review}");
     assert_eq!(forge.pull(3)["state"], "open");
@@ -299,7 +295,7 @@ fn a_rollback_that_needs_an_approval_is_merged_by_the_forge_once_it_has_it() {
     drop(forge.repository(&forge.ann, "POST", "/pulls/3/reviews", Some(&json!({"event": "APPROVED"}))).expect(200));
     serves(&server, "7");
     // In the one way that the repository allows, which leaves none of the trailers.
-    assert_eq!(server.settle(answer["delivery"].as_str().unwrap())["state"], "applied");
+    assert_eq!(server.settle(&delivery)["state"], "applied");
     review_is(&server, "merged");
     assert_eq!(
         forge.clone_repository().ask(&["rev-list", "--no-walk", "--parents", "HEAD"]).split_whitespace().count(),

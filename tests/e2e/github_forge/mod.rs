@@ -16,7 +16,7 @@ use tests::github::{AppKey, GitHub, TOKEN};
 use tests::{Checkout, Server, ServerBuilder, TestEnvironment};
 
 use crate::image;
-use crate::reviewed::{review_is, serves};
+use crate::reviewed::{review_is, review_of, serves};
 
 /// The release of these tests.
 const FRAUD: &str = "production/models/fraud";
@@ -116,10 +116,9 @@ fn app_settings(key: &AppKey) -> Vec<(&'static str, String)> {
 /// Asks for a release, which must wait for the review of this pull request; answers its delivery.
 #[track_caller]
 fn put_for_review(server: &Server<'_>, version: &str, number: u64) -> String {
-    let answer = server.put(FRAUD, &image("fraud", version)).expect(202).json();
-    let waits_for = answer["waitsFor"].as_str().unwrap();
-    assert!(waits_for.ends_with(&format!("/acme/gitops/pull/{number}")), "{answer}");
-    answer["delivery"].as_str().unwrap().to_owned()
+    let (url, delivery) = review_of(server, &server.put(FRAUD, &image("fraud", version)).expect(202).json());
+    assert!(url.ends_with(&format!("/acme/gitops/pull/{number}")), "{url}");
+    delivery
 }
 
 /// Versions 7 and 8, one after the other, each merged by a person.
