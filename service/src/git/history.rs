@@ -227,7 +227,7 @@ impl Repository {
         let mut walk = repository.revwalk()?;
         walk.simplify_first_parent()?;
         walk.push(oid(from)?)?;
-        let told = |id: Oid| entry(&repository, id, (self.branch(), Against::AllParents));
+        let told = |id: Oid| entry(&repository, id, (self.branch(), Against::Before(&HashMap::new())));
         let (mut found, mut looked_at) = (None, 0);
         for id in walk.take(commits_max) {
             looked_at += 1;

@@ -32,6 +32,7 @@ impl Conveyor {
         turn.by_review.clone_from(&work.by_review);
         turn.refused.clone_from(&work.refused);
         turn.as_it_lies = work.as_it_lies;
+        turn.speakers.clone_from(&work.speakers);
         self.make_room(&turn);
         let mut found_done = DoneBefore::new();
         let mut replaced = None;

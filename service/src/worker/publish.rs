@@ -8,6 +8,7 @@ use super::conveyor::{Conveyor, Done, Work};
 use super::history::{self, Came};
 use super::holds::{self, after_a_rewrite};
 use super::registry::Which;
+use super::restored::look_up;
 use super::retry::later;
 use super::review::merged_as;
 use super::shared::{Shared, Waits, read, write};
@@ -97,6 +98,10 @@ impl Conveyor {
             let begin = Instant::now();
             let done = self.draft(shared, work, &head)?;
             let harvest = &done.harvest;
+            if !harvest.following.unknown.is_empty() {
+                work.speakers.extend(look_up(shared, &harvest.following.unknown).await);
+                continue;
+            }
             if harvest.tip == head.base {
                 // No push says that the branch still is where this was judged.
                 if done.judges_since(work.concluded.len()) && has_moved(shared, &mut is_sure).await? {

@@ -1,19 +1,26 @@
 //! A directory that a person put back to an older settled state of the service's: taken over as it is.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use super::adopt::drifted;
 use super::apply::{self, Ground, Write};
 use super::foreign::Touched;
-use super::history::says_ours;
+use super::history::{Came, says_ours};
+use super::review::merged_as;
+use super::shared::Shared;
 use super::task::Task;
 use super::turn::Turn;
-use crate::git::{Edit, GitError};
+use crate::git::{Edit, GitError, LogEntry};
 use crate::names::{CommitId, ReleaseKey};
 use crate::release::{Action, Intent, Outcome, Phase, RELEASE_FILE, Release};
+use crate::store::PAGE_ROWS_MAX;
 
 /// How many commits are looked at for the state: about a second, in which the writer does nothing else.
 const COMMITS_MAX: usize = 10_000;
+
+/// A commit that may speak as the service for a release without saying so itself.
+pub(super) type Speaker = (ReleaseKey, CommitId);
 
 /// Takes a restored directory over, as a rollback would: its files stay, origin and rollout are new. Continues with the
 /// document where it is something else.
@@ -64,7 +71,7 @@ pub(super) fn take_over(
 
 /// The commit of the service's that wrote exactly what lies there, where it is a settled state and not the last one.
 fn state_of(
-    turn: &Turn<'_>,
+    turn: &mut Turn<'_>,
     key: &ReleaseKey,
     pushed: &Release,
     before: Option<&Release>,
@@ -82,6 +89,47 @@ fn state_of(
     if !drifted(repository, &tree, pushed)?.is_empty() {
         return Ok(None);
     }
-    let found = repository.origin_of(&touched.base, &directory, &tree, COMMITS_MAX)?;
-    Ok(found.filter(|entry| says_ours(entry, &turn.shared.settings.author)).map(|entry| entry.commit))
+    match repository.origin_of(&touched.base, &directory, &tree, COMMITS_MAX)? {
+        Some(found) => spoken_by(turn, key, found),
+        None => Ok(None),
+    }
+}
+
+/// The commit of the service's that speaks for what a commit did to a release: itself, what it merged, or itself as the proposal whose files it has.
+///
+/// A squash has nothing of the proposal but its files, and the proposal's branch is gone: who reads Git alone takes it for a person's.
+fn spoken_by(turn: &mut Turn<'_>, key: &ReleaseKey, found: LogEntry) -> Result<Option<CommitId>, GitError> {
+    let (author, directory) = (&turn.shared.settings.author, key.directory());
+    let speaker = (key.clone(), found.commit.clone());
+    let is_ours = |came: &Came| says_ours(&came.entry, author) && came.entry.changed.contains(&directory);
+    let came = merged_as(&turn.shared.repository, author, None, found)?;
+    if let Some(came) = came.into_iter().find(is_ours) {
+        return Ok(Some(came.change));
+    }
+    Ok(match turn.speakers.get(&speaker) {
+        Some(is_ours) => is_ours.then_some(speaker.1),
+        None => {
+            turn.following.unknown.insert(speaker);
+            None
+        }
+    })
+}
+
+/// Looks up in the index of the history which commits speak as the service.
+pub(super) async fn look_up(shared: &Shared, unknown: &BTreeSet<Speaker>) -> BTreeMap<Speaker, bool> {
+    let mut found = BTreeMap::new();
+    for speaker in unknown {
+        let (key, commit) = speaker;
+        let rows = shared.store.history(key, None, PAGE_ROWS_MAX).await.unwrap_or_else(|error| {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                release.key = %key,
+                "Whether the files of `{key}` are those of an older state is not known: {error}; push them again, or ask with `--adopt`"
+            );
+            Vec::new()
+        });
+        let is_ours = rows.iter().any(|row| row.commit == *commit && !row.release_id.is_empty());
+        found.insert(speaker.clone(), is_ours);
+    }
+    found
 }

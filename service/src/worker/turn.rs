@@ -11,6 +11,7 @@ use super::apply::{Ground, Proposal, Write, propose, restorable};
 use super::index::{Entry, Index};
 use super::observe::{observed, watched};
 use super::registry::{Found, Which};
+use super::restored::Speaker;
 use super::review::Proposed;
 use super::shared::{PolicySet, Shared, read};
 use super::task::Task;
@@ -62,6 +63,8 @@ pub(super) struct Turn<'r> {
     pub(super) proposed: BTreeMap<ReleaseKey, Proposed>,
     /// What others changed is taken in as it lies there.
     pub(super) as_it_lies: bool,
+    /// Which commits speak as the service, as far as that was looked up.
+    pub(super) speakers: BTreeMap<Speaker, bool>,
     /// What follows from what others changed.
     pub(super) following: Following,
 }
@@ -73,6 +76,8 @@ pub(super) struct Following {
     pub(super) is_committed: bool,
     /// What is still to be rendered, by who changed it.
     pub(super) owed: BTreeMap<ReleaseKey, String>,
+    /// What only the index of the history knows, and was not looked up yet.
+    pub(super) unknown: BTreeSet<Speaker>,
 }
 
 /// What carrying out a task came to.
@@ -206,6 +211,7 @@ impl<'r> Turn<'r> {
             by_review: BTreeSet::new(),
             proposed: BTreeMap::new(),
             as_it_lies: false,
+            speakers: BTreeMap::new(),
             following: Following::default(),
         })
     }

@@ -4,6 +4,7 @@ mod called_off;
 mod push;
 mod retargeted;
 mod review;
+mod undone;
 
 use serde_json::{Value, json};
 use tests::environment::succeed;

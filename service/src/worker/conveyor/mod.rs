@@ -14,6 +14,7 @@ use super::pace::Pace;
 use super::policies;
 use super::registry::{Found, Which};
 use super::replaced::{asks_for_a_state, replaced, replaces};
+use super::restored::Speaker;
 use super::retry::Pause;
 use super::shared::{Shared, write};
 use super::turn::Harvest;
@@ -109,6 +110,8 @@ pub(super) struct Work {
     pub(super) by_review: BTreeSet<ReleaseKey>,
     /// What others changed is taken in as it lies there: the branch did not take the work together with what follows from that.
     pub(super) as_it_lies: bool,
+    /// Which commits speak as the service, as far as that was looked up.
+    pub(super) speakers: BTreeMap<Speaker, bool>,
 }
 
 /// What a turn has done; the branch is moved, the store does not know yet.

@@ -34,6 +34,7 @@ mod starts;
 mod storing;
 mod told;
 mod tracking_server;
+mod undone;
 mod unmoved;
 mod waiting;
 

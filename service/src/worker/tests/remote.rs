@@ -107,9 +107,18 @@ impl Far {
     /// Reverts the newest commit by hand, pushed.
     pub(super) fn revert(&self) -> String {
         self.pull();
-        self.person(&["revert", "--no-edit", "HEAD"]);
+        // Of what was merged, what was there before.
+        self.person(&["revert", "--no-edit", "-m", "1", "HEAD"]);
         self.person(&["push", "-q", "origin", "main"]);
         self.person(&["rev-parse", "HEAD"])
+    }
+
+    /// Merges a branch as a forge does, in a way of Git's, and deletes it.
+    pub(super) fn merge(&self, branch: &str, way: &str) {
+        self.pull();
+        self.person(&["merge", "-q", way, "--no-commit", &format!("origin/{branch}")]);
+        self.person(&["commit", "-q", "-m", "A pull request"]);
+        self.person(&["push", "-q", "origin", "main", &format!(":{branch}")]);
     }
 
     /// What Git says of the remote.
