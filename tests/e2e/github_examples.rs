@@ -2,22 +2,11 @@
 //! signed and delivered: none may be refused, and none may do what it does not ask for.
 
 use serde_json::{Value, json};
+use tests::github::webhook_examples;
 use tests::{Delivery, Server, TestEnvironment};
 
-/// Where the tier has put the file.
-const EXAMPLES: &str = "KMLFLOW_TEST_GITHUB_EXAMPLES";
-
-/// The examples by event.
-fn examples() -> Vec<(String, Vec<Value>)> {
-    let path = std::env::var(EXAMPLES).unwrap_or_else(|_| panic!("`{EXAMPLES}` names no file: run `tests/run github`"));
-    let all: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    let events = all.as_array().unwrap().iter();
-    let payloads = |event: &Value| event["examples"].as_array().unwrap().clone();
-    events.map(|event| (event["name"].as_str().unwrap().to_owned(), payloads(event))).collect()
-}
-
 fn first(event: &str) -> Value {
-    examples().into_iter().find(|(name, _)| name == event).unwrap().1.swap_remove(0)
+    webhook_examples().into_iter().find(|(name, _)| name == event).unwrap().1.swap_remove(0)
 }
 
 fn settled(server: &Server<'_>, id: &str, event: &str, body: &Value) -> Value {
@@ -31,7 +20,7 @@ fn every_example_is_taken_and_none_changes_anything() {
     let environment = TestEnvironment::new();
     let server = environment.server().start();
     let before = server.clone_repository().log("").len();
-    let all = examples();
+    let all = webhook_examples();
     assert!(all.len() >= 50, "{} events", all.len());
     for (event, payloads) in all {
         for (number, body) in payloads.iter().enumerate() {

@@ -23,14 +23,19 @@ const STYLES: [(&str, &str); 5] = [
 /// GitHub's words for a way that the repository does not allow.
 const NOT_THIS_WAY: &str = "not allowed on this repository";
 
-/// GitHub's word for a pull request that nothing keeps from being merged: then there is nothing to wait for, and it does not wait.
-const CLEAN: &str = "clean status";
+/// GitHub's words for what it does not merge by itself: no rule of the branch keeps it from being merged, though a check that none asks for may be under
+/// way or failed; or the repository lets nothing be merged by itself, which is so unless somebody changes that.
+const NOT_BY_ITSELF: [&str; 3] = ["is in clean status", "is in unstable status", "Auto merge is not allowed"];
 
 /// What became of the wish that a pull request be merged by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AutoMerge {
     /// It is merged once what the branch asks for is there, or is merged already.
     Scheduled,
+    /// It was merged at once.
+    Merged,
+    /// The forge does not merge it by itself, and does not let it be merged yet; its words. Another try may help.
+    NotYet(String),
     /// The forge does not do that here; its words.
     Refused(String),
 }
@@ -94,10 +99,12 @@ impl Forge {
             return self.wish(&Call::make("merge a pull request by itself", path, &body)).await;
         }
         let mut wished = AutoMerge::Refused(String::new());
-        for method in METHODS {
+        for (place, method) in METHODS.iter().enumerate() {
             wished = self.wish_at_github(pull, method).await?;
             match &wished {
-                AutoMerge::Refused(words) if words.contains(CLEAN) => return self.merge_now(pull, method).await,
+                AutoMerge::Refused(words) if NOT_BY_ITSELF.iter().any(|said| words.contains(said)) => {
+                    return self.merge_now(pull, &METHODS[place..]).await;
+                }
                 AutoMerge::Refused(words) if words.contains(NOT_THIS_WAY) => {}
                 _ => break,
             }
@@ -123,21 +130,28 @@ impl Forge {
         self.wish(&Call::make("merge a pull request by itself", GRAPHQL.to_owned(), &body)).await
     }
 
-    /// Merges what nothing keeps from it, as it was seen.
-    async fn merge_now(&self, pull: &PullRequest, method: &str) -> Result<AutoMerge, ForgeError> {
-        let mut body = json!({"merge_method": method.to_lowercase()});
-        if let Some(head) = &pull.head {
-            body["sha"] = head.as_str().into();
-        }
+    /// Merges a pull request as it was seen, in the first of these ways that the repository allows; GitHub goes by the rules of the branch.
+    async fn merge_now(&self, pull: &PullRequest, methods: &[&str]) -> Result<AutoMerge, ForgeError> {
         let path = self.api.of_repository(&format!("/pulls/{}/merge", pull.number));
-        let call = Call { method: Method::PUT, ..Call::make("merge a pull request", path, &body) };
-        match self.api.ask(&call).await {
-            Ok(_) => Ok(AutoMerge::Scheduled),
-            Err(ForgeError::Refused { words, .. } | ForgeError::Forbidden { words, .. }) => {
-                Ok(AutoMerge::Refused(words))
+        let mut merged = AutoMerge::Refused(String::new());
+        for method in methods {
+            let mut body = json!({"merge_method": method.to_lowercase()});
+            if let Some(head) = &pull.head {
+                body["sha"] = head.as_str().into();
             }
-            Err(error) => Err(error),
+            let call = Call { method: Method::PUT, ..Call::make("merge a pull request", path.clone(), &body) };
+            merged = match self.api.ask(&call).await {
+                Ok(_) => AutoMerge::Merged,
+                Err(ForgeError::Refused { words, .. }) if words.contains(NOT_THIS_WAY) => AutoMerge::Refused(words),
+                Err(ForgeError::Refused { words, .. }) => AutoMerge::NotYet(words),
+                Err(ForgeError::Forbidden { words, .. }) => return Ok(AutoMerge::Refused(words)),
+                Err(error) => return Err(error),
+            };
+            if !matches!(merged, AutoMerge::Refused(_)) {
+                break;
+            }
         }
+        Ok(merged)
     }
 
     async fn wish(&self, call: &Call<'_>) -> Result<AutoMerge, ForgeError> {

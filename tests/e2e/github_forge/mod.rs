@@ -2,6 +2,7 @@
 
 mod app;
 mod called_off;
+mod checks;
 mod retargeted;
 mod review;
 mod token;

@@ -168,6 +168,7 @@ fn open(shared: &Shared, body: &Value) -> (u16, Value) {
         merged_as: None,
         head,
         reviews: Vec::new(),
+        checked: Vec::new(),
         merges_itself: false,
         called_off_at: Vec::new(),
     });
@@ -234,16 +235,15 @@ fn merges_itself_no_more(shared: &Shared, node: &str) -> (u16, Value) {
 /// GitHub takes this only where something is still missing: what can be merged is to be merged.
 fn merges_itself(shared: &Shared, node: &str, head: &Value) -> (u16, Value) {
     let fault = |message: &str| fault("enablePullRequestAutoMerge", message);
-    let needed = shared.state().approvals_needed;
+    if shared.state().forbids_auto_merge {
+        return fault("Pull request Auto merge is not allowed for this repository");
+    }
     let Some(number) = number_of(node) else { return fault("Could not resolve to a node") };
     if shared.with_pull(number, |pull| head.as_str().is_some_and(|head| head != pull.head)) {
         return fault("Head branch is out of date. Review and try the merge again.");
     }
-    let is_clean = shared.with_pull(number, |pull| {
-        let is_clean = pull.approvals() >= needed;
-        pull.merges_itself = !is_clean;
-        is_clean
-    });
+    let is_clean = shared.missing(number).is_none();
+    shared.with_pull(number, |pull| pull.merges_itself = !is_clean);
     if is_clean {
         return fault("Pull request Pull request is in clean status");
     }
@@ -251,11 +251,12 @@ fn merges_itself(shared: &Shared, node: &str, head: &Value) -> (u16, Value) {
 }
 
 fn merge(shared: &Shared, number: u64, body: &Value) -> (u16, Value) {
-    let needed = shared.state().approvals_needed;
-    let (is_due, head) =
-        shared.with_pull(number, |pull| (pull.is_open && pull.approvals() >= needed, pull.head.clone()));
-    if !is_due {
+    let (is_open, head) = shared.with_pull(number, |pull| (pull.is_open, pull.head.clone()));
+    if !is_open {
         return refused(405, "Pull Request is not mergeable");
+    }
+    if let Some(missing) = shared.missing(number) {
+        return refused(405, missing);
     }
     if body["sha"].as_str().is_some_and(|sha| sha != head) {
         return refused(409, "Head branch was modified. Review and try the merge again.");

@@ -7,6 +7,8 @@
 
 mod answers;
 mod app;
+mod checks;
+mod examples;
 mod git;
 mod serve;
 
@@ -22,6 +24,7 @@ use crate::environment::TestEnvironment;
 use crate::openapi::Description;
 
 pub use app::{APP, AppKey, INSTALLATION};
+pub use examples::webhook_examples;
 
 /// The repository.
 pub const REPOSITORY: &str = "acme/gitops";
@@ -93,6 +96,10 @@ pub(crate) struct State {
     quiet_until: Option<Instant>,
     /// How many approvals the branch asks for.
     approvals_needed: usize,
+    /// The branch asks for checks that succeeded.
+    needs_checks: bool,
+    /// The repository lets nothing be merged by itself.
+    forbids_auto_merge: bool,
     /// That a pull request merges itself cannot be called off.
     keeps_auto_merge: bool,
     /// Answers of 304.
@@ -114,6 +121,8 @@ pub struct Pull {
     pub head: String,
     /// Who said what of which commit.
     pub reviews: Vec<(String, &'static str, String)>,
+    /// The commits whose checks have succeeded.
+    pub checked: Vec<String>,
     pub merges_itself: bool,
     /// Where its branch was each time when it was called off that it merges itself.
     pub called_off_at: Vec<String>,
@@ -378,6 +387,13 @@ impl Shared {
         self.directory.join(format!("{REPOSITORY}.git"))
     }
 
+    /// What a pull request still lacks, in GitHub's words.
+    #[track_caller]
+    fn missing(&self, number: u64) -> Option<&'static str> {
+        let state = self.state();
+        state.missing(state.pulls.iter().find(|pull| pull.number == number).expect("a pull request"))
+    }
+
     #[track_caller]
     fn with_pull<T>(&self, number: u64, change: impl FnOnce(&mut Pull) -> T) -> T {
         let mut state = self.state();
@@ -388,8 +404,7 @@ impl Shared {
     fn merge_what_is_due(&self) {
         let due: Vec<u64> = {
             let state = self.state();
-            let is_due =
-                |pull: &&Pull| pull.is_open && pull.merges_itself && pull.approvals() >= state.approvals_needed;
+            let is_due = |pull: &&Pull| pull.is_open && pull.merges_itself && state.missing(pull).is_none();
             state.pulls.iter().filter(is_due).map(|pull| pull.number).collect()
         };
         for number in due {
@@ -406,6 +421,19 @@ impl Shared {
             pull.merged_as = Some(merged.clone());
         });
         Ok(merged)
+    }
+}
+
+impl State {
+    /// What the branch asks for before a pull request is merged and that is not there, in GitHub's words.
+    fn missing(&self, pull: &Pull) -> Option<&'static str> {
+        if pull.approvals() < self.approvals_needed {
+            Some("At least 1 approving review is required by reviewers with write access.")
+        } else if self.needs_checks && !pull.checked.contains(&pull.head) {
+            Some("Required status check \"ci\" is expected.")
+        } else {
+            None
+        }
     }
 }
 

@@ -355,10 +355,47 @@ async fn a_pull_request_that_nothing_keeps_from_it_is_merged_at_once_in_a_way_th
     )
     .await;
     let open = github.parse(pull(4, "open")).unwrap();
-    assert_eq!(github.merge_when_ready(&open).await.unwrap(), AutoMerge::Scheduled);
+    assert_eq!(github.merge_when_ready(&open).await.unwrap(), AutoMerge::Merged);
     assert_eq!(script.asked(), ["POST /graphql", "POST /graphql", "PUT /repos/team/gitops/pulls/4/merge"]);
     let body = script.asked.lock().unwrap()[2].body.clone();
     assert_eq!(body, json!({"merge_method": "squash", "sha": "a".repeat(40)}));
+}
+
+#[tokio::test]
+async fn what_github_does_not_merge_by_itself_is_merged_once_the_branch_lets_it() {
+    let no =
+        |words: &str| ok(200, json!({"data": {"enablePullRequestAutoMerge": null}, "errors": [{"message": words}]}));
+    let refused = |words: &str| ok(405, json!({"message": words}));
+    let off = "Pull request Auto merge is not allowed for this repository";
+    let missing = "Required status check \"ci\" is expected.";
+    let other_way = || refused("Merge commits are not allowed on this repository.");
+    let merged = ok(200, json!({"sha": "b".repeat(40), "merged": true, "message": "done"}));
+    let other_ways =
+        ["Squash merges", "Rebase merges"].map(|ways| refused(&format!("{ways} are not allowed on this repository.")));
+    let first = [
+        no(off),
+        other_way(),
+        refused(missing),
+        no("Pull request is in unstable status"),
+        merged,
+        no(off),
+        other_way(),
+    ];
+    let (github, script) = forge(Kind::Github, first.into_iter().chain(other_ways)).await;
+    let open = github.parse(pull(4, "open")).unwrap();
+    assert_eq!(github.merge_when_ready(&open).await.unwrap(), AutoMerge::NotYet(missing.to_owned()));
+    assert_eq!(github.merge_when_ready(&open).await.unwrap(), AutoMerge::Merged);
+    let words = "Rebase merges are not allowed on this repository.";
+    assert_eq!(github.merge_when_ready(&open).await.unwrap(), AutoMerge::Refused(words.to_owned()));
+    let methods: Vec<Value> = script
+        .asked
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|asked| asked.body["merge_method"].clone())
+        .filter(Value::is_string)
+        .collect();
+    assert_eq!(methods, ["merge", "squash", "merge", "merge", "squash", "rebase"]);
 }
 
 #[tokio::test]

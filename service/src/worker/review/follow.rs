@@ -72,18 +72,24 @@ pub(super) async fn tell_and_ask(
     let is_another = known.is_some_and(|known| known.number != opened.number);
     opened.is_scheduled = known.is_some_and(|pull| pull.is_scheduled && !is_another);
     let mut trouble = None;
-    let merges_itself = current.is_some_and(|current| current.merges_itself);
-    if merges_itself && pull.state == PullState::Open && !opened.is_scheduled {
-        match forge.merge_when_ready(&pull).await? {
-            AutoMerge::Scheduled => opened.is_scheduled = true,
-            AutoMerge::Refused(words) => trouble = Some(format!("it does not merge itself, so a person must: {words}")),
-        }
-    }
-    let state = match pull.state {
+    let mut state = match pull.state {
         PullState::Open => ReviewState::AwaitingReview,
         PullState::Merged(_) => ReviewState::Merged,
         PullState::Closed => ReviewState::Closed,
     };
+    let merges_itself = current.is_some_and(|current| current.merges_itself);
+    if merges_itself && pull.state == PullState::Open && !opened.is_scheduled {
+        match forge.merge_when_ready(&pull).await? {
+            AutoMerge::Scheduled => opened.is_scheduled = true,
+            AutoMerge::Merged => state = ReviewState::Merged,
+            AutoMerge::NotYet(words) => {
+                trouble = Some(format!(
+                    "the forge does not merge it by itself, so the service does once the rules of the branch let it: {words}"
+                ))
+            }
+            AutoMerge::Refused(words) => trouble = Some(format!("it does not merge itself, so a person must: {words}")),
+        }
+    }
     shared.reviews.note(key, &review.commit, |review| {
         review.pull = Some(opened);
         review.opinions = opinions;
