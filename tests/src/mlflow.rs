@@ -1,5 +1,6 @@
 //! A real MLflow server as a process, and the few calls that make events in its registry without Python.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;
@@ -226,8 +227,17 @@ impl MlflowServer {
     /// When it is refused.
     #[track_caller]
     pub fn create_version(&self, model: &str, source: &str, tags: &[(&str, &str)]) -> String {
+        self.create_version_of(None, model, source, tags)
+    }
+
+    /// Registers a version that a run has made and gives its number.
+    ///
+    /// # Panics
+    /// When it is refused.
+    #[track_caller]
+    pub fn create_version_of(&self, run: Option<&str>, model: &str, source: &str, tags: &[(&str, &str)]) -> String {
         let tags: Vec<Value> = tags.iter().map(|(key, value)| json!({"key": key, "value": value})).collect();
-        let body = json!({"name": model, "source": source, "tags": tags});
+        let body = json!({"name": model, "source": source, "run_id": run, "tags": tags});
         let made = self.api("POST", "/model-versions/create", Some(&body)).expect(200).json();
         made["model_version"]["version"].as_str().expect("a version").to_owned()
     }
@@ -291,6 +301,26 @@ impl MlflowServer {
         let body = json!({"experiment_id": "0", "tags": [{"key": tag.0, "value": tag.1}]});
         let made = self.api("POST", "/runs/create", Some(&body)).expect(200).json();
         made["run"]["info"]["run_id"].as_str().expect("a run").to_owned()
+    }
+
+    /// Writes down what was measured in a run at a step.
+    #[track_caller]
+    pub fn log_metric(&self, run: &str, name: &str, value: f64, step: u32) {
+        let body =
+            json!({"run_id": run, "key": name, "value": value, "timestamp": 1_764_500_000_000_u64, "step": step});
+        drop(self.api("POST", "/runs/log-metric", Some(&body)).expect(200));
+    }
+
+    /// What it holds as measured last in a run, by name.
+    ///
+    /// # Panics
+    /// When there is no such run.
+    #[track_caller]
+    pub fn metrics(&self, run: &str) -> BTreeMap<String, f64> {
+        let run = self.api("GET", &format!("/runs/get?run_id={run}"), None).expect(200).json();
+        let metrics = run["run"]["data"]["metrics"].as_array().cloned().unwrap_or_default();
+        let told = |metric: &Value| (metric["key"].as_str().expect("a name").to_owned(), metric["value"].as_f64());
+        metrics.iter().map(told).map(|(name, value)| (name, value.expect("a number"))).collect()
     }
 
     /// Puts a file among those of a run and gives the directory that the run's files are in.

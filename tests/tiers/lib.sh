@@ -65,6 +65,30 @@ need_postgresql() {
     need_apt pg_ctlcluster postgresql
 }
 
+# need_npm NAME VERSION DIGEST [PATH]: has a package of GitHub's in the npm registry, or one path of it, in `.cache/NAME-VERSION`. DIGEST is the
+# registry's `dist.integrity`, in hexadecimal.
+need_npm() {
+    local name=$1 version=$2 digest=$3 path=${4-} directory=.cache/$1-$2
+    [[ -e $directory/complete ]] && return
+    need_apt curl curl
+    say "fetching @octokit/$name $version"
+    mkdir -p "$directory"
+    curl --fail --silent --show-error --location --output "$directory/package.tgz" \
+        "https://registry.npmjs.org/@octokit/$name/-/$name-$version.tgz"
+    sha512sum --quiet --check <<<"$digest  $directory/package.tgz"
+    tar --extract --gzip --file "$directory/package.tgz" --directory "$directory" --strip-components 1 ${path:+"package/$path"}
+    rm "$directory/package.tgz"
+    : >"$directory/complete"
+}
+
+# GitHub's official description, against which the scripted GitHub holds every request.
+need_github_description() {
+    need_npm openapi 23.0.2 \
+        a55f0cecbf46636dc0c9b36f4e6a369f28e6a669edebedac444fedaabd192d070f4b8967c3bbb979918d9b044d9010b70fb8195db171e401f32d455105718386 \
+        generated/api.github.com.json
+    export KMLFLOW_TEST_GITHUB_OPENAPI=$PWD/.cache/openapi-23.0.2/generated/api.github.com.json
+}
+
 # Prints where uv is: the one of this version, by pip into an environment of its own.
 uv() {
     local directory

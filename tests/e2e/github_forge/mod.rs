@@ -29,14 +29,14 @@ const PASSWORD_FILE: &str = "KMLFLOW__GIT__CREDENTIALS__PASSWORD_FILE";
 const OFTEN: (&str, &str) = ("KMLFLOW__GIT__POLL_INTERVAL", "1s");
 
 /// A forge whose repository has what `kmlflow init` lays out, as somebody whom it lets in by these settings.
-struct Forge<'a> {
-    github: GitHub<'a>,
+pub(super) struct Forge<'a> {
+    pub(super) github: GitHub<'a>,
     settings: Vec<(&'static str, String)>,
 }
 
 impl<'a> Forge<'a> {
     /// The service has a personal token.
-    fn with_token(environment: &'a TestEnvironment) -> Self {
+    pub(super) fn with_token(environment: &'a TestEnvironment) -> Self {
         let github = GitHub::start(environment, None);
         Self::begin(github, vec![("KMLFLOW__GIT__CREDENTIALS__PASSWORD", TOKEN.to_owned())])
     }
@@ -81,7 +81,7 @@ impl<'a> Forge<'a> {
     }
 
     /// A service in pull-request mode.
-    fn reviewed(&self) -> ServerBuilder<'a> {
+    pub(super) fn reviewed(&self) -> ServerBuilder<'a> {
         self.server().env("KMLFLOW__ENVIRONMENTS__PRODUCTION__MODE", "pull_request")
     }
 

@@ -5,6 +5,7 @@ mod connect;
 mod readme;
 mod registry;
 mod replicas;
+mod reviewed;
 
 use std::sync::LazyLock;
 
