@@ -14,9 +14,6 @@ pub struct Address {
     pub(super) repository: String,
 }
 
-/// GitHub's own host, whose API has another.
-const GITHUB: &str = "github.com";
-
 impl Address {
     /// Finds the API of the forge that a repository of Git is at; `api_url` is it where somebody said so.
     ///
@@ -40,12 +37,8 @@ impl Address {
         // What is before the repository is where the forge is mounted.
         let mount = path.strip_suffix(&repository).unwrap_or_default().trim_matches('/');
         let mount = if mount.is_empty() { String::new() } else { format!("/{mount}") };
-        let api = match (api_url, kind) {
-            (Some(url), _) => url.trim_end_matches('/').to_owned(),
-            (None, Kind::Gitea) => format!("{base}{mount}/api/v1"),
-            (None, Kind::Github) if base.ends_with(&format!("//{GITHUB}")) => format!("https://api.{GITHUB}"),
-            (None, Kind::Github) => format!("{base}{mount}/api/v3"),
-        };
+        let given = api_url.map(|url| url.trim_end_matches('/').to_owned());
+        let api = given.unwrap_or_else(|| kind.api(&base, &mount));
         let is_usable = Url::parse(&api).is_ok_and(|url| url.username().is_empty() && url.password().is_none());
         if !is_usable || !(api.starts_with("http://") || api.starts_with("https://")) {
             return Err("must be reached over http or https, without a user in it");

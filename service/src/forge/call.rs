@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use indexmap::IndexMap;
-use reqwest::header::{ACCEPT, AUTHORIZATION, ETAG, HeaderValue, IF_NONE_MATCH};
+use reqwest::header::{AUTHORIZATION, ETAG, HeaderValue, IF_NONE_MATCH};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
@@ -29,10 +29,6 @@ const KNOWN_BYTES_MAX: usize = 8 << 20;
 
 /// How much of a forge's own words an error repeats, in characters.
 const WORDS_CHARS_MAX: usize = 300;
-
-/// The version of GitHub's API that all of this was written for, and the form of its answers.
-pub(super) const GITHUB_HEADERS: [(&str, &str); 2] =
-    [("accept", "application/vnd.github+json"), ("x-github-api-version", "2022-11-28")];
 
 /// What the calls of one forge share.
 #[derive(Debug)]
@@ -205,10 +201,7 @@ impl Api {
         let is_read = call.method == Method::GET;
         let known = if is_read { self.known().get(&call.path).cloned() } else { None };
         let mut request = self.line.request(call.method.clone(), &call.path).header(AUTHORIZATION, authorization);
-        request = match self.kind {
-            Kind::Gitea => request.header(ACCEPT, "application/json"),
-            Kind::Github => GITHUB_HEADERS.iter().fold(request, |request, (name, value)| request.header(*name, *value)),
-        };
+        request = self.kind.headers().iter().fold(request, |request, (name, value)| request.header(*name, *value));
         if let Some(known) = &known {
             request = request.header(IF_NONE_MATCH, known.etag.clone());
         }
@@ -270,13 +263,9 @@ impl Api {
 
 /// Who asks, as each forge wants it.
 fn authorization(kind: Kind, token: &Token) -> Result<HeaderValue, ForgeError> {
-    let word = match kind {
-        Kind::Gitea => "token",
-        Kind::Github => "Bearer",
-    };
     let rule = "its token cannot be sent";
     let is_sendable = !token.0.is_empty() && !token.0.contains(char::is_whitespace);
-    let value = HeaderValue::from_str(&format!("{word} {}", token.0));
+    let value = HeaderValue::from_str(&format!("{} {}", kind.scheme(), token.0));
     let mut value = value.ok().filter(|_| is_sendable).ok_or(ForgeError::Settings { rule })?;
     value.set_sensitive(true);
     Ok(value)

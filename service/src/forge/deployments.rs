@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::call::Call;
+use super::kind::escaped;
 use super::told::shortened;
-use super::{Forge, ForgeError, Kind};
+use super::{Forge, ForgeError};
 use crate::names::CommitId;
 
 /// Something that came to an environment.
@@ -83,7 +84,7 @@ impl DeploymentState {
 impl Forge {
     /// Whether the forge shows deployments.
     pub fn has_deployments(&self) -> bool {
-        self.api.kind == Kind::Github
+        self.api.kind.has_deployments()
     }
 
     /// The newest deployment of a task in an environment, as it fares; nothing where there is none.
@@ -147,10 +148,6 @@ impl Payload {
         let parsed = value.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
         Self::deserialize(parsed.as_ref().unwrap_or(value)).unwrap_or_default()
     }
-}
-
-fn escaped(text: &str) -> String {
-    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
 #[cfg(test)]

@@ -11,9 +11,8 @@ use octocrab::models::{AppId, InstallationId};
 use octocrab::secrecy::ExposeSecret as _;
 use octocrab::{AuthState, Octocrab, OctocrabBuilder};
 
-use super::call::GITHUB_HEADERS;
 use super::line::Line;
-use super::{Address, App, ForgeError, Renewal, Token};
+use super::{Address, App, ForgeError, Kind, Renewal, Token};
 
 /// How long before its end a token is renewed: a fetch that begins with it may take so long. They last an hour.
 pub const RENEWED_BEFORE: Duration = Duration::from_secs(600);
@@ -187,8 +186,8 @@ async fn carry(
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let body = body.collect().await.map_err(|_| line.stranger())?.to_bytes();
     let mut request = line.request(parts.method, path).headers(parts.headers).body(body);
-    for (name, value) in GITHUB_HEADERS {
-        request = request.header(name, value);
+    for (name, value) in Kind::Github.headers() {
+        request = request.header(*name, *value);
     }
     let answer = line.exchange(request).await?;
     let mut response = http::Response::new(Full::from(answer.body));

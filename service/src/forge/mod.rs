@@ -1,6 +1,6 @@
 //! The forge that the branch lives at: pull requests found, opened, kept up to date and followed, statuses of commits, comments.
 //!
-//! Gitea, Forgejo and GitHub have the same paths and fields for nearly all of it; where they differ, `Kind` decides. Knows nothing of
+//! Gitea, Forgejo and GitHub have the same paths and fields for nearly all of it; where they differ, `kind` says how. Knows nothing of
 //! releases: what a pull request says and when it is wanted is the worker's. Every call is bounded in time, size and repeats, and leaves a
 //! forge alone for as long as it asks for.
 
@@ -10,6 +10,7 @@ mod call;
 mod deployments;
 mod error;
 mod installation;
+mod kind;
 mod limits;
 mod line;
 mod opinions;
@@ -28,19 +29,12 @@ pub use auto_merge::{AutoMerge, CalledOff};
 pub use deployments::{Deployment, DeploymentState, Payload};
 pub use error::ForgeError;
 pub use installation::RENEWED_BEFORE;
+pub use kind::Kind;
 pub use opinions::Opinions;
 pub use pulls::{Closed, Found, Open, PullRequest, PullState, Text};
 pub use told::{CommitState, CommitStatus};
 
 use self::call::Api;
-
-/// Which forge it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Gitea, and Forgejo, which speaks as it does.
-    Gitea,
-    Github,
-}
 
 /// Which forge, and as whom.
 #[derive(Debug, Clone)]
@@ -89,9 +83,6 @@ pub struct App {
 /// A token, which no log and no error ever shows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
-
-/// How many requests GitHub lets through in an hour, of a person's token and of a small installation alike; larger ones get more.
-const GITHUB_PER_HOUR: u32 = 5_000;
 
 /// One repository of one forge.
 #[derive(Debug)]
@@ -144,10 +135,7 @@ impl Forge {
 
     /// How many requests it lets through in an hour; nothing where it does not count them.
     pub fn requests_per_hour(&self) -> Option<u32> {
-        match self.api.kind {
-            Kind::Gitea => None,
-            Kind::Github => Some(GITHUB_PER_HOUR),
-        }
+        self.api.kind.requests_per_hour()
     }
 
     /// Its address, which has no secret in it.

@@ -2,25 +2,21 @@
 
 use serde_json::Value;
 
+use super::ForgeError;
 use super::call::{Api, Call};
-use super::{ForgeError, Kind};
 
-/// How much of a list GitHub answers at once at most, and how many such pages are read: a thousand reviews, or comments, of one pull request.
-const PAGE: usize = 100;
+/// How many pages are read where there are some: at GitHub a thousand reviews, or comments, of one pull request.
 const PAGES_MAX: usize = 10;
 
 impl Api {
-    /// Reads a list of something of the repository, page by page; Gitea answers all of it to who asks for no page.
+    /// Reads a list of something of the repository, page by page where the forge answers it so.
     pub(super) async fn list(&self, what: &'static str, below: &str) -> Result<Vec<Value>, ForgeError> {
-        let mut all = Vec::new();
+        let (mut all, size) = (Vec::new(), self.kind.page_size());
         for page in 1..=PAGES_MAX {
-            let query = match self.kind {
-                Kind::Gitea => String::new(),
-                Kind::Github => format!("?per_page={PAGE}&page={page}"),
-            };
+            let query = size.map_or_else(String::new, |size| format!("?per_page={size}&page={page}"));
             let answer = self.ask(&Call::get(what, self.of_repository(&format!("{below}{query}")))).await?;
             let Value::Array(items) = answer else { return Err(self.stranger()) };
-            let is_last = self.kind == Kind::Gitea || items.len() < PAGE;
+            let is_last = size.is_none_or(|size| items.len() < size);
             all.extend(items);
             if is_last {
                 break;

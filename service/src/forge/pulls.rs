@@ -6,15 +6,10 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::call::Call;
+use super::call::{Api, Call};
+use super::kind::escaped;
 use super::{Forge, ForgeError, Kind};
 use crate::names::{CommitId, is_plain_text};
-
-/// How many pull requests that were closed are looked through for one of a branch, the newest first: a page.
-const CLOSED_MAX: u32 = 50;
-
-/// Open pull requests per page: the most that Gitea answers where nobody changed that.
-const OPEN_PAGE: usize = 50;
 
 /// How many pages of open ones are looked at: a thousand reviews wait, and those that changed last come first.
 const OPEN_PAGES_MAX: usize = 20;
@@ -177,15 +172,15 @@ impl Forge {
         Ok(())
     }
 
-    /// A page of the open pull requests, those that changed last first; at GitHub of those into a branch alone.
+    /// A page of the open pull requests, those that changed last first; there may be some into other branches.
     async fn open_page(&self, page: usize, target: &str) -> Result<Vec<Value>, ForgeError> {
-        let query = match self.api.kind {
-            Kind::Gitea => format!("sort=recentupdate&limit={OPEN_PAGE}"),
-            Kind::Github => format!("base={}&sort=updated&direction=desc&per_page={OPEN_PAGE}", escaped(target)),
-        };
-        let path = self.api.of_repository(&format!("/pulls?state=open&{query}&page={page}"));
-        let open = self.api.ask(&Call::get("list pull requests", path)).await?;
-        Vec::<Value>::deserialize(open).map_err(|_| self.api.stranger())
+        self.pulls(&self.api.kind.open_pulls(target, page)).await
+    }
+
+    /// A list of pull requests.
+    async fn pulls(&self, below: &str) -> Result<Vec<Value>, ForgeError> {
+        let listed = self.api.ask(&Call::get("list pull requests", self.api.of_repository(below))).await?;
+        Vec::<Value>::deserialize(listed).map_err(|_| self.api.stranger())
     }
 
     /// The open pull requests from these branches into another, by their branches: by the list of all that are open, page by page, until none of
@@ -222,16 +217,8 @@ impl Forge {
     }
 
     async fn find_closed(&self, branch: &str, target: &str) -> Result<Vec<PullRequest>, ForgeError> {
-        let query = match self.api.kind {
-            Kind::Gitea => format!("/pulls?state=closed&sort=recentupdate&limit={CLOSED_MAX}"),
-            Kind::Github => {
-                let (owner, branch, target) = (self.api.place.owner(), escaped(branch), escaped(target));
-                format!("/pulls?state=closed&head={owner}:{branch}&base={target}&sort=updated&direction=desc")
-            }
-        };
-        let path = self.api.of_repository(&query);
-        let closed = self.api.ask(&Call::get("list pull requests", path)).await?;
-        let closed = Vec::<Value>::deserialize(closed).map_err(|_| self.api.stranger())?;
+        let Api { kind, place, .. } = &self.api;
+        let closed = self.pulls(&kind.closed_pulls(place, Some(branch), target)).await?;
         let of_this = |value: &Value| {
             Wire::deserialize(value).is_ok_and(|wire| {
                 let WireBranch { reference, label, .. } = wire.head;
@@ -302,19 +289,11 @@ impl Forge {
     /// # Errors
     /// The forge does not answer, or not as a forge does.
     pub async fn recently_closed(&self, target: &str) -> Result<Vec<Closed>, ForgeError> {
-        let query = match self.api.kind {
-            Kind::Gitea => format!("/pulls?state=closed&sort=recentupdate&limit={CLOSED_MAX}"),
-            Kind::Github => {
-                let target = escaped(target);
-                format!("/pulls?state=closed&base={target}&sort=updated&direction=desc&per_page={CLOSED_MAX}")
-            }
-        };
-        let listed = self.api.ask(&Call::get("list pull requests", self.api.of_repository(&query))).await?;
-        let listed = Vec::<Value>::deserialize(listed).map_err(|_| self.api.stranger())?;
+        let Api { kind, place, .. } = &self.api;
+        let listed = self.pulls(&kind.closed_pulls(place, None, target)).await?;
         let own = |wire: &Wire| match &wire.head.repo {
-            Some(repo) => repo.full_name == self.api.place.repository,
-            // Gitea names none once the branch is gone.
-            None => self.api.kind == Kind::Gitea,
+            Some(repo) => repo.full_name == place.repository,
+            None => !kind.remembers_repositories(),
         };
         let closed = listed.into_iter().filter_map(|value| {
             let wire = Wire::deserialize(&value).ok().filter(|wire| own(wire) && wire.base.reference == target)?;
@@ -359,9 +338,4 @@ fn own_branch(value: &Value) -> Option<&str> {
     let (head, base) = (&value["head"], &value["base"]);
     let is_own = head["repo_id"] == base["repo_id"] && head["repo"]["id"] == base["repo"]["id"];
     head["ref"].as_str().filter(|_| is_own)
-}
-
-/// The name of a branch as a part of an address.
-fn escaped(branch: &str) -> String {
-    percent_encoding::utf8_percent_encode(branch, percent_encoding::NON_ALPHANUMERIC).to_string().replace("%2D", "-")
 }
