@@ -27,6 +27,10 @@ const NOT_THIS_WAY: &str = "not allowed on this repository";
 /// way or failed; or the repository lets nothing be merged by itself, which is so unless somebody changes that.
 const NOT_BY_ITSELF: [&str; 3] = ["is in clean status", "is in unstable status", "Auto merge is not allowed"];
 
+/// How the two are called in a sentence.
+const WISH: &str = "merge a pull request by itself";
+const CALL_OFF: &str = "call off that a pull request merges itself";
+
 /// What became of the wish that a pull request be merged by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AutoMerge {
@@ -58,32 +62,42 @@ impl Forge {
     /// The forge does not answer, or not as a forge does: then it may still be merged by itself.
     pub async fn call_off_merge(&self, branch: &str, target: &str) -> Result<CalledOff, ForgeError> {
         let Some(pull) = self.find_open(branch, target).await?.open else { return Ok(CalledOff::Nothing) };
-        let what = "call off that a pull request merges itself";
-        let answer = match self.api.kind {
-            Kind::Gitea => {
-                let path = self.api.of_repository(&format!("/pulls/{}/merge", pull.number));
-                let call = Call { method: Method::DELETE, ..Call::get(what, path) };
-                self.api.ask(&call).await
+        match self.api.kind {
+            Kind::Gitea => self.call_off_at_gitea(pull).await,
+            Kind::Github => self.call_off_at_github(pull).await,
+        }
+    }
+
+    async fn call_off_at_gitea(&self, PullRequest { number, url, .. }: PullRequest) -> Result<CalledOff, ForgeError> {
+        let path = self.api.of_repository(&format!("/pulls/{number}/merge"));
+        let call = Call { method: Method::DELETE, ..Call::get(CALL_OFF, path) };
+        match self.api.ask(&call).await {
+            Ok(_) => Ok(CalledOff::Done { url }),
+            // There is no such wish, for the pull request itself was just read.
+            Err(ForgeError::NotFound { .. }) => Ok(CalledOff::Nothing),
+            Err(ForgeError::Refused { words, .. } | ForgeError::Forbidden { words, .. }) => {
+                Ok(CalledOff::Refused { url, words })
             }
-            // By <https://docs.github.com/en/graphql/reference/mutations#disablepullrequestautomerge>. Asked in any case, for what was read may be older.
-            Kind::Github => {
-                let query = "mutation($id: ID!) { disablePullRequestAutoMerge(input: {pullRequestId: $id}) { clientMutationId } }";
-                let body = json!({"query": query, "variables": {"id": pull.node}});
-                self.api.ask(&Call::write(what, Method::POST, GRAPHQL.to_owned(), &body)).await
-            }
-        };
-        let refused = match answer {
+            Err(error) => Err(error),
+        }
+    }
+
+    /// By <https://docs.github.com/en/graphql/reference/mutations#disablepullrequestautomerge>. Asked in any case, for what was read may be older.
+    async fn call_off_at_github(&self, pull: PullRequest) -> Result<CalledOff, ForgeError> {
+        let PullRequest { node, url, is_to_merge, .. } = pull;
+        let query =
+            "mutation($id: ID!) { disablePullRequestAutoMerge(input: {pullRequestId: $id}) { clientMutationId } }";
+        let body = json!({"query": query, "variables": {"id": node}});
+        let refused = match self.api.ask(&Call::write(CALL_OFF, Method::POST, GRAPHQL.to_owned(), &body)).await {
             Ok(answer) => said(&answer),
-            // Gitea has no such wish, for the pull request itself was just read.
-            Err(ForgeError::NotFound { .. }) if self.api.kind == Kind::Gitea => return Ok(CalledOff::Nothing),
             Err(ForgeError::Refused { words, .. } | ForgeError::Forbidden { words, .. }) => Some(words),
             Err(error) => return Err(error),
         };
-        Ok(match (refused, self.api.kind) {
-            (None, _) => CalledOff::Done { url: pull.url },
-            // What is not to be merged by itself cannot be called off, which GitHub says as a fault.
-            (Some(_), Kind::Github) if !pull.is_to_merge => CalledOff::Nothing,
-            (Some(words), _) => CalledOff::Refused { url: pull.url, words },
+        Ok(match refused {
+            None => CalledOff::Done { url },
+            // What is not to be merged by itself cannot be called off, which is said as a fault.
+            Some(_) if !is_to_merge => CalledOff::Nothing,
+            Some(words) => CalledOff::Refused { url, words },
         })
     }
 
@@ -92,12 +106,21 @@ impl Forge {
     /// # Errors
     /// The forge does not answer, or not as a forge does.
     pub async fn merge_when_ready(&self, pull: &PullRequest) -> Result<AutoMerge, ForgeError> {
-        if self.api.kind == Kind::Gitea {
-            let style = self.style_at_gitea().await?;
-            let body = json!({"Do": style, "merge_when_checks_succeed": true});
-            let path = self.api.of_repository(&format!("/pulls/{}/merge", pull.number));
-            return self.wish(&Call::make("merge a pull request by itself", path, &body)).await;
+        match self.api.kind {
+            Kind::Gitea => self.wish_at_gitea(pull).await,
+            Kind::Github => self.merge_at_github(pull).await,
         }
+    }
+
+    async fn wish_at_gitea(&self, pull: &PullRequest) -> Result<AutoMerge, ForgeError> {
+        let style = self.style_at_gitea().await?;
+        let body = json!({"Do": style, "merge_when_checks_succeed": true});
+        let path = self.api.of_repository(&format!("/pulls/{}/merge", pull.number));
+        self.wish(&Call::make(WISH, path, &body)).await
+    }
+
+    /// Wishes for it in a way that the repository allows, and merges what GitHub does not merge by itself.
+    async fn merge_at_github(&self, pull: &PullRequest) -> Result<AutoMerge, ForgeError> {
         let mut wished = AutoMerge::Refused(String::new());
         for (place, method) in METHODS.iter().enumerate() {
             wished = self.wish_at_github(pull, method).await?;
@@ -127,7 +150,7 @@ impl Forge {
             format!("mutation({variables}) {{ enablePullRequestAutoMerge(input: {input}) {{ clientMutationId }} }}");
         let head = pull.head.as_ref().map(CommitId::as_str);
         let body = json!({"query": query, "variables": {"id": pull.node, "head": head}});
-        self.wish(&Call::make("merge a pull request by itself", GRAPHQL.to_owned(), &body)).await
+        self.wish(&Call::make(WISH, GRAPHQL.to_owned(), &body)).await
     }
 
     /// Merges a pull request as it was seen, in the first of these ways that the repository allows; GitHub goes by the rules of the branch.
