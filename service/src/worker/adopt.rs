@@ -28,9 +28,20 @@ pub(super) fn drifted(repository: &Repository, directory: &TreeId, release: &Rel
     Ok(drifted)
 }
 
+/// What became of a change by hand that is to be taken over.
+pub(super) enum Adopted {
+    /// There was none.
+    Nothing,
+    Committed(CommitId),
+    /// The branch takes no push of it, and this is waited for.
+    Waits(String),
+}
+
 /// Takes over what was changed by hand: one commit, or none where nothing was.
-pub(super) fn adopt(turn: &mut Turn<'_>, task: &Task) -> Result<Option<CommitId>, Hindrance> {
-    let Some(entry) = turn.entry(&task.key).filter(|entry| !entry.drifted.is_empty()) else { return Ok(None) };
+pub(super) fn adopt(turn: &mut Turn<'_>, task: &Task) -> Result<Adopted, Hindrance> {
+    let Some(entry) = turn.entry(&task.key).filter(|entry| !entry.drifted.is_empty()) else {
+        return Ok(Adopted::Nothing);
+    };
     let mut release = Release::clone(&entry.release);
     let directory = task.key.directory();
     if let Some(text) = turn.read(&format!("{directory}/seldon.yaml"))? {
@@ -72,7 +83,10 @@ pub(super) fn adopt(turn: &mut Turn<'_>, task: &Task) -> Result<Option<CommitId>
         created: false,
         more: None,
     };
-    Ok(turn.commit(write, task)?)
+    if let Some(merges_itself) = turn.wants_review(&task.key, write.action) {
+        return Ok(Adopted::Waits(turn.propose_for_review(task, write, merges_itself)??));
+    }
+    Ok(turn.commit(write, task)?.map_or(Adopted::Nothing, Adopted::Committed))
 }
 
 fn not_reproduced(name: &str, rendered: &str, there: &str) -> Refusal {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::adopt;
+use super::adopt::{self, Adopted};
 use super::apply::Hindrance;
 use super::claims::is_carried_out;
 use super::conclusion::{Concluded, Conclusion, Keep};
@@ -118,10 +118,14 @@ fn request(turn: &mut Turn<'_>, delivery: &Delivery, requested: &Requested) -> R
     let mut adopted = None;
     if is_adopting {
         match adopt::adopt(turn, &task) {
-            Ok(None) => {}
-            Ok(Some(commit)) => {
+            Ok(Adopted::Nothing) => {}
+            Ok(Adopted::Committed(commit)) => {
                 adopted = Some(commit);
                 task.guard = Guard::default();
+            }
+            Ok(Adopted::Waits(waits_for)) => {
+                let carried = Carried::Waits { reason: waits_for, commit: None };
+                return Ok(conclude(delivery, key, carried, begun(delivery).cloned()));
             }
             Err(Hindrance::Refused(refusal)) => return Ok((Concluded::refused(Some(key.clone()), refusal), Keep::No)),
             Err(Hindrance::Failed(error)) => return Err(error),

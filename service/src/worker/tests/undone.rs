@@ -1,9 +1,15 @@
-//! What came by a review is taken back by a person's `git revert`: the older state is known again, however the pull request that brought it was merged.
+//! What came by a review is taken back by a person's `git revert`: the older state is known again, however the pull request that brought it was merged,
+//! and whether or not the branch takes what the service makes of it.
 
 use super::rounds::reviewed;
 use super::*;
+use crate::event::DeliveryState;
+use crate::worker::FileState;
 
 const BRANCH: &str = "kmlflow/production/models/fraud";
+
+/// Lets nobody push to the branch what the service has made.
+const NOT_OURS: &str = r#"[ "$1" != refs/heads/main ] || [ "$(git log -1 --format=%cn "$3")" != Kmlflow ]"#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_person_reverts_is_taken_over_however_it_had_come() {
@@ -33,4 +39,24 @@ async fn what_a_person_reverts_is_taken_over_however_it_had_come() {
         ask(&mut far, "9").await;
         assert!(!far.at_remote(&["branch", "--list", BRANCH]).is_empty(), "{way}: the next request needs no consent");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_changed_is_adopted_by_a_pull_request_where_the_branch_takes_no_push() {
+    let (mut far, _forge, _says) = reviewed().await;
+    far.hook("update", NOT_OURS);
+    let seldon = far.world.read("fraud", "seldon.yaml").unwrap().replace("replicas: 1", "replicas: 4");
+    far.push(&path("seldon.yaml"), &seldon);
+    far.look().await;
+    assert_eq!(far.world.view("fraud").await.files, [FileState::Drifted]);
+    let adopting = Requested { guard: Guard { adopt: true, ..Guard::default() }, ..put("fraud", single("7")) };
+    let asked = far.world.handle().request(adopting, Duration::from_millis(10)).await;
+    let Ok(Answer::Queued { delivery, .. }) = asked else { panic!("{asked:?}") };
+    far.world.run().await;
+    assert!(far.at_remote(&["show", &format!("{BRANCH}:{}", path("release.yaml"))]).contains("replicas: 4"));
+    far.merge(BRANCH, "--no-ff");
+    far.look().await;
+    let (view, told) = (far.world.view("fraud").await, far.world.handle().delivery(&delivery).await.unwrap());
+    assert_eq!((view.files.len(), view.release.spec.serving.replicas), (0, Some(4)));
+    assert_eq!(told.state, DeliveryState::Applied, "{told:?}");
 }
