@@ -12,7 +12,8 @@ use super::index::Entry;
 use super::restored;
 use super::review::proposed_document;
 use super::task::Task;
-use super::turn::Turn;
+use super::turn::{Owed, Turn};
+use crate::event::Guard;
 use crate::git::{GitError, LogEntry, Repository};
 use crate::names::{CommitId, ReleaseKey, TreeId, readable};
 use crate::plan;
@@ -24,6 +25,9 @@ const NO_DOCUMENT: &str = "`release.yaml` is not there; remove the whole directo
 
 /// What is said of a document that somebody changed, while nothing follows from that.
 const NOT_RENDERED: &str = "`release.yaml` was changed by a push and is not rendered yet, because the branch does not take that with everything else; it is asked for by itself";
+
+/// What is said of an older state that somebody put back, while it is not taken over.
+const NOT_TAKEN_OVER: &str = "an older state was put back by a push and is not taken over yet, because the branch does not take that with everything else; it is asked for by itself";
 
 /// How much is shown of why a document cannot be used, which may repeat what somebody wrote.
 const WHY_CHARS_MAX: usize = 300;
@@ -170,7 +174,7 @@ fn take_in_one(
     let before = proposed.or(before);
     let placed = document.and_then(|release| placed(turn, key, release, before.as_ref()));
     let taken = match placed {
-        Ok(release) if turn.as_it_lies => changed(turn, key, (release, &tree), before.as_ref(), touched),
+        Ok(release) if turn.as_it_lies => note_as_it_lies(turn, key, (release, &tree), before.as_ref(), touched),
         Ok(release) => match restored::take_over(turn, key, release, before.as_ref(), touched) {
             Ok(ControlFlow::Break(())) => Ok(Ok(())),
             Ok(ControlFlow::Continue(release)) => changed(turn, key, (release, &tree), before.as_ref(), touched),
@@ -286,7 +290,7 @@ fn changed(
     if turn.as_it_lies {
         notes.push(NOT_RENDERED.to_owned());
         entry(turn, key, (release, tree.clone()), State { drifted, notes, invalid: None });
-        turn.following.owed.insert(key.clone(), touched.by.clone());
+        turn.following.owed.insert(key.clone(), Owed { by: touched.by.clone(), guard: Guard::default() });
         return Ok(Ok(()));
     }
     let manifests = match apply::render(turn.shared, &release) {
@@ -322,6 +326,24 @@ fn changed(
         entry(turn, key, (release, tree), State { drifted: Vec::new(), notes, invalid: None });
     }
     Ok(Ok(()))
+}
+
+/// Takes note of a change whose consequences the branch does not take with everything else. An older state that was put back is to be taken over by itself.
+fn note_as_it_lies(
+    turn: &mut Turn<'_>,
+    key: &ReleaseKey,
+    (release, tree): (Release, &TreeId),
+    before: Option<&Release>,
+    touched: &Touched,
+) -> Result<Result<(), String>, GitError> {
+    let is_restored = restored::state_of(turn, key, &release, before, touched)?.is_some();
+    let taken = changed(turn, key, (release, tree), before, touched)?;
+    if is_restored {
+        turn.note(key, NOT_TAKEN_OVER.to_owned());
+        let guard = Guard { adopt: true, ..Guard::default() };
+        turn.following.owed.insert(key.clone(), Owed { by: touched.by.clone(), guard });
+    }
+    Ok(taken)
 }
 
 /// The files that are there under a rendered file's name and say something else.

@@ -11,6 +11,7 @@ use super::apply::render;
 use super::handle::Handle;
 use super::index::{Entry, Kept};
 use super::shared::{Shared, read};
+use super::turn::Owed;
 use super::{Answer, Fault, FileState, RerenderSelection, Rerendered};
 use crate::event::{Guard, Requested};
 use crate::names::{PredictorName, ReleaseKey};
@@ -130,12 +131,17 @@ fn request(key: &ReleaseKey, by: &str, per_minute: Option<NonZeroU32>) -> Reques
     }
 }
 
-/// Has what others changed rendered by requests of their own, in the name of who changed it.
-pub(super) async fn ask_for_owed(shared: &Arc<Shared>, owed: BTreeMap<ReleaseKey, String>) {
+/// Has what others changed rendered or taken over by requests of their own, in the name of who changed it.
+pub(super) async fn ask_for_owed(shared: &Arc<Shared>, owed: BTreeMap<ReleaseKey, Owed>) {
     let handle = Handle::new(Arc::clone(shared));
-    for (key, by) in owed {
-        if let Err(fault) = handle.submit(request(&key, &by, None)).await {
-            tracing::warn!(release.key = %key, "What was pushed of `{key}` is not rendered: {fault}; `kmlflow rerender` does that");
+    for (key, Owed { by, guard }) in owed {
+        let (what, cure) = match guard.adopt {
+            true => ("taken over", "a request with `--adopt`"),
+            false => ("rendered", "`kmlflow rerender`"),
+        };
+        let requested = Requested { guard, ..request(&key, &by, None) };
+        if let Err(fault) = handle.submit(requested).await {
+            tracing::warn!(release.key = %key, "What was pushed of `{key}` is not {what}: {fault}; {cure} does that");
         }
     }
 }

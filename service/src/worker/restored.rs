@@ -70,7 +70,7 @@ pub(super) fn take_over(
 }
 
 /// The commit of the service's that wrote exactly what lies there, where it is a settled state and not the last one.
-fn state_of(
+pub(super) fn state_of(
     turn: &mut Turn<'_>,
     key: &ReleaseKey,
     pushed: &Release,

@@ -74,10 +74,19 @@ pub(super) struct Turn<'r> {
 pub(super) struct Following {
     /// Whether something of it is committed.
     pub(super) is_committed: bool,
-    /// What is still to be rendered, by who changed it.
-    pub(super) owed: BTreeMap<ReleaseKey, String>,
+    /// What is still to be rendered or taken over.
+    pub(super) owed: BTreeMap<ReleaseKey, Owed>,
     /// What only the index of the history knows, and was not looked up yet.
     pub(super) unknown: BTreeSet<Speaker>,
+}
+
+/// What is to follow from a change by hand and is asked for by itself.
+#[derive(Debug)]
+pub(super) struct Owed {
+    /// Who changed it.
+    pub(super) by: String,
+    /// How it is asked for.
+    pub(super) guard: Guard,
 }
 
 /// What carrying out a task came to.
@@ -424,7 +433,8 @@ impl<'r> Turn<'r> {
         self.refused.push((which, key.clone(), refusal.clone()));
     }
 
-    fn note(&mut self, key: &ReleaseKey, note: String) {
+    /// Notes something about a release, once.
+    pub(super) fn note(&mut self, key: &ReleaseKey, note: String) {
         if let Some(mut entry) = self.entry(key)
             && !entry.notes.contains(&note)
         {

@@ -1,6 +1,6 @@
 //! What a person takes back by `git revert`, after pull requests that were merged in each of the forge's ways.
 
-use super::review::{BRANCH, put_for_review};
+use super::review::{BRANCH, put_for_review, release_two};
 use super::*;
 use crate::image;
 use crate::reviewed::{review_is, serves};
@@ -52,4 +52,24 @@ fn a_rebase_that_is_reverted_is_taken_over_as_a_rollback_would_be() {
 #[test]
 fn a_merge_that_is_reverted_is_taken_over_as_a_rollback_would_be() {
     check("merge", &["revert", "--no-edit", "--mainline", "1", "HEAD"]);
+}
+
+#[test]
+fn where_the_branch_takes_no_push_it_is_taken_over_by_a_pull_request_that_merges_itself() {
+    let environment = TestEnvironment::new();
+    let forge = Forge::start(&environment);
+    let server = forge.reviewed().start();
+    release_two(&forge, &server);
+    forge.protect(&["ann"]);
+    let ann = forge.clone_repository();
+    ann.ask(&["revert", "--no-edit", "--mainline", "1", "HEAD"]);
+    ann.ask(&["push", "--quiet", "origin", "HEAD:main"]);
+    server.until("it is taken over", || {
+        let release = server.get(&format!("/releases/{FRAUD}"));
+        let is_as_written = release["notes"] == json!([]) && release["files"] == json!([]);
+        (is_as_written && release["spec"]["variants"][0]["version"] == "7").then_some(())
+    });
+    assert_eq!(review_is(&server, "merged")["review"]["number"], 3);
+    let history = server.get(&format!("/releases/{FRAUD}/history"));
+    assert_eq!(history["items"][0]["action"], "adopt", "{history}");
 }

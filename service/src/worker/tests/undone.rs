@@ -1,6 +1,7 @@
 //! What came by a review is taken back by a person's `git revert`: the older state is known again, however the pull request that brought it was merged,
 //! and whether or not the branch takes what the service makes of it.
 
+use super::remote::Far;
 use super::rounds::reviewed;
 use super::*;
 use crate::event::DeliveryState;
@@ -8,14 +9,24 @@ use crate::worker::FileState;
 
 const BRANCH: &str = "kmlflow/production/models/fraud";
 
+/// Asks Git what the newest commit did.
+const ACTION: &[&str] = &["log", "-1", "--format=%(trailers:key=Action,valueonly)"];
+
 /// Lets nobody push to the branch what the service has made.
 const NOT_OURS: &str = r#"[ "$1" != refs/heads/main ] || [ "$(git log -1 --format=%cn "$3")" != Kmlflow ]"#;
+
+/// A service whose forge has no pull request that is open: each is merged as soon as it is there.
+async fn merged_at_once() -> Far {
+    let (far, _forge, says) = reviewed().await;
+    says.lock().unwrap().state = "merged";
+    far
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_person_reverts_is_taken_over_however_it_had_come() {
     for way in ["--squash", "--no-ff"] {
-        let (mut far, _forge, _says) = reviewed().await;
-        let ask = async |far: &mut remote::Far, version: &str| {
+        let mut far = merged_at_once().await;
+        let ask = async |far: &mut Far, version: &str| {
             let asked = far.world.handle().request(put("fraud", single(version)), Duration::from_millis(10)).await;
             assert!(matches!(asked, Ok(Answer::Queued { .. })), "{way}: {asked:?}");
             far.world.run().await;
@@ -28,7 +39,7 @@ async fn what_a_person_reverts_is_taken_over_however_it_had_come() {
         }
         let theirs = far.revert();
         far.look().await;
-        assert_eq!(far.world.actions().last().map(String::as_str), Some("adopt"), "{way}");
+        assert_eq!(far.at_remote(&[ACTION, &["main"]].concat()), "adopt", "{way}");
         assert_eq!(far.at_remote(&["rev-parse", "main^"]), theirs, "{way}: the service's commit is on theirs");
         for start in ["running", "started anew"] {
             let view = far.world.view("fraud").await;
@@ -43,10 +54,10 @@ async fn what_a_person_reverts_is_taken_over_however_it_had_come() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_person_changed_is_adopted_by_a_pull_request_where_the_branch_takes_no_push() {
-    let (mut far, _forge, _says) = reviewed().await;
+    let mut far = merged_at_once().await;
     far.hook("update", NOT_OURS);
-    let seldon = far.world.read("fraud", "seldon.yaml").unwrap().replace("replicas: 1", "replicas: 4");
-    far.push(&path("seldon.yaml"), &seldon);
+    let seldon = far.at_remote(&["show", &format!("main:{}", path("seldon.yaml"))]);
+    far.push(&path("seldon.yaml"), &format!("{}\n", seldon.replace("replicas: 1", "replicas: 4")));
     far.look().await;
     assert_eq!(far.world.view("fraud").await.files, [FileState::Drifted]);
     let adopting = Requested { guard: Guard { adopt: true, ..Guard::default() }, ..put("fraud", single("7")) };
@@ -59,4 +70,26 @@ async fn what_a_person_changed_is_adopted_by_a_pull_request_where_the_branch_tak
     let (view, told) = (far.world.view("fraud").await, far.world.handle().delivery(&delivery).await.unwrap());
     assert_eq!((view.files.len(), view.release.spec.serving.replicas), (0, Some(4)));
     assert_eq!(told.state, DeliveryState::Applied, "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_reverts_is_taken_over_by_a_pull_request_where_the_branch_takes_no_push() {
+    let mut far = merged_at_once().await;
+    let asked = far.world.handle().request(put("fraud", single("8")), Duration::from_millis(10)).await;
+    assert!(matches!(asked, Ok(Answer::Queued { .. })), "{asked:?}");
+    far.world.run().await;
+    far.merge(BRANCH, "--squash");
+    far.look().await;
+    far.hook("update", NOT_OURS);
+    far.world.turn_clock(1).await;
+    far.revert();
+    far.look().await;
+    let view = far.world.view("fraud").await;
+    assert!(view.notes.iter().any(|note| note.contains("is not taken over yet")), "{:?}", view.notes);
+    assert_eq!(far.at_remote(&[ACTION, &[BRANCH]].concat()), "adopt");
+    far.merge(BRANCH, "--squash");
+    far.look().await;
+    let view = far.world.view("fraud").await;
+    assert_eq!((view.files.len(), view.notes), (0, Vec::<String>::new()));
+    assert_eq!(far.world.state("fraud").await, "single settled live=7");
 }
