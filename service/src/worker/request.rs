@@ -41,6 +41,9 @@ struct HandedIn {
 /// How long a caller is still let wait for an outcome once the service is to end: less than its doors stay open, so that the answer arrives.
 const LAST_MOMENTS: Duration = Duration::from_secs(4);
 
+/// How long the store is asked what another service knows of a request: its caller has waited long enough.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
+
 /// What a request waits for of which nothing else is known.
 const BEFORE_IT: &str = "the requests before it";
 
@@ -101,12 +104,7 @@ impl Handle {
                 Ok(done) => return Ok(done),
                 Err(waits_for) => waits_for,
             },
-            None => {
-                let trouble = locked(&self.shared.state.trouble).clone();
-                let review = || self.shared.reviews.is_waiting(&key).then(|| self.shared.reviews.waits_for(&key));
-                let silence = || Some(format!("the remote, which has not answered for {} s", self.silence()?));
-                trouble.or_else(review).or_else(silence).unwrap_or_else(|| BEFORE_IT.to_owned())
-            }
+            None => self.waits_for(&key, &id).await,
         };
         let kept = is_kept(durable(&mut kept).await).map_err(|fault| self.take_back(number, fault));
         // It may be done by now, which is more than that it is kept or not.
@@ -120,7 +118,26 @@ impl Handle {
         kept.map(|_| Answer::Queued { delivery: id, waits_for })
     }
 
-    /// Has a request not carried out that the inbox did not keep, and says what is to be said of it.
+    /// What a request waits for of whose outcome nobody was told yet. Where another service leads, that is what it has written down.
+    async fn waits_for(&self, key: &ReleaseKey, id: &str) -> String {
+        let shared = &self.shared;
+        let trouble = locked(&shared.state.trouble).clone();
+        let review = || shared.reviews.is_waiting(key).then(|| shared.reviews.waits_for(key));
+        let silence = || Some(format!("the remote, which has not answered for {} s", self.silence()?));
+        let known = trouble.or_else(review).or_else(silence);
+        let written = async {
+            let delivery = shared.store.delivery(Some(Source::Api), id).await.ok().flatten();
+            delivery.and_then(|delivery| delivery.verdict.waits_for)
+        };
+        let known = match known {
+            None if shared.replica.is_one => tokio::time::timeout(WRITTEN_WITHIN, written).await.ok().flatten(),
+            known => known,
+        };
+        known.unwrap_or_else(|| BEFORE_IT.to_owned())
+    }
+
+    /// Has a request not carried out that the inbox did not keep, and says what is to be said of it. What it may have kept is carried out, as it would be by
+    /// the next start.
     fn take_back(&self, number: i64, fault: Fault) -> Fault {
         if self.shared.inbox.take_back(number) {
             return fault;

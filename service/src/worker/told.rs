@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::conclusion::{Conclusion, Keep};
+use super::review::Reviews;
 use super::shared::Shared;
 use crate::event::{DeliveryState, Event};
 use crate::store::{AuditEntry, DeliveryOutcome, IndexedCommit, Told};
@@ -23,10 +24,15 @@ pub(super) fn outcome(shared: &Shared, conclusion: &Conclusion) -> Option<Delive
         verdict: concluded.verdict.clone(),
         attempt: delivery.attempt + u32::from(!concluded.state.is_waiting()),
         next_attempt_at: None,
-        // Nobody is told before the next turn has it.
-        told: (shared.replica.is_one && *keep != Keep::NextTurn)
-            .then(|| Told { created: concluded.created, refusal: concluded.refusal.clone() }),
+        told: if shared.replica.is_one { told(&shared.reviews, conclusion) } else { None },
     })
+}
+
+/// What whoever waits for an outcome at another replica is told of it; nothing yet where another outcome follows that says more.
+pub(super) fn told(reviews: &Reviews, Conclusion { concluded, keep, .. }: &Conclusion) -> Option<Told> {
+    // The next turn has the rest of it, or where the review is that the forge has not heard of yet.
+    let is_all = *keep != Keep::NextTurn && !reviews.is_untold(concluded);
+    is_all.then(|| Told { created: concluded.created, refusal: concluded.refusal.clone() })
 }
 
 /// What the log of refusals keeps of a delivery; nothing where it was not refused.
@@ -87,7 +93,13 @@ fn conclude(shared: &Shared, conclusion: Conclusion, now: Timestamp) {
             }),
         );
     }
-    if !shared.reviews.keeps_back(delivery.number, &mut concluded) {
-        shared.inbox.answer(delivery.number, concluded);
+    let was_untold = shared.reviews.is_untold(&concluded);
+    if shared.reviews.keeps_back(delivery.number, &mut concluded) {
+        return;
     }
+    if let Some(key) = concluded.verdict.release.as_ref().filter(|_| was_untold) {
+        // The forge has heard of it since that was written, and the store is to know it too.
+        shared.inbox.note_review(key);
+    }
+    shared.inbox.answer(delivery.number, concluded);
 }

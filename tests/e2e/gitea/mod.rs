@@ -2,6 +2,7 @@
 
 mod called_off;
 mod push;
+mod replicas;
 mod retargeted;
 mod review;
 mod undone;

@@ -5,11 +5,11 @@ use crate::reviewed::{review_is, review_of, serves};
 use crate::{by, image, of_readme};
 
 /// The settings of an environment that is reviewed.
-const REVIEWED: [(&str, &str); 2] =
+pub(super) const REVIEWED: [(&str, &str); 2] =
     [("KMLFLOW__GIT__FORGE__KIND", "gitea"), ("KMLFLOW__ENVIRONMENTS__PRODUCTION__MODE", "pull_request")];
 
 /// Looks so often that a test does not wait for long.
-const OFTEN: (&str, &str) = ("KMLFLOW__GIT__POLL_INTERVAL", "1s");
+pub(super) const OFTEN: (&str, &str) = ("KMLFLOW__GIT__POLL_INTERVAL", "1s");
 
 pub(super) const BRANCH: &str = "kmlflow/production/models/fraud";
 

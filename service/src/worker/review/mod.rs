@@ -227,6 +227,14 @@ impl Reviews {
         self.by_key().get(key).is_some_and(|review| review.is_wanted && review.state == ReviewState::AwaitingReview)
     }
 
+    /// Whether an answer says of a review that somebody wants no more than its branch, because the forge had not heard of it: another one says where it is.
+    pub(super) fn is_untold(&self, concluded: &Concluded) -> bool {
+        let Some(key) = concluded.verdict.release.as_ref().filter(|_| concluded.state.is_waiting()) else {
+            return false;
+        };
+        concluded.verdict.waits_for == Some(untold(key)) && self.by_key().get(key).is_some_and(|it| it.is_wanted)
+    }
+
     /// Keeps an answer back until the forge has been told, where it is about a review that the forge has not heard of yet. Where it has heard
     /// of it since the answer was made, the answer says so.
     pub(super) fn keeps_back(&self, number: i64, concluded: &mut Concluded) -> bool {
@@ -417,7 +425,13 @@ fn untold(key: &ReleaseKey) -> String {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
+    use crate::event::{Delivery, DeliveryState, Event, Source, Verdict};
+    use crate::store::Told;
+    use crate::worker::conclusion::{Conclusion, Keep};
+    use crate::worker::told::told;
 
     fn review() -> Review {
         let text = Text { title: "title".to_owned(), body: "a diff".to_owned() };
@@ -459,6 +473,40 @@ mod tests {
         review.end();
         assert!(review.is_over && review.text.title == "title", "its title is shown on");
         assert!(review.text.body.is_empty() && review.pull.unwrap().said == Text::default());
+    }
+
+    fn asked() -> Delivery {
+        Delivery {
+            number: 1,
+            source: Source::Api,
+            id: DeliveryId::parse("asked").unwrap(),
+            received_at: Timestamp::UNIX_EPOCH,
+            body: String::new(),
+            event: Event::Pushed { branch: "main".to_owned() },
+            state: DeliveryState::Accepted,
+            verdict: Verdict::default(),
+            attempt: 0,
+            next_attempt_at: None,
+        }
+    }
+
+    #[test]
+    fn who_waits_at_another_replica_is_told_where_the_review_is_and_not_before_that_is_known() {
+        let (reviews, key) = (Reviews::default(), ReleaseKey::parse("production/models/fraud").unwrap());
+        let told_with = |waits_for: String, keep: Keep| {
+            let concluded = Concluded::waits(Some(key.clone()), waits_for, None);
+            told(&reviews, &Conclusion { delivery: asked(), concluded, keep })
+        };
+        let parked = || Keep::Parked(key.clone());
+        let untold = reviews.waits_for(&key);
+        assert_eq!(told_with(untold.clone(), parked()), Some(Told::default()), "nobody says more of what nobody wants");
+        reviews.by_key().insert(key.clone(), Review { pull: None, ..review() });
+        assert_eq!(told_with(untold.clone(), parked()), None);
+        assert_eq!(told_with("what holds it".to_owned(), parked()), Some(Told::default()));
+        reviews.by_key().insert(key.clone(), review());
+        assert_eq!(told_with(untold, parked()), None, "it was written before the forge heard of it");
+        assert_eq!(told_with(reviews.waits_for(&key), parked()), Some(Told::default()));
+        assert_eq!(told_with(reviews.waits_for(&key), Keep::NextTurn), None);
     }
 
     #[test]

@@ -7,7 +7,9 @@ use super::rounds::{Says, reviewed};
 use super::*;
 use crate::event::DeliveryState;
 use crate::forge::Forge;
+use crate::worker::conclusion::{Concluded, Conclusion, Keep};
 use crate::worker::review::rounds::Rounds;
+use crate::worker::told::conclude_all;
 
 const BRANCH: &str = "kmlflow/production/models/fraud";
 
@@ -155,4 +157,18 @@ async fn a_no_is_one_to_what_was_shown_and_not_to_what_was_asked_for_before_it_w
     let said: Vec<_> = said.iter().filter(|(number, _)| *number == 4).map(|(_, said)| said.as_str()).collect();
     let page = "https://forge.example/team/gitops/pull/5";
     assert_eq!(said, [format!("<!-- kmlflow -->\n**Closed**, so nothing changes by this. The review is {page} now.")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_forge_heard_of_while_that_was_written_down_is_written_down_by_another_turn() {
+    let mut scene = Scene::new().await;
+    scene.far.world.run().await;
+    let shared = scene.far.world.handle().shared;
+    let delivery = shared.store.delivery(None, &scene.delivery).await.unwrap().unwrap();
+    assert!(shared.inbox.take(0).reviewed.is_empty());
+    let waits_for = format!("a review of the branch `{BRANCH}`");
+    let concluded = Concluded::waits(Some(key("fraud")), waits_for, None);
+    let conclusion = Conclusion { delivery, concluded, keep: Keep::Parked(key("fraud")) };
+    conclude_all(&shared, vec![conclusion], shared.clock.now());
+    assert_eq!(shared.inbox.take(0).reviewed, [key("fraud")].into());
 }

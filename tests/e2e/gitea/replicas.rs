@@ -1,0 +1,34 @@
+//! Replicas on PostgreSQL whose branch is at the forge: whoever is asked says where the review is.
+
+use super::review::{OFTEN, REVIEWED, put_for_review};
+use super::*;
+use crate::image;
+use crate::postgres::together::{Site, leads};
+use crate::reviewed::{review_is, serves};
+
+#[test]
+fn who_asks_a_replica_that_follows_is_told_where_the_review_is() {
+    let site = Site::<2>::new();
+    let forge = Forge::start(&site.environments[0]);
+    let replica = |at: usize| {
+        let settings = forge.settings();
+        let begin = settings.iter().fold(site.replica(at), |begin, (name, value)| begin.env(name, value));
+        REVIEWED.iter().chain([&OFTEN]).fold(begin, |begin, (name, value)| begin.env(name, value)).start()
+    };
+    let leader = replica(0);
+    leader.until("leading", || leads(&leader).then_some(()));
+    let follower = replica(1);
+    for (number, version) in [(1, "7"), (2, "8"), (3, "9")] {
+        let (url, delivery) = put_for_review(&follower, &image("fraud", version));
+        assert_eq!(url, format!("http://{}/team/gitops/pulls/{number}", forge.gitea.address()));
+        let waits_for = leader.get(&format!("/deliveries/{delivery}"))["waitsFor"].clone();
+        assert_eq!(waits_for, format!("the review of {url}"), "both say the same");
+        forge.merge(&follower, number, "merge");
+        for server in [&leader, &follower] {
+            serves(server, version);
+        }
+        assert_eq!(follower.settle(&delivery)["state"], "applied");
+        review_is(&leader, "merged");
+    }
+    assert!(leads(&leader) && !leads(&follower));
+}
