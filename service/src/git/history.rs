@@ -258,12 +258,33 @@ impl Repository {
     }
 
     /// Whether `commit` has `ancestor` in its history, or is it.
+    ///
+    /// # Errors
+    /// Also [`GitError::NotFetched`] where that is in what is not here yet, if anywhere.
     pub fn is_ancestor(&self, ancestor: &CommitId, commit: &CommitId) -> Result<bool, GitError> {
         self.handles_after_placing()?.call(|repository| {
             find_commit(repository, ancestor)?;
             find_commit(repository, commit)?;
-            Ok(ancestor == commit || repository.graph_descendant_of(oid(commit)?, oid(ancestor)?)?)
+            if ancestor == commit {
+                return Ok(true);
+            }
+            repository.graph_descendant_of(oid(commit)?, oid(ancestor)?).map_err(|error| match error.code() {
+                // The walk came to where a clone begins that has a part of the history.
+                git2::ErrorCode::NotFound if repository.is_shallow() => GitError::NotFetched,
+                _ => error.into(),
+            })
         })
+    }
+
+    /// The same as far as it is known here: nothing where what would say so is not here, or not yet.
+    ///
+    /// # Errors
+    /// The repository cannot be read.
+    pub fn is_known_ancestor(&self, ancestor: &CommitId, commit: &CommitId) -> Result<Option<bool>, GitError> {
+        match self.is_ancestor(ancestor, commit) {
+            Err(GitError::UnknownCommit(_) | GitError::NotFetched) => Ok(None),
+            is_ancestor => is_ancestor.map(Some),
+        }
     }
 }
 

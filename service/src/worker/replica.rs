@@ -26,7 +26,6 @@ use super::shared::{Shared, Waits, git_fault, read, store_fault, write};
 use super::start::{OpenError, begin_to_write, look_at_reviews};
 use super::turn::Turn;
 use crate::chance::share_of;
-use crate::git::GitError;
 use crate::names::{CommitId, ReleaseKey};
 use crate::rollout::Decision;
 use crate::store::{Change, Newest, StoreError, TakenUp};
@@ -273,10 +272,8 @@ pub(super) async fn catch_up(shared: &Arc<Shared>) -> Result<(), Fault> {
 
 /// Whether a commit is in the history of another one; not where this clone lacks one of them.
 fn is_ancestor(shared: &Shared, commit: &CommitId, of: &CommitId) -> Result<bool, Fault> {
-    match shared.repository.is_ancestor(commit, of) {
-        Err(GitError::UnknownCommit(_)) => Ok(false),
-        is_ancestor => is_ancestor.map_err(git_fault),
-    }
+    let is_known = shared.repository.is_known_ancestor(commit, of).map_err(git_fault)?;
+    Ok(is_known == Some(true))
 }
 
 /// Whether this clone has a commit.

@@ -1,4 +1,7 @@
+use super::beside::settings;
 use super::*;
+use crate::command;
+use crate::git::remote::History;
 
 #[test]
 fn the_history_comes_oldest_first_with_the_releases_of_each_commit() {
@@ -54,6 +57,9 @@ fn a_merge_changes_only_what_no_side_had() {
     assert_eq!(log[2].changed, [""; 0]);
     assert!(repository.is_ancestor(&left, &merge).unwrap() && repository.is_ancestor(&merge, &merge).unwrap());
     assert!(!repository.is_ancestor(&left, &right).unwrap());
+    let nowhere = CommitId::parse(&"a".repeat(40)).unwrap();
+    assert_eq!(repository.is_known_ancestor(&left, &right).unwrap(), Some(false));
+    assert_eq!(repository.is_known_ancestor(&left, &nowhere).unwrap(), None);
 }
 
 /// A commit of a release on some commit, that is on no branch.
@@ -129,4 +135,28 @@ fn changed_names_every_file_that_differs() {
     let changed = fixture.repository.changed(&first, &second).unwrap();
     assert_eq!(changed, ["README.md", "new/file", "releases/production/models/fraud/release.yaml"]);
     assert_eq!(fixture.repository.changed(&second, &second).unwrap(), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_the_older_history_would_say_is_not_known_before_it_is_fetched() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |place: &str, arguments: &[&str]| text(git(&directory.path().join(place), arguments)).trim().to_owned();
+    run("", &["init", "-q", "--bare", "--initial-branch=main", "remote.git"]);
+    run("", &["clone", "-q", "remote.git", "person"]);
+    let push = |message: &str| {
+        run("person", &["commit", "-q", "--allow-empty", "-m", message]);
+        run("person", &["push", "-q", "origin", "HEAD:main"]);
+        CommitId::parse(&run("person", &["rev-parse", "HEAD"])).unwrap()
+    };
+    let (first, second) = (push("first"), push("second"));
+    let program = command::Git::find(None).await.unwrap();
+    let at = directory.path().join("clone.git");
+    let clone = Repository::open_clone(&at, settings(directory.path()), &program, History::Tip).await.unwrap();
+    let third = push("third");
+    clone.look().await.unwrap();
+    let known = |ancestor: &CommitId, commit: &CommitId| clone.is_known_ancestor(ancestor, commit).unwrap();
+    assert_eq!([known(&second, &third), known(&second, &second)], [Some(true); 2]);
+    assert_eq!([known(&first, &third), known(&third, &second)], [None; 2], "the clone begins at the second");
+    clone.complete().await.unwrap();
+    assert_eq!([known(&first, &third), known(&third, &second)], [Some(true), Some(false)]);
 }

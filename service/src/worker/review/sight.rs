@@ -61,10 +61,7 @@ pub(super) async fn see(
 /// Whether a pull request shows what a review is about, or did so when it ended; nothing where that is not known.
 fn shows(shared: &Shared, review: &Review, pull: &PullRequest) -> Result<Option<bool>, GitError> {
     let Some(head) = &pull.head else { return Ok(None) };
-    match shared.repository.is_ancestor(&review.commit, head) {
-        Err(GitError::UnknownCommit(_) | GitError::NotFetched) => Ok(None),
-        is_shown => is_shown.map(Some),
-    }
+    shared.repository.is_known_ancestor(&review.commit, head)
 }
 
 /// Has pull requests that are not the review say so, and which one is.

@@ -9,6 +9,7 @@ mod commented;
 mod crash;
 mod doors;
 mod drift;
+mod follower;
 mod foreign;
 mod forge;
 mod frozen;
