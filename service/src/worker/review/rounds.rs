@@ -10,6 +10,7 @@ use super::allowance::{Allowance, OF_WHO_FOLLOWS, OF_WHO_LEADS};
 use super::branch::{branch_of, key_of_branch};
 use super::comment;
 use super::follow::{GRACE, Hitch, finish, tell_and_ask};
+use super::{Review, ReviewState};
 use crate::forge::{Forge, ForgeError, Open};
 use crate::names::ReleaseKey;
 use crate::worker::shared::{Shared, read};
@@ -115,12 +116,12 @@ impl Rounds {
         self.ask_at_once(shared, forge).await;
         if self.allowance.next() <= Instant::now() {
             if let Some(key) = self.first_again(Instant::now()) {
-                self.spend(ASKED_COST);
-                self.ask(shared, forge, &key, None).await;
+                let cost = self.ask(shared, forge, &key, None).await;
+                self.spend(cost);
             }
             if let Some((key, open)) = self.round.pop_front() {
-                self.spend(if open.is_some() { LISTED_COST } else { ASKED_COST });
-                self.ask(shared, forge, &key, open).await;
+                let cost = self.ask(shared, forge, &key, open).await;
+                self.spend(cost);
             } else if self.next <= Instant::now() {
                 self.begin_round(shared, forge).await;
             }
@@ -173,13 +174,17 @@ impl Rounds {
         if keys.is_empty() {
             return Ok(());
         }
-        let (listed, pages) = list(shared, forge, &keys).await?;
+        let (mut listed, pages) = list(shared, forge, &keys).await?;
         self.spend(pages);
         let closed = forge.recently_closed(shared.repository.branch()).await?.into_iter();
         self.spend(1);
-        let closed =
-            closed.filter_map(|closed| Some((key_of_branch(&closed.branch).filter(|key| keys.contains(key))?, closed)));
-        shared.reviews.show(since, &listed, closed.collect());
+        let closed: Vec<_> = closed
+            .filter_map(|closed| Some((key_of_branch(&closed.branch).filter(|key| keys.contains(key))?, closed)))
+            .collect();
+        // It was asked for later.
+        let is_closed = |open: &Open| closed.iter().any(|(_, closed)| closed.pull.number == open.pull.number);
+        listed.retain(|_, open| !is_closed(open));
+        shared.reviews.show(since, &listed, closed);
         self.asked.retain(|key, _| listed.contains_key(key));
         let open = listed.keys().cloned().collect();
         for key in self.order(open, |key| Some(listed.get(key)?.updated.as_str())) {
@@ -262,12 +267,12 @@ impl Rounds {
         order.into_iter().take(ROUND_MAX).map(|(_, key)| key).collect()
     }
 
-    /// Tells and asks what there is of one review.
-    async fn ask(&mut self, shared: &Shared, forge: &Forge, key: &ReleaseKey, open: Option<Open>) {
+    /// Tells and asks what there is of one review, and says how many requests that may have taken.
+    async fn ask(&mut self, shared: &Shared, forge: &Forge, key: &ReleaseKey, open: Option<Open>) -> usize {
         self.again.remove(key);
-        let Some(review) = shared.reviews.open_one(key) else { return };
-        // A list may be older than what a turn or a webhook has brought since; then it says nothing of the review as it is.
-        let open = open.filter(|open| review.is_seen_in(&open.pull));
+        let Some(review) = shared.reviews.open_one(key) else { return 0 };
+        let open = open.filter(|open| may_be_so(&review, open));
+        let cost = if open.is_some() { LISTED_COST } else { ASKED_COST };
         let known = self.asked.remove(key).and_then(|(_, updated)| updated);
         let updated = open.as_ref().map(|open| open.updated.clone()).or(known);
         self.asked.insert(key.clone(), (Instant::now(), updated));
@@ -289,7 +294,14 @@ impl Rounds {
             self.again.insert(key.clone(), Instant::now() + error.retry_after().unwrap_or(self.retry));
         }
         answer(shared, key);
+        cost
     }
+}
+
+/// Whether what a list said of a review may be so: it may be older than what a turn, a webhook or a look at the pull request itself has brought since.
+/// One that is known to be merged or closed is open again only where it says so itself.
+fn may_be_so(review: &Review, listed: &Open) -> bool {
+    review.state == ReviewState::AwaitingReview && review.is_seen_in(&listed.pull)
 }
 
 /// How often all of them are asked about, as far as the forge lets that.

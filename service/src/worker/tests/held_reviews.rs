@@ -172,3 +172,29 @@ async fn what_the_forge_heard_of_while_that_was_written_down_is_written_down_by_
     conclude_all(&shared, vec![conclusion], shared.clock.now());
     assert_eq!(shared.inbox.take(0).reviewed, [key("fraud")].into());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_seen_closed_after_a_round_began_is_not_open_again_by_its_list() {
+    // The round has begun, and listed it as open.
+    let mut scene = Scene::new().await;
+    scene.says.lock().unwrap().state = "closed";
+    scene.ask().await;
+    assert_eq!(scene.review().await, ("closed", Some(4)));
+    scene.far.world.run().await;
+    assert_eq!(scene.delivery().await.state, DeliveryState::Refused);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_open_again_is_open_by_the_next_round() {
+    let mut scene = Scene::new().await;
+    scene.says.lock().unwrap().state = "closed";
+    scene.ask().await;
+    scene.says.lock().unwrap().state = "open";
+    let shared = scene.far.world.handle().shared;
+    let mut rounds = Rounds::of_who_leads(&shared, &scene.forge);
+    // The round begins, then asks about it.
+    for _ in 0..2 {
+        rounds.turn(&shared, &scene.forge).await;
+    }
+    assert_eq!(scene.review().await, ("awaiting-review", Some(4)));
+}

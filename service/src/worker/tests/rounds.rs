@@ -25,8 +25,8 @@ pub(super) struct Says {
     pub(super) body: String,
     /// The comments, by the number of what they are about.
     pub(super) comments: Vec<(u64, String)>,
-    /// What happens while it lists.
-    meanwhile: Option<Box<dyn Fn() + Send>>,
+    /// What happens once it has listed, before anything else is asked.
+    meanwhile: Option<Box<dyn Fn(&mut Self) + Send>>,
     /// How much was asked.
     asked: usize,
 }
@@ -119,7 +119,7 @@ async fn answer(
         own.into_iter().chain(other.map(|other| says.pull(other, "next", &says.listed))).collect()
     };
     if is_list && let Some(happens) = says.meanwhile.take() {
-        happens();
+        happens(&mut says);
     }
     (StatusCode::OK, Json(answer))
 }
@@ -158,11 +158,27 @@ async fn who_follows_shows_the_review_of_a_release_as_the_forge_tells_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_follows_shows_as_closed_what_was_closed_since_the_list_of_what_is_open() {
+    let (far, forge, says) = reviewed().await;
+    let shared = far.world.handle().shared;
+    let mut rounds = Rounds::of_who_follows(&shared, &forge);
+    for now in ["closed", "merged"] {
+        let mut said = says.lock().unwrap();
+        said.state = "open";
+        said.meanwhile = Some(Box::new(move |says| says.state = now));
+        drop(said);
+        rounds.look_on(&shared, &forge, shared.reviews.forgotten()).await.unwrap();
+        let review = far.world.view("fraud").await.review.unwrap();
+        assert_eq!((review.state.as_str(), review.number), (now, Some(4)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_listed_before_this_service_came_to_lead_is_not_shown_after_that() {
     let (far, forge, says) = reviewed().await;
     let shared = far.world.handle().shared;
     let reviews = Arc::clone(&shared);
-    says.lock().unwrap().meanwhile = Some(Box::new(move || reviews.reviews.forget()));
+    says.lock().unwrap().meanwhile = Some(Box::new(move |_| reviews.reviews.forget()));
     let mut rounds = Rounds::of_who_follows(&shared, &forge);
     rounds.look_on(&shared, &forge, shared.reviews.forgotten()).await.unwrap();
     assert_eq!(far.world.view("fraud").await.review, None);
