@@ -68,7 +68,7 @@ impl Conveyor {
             }
         }
         let (harvest, offered) = (turn.finish()?, BTreeSet::new());
-        Ok(Done { harvest, conclusions, base: base.clone(), replaced, policies, found_done, offered })
+        Ok(Done { harvest, conclusions, base: base.clone(), replaced, policies, found_done, offered, is_proof: false })
     }
 
     /// The deliveries that wait for releases whose time has come.

@@ -98,8 +98,9 @@ impl Done {
             proposed,
             following: Following::default(),
         };
-        let (found_done, offered) = (DoneBefore::new(), BTreeSet::new());
-        let done = Self { harvest, conclusions, base: tip, replaced: None, found_done, policies: None, offered };
+        let (found_done, offered, is_proof) = (DoneBefore::new(), BTreeSet::new(), false);
+        let done =
+            Self { harvest, conclusions, base: tip, replaced: None, found_done, policies: None, offered, is_proof };
         Some(Proposals { done, changed })
     }
 

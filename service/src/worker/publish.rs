@@ -92,11 +92,13 @@ impl Conveyor {
         if is_sure {
             shared.repository.look().await?;
         }
+        // An embedded branch answers nobody; what is carried out there has read it.
+        let mut is_proof = is_sure || (shared.repository.address().is_none() && work.count() > 0);
         let mut moved = 0;
         while moved < MOVED_MAX {
             let head = self.head(shared).await?;
             let begin = Instant::now();
-            let done = self.draft(shared, work, &head)?;
+            let mut done = self.draft(shared, work, &head)?;
             let harvest = &done.harvest;
             if !harvest.following.unknown.is_empty() {
                 work.speakers.extend(look_up(shared, &harvest.following.unknown).await);
@@ -108,6 +110,7 @@ impl Conveyor {
                     moved += 1;
                     continue;
                 }
+                done.is_proof = is_proof || is_sure;
                 return Ok(done);
             }
             if self.ours.len() > OURS_MAX {
@@ -121,17 +124,19 @@ impl Conveyor {
             }
             let published = match push(shared, &head, &done).await {
                 Err(GitError::Remote(error @ RemoteError::NotKept { .. })) => {
-                    is_sure = false;
+                    (is_sure, is_proof) = (false, true);
                     self.fit(work, &done, aside, error)?;
                     continue;
                 }
                 published => published?,
             };
+            is_proof = true;
             let releases = harvest.fresh.len() + harvest.gone.len().saturating_sub(harvest.fresh.len());
             let count = |outcome| shared.metrics.pushed(outcome, releases, begin.elapsed());
             match published {
                 Publish::Done => {
                     count("pushed");
+                    done.is_proof = true;
                     return Ok(done);
                 }
                 Publish::Moved(tip) => {

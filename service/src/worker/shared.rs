@@ -89,9 +89,9 @@ pub(super) struct WorkerState {
     pub(super) is_store_behind: AtomicBool,
     /// Wakes whoever waits for the store, when it refuses.
     pub(super) store_refuses: Notify,
-    /// The last turn failed for the repository; nothing is released until one succeeds.
+    /// The last turn that had to do with the branch failed for the repository; nothing is released until one succeeds.
     pub(super) is_repository_failing: AtomicBool,
-    /// Why the last turn failed, be it for the repository or for a remote.
+    /// Why that turn failed, be it for the repository or for a remote.
     pub(super) trouble: RwLock<Option<String>>,
     /// How many looks at the branch were begun by turns.
     pub(super) looks_begun: AtomicU64,

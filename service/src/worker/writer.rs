@@ -289,10 +289,9 @@ async fn turn(
     let begun = &shared.state.looks_begun;
     let look = work.look_at_repository.then(|| begun.fetch_add(1, Ordering::SeqCst) + 1);
     let done = conveyor.turn(shared, &mut work).await;
-    // While a remote is away, everything is accepted and kept.
-    let is_failing = done.as_ref().is_err_and(|error| !error.is_of_the_remote());
-    shared.state.is_repository_failing.store(is_failing, Ordering::Relaxed);
-    *write(&shared.state.trouble) = done.as_ref().err().map(GitError::for_callers_with_cure);
+    if done.as_ref().map_or(true, |done| done.is_proof) {
+        note_trouble(shared, done.as_ref().err());
+    }
     let mut proposals = None;
     match done {
         Ok(mut done) => {
@@ -316,6 +315,14 @@ async fn turn(
         let done = conveyor.offer(shared, proposals).await;
         finish(shared, conveyor, done, (&[], storing)).await;
     }
+}
+
+/// Takes note why the last turn failed that had to do with the branch; nothing where it did not.
+fn note_trouble(shared: &Shared, error: Option<&GitError>) {
+    // While a remote is away, everything is accepted and kept.
+    let is_failing = error.is_some_and(|error| !error.is_of_the_remote());
+    shared.state.is_repository_failing.store(is_failing, Ordering::Relaxed);
+    *write(&shared.state.trouble) = error.map(GitError::for_callers_with_cure);
 }
 
 /// Tells the readers, hands over to the store, and answers those who wait.
@@ -420,7 +427,8 @@ async fn fail(shared: &Shared, conveyor: &mut Conveyor, mut work: Work, error: &
     for key in &ticks {
         conveyor.agenda.at(at, key);
     }
-    if look_at_repository {
+    // Where nothing is tried again, a look finds out when all is well.
+    if look_at_repository || (ticks.is_empty() && deliveries.is_empty()) {
         shared.inbox.look_again();
     }
     postpone(shared, conveyor, deliveries, (error.for_callers(), error.cure()), at).await;

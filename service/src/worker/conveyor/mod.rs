@@ -127,6 +127,8 @@ pub(super) struct Done {
     pub(super) policies: Option<policies::Read>,
     /// The releases that have something on the branch of their review.
     pub(super) offered: BTreeSet<ReleaseKey>,
+    /// Whether it shows that the branch can be released to, so that whatever failed before may go on: what only tells or waits does not.
+    pub(super) is_proof: bool,
 }
 
 impl Conveyor {
@@ -184,14 +186,10 @@ impl Conveyor {
             // That one was accepted; the next one is another.
             self.rewritten = None;
         }
-        if self.failures > 0 {
-            // What was away is back: whatever waited for it goes at once, in the order in which it arrived.
-            let waiting = std::mem::take(&mut self.retry).into_values();
-            self.retry = waiting.map(|delivery| ((now, delivery.number), delivery)).collect();
+        if done.is_proof {
+            self.end_failures(now);
         }
         self.remember_done(std::mem::take(&mut done.found_done));
-        self.failures = 0;
-        self.pause = None;
         if let Some(read) = &done.policies {
             self.remembered.retain(|(name, _)| !read.gone.contains(name));
             for (name, text) in &read.good {
@@ -216,6 +214,15 @@ impl Conveyor {
         self.plan_ahead(shared, &done.harvest, ticks, now);
         self.keep_reviews(shared, done);
         out
+    }
+
+    /// Takes note that what was away is back: whatever waited for it goes at once, in the order in which it arrived.
+    fn end_failures(&mut self, now: Timestamp) {
+        if std::mem::take(&mut self.failures) > 0 {
+            let waiting = std::mem::take(&mut self.retry).into_values();
+            self.retry = waiting.map(|delivery| ((now, delivery.number), delivery)).collect();
+        }
+        self.pause = None;
     }
 
     /// The numbers of the deliveries that a turn is to carry out.

@@ -24,6 +24,7 @@ mod merged;
 mod offers;
 mod order;
 mod policy;
+mod ready;
 mod registry;
 mod remote;
 mod requests;
