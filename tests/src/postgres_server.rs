@@ -3,10 +3,10 @@
 //! It refuses to run as root. So where the tests are root, it runs as the user that the package makes, and its directory is that user's.
 
 use std::fs::Permissions;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -127,10 +127,45 @@ impl PostgresServer {
     /// When one fails.
     #[track_caller]
     pub fn psql(&self, database: &str, statements: &str) -> String {
+        succeed(self.administrator(database).args(["-c", statements])).trim().to_owned()
+    }
+
+    /// Holds the advisory lock of a number in a database, as somebody with a session of their own.
+    ///
+    /// # Panics
+    /// When there can be no session.
+    #[track_caller]
+    pub fn hold(&self, database: &str, number: u32) -> Held {
+        let mut session = self.administrator(database);
+        let mut child = session.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("psql starts");
+        let mut words = child.stdin.take().expect("its input");
+        writeln!(words, "SELECT pg_advisory_lock({number});").expect("it listens");
+        let held = format!(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 0 AND objid = {number} AND granted"
+        );
+        while self.psql(database, &held) != "1" {}
+        Held { child, _words: words }
+    }
+
+    fn administrator(&self, database: &str) -> Command {
         let mut psql = program("psql");
         psql.env("PGHOST", self.directory.path()).env("PGPORT", self.port.to_string());
-        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", OWNER.0, "-d", database, "-c", statements]);
-        succeed(&mut psql).trim().to_owned()
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", OWNER.0, "-d", database]);
+        psql
+    }
+}
+
+/// A lock that a session holds; free when it is dropped.
+pub struct Held {
+    child: Child,
+    /// The session ends with its input.
+    _words: ChildStdin,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 

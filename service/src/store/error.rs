@@ -29,6 +29,11 @@ pub enum StoreError {
     /// No connection to the server, or it went away.
     #[error("the database server of the store cannot be reached; check that it runs and that `store.url` names it")]
     ServerAway(#[source] Cause),
+    /// The connection to the server broke while something was being kept, and the server could not be asked whether it was.
+    #[error(
+        "the connection to the database server broke while this was being kept, and it is not known whether it was"
+    )]
+    Unsure(#[source] Cause),
     /// The server knows no such user, or another password.
     #[error("the database server refused the user or the password; check `store.url` and `store.password_file`")]
     Denied(#[source] Cause),

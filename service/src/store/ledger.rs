@@ -10,6 +10,8 @@ pub(super) struct Ledger {
     pub(super) waiting: u64,
     /// The term of whoever leads, where replicas share the store.
     pub(super) term: i64,
+    /// The server's number of the transaction that is open, where there is a server.
+    pub(super) transaction: Option<i64>,
     pub(super) limits: Limits,
 }
 
@@ -21,7 +23,7 @@ impl Ledger {
 
     pub(super) async fn read(db: &mut Connection, limits: Limits) -> Result<Self, sqlx::Error> {
         let waiting = Statement::new("SELECT count(*) FROM deliveries WHERE state IN ('accepted', 'failed')");
-        Ok(Self { waiting: db.number(waiting).await?.unsigned_abs(), term: 0, limits })
+        Ok(Self { waiting: db.number(waiting).await?.unsigned_abs(), term: 0, transaction: None, limits })
     }
 
     /// Counts what waits, and writes it down where replicas share the store.

@@ -27,6 +27,7 @@ mod term;
 mod tests;
 mod tokens;
 mod types;
+mod unheard;
 mod writer;
 
 use std::path::Path;

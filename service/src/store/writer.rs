@@ -5,7 +5,7 @@
 //!
 //! Callers get their answer after the commit. When a transaction fails, everybody in it is told so, nothing of it is kept, the
 //! connection is dropped, and the next round opens a new one: a disk that works again is used again, and so is a server, which is left alone
-//! for a moment after each attempt that failed.
+//! for a moment after each attempt that failed. Where a server does not say how a commit ended, it is asked that first (`unheard`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, mpsc, oneshot};
 
-use super::db::{self, Backoff, Connection, Numbers, Place, Readers};
+use super::db::{self, Backoff, Begun, Connection, Numbers, Place, Readers};
 use super::inbox::{self, Arrival};
 use super::ledger::Ledger;
 use super::presence::Presence;
+use super::unheard::hear_of_end;
 use super::{Accepted, Limits, StoreError};
 use crate::event::{Delivery, NewDelivery};
 
@@ -343,19 +344,26 @@ impl Desk {
     }
 
     async fn transact(&mut self, round: &mut Round) -> Result<(), StoreError> {
-        let (mut db, ledger) = self.begin().await?;
-        match db::within(self.place.is_shared(), write(&mut db, ledger, round)).await {
+        let (mut db, known) = self.begin().await?;
+        let mut is_ending = false;
+        let error = match db::within(self.place.is_shared(), write(&mut db, known, round, &mut is_ending)).await {
             Ok(Ok(ledger)) => {
                 self.counts.waits(ledger.waiting);
                 self.open = Some((db, ledger));
-                Ok(())
+                return Ok(());
             }
             Ok(Err(error)) => {
                 let error = db.failed(error);
                 close(db).await;
-                Err(error)
+                error
             }
-            Err(too_late) => Err(too_late),
+            Err(too_late) => too_late,
+        };
+        match (error, known.transaction) {
+            (StoreError::ServerAway(cause), Some(transaction)) if is_ending => {
+                hear_of_end(&self.place, self.limits, transaction, cause).await
+            }
+            (error, _) => Err(error),
         }
     }
 
@@ -389,7 +397,7 @@ impl Desk {
         let mut db = self.place.connect(self.limits).await?;
         self.presence.announce(&mut db).await.map_err(|error| db.failed(error))?;
         let ledger = match self.place.is_shared() {
-            true => Ledger { waiting: 0, term: 0, limits: self.limits },
+            true => Ledger { waiting: 0, term: 0, transaction: None, limits: self.limits },
             false => Ledger::read(&mut db, self.limits).await.map_err(|error| db.failed(error))?,
         };
         let ledger = begin_on(&mut db, ledger).await?;
@@ -411,17 +419,29 @@ impl Desk {
 /// Begins a transaction, and says what the writer knows then.
 async fn begin_on(db: &mut Connection, known: Ledger) -> Result<Ledger, StoreError> {
     let begun = db::within(db.is_shared(), db.begin()).await?;
-    let read = begun.map_err(|error| db.failed(error))?;
-    Ok(read.map_or(known, |(waiting, term)| Ledger { waiting, term, ..known }))
+    let begun = begun.map_err(|error| db.failed(error))?;
+    Ok(begun.map_or(known, |Begun { waiting, term, transaction }| Ledger {
+        waiting,
+        term,
+        transaction: Some(transaction),
+        ..known
+    }))
 }
 
-/// Writes a round and commits it. Only a committed round may change what the writer believes.
-async fn write(db: &mut Connection, known: Ledger, round: &mut Round) -> Result<Ledger, sqlx::Error> {
+/// Writes a round and commits it; from `is_ending` on a connection that breaks leaves open whether it did. Only a committed round may change what the
+/// writer believes.
+async fn write(
+    db: &mut Connection,
+    known: Ledger,
+    round: &mut Round,
+    is_ending: &mut bool,
+) -> Result<Ledger, sqlx::Error> {
     let mut ledger = known;
     inbox::accept(db, &mut ledger, &mut round.arrivals).await?;
     for task in &mut round.tasks {
         task.run(db, &mut ledger).await?;
     }
+    *is_ending = true;
     db.commit(Some(ledger.waiting).filter(|waiting| *waiting != known.waiting)).await?;
     Ok(ledger)
 }

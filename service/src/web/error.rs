@@ -179,6 +179,9 @@ impl From<Fault> for Problem {
             Fault::Unavailable { sentence, retry_after_seconds } => {
                 Self::unavailable(sentence, retry_after_seconds.into())
             }
+            Fault::Unsure { sentence, cure, retry_after_seconds } => {
+                Self::unavailable(sentence, retry_after_seconds.into()).cure(cure)
+            }
             Fault::Internal => Self::internal(),
         }
     }

@@ -16,7 +16,7 @@ use super::auth::Caller;
 use super::error::{Answer, Problem};
 use super::{Web, body};
 use crate::names::DeliveryId;
-use crate::worker::{Claim, ClaimKey};
+use crate::worker::{Claim, ClaimKey, Fault};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -89,7 +89,16 @@ async fn once(web: Web, request: Request, next: Next) -> Answer<Response> {
         key: read_key(&parts.headers)?,
     };
     let hash = hash(parts.uri.query().unwrap_or_default(), &body);
-    let (claim, since) = web.accounts().claim(key.clone(), hash).await?;
+    let (claim, since) = match web.accounts().claim(key.clone(), hash).await {
+        Ok(claimed) => claimed,
+        Err(fault) => {
+            if matches!(fault, Fault::Unsure { .. }) {
+                // It may be claimed, and nobody answers under it: the same request is to come again.
+                tokio::spawn(keep_later(web, key, None));
+            }
+            return Err(fault.into());
+        }
+    };
     match claim {
         Claim::New | Claim::Interrupted(_) => {}
         Claim::Same(status, kept) => return replay(status, &kept),

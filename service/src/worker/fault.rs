@@ -11,6 +11,9 @@ pub enum Fault {
     /// It may work a little later: the inbox is full, the disk is full, the repository is locked.
     #[error("{sentence}")]
     Unavailable { sentence: String, retry_after_seconds: u32 },
+    /// Nobody can say whether it is done or will be: what would have said so broke.
+    #[error("{sentence}")]
+    Unsure { sentence: String, cure: &'static str, retry_after_seconds: u32 },
     /// A mistake in the service; the details are in its log.
     #[error("the service made a mistake; its log has the details")]
     Internal,

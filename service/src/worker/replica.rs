@@ -204,7 +204,8 @@ async fn take_up(shared: &Shared) -> Result<(), Fault> {
                 arrived.into_iter().for_each(|delivery| shared.inbox.push(delivery));
                 sooner.into_iter().for_each(|number| shared.inbox.try_now(number));
             }
-            Err(StoreError::NotLeading) => {
+            // What may be taken up by this term, and is not known here, is for the next one to take over.
+            Err(StoreError::NotLeading | StoreError::Unsure(_)) => {
                 shared.replica.term().cancel();
                 break;
             }

@@ -139,11 +139,13 @@ impl Handle {
     /// Has a request not carried out that the inbox did not keep, and says what is to be said of it. What it may have kept is carried out, as it would be by
     /// the next start.
     fn take_back(&self, number: i64, fault: Fault) -> Fault {
-        if self.shared.inbox.take_back(number) {
+        if matches!(fault, Fault::Unsure { .. }) || self.shared.inbox.take_back(number) {
             return fault;
         }
-        let sentence = "the inbox did not keep the request, and it is being carried out at this moment, or a part of it was; look at the release before you ask for it again";
-        Fault::Unavailable { sentence: sentence.to_owned(), retry_after_seconds: RETRY_AFTER_SECONDS }
+        let sentence =
+            "the inbox did not keep the request, and it is being carried out at this moment, or a part of it was";
+        let (sentence, retry_after_seconds) = (sentence.to_owned(), RETRY_AFTER_SECONDS);
+        Fault::Unsure { sentence, cure: "look at the release before you ask for it again", retry_after_seconds }
     }
 
     /// What became of a request that was handed in under an id before the service ended, or another replica did: in the inbox, or in Git alone.

@@ -226,10 +226,17 @@ pub(super) fn about_the_request(error: &GitError) -> Refusal {
     Refusal { kind, reason: error.to_string(), cure: Some(cure.to_owned()), violations: Vec::new() }
 }
 
+/// What helps whoever does not know whether it was kept what they asked for.
+const LOOK_FIRST: &str = "look whether it is there before you ask for it again; under the same `Idempotency-Key` (`--idempotency-key`) the same request can be sent again at any time, and is carried out once";
+
 /// A failing store as callers see it; the details go to the log.
 pub(super) fn store_fault(error: StoreError) -> Fault {
     tracing::error!(error = &error as &dyn std::error::Error, "The store failed: {error}");
-    Fault::Unavailable { sentence: error.to_string(), retry_after_seconds: RETRY_AFTER_SECONDS }
+    let (sentence, retry_after_seconds) = (error.to_string(), RETRY_AFTER_SECONDS);
+    match error {
+        StoreError::Unsure(_) => Fault::Unsure { sentence, cure: LOOK_FIRST, retry_after_seconds },
+        _ => Fault::Unavailable { sentence, retry_after_seconds },
+    }
 }
 
 /// The answer where nothing of that name is deployed.

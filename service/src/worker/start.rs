@@ -87,7 +87,9 @@ impl OpenError {
     /// What the start waits for, where it may come about later without being asked for again: the database server, or a remote that has to be cloned.
     pub fn waits_for(&self) -> Option<&'static str> {
         match self {
-            Self::Store(StoreError::ServerAway(_) | StoreError::Crowded(_)) => Some("the database server"),
+            Self::Store(StoreError::ServerAway(_) | StoreError::Unsure(_) | StoreError::Crowded(_)) => {
+                Some("the database server")
+            }
             Self::Git(GitError::Remote(error)) if !error.is_of_the_settings() => Some("the remote of its repository"),
             _ => None,
         }

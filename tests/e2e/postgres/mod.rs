@@ -6,6 +6,7 @@ mod migrate;
 mod replicas;
 pub(crate) mod together;
 mod trouble;
+mod unheard;
 
 use kmlflow::event::{Event, NewDelivery, RegistryChange, RegistryFact, Source};
 use kmlflow::names::{AliasName, DeliveryId, ModelName, Version};

@@ -57,7 +57,7 @@ pub(crate) fn leads(server: &Server<'_>) -> bool {
     }
 }
 
-fn until_it_leads(server: &Server<'_>) {
+pub(super) fn until_it_leads(server: &Server<'_>) {
     server.until("leading", || leads(server).then_some(()));
 }
 

@@ -129,6 +129,16 @@ impl Place {
     }
 }
 
+/// What a server says to the one whose turn it is to write.
+pub(super) struct Begun {
+    /// How many deliveries wait.
+    pub(super) waiting: u64,
+    /// The term of whoever leads.
+    pub(super) term: i64,
+    /// The number of the transaction.
+    pub(super) transaction: i64,
+}
+
 /// The connection that writes.
 pub(super) enum Connection {
     Sqlite(Together),
@@ -194,8 +204,8 @@ impl Connection {
         }
     }
 
-    /// Begins a transaction that nobody else writes beside. Where replicas share the store, it says how many deliveries wait, and in which term.
-    pub(super) async fn begin(&mut self) -> Result<Option<(u64, i64)>, sqlx::Error> {
+    /// Begins a transaction that nobody else writes beside. Where replicas share the store, it says what its row of the ledger has.
+    pub(super) async fn begin(&mut self) -> Result<Option<Begun>, sqlx::Error> {
         match self {
             Self::Sqlite(db) => {
                 db.put_off(Statement::new("BEGIN IMMEDIATE")).await?;
@@ -203,12 +213,24 @@ impl Connection {
             }
             Self::Postgres(db) => {
                 // One round trip. The row's lock is the turn of the one who writes.
-                let both = sqlx::raw_sql("BEGIN; SELECT waiting, term FROM ledger WHERE only_row = 1 FOR UPDATE");
-                let rows = both.fetch_all(db).await?;
+                let both = "BEGIN; SELECT waiting, term, txid_current() FROM ledger WHERE only_row = 1 FOR UPDATE";
+                let rows = sqlx::raw_sql(both).fetch_all(db).await?;
                 let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
-                Ok(Some((row.try_get::<i64, _>(0)?.unsigned_abs(), row.try_get(1)?)))
+                let (waiting, term, transaction) = (row.try_get::<i64, _>(0)?, row.try_get(1)?, row.try_get(2)?);
+                Ok(Some(Begun { waiting: waiting.unsigned_abs(), term, transaction }))
             }
         }
+    }
+
+    /// Whether a server's transaction that is over was committed; nothing where the server does not know.
+    pub(super) async fn was_committed(&mut self, transaction: i64) -> Result<Option<bool>, sqlx::Error> {
+        let status = Statement::new("SELECT txid_status($1) AS status").bind(transaction);
+        let row = self.row(status).await?.ok_or(sqlx::Error::RowNotFound)?;
+        Ok(match row.get::<Option<&str>>("status")? {
+            Some("committed") => Some(true),
+            Some("aborted") => Some(false),
+            _ => None,
+        })
     }
 
     /// Commits, and tells the other replicas that it did, and how many deliveries wait where that has changed.

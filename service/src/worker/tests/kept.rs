@@ -77,7 +77,8 @@ async fn of_what_is_being_pushed_nobody_is_told_that_nothing_was_done() {
         answer
     };
     let (answer, ()) = tokio::join!(answered, far.world.run());
-    let sentence = sentence(answer);
+    let Err(Fault::Unsure { sentence, cure, .. }) = answer else { panic!("{answer:?}") };
     assert!(sentence.contains("is being carried out at this moment"), "{sentence}");
+    assert!(cure.contains("look at the release"), "{cure}");
     assert_eq!(far.world.state("fraud").await, "single settled live=7");
 }
