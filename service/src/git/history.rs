@@ -1,7 +1,7 @@
 //! The history in one walk, with the releases that each commit changed: all that one commit has and another has not, or the line of those that the
 //! branch was at.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use git2::{ObjectType, Oid, Sort, Tree};
@@ -265,14 +265,10 @@ impl Repository {
         self.handles_after_placing()?.call(|repository| {
             find_commit(repository, ancestor)?;
             find_commit(repository, commit)?;
-            if ancestor == commit {
-                return Ok(true);
+            match repository.is_shallow() {
+                true => is_reached(repository, oid(ancestor)?, oid(commit)?),
+                false => Ok(ancestor == commit || repository.graph_descendant_of(oid(commit)?, oid(ancestor)?)?),
             }
-            repository.graph_descendant_of(oid(commit)?, oid(ancestor)?).map_err(|error| match error.code() {
-                // The walk came to where a clone begins that has a part of the history.
-                git2::ErrorCode::NotFound if repository.is_shallow() => GitError::NotFetched,
-                _ => error.into(),
-            })
         })
     }
 
@@ -286,6 +282,31 @@ impl Repository {
             is_ancestor => is_ancestor.map(Some),
         }
     }
+}
+
+/// Whether the history of a commit has another one, in a clone that has a part of it: libgit2's walk needs the parents of what it looks for too, and ends
+/// with an error where they are not here.
+fn is_reached(repository: &git2::Repository, ancestor: Oid, commit: Oid) -> Result<bool, GitError> {
+    let odb = repository.odb()?;
+    let (mut seen, mut open, mut is_whole) = (HashSet::from([commit]), vec![commit], true);
+    while let Some(id) = open.pop() {
+        if id == ancestor {
+            return Ok(true);
+        }
+        match odb.read(id) {
+            Ok(object) => open.extend(parents_said(object.data())?.into_iter().filter(|parent| seen.insert(*parent))),
+            Err(error) if error.code() == git2::ErrorCode::NotFound => is_whole = false,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if is_whole { Ok(false) } else { Err(GitError::NotFetched) }
+}
+
+/// The parents that the text of a commit names, also those that are not here.
+fn parents_said(text: &[u8]) -> Result<Vec<Oid>, git2::Error> {
+    let headers = text.split(|byte| *byte == b'\n').take_while(|line| !line.is_empty());
+    let parents = headers.filter_map(|line| str::from_utf8(line.strip_prefix(b"parent ")?).ok());
+    parents.map(Oid::from_str).collect()
 }
 
 /// Where the branch was before a commit, as far as that alone says.
