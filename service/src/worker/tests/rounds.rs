@@ -12,6 +12,9 @@ use super::*;
 use crate::forge::{Access, Address, Forge, Kind, Settings as ForgeSettings, Token, TokenAccess};
 use crate::worker::review::rounds::Rounds;
 
+/// Something that changes what the forge says.
+type Happens = Box<dyn Fn(&mut Says) + Send>;
+
 /// What the forge says of its one pull request, which is of `fraud`.
 pub(super) struct Says {
     pub(super) number: u64,
@@ -26,7 +29,7 @@ pub(super) struct Says {
     /// The comments, by the number of what they are about.
     pub(super) comments: Vec<(u64, String)>,
     /// What happens once it has listed, before anything else is asked.
-    meanwhile: Option<Box<dyn Fn(&mut Self) + Send>>,
+    meanwhile: Option<Happens>,
     /// How much was asked.
     asked: usize,
 }
@@ -163,10 +166,8 @@ async fn who_follows_shows_as_closed_what_was_closed_since_the_list_of_what_is_o
     let shared = far.world.handle().shared;
     let mut rounds = Rounds::of_who_follows(&shared, &forge);
     for now in ["closed", "merged"] {
-        let mut said = says.lock().unwrap();
-        said.state = "open";
-        said.meanwhile = Some(Box::new(move |says| says.state = now));
-        drop(said);
+        says.lock().unwrap().state = "open";
+        says.lock().unwrap().meanwhile = Some(Box::new(move |says| says.state = now));
         rounds.look_on(&shared, &forge, shared.reviews.forgotten()).await.unwrap();
         let review = far.world.view("fraud").await.review.unwrap();
         assert_eq!((review.state.as_str(), review.number), (now, Some(4)));
