@@ -46,11 +46,12 @@ impl<'a> Checkout<'a> {
         &self.directory
     }
 
-    /// Runs Git in it, with a name to commit under.
+    /// Runs Git in it, with a name to commit under. Nothing is packed anew behind its back: `git fsck` would miss the packs that vanish while it looks.
     #[track_caller]
     pub fn git(&self, arguments: &[&str]) -> Run {
         let mut command = self.environment.command("git");
         command.args(["-c", "user.name=A person", "-c", "user.email=person@example.com", "-c", "protocol.version=2"]);
+        command.args(["-c", "gc.auto=0", "-c", "maintenance.auto=false"]);
         run(command.args(arguments).current_dir(&self.directory))
     }
 
