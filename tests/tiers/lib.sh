@@ -132,7 +132,7 @@ make_venv() {
     : >"$directory/complete"
 }
 
-# find_go MINOR: prints a Go of version 1.MINOR or newer: the machine's own, or one by pip.
+# find_go MINOR: prints a Go of version 1.MINOR or newer: the machine's own, or one with uv.
 find_go() {
     local found
     found=$(command -v go || true)
