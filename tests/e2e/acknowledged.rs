@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
+use std::time::Duration;
 
 use serde_json::json;
 use tests::environment::succeed;
@@ -26,7 +27,13 @@ pub(super) struct Told {
     queued: Mutex<Vec<String>>,
     /// Where each client is.
     at: [AtomicUsize; CLIENTS],
+    /// What each client heard last, to say why nothing is done any more.
+    last: [Mutex<String>; CLIENTS],
 }
+
+/// Between two acknowledged requests there is less than this, also when a replica dies and another one takes over; this only ends a test in which
+/// nothing is done any more.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(120);
 
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +55,12 @@ impl Told {
     /// Asks the next thing that a client wants.
     pub(super) fn ask(&self, client: usize, (address, token): (SocketAddr, &str)) -> Asked {
         let request = step(client, self.at[client].fetch_add(1, Ordering::Relaxed)).bearer(token);
-        let Ok(answer) = request.try_send(address) else { return Asked::Lost };
+        let answer = request.try_send(address);
+        *self.last[client].lock().unwrap() = match &answer {
+            Ok(answer) => format!("{address} {}: {}", answer.status, answer.text()),
+            Err(error) => format!("{address}: {error}"),
+        };
+        let Ok(answer) = answer else { return Asked::Lost };
         match answer.status {
             200 | 201 if answer.json()["changed"] == true => {
                 let commit = answer.json()["commit"].as_str().expect("a commit").to_owned();
@@ -189,15 +201,22 @@ fn check_end(server: &Server<'_>, checkout: &Checkout<'_>, client: usize) {
     assert_eq!(release["files"], json!([]), "nothing is taken for a person's change");
 }
 
-/// Waits for so many acknowledged requests, and says how many there were. A person hears of every second one: to push after each takes as long as
-/// all that is tested.
-pub(super) fn acknowledge(count: usize, acknowledged: &mpsc::Receiver<()>, to_person: &mpsc::Sender<()>) -> usize {
-    let tell = |(number, ()): &(usize, ())| {
+/// Waits for so many acknowledged requests. A person hears of every second one: to push after each takes as long as all that is tested.
+///
+/// # Panics
+/// When no more come, with what each client heard last and what the services printed.
+pub(super) fn acknowledge(
+    (count, acknowledged): (usize, &mpsc::Receiver<()>),
+    to_person: &mpsc::Sender<()>,
+    (told, printed): (&Told, impl Fn() -> String),
+) {
+    for number in 0..count {
+        let heard = acknowledged.recv_timeout(ACKNOWLEDGED_WITHIN);
+        assert_eq!(heard, Ok(()), "after {number} of {count}, the clients heard {:#?} from\n{}", told.last, printed());
         if number.is_multiple_of(2) {
             to_person.send(()).expect("a person listens");
         }
-    };
-    acknowledged.iter().take(count).enumerate().inspect(tell).count()
+    }
 }
 
 /// Has a remote leave its objects as they come: what Git packs after a push takes longer than the push.

@@ -1,6 +1,8 @@
 //! Git's own `http-backend` behind a real web server with TLS and a login: Debian's `lighttpd`, as a process of its own.
 
+use std::fs::Permissions;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
@@ -15,6 +17,10 @@ pub const LOGIN: (&str, &str) = ("ann", "correct-horse-battery");
 
 /// The file with whom it lets in, which it reads with each request.
 const USERS: &str = "site/users";
+
+/// What it runs. It ends that with a client that is gone, but not what this runs: Git would leave the branch locked for ever, were it ended in the moment
+/// in which it has made the lock and not yet taken note of it.
+const BACKEND: &str = "#!/bin/sh\ntrap '' TERM\ngit http-backend\n";
 
 /// A running web server for the repositories of one directory; killed when it is dropped.
 pub struct GitSite {
@@ -34,7 +40,8 @@ impl GitSite {
     pub fn start(environment: &TestEnvironment) -> Self {
         let program = PLACES.iter().find(|place| Path::new(place).is_file()).expect("lighttpd is installed");
         let (ca_file, pem) = certificate(environment);
-        let backend = succeed(environment.command("git").arg("--exec-path")).trim().to_owned() + "/git-http-backend";
+        let backend = environment.write("site/backend", BACKEND);
+        std::fs::set_permissions(&backend, Permissions::from_mode(0o700)).expect("it may be run");
         let users = environment.write(USERS, format!("{}:{}\n", LOGIN.0, LOGIN.1));
         let [port, plain_port] = [free_port(), free_port()];
         let config = format!(
@@ -59,6 +66,7 @@ $HTTP["url"] =~ "^/git" {{
             root = environment.path("").display(),
             pem = pem.display(),
             users = users.display(),
+            backend = backend.display(),
         );
         let path = environment.write("site/config", config);
         let mut command = environment.command(program);

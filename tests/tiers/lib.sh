@@ -13,7 +13,12 @@ failures() {
         /^test .* \.\.\. FAILED$/ { failed[++count] = $2 }
         /^---- .* stdout ----$/ { test = $2 }
         /^thread .* panicked at / && !(test in why) { why[test] = $NF; getline; why[test] = why[test] " " substr($0, 1, 400) }
-        END { for (i = 1; i <= count; i++) { print "  " failed[i]; if (failed[i] in why) print "    " why[failed[i]] } }
+        /^test .* has been running for over / { slow[$2] = 1 }
+        /^test .* \.\.\. / { delete slow[$2] }
+        END {
+            for (i = 1; i <= count; i++) { print "  " failed[i]; if (failed[i] in why) print "    " why[failed[i]] }
+            for (test in slow) print "  " test "\n    it did not end"
+        }
     ' "$1" >>"$FAILURES"
 }
 
@@ -193,10 +198,25 @@ end_beside() {
     for process in "${!BESIDE[@]}"; do kill -INT -- "-$process" 2>/dev/null || true; done
 }
 
-# from_outside TIER FILTER: the tests of the real program whose name has this, and how many passed; run by $INSIDE where it is set.
+# limited MINUTES COMMAND…: ends it after so long, with what it has begun, because one test that waits for ever would take the word from all that
+# come after it. Where there is a terminal, whoever sits at it sees that nothing moves, and has Ctrl-C.
+limited() {
+    local minutes=$1 code=0
+    shift
+    if [[ -t 0 ]]; then
+        "$@"
+    else
+        timeout --kill-after=30 "${minutes}m" "$@" || code=$?
+        if ((code == 124)); then printf 'Error: it did not end within %d minutes and was ended: %s\n' "$minutes" "$*" >&2; fi
+        return "$code"
+    fi
+}
+
+# from_outside TIER FILTER: the tests of the real program whose name has this, and how many passed; run by $INSIDE where it is set, and ended after
+# $LIMIT minutes.
 from_outside() {
     local tier=$1 log=target/tests/$1.log code=0 line
-    "${INSIDE:-env}" cargo test --locked --workspace --test e2e -- "$2" 2>&1 | tee "$log" || code=$?
+    limited "${LIMIT:-15}" "${INSIDE:-env}" cargo test --locked --workspace --test e2e -- "$2" 2>&1 | tee "$log" || code=$?
     line=$(grep -E '^test result:' "$log" | tail -n 1 || true)
     if [[ $line =~ \ ([0-9]+)\ passed\;\ ([0-9]+)\ failed ]]; then
         result "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}" "$tier: e2e"

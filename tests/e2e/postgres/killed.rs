@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{RwLock, mpsc};
 
 use tests::git_site::{GitSite, LOGIN};
-use tests::{Checkout, ServerBuilder};
+use tests::{Checkout, Server, ServerBuilder};
 
 use super::together::Site;
 use crate::acknowledged::{Asked, CLIENTS, Told, UNGUARDED, acknowledge, push_by_hand, without_gc};
@@ -32,10 +32,19 @@ impl Chance {
 /// Where the replicas listen, as far as they live.
 type Places = RwLock<[Option<SocketAddr>; REPLICAS]>;
 
+/// Stops the clients when it is dropped, so also when the test fails: it waits for them.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Asks one after the other, by chance, until it is told to stop.
-fn ask(told: &Told, client: usize, (places, token): (&Places, &str), (tell, stop): (mpsc::Sender<()>, &AtomicBool)) {
+fn ask(told: &Told, client: usize, (places, token): (&Places, &str), (tell, stopped): (mpsc::Sender<()>, &AtomicBool)) {
     let mut chance = Chance(client as u64 + 1);
-    while !stop.load(Ordering::Relaxed) {
+    while !stopped.load(Ordering::Relaxed) {
         let Some(address) = places.read().unwrap()[chance.below(REPLICAS)] else { continue };
         if told.ask(client, (address, token)) == Asked::Acknowledged && tell.send(()).is_err() {
             return;
@@ -65,24 +74,25 @@ fn replicas_killed_by_chance_lose_and_double_nothing_that_any_of_them_acknowledg
             .env("KMLFLOW__GIT__CREDENTIALS__USERNAME", LOGIN.0)
             .env("KMLFLOW__GIT__CREDENTIALS__PASSWORD_FILE", password.to_str().unwrap())
     };
-    let (told, stop) = (Told::default(), AtomicBool::new(false));
+    let (told, stopped) = (Told::default(), AtomicBool::new(false));
     let checkout = Checkout::of(&site.environments[0], &by_path);
     let mut servers: [_; REPLICAS] = std::array::from_fn(|at| Some(replica(at).start()));
     let token = servers[0].as_ref().unwrap().token();
     let places: Places = RwLock::new(servers.each_ref().map(|server| server.as_ref().map(|server| server.address())));
     let by_hand = std::thread::scope(|scope| {
         let ((to_person, heard), (tell, acknowledged)) = (mpsc::channel(), mpsc::channel());
-        let (told, places, stop, token, checkout) = (&told, &places, &stop, token.as_str(), &checkout);
+        let (told, places, token, checkout) = (&told, &places, token.as_str(), &checkout);
+        let (stop, stopped) = (Stop(&stopped), &stopped);
         let by_hand = scope.spawn(move || push_by_hand(checkout, &heard));
         for client in 0..CLIENTS {
             let tell = tell.clone();
-            scope.spawn(move || ask(told, client, (places, token), (tell, stop)));
+            scope.spawn(move || ask(told, client, (places, token), (tell, stopped)));
         }
         drop(tell);
         let mut chance = Chance(7);
         for _ in 0..KILLS {
-            let heard = acknowledge(ACKNOWLEDGED, &acknowledged, &to_person);
-            assert_eq!(heard, ACKNOWLEDGED);
+            let printed = || servers.iter().flatten().map(Server::printed).collect::<Vec<_>>().join("\n---\n");
+            acknowledge((ACKNOWLEDGED, &acknowledged), &to_person, (told, printed));
             let at = chance.below(REPLICAS);
             places.write().unwrap()[at] = None;
             servers[at].take().unwrap().kill();
@@ -90,8 +100,7 @@ fn replicas_killed_by_chance_lose_and_double_nothing_that_any_of_them_acknowledg
             places.write().unwrap()[at] = Some(again.address());
             servers[at] = Some(again);
         }
-        stop.store(true, Ordering::Relaxed);
-        drop(to_person);
+        drop((stop, to_person));
         by_hand.join().unwrap()
     });
     assert!(told.count() >= KILLS * ACKNOWLEDGED && by_hand.len() > KILLS, "{} {}", told.count(), by_hand.len());
