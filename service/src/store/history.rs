@@ -188,6 +188,18 @@ pub(super) async fn of_release(
     db.rows(query).await?.iter().map(indexed_commit).collect()
 }
 
+/// What is known of one commit of a release; nothing where it did not change the release.
+pub(super) async fn one(
+    db: &Readers,
+    key: &ReleaseKey,
+    commit: &CommitId,
+) -> Result<Option<IndexedCommit>, StoreError> {
+    let mut query = Statement::new("SELECT ");
+    query.push(COLUMNS).push(" FROM commits WHERE commit_id = ").push_bind(commit.as_str()).push(" AND ");
+    push_key(&mut query, key);
+    db.row(query).await?.as_ref().map(indexed_commit).transpose()
+}
+
 fn push_key<'a>(query: &mut Statement<'a>, key: &'a ReleaseKey) {
     query.push("environment = ").push_bind(key.environment.as_str());
     query.push(" AND namespace = ").push_bind(key.namespace.as_str());

@@ -195,6 +195,16 @@ impl Store {
         history::of_release(&self.readers, key, before, limit).await
     }
 
+    /// Reads one commit of a release, however old it is; nothing where it did not change the release.
+    pub async fn indexed_commit(
+        &self,
+        key: &ReleaseKey,
+        commit: &CommitId,
+    ) -> Result<Option<IndexedCommit>, StoreError> {
+        self.writer.caught_up().await;
+        history::one(&self.readers, key, commit).await
+    }
+
     /// Reads the newest commit of each release after one of them, by key, at most [`PAGE_ROWS_MAX`] of them; of retracted ones too.
     pub async fn newest_commits(&self, after: Option<&ReleaseKey>) -> Result<Vec<Newest>, StoreError> {
         history::newest(&self.readers, after).await

@@ -14,7 +14,6 @@ use super::turn::Turn;
 use crate::git::{Edit, GitError, LogEntry};
 use crate::names::{CommitId, ReleaseKey};
 use crate::release::{Action, Intent, Outcome, Phase, RELEASE_FILE, Release};
-use crate::store::PAGE_ROWS_MAX;
 
 /// How many commits are looked at for the state: about a second, in which the writer does nothing else.
 const COMMITS_MAX: usize = 10_000;
@@ -120,16 +119,15 @@ pub(super) async fn look_up(shared: &Shared, unknown: &BTreeSet<Speaker>) -> BTr
     let mut found = BTreeMap::new();
     for speaker in unknown {
         let (key, commit) = speaker;
-        let rows = shared.store.history(key, None, PAGE_ROWS_MAX).await.unwrap_or_else(|error| {
+        let row = shared.store.indexed_commit(key, commit).await.unwrap_or_else(|error| {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 release.key = %key,
                 "Whether the files of `{key}` are those of an older state is not known: {error}; push them again, or ask with `--adopt`"
             );
-            Vec::new()
+            None
         });
-        let is_ours = rows.iter().any(|row| row.commit == *commit && !row.release_id.is_empty());
-        found.insert(speaker.clone(), is_ours);
+        found.insert(speaker.clone(), row.is_some_and(|row| !row.release_id.is_empty()));
     }
     found
 }

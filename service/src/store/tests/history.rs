@@ -45,6 +45,22 @@ async fn a_history_is_paged_newest_first() {
 }
 
 #[tokio::test]
+async fn one_commit_of_a_release_is_found_however_many_came_after_it() {
+    let test = TestStore::open().await;
+    let (fraud, churn) = ("production/models/fraud", "production/models/churn");
+    let last = u64::from(PAGE_ROWS_MAX) + 2;
+    index(&test, (1..=last).map(|n| commit(n, fraud)).chain([commit(2, churn)]).collect()).await;
+    let page = test.store.history(&key(fraud), None, PAGE_ROWS_MAX).await.unwrap();
+    assert!(page.iter().all(|row| row.commit != oid(1)), "no page has it");
+    for (n, release) in [(1, fraud), (last, fraud), (2, churn)] {
+        assert_eq!(test.store.indexed_commit(&key(release), &oid(n)).await.unwrap(), Some(commit(n, release)));
+    }
+    for (n, release) in [(1, churn), (last + 1, fraud)] {
+        assert_eq!(test.store.indexed_commit(&key(release), &oid(n)).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
 async fn the_newest_commit_of_each_release_is_known() {
     let test = TestStore::open().await;
     let (fraud, churn) = ("production/models/fraud", "production/models/churn");

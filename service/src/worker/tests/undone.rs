@@ -53,6 +53,31 @@ async fn what_a_person_reverts_is_taken_over_however_it_had_come() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_reverts_to_is_known_again_however_much_was_released_since() {
+    let mut far = merged_at_once().await;
+    for version in ["8", "9"] {
+        let asked = far.world.handle().request(put("fraud", single(version)), Duration::from_millis(10)).await;
+        assert!(matches!(asked, Ok(Answer::Queued { .. })), "{asked:?}");
+        far.world.run().await;
+        far.merge(BRANCH, "--squash");
+        far.look().await;
+    }
+    // More than a page of the history.
+    far.world
+        .sql(
+            "WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < 1001)
+             INSERT INTO commits (environment, namespace, name, commit_id, action, version, strategy, phase, at, release_id, subject)
+             SELECT environment, namespace, name, printf('%040x', n), action, version, strategy, phase, at, 'r', subject
+             FROM counted JOIN (SELECT * FROM commits WHERE name = 'fraud' ORDER BY position DESC LIMIT 1)",
+        )
+        .await;
+    far.revert();
+    far.look().await;
+    assert_eq!(far.at_remote(&[ACTION, &["main"]].concat()), "adopt");
+    assert_eq!(far.world.state("fraud").await, "single settled live=8");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_person_changed_is_adopted_by_a_pull_request_where_the_branch_takes_no_push() {
     let mut far = merged_at_once().await;
     far.hook("update", NOT_OURS);
