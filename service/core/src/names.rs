@@ -44,6 +44,14 @@ pub fn readable(text: &str, chars_max: usize) -> String {
     seen.trim().to_owned()
 }
 
+/// How much is shown of a line that a person wrote: a squash bears the title of its pull request, of 256 characters at most at GitHub, and its number.
+const LINE_CHARS_MAX: usize = 300;
+
+/// A line that a person wrote, such as the subject of a commit, as others read it.
+pub fn line_of_a_person(text: &str) -> String {
+    readable(text, LINE_CHARS_MAX)
+}
+
 /// Whether a host is this machine itself, so that nobody is on the way to it: `localhost` or an address of the loopback, in brackets or not.
 pub fn is_this_machine(host: &str) -> bool {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);

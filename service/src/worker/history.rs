@@ -11,7 +11,7 @@ use super::foreign::checked;
 use super::review::proposal_id;
 use super::shared::Shared;
 use crate::git::{Asker, Author, GitError, LogEntry, Repository};
-use crate::names::{CommitId, ReleaseKey, Version};
+use crate::names::{CommitId, ReleaseKey, Version, line_of_a_person};
 use crate::plan::Settled;
 use crate::release::{Action, Phase, RELEASE_FILE, Release, Strategy};
 use crate::store::IndexedCommit;
@@ -153,6 +153,7 @@ fn names(release: &Release) -> Option<(Version, Strategy)> {
 fn of((entry, change): (&LogEntry, &CommitId), key: ReleaseKey, release: Option<&Release>, ours: bool) -> Seen {
     let said = |name: &str| trailer(entry, name).filter(|_| ours).map(str::to_owned);
     let subject = entry.message.lines().next().unwrap_or_default();
+    let subject = subject.split_once("): ").filter(|_| ours).map_or(subject, |(_, what)| what);
     Seen {
         key,
         names: release.and_then(names),
@@ -164,11 +165,11 @@ fn of((entry, change): (&LogEntry, &CommitId), key: ReleaseKey, release: Option<
         proposal: proposal_id(entry).filter(|_| ours).map(str::to_owned),
         requested_by: match ours {
             true => said("Requested-By").and_then(|trailer| Asker::somebody_in(&trailer)),
-            false => Some(crate::names::shown(&entry.author.name)),
+            false => Some(line_of_a_person(&entry.author.name)),
         },
         delivery_id: said("Delivery-Id"),
         supersedes: said(SUPERSEDES),
-        subject: crate::names::shown(subject.split_once("): ").filter(|_| ours).map_or(subject, |(_, what)| what)),
+        subject: line_of_a_person(subject),
         was_in_force: true,
     }
 }

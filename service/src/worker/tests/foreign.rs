@@ -22,6 +22,22 @@ async fn a_changed_release_file_is_rendered() {
     assert!(!world.put("fraud", single("7")).await.changed, "what a person set is kept");
 }
 
+#[tokio::test]
+async fn the_words_of_a_person_are_shown_as_they_were_written_but_for_what_nobody_sees() {
+    let mut world = with_fraud().await;
+    let text = world.read("fraud", "release.yaml").unwrap().replace("replicas: 1", "replicas: 3");
+    let words = "Give \"fraud\" three replicas, because Ann's campaign begins tomorrow and doubles what it is asked";
+    let who = Author { name: "Ann O'Brien".into(), email: "ann@example.com".into() };
+    let subject = words.replace("three ", "three\u{202e}");
+    let theirs =
+        commit_as(&world.repository(), &who, &format!("{subject}\n"), vec![(path("release.yaml"), Some(text))]);
+    world.handle().pushed();
+    world.run().await;
+    let history = world.handle().history(&key("fraud"), None, None).await.unwrap().items;
+    let shown = history.into_iter().find(|entry| entry.commit == theirs).unwrap();
+    assert_eq!((shown.summary.as_str(), shown.requested_by.as_deref()), (words, Some("Ann O'Brien")));
+}
+
 /// A forge says that somebody pushed.
 async fn tell_of_push(world: &mut World, id: &str, branch: &str) {
     let (id, received_at) = (DeliveryId::parse(id).unwrap(), world.clock.now_exact());
