@@ -305,7 +305,8 @@ impl Readers {
         match self {
             Self::Sqlite(db) => Ok(statement.for_sqlite().fetch_all(db).await?.into_iter().map(Row::Sqlite).collect()),
             Self::Postgres(db) => {
-                let rows = postgres::answered(statement.for_postgres().fetch_all(db)).await?;
+                let mut db = postgres::reader(db).await?;
+                let rows = postgres::answered(statement.for_postgres().fetch_all(&mut *db)).await?;
                 Ok(rows.into_iter().map(Row::Postgres).collect())
             }
         }
@@ -316,7 +317,9 @@ impl Readers {
         match self {
             Self::Sqlite(db) => Ok(statement.for_sqlite().fetch_optional(db).await?.map(Row::Sqlite)),
             Self::Postgres(db) => {
-                Ok(postgres::answered(statement.for_postgres().fetch_optional(db)).await?.map(Row::Postgres))
+                let mut db = postgres::reader(db).await?;
+                let row = postgres::answered(statement.for_postgres().fetch_optional(&mut *db)).await?;
+                Ok(row.map(Row::Postgres))
             }
         }
     }

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use sqlx::migrate::MigrateError;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgListener, PgPoolOptions, PgSslMode};
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, Row as _};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres, Row as _};
 use tokio::time::timeout;
 
 use super::super::{Address, StoreError};
@@ -92,11 +93,11 @@ fn is_loopback(host: &str) -> bool {
 /// Opens a connection.
 pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
     let connected = timeout(CONNECT_MAX, async {
-        let mut db = options.connect().await?;
-        sqlx::raw_sql(FIRST_WORDS).execute(&mut db).await?;
+        let mut db = options.connect().await.map_err(not_connected)?;
+        sqlx::raw_sql(FIRST_WORDS).execute(&mut db).await.map_err(failed)?;
         Ok(db)
     });
-    connected.await.map_err(too_late)?.map_err(failed)
+    connected.await.map_err(too_late)?
 }
 
 /// Warns where the server gives up what was accepted when its machine crashes; no setting of a connection helps against that.
@@ -127,11 +128,17 @@ pub(super) fn readers(options: &PgConnectOptions) -> PgPool {
         .connect_lazy_with(options.clone())
 }
 
+/// Takes a connection that reads, which may have to be made first.
+pub(super) async fn reader(pool: &PgPool) -> Result<PoolConnection<Postgres>, StoreError> {
+    pool.acquire().await.map_err(not_connected)
+}
+
 /// Opens a connection that hears what is told on a channel; nothing where the store is in a file. It waits for nothing but words, so it stands
 /// beside those that read.
 pub(in super::super) async fn listener(readers: &Readers, channel: &str) -> Result<Option<PgListener>, StoreError> {
     let Readers::Postgres(pool) = readers else { return Ok(None) };
-    let mut listener = answered(PgListener::connect_with(pool)).await?;
+    let connected = timeout(ANSWER_MAX, PgListener::connect_with(pool)).await.map_err(too_late)?;
+    let mut listener = connected.map_err(not_connected)?;
     listener.ignore_pool_close_event(true);
     answered(listener.listen(channel)).await?;
     Ok(Some(listener))
@@ -147,16 +154,24 @@ pub(super) fn too_late(_: tokio::time::error::Elapsed) -> StoreError {
     StoreError::ServerAway(Arc::new(std::io::Error::from(std::io::ErrorKind::TimedOut)))
 }
 
-/// Says what an error means. Codes: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+/// Says what it means that a connection could not be made: what TLS has to say of it is a matter of the settings.
+fn not_connected(error: sqlx::Error) -> StoreError {
+    match &error {
+        // The second: a file of a certificate that is none.
+        sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) => StoreError::Tls(Arc::new(error)),
+        sqlx::Error::Io(cause) if is_of_tls(cause) => StoreError::Tls(Arc::new(error)),
+        _ => failed(error),
+    }
+}
+
+/// Says what an error on a connection that was made means. One that breaks by TLS, which was as it should be, is a server that went away like any other.
+///
+/// Codes: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 pub(in super::super) fn failed(error: sqlx::Error) -> StoreError {
     let code = match &error {
-        sqlx::Error::Tls(_) => return StoreError::Tls(Arc::new(error)),
-        // A file of a certificate that is none.
-        sqlx::Error::Configuration(_) => return StoreError::Tls(Arc::new(error)),
-        sqlx::Error::Io(cause) if is_about_certificates(cause) => return StoreError::Tls(Arc::new(error)),
         sqlx::Error::PoolClosed => return StoreError::Closed,
         sqlx::Error::Database(told) => told.code().map(|code| code.into_owned()).unwrap_or_default(),
-        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::PoolTimedOut => {
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::PoolTimedOut => {
             return StoreError::ServerAway(Arc::new(error));
         }
         _ => return StoreError::Failed(Arc::new(error)),
@@ -181,7 +196,7 @@ pub(in super::super) fn failed(error: sqlx::Error) -> StoreError {
     }
 }
 
-fn is_about_certificates(error: &std::io::Error) -> bool {
+fn is_of_tls(error: &std::io::Error) -> bool {
     error.get_ref().is_some_and(|cause| cause.downcast_ref::<rustls::Error>().is_some())
 }
 
@@ -237,6 +252,18 @@ mod tests {
         assert!(matches!(failed(refused), StoreError::ServerAway(_)));
         assert!(matches!(failed(sqlx::Error::PoolTimedOut), StoreError::ServerAway(_)));
         assert!(matches!(failed(sqlx::Error::PoolClosed), StoreError::Closed));
-        assert!(matches!(failed(sqlx::Error::Tls("server does not support TLS".into())), StoreError::Tls(_)));
+    }
+
+    #[test]
+    fn what_tls_says_is_a_matter_of_the_settings_while_a_connection_is_made_and_a_server_that_went_away_after_that() {
+        let of_rustls = || sqlx::Error::Io(std::io::Error::other(rustls::Error::DecryptError));
+        let of_sqlx = || sqlx::Error::Tls("server does not support TLS".into());
+        for error in [of_rustls, of_sqlx] as [fn() -> sqlx::Error; 2] {
+            assert!(matches!(not_connected(error()), StoreError::Tls(_)), "{:?}", error());
+            assert!(matches!(failed(error()), StoreError::ServerAway(_)), "{:?}", error());
+        }
+        let refused = sqlx::Error::Io(std::io::ErrorKind::ConnectionRefused.into());
+        assert!(matches!(not_connected(refused), StoreError::ServerAway(_)));
+        assert!(matches!(not_connected(sqlx::Error::PoolClosed), StoreError::Closed));
     }
 }
