@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::installation::Installation;
 use super::line::{Answer, Line};
-use super::{Access, Address, ForgeError, Kind, Settings, Token, TokenAccess};
+use super::{Access, Address, ForgeError, Kind, Settings, Token, TokenAccess, counted};
 use crate::chance::share_of;
 use crate::names::readable;
 
@@ -208,6 +208,7 @@ impl Api {
         if let Some(body) = call.body {
             request = request.json(body);
         }
+        counted::note();
         let answer = self.line.exchange(request).await?;
         match (answer.status, known) {
             (StatusCode::NOT_MODIFIED, Some(known)) => self.read(call, known),

@@ -7,6 +7,7 @@
 mod address;
 mod auto_merge;
 mod call;
+mod counted;
 mod deployments;
 mod error;
 mod installation;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 
 pub use address::Address;
 pub use auto_merge::{AutoMerge, CalledOff};
+pub use counted::counted;
 pub use deployments::{Deployment, DeploymentState, Payload};
 pub use error::ForgeError;
 pub use installation::RENEWED_BEFORE;

@@ -11,7 +11,7 @@ use super::branch::{branch_of, key_of_branch};
 use super::comment;
 use super::follow::{GRACE, Hitch, finish, tell_and_ask};
 use super::{Review, ReviewState};
-use crate::forge::{Forge, ForgeError, Open};
+use crate::forge::{Forge, ForgeError, Open, counted};
 use crate::names::ReleaseKey;
 use crate::worker::shared::{Shared, read};
 
@@ -24,10 +24,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The most reviews that a round asks about one by one: what people think of each is a request. Where forges count, that is earned in three minutes.
 const ROUND_MAX: usize = 50;
 
-/// What it costs at most to ask about a review, in requests: where a list has it, what people think of it; else also where it is and what it says.
-const LISTED_COST: usize = 1;
-const ASKED_COST: usize = 3;
-
 /// From so many reviews on that are due at once, after a start, one list is asked for instead of each.
 const LISTED_FROM: usize = 3;
 
@@ -37,7 +33,8 @@ type Listed = BTreeMap<ReleaseKey, Open>;
 /// What was asked when, and what is to be.
 #[derive(Debug)]
 pub(in crate::worker) struct Rounds {
-    period: Duration,
+    /// How often all of them are asked about.
+    pub(in crate::worker) period: Duration,
     /// Before something is tried again that failed, unless the forge asks for more.
     pub(in crate::worker) retry: Duration,
     /// How long an open pull request that nobody waits for is left alone.
@@ -191,8 +188,9 @@ impl Rounds {
             let Some(Open { updated, pull, .. }) = listed.get(&key) else { continue };
             // One that fails has its turn again behind the others.
             self.asked.insert(key.clone(), (Instant::now(), Some(updated.clone())));
-            self.spend(LISTED_COST);
-            let opinions = match forge.opinions(pull).await {
+            let (opinions, requests) = counted(forge.opinions(pull)).await;
+            self.spend(requests);
+            let opinions = match opinions {
                 Ok(opinions) => opinions,
                 Err(error) => {
                     tracing::info!(release.key = %key, "What people think of the review of `{key}` is not seen here: {error}");
@@ -267,26 +265,26 @@ impl Rounds {
         order.into_iter().take(ROUND_MAX).map(|(_, key)| key).collect()
     }
 
-    /// Tells and asks what there is of one review, and says how many requests that may have taken.
+    /// Tells and asks what there is of one review, and says how many requests that took: what merges itself may take some more each time.
     async fn ask(&mut self, shared: &Shared, forge: &Forge, key: &ReleaseKey, open: Option<Open>) -> usize {
         self.again.remove(key);
         let Some(review) = shared.reviews.open_one(key) else { return 0 };
         let open = open.filter(|open| may_be_so(&review, open));
-        let cost = if open.is_some() { LISTED_COST } else { ASKED_COST };
         let known = self.asked.remove(key).and_then(|(_, updated)| updated);
         let updated = open.as_ref().map(|open| open.updated.clone()).or(known);
         self.asked.insert(key.clone(), (Instant::now(), updated));
         let of = (key, &review);
-        let done = if review.is_wanted {
-            let seen = open.as_ref().map(|open| &open.pull);
-            tell_and_ask(shared, forge, of, seen).await
-        } else {
-            finish(shared, forge, of, self.grace).await.map(|is_over| {
-                if !is_over {
-                    self.again.insert(key.clone(), Instant::now() + LOOK_AGAIN);
-                }
-            })
-        };
+        let seen = open.as_ref().map(|open| &open.pull);
+        let (done, cost) = counted(async {
+            match review.is_wanted {
+                true => tell_and_ask(shared, forge, of, seen).await.map(|()| true),
+                false => finish(shared, forge, of, self.grace).await,
+            }
+        })
+        .await;
+        if matches!(done, Ok(false)) {
+            self.again.insert(key.clone(), Instant::now() + LOOK_AGAIN);
+        }
         if let Err(error) = done {
             tracing::warn!(release.key = %key, error = &error as &dyn std::error::Error, "The review of `{key}` does not go on: {error}");
             let trouble = error.for_callers();

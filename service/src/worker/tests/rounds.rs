@@ -28,6 +28,8 @@ pub(super) struct Says {
     pub(super) body: String,
     /// The comments, by the number of what they are about.
     pub(super) comments: Vec<(u64, String)>,
+    /// With which words it refuses whatever is asked of merging.
+    pub(super) merges: Option<&'static str>,
     /// What happens once it has listed, before anything else is asked.
     meanwhile: Option<Happens>,
     /// How much was asked.
@@ -49,6 +51,7 @@ async fn forge() -> (Arc<Forge>, Arc<Mutex<Says>>) {
         elsewhere: None,
         body: String::new(),
         comments: Vec::new(),
+        merges: None,
         meanwhile: None,
         asked: 0,
     };
@@ -92,6 +95,14 @@ async fn answer(
             says.comments.push((number, said["body"].as_str().unwrap().to_owned()));
         }
         return (StatusCode::OK, Json(if method == Method::GET { json!([]) } else { json!({"id": 1}) }));
+    }
+    if let Some(words) = says.merges {
+        let said = json!({"message": words});
+        match uri.path() {
+            "/graphql" => return (StatusCode::OK, Json(json!({"errors": [said]}))),
+            path if path.ends_with("/merge") => return (StatusCode::METHOD_NOT_ALLOWED, Json(said)),
+            _ => {}
+        }
     }
     let query = uri.query().unwrap_or_default();
     if query.contains("head=") && !query.contains("fraud") {
@@ -250,4 +261,36 @@ async fn a_forge_that_counts_is_asked_no_more_than_a_share_now_and_then_and_at_o
     shared.reviews.look(&key("fraud"));
     rounds.turn(&shared, &forge).await;
     assert!(says.lock().unwrap().asked > asked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_merge_costs_that_the_forge_does_not_make_yet_is_counted_each_time() {
+    let (mut far, forge, says) = reviewed().await;
+    far.world.is_reviewed = false;
+    far.world.start().await;
+    far.world.put("fraud", single("8")).await;
+    far.world.is_reviewed = true;
+    far.world.start().await;
+    // What nobody is to see first goes by a pull request that merges itself, where the branch takes no push.
+    far.hook("update", r#"[ "$1" != refs/heads/main ]"#);
+    let back = far.world.absolute("fraud", Act::Rollback { to: None }).await.unwrap();
+    let asked = far.world.handle().request(back, Duration::from_millis(10)).await;
+    assert!(matches!(asked, Ok(Answer::Queued { .. })), "{asked:?}");
+    far.world.run().await;
+    let commit = far.at_remote(&["rev-parse", "kmlflow/production/models/fraud"]);
+    {
+        let mut says = says.lock().unwrap();
+        (says.head, says.listed) = (commit.clone(), commit);
+        says.merges = Some("Pull request is in clean status");
+    }
+    let shared = far.world.handle().shared;
+    let mut rounds = Rounds::of_who_leads(&shared, &forge);
+    rounds.period = Duration::ZERO;
+    for _ in 0..500 {
+        rounds.turn(&shared, &forge).await;
+    }
+    let review = far.world.view("fraud").await.review.unwrap();
+    assert!(review.trouble.is_some_and(|trouble| trouble.contains("once the rules of the branch let it")));
+    let asked = says.lock().unwrap().asked;
+    assert!((50..130).contains(&asked), "{asked} requests, of which 104 may be made at once");
 }
