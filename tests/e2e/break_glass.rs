@@ -4,6 +4,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
 use tests::environment::{program, run, succeed};
 use tests::{Request, Server, TestEnvironment};
 
@@ -146,9 +147,38 @@ fn everything_goes_on_from_a_rewritten_history_once_a_person_has_looked() {
     site.git(&["push", "-q", "--force", "origin", "main"]);
     let held = server.put(FRAUD, &image("fraud", "9")).expect(202).json();
     assert!(held["waitsFor"].as_str().unwrap().contains("somebody rewrote the history of the branch"), "{held}");
+    assert_eq!(server.get(&format!("/releases/{FRAUD}"))["waitsFor"], held["waitsFor"]);
     let seen = "#=> Rewritten by hand\n";
     site.by_hand(&page("rewritten", "").replace("kmlflow unhold", &format!("{seen}kmlflow unhold")), Some(&server));
     assert_eq!(server.settle(held["delivery"].as_str().unwrap())["state"], "applied");
+}
+
+#[test]
+fn a_rollback_of_which_the_abandoned_history_knows_nothing_is_kept_until_a_person_has_looked() {
+    let site = Site::new();
+    let server = site.start();
+    server.put(FRAUD, &image("fraud", "7")).expect(201);
+    server.put(FRAUD, &image("fraud", "8")).expect(200);
+    site.clone();
+    server.api("DELETE", &format!("/releases/{FRAUD}"), None).expect(200);
+    drop(server.act(FRAUD, "rollback", None).expect_problem(404));
+    site.git(&["commit", "-q", "--allow-empty", "-m", "Rewritten by hand"]);
+    site.git(&["push", "-q", "--force", "origin", "main"]);
+    let kept = server.act(FRAUD, "rollback", None).expect(202).json();
+    let waits_for = kept["waitsFor"].as_str().unwrap();
+    assert!(waits_for.contains("somebody rewrote the history of the branch"), "{kept}");
+    assert!(waits_for.contains("`kmlflow unhold`"), "{kept}");
+    let dry = server.api("POST", &format!("/releases/{FRAUD}/rollback?dryRun=true"), None);
+    drop(dry.expect_problem(404));
+    // Whoever may not change what the release turns out to be of cannot know that it is not there.
+    let scoped = json!({"role": "releaser", "name": "scoped", "scopes": ["production/models/other"]});
+    let scoped = server.api("POST", "/tokens", Some(&scoped)).expect(201).json()["token"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/releases/{FRAUD}/rollback");
+    drop(Request::new("POST", &path).bearer(&scoped).send(server.address()).expect_problem(404));
+    site.by_hand("kmlflow unhold --reason seen\n", Some(&server));
+    assert_eq!(server.settle(kept["delivery"].as_str().unwrap())["state"], "applied");
+    let release = server.get(&format!("/releases/{FRAUD}"));
+    assert_eq!(release["spec"]["variants"][0]["version"], "7", "{release}");
 }
 
 #[test]

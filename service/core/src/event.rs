@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::names::{AliasName, CommitId, DeliveryId, ModelName, ReleaseKey, TreeId, Version};
-use crate::release::Intent;
+use crate::release::{Act, Intent};
 
 /// What happened, in the past tense, as far as it matters here.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,6 +20,8 @@ pub enum Event {
     RegistryChanged(RegistryChange),
     /// Somebody who may asked for something of a release.
     Requested(Box<Requested>),
+    /// Somebody who may asked for an act that cannot be made absolute yet.
+    ActRequested(Box<ActRequested>),
     /// Somebody pushed to a branch of a Git server.
     Pushed { branch: String },
     /// Something became of the pull request of a branch: somebody reviewed, merged or closed it.
@@ -40,6 +42,17 @@ pub struct Requested {
     #[serde(default)]
     pub guard: Guard,
     /// Who asked, for the `Requested-By` trailer and `origin`.
+    pub requested_by: Option<String>,
+}
+
+/// An act on a release as it was asked for, while nobody knows which state of the release counts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ActRequested {
+    pub key: ReleaseKey,
+    pub act: Act,
+    pub guard: Guard,
+    /// As of a request.
     pub requested_by: Option<String>,
 }
 

@@ -35,14 +35,14 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use crate::access::{NewToken, Token, TokenHash};
-use crate::event::{Delivery, DeliveryState, NewDelivery, Source};
+use crate::event::{Delivery, DeliveryState, Event, NewDelivery, Source};
 use crate::names::{CommitId, EnvironmentName, PolicyName, ReleaseKey};
 use crate::registry::RegistryState;
 
 use db::{Place, Readers};
 use history::{AddPast, BeginIndex, ForgetIndex};
 use idempotency::{ClaimAnew, ClaimFor, Settle};
-use inbox::Redeliver;
+use inbox::{MakeAbsolute, Redeliver};
 use lead::Leaders;
 use live::NoteLive;
 pub use live::SeenLive;
@@ -177,6 +177,12 @@ impl Store {
     /// too much waits already.
     pub async fn redeliver(&self, number: i64) -> Result<Option<Redelivered>, StoreError> {
         self.writer.write(Redeliver { number }).await?
+    }
+
+    /// Writes down what an act was made absolute to: whoever carries its delivery out from now on does that, however often.
+    pub async fn make_absolute(&self, number: i64, event: Event) -> Result<(), StoreError> {
+        let make = Led { term: self.term.number(), write: MakeAbsolute { number, event } };
+        self.writer.write(make).await?.ok_or(StoreError::NotLeading)
     }
 
     /// Reads what the registry is known to say of every model.

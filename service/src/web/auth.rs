@@ -66,6 +66,11 @@ impl Caller {
         }
     }
 
+    /// Whether the token lets a release be changed whatever model it is of.
+    pub(crate) fn covers_any_model(&self, key: &ReleaseKey) -> bool {
+        self.0.allows_any_model(TokenRole::Releaser, key)
+    }
+
     /// Whether the token is restricted to some releases.
     pub(crate) fn is_scoped(&self) -> bool {
         !self.0.is_unscoped()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::acts::make_absolute;
 use super::conveyor::{Conveyor, Work};
 use super::queue::Taken;
 use super::registry::{Answered, Concern, Read, concern};
@@ -53,11 +54,12 @@ async fn collect_all(shared: &Arc<Shared>, conveyor: &mut Conveyor) -> Option<Wo
     let kept_back = at_once.len() < count;
     work.deliveries.extend(at_once);
     work.deliveries.extend(conveyor.pace.take_due(now));
+    make_absolute(shared, conveyor, &mut work).await;
     // Answers come when they come; what was asked of a release first is done first.
     put_in_order(&mut work.deliveries);
     work.replaced_by = replaced_by(&work.deliveries);
     let tells_of_a_push = |delivery: &Delivery| matches!(delivery.event, Event::Pushed { .. });
-    work.look_at_repository = taken.pushed || work.deliveries.iter().any(tells_of_a_push);
+    work.look_at_repository |= taken.pushed || work.deliveries.iter().any(tells_of_a_push);
     work.ticks = conveyor.agenda.take_due(now, shared.limits.turn);
     let has_work =
         !work.deliveries.is_empty() || !work.concluded.is_empty() || !work.ticks.is_empty() || work.look_at_repository;

@@ -50,6 +50,7 @@ pub(super) fn carry_out(turn: &mut Turn<'_>, delivery: Delivery, earlier: Earlie
             }
             _ => request(turn, &delivery, requested),
         },
+        Event::ActRequested(asked) => Ok(kept(turn, &asked.key, &delivery)),
         Event::RegistryChanged(change) => {
             registry_changed(turn, &delivery, change, done.map(|(_, commit)| commit.clone()))
         }
@@ -191,6 +192,13 @@ pub(super) fn conclude(
 
 pub(super) fn held(turn: &Turn<'_>, key: &ReleaseKey, delivery: &Delivery) -> Option<(Concluded, Keep)> {
     let hold = turn.shared.hold_of(&key.environment)?;
-    let waits_for = format!("{} is held: {}", holds::held(&hold), hold.reason);
+    let waits_for = holds::waits_for(&hold);
     Some((Concluded::waits(Some(key.clone()), waits_for, begun(delivery).cloned()), Keep::Held))
+}
+
+/// What becomes of an act that is not made absolute: nothing before the hold is lifted, and then it is made so for the next turn.
+fn kept(turn: &Turn<'_>, key: &ReleaseKey, delivery: &Delivery) -> (Concluded, Keep) {
+    let waits_for = || delivery.verdict.waits_for.clone().unwrap_or_else(|| "the history that counts".to_owned());
+    held(turn, key, delivery)
+        .unwrap_or_else(|| (Concluded::waits(Some(key.clone()), waits_for(), None), Keep::NextTurn))
 }

@@ -75,6 +75,17 @@ pub(super) fn by_a_person(holds: &[Hold], mut hold: Hold) -> Hold {
     hold
 }
 
+/// The hold of everything that the history of the branch was rewritten under, as long as nobody has lifted it: whatever is known of releases is of a
+/// history that may not count any more.
+pub(super) fn of_a_rewrite(shared: &Shared) -> Option<Hold> {
+    of_everything(&read(&shared.holds)).filter(|hold| hold.reason.contains(REWRITTEN)).cloned()
+}
+
+/// What whoever is kept waiting by a hold waits for.
+pub(super) fn waits_for(hold: &Hold) -> String {
+    format!("{} is held: {}; {} lifts it", held(hold), hold.reason, lifted_by(hold))
+}
+
 /// The command that lifts a hold.
 pub(super) fn lifted_by(hold: &Hold) -> String {
     match &hold.environment {

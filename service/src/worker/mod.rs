@@ -3,6 +3,7 @@
 //! The only caller of those modules. Everything that others may ask of it is on `Handle`; what it does by itself, `Worker` does.
 
 mod accounts;
+mod acts;
 mod adopt;
 mod agenda;
 mod ahead;

@@ -7,11 +7,12 @@ use indexmap::IndexMap;
 use super::foreign::occupied;
 use super::handle::not_found;
 use super::history::{self, CANDIDATES_MAX};
+use super::holds;
 use super::index::{Entry, Kept};
 use super::metrics::{Present, ReleaseNumbers};
 use super::observe;
 use super::preview::Now;
-use super::shared::{Shared, git_fault, not_deployed, read, store_fault};
+use super::shared::{Shared, Waits, git_fault, not_deployed, read, store_fault};
 use super::{
     DeliveryFilter, DeliveryView, EnvironmentView, Fault, HistoryEntry, HoldView, Page, ReleaseFilter, ReleaseView,
     Share, StatusState, TimelineEntry, Waiting,
@@ -34,7 +35,10 @@ pub(super) fn view(shared: &Shared, key: &ReleaseKey) -> Option<ReleaseView> {
 }
 
 fn view_of(shared: &Shared, key: &ReleaseKey, entry: &Entry) -> ReleaseView {
-    let waits = read(&shared.waits).get(key).cloned().unwrap_or_default();
+    let waits = match holds::of_a_rewrite(shared) {
+        Some(hold) => Waits { reason: Some(holds::waits_for(&hold)), until: None },
+        None => read(&shared.waits).get(key).cloned().unwrap_or_default(),
+    };
     let Entry { release, commit, tree, changed_at, is_undated: _, drifted, invalid, notes } = entry;
     let mut notes = notes.clone();
     notes.extend(drifted.iter().map(|file| format!("`{file}` was changed by hand")));

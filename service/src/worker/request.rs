@@ -51,7 +51,7 @@ const BEFORE_IT: &str = "the requests before it";
 const INBOX_FULL_SECONDS: u32 = 10;
 
 /// An id that nothing in the inbox has.
-fn fresh_id() -> Result<DeliveryId, Fault> {
+pub(super) fn fresh_id() -> Result<DeliveryId, Fault> {
     DeliveryId::parse(&uuid::Uuid::now_v7().to_string()).map_err(|_| Fault::Internal)
 }
 
@@ -76,8 +76,19 @@ impl Handle {
         self.shared.environment(&request.key.environment)?;
         self.has_room(&request).await?;
         let key = request.key.clone();
+        self.answered(id, key, Event::Requested(Box::new(request)), wait).await
+    }
+
+    /// Hands something in and waits at most `wait` for its end.
+    pub(super) async fn answered(
+        &self,
+        id: DeliveryId,
+        key: ReleaseKey,
+        event: Event,
+        wait: Duration,
+    ) -> Result<Answer, Fault> {
         let since = tokio::time::Instant::now();
-        let HandedIn { number, id, mut outcome, mut kept } = self.hand_in(id, request).await?;
+        let HandedIn { number, id, mut outcome, mut kept } = self.hand_in(id, event).await?;
         if self.shared.replica.is_one {
             // Whoever leads finds it in the store.
             let known = is_kept(durable(&mut kept).await);
@@ -176,6 +187,10 @@ impl Handle {
 
     /// Refuses a new release in whose place the cluster has something else.
     pub(super) async fn has_room(&self, request: &Requested) -> Result<(), Fault> {
+        // Whether it is new is not known then; the turn looks at what is watched once it is.
+        if self.awaits_a_decision() {
+            return Ok(());
+        }
         let Some(occupant) = asked_occupant(&self.shared, request).await else { return Ok(()) };
         let target = plan::target(&request.key, &self.shared.environment(&request.key.environment)?.target)?;
         Err(plan::occupied(&occupant, &request.key, &target).into())
@@ -195,7 +210,8 @@ impl Handle {
     /// Stores a request durably and does not wait for its end. Answers the delivery's id.
     pub(super) async fn submit(&self, request: Requested) -> Result<String, Fault> {
         let id = fresh_id()?;
-        let HandedIn { number, id, outcome: _, mut kept } = self.hand_in(id, request).await?;
+        let HandedIn { number, id, outcome: _, mut kept } =
+            self.hand_in(id, Event::Requested(Box::new(request))).await?;
         self.shared.inbox.stop_waiting(number);
         is_kept(durable(&mut kept).await).map_err(|fault| self.take_back(number, fault))?;
         Ok(id)
@@ -203,18 +219,21 @@ impl Handle {
 
     /// Hands a request to the store and to the writer. There is nothing to wait for in between, so nothing is stored that the writer has
     /// not heard of, wherever a caller hangs up.
-    async fn hand_in(&self, id: DeliveryId, request: Requested) -> Result<HandedIn, Fault> {
+    async fn hand_in(&self, id: DeliveryId, event: Event) -> Result<HandedIn, Fault> {
         let shared = &self.shared;
         // A way back is carried out first and written down once the store can, as the next start would read it in Git.
-        if shared.state.is_store_behind.load(Ordering::Relaxed) && !is_urgent(&request.intent) {
+        if shared.state.is_store_behind.load(Ordering::Relaxed) && !is_urgent(&event) {
             let sentence = "the store does not take what is done; look at its disk".to_owned();
             return Err(Fault::Unavailable { sentence, retry_after_seconds: RETRY_AFTER_SECONDS });
         }
         if shared.store.is_full() {
             return Err(inbox_full());
         }
-        let body = serde_json::to_string(&request).map_err(|_| Fault::Internal)?;
-        let (received_at, event) = (shared.clock.now_exact(), Event::Requested(Box::new(request)));
+        let body = match &event {
+            Event::Requested(request) => serde_json::to_string(request),
+            event => serde_json::to_string(event),
+        };
+        let (received_at, body) = (shared.clock.now_exact(), body.map_err(|_| Fault::Internal)?);
         let new = NewDelivery { source: Source::Api, id, received_at, body, event };
         let (delivery, kept) = shared.store.hand_in(new).await.map_err(store_fault)?;
         let (number, id) = (delivery.number, delivery.id.to_string());

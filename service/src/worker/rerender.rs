@@ -43,11 +43,14 @@ pub(super) async fn rerender(
         })
         .await?;
     let per_minute = selection.per_minute;
+    // What is known of them is not what they are judged by then.
+    let is_judged = dry_run || !handle.awaits_a_decision();
     let lines = checked.into_iter().map(|(key, is_as_rendered, restarts)| async move {
         let restarts = match restarts {
-            Ok(_) if is_as_rendered => {
+            Ok(_) if is_as_rendered && is_judged => {
                 return line(&key, "unchanged", Vec::new(), Some("the present templates rendered it".to_owned()));
             }
+            Err(_) if !is_judged => Vec::new(),
             Err(refusal) => return line(&key, "refused", Vec::new(), Some(refusal.reason)),
             Ok(restarts) if dry_run => return line(&key, "would-render", restarts, None),
             Ok(restarts) => restarts,

@@ -149,10 +149,11 @@ impl Shared {
             && self.environment(&key.environment).is_ok_and(|environment| environment.is_reviewed)
     }
 
-    /// The hold that keeps an environment from changing, where there is one.
+    /// The hold that keeps an environment from changing, where there is one; that of everything rather than its own.
     pub(super) fn hold_of(&self, environment: &EnvironmentName) -> Option<Hold> {
         let holds = read(&self.holds);
-        holds.iter().find(|hold| hold.environment.as_ref().is_none_or(|held| held == environment)).cloned()
+        let of_it = holds.iter().filter(|hold| hold.environment.as_ref().is_none_or(|held| held == environment));
+        of_it.min_by_key(|hold| hold.environment.is_some()).cloned()
     }
 
     /// The registry's state of a model as far as it is known.

@@ -42,6 +42,7 @@ pub(super) fn audit(conclusion: &Conclusion, now: Timestamp) -> Option<AuditEntr
         at: now,
         actor: match &delivery.event {
             Event::Requested(requested) => requested.requested_by.clone(),
+            Event::ActRequested(asked) => asked.requested_by.clone(),
             _ => Some(delivery.source.to_string()),
         },
         action: "release".to_owned(),

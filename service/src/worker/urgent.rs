@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::event::{Delivery, Event};
 use crate::names::ReleaseKey;
-use crate::release::Intent;
+use crate::release::{Act, Intent};
 
 /// A delivery that failed, and when its time came.
 pub(super) type Due = (Timestamp, Delivery);
@@ -106,19 +106,25 @@ impl WantedBack {
 
 /// The release that somebody wants back or stopped.
 pub(super) fn wants_back(delivery: &Delivery) -> Option<&ReleaseKey> {
-    let Event::Requested(requested) = &delivery.event else { return None };
-    is_urgent(&requested.intent).then_some(&requested.key)
+    is_urgent(&delivery.event).then(|| release_of(delivery)).flatten()
 }
 
 /// Whether it takes a release back or stops it.
-pub(super) fn is_urgent(intent: &Intent) -> bool {
-    matches!(intent, Intent::Rollback { .. } | Intent::Abort { .. } | Intent::Pause)
+pub(super) fn is_urgent(event: &Event) -> bool {
+    match event {
+        Event::Requested(requested) => {
+            matches!(requested.intent, Intent::Rollback { .. } | Intent::Abort { .. } | Intent::Pause)
+        }
+        Event::ActRequested(asked) => matches!(asked.act, Act::Rollback { .. } | Act::Abort | Act::Pause),
+        _ => false,
+    }
 }
 
 /// The release that a request is about.
 pub(super) fn release_of(delivery: &Delivery) -> Option<&ReleaseKey> {
     match &delivery.event {
         Event::Requested(requested) => Some(&requested.key),
+        Event::ActRequested(asked) => Some(&asked.key),
         _ => None,
     }
 }

@@ -73,7 +73,8 @@ pub enum StepRequest {
 }
 
 /// What is asked of a release by an act.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "act", rename_all = "camelCase")]
 pub enum Act {
     /// One step on, or the flip.
     Advance,

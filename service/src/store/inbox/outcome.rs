@@ -8,6 +8,7 @@ use super::super::ledger::Ledger;
 use super::super::writer::Write;
 use super::super::{DeliveryOutcome, Redelivered, StoreError};
 use super::accept::{wait_again, wait_no_longer};
+use crate::event::Event;
 use crate::names::CommitId;
 
 const UPDATE: (&str, &str) = (
@@ -92,5 +93,20 @@ impl Write for Redeliver {
                 wait_again(db, self.number).await?.map(|delivery| Some(Redelivered::Again(delivery)))
             }
         })
+    }
+}
+
+/// Writes down what an act was made absolute to, in the place of the act.
+pub(in super::super) struct MakeAbsolute {
+    pub(in super::super) number: i64,
+    pub(in super::super) event: Event,
+}
+
+impl Write for MakeAbsolute {
+    type Answer = ();
+
+    async fn run(self, db: &mut Connection, _: &mut Ledger) -> Result<(), sqlx::Error> {
+        let update = Statement::new("UPDATE deliveries SET event = $1 WHERE number = $2");
+        db.execute(update.bind(json(&self.event)?).bind(self.number)).await.map(drop)
     }
 }

@@ -17,6 +17,18 @@ async fn what_was_accepted_is_read_back_unchanged() {
 }
 
 #[tokio::test]
+async fn what_an_act_was_made_absolute_to_takes_its_place() {
+    let test = TestStore::open().await;
+    let (number, other) = (test.accept_new("a").await.number, test.accept_new("b").await);
+    let event = Event::Ignored { reason: "nothing but a test".into() };
+    test.store.make_absolute(number, event.clone()).await.unwrap();
+    let test = test.reopened().await;
+    let read = test.store.delivery(None, "a").await.unwrap().unwrap();
+    assert_eq!((read.event, read.body), (event, arriving("a").body));
+    assert_eq!(test.store.waiting(number, 10).await.unwrap(), [other]);
+}
+
+#[tokio::test]
 async fn a_repeat_stores_nothing_whatever_became_of_the_first() {
     let test = TestStore::open().await;
     let number = test.accept_new("a").await.number;

@@ -11,9 +11,11 @@ use super::super::Web;
 use super::super::body::MaybeJson;
 use super::super::error::{Answer, Problem};
 use super::super::releases::PathParams;
-use super::answer::{Asked, ChangeQuery, ChangedOrPreview, Queued, act};
+use super::answer::{Asked, ChangeQuery, ChangedOrPreview, Queued, WAIT, carry_out, of_answer};
+use crate::event::{ActRequested, Guard};
 use crate::names::{CommitId, Requester, Version};
 use crate::release::{Act, Role, RollbackTo, WeightsRequest};
+use crate::worker::Fault;
 
 /// The body of an act that needs no more.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -139,6 +141,32 @@ pub(super) async fn weights(
     let WeightsBody { weights, percent, requested_by } = body;
     let shares = Act::Weights(WeightsRequest { weights, percent });
     act(&web, asked, shares, requested_by).await
+}
+
+/// Makes an act absolute and carries it out.
+pub(in crate::web) async fn act(
+    web: &Web,
+    mut asked: Asked,
+    act: Act,
+    requested_by: Option<Requester>,
+) -> Answer<Response> {
+    if let Some(answer) = asked.answered_before(web).await? {
+        return Ok(answer);
+    }
+    let guard = asked.check(web).await?;
+    match web.handle().absolute_now(&asked.key, act.clone()).await {
+        Ok(intent) => carry_out(web, asked, guard, intent, requested_by).await,
+        Err(Fault::Refused(_)) if asked.may_be_kept(web).await => keep(web, asked, guard, act, requested_by).await,
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+/// Keeps an act as it was asked for, because nobody knows yet by what it is to be made absolute.
+async fn keep(web: &Web, asked: Asked, guard: Guard, act: Act, requested_by: Option<Requester>) -> Answer<Response> {
+    let Asked { caller, key, claimed, .. } = asked;
+    let requested_by = Some(requested_by.map_or_else(|| caller.name().to_owned(), String::from));
+    let act = ActRequested { key, act, guard, requested_by };
+    Ok(of_answer(web.handle().keep_act(claimed.map(|claimed| claimed.id), act, WAIT).await?))
 }
 
 /// Where a rollback goes as it may be written.

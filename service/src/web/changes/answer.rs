@@ -21,11 +21,11 @@ use super::super::releases::{ReleaseAt, etag, hidden};
 use crate::access::TokenRole;
 use crate::event::{Guard, Requested};
 use crate::names::{CommitId, ModelName, ReleaseKey, Requester, TreeId};
-use crate::release::{Act, Intent};
+use crate::release::Intent;
 use crate::worker::{self, Became, Done, Preview, ReleaseView};
 
 /// How long a change may take before it is answered as queued; a commit takes milliseconds, a slow remote seconds.
-const WAIT: Duration = Duration::from_secs(10);
+pub(super) const WAIT: Duration = Duration::from_secs(10);
 
 /// How a change is asked.
 #[derive(Debug, Default, Clone, Copy, Deserialize, IntoParams)]
@@ -113,7 +113,7 @@ pub(in crate::web) struct Asked {
     pub key: ReleaseKey,
     query: ChangeQuery,
     headers: HeaderMap,
-    claimed: Option<Claimed>,
+    pub(super) claimed: Option<Claimed>,
 }
 
 /// Carries a change out, or says what it would do, and answers. `requested_by` is whom the caller speaks for, where it is somebody else.
@@ -145,26 +145,11 @@ pub(in crate::web) async fn carry_out(
     })
 }
 
-fn of_answer(answer: worker::Answer) -> Response {
+pub(super) fn of_answer(answer: worker::Answer) -> Response {
     match answer {
         worker::Answer::Done(done) => of_done(*done),
         worker::Answer::Queued { delivery, waits_for } => of_queued(delivery, waits_for),
     }
-}
-
-/// Makes an act absolute and carries it out.
-pub(in crate::web) async fn act(
-    web: &Web,
-    mut asked: Asked,
-    act: Act,
-    requested_by: Option<Requester>,
-) -> Answer<Response> {
-    if let Some(answer) = asked.answered_before(web).await? {
-        return Ok(answer);
-    }
-    let guard = asked.check(web).await?;
-    let intent = web.handle().absolute_now(&asked.key, act).await?;
-    carry_out(web, asked, guard, intent, requested_by).await
 }
 
 impl Asked {
@@ -196,6 +181,13 @@ impl Asked {
             return Err(hidden(&self.key).to(self.caller.name()));
         }
         self.query.guard(web, &self.key, &self.headers).await
+    }
+
+    /// Whether an act that makes no sense by what is known is kept until that is decided. Not where the caller may not change whatever the release turns out to
+    /// be of; and a dry run says what is known.
+    pub(super) async fn may_be_kept(&self, web: &Web) -> bool {
+        let is_decided = self.query.dry_run || !web.handle().awaits_a_decision();
+        !is_decided && (self.caller.covers_any_model(&self.key) || web.handle().release(&self.key).await.is_ok())
     }
 
     /// Refuses to put a model onto a release that the caller may not change, and says the same conditions.

@@ -9,7 +9,8 @@ use utoipa_axum::routes;
 
 use super::Web;
 
-pub(super) use answer::{Asked, act, carry_out};
+pub(super) use acts::act;
+pub(super) use answer::{Asked, carry_out};
 #[cfg(test)]
 pub(super) use put::WRITTEN_BY_THE_SERVICE;
 

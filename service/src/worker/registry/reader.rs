@@ -69,6 +69,7 @@ pub(in crate::worker) fn concern<'a>(shared: &Shared, delivery: &'a Delivery) ->
             _ => None,
         },
         Event::Requested(_)
+        | Event::ActRequested(_)
         | Event::Pushed { .. }
         | Event::ReviewChanged { .. }
         | Event::ApplicationChanged { .. }

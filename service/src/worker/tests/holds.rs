@@ -2,6 +2,7 @@
 
 use super::remote::Far;
 use super::*;
+use crate::event::{ActRequested, DeliveryState};
 use crate::worker::holds::{after_a_rewrite, set};
 
 #[tokio::test]
@@ -80,4 +81,122 @@ async fn a_history_that_was_put_back_before_the_hold_is_lifted_is_the_one_that_c
     far.at_remote(&["update-ref", "refs/heads/main", &wrong]);
     far.look().await;
     assert_eq!(far.world.handle().holds().len(), 1, "nobody accepted that one");
+}
+
+#[tokio::test]
+async fn who_asks_for_a_release_is_told_that_nobody_has_accepted_its_history() {
+    let mut far = Far::before_a_rewrite().await;
+    assert_eq!(far.world.view("fraud").await.waits_for, None);
+    far.rewrite();
+    far.look().await;
+    let waits_for = far.world.view("fraud").await.waits_for.unwrap();
+    assert!(waits_for.starts_with("everything is held: somebody rewrote the history"), "{waits_for}");
+    assert!(waits_for.ends_with("; `kmlflow unhold` lifts it"), "{waits_for}");
+    assert_eq!(far.queued(put("fraud", single("9"))).await, waits_for);
+    far.world.handle().unhold(None, "seen", "ada").await.unwrap();
+    far.world.run().await;
+    assert_eq!(far.world.view("fraud").await.waits_for, None);
+}
+
+/// A history in which `fraud` is retracted, rewritten into one in which it has two versions.
+async fn retracted_by_a_history_that_was_rewritten() -> Far {
+    let mut far = Far::before_a_rewrite().await;
+    far.pull();
+    far.world.done(request("fraud", Intent::Retract)).await;
+    far.rewrite();
+    far.look().await;
+    far
+}
+
+/// Asks for an act that makes no sense by what is known; answers its delivery.
+async fn kept(far: &mut Far, act: Act) -> String {
+    let refused = far.world.absolute("fraud", act.clone()).await;
+    assert!(matches!(refused, Err(Fault::Refused(_))), "{refused:?}");
+    let requested_by = Some("ada".to_owned());
+    let act = ActRequested { key: key("fraud"), act, guard: Guard::default(), requested_by };
+    let asked = far.world.handle().keep_act(None, act, Duration::from_millis(10)).await;
+    let Ok(Answer::Queued { delivery, .. }) = asked else { panic!("{asked:?}") };
+    far.world.run().await;
+    let waits_for = told(far, &delivery).await.waits_for.unwrap();
+    assert!(waits_for.contains("rewrote the history") && waits_for.contains("`kmlflow unhold`"), "{waits_for}");
+    delivery
+}
+
+async fn told(far: &Far, delivery: &str) -> DeliveryView {
+    far.world.handle().delivery(delivery).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_act_that_makes_no_sense_by_an_abandoned_history_is_made_absolute_by_the_one_that_counts() {
+    let mut far = retracted_by_a_history_that_was_rewritten().await;
+    let before = far.world.handle().request(put("fraud", single("9")), Duration::from_millis(10)).await;
+    let Ok(Answer::Queued { delivery: before, .. }) = before else { panic!("{before:?}") };
+    let back = kept(&mut far, Act::Rollback { to: None }).await;
+    far.world.kill();
+    far.world.start().await;
+    far.world.run().await;
+    assert_eq!(told(&far, &back).await.state, DeliveryState::Accepted, "it is kept by the store");
+
+    far.world.handle().unhold(None, "seen", "ada").await.unwrap();
+    far.world.run().await;
+    assert_eq!(far.world.state("fraud").await, "single settled live=7");
+    let (back_told, before) = (told(&far, &back).await, told(&far, &before).await);
+    assert_eq!(back_told.state, DeliveryState::Applied, "{back_told:?}");
+    assert_eq!(back_told.event["intent"]["intent"], "rollback", "it is written down what it came to");
+    assert!(before.reason.unwrap().contains("replaced by the newer delivery"), "it never was in force");
+    let subjects = far.subjects();
+    assert!(!subjects.iter().any(|subject| subject.contains('9')), "{subjects:?}");
+
+    far.world.handle().redeliver(&back).await.unwrap();
+    far.world.run().await;
+    assert_eq!(far.subjects(), subjects, "given in again it is no further step back");
+}
+
+#[tokio::test]
+async fn an_act_that_makes_no_sense_by_the_history_that_counts_either_is_refused_then() {
+    let mut far = retracted_by_a_history_that_was_rewritten().await;
+    let step = kept(&mut far, Act::Advance).await;
+    far.world.handle().unhold(None, "seen", "ada").await.unwrap();
+    far.world.run().await;
+    let told = told(&far, &step).await;
+    assert_eq!(told.state, DeliveryState::Refused, "{told:?}");
+    assert!(told.reason.is_some() && told.cure.is_some(), "{told:?}");
+    assert_eq!(far.world.state("fraud").await, "single settled live=8");
+}
+
+#[tokio::test]
+async fn what_is_to_be_rendered_again_is_kept_whatever_is_known_of_it_by_an_abandoned_history() {
+    let mut far = Far::before_a_rewrite().await;
+    let handle = far.world.handle();
+    let rerender = async || {
+        let fraud = crate::worker::RerenderSelection { names: vec![key("fraud").name], ..Default::default() };
+        handle.rerender(fraud, false, "ada").await.unwrap().remove(0)
+    };
+    assert_eq!(rerender().await.outcome, "unchanged");
+    far.rewrite();
+    far.look().await;
+    let (asked, ()) = tokio::join!(rerender(), async {
+        while handle.shared.inbox.waited_for().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        far.world.run().await;
+    });
+    assert_eq!(asked.outcome, "queued");
+    assert!(asked.reason.unwrap().contains("rewrote the history"));
+}
+
+#[tokio::test]
+async fn an_act_is_not_judged_by_a_history_that_the_next_one_to_lead_finds_abandoned() {
+    let mut far = retracted_by_a_history_that_was_rewritten().await;
+    let back = kept(&mut far, Act::Rollback { to: None }).await;
+    far.world.kill();
+    // Somebody lifted the hold while nobody led: who leads next has not seen yet that the history was rewritten.
+    far.world.sql("DELETE FROM holds").await;
+    far.world.start().await;
+    far.world.run().await;
+    assert_eq!(far.world.handle().holds().len(), 1);
+    assert_eq!(told(&far, &back).await.state, DeliveryState::Accepted);
+    far.world.handle().unhold(None, "seen", "ada").await.unwrap();
+    far.world.run().await;
+    assert_eq!(far.world.state("fraud").await, "single settled live=7");
 }
