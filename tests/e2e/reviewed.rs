@@ -27,6 +27,18 @@ pub(super) fn review_of(server: &Server<'_>, answer: &Value) -> (String, String)
     (words, delivery)
 }
 
+/// Waits until what was accepted by this answer waits for what these words say, or is tried again because of it; answers all that is said. The answer itself may
+/// come before that is known.
+#[track_caller]
+pub(super) fn says_why(server: &Server<'_>, answer: &Value, words: &str) -> String {
+    let delivery = answer["delivery"].as_str().unwrap_or_else(|| panic!("{answer}"));
+    server.until(&format!("it says `{words}`"), || {
+        let delivery = server.get(&format!("/deliveries/{delivery}"));
+        let said = ["waitsFor", "reason", "cure"].map(|field| delivery[field].as_str().unwrap_or_default()).join("; ");
+        said.contains(words).then_some(said)
+    })
+}
+
 /// Waits until its last review is in this state, and answers the release.
 #[track_caller]
 pub(super) fn review_is(server: &Server<'_>, state: &str) -> Value {

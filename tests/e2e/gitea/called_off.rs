@@ -32,9 +32,7 @@ fn a_new_version_in_the_place_of_a_rollback_that_merges_itself_waits_for_a_perso
     server.until("it is to merge itself", || {
         events(&forge, 3).contains(&"pull_scheduled_merge".to_owned()).then_some(())
     });
-    let answer = server.put(FRAUD, &image("fraud", "9")).expect(202).json();
-    let waits_for = answer["waitsFor"].as_str().unwrap();
-    assert!(waits_for.contains("/pulls/3 merges itself was called off"), "{answer}");
+    server.put(FRAUD, &image("fraud", "9")).expect(202);
     server.until("version 9 is in it", || forge.pull(3)["title"].as_str().unwrap().contains("version 9").then_some(()));
     assert_eq!(events(&forge, 3), ["pull_push", "pull_scheduled_merge", "pull_cancel_scheduled_merge", "pull_push"]);
     assert_eq!(server.get(&format!("/releases/{FRAUD}"))["review"]["mergesItself"], false);

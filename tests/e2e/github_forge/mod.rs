@@ -17,7 +17,7 @@ use tests::github::{AppKey, GitHub, TOKEN};
 use tests::{Checkout, Server, ServerBuilder, TestEnvironment};
 
 use crate::image;
-use crate::reviewed::{review_is, review_of, serves};
+use crate::reviewed::{review_is, review_of, says_why, serves};
 
 /// The release of these tests.
 const FRAUD: &str = "production/models/fraud";

@@ -31,7 +31,7 @@ fn a_token_that_ended_is_said_with_its_key_until_the_file_has_another() {
     let answer = server.put(FRAUD, &image("fraud", "8")).expect(202).json();
     let says = "does not know who asks; put a token that is valid, and may write code and pull requests, into the file of \
         `git.forge.token_file`, which is read again by itself";
-    assert!(answer["waitsFor"].as_str().unwrap().ends_with(says), "{answer}");
+    says_why(&server, &answer, says);
     let ready =
         server.until_it_answers("/readyz", "no pull request is opened or followed, and no status told: the forge");
     assert!(ready.status == 200 && ready.text().contains(says), "{}", ready.text());

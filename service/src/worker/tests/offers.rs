@@ -81,3 +81,25 @@ async fn who_was_pushed_is_told_before_what_waits_for_a_review_is_on_its_branch(
     let waiting = far.world.handle().delivery(&delivery).await.unwrap();
     assert_eq!(waiting.waits_for.unwrap(), "a review of the branch `kmlflow/production/models/fraud`");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_are_to_see_waits_until_a_merge_was_called_off_and_says_whether_that_went_well() {
+    let (mut far, _forge, says) = reviewed().await;
+    hand_in(&far, put("fraud", single("8"))).await;
+    far.world.run().await;
+    let at = |far: &Far| far.at_remote(&["rev-parse", "kmlflow/production/models/fraud"]);
+    let before = at(&far);
+    says.lock().unwrap().merges = Some("You do not have permission");
+    let asked = hand_in(&far, put("fraud", single("9"))).await;
+    let page = "https://forge.example/team/gitops/pull/4";
+    for (merges, words, then) in [
+        (Some("You do not have permission"), "does not let that be called off: You do not have permission", "closed"),
+        (None, "merges itself was called off", "a moment later"),
+    ] {
+        says.lock().unwrap().merges = merges;
+        far.world.turn_clock(10).await;
+        let waits_for = far.world.handle().delivery(&asked).await.unwrap().waits_for.unwrap();
+        assert!([page, words, then].iter().all(|part| waits_for.contains(part)), "{waits_for}");
+        assert_eq!(at(&far), before);
+    }
+}
