@@ -3,6 +3,7 @@
 //! Where the kinds go about a thing in other steps, the module of that thing says so: `auto_merge`, and in `pulls` the open one of a branch and where one ended.
 
 use super::Address;
+use crate::names::CommitId;
 
 /// Which forge it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +96,15 @@ impl Kind {
             }
         };
         format!("/pulls?state=closed&{query}")
+    }
+
+    /// Where the pull requests are read that a commit is of: at Gitea the one that was merged as it.
+    pub(super) fn pulls_of(self, commit: &CommitId) -> String {
+        let list = match self {
+            Self::Gitea => "pull",
+            Self::Github => "pulls",
+        };
+        format!("/commits/{commit}/{list}")
     }
 
     /// Whether it still says of which repository the branch of a pull request was, once that branch is gone.

@@ -291,17 +291,39 @@ impl Forge {
     pub async fn recently_closed(&self, target: &str) -> Result<Vec<Closed>, ForgeError> {
         let Api { kind, place, .. } = &self.api;
         let listed = self.pulls(&kind.closed_pulls(place, None, target)).await?;
-        let own = |wire: &Wire| match &wire.head.repo {
+        Ok(listed.into_iter().filter_map(|value| self.own(value, target)).collect())
+    }
+
+    /// The pull request of one of the repository's own branches into another that was merged as a commit; nothing where there is none.
+    ///
+    /// # Errors
+    /// The forge does not answer, or not as a forge does.
+    pub async fn merged_as(&self, commit: &CommitId, target: &str) -> Result<Option<Closed>, ForgeError> {
+        let path = self.api.of_repository(&self.api.kind.pulls_of(commit));
+        let told = match self.api.ask(&Call::get("find what was merged as a commit", path)).await {
+            Err(ForgeError::NotFound { .. }) => return Ok(None),
+            told => told?,
+        };
+        // Gitea tells the one, GitHub those that have it in any way.
+        let told = Vec::<Value>::deserialize(&told).unwrap_or_else(|_| vec![told]);
+        let is_it = |closed: &Closed| closed.pull.state == PullState::Merged(Some(commit.clone()));
+        Ok(told.into_iter().filter_map(|value| self.own(value, target)).find(is_it))
+    }
+
+    /// A pull request from a branch of the repository's own into another, with that branch; nothing for any other.
+    fn own(&self, value: Value, target: &str) -> Option<Closed> {
+        let Api { kind, place, .. } = &self.api;
+        let wire = Wire::deserialize(&value).ok()?;
+        let is_own = match &wire.head.repo {
             Some(repo) => repo.full_name == place.repository,
             None => !kind.remembers_repositories(),
         };
-        let closed = listed.into_iter().filter_map(|value| {
-            let wire = Wire::deserialize(&value).ok().filter(|wire| own(wire) && wire.base.reference == target)?;
-            let branch = wire.head.name().to_owned();
-            let title = wire.title.filter(|title| is_plain_text(title)).unwrap_or_default();
-            Some(Closed { branch, title, pull: self.parse(value).ok()? })
-        });
-        Ok(closed.collect())
+        if !is_own || wire.base.reference != target {
+            return None;
+        }
+        let branch = wire.head.name().to_owned();
+        let title = wire.title.filter(|title| is_plain_text(title)).unwrap_or_default();
+        Some(Closed { branch, title, pull: self.parse(value).ok()? })
     }
 
     pub(super) fn parse(&self, value: Value) -> Result<PullRequest, ForgeError> {

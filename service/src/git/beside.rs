@@ -74,6 +74,20 @@ impl Repository {
         }
     }
 
+    /// Has another branch that is gone be as it was when its pull request ended, by what the forge keeps of that; answers where that is.
+    ///
+    /// # Errors
+    /// The remote cannot be read.
+    pub async fn recall_beside(&self, branch: &str, pull: u64) -> Result<Option<CommitId>, GitError> {
+        match self.home() {
+            Home::Embedded(_) => Ok(None),
+            Home::Upstream(upstream) if upstream.remote().fetch_pull(self.path(), pull, branch).await? => {
+                self.beside(branch)
+            }
+            Home::Upstream(_) => Ok(None),
+        }
+    }
+
     /// Moves another branch on from where it was seen last to a commit of a draft, or makes it. The draft ends with it.
     ///
     /// # Errors

@@ -200,6 +200,23 @@ pub(super) async fn one(
     db.row(query).await?.as_ref().map(indexed_commit).transpose()
 }
 
+/// What the index knows of some commits that the service made, or that speak as it.
+pub(super) async fn ours_among(db: &Readers, commits: &[CommitId]) -> Result<Vec<IndexedCommit>, StoreError> {
+    let mut found = Vec::new();
+    for commits in commits.chunks(PAGE_ROWS_MAX as usize) {
+        let mut query = Statement::new("SELECT ");
+        query.push(COLUMNS).push(" FROM commits WHERE release_id <> '' AND commit_id IN (");
+        for (place, commit) in commits.iter().enumerate() {
+            query.push(if place == 0 { "" } else { ", " }).push_bind(commit.as_str());
+        }
+        query.push(")");
+        for row in &db.rows(query).await? {
+            found.push(indexed_commit(row)?);
+        }
+    }
+    Ok(found)
+}
+
 fn push_key<'a>(query: &mut Statement<'a>, key: &'a ReleaseKey) {
     query.push("environment = ").push_bind(key.environment.as_str());
     query.push(" AND namespace = ").push_bind(key.namespace.as_str());

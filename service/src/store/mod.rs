@@ -211,6 +211,12 @@ impl Store {
         history::one(&self.readers, key, commit).await
     }
 
+    /// Reads what is known of those of some commits that the service made, or that speak as it, a row for each release.
+    pub async fn ours_among(&self, commits: &[CommitId]) -> Result<Vec<IndexedCommit>, StoreError> {
+        self.writer.caught_up().await;
+        history::ours_among(&self.readers, commits).await
+    }
+
     /// Reads the newest commit of each release after one of them, by key, at most [`PAGE_ROWS_MAX`] of them; of retracted ones too.
     pub async fn newest_commits(&self, after: Option<&ReleaseKey>) -> Result<Vec<Newest>, StoreError> {
         history::newest(&self.readers, after).await

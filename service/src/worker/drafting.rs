@@ -50,6 +50,7 @@ impl Conveyor {
             turn.found(walked.rows);
             // A push of which nobody heard what became of it.
             found_done = walked.done;
+            shared.reviews.are_merged(&found_done);
             foreign::take_in(&mut turn, &foreign::changed_since(&self.known, since, is_ours))?;
         }
         for key in &work.ticks {
@@ -58,7 +59,7 @@ impl Conveyor {
         let done_before = Earlier { known: &self.done_before, found: &found_done };
         let now = Now { shared, tip: base.clone(), now: turn.now(), is_live: false, known: None };
         let mut conclusions = work.concluded.clone();
-        for delivery in self.awakened(&work.ticks) {
+        for delivery in self.awakened(&work.ticks).chain(self.came_about(&work.ticks, &found_done)) {
             conclusions.push(carry_out(&mut turn, delivery.clone(), done_before)?);
         }
         for some in work.deliveries.chunks(AHEAD_MAX) {
@@ -74,6 +75,16 @@ impl Conveyor {
     /// The deliveries that wait for releases whose time has come.
     pub(super) fn awakened<'a>(&'a self, ticks: &'a [ReleaseKey]) -> impl Iterator<Item = &'a Delivery> + 'a {
         ticks.iter().filter_map(|key| self.parked.get(key))
+    }
+
+    /// The other deliveries that wait for releases, and of which the branch was seen to have what they ask for: before anything newer takes their place.
+    fn came_about<'a>(
+        &'a self,
+        ticks: &'a [ReleaseKey],
+        found: &'a DoneBefore,
+    ) -> impl Iterator<Item = &'a Delivery> + 'a {
+        let others = self.parked.iter().filter(|(key, _)| !ticks.contains(key)).map(|(_, parked)| parked);
+        others.filter(|parked| found.contains_key(parked.id.as_str()))
     }
 
     fn policies(&self, shared: &Shared, base: &CommitId) -> Result<Option<policies::Read>, GitError> {

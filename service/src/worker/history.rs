@@ -14,7 +14,7 @@ use crate::git::{Asker, Author, GitError, LogEntry, Repository};
 use crate::names::{CommitId, ReleaseKey, Version, line_of_a_person};
 use crate::plan::Settled;
 use crate::release::{Action, Phase, RELEASE_FILE, Release, Strategy};
-use crate::store::IndexedCommit;
+use crate::store::{IndexedCommit, Store, StoreError};
 
 /// The most settled states that a rollback looks at; older ones can be named.
 pub(super) const CANDIDATES_MAX: u32 = 200;
@@ -249,6 +249,24 @@ pub(super) fn walk(
 ) -> Result<Walked, GitError> {
     let found: Result<Vec<_>, _> = came.iter().map(|came| seen(repository, came, is_ours(&came.entry))).collect();
     Ok(walked(found?.into_iter().flatten()))
+}
+
+/// Has rows say what the index knows of their commits, where those say nothing of it themselves: a review that was merged as one commit, and whose branch
+/// is long gone.
+///
+/// # Errors
+/// The store cannot be read.
+pub(super) async fn recall(store: &Store, rows: &mut [IndexedCommit]) -> Result<(), StoreError> {
+    let others: Vec<&mut IndexedCommit> = rows.iter_mut().filter(|row| row.release_id.is_empty()).collect();
+    let commits: Vec<CommitId> = others.iter().map(|row| row.commit.clone()).collect();
+    let known = store.ours_among(&commits).await?.into_iter();
+    let mut known: HashMap<_, _> = known.map(|row| ((row.key.clone(), row.commit.clone()), row)).collect();
+    for row in others {
+        if let Some(known) = known.remove(&(row.key.clone(), row.commit.clone())) {
+            *row = known;
+        }
+    }
+    Ok(())
 }
 
 /// The commits of the service among some rows.

@@ -10,7 +10,7 @@ use super::holds::{self, after_a_rewrite};
 use super::registry::Which;
 use super::restored::look_up;
 use super::retry::later;
-use super::review::merged_as;
+use super::review::{merged_as, recall};
 use super::shared::{Shared, Waits, read, write};
 use super::turn::Harvest;
 use crate::chance::share_of;
@@ -106,7 +106,8 @@ impl Conveyor {
             }
             if harvest.tip == head.base {
                 // No push says that the branch still is where this was judged.
-                if done.judges_since(work.concluded.len()) && has_moved(shared, &mut is_sure).await? {
+                let may_be_decided = done.judges_since(work.concluded.len()) || self.takes_a_place(&done);
+                if may_be_decided && has_moved(shared, &mut is_sure).await? {
                     moved += 1;
                     continue;
                 }
@@ -160,6 +161,14 @@ impl Conveyor {
         Err(GitError::Overtaken { times: MOVED_MAX })
     }
 
+    /// Whether something takes the place of what waits for its review, which people may have merged meanwhile.
+    fn takes_a_place(&self, done: &Done) -> bool {
+        let is_older = |key, number| self.parked.get(key).is_some_and(|parked| parked.number < number);
+        done.conclusions
+            .iter()
+            .any(|made| matches!(&made.keep, Keep::Parked(key) if is_older(key, made.delivery.number)))
+    }
+
     /// Gets a turn that was overtaken so often ready for its next try. It is planned on the newest tip in any case.
     async fn make_haste(&mut self, shared: &Shared, work: &mut Work, moved: usize) -> Result<(), GitError> {
         if moved >= MOVED_TO_SHRINK
@@ -192,6 +201,7 @@ impl Conveyor {
         if follows(shared, &self.known, &tip)? {
             self.rewritten = None;
             let since = repository.line(Some(&self.known), &tip)?;
+            recall(shared, &self.known, &since).await?;
             let since = with_reviews(shared, Some(&self.known), since)?;
             // What was made for another tip cannot arrive any more.
             let mut ours = std::mem::take(&mut self.ours);

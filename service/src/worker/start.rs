@@ -24,7 +24,7 @@ use super::policies;
 use super::queue::Inbox;
 use super::registry::{Outbox, Reader};
 use super::replica::{Replica, WRITER};
-use super::review::{BRANCHES, Reviews};
+use super::review::{BRANCHES, Reviews, recall};
 use super::settings::{Limits, RemoteSettings, Settings};
 use super::shared::{Shared, WorkerState, write};
 use super::statuses::Statuses;
@@ -178,6 +178,7 @@ pub(super) async fn open_with(settings: Settings, clock: Clock, limits: Limits) 
 pub(super) async fn begin_to_write(shared: &Arc<Shared>) -> Result<Conveyor, OpenError> {
     let (store, now) = (&shared.store, shared.clock.now());
     let remembered = store.policies().await?;
+    recall_since(shared, store.indexed_tip().await?).await?;
     let mut loaded = load_beside(shared, &remembered).await?;
     let ours = if loaded.is_anew { HashSet::new() } else { history::ours(&loaded.walked.rows).collect() };
     tell_store(shared, &mut loaded, &remembered, now).await?;
@@ -268,6 +269,21 @@ pub(super) async fn look_at_reviews(repository: &Repository, settings: &Settings
     }
 }
 
+/// Has what was merged since the index was written be known by what the forge keeps of it.
+async fn recall_since(shared: &Shared, indexed: Option<CommitId>) -> Result<(), OpenError> {
+    let (Some(indexed), repository) = (indexed, &shared.repository) else { return Ok(()) };
+    if shared.settings.forge().is_none() {
+        return Ok(());
+    }
+    let tip = repository.tip()?;
+    let since = match repository.is_known_ancestor(&indexed, &tip)? {
+        Some(true) => repository.line(Some(&indexed), &tip)?,
+        // It is another history.
+        Some(false) | None => return Ok(()),
+    };
+    Ok(recall(shared, &indexed, &since).await?)
+}
+
 /// Tells the store what it did not know about the repository, and takes from its history what the tip does not say.
 async fn tell_store(
     shared: &Shared,
@@ -276,12 +292,13 @@ async fn tell_store(
     now: Timestamp,
 ) -> Result<(), OpenError> {
     let store = &shared.store;
+    let mut commits = std::mem::take(&mut loaded.walked.rows);
     if loaded.is_begun_here {
         store.begin_index(loaded.tip.clone()).await?;
     } else if loaded.is_anew {
+        history::recall(store, &mut commits).await?;
         store.forget_index().await?;
     }
-    let commits = std::mem::take(&mut loaded.walked.rows);
     let done = interrupted::conclusions(shared, &mut loaded.walked.done).await?;
     let outcomes: Vec<_> = done.iter().filter_map(|conclusion| outcome(shared, conclusion)).collect();
     // Where the store knows all of it nothing is written: its disk may be full.

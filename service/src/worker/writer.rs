@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::collect::collect;
 use super::conclusion::Conclusion;
 use super::conveyor::{Conveyor, Done, Work, show};
+use super::history;
 use super::housekeeping::{PUSHES_PER_LOOK, keep_house, look_again_and_again};
 use super::leading::Leading;
 use super::observe::{follow_clusters, tell_doors, watched};
@@ -348,7 +349,15 @@ async fn finish(
     let conclusions = conveyor.take_over(shared, &mut done, ticks, now);
     shared.statuses.note(shared, &done);
     note_remote_refusals(shared, &done.harvest);
-    let rows = done.harvest.rows;
+    let mut rows = done.harvest.rows;
+    if let Some(older) = done.replaced.and_then(|count| rows.get_mut(..count))
+        && let Err(error) = history::recall(&shared.store, older).await
+    {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "Which commits of the history are reviews that were merged is not known any more, so nothing goes back to those: {error}"
+        );
+    }
     shared.observations.committed(&rows, &conveyor.known, done.replaced.is_some());
     if done.replaced.is_none() {
         shared.untold.note(shared, &rows, &done.base, &conveyor.known);

@@ -5,6 +5,7 @@ mod push;
 mod replicas;
 mod retargeted;
 mod review;
+mod squashed;
 mod undone;
 
 use serde_json::{Value, json};

@@ -155,6 +155,29 @@ fn a_squash_is_known_again_and_can_be_rolled_back_to() {
 }
 
 #[test]
+fn what_was_merged_while_nobody_looked_is_known_by_what_github_keeps() {
+    let environment = TestEnvironment::new();
+    let forge = Forge::with_token(&environment);
+    let server = forge.reviewed().start();
+    let delivery = put_for_review(&server, "7", 1);
+    assert_eq!(server.stop(), Some(0));
+    let branch = format!("kmlflow/{FRAUD}");
+    let ann = forge.clone_repository();
+    ann.ask(&["checkout", "--quiet", &branch]);
+    let path = format!("releases/{FRAUD}/release.yaml");
+    ann.write(&path, &ann.read(&path).unwrap().replace("replicas: 1", "replicas: 2"));
+    ann.commit("Serve it by two");
+    ann.ask(&["push", "--quiet", "origin", &branch]);
+    forge.github.merge(1, Way::Squash);
+    forge.github.delete_branch(&branch);
+    let server = forge.reviewed().start();
+    assert_eq!(server.settle(&delivery)["state"], "applied");
+    let release = serves(&server, "7");
+    assert_eq!((&release["notes"], &release["spec"]["serving"]["replicas"]), (&json!([]), &json!(2)), "{release}");
+    put_for_review(&server, "8", 2);
+}
+
+#[test]
 fn a_person_who_closes_it_says_no_and_the_request_is_refused() {
     let environment = TestEnvironment::new();
     let forge = Forge::with_token(&environment);

@@ -47,6 +47,7 @@ pub(super) fn answer(shared: &Shared, operation: &Operation, target: &str, body:
         "pulls/get" => shared.pull_as_told(number),
         "pulls/update" => change(shared, number, body),
         "pulls/list-reviews" => reviews(shared, number),
+        "repos/list-pull-requests-associated-with-commit" => pulls_of(shared, argument(2)),
         "pulls/merge" => merge(shared, number, body),
         "issues/list-comments" => comments(shared, number),
         "issues/create-comment" => comment(shared, number, body),
@@ -145,6 +146,14 @@ fn list<'q>(shared: &Shared, of: impl Fn(&str) -> &'q str) -> (u16, Value) {
     // The newest first, as GitHub lists them.
     let told = pulls.iter().rev().filter(is_asked).skip(size * (page - 1)).take(size);
     (200, told.map(|pull| shared.told(pull, example.clone())).collect())
+}
+
+/// Those that were merged as a commit. GitHub tells the open ones too that have it.
+fn pulls_of(shared: &Shared, commit: &str) -> (u16, Value) {
+    let example = shared.description.example("pull-request-simple-items")[0].clone();
+    let pulls = shared.state().pulls.clone();
+    let merged = pulls.iter().filter(|pull| pull.merged_as.as_deref() == Some(commit));
+    (200, merged.map(|pull| shared.told(pull, example.clone())).collect())
 }
 
 fn open(shared: &Shared, body: &Value) -> (u16, Value) {

@@ -105,6 +105,8 @@ pub(super) fn merge(
     }
     let commit = ask(repository, &arguments)?;
     ask(repository, &["update-ref", &format!("refs/heads/{base}"), &commit, &onto])?;
+    // It keeps that, whatever becomes of the branch.
+    ask(repository, &["update-ref", &format!("refs/pull/{number}/head"), &head])?;
     Ok((head, commit))
 }
 

@@ -82,6 +82,32 @@ async fn one_that_goes_into_another_branch_is_not_the_one_that_is_asked_for_open
 }
 
 #[tokio::test]
+async fn what_was_merged_as_a_commit_is_told_with_its_branch() {
+    let merged = |number: u64, sha: &str, base: &str| {
+        let mut pull = pull(number, "closed");
+        pull["merged_at"] = json!("2026-11-28T12:00:00Z");
+        pull["merge_commit_sha"] = json!(sha.repeat(40));
+        pull["head"]["repo"] = json!({"full_name": "team/gitops"});
+        pull["base"]["ref"] = json!(base);
+        pull
+    };
+    let commit = commit();
+    let others = [merged(2, "b", "main"), merged(3, "a", "next"), pull(4, "open")];
+    let one = merged(5, "a", "main");
+    let mut all = others.to_vec();
+    all.push(one.clone());
+    let (github, asked_github) = forge(Kind::Github, [ok(200, json!(all)), ok(200, json!(others))]).await;
+    let (gitea, asked_gitea) = forge(Kind::Gitea, [ok(200, one), ok(404, json!({"message": "not found"}))]).await;
+    for forge in [github, gitea] {
+        let found = forge.merged_as(&commit, "main").await.unwrap().expect("one");
+        assert_eq!((found.pull.number, found.branch.as_str()), (5, BRANCH));
+        assert_eq!(forge.merged_as(&commit, "main").await.unwrap(), None);
+    }
+    assert_eq!(asked_github.asked()[0], format!("GET /repos/team/gitops/commits/{commit}/pulls"));
+    assert_eq!(asked_gitea.asked()[0], format!("GET /repos/team/gitops/commits/{commit}/pull"));
+}
+
+#[tokio::test]
 async fn a_pull_request_is_opened_updated_and_closed() {
     let (gitea, script) =
         forge(Kind::Gitea, [ok(201, pull(4, "open")), ok(201, pull(4, "open")), ok(201, pull(4, "closed"))]).await;

@@ -14,9 +14,6 @@ use crate::names::CommitId;
 /// Where the remote's branch is kept in our repository, below which it has its own name.
 const KEPT_BELOW: &str = "refs/kmlflow/remote/";
 
-/// Where other branches of the remote are kept, below which they have their own names.
-const BESIDE_BELOW: &str = "refs/kmlflow/beside/";
-
 /// How long the list of branches may be, in bytes: some 100,000.
 const HEADS_BYTES_MAX: u64 = 8 << 20;
 
@@ -33,7 +30,7 @@ pub(in super::super) const SHALLOW: &str = "shallow";
 const COMPLETE_BELOW: &str = "refs/kmlflow/complete/";
 
 /// What Git says where the remote has no such branch.
-const NO_REFERENCE: &str = "couldn't find remote ref";
+pub(super) const NO_REFERENCE: &str = "couldn't find remote ref";
 
 /// Why Git said nothing.
 pub(super) enum NotRun {
@@ -102,26 +99,7 @@ impl Remote {
         }
     }
 
-    /// Where another branch is kept that [`Remote::fetch_beside`] brings.
-    pub fn kept_beside_as(branch: &str) -> String {
-        format!("{BESIDE_BELOW}{branch}")
-    }
-
-    /// Brings other branches into a repository of ours: one by its name, or all that a pattern names (`kmlflow/*`). Those that are gone at
-    /// the remote stay here. Answers whether there are some, where it was a name.
-    ///
-    /// # Errors
-    /// The repository cannot be reached.
-    pub async fn fetch_beside(&self, into: &Path, pattern: &str) -> Result<bool, RemoteError> {
-        let refspec = format!("+refs/heads/{pattern}:{BESIDE_BELOW}{pattern}");
-        match self.run_fetch(into, None, &refspec).await {
-            Ok(_) => Ok(true),
-            Err(NotRun::Git(CommandError::Failed { stderr, .. })) if stderr.contains(NO_REFERENCE) => Ok(false),
-            Err(error) => Err(self.trouble(error)),
-        }
-    }
-
-    async fn run_fetch(&self, into: &Path, depth: Option<&str>, refspec: &str) -> Result<Vec<u8>, NotRun> {
+    pub(super) async fn run_fetch(&self, into: &Path, depth: Option<&str>, refspec: &str) -> Result<Vec<u8>, NotRun> {
         let fixed = [
             "fetch",
             "--quiet",

@@ -6,6 +6,7 @@
 
 mod advertisement;
 mod answer;
+mod beside;
 mod credentials;
 mod endpoint;
 mod error;

@@ -191,11 +191,30 @@ pub(super) fn standing(shared: &Shared, target: &CommitId, key: &ReleaseKey) -> 
     };
     // A merge that leaves the release as it is brings the branch up to the target, and nothing of anybody's own.
     let is_theirs = |entry: &LogEntry| !is_ours(entry) && (!entry.is_merge || entry.changed.contains(&directory));
-    let theirs = repository.line(Some(&own.commit), &tip)?.into_iter().rfind(is_theirs);
+    let mut theirs = repository.line(Some(&own.commit), &tip)?.into_iter().rfind(is_theirs);
+    if theirs.is_some() && was_in_force(shared, (&common, target), (&tip, &directory))? {
+        theirs = None;
+    }
     let text = repository.read(&own.commit, &format!("{directory}/{RELEASE_FILE}"))?;
     let release = text.and_then(|text| checked(key, &String::from_utf8_lossy(&text)).ok());
     let is_current = repository.tree_id(&common, &directory)? == repository.tree_id(target, &directory)?;
     Ok(Some(Standing { tip, own, release, theirs, is_current }))
+}
+
+/// Whether the target has had a directory as a commit has it: then that was merged, whatever commit a forge made of it.
+fn was_in_force(
+    shared: &Shared,
+    (from, target): (&CommitId, &CommitId),
+    (commit, directory): (&CommitId, &String),
+) -> Result<bool, GitError> {
+    let repository = &shared.repository;
+    let tree = repository.tree_id(commit, directory)?;
+    for entry in repository.line(Some(from), target)? {
+        if entry.changed.contains(directory) && repository.tree_id(&entry.commit, directory)? == tree {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether two states of a release are the same but for when they were decided, and for where its pages are: what waits is planned again, at another

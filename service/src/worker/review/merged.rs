@@ -1,7 +1,8 @@
 //! Knowing again what was merged: a merge brings the service's own commit, a squash or a rebase brings another one with the same files.
 //!
 //! What counts is what was in force on the branch, and since when; so a merge speaks as the proposal whose files it brought there, by the id of the
-//! proposal's commit. The proposals that it brought along and that never were in force are no history, but what they carried out is done.
+//! proposal's commit. The proposals that it brought along and that never were in force are no history, but what they carried out is done: also where
+//! people went on from them on their branch and merged that.
 
 use std::collections::HashSet;
 
@@ -38,9 +39,14 @@ pub(in crate::worker) fn merged_as(
         return merge(repository, author, entry);
     }
     let ([directory], Some(from)) = (entry.changed.as_slice(), from) else { return Ok(vec![entry.into()]) };
-    Ok(match proposal_of(repository, author, from, (&entry, directory))? {
+    Ok(match put_up_as(repository, author, from, (&entry, directory))? {
         // The proposal's own commit is on no branch that stays.
-        Some(proposal) => vec![Came { change: entry.commit.clone(), ..speaking_as(&entry, proposal, directory) }],
+        Some(PutUp::Proposal(proposal)) => {
+            vec![Came { change: entry.commit.clone(), ..speaking_as(&entry, proposal, directory) }]
+        }
+        Some(PutUp::GoneOnFrom(proposal)) => {
+            vec![Came { brought: vec![LogEntry { commit: entry.commit.clone(), ..proposal }], ..entry.into() }]
+        }
         None => vec![entry.into()],
     })
 }
@@ -82,23 +88,33 @@ fn speaking_as(entry: &LogEntry, proposal: LogEntry, directory: &str) -> Came {
     }
 }
 
-/// The proposal whose files a commit brings to a release; nothing where there is none.
-fn proposal_of(
+/// What was put up for review with the files that a commit brings to a release.
+enum PutUp {
+    Proposal(LogEntry),
+    /// What people made of a proposal, on its branch.
+    GoneOnFrom(LogEntry),
+}
+
+/// Looks on the branch of a release's review for the files that a commit brings; nothing where they never were there.
+fn put_up_as(
     repository: &Repository,
     author: &Author,
     from: &CommitId,
     (entry, directory): (&LogEntry, &str),
-) -> Result<Option<LogEntry>, GitError> {
+) -> Result<Option<PutUp>, GitError> {
     let Some(key) = key_of_directory(directory) else { return Ok(None) };
     let Some(tip) = repository.beside(&branch_of(&key))? else { return Ok(None) };
     let tree = repository.tree_id(&entry.commit, directory)?;
-    let is_proposal = |proposal: &LogEntry| {
-        says_ours(proposal, author) && proposal.changed.iter().any(|changed| changed == directory)
-    };
-    for proposal in repository.log(Some(from), &tip)?.into_iter().rev().filter(is_proposal) {
-        if repository.tree_id(&proposal.commit, directory)? == tree {
-            return Ok(Some(proposal));
+    let is_about_it = |other: &LogEntry| other.changed.iter().any(|changed| changed == directory);
+    let mut put_up: Vec<LogEntry> = repository.log(Some(from), &tip)?.into_iter().filter(is_about_it).collect();
+    while let Some(newest) = put_up.pop() {
+        if repository.tree_id(&newest.commit, directory)? != tree {
+            continue;
         }
+        if says_ours(&newest, author) {
+            return Ok(Some(PutUp::Proposal(newest)));
+        }
+        return Ok(put_up.into_iter().rfind(|older| says_ours(older, author)).map(PutUp::GoneOnFrom));
     }
     Ok(None)
 }

@@ -11,6 +11,7 @@ pub(super) mod comment;
 mod follow;
 mod merged;
 mod proposed;
+mod recall;
 pub(super) mod rounds;
 mod sight;
 mod view;
@@ -25,10 +26,12 @@ use tokio::sync::Notify;
 pub(super) use branch::{BRANCHES, Offer, branch_of, key_of_branch, offer};
 pub(super) use merged::{merged_as, proposal_id, proposed_document};
 pub(super) use proposed::Proposed;
+pub(super) use recall::recall;
 pub(super) use rounds::{follow_reviews, look_on_reviews};
 pub use view::{ReviewState, ReviewView};
 
 use super::conclusion::Concluded;
+use super::deliveries::DoneBefore;
 use crate::forge::{Closed, Open, Opinions, PullRequest, PullState, Text};
 use crate::names::{CommitId, DeliveryId, ReleaseKey};
 use crate::release::Release;
@@ -46,6 +49,7 @@ pub(super) struct Reviews {
     pub(super) comments: comment::Comments,
     /// One lock per branch that somebody works on, held while it is changed or deleted, so that the two never meet.
     branches: Mutex<HashMap<ReleaseKey, Arc<tokio::sync::Mutex<()>>>>,
+    asked: recall::Asked,
     /// How often all of them were forgotten: what was looked up before that is not shown after it. Changed with `by_key` locked.
     forgotten: AtomicU64,
 }
@@ -195,6 +199,15 @@ impl Reviews {
         }
     }
 
+    /// Takes note of deliveries that the branch was seen to have: their reviews were merged, and what is asked for next has one of its own.
+    pub(super) fn are_merged(&self, done: &DoneBefore) {
+        for review in self.by_key().values_mut().filter(|review| review.state == ReviewState::AwaitingReview) {
+            if review.delivery.as_ref().is_some_and(|delivery| done.contains_key(delivery.as_str())) {
+                review.state = ReviewState::Merged;
+            }
+        }
+    }
+
     /// Whether people closed a review of the very same, which is a no to whoever asked for it.
     pub(super) fn is_closed(&self, key: &ReleaseKey, after: Option<&Release>, delivery: Option<&DeliveryId>) -> bool {
         self.by_key().get(key).is_some_and(|review| {
@@ -210,7 +223,8 @@ impl Reviews {
     /// What whoever asked waits for.
     pub(super) fn waits_for(&self, key: &ReleaseKey) -> String {
         let by_key = self.by_key();
-        let review = by_key.get(key).filter(|review| review.is_wanted);
+        let is_open = |review: &&Review| review.is_wanted && review.state == ReviewState::AwaitingReview;
+        let review = by_key.get(key).filter(is_open);
         match review.map(|review| (&review.pull, &review.trouble)) {
             Some((Some(pull), None)) if pull.is_scheduled => {
                 format!("the review of {}, which merges itself as soon as the rules of the branch let it", pull.url)

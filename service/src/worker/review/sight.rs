@@ -1,5 +1,5 @@
-//! Which pull request is the one of a review: the one from its branch into the branch that everybody reads. One that a person sends elsewhere, or closed
-//! before it showed what the review is about, is that no more: it says so, and the review has another one.
+//! Which pull request is the one of a review: the one from its branch into the branch that everybody reads. One that a person sends elsewhere, or merged or
+//! closed before it showed what the review is about, is that no more: it says so, and the review has another one.
 
 use std::collections::BTreeSet;
 
@@ -39,8 +39,8 @@ pub(super) async fn see(
     let mut others = Vec::new();
     if let Some(known) = known {
         // Where it ended at what is not known here, somebody went on from all that was put up.
-        let is_a_no_to_less = known.state == PullState::Closed && shows(shared, review, &known)? == Some(false);
-        if known.base == target && !is_a_no_to_less {
+        let is_about_less = known.state != PullState::Open && shows(shared, review, &known)? == Some(false);
+        if known.base == target && !is_about_less {
             return Ok(Sight { pull: Some(known), others });
         }
         others.push(known);
@@ -75,7 +75,11 @@ pub(super) async fn say_of_others(
     review: Option<&PullRequest>,
 ) -> Result<(), ForgeError> {
     let target = shared.repository.branch();
-    for PullRequest { number, base, .. } in others {
+    for PullRequest { number, base, state, .. } in others {
+        if base == target && matches!(state, PullState::Merged(_)) {
+            // How that fares it says itself.
+            continue;
+        }
         let what = if base == target {
             "**Closed**, so nothing changes by this.".to_owned()
         } else {

@@ -189,12 +189,22 @@ fn a_squash_speaks_as_the_proposal_whose_files_it_has() {
 }
 
 #[test]
-fn a_squash_with_a_reviewers_change_is_theirs() {
+fn a_squash_with_a_reviewers_change_is_theirs_and_what_was_asked_for_is_done() {
+    let scene = Scene::new();
+    let first = scene.proposal(&scene.base, ("r1", "d1"), "8", None);
+    let second = scene.proposal(&first, ("r2", "d2"), "10", Some("r1"));
+    scene.stands_at(&scene.by_hand(&second, release("9")));
+    let squashed = scene.by_hand(&scene.base, release("9"));
+    scene.check(&squashed, &[(&squashed, "", "9")], &[("d2", &squashed)], false);
+}
+
+#[test]
+fn what_is_like_no_state_of_the_branch_is_somebodys_alone() {
     let scene = Scene::new();
     let proposed = scene.proposal(&scene.base, ("r1", "d1"), "8", None);
     scene.stands_at(&scene.by_hand(&proposed, release("9")));
-    let squashed = scene.by_hand(&scene.base, release("9"));
-    scene.check(&squashed, &[(&squashed, "", "9")], &[], true);
+    let by_hand = scene.by_hand(&scene.base, release("10"));
+    scene.check(&by_hand, &[(&by_hand, "", "10")], &[], true);
 }
 
 #[test]
