@@ -63,10 +63,11 @@ impl TestEnvironment {
 
     /// A program with nothing in its environment but `PATH`, a home of its own and a fixed language.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = Command::new(program);
+        let search_path = std::env::var_os("PATH").unwrap_or_default();
+        let mut command = Command::new(found(program.as_ref(), &search_path));
         command
             .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("PATH", search_path)
             .env("HOME", self.path("home"))
             .env("TMPDIR", self.root.path())
             .env("LC_ALL", "C.UTF-8")
@@ -90,6 +91,15 @@ impl TestEnvironment {
     pub fn server(&self) -> ServerBuilder<'_> {
         ServerBuilder::new(self)
     }
+}
+
+/// Where a program is on a search path. One that is started by its name and gets a search path of its own is started by a copy of this process with all
+/// of its memory (`fork`), which takes longer than most of what is run.
+pub(crate) fn found(program: &OsStr, search_path: &OsStr) -> PathBuf {
+    let name = Path::new(program);
+    let is_a_name = name.components().count() == 1;
+    let mut places = std::env::split_paths(search_path).filter(|_| is_a_name).map(|place| place.join(name));
+    places.find(|file| file.is_file()).unwrap_or_else(|| name.to_owned())
 }
 
 /// Runs a command to its end and returns what it said, with text for people in the panic message when it failed.

@@ -3,6 +3,8 @@
 //! Stricter than the description's own words in one thing: a field of a body that it does not name is a fault, because nobody would notice
 //! a misspelt one that is ignored.
 
+use std::sync::OnceLock;
+
 use serde_json::{Map, Value};
 
 /// Names the file with the description; the tier `github` sets it.
@@ -30,14 +32,17 @@ pub struct Operation {
 }
 
 impl Description {
-    /// Reads the one that the tier has fetched.
+    /// The one that the tier has fetched, read once for all tests: it is large.
     ///
     /// # Panics
     /// When the tier did not run, or the file is none.
-    pub fn of_github() -> Self {
-        let path = std::env::var(DESCRIPTION).unwrap_or_else(|_| panic!("`tests/run github` sets `{DESCRIPTION}`"));
-        let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-        Self { document: serde_json::from_slice(&text).expect("a description") }
+    pub fn of_github() -> &'static Self {
+        static READ: OnceLock<Description> = OnceLock::new();
+        READ.get_or_init(|| {
+            let path = std::env::var(DESCRIPTION).unwrap_or_else(|_| panic!("`tests/run github` sets `{DESCRIPTION}`"));
+            let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+            Self { document: serde_json::from_slice(&text).expect("a description") }
+        })
     }
 
     /// The operation that a request means.

@@ -216,7 +216,7 @@ limited() {
 # $LIMIT minutes.
 from_outside() {
     local tier=$1 log=target/tests/$1.log code=0 line
-    limited "${LIMIT:-15}" "${INSIDE:-env}" cargo test --locked --workspace --test e2e -- "$2" 2>&1 | tee "$log" || code=$?
+    limited "${LIMIT:-20}" "${INSIDE:-env}" cargo test --locked --workspace --test e2e -- "$2" 2>&1 | tee "$log" || code=$?
     line=$(grep -E '^test result:' "$log" | tail -n 1 || true)
     if [[ $line =~ \ ([0-9]+)\ passed\;\ ([0-9]+)\ failed ]]; then
         result "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}" "$tier: e2e"

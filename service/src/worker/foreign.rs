@@ -73,7 +73,8 @@ pub(super) fn changed_since(from: &CommitId, came: &[Came], is_ours: impl Fn(&Lo
                 found.ours.insert(key);
             } else {
                 found.ours.remove(&key);
-                let touched = || Touched { base: before.clone(), by: crate::names::shown(&entry.author.name) };
+                let touched =
+                    || Touched { base: before.clone(), by: crate::names::line_of_a_person(&entry.author.name) };
                 found.theirs.entry(key).or_insert_with(touched);
             }
         }

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::http::{Method, Response, StatusCode};
 
 use super::Way;
-use crate::environment::{TestEnvironment, succeed};
+use crate::environment::{TestEnvironment, found, succeed};
 
 /// What a protected branch answers to a push.
 const PROTECTED: &str = r#"#!/bin/sh
@@ -35,14 +35,13 @@ pub(super) fn make(environment: &TestEnvironment, repository: &Path) {
     std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a program");
 }
 
+/// Where the forge finds its programs.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
 /// Git in the repository, as the forge runs it.
 fn git(repository: &Path) -> Command {
-    let mut command = Command::new("git");
-    command
-        .env_clear()
-        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-        .env("HOME", repository)
-        .env("GIT_CONFIG_NOSYSTEM", "1");
+    let mut command = Command::new(found("git".as_ref(), PATH.as_ref()));
+    command.env_clear().env("PATH", PATH).env("HOME", repository).env("GIT_CONFIG_NOSYSTEM", "1");
     for part in ["AUTHOR", "COMMITTER"] {
         command.env(format!("GIT_{part}_NAME"), "Ann").env(format!("GIT_{part}_EMAIL"), "ann@example.org");
     }

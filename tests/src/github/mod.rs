@@ -68,7 +68,7 @@ pub enum Limit {
 }
 
 pub(crate) struct Shared {
-    description: Description,
+    description: &'static Description,
     /// Where the repository is, and what people's commands work on.
     directory: PathBuf,
     state: Mutex<State>,

@@ -117,7 +117,7 @@ pub(in crate::worker) async fn offer(
         };
         match shared.repository.push_beside(&branch, &commit).await? {
             Offered::Done => return Ok(there(commit)),
-            Offered::Refused(words) => return Ok(Offer::Refused(crate::names::shown(&words))),
+            Offered::Refused(words) => return Ok(Offer::Refused(crate::names::line_of_a_person(&words))),
             Offered::Moved => {}
         }
     }
@@ -126,7 +126,7 @@ pub(in crate::worker) async fn offer(
 
 /// The refusal of a change that would write over what somebody added to the branch of the last one.
 fn taken(branch: &str, theirs: &LogEntry) -> Refusal {
-    let (who, commit) = (crate::names::shown(&theirs.author.name), theirs.commit.as_str());
+    let (who, commit) = (crate::names::line_of_a_person(&theirs.author.name), theirs.commit.as_str());
     let reason = format!(
         "{who} added the commit {} to the branch `{branch}`, which this would write over",
         commit.get(..12).unwrap_or(commit)

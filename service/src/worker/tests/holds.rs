@@ -175,12 +175,18 @@ async fn what_is_to_be_rendered_again_is_kept_whatever_is_known_of_it_by_an_aban
     assert_eq!(rerender().await.outcome, "unchanged");
     far.rewrite();
     far.look().await;
-    let (asked, ()) = tokio::join!(rerender(), async {
+    let mut asked = std::pin::pin!(rerender());
+    let has_arrived = async {
         while handle.shared.inbox.waited_for().is_empty() {
             tokio::task::yield_now().await;
         }
-        far.world.run().await;
-    });
+    };
+    tokio::select! {
+        biased;
+        asked = &mut asked => panic!("nobody knows yet what it is: {}", asked.outcome),
+        () = has_arrived => {}
+    }
+    let (asked, ()) = tokio::join!(asked, far.world.run());
     assert_eq!(asked.outcome, "queued");
     assert!(asked.reason.unwrap().contains("rewrote the history"));
 }

@@ -67,9 +67,11 @@ fn everything_comes_up_although_it_is_killed_at_each_step_stays_as_it_is_and_goe
         }
     };
     assert_eq!(ended, 0, "{places:?}");
-    for step in ["tools", "namespaces", "secrets", "service", "repository", "root", "wave -10", "wave 0", "waves"] {
+    for step in ["tools", "namespaces", "secrets", "service", "repository", "root", "waves"] {
         assert!(places.contains(step), "{step} of {places:?}");
     }
+    // A wave whose parts were healthy before it was looked at is waited for by nobody, such as one that came up while this was killed.
+    assert!(places.iter().any(|place| place.starts_with("wave ")), "{places:?}");
     let parts = [
         "environments",
         "jupyterlab",
