@@ -83,8 +83,9 @@ impl Conveyor {
         ticks: &'a [ReleaseKey],
         found: &'a DoneBefore,
     ) -> impl Iterator<Item = &'a Delivery> + 'a {
-        let others = self.parked.iter().filter(|(key, _)| !ticks.contains(key)).map(|(_, parked)| parked);
-        others.filter(|parked| found.contains_key(parked.id.as_str()))
+        // What came about is nearly always nothing, and many may wait.
+        let came_about = self.parked.iter().filter(|(_, parked)| found.contains_key(parked.id.as_str()));
+        came_about.filter(|(key, _)| !ticks.contains(key)).map(|(_, parked)| parked)
     }
 
     fn policies(&self, shared: &Shared, base: &CommitId) -> Result<Option<policies::Read>, GitError> {

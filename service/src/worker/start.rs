@@ -276,12 +276,18 @@ async fn recall_since(shared: &Shared, indexed: Option<CommitId>) -> Result<(), 
         return Ok(());
     }
     let tip = repository.tip()?;
-    let since = match repository.is_known_ancestor(&indexed, &tip)? {
-        Some(true) => repository.line(Some(&indexed), &tip)?,
-        // It is another history.
-        Some(false) | None => return Ok(()),
-    };
-    Ok(recall(shared, &indexed, &since).await?)
+    if repository.is_known_ancestor(&indexed, &tip)? != Some(true) {
+        // It is another history, or all of it is read anew.
+        return Ok(());
+    }
+    let since = repository.line(Some(&indexed), &tip)?;
+    match recall(shared, &indexed, &since).await {
+        Err(GitError::NotFetched) => {
+            repository.complete().await?;
+            Ok(recall(shared, &indexed, &since).await?)
+        }
+        recalled => Ok(recalled?),
+    }
 }
 
 /// Tells the store what it did not know about the repository, and takes from its history what the tip does not say.

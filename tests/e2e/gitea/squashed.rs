@@ -1,10 +1,15 @@
 //! What is merged as one commit, with what people added, where nobody saw it, or in a history that counts anew: that commit says nothing of the service.
 
+use std::time::{Duration, Instant};
+
 use super::review::{BRANCH, OFTEN, REVIEWED, put_for_review};
 use super::*;
 use crate::image;
 use crate::postgres::together::Site;
 use crate::reviewed::{review_is, review_of, serves};
+
+/// It takes the forge a second or two; this only ends a test in which it never does.
+const MERGED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Ann has the release of a pull request served by so many, on its branch, and merges that as one commit.
 #[track_caller]
@@ -26,7 +31,14 @@ fn add_and_squash(forge: &Forge<'_>, (number, replicas): (u64, usize)) {
 fn squash(forge: &Forge<'_>, number: u64) {
     let (path, body) = (format!("/pulls/{number}/merge"), json!({"Do": "squash", "delete_branch_after_merge": true}));
     // The forge looks by itself whether it can be merged, and refuses until it has.
-    while forge.repository(&forge.ann, "POST", &path, Some(&body)).status != 200 {}
+    let since = Instant::now();
+    loop {
+        let answer = forge.repository(&forge.ann, "POST", &path, Some(&body));
+        if answer.status == 200 {
+            return;
+        }
+        assert!(since.elapsed() < MERGED_WITHIN, "{}: {}", answer.status, answer.text());
+    }
 }
 
 /// Waits until a release is served by so many, and is as written.
