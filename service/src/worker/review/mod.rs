@@ -51,7 +51,7 @@ pub(super) struct Reviews {
     pub(super) comments: comment::Comments,
     /// One lock per branch that somebody works on, held while it is changed or deleted, so that the two never meet.
     branches: Mutex<HashMap<ReleaseKey, Arc<tokio::sync::Mutex<()>>>>,
-    /// Of which commits the forge was asked what they were merged from.
+    /// Of which commits it was asked what they were merged from.
     asked: recall::Asked,
     /// How often all of them were forgotten: what was looked up before that is not shown after it. Changed with `by_key` locked.
     forgotten: AtomicU64,

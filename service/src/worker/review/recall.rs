@@ -13,13 +13,13 @@ use crate::names::{CommitId, ReleaseKey};
 use crate::worker::history::{key_of_directory, says_ours};
 use crate::worker::shared::Shared;
 
-/// The most commits that the forge is asked about before a turn: who brings more at once has not merged reviews.
+/// The most commits that are asked about before a turn: who brings more at once has not merged reviews.
 const ASKED_MAX: usize = 20;
 
-/// So many commits are remembered of which the forge was asked.
+/// So many commits are remembered that were asked about.
 const REMEMBERED_MAX: usize = 1_000;
 
-/// The commits of which the forge was asked.
+/// The commits that were asked about.
 #[derive(Debug, Default)]
 pub(super) struct Asked(Mutex<HashSet<CommitId>>);
 
@@ -83,18 +83,18 @@ fn strange(shared: &Shared, from: &CommitId, entry: &LogEntry) -> Result<Option<
     Ok((!is_known).then_some(key))
 }
 
-/// Asks the forge of one commit, and brings what it keeps of the pull request.
+/// Brings what a commit may be merged from: the branch as it is now, or where that is gone, what the forge keeps of the pull request.
 async fn recall_one(shared: &Shared, forge: &Forge, key: &ReleaseKey, commit: &CommitId) -> Result<(), Hitch> {
-    let branch = branch_of(key);
-    let merged = forge.merged_as(commit, shared.repository.branch()).await?;
-    if let Some(merged) = merged.filter(|merged| merged.branch == branch) {
-        let lock = shared.reviews.branch(key);
-        let _alone = lock.lock().await;
-        // Where it still is, it was seen now.
-        if shared.repository.find_beside(&branch).await?.is_none() {
-            let found = shared.repository.recall_beside(&branch, merged.pull.number).await?;
-            tracing::info!(release.key = %key, "The commit `{commit}` is the review {}, which ended at {found:?}", merged.pull.url);
-        }
+    let (repository, branch) = (&shared.repository, branch_of(key));
+    let lock = shared.reviews.branch(key);
+    let _alone = lock.lock().await;
+    // A forge moves the target first, says a moment later that it has merged, and deletes the branch last: asked too early, it knows of nothing.
+    if repository.find_beside(&branch).await?.is_none()
+        && let Some(merged) = forge.merged_as(commit, repository.branch()).await?
+        && merged.branch == branch
+    {
+        let found = repository.recall_beside(&branch, merged.pull.number).await?;
+        tracing::info!(release.key = %key, "The commit `{commit}` is the review {}, which ended at {found:?}", merged.pull.url);
     }
     shared.reviews.asked.add(commit.clone());
     Ok(())
