@@ -16,7 +16,7 @@ const GIT_MINIMUM: (u32, u32) = (2, 34);
 const GIT_MINIMUM_TEXT: &str = "2.34";
 
 /// Where Git is looked for without a search path.
-const USUAL_PLACES: &str = "/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin:/run/current-system/sw/bin";
+pub(crate) const USUAL_PLACES: &str = "/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin:/run/current-system/sw/bin";
 
 /// Telling its version takes Git a millisecond; a machine under load may need more.
 const VERSION_LIMIT: Duration = Duration::from_secs(10);
@@ -189,7 +189,7 @@ impl Ssh {
 }
 
 /// The first absolute place of a search path that has a program.
-fn look_for(program: &str, search_path: &OsString) -> Option<PathBuf> {
+pub(crate) fn look_for(program: &str, search_path: &OsString) -> Option<PathBuf> {
     let places = std::env::split_paths(search_path).filter(|place| place.is_absolute());
     places.map(|place| place.join(program)).find(|file| file.is_file())
 }

@@ -36,7 +36,10 @@ pub(super) fn run(session: &Session, general: &General, is_diff: bool) -> Result
             ]
         };
         match changes.is_empty() {
-            true => "The cluster follows the versions of this checkout.\n".to_owned(),
+            true => format!(
+                "The cluster follows the versions of this checkout. Whether other files of it differ shows the fourth line of these:\n{}\n",
+                by_hand(session)
+            ),
             false => format!(
                 "{}\nTo take them over, commit this checkout's `gitops-repo/platform` to the repository:\n{}\n",
                 answer::table(&["WAVE", "PART", "CLUSTER", "CHECKOUT"], &changes.iter().map(row).collect::<Vec<_>>()),
@@ -63,7 +66,7 @@ fn changes(session: &Session) -> Result<Vec<Change>, Fault> {
     Ok(changes)
 }
 
-/// The commands, with the token of an administrator of the service asked for by Git.
+/// The commands, with the token of an administrator of the service asked for by Git; the fourth shows each file that differs.
 fn by_hand(session: &Session) -> String {
     let repository = match session.repository.url.contains(".svc.") {
         true => format!(
@@ -73,6 +76,6 @@ fn by_hand(session: &Session) -> String {
         false => session.repository.url.clone(),
     };
     format!(
-        "  git clone {repository} gitops\n  rm -r gitops/platform && cp -r gitops-repo/platform gitops/\n  git -C gitops add -A platform && git -C gitops commit -m 'platform: Take over the versions of the checkout' && git -C gitops push"
+        "  git clone {repository} gitops\n  rm -r gitops/platform && cp -r gitops-repo/platform gitops/\n  git -C gitops add -A platform\n  git -C gitops diff --cached\n  git -C gitops commit -m 'platform: Take over the versions of the checkout' && git -C gitops push"
     )
 }

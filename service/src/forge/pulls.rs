@@ -239,11 +239,19 @@ impl Forge {
         self.parse(self.api.ask(&Call::make("open a pull request", path, &body)).await?)
     }
 
-    /// Has a pull request say something else.
+    /// Has a pull request say something else, made of what it says now, which people may have changed; changes nothing where that is the same.
     ///
     /// # Errors
     /// The forge refuses or does not answer.
-    pub async fn update(&self, number: u64, text: &Text) -> Result<PullRequest, ForgeError> {
+    pub async fn revise(&self, number: u64, revised: impl FnOnce(&Text) -> Text) -> Result<PullRequest, ForgeError> {
+        let path = self.api.of_repository(&format!("/pulls/{number}"));
+        let pull = self.api.ask(&Call::get("read a pull request", path)).await?;
+        let field = |name: &str| pull[name].as_str().unwrap_or_default().to_owned();
+        let now = Text { title: field("title"), body: field("body") };
+        let text = revised(&now);
+        if text == now {
+            return self.parse(pull);
+        }
         self.change(number, "update a pull request", &json!({"title": text.title, "body": text.body})).await
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -15,9 +16,13 @@ use super::shared::Shared;
 use super::urgent::{Due, Later, Portion, put_in_order, release_of, share_out, take_oldest, take_related};
 use crate::event::{Delivery, Event};
 use crate::names::ReleaseKey;
+use crate::store::StoreError;
 
 /// How many deliveries whose time has come are looked at for who goes first: a dozen large turns, so that a long backlog costs each turn little.
 const LOOKED_AT_MAX: usize = 4_096;
+
+/// How long a store is left alone that could not be read, before what was not kept in memory is asked for again.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// Gathers what can be done now, without what was taken back.
 pub(super) async fn collect(shared: &Arc<Shared>, conveyor: &mut Conveyor) -> Option<Work> {
@@ -157,7 +162,7 @@ async fn read_wanted_back(shared: &Shared) {
                 found.extend(page.into_iter().filter(concerns));
             }
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "The inbox could not be read: {error}");
+                unread(&error).await;
                 shared.inbox.leave_out_wanted_back(wanted);
                 return;
             }
@@ -167,6 +172,12 @@ async fn read_wanted_back(shared: &Shared) {
         }
     }
     shared.inbox.bring_forward(found);
+}
+
+/// Says why the store could not be read, and waits before that is tried again.
+async fn unread(error: &StoreError) {
+    tracing::error!(error = error as &dyn std::error::Error, "The inbox could not be read: {error}; it is tried again");
+    tokio::time::sleep(READ_AGAIN).await;
 }
 
 /// Reads from the store what was not kept in memory.
@@ -188,7 +199,7 @@ async fn refill(shared: &Shared, conveyor: &Conveyor) {
                     }));
             }
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "The inbox could not be read: {error}");
+                unread(&error).await;
                 shared.inbox.leave_out(numbers);
                 return;
             }

@@ -185,7 +185,7 @@ pub(super) fn read_some<'n>(
             let entry = Entry { drifted, ..entry(at, release, tree, found.map(|(row, _)| row)) };
             Ok((key, Ok(entry)))
         }
-        Err(why) => Ok((key, Err((tree, crate::names::shown(&why))))),
+        Err(why) => Ok((key, Err((tree, crate::names::line_of_a_person(&why))))),
     };
     for keys in keys.chunks(READ_AT_ONCE) {
         let shares = on_every_core(keys, |keys| {

@@ -164,9 +164,22 @@ fn a_newer_request_takes_the_place_of_the_one_that_waits_in_the_same_pull_reques
     serves(&server, "7");
     review_is(&server, "merged");
     let (first, older) = put_for_review(&server, &image("fraud", "8"));
+    let said = |field: &str| forge.pull(2)[field].as_str().unwrap().to_owned();
+    let edited =
+        json!({"title": format!("WIP: {}", said("title")), "body": format!("Wait for Bob.\n\n{}", said("body"))});
+    drop(forge.repository(&forge.ann, "PATCH", "/pulls/2", Some(&edited)).expect(201));
     let (second, newer) = put_for_review(&server, &image("fraud", "9"));
     assert_eq!(first, second);
-    server.until("it says the newer one", || forge.pull(2)["title"].as_str().unwrap().contains('9').then_some(()));
+    server.until("it says the newer one", || said("title").contains('9').then_some(()));
+    let (title, body) = (said("title"), said("body"));
+    assert!(title.starts_with("WIP: release("), "what keeps it from being merged is a person's: {title}");
+    assert!(
+        body.starts_with("Wait for Bob.\n\n<!-- ") && body.contains("version: '9'") && !body.contains("version: '8'"),
+        "{body}"
+    );
+    drop(
+        forge.repository(&forge.ann, "PATCH", "/pulls/2", Some(&json!({"title": &title["WIP: ".len()..]}))).expect(201),
+    );
     let replaced = server.settle(&older);
     assert!(replaced["reason"].as_str().unwrap().contains("replaced by the newer delivery"), "{replaced}");
     // Asked again for the same, it stands.
@@ -197,6 +210,15 @@ fn a_pull_request_that_a_person_closes_is_a_no() {
         "{settled}"
     );
     drop(server.api("GET", &format!("/releases/{FRAUD}"), None).expect_problem(404));
+    server.until("it says how that is taken back", || {
+        let comments = forge.repository(&forge.ann, "GET", "/issues/1/comments", None).expect(200).json();
+        comments
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|it| it["body"].as_str().unwrap().contains("ask for it again"))
+            .then_some(())
+    });
     let (url, _) = put_for_review(&server, &image("fraud", "7"));
     assert!(url.ends_with("/pulls/2"), "{url}");
 }

@@ -294,6 +294,7 @@ fn what_the_image_is_built_from_is_what_the_checkout_has() {
     assert!(has("minikube image build") && has("kubectl rollout restart statefulset/kmlflow"), "{calls:#?}");
     let shown = scene.run(&["upgrade", "--diff"]).succeeded();
     assert!(!shown.stdout.contains("of other sources"), "{shown:#?}");
+    assert!(shown.stdout.contains("\n  git -C gitops diff --cached\n"), "files may differ all the same: {shown:#?}");
 }
 
 #[test]

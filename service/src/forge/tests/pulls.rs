@@ -109,18 +109,25 @@ async fn what_was_merged_as_a_commit_is_told_with_its_branch() {
 
 #[tokio::test]
 async fn a_pull_request_is_opened_updated_and_closed() {
-    let (gitea, script) =
-        forge(Kind::Gitea, [ok(201, pull(4, "open")), ok(201, pull(4, "open")), ok(201, pull(4, "closed"))]).await;
+    let mut open = pull(4, "open");
+    open["title"] = json!("WIP: title");
+    let answers = [ok(201, open.clone()), ok(200, open.clone()), ok(201, open.clone()), ok(200, open)];
+    let (gitea, script) = forge(Kind::Gitea, answers.into_iter().chain([ok(201, pull(4, "closed"))])).await;
     assert_eq!(gitea.open(BRANCH, "main", &text()).await.unwrap().number, 4);
-    gitea.update(4, &text()).await.unwrap();
+    let with = |body: &'static str| move |now: &Text| Text { title: now.title.clone(), body: body.to_owned() };
+    gitea.revise(4, with("body")).await.unwrap();
+    gitea.revise(4, with("")).await.unwrap();
     assert_eq!(gitea.close(4).await.unwrap().state, PullState::Closed);
+    let (read, change) = ("GET /repos/team/gitops/pulls/4", "PATCH /repos/team/gitops/pulls/4");
     assert_eq!(
         script.asked(),
-        ["POST /repos/team/gitops/pulls", "PATCH /repos/team/gitops/pulls/4", "PATCH /repos/team/gitops/pulls/4",]
+        ["POST /repos/team/gitops/pulls", read, change, read, change],
+        "the same is not said again"
     );
     let bodies: Vec<Value> = script.asked.lock().unwrap().iter().map(|asked| asked.body.clone()).collect();
     assert_eq!(bodies[0], json!({"head": BRANCH, "base": "main", "title": "title", "body": "body"}));
-    assert_eq!(bodies[2], json!({"state": "closed"}));
+    assert_eq!(bodies[2], json!({"title": "WIP: title", "body": "body"}));
+    assert_eq!(bodies[4], json!({"state": "closed"}));
 }
 
 #[tokio::test]

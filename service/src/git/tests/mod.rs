@@ -10,14 +10,16 @@ mod repository;
 mod serve;
 mod signing;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::LazyLock;
 
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use tempfile::TempDir;
 
 use super::*;
+use crate::command::{USUAL_PLACES, look_for};
 use crate::names::{CommitId, ModelName, ReleaseId, ReleaseKey, Version};
 use crate::release::{Action, Strategy};
 
@@ -109,16 +111,19 @@ pub(super) fn message(key: &str) -> Message {
     }
 }
 
-/// Runs Git with an environment of its own.
+/// Git with an environment of its own. By its path: a name and a search path together have the whole process of the tests copied for each start.
 #[expect(clippy::disallowed_methods, reason = "the tests hold the module against Git itself")]
-pub(crate) fn git(directory: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new("git");
-    command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin").env("HOME", directory);
+pub(crate) fn git_at(home: &Path) -> Command {
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| look_for("git", &USUAL_PLACES.into()).unwrap());
+    let mut command = Command::new(&*PROGRAM);
+    command.env_clear().env("PATH", USUAL_PLACES).env("HOME", home).env("GIT_CONFIG_NOSYSTEM", "1");
     command
-        .env("LC_ALL", "C")
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_TERMINAL_PROMPT", "0");
+}
+
+/// Runs Git.
+pub(crate) fn git(directory: &Path, arguments: &[&str]) -> Output {
+    let mut command = git_at(directory);
+    command.env("LC_ALL", "C").env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_TERMINAL_PROMPT", "0");
     for role in ["AUTHOR", "COMMITTER"] {
         command.env(format!("GIT_{role}_NAME"), "Ann").env(format!("GIT_{role}_EMAIL"), "ann@example.org");
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::forge::Text;
 use crate::git::GitError;
-use crate::names::{Version, is_invisible};
+use crate::names::{ReleaseKey, Version, is_invisible};
 use crate::worker::apply::{Ground, Write};
 use crate::worker::preview::diff;
 use crate::worker::task::Task;
@@ -17,6 +17,13 @@ const METRICS_MAX: usize = 30;
 
 /// The line before which measurements are put.
 const BEFORE_FILES: &str = "### Files";
+
+/// What the service writes stands between these two, which forges do not show.
+const BEGIN: &str = "<!-- kmlflow: from here on written anew with each change -->";
+const END: &str = "<!-- kmlflow: from here on yours again -->";
+
+/// The longest title, in characters: Gitea's column has that many, GitHub takes one more.
+const TITLE_CHARS_MAX: usize = 255;
 
 /// Says what a change is about, and what of it follows by itself.
 pub(super) fn text(ground: &dyn Ground, task: &Task, write: &Write, merges_itself: bool) -> Result<Text, GitError> {
@@ -37,13 +44,40 @@ pub(super) fn text(ground: &dyn Ground, task: &Task, write: &Write, merges_itsel
          another review, and so is every rollback."
     };
     let files = diff(&ground.shared().repository, &ground.tip(), edits)?;
-    let title = format!("release({key}): {}", plain(summary));
+    let title = format!("{}{}", beginning(key), plain(summary));
     let body = format!(
-        "{}\n\n{asked} Release `{key}`, action `{action}`.\n\n{how}\n\n{BEFORE_FILES}\n\n{}\n",
+        "{BEGIN}\n{}\n\n{asked} Release `{key}`, action `{action}`.\n\n{how}\n\n{BEFORE_FILES}\n\n{}\n{END}\n",
         plain_lines(body),
         fenced(&files)
     );
     Ok(Text { title, body })
+}
+
+/// With what every title begins that the service writes.
+fn beginning(key: &ReleaseKey) -> String {
+    format!("release({key}): ")
+}
+
+/// What a pull request says once the service has its say: of what it says now, all that people wrote stays. That is what they put before the title, such as
+/// `WIP:`, with which forges keep it from being merged; a title that is all their own; and what stands before and after the service's part of the body.
+pub(super) fn revised(now: &Text, key: &ReleaseKey, ours: &Text) -> Text {
+    let title = match now.title.find(&beginning(key)) {
+        Some(at) => format!("{}{}", &now.title[..at], ours.title),
+        None if now.title.trim().is_empty() => ours.title.clone(),
+        None => now.title.clone(),
+    };
+    let title = if title.chars().count() <= TITLE_CHARS_MAX { title } else { ours.title.clone() };
+    // A diff may have such a line in it, so the last one ends the part.
+    let (before, after) = match (now.body.find(BEGIN), now.body.rfind(END)) {
+        (Some(begin), Some(end)) if begin < end => {
+            (&now.body[..begin], now.body[end + END.len()..].trim_start_matches(['\r', '\n']))
+        }
+        _ if now.body.trim().is_empty() => ("", ""),
+        // Whoever took the lines away wrote all of it.
+        _ => (now.body.trim_end(), ""),
+    };
+    let gap = if before.is_empty() || before.ends_with('\n') { "" } else { "\n\n" };
+    Text { title, body: format!("{before}{gap}{}{after}", ours.body) }
 }
 
 /// A body with the measurements of versions in it; as it is where there are none.
@@ -102,6 +136,29 @@ mod tests {
     #[test]
     fn a_foreign_text_is_neither_a_mention_nor_markup() {
         assert_eq!(plain("@ann <b>\n[x](y)"), "\\@ann \\<b\\> \\[x\\](y)");
+    }
+
+    #[test]
+    fn what_people_write_in_a_pull_request_stays_theirs() {
+        let key = ReleaseKey::parse("production/models/fraud").unwrap();
+        let text = |title: &str, body: &str| Text { title: title.to_owned(), body: body.to_owned() };
+        let ours = |what: &str| {
+            text(&format!("release(production/models/fraud): {what}"), &format!("{BEGIN}\n{what}\n{END}\n"))
+        };
+        assert_eq!(revised(&ours("7"), &key, &ours("8")), ours("8"));
+        assert_eq!(revised(&text("", ""), &key, &ours("8")), ours("8"));
+        let edited = text(
+            "WIP: release(production/models/fraud): 7",
+            &format!("Please wait for Ann.\r\n\r\n{BEGIN}\r\n7, by hand\r\n+{END}\r\n{END}\r\nFixes #3\r\n"),
+        );
+        let again = revised(&edited, &key, &ours("8"));
+        assert_eq!(again.title, "WIP: release(production/models/fraud): 8");
+        assert_eq!(again.body, format!("Please wait for Ann.\r\n\r\n{}Fixes #3\r\n", ours("8").body));
+        assert_eq!(revised(&again, &key, &ours("8")), again, "it grows with no change");
+        let anew = revised(&text("My own", "All mine"), &key, &ours("8"));
+        assert_eq!(anew, text("My own", &format!("All mine\n\n{}", ours("8").body)));
+        let long = text(&format!("{}release(production/models/fraud): 7", "w".repeat(240)), "");
+        assert_eq!(revised(&long, &key, &ours("8")).title, ours("8").title, "no forge takes it longer");
     }
 
     #[test]

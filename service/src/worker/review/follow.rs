@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::body::with_metrics;
+use super::body::{revised, with_metrics};
 use super::branch::{branch_of, standing};
 use super::sight::{Sight, open_elsewhere, say_of_others, see};
 use super::{Pull, Review, ReviewState, comment};
@@ -149,7 +149,7 @@ async fn told(
     say_of_others(shared, forge, &others, Some(&pull)).await?;
     let said = review.pull.as_ref().filter(|known| known.number == pull.number).map(|pull| &pull.said);
     if pull.state == PullState::Open && !is_new && said != Some(text) {
-        pull = forge.update(pull.number, text).await?;
+        pull = forge.revise(pull.number, |now| revised(now, key, text)).await?;
     }
     let open = others.iter().filter(|other| other.state == PullState::Open);
     Ok(Some(Told { pull, is_new, elsewhere: open.map(|other| other.number).collect() }))
@@ -185,8 +185,8 @@ pub(super) async fn finish(
         let (now, words) = match &pull.state {
             // How it fares is said once it is noted, and again where that changes.
             PullState::Merged(_) => (ReviewState::Merged, None),
-            PullState::Closed if is_withdrawn => (ReviewState::Closed, Some(WITHDRAWN)),
-            PullState::Closed => (ReviewState::Closed, Some("**Closed**, so nothing changes.")),
+            PullState::Closed if is_withdrawn => (ReviewState::Closed, Some(WITHDRAWN.to_owned())),
+            PullState::Closed => (ReviewState::Closed, Some(closed(pull.number))),
             PullState::Open if review.moot_since.is_some_and(|since| since.elapsed() < grace) => return Ok(false),
             PullState::Open => {
                 // Noted first: nobody may hear of the closing itself.
@@ -195,12 +195,12 @@ pub(super) async fn finish(
                     review.withdrawn = Some(pull.number);
                 });
                 forge.close(pull.number).await?;
-                (ReviewState::Closed, Some(WITHDRAWN))
+                (ReviewState::Closed, Some(WITHDRAWN.to_owned()))
             }
         };
         state = now;
         if let Some(words) = words {
-            comment::say(shared, forge, pull.number, words).await?;
+            comment::say(shared, forge, pull.number, &words).await?;
         }
     } else if state == ReviewState::AwaitingReview {
         state = ReviewState::Closed;
@@ -220,6 +220,14 @@ pub(super) async fn finish(
     });
     shared.reviews.fares(key);
     Ok(true)
+}
+
+/// The last word about what people closed.
+fn closed(number: u64) -> String {
+    format!(
+        "**Closed**, so nothing changes. Was that by mistake, ask for it again, and another one is opened. What people added to its branch \
+         stays at `refs/pull/{number}/head`."
+    )
 }
 
 /// A pull request of which only the forge tells.

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -18,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::*;
+use crate::git::tests::git_at;
 
 /// Whom a site with a login lets in, as `Basic` and as `Bearer`.
 pub(super) const LOGIN: (&str, &str) = ("ann", "correct horse");
@@ -128,12 +129,10 @@ async fn answer(State(site): State<Arc<Site>>, request: Request) -> Response {
 }
 
 /// Runs `git http-backend` as a web server does.
-#[expect(clippy::disallowed_methods, reason = "the tests hold the module against Git itself")]
 fn backend(root: &Path, variables: &[(&str, String)], body: &[u8]) -> Vec<u8> {
-    let mut command = Command::new("git");
-    command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin").env("HOME", root);
+    let mut command = git_at(root);
     command.env("GIT_PROJECT_ROOT", root).env("GIT_HTTP_EXPORT_ALL", "1").env("REMOTE_USER", "ann");
-    command.env("GIT_CONFIG_NOSYSTEM", "1").envs(variables.iter().filter(|(_, value)| !value.is_empty()).cloned());
+    command.envs(variables.iter().filter(|(_, value)| !value.is_empty()).cloned());
     command.arg("http-backend").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
     // A backend that refuses reads no more.
