@@ -27,6 +27,9 @@ const NOT_THIS_WAY: &str = "not allowed on this repository";
 /// way or failed; or the repository lets nothing be merged by itself, which is so unless somebody changes that.
 const NOT_BY_ITSELF: [&str; 3] = ["is in clean status", "is in unstable status", "Auto merge is not allowed"];
 
+/// What Gitea answers of a repository that is archived.
+const LOCKED: u16 = 423;
+
 /// How the two are called in a sentence.
 const WISH: &str = "merge a pull request by itself";
 const CALL_OFF: &str = "call off that a pull request merges itself";
@@ -75,6 +78,8 @@ impl Forge {
             Ok(_) => Ok(CalledOff::Done { url }),
             // There is no such wish, for the pull request itself was just read.
             Err(ForgeError::NotFound { .. }) => Ok(CalledOff::Nothing),
+            // An archived repository takes nothing, and merges nothing.
+            Err(error @ ForgeError::Refused { status: LOCKED, .. }) => Err(error),
             Err(ForgeError::Refused { words, .. } | ForgeError::Forbidden { words, .. }) => {
                 Ok(CalledOff::Refused { url, words })
             }

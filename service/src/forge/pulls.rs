@@ -23,6 +23,8 @@ pub struct PullRequest {
     pub state: PullState,
     /// The commit that its branch is at; nothing where the branch is gone.
     pub head: Option<CommitId>,
+    /// The branch that it is from, as far as the forge still says it.
+    pub branch: String,
     /// The branch that it is to be merged into.
     pub base: String,
     /// How GitHub's other API names it.
@@ -337,7 +339,8 @@ impl Forge {
     pub(super) fn parse(&self, value: Value) -> Result<PullRequest, ForgeError> {
         let wire = Wire::deserialize(value).map_err(|_| self.api.stranger())?;
         let is_page = wire.html_url.starts_with("https://") || wire.html_url.starts_with("http://");
-        if !is_page || !is_plain_text(&wire.html_url) || !is_plain_text(&wire.base.reference) {
+        let branch = wire.head.name().to_owned();
+        if !is_page || ![&wire.html_url, &wire.base.reference, &branch].into_iter().all(|text| is_plain_text(text)) {
             return Err(self.api.stranger());
         }
         let commit = |text: &str| CommitId::parse(text).ok();
@@ -349,7 +352,7 @@ impl Forge {
         };
         let Wire { number, html_url: url, head, base, node_id: node, auto_merge, .. } = wire;
         let (head, base, is_to_merge) = (commit(&head.sha), base.reference, auto_merge.is_some());
-        Ok(PullRequest { number, url, state, head, base, node, is_to_merge })
+        Ok(PullRequest { number, url, state, head, branch, base, node, is_to_merge })
     }
 }
 

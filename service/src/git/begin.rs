@@ -133,7 +133,10 @@ pub async fn relocate(settings: Settings, git: &Git, from: &Path) -> Result<Comm
     };
     let heads = remote.heads().await?;
     match heads.branches.as_slice() {
-        [] => remote.send(&path, BRANCH).await?,
+        [] => {
+            remote.check_format().await?;
+            remote.send(&path, BRANCH).await?;
+        }
         // A move that was interrupted at its end.
         [(_, at)] if *at == tip => {}
         _ => return Err(RemoteError::NotEmpty { address: remote.address().to_owned() }.into()),

@@ -158,6 +158,14 @@ async fn offer(
 ) -> Result<Offered, GitError> {
     let name = named(branch)?;
     let old = repository.beside(branch)?;
+    let base = commit_id(repository.made().base_of(oid(tip)?))?;
+    if let Some(old) = &old
+        && *old != base
+        && !repository.is_ancestor(old, &base)?
+    {
+        repository.made().clear();
+        return Ok(Offered::Refused(format!("commits on `{branch}` would be lost by it")));
+    }
     let line = repository.made().line_to(oid(tip)?);
     let pack = pack::encode(&line)?;
     let remote = upstream.remote();

@@ -207,6 +207,11 @@ impl Made {
         self.owed.clear();
     }
 
+    /// What a row of commits that are not published goes on from.
+    pub(super) fn base_of(&self, tip: Oid) -> Oid {
+        std::iter::successors(Some(tip), |at| Some(self.commits.get(at)?.parent)).last().unwrap_or(tip)
+    }
+
     /// Every object of a commit and of those before it that are not published, each once; the newest commit first.
     pub(super) fn line_to(&self, tip: Oid) -> Vec<(Oid, Object)> {
         let (mut seen, mut line, mut at) = (HashSet::new(), Vec::new(), tip);

@@ -96,7 +96,9 @@ impl SigningKeyError {
             }
             Self::Public => "name the private key, which `ssh-keygen` writes beside it without `.pub`".to_owned(),
             Self::Passphrase => format!("take it away: `ssh-keygen -p -N '' -f {shown}`"),
-            Self::Format => format!("write it anew in OpenSSH's: `ssh-keygen -p -N '' -f {shown}`"),
+            Self::Format => format!(
+                "write it anew in OpenSSH's, where it is of the kind ed25519 or ECDSA: `ssh-keygen -p -N '' -f {shown}`; else make one: `ssh-keygen -t ed25519 -N '' -f kmlflow-signing-key`"
+            ),
             Self::Kind(_) | Self::NoKey => {
                 "make one, and name it: `ssh-keygen -t ed25519 -N '' -f kmlflow-signing-key`".to_owned()
             }

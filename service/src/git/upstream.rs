@@ -5,9 +5,9 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::Mutex;
 
@@ -27,6 +27,12 @@ const QUIET: [(&str, &str); 2] = [("gc.auto", "0"), ("maintenance.auto", "false"
 
 /// How long the look of a start at the branch may take where there is a clone to begin with: what it does not bring, the first turn does.
 const FIRST_LOOK_MAX: Duration = Duration::from_secs(4);
+
+/// How old a lock in a clone is that nobody holds any more: far longer than anything takes for which one is held.
+const LOCKED_MAX: Duration = Duration::from_secs(60);
+
+/// What has a lock in a repository beside its references.
+const LOCKED: [&str; 5] = ["HEAD.lock", "config.lock", "packed-refs.lock", "shallow.lock", "FETCH_HEAD.lock"];
 
 /// The branch of a remote.
 #[derive(Debug)]
@@ -75,6 +81,7 @@ impl Repository {
     }
 
     async fn open_existing(path: &Path, settings: Settings, git: &Git) -> Result<Self, GitError> {
+        unlock(path, Duration::ZERO)?;
         let limit = settings.limits.fetch;
         let remote = Remote::new(settings, git.clone())?.fetching_within(limit.min(FIRST_LOOK_MAX));
         let missed = match remote.fetch(path, History::Since).await {
@@ -131,7 +138,12 @@ impl Upstream {
 
     /// Fetches what is new, and says where the branch is.
     pub(super) async fn look(&self, repository: &Repository) -> Result<CommitId, GitError> {
-        let tip = self.remote.fetch(repository.path(), History::Since).await?;
+        let fetched = self.remote.fetch(repository.path(), History::Since).await;
+        if matches!(fetched, Err(RemoteError::Failed { .. })) {
+            // For the next try, where that was it.
+            unlock(repository.path(), LOCKED_MAX)?;
+        }
+        let tip = fetched?;
         self.is_unsure.store(false, Ordering::Relaxed);
         Ok(tip)
     }
@@ -199,6 +211,33 @@ impl Upstream {
             .handles_after_placing()?
             .call(|repository| Ok(repository.reference(&self.reference, tip, true, "").map(drop)?))
     }
+}
+
+/// Takes away the locks of a clone that are older than this: those of programs that were killed. Nobody but this service uses a clone, and it holds none for long.
+///
+/// # Errors
+/// The disk fails.
+fn unlock(path: &Path, age: Duration) -> Result<(), GitError> {
+    let mut locks: Vec<PathBuf> = LOCKED.iter().map(|name| path.join(name)).collect();
+    let mut folders = vec![path.join("refs")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path());
+            } else if entry.path().extension().is_some_and(|extension| extension == "lock") {
+                locks.push(entry.path());
+            }
+        }
+    }
+    for lock in locks {
+        let is_old = |at: SystemTime| at.elapsed().is_ok_and(|elapsed| elapsed >= age);
+        if fs::metadata(&lock).and_then(|lock| lock.modified()).is_ok_and(is_old) {
+            tracing::warn!("`{}` was left by a program that was killed; it is removed", lock.display());
+            fs::remove_file(&lock)?;
+        }
+    }
+    Ok(())
 }
 
 /// How a clone says of which address and branch it is.

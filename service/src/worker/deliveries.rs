@@ -77,8 +77,8 @@ fn review_changed(turn: &Turn<'_>, branch: &str) -> Concluded {
     let Some(key) = key_of_branch(branch) else {
         return Concluded::ignored(format!("the pull request of `{}` is none of the service's", shown(branch)));
     };
-    // Of one that is not followed nothing is to be asked.
-    if turn.shared.reviews.open_one(&key).is_none() {
+    // Of one that is not known, or was merged, nothing is to be asked.
+    if !turn.shared.reviews.may_change(&key) {
         return Concluded::ignored(format!("the pull request of `{}` is not waited for", shown(branch)));
     }
     turn.shared.reviews.look(&key);

@@ -9,7 +9,7 @@ use super::history::{self, Came};
 use super::holds::{self, after_a_rewrite};
 use super::registry::Which;
 use super::restored::look_up;
-use super::retry::later;
+use super::retry::{later, postpone, wait};
 use super::review::{merged_as, recall};
 use super::shared::{Shared, Waits, read, write};
 use super::turn::Harvest;
@@ -40,6 +40,9 @@ const STEP_RETRY: Duration = Duration::from_secs(300);
 /// The most commits of which nobody heard whether they arrived: some hundred failed pushes of the largest size.
 const OURS_MAX: usize = 100_000;
 
+/// What helps where the remote breaks off at one thing alone.
+const ALONE: &str = "others are pushed meanwhile; look at what the remote's hooks and limits have against this one";
+
 /// What a turn is planned on.
 pub(super) struct Head {
     pub(super) base: CommitId,
@@ -49,9 +52,14 @@ pub(super) struct Head {
     pub(super) is_anew: bool,
 }
 
-/// One thing that the remote does not keep, and how it is concluded where the remote keeps others.
+/// After so many pushes in a row that broke off, while the branch could be looked at, what is in them may be why: each is tried by itself.
+const BROKEN_MAX: u32 = 2;
+
+/// One thing that the remote does not take, and how it is concluded where the remote takes others.
 struct SetAside {
     work: Work,
+    /// The remote broke off at it, so it is put off alone. One that the remote does not keep is refused.
+    is_put_off: bool,
     concluded: Vec<Conclusion>,
     refused: Vec<(Which, ReleaseKey, Refusal)>,
     words: String,
@@ -71,7 +79,13 @@ impl Conveyor {
         }
         let Some(aside) = aside else { return done };
         match &mut done {
-            // The remote keeps what others asked for, so this one is at fault.
+            // The remote takes what others asked for, so this one is at fault.
+            Ok(done) if done.harvest.tip != done.base && aside.is_put_off => {
+                aside.work.ticks.iter().for_each(|key| self.put_off(shared, key, &aside.words));
+                let attempt = aside.work.deliveries.iter().map(|delivery| delivery.attempt).max().unwrap_or_default();
+                let at = later(shared.clock.now_exact(), wait(attempt.saturating_add(1), None));
+                postpone(shared, self, aside.work.deliveries, (aside.words, Some(ALONE.to_owned())), at).await;
+            }
             Ok(done) if done.harvest.tip != done.base => {
                 done.conclusions.extend(aside.concluded);
                 done.harvest.refused.extend(aside.refused);
@@ -126,6 +140,11 @@ impl Conveyor {
             let published = match push(shared, &head, &done).await {
                 Err(GitError::Remote(error @ RemoteError::NotKept { .. })) => {
                     (is_sure, is_proof) = (false, true);
+                    self.fit(work, &done, aside, error)?;
+                    continue;
+                }
+                Err(GitError::Remote(error)) if self.failures >= BROKEN_MAX && error.may_be_of_what_is_pushed() => {
+                    is_sure = false;
                     self.fit(work, &done, aside, error)?;
                     continue;
                 }
@@ -253,7 +272,8 @@ impl Conveyor {
         let concluded: Vec<Conclusion> =
             alone.deliveries.iter().map(|delivery| refused(delivery.clone(), &done.conclusions, &words)).collect();
         let refused = concluded.iter().filter_map(|conclusion| version_of(&done.harvest, conclusion)).collect();
-        *aside = Some(SetAside { work: alone, concluded, refused, words });
+        let is_put_off = !matches!(error, RemoteError::NotKept { .. });
+        *aside = Some(SetAside { work: alone, is_put_off, concluded, refused, words });
         Ok(())
     }
 

@@ -7,6 +7,7 @@ mod retargeted;
 mod review;
 mod squashed;
 mod undone;
+mod unusual;
 
 use serde_json::{Value, json};
 use tests::environment::succeed;

@@ -18,7 +18,7 @@ impl Forge<'_> {
     }
 
     /// What the comments of a pull request say.
-    fn comments(&self, number: u64) -> Vec<String> {
+    pub(super) fn comments(&self, number: u64) -> Vec<String> {
         let path = format!("/issues/{number}/comments");
         let comments = self.repository(&self.ann, "GET", &path, None).expect(200).json();
         comments.as_array().unwrap().iter().map(|comment| comment["body"].as_str().unwrap().to_owned()).collect()

@@ -69,7 +69,9 @@ impl Endpoint {
             return Err(invalid("it is too long"));
         }
         if text.chars().any(|c| is_invisible(c) || c == ' ') {
-            return Err(invalid("it has a space or a character that nobody sees in it"));
+            return Err(invalid(
+                "it has a space or a character that nobody sees in it; for a path, write `%20` for a space in a `file://` address",
+            ));
         }
         let place = match text.split_once("://") {
             Some((scheme, rest)) => match scheme.to_ascii_lowercase().as_str() {
@@ -188,6 +190,10 @@ fn scp(text: &str) -> Option<Result<SshPlace, &'static str>> {
     if path.starts_with(':') || authority.contains('/') {
         return None;
     }
+    // `user:password@host`, or an address that lost one of its slashes.
+    if path.trim_start_matches('/').split('/').next().is_some_and(|first| first.contains('@')) {
+        return Some(Err("it has a user or password where its path begins; take them out"));
+    }
     Some(split_user(authority).and_then(|(user, host)| place(user, host.trim_matches(['[', ']']), None, path)))
 }
 
@@ -259,6 +265,7 @@ fn percent_decoded(text: &str) -> Option<String> {
 
 /// An address for an error. What stands before an `@` may be a password.
 fn without_user(text: &str) -> String {
+    let text = text.split(['?', '#']).next().unwrap_or_default();
     shown(text.rsplit('@').next().unwrap_or_default())
 }
 

@@ -143,6 +143,19 @@ impl RemoteError {
         }
     }
 
+    /// Whether what is pushed may be why: a hook or a limit of the remote that ends it without a report.
+    pub fn may_be_of_what_is_pushed(&self) -> bool {
+        matches!(
+            self,
+            Self::Broken { .. }
+                | Self::TooMuch { .. }
+                | Self::TimedOut { .. }
+                | Self::Failing { .. }
+                | Self::NoReport { .. }
+                | Self::GaveUp { .. }
+        )
+    }
+
     /// Whether it is a mistake in what is set on this machine, which no change at the remote mends.
     pub fn is_of_the_settings(&self) -> bool {
         matches!(self, Self::Endpoint(_) | Self::Settings { .. } | Self::File { .. } | Self::Program(_))

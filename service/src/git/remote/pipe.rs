@@ -13,6 +13,7 @@ use super::endpoint::SshPlace;
 use super::error::RemoteError;
 use super::report::{Report, ReportReader};
 use super::request::Request;
+use super::words::harmless;
 use super::{Garbage, Pushed, failure, outcome, ssh};
 use crate::command::{Call, CommandError, Git, Running, Ssh};
 
@@ -235,8 +236,13 @@ impl Session {
         drop(stop);
         match result {
             Ok(Err(error)) if !was_sent => failure::of(error, setting.address, setting.limit),
-            _ => {
-                let words = if words.is_empty() { String::new() } else { format!(": {words}") };
+            ended => {
+                let said = match ended {
+                    Ok(Err(CommandError::Failed { stderr, .. })) => harmless(&stderr),
+                    _ => String::new(),
+                };
+                let words: Vec<&str> = [words, &said].into_iter().filter(|words| !words.is_empty()).collect();
+                let words = if words.is_empty() { String::new() } else { format!(": {}", words.join("; ")) };
                 RemoteError::Broken { address, words }
             }
         }

@@ -6,8 +6,8 @@ use super::Garbage;
 use super::pkt::{Decoder, Packet};
 use super::words::{Words, harmless};
 
-/// How much is read of an answer, in bytes: a hook may run for minutes and tell all of it.
-const ANSWER_BYTES_MAX: usize = 8 << 20;
+/// How much is read of an answer, in bytes: a hook may run for minutes and tell all of it, which is not kept. Time bounds it as well.
+const ANSWER_BYTES_MAX: usize = 32 << 20;
 
 /// How much of it may be the report, in bytes: two lines, of which one names our branch.
 const REPORT_BYTES_MAX: usize = 64 << 10;

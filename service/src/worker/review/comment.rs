@@ -105,7 +105,8 @@ pub(in crate::worker) async fn recall(shared: &Shared) {
 /// What there is to say of a review; nothing where the last word was said, or is not known yet.
 fn words(shared: &Shared, key: &ReleaseKey, review: &Review) -> Option<String> {
     match review.state {
-        ReviewState::AwaitingReview => review.is_wanted.then(|| waits(review)),
+        // One that people opened again waits for them as well.
+        ReviewState::AwaitingReview => (review.is_wanted || review.is_over).then(|| waits(review)),
         ReviewState::Merged => {
             let entry = shared.entry(key);
             let is_watched = watched(shared, &key.environment).is_some();

@@ -4,20 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::body::{revised, with_metrics};
-use super::branch::{branch_of, standing};
-use super::sight::{Sight, open_elsewhere, say_of_others, see};
-use super::{Pull, Review, ReviewState, comment};
+use super::branch::branch_of;
+use super::sight::{Sight, say_of_others, see};
+use super::{Pull, Review, ReviewState};
 use crate::forge::{AutoMerge, Forge, ForgeError, Opinions, PullRequest, PullState, Text};
-use crate::git::{Deleted, GitError};
-use crate::names::{CommitId, ReleaseKey, Version};
+use crate::git::GitError;
+use crate::names::{ReleaseKey, Version};
+use crate::worker::history::says_ours;
 use crate::worker::shared::Shared;
-
-/// How long an open pull request that nobody waits for is left alone: a forge moves the branch first, and says a moment later that it
-/// has merged.
-pub(super) const GRACE: Duration = Duration::from_secs(10);
-
-/// The last word about what nobody waits for any more.
-const WITHDRAWN: &str = "**Closed**: nobody waits for this any more, something else was decided meanwhile.";
 
 /// Why a review does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +48,8 @@ pub(super) async fn tell_and_ask(
     seen: Option<&PullRequest>,
 ) -> Result<(), Hitch> {
     let text = with_metrics(&review.text, &metrics(shared, review).await);
-    let Some(Told { pull, is_new, elsewhere }) = told(shared, forge, (key, review), seen, &text).await? else {
+    let Some(Told { pull, is_new, is_overtaken, elsewhere }) = told(shared, forge, (key, review), seen, &text).await?
+    else {
         shared.inbox.note_review(key);
         return Ok(());
     };
@@ -71,7 +66,9 @@ pub(super) async fn tell_and_ask(
     let known = current.as_ref().and_then(|current| current.pull.as_ref());
     let is_another = known.is_some_and(|known| known.number != opened.number);
     opened.is_scheduled = known.is_some_and(|pull| pull.is_scheduled && !is_another);
-    let mut trouble = None;
+    let overtaken =
+        "another service, which keeps no store together with this one, has put something newer on its branch";
+    let mut trouble = is_overtaken.then(|| overtaken.to_owned());
     let mut state = match pull.state {
         PullState::Open => ReviewState::AwaitingReview,
         PullState::Merged(_) => ReviewState::Merged,
@@ -117,6 +114,8 @@ struct Told {
     pull: PullRequest,
     /// It was just opened, so nobody has said anything of it.
     is_new: bool,
+    /// It speaks of something newer by another service.
+    is_overtaken: bool,
     /// The numbers of the open ones of its branch that go elsewhere.
     elsewhere: Vec<u64>,
 }
@@ -139,20 +138,52 @@ async fn told(
     let mut pull = match pull {
         Some(pull) => pull,
         None => {
-            let may_be_gone = others.iter().any(|other| other.state != PullState::Open);
-            if may_be_gone && is_gone(shared, key).await? {
+            if !others.is_empty() && is_gone(shared, key).await? {
                 return Ok(None);
             }
-            forge.open(&branch, target, text).await?
+            match forge.open(&branch, target, text).await {
+                Ok(opened) => opened,
+                Err(error) => {
+                    // Whoever sees one of those is to know all the same.
+                    say_of_others(shared, forge, &others, None).await?;
+                    return Err(error.into());
+                }
+            }
         }
     };
     say_of_others(shared, forge, &others, Some(&pull)).await?;
+    if pull.state == PullState::Open && is_empty(shared, key, &pull).await? {
+        return Ok(None);
+    }
+    let is_overtaken = is_overtaken(shared, review, &pull)?;
     let said = review.pull.as_ref().filter(|known| known.number == pull.number).map(|pull| &pull.said);
-    if pull.state == PullState::Open && !is_new && said != Some(text) {
+    if pull.state == PullState::Open && !is_new && !is_overtaken && said != Some(text) {
         pull = forge.revise(pull.number, |now| revised(now, key, text)).await?;
     }
     let open = others.iter().filter(|other| other.state == PullState::Open);
-    Ok(Some(Told { pull, is_new, elsewhere: open.map(|other| other.number).collect() }))
+    Ok(Some(Told { pull, is_new, is_overtaken, elsewhere: open.map(|other| other.number).collect() }))
+}
+
+/// Whether the target has all that is on the branch of a pull request, as where somebody took off more than their own: then a turn has to put it there again.
+async fn is_empty(shared: &Shared, key: &ReleaseKey, pull: &PullRequest) -> Result<bool, GitError> {
+    let Some(head) = &pull.head else { return Ok(false) };
+    let is_empty = shared.repository.is_known_ancestor(head, &shared.repository.tip()?)? == Some(true);
+    if is_empty {
+        let lock = shared.reviews.branch(key);
+        let _alone = lock.lock().await;
+        shared.repository.find_beside(&branch_of(key)).await?;
+    }
+    Ok(is_empty)
+}
+
+/// Whether another service has put something newer on the branch of a review, as far as that was fetched: then the pull request speaks of that.
+fn is_overtaken(shared: &Shared, review: &Review, pull: &PullRequest) -> Result<bool, GitError> {
+    let Some(head) = pull.head.as_ref().filter(|head| **head != review.commit) else { return Ok(false) };
+    if shared.repository.is_known_ancestor(&review.commit, head)? != Some(true) {
+        return Ok(false);
+    }
+    let since = shared.repository.line(Some(&review.commit), head)?;
+    Ok(since.iter().any(|entry| says_ours(entry, &shared.settings.author)))
 }
 
 /// Whether somebody else took the branch of a review away.
@@ -160,122 +191,6 @@ async fn is_gone(shared: &Shared, key: &ReleaseKey) -> Result<bool, GitError> {
     let lock = shared.reviews.branch(key);
     let _alone = lock.lock().await;
     Ok(shared.repository.find_beside(&branch_of(key)).await?.is_none())
-}
-
-/// Ends a review that nobody waits for any more: what is still open is closed, the branch deleted, and the last word said. Answers whether
-/// there is nothing more to do.
-pub(super) async fn finish(
-    shared: &Shared,
-    forge: &Forge,
-    (key, review): (&ReleaseKey, &Review),
-    grace: Duration,
-) -> Result<bool, Hitch> {
-    let lock = shared.reviews.branch(key);
-    let _alone = lock.lock().await;
-    if shared.reviews.is_waiting(key) {
-        return Ok(true);
-    }
-    let Sight { pull: found, others } = see(shared, forge, (key, review), None).await?;
-    say_of_others(shared, forge, &others, None).await?;
-    let (mut state, mut decided) = (review.state, None);
-    if let Some(pull) = &found {
-        let is_withdrawn = review.withdrawn == Some(pull.number);
-        // Whoever decided has seen what was there.
-        decided = pull.head.clone().filter(|_| pull.state != PullState::Open && !is_withdrawn);
-        let (now, words) = match &pull.state {
-            // How it fares is said once it is noted, and again where that changes.
-            PullState::Merged(_) => (ReviewState::Merged, None),
-            PullState::Closed if is_withdrawn => (ReviewState::Closed, Some(WITHDRAWN.to_owned())),
-            PullState::Closed => (ReviewState::Closed, Some(closed(pull.number))),
-            PullState::Open if review.moot_since.is_some_and(|since| since.elapsed() < grace) => return Ok(false),
-            PullState::Open => {
-                // Noted first: nobody may hear of the closing itself.
-                shared.reviews.note(key, &review.commit, |review| {
-                    review.pull.get_or_insert_with(|| pull_of(pull));
-                    review.withdrawn = Some(pull.number);
-                });
-                forge.close(pull.number).await?;
-                (ReviewState::Closed, Some(WITHDRAWN.to_owned()))
-            }
-        };
-        state = now;
-        if let Some(words) = words {
-            comment::say(shared, forge, pull.number, &words).await?;
-        }
-    } else if state == ReviewState::AwaitingReview {
-        state = ReviewState::Closed;
-    }
-    let mut numbers = review.elsewhere.clone();
-    numbers.extend(others.iter().map(|other| other.number));
-    match open_elsewhere(shared, forge, numbers).await? {
-        Some(other) => {
-            tracing::warn!(release.key = %key, "The branch of the review of `{key}` stays for {}", other.url)
-        }
-        None => delete(shared, key, (&review.commit, decided.as_ref())).await?,
-    }
-    shared.reviews.note(key, &review.commit, |review| {
-        review.pull = found.as_ref().map(pull_of);
-        review.state = state;
-        review.end();
-    });
-    shared.reviews.fares(key);
-    Ok(true)
-}
-
-/// The last word about what people closed.
-fn closed(number: u64) -> String {
-    format!(
-        "**Closed**, so nothing changes. Was that by mistake, ask for it again, and another one is opened. What people added to its branch \
-         stays at `refs/pull/{number}/head`."
-    )
-}
-
-/// A pull request of which only the forge tells.
-fn pull_of(PullRequest { number, url, .. }: &PullRequest) -> Pull {
-    Pull { number: *number, url: url.clone(), said: Text::default(), is_scheduled: false }
-}
-
-/// How often a branch is looked at again that somebody moves while it is to be deleted.
-const DELETE_MAX: usize = 2;
-
-/// Deletes the branch of a review that is over, where it still is where it was seen. What others added to it stays, unless it is what was decided about.
-async fn delete(shared: &Shared, key: &ReleaseKey, over: (&CommitId, Option<&CommitId>)) -> Result<(), GitError> {
-    let (repository, branch) = (&shared.repository, branch_of(key));
-    let mut why = "somebody goes on there".to_owned();
-    for _ in 0..DELETE_MAX {
-        if let Some(tip) = repository.beside(&branch)?
-            && !is_decided(shared, key, &tip, over)?
-        {
-            why = format!("it is at {tip}, which nobody has decided about");
-            break;
-        }
-        match repository.delete_beside(&branch).await? {
-            Deleted::Gone => return Ok(()),
-            Deleted::Refused(words) => {
-                why = words;
-                break;
-            }
-            Deleted::Moved(_) => {}
-        }
-    }
-    tracing::warn!(release.key = %key, "The branch `{branch}` of a review that is over stays: {why}");
-    Ok(())
-}
-
-/// Whether nothing is lost with a branch that is there: it is on the target, or people decided about it, or its newest state is the very proposal that is
-/// over, and nobody added to that. A newer proposal of the service is another review's, of which nobody may have taken note yet.
-fn is_decided(
-    shared: &Shared,
-    key: &ReleaseKey,
-    tip: &CommitId,
-    (commit, decided): (&CommitId, Option<&CommitId>),
-) -> Result<bool, GitError> {
-    let target = shared.repository.tip()?;
-    if decided == Some(tip) || shared.repository.is_ancestor(tip, &target)? {
-        return Ok(true);
-    }
-    let standing = standing(shared, &target, key)?;
-    Ok(standing.is_some_and(|standing| standing.theirs.is_none() && standing.own.commit == *commit))
 }
 
 /// What MLflow measured for the versions that are compared; nothing where there is no tracking server, or it does not say.

@@ -6,7 +6,8 @@
 
 use std::collections::HashSet;
 
-use super::branch::{self, branch_of};
+use super::branch::branch_of;
+use super::standing::standing;
 use crate::git::{Author, GitError, LogEntry, Repository};
 use crate::names::{CommitId, ReleaseKey};
 use crate::release::Release;
@@ -131,6 +132,6 @@ pub(in crate::worker) fn proposed_document(
     if shared.settings.forge().is_none() {
         return Ok(None);
     }
-    let proposed = branch::standing(shared, target, key)?.and_then(|standing| standing.release);
+    let proposed = standing(shared, target, key)?.and_then(|standing| standing.release);
     Ok(proposed.filter(|proposed| proposed.rollout == merged.rollout && proposed.origin == merged.origin))
 }

@@ -8,12 +8,14 @@ mod body;
 mod branch;
 mod call_off;
 pub(super) mod comment;
+mod end;
 mod follow;
 mod merged;
 mod proposed;
 mod recall;
 pub(super) mod rounds;
 mod sight;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -60,8 +62,10 @@ pub(super) struct Reviews {
 /// One review.
 #[derive(Debug, Clone)]
 pub(super) struct Review {
-    /// The newest commit of the service on its branch.
+    /// The newest commit of the service on its branch, as it is there.
     pub(super) commit: CommitId,
+    /// The same as the service made it, as far as that was seen: people may rewrite it.
+    pub(super) made: Option<CommitId>,
     /// What it is about; nothing for a retraction.
     pub(super) release: Option<Release>,
     /// The delivery that asks for it, where one does.
@@ -113,6 +117,7 @@ impl Review {
         let said = Text { title, body: String::new() };
         Some(Self {
             commit: head.or(merged)?,
+            made: None,
             release: None,
             delivery: None,
             text: said,
@@ -148,9 +153,11 @@ impl Review {
 }
 
 impl Reviews {
-    /// Takes note of what is on a branch: a new review, or a new state of one.
-    pub(super) fn want(&self, key: &ReleaseKey, commit: CommitId, proposed: &Proposed) {
+    /// Takes note of what is on a branch: a new review, or a new state of one; with whether its commit is there as the service made it.
+    pub(super) fn want(&self, key: &ReleaseKey, (commit, is_as_made): (CommitId, bool), proposed: &Proposed) {
         let mut by_key = self.by_key();
+        let made =
+            if is_as_made { Some(commit.clone()) } else { by_key.get(key).and_then(|review| review.made.clone()) };
         let before = by_key.get(key).filter(|review| review.is_wanted && review.state == ReviewState::AwaitingReview);
         // Planned anew, the same differs by its moment alone, for which nobody is to be told again.
         let said = before.filter(|before| {
@@ -165,6 +172,7 @@ impl Reviews {
         let is_told = said.is_some_and(|before| before.pull.is_some() || before.trouble.is_some());
         let review = Review {
             commit,
+            made,
             release: proposed.write.after.clone(),
             delivery: proposed.delivery.clone(),
             text,
@@ -204,9 +212,13 @@ impl Reviews {
 
     /// Takes note of deliveries that the branch was seen to have: their reviews were merged, and what is asked for next has one of its own.
     pub(super) fn are_merged(&self, done: &DoneBefore) {
-        for review in self.by_key().values_mut().filter(|review| review.state == ReviewState::AwaitingReview) {
+        for (key, review) in self.by_key().iter_mut().filter(|(_, review)| review.state != ReviewState::Merged) {
             if review.delivery.as_ref().is_some_and(|delivery| done.contains_key(delivery.as_str())) {
                 review.state = ReviewState::Merged;
+                // Of one that is over nobody else says so.
+                if review.is_over {
+                    self.comments.note(key);
+                }
             }
         }
     }
@@ -219,7 +231,7 @@ impl Reviews {
                 && (review.release.is_some() || review.delivery.is_some())
                 && review.pull.as_ref().is_some_and(|pull| review.withdrawn != Some(pull.number))
                 && review.delivery.as_ref() == delivery
-                && branch::is_same(review.release.as_ref(), after)
+                && standing::is_same(review.release.as_ref(), after)
         })
     }
 
@@ -321,6 +333,17 @@ impl Reviews {
         remember(&mut self.by_key(), key, closed);
     }
 
+    /// Takes note of a pull request that is open and that nobody here waits for, as the forge tells it; nothing where there is a review.
+    fn remember_open(&self, key: ReleaseKey, open: Open, delivery: Option<DeliveryId>) {
+        if let Some(review) = Review::as_told(open.title, open.pull) {
+            let mut by_key = self.by_key();
+            let known = by_key.entry(key).or_insert_with(|| review.clone());
+            if known.is_over {
+                *known = Review { delivery, ..review };
+            }
+        }
+    }
+
     /// Takes note of all that the forge tells, where another replica follows it; nothing where all was forgotten since it was asked: then this one may
     /// follow it by now, and knows better. What is followed here stays.
     fn show(&self, since: u64, open: &BTreeMap<ReleaseKey, Open>, closed: Vec<(ReleaseKey, Closed)>) {
@@ -403,6 +426,11 @@ impl Reviews {
     /// One of these as it is.
     pub(in crate::worker) fn open_one(&self, key: &ReleaseKey) -> Option<Review> {
         self.by_key().get(key).filter(|review| !review.is_over).cloned()
+    }
+
+    /// Whether something may become of the review of a release: one that is over may be opened again, unless it was merged.
+    pub(in crate::worker) fn may_change(&self, key: &ReleaseKey) -> bool {
+        self.by_key().get(key).is_some_and(|review| !review.is_over || review.state != ReviewState::Merged)
     }
 
     /// Notes, or takes back, that something keeps all of them from going on.

@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 use super::allowance::{Allowance, OF_WHO_FOLLOWS, OF_WHO_LEADS};
 use super::branch::{branch_of, key_of_branch};
 use super::comment;
-use super::follow::{GRACE, Hitch, finish, tell_and_ask};
+use super::end::{GRACE, finish, look_again};
+use super::follow::{Hitch, tell_and_ask};
+use super::standing::standing;
 use super::{Review, ReviewState};
 use crate::forge::{Forge, ForgeError, Open, counted};
-use crate::names::ReleaseKey;
+use crate::names::{DeliveryId, ReleaseKey};
+use crate::worker::history::trailer;
 use crate::worker::shared::{Shared, read};
 
 /// How long what failed is left alone.
@@ -164,10 +167,7 @@ impl Rounds {
         forge: &Forge,
         since: u64,
     ) -> Result<(), ForgeError> {
-        let keys = {
-            let index = read(&shared.index);
-            index.iter().map(|(key, _)| key).filter(|key| shared.is_reviewed(key)).cloned().collect::<BTreeSet<_>>()
-        };
+        let keys = reviewed(shared);
         if keys.is_empty() {
             return Ok(());
         }
@@ -211,13 +211,14 @@ impl Rounds {
     async fn begin_round(&mut self, shared: &Shared, forge: &Forge) {
         self.next = Instant::now() + self.period;
         if !self.remembers {
-            self.spend(1);
-            match remember(shared, forge).await {
+            let (remembered, cost) = counted(remember(shared, forge)).await;
+            self.spend(cost);
+            match remembered {
                 Ok(()) => {
                     self.remembers = true;
                     comment::recall(shared).await;
                 }
-                Err(error) => self.next = sooner(self.next, &Hitch::from(error)),
+                Err(error) => self.next = sooner(self.next, &error),
             }
         }
         let open = shared.reviews.open();
@@ -268,7 +269,8 @@ impl Rounds {
     /// Tells and asks what there is of one review, and says how many requests that took: what merges itself may take some more each time.
     async fn ask(&mut self, shared: &Shared, forge: &Forge, key: &ReleaseKey, open: Option<Open>) -> usize {
         self.again.remove(key);
-        let Some(review) = shared.reviews.open_one(key) else { return 0 };
+        let Some(review) = shared.reviews.open_one(key) else { return look_at_ended(shared, forge, key).await };
+        let waits_for = shared.reviews.waits_for(key);
         let open = open.filter(|open| may_be_so(&review, open));
         let known = self.asked.remove(key).and_then(|(_, updated)| updated);
         let updated = open.as_ref().map(|open| open.updated.clone()).or(known);
@@ -292,8 +294,22 @@ impl Rounds {
             self.again.insert(key.clone(), Instant::now() + error.retry_after().unwrap_or(self.retry));
         }
         answer(shared, key);
+        if review.is_wanted && shared.reviews.waits_for(key) != waits_for {
+            // Whoever waits is told by a turn where it is by now, and what keeps it.
+            shared.inbox.note_review(key);
+        }
         cost
     }
+}
+
+/// Looks at a review that is over, of which a webhook told something; says how many requests that took.
+async fn look_at_ended(shared: &Shared, forge: &Forge, key: &ReleaseKey) -> usize {
+    let Some(review) = shared.reviews.one(key) else { return 0 };
+    let (looked, cost) = counted(look_again(shared, forge, key, &review)).await;
+    if let Err(error) = looked {
+        tracing::info!(release.key = %key, "What became of the review of `{key}` after its end is not known: {error}");
+    }
+    cost
 }
 
 /// Whether what a list said of a review may be so: it may be older than what a turn, a webhook or a look at the pull request itself has brought since.
@@ -318,8 +334,8 @@ async fn list(shared: &Shared, forge: &Forge, keys: &BTreeSet<ReleaseKey>) -> Re
     Ok((open.into_iter().filter_map(|(branch, open)| Some((key_of_branch(&branch)?, open))).collect(), pages))
 }
 
-/// Takes from the forge what became of the last reviews before this service began.
-async fn remember(shared: &Shared, forge: &Forge) -> Result<(), ForgeError> {
+/// Takes from the forge what became of the last reviews before this service began, and what is open of which nobody here knows.
+async fn remember(shared: &Shared, forge: &Forge) -> Result<(), Hitch> {
     if !shared.settings.environments.values().any(|environment| environment.is_reviewed) {
         return Ok(());
     }
@@ -328,7 +344,20 @@ async fn remember(shared: &Shared, forge: &Forge) -> Result<(), ForgeError> {
             shared.reviews.remember(&key, closed);
         }
     }
+    let (open, _) = list(shared, forge, &reviewed(shared)).await?;
+    let target = shared.repository.tip()?;
+    for (key, open) in open {
+        let own = standing(shared, &target, &key)?.and_then(|standing| standing.own);
+        let delivery = own.as_ref().and_then(|own| DeliveryId::parse(trailer(own, "Delivery-Id")?).ok());
+        shared.reviews.remember_open(key, open, delivery);
+    }
     Ok(())
+}
+
+/// The releases that there are whose changes people review.
+fn reviewed(shared: &Shared) -> BTreeSet<ReleaseKey> {
+    let index = read(&shared.index);
+    index.iter().map(|(key, _)| key).filter(|key| shared.is_reviewed(key)).cloned().collect()
 }
 
 /// Answers those who asked for a release and wait to hear where it is reviewed, and has the writer take note of it.

@@ -1,5 +1,5 @@
-//! Which pull request is the one of a review: the one from its branch into the branch that everybody reads. One that a person sends elsewhere, or merged or
-//! closed before it showed what the review is about, is that no more: it says so, and the review has another one.
+//! Which pull request is the one of a review: the one from its branch into the branch that everybody reads. One that a person sends elsewhere, or whose branch
+//! has another name by now, or that was merged or closed before it showed what the review is about, is that no more: it says so, and the review has another one.
 
 use std::collections::BTreeSet;
 
@@ -39,8 +39,12 @@ pub(super) async fn see(
     let mut others = Vec::new();
     if let Some(known) = known {
         // Where it ended at what is not known here, somebody went on from all that was put up.
-        let is_about_less = known.state != PullState::Open && shows(shared, review, &known)? == Some(false);
-        if known.base == target && !is_about_less {
+        let is_it = match known.state {
+            // A branch that somebody renames takes its pull request along.
+            PullState::Open => known.branch == branch_of(key),
+            _ => shows(shared, review, &known)? != Some(false),
+        };
+        if known.base == target && is_it {
             return Ok(Sight { pull: Some(known), others });
         }
         others.push(known);
@@ -80,7 +84,10 @@ pub(super) async fn say_of_others(
             // How that fares it says itself.
             continue;
         }
-        let what = if base == target {
+        let what = if base == target && *state == PullState::Open {
+            "**Not the review any more**: this is from another branch by now. Merging it brings what is on that one."
+                .to_owned()
+        } else if base == target {
             "**Closed**, so nothing changes by this.".to_owned()
         } else {
             let (base, target) = (plain(base), plain(target));

@@ -9,6 +9,7 @@ use crate::worker::told::told;
 fn review() -> Review {
     let text = Text { title: "title".to_owned(), body: "a diff".to_owned() };
     Review {
+        made: None,
         commit: CommitId::parse(&"a".repeat(40)).unwrap(),
         release: None,
         delivery: None,

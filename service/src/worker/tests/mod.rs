@@ -3,6 +3,7 @@
 mod argocd;
 mod beside;
 mod bounds;
+mod broken_off;
 mod claims;
 mod cluster;
 mod commented;
@@ -29,6 +30,7 @@ mod registry;
 mod remote;
 mod requests;
 mod retargeted;
+mod rewritten;
 mod rounds;
 mod servable;
 mod stale;

@@ -69,12 +69,12 @@ impl Far {
     }
 
     /// What Git says in the person's clone.
-    fn person(&self, arguments: &[&str]) -> String {
+    pub(super) fn person(&self, arguments: &[&str]) -> String {
         text(git(&self.directory.path().join("person"), arguments)).trim().to_owned()
     }
 
     /// A person's commit, not pushed.
-    fn commit(&self, path: &str, content: &str) {
+    pub(super) fn commit(&self, path: &str, content: &str) {
         let file = self.directory.path().join("person").join(path);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(file, content).unwrap();

@@ -28,6 +28,8 @@ pub(super) struct Says {
     pub(super) body: String,
     /// The comments, by the number of what they are about.
     pub(super) comments: Vec<(u64, String)>,
+    /// Whether it is to merge itself.
+    pub(super) is_to_merge: bool,
     /// With which words it refuses whatever is asked of merging.
     pub(super) merges: Option<&'static str>,
     /// What happens once it has listed, before anything else is asked.
@@ -51,6 +53,7 @@ async fn forge() -> (Arc<Forge>, Arc<Mutex<Says>>) {
         elsewhere: None,
         body: String::new(),
         comments: Vec::new(),
+        is_to_merge: true,
         merges: None,
         meanwhile: None,
         asked: 0,
@@ -73,7 +76,7 @@ impl Says {
         json!({
             "number": number, "html_url": format!("https://forge.example/team/gitops/pull/{number}"), "title": "release(a): update",
             "state": if state == "open" { "open" } else { "closed" }, "merged_at": merged_at, "merge_commit_sha": commit,
-            "updated_at": state, "auto_merge": {"merge_method": "merge"},
+            "updated_at": state, "auto_merge": self.is_to_merge.then(|| json!({"merge_method": "merge"})),
             "head": {"ref": "kmlflow/production/models/fraud", "sha": commit, "repo": repo}, "base": {"ref": base, "repo": repo},
         })
     }

@@ -1,0 +1,58 @@
+//! A remote that breaks off without a report at one of many, and a clone that a killed program left locked.
+
+use std::fs;
+
+use super::remote::Far;
+use super::*;
+use crate::event::DeliveryState;
+
+/// Ends a push without a report where it brings this release.
+const BREAKS_OFF: &str = "[ $1 = prepared ] || exit 0; while read old new ref; do \
+    [ $ref = refs/heads/main ] && git diff --name-only $old $new | grep -q /bad/ && echo 'bad is not allowed here' >&2 && exit 1; done; exit 0";
+
+#[tokio::test]
+async fn what_a_remote_breaks_off_at_is_put_off_alone_in_its_words_and_refused_by_nobody() {
+    let mut far = Far::new().await;
+    far.hook("reference-transaction", BREAKS_OFF);
+    let (bad, good) = (far.world.handle(), far.world.handle());
+    let ask = |handle: Handle, name: &'static str| async move {
+        handle.request(put(name, single("7")), Duration::from_millis(10)).await
+    };
+    let (bad, good) = tokio::join!(ask(bad, "bad"), ask(good, "good"));
+    let id = |answer| match answer {
+        Ok(Answer::Queued { delivery, .. }) => delivery,
+        other => panic!("{other:?}"),
+    };
+    let (bad, good) = (id(bad), id(good));
+    for _ in 0..6 {
+        far.world.turn_clock(300).await;
+    }
+    let handle = far.world.handle();
+    let state = async |id: &str| handle.delivery(id).await.unwrap();
+    assert_eq!(state(&good).await.state, DeliveryState::Applied);
+    let waiting = state(&bad).await;
+    let reason = waiting.waits_for.as_deref().or(waiting.reason.as_deref()).unwrap();
+    assert!(waiting.state == DeliveryState::Failed && reason.contains("bad is not allowed here"), "{waiting:?}");
+    far.without_hook("reference-transaction");
+    far.world.turn_clock(300).await;
+    assert_eq!(state(&bad).await.state, DeliveryState::Applied, "{:?}", state(&bad).await);
+    assert_eq!(far.subjects().len(), 2);
+}
+
+#[tokio::test]
+async fn a_lock_that_a_kill_left_in_the_clone_keeps_nothing_from_going_on() {
+    let mut far = Far::new().await;
+    far.world.put("fraud", single("7")).await;
+    let clone = far.world.handle().shared.repository.path().to_owned();
+    far.world.kill();
+    let lock = clone.join("refs/kmlflow/remote/main.lock");
+    fs::write(&lock, "").unwrap();
+    fs::write(clone.join("packed-refs.lock"), "").unwrap();
+    // Its remote has gone on meanwhile.
+    far.pull();
+    far.push("README.md", "somebody else");
+    far.world.start().await;
+    assert!(!lock.exists());
+    far.world.put("fraud", single("8")).await;
+    assert_eq!(far.world.state("fraud").await, "single settled live=8");
+}
