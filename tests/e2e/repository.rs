@@ -379,8 +379,20 @@ fn a_backup_after_the_repository_was_moved_is_not_of_the_old_one() {
     let server = environment.server().start();
     server.put("production/models/other", &image("other", "3")).expect(201);
     assert_eq!(server.stop(), Some(0));
+    let moved =
+        |to: &str| run(environment.kmlflow(["repo", "move", "--to", to, "--data-dir"]).arg(environment.data_dir()));
+    let hook = remote.join("hooks/pre-receive");
+    std::fs::write(&hook, "#!/bin/sh\necho 'no new repositories, ask ops' >&2; exit 1\n").unwrap();
+    std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let refused = moved(&url);
+    assert!(refused.code == 1 && refused.stderr.contains("no new repositories, ask ops"), "{refused:?}");
+    std::fs::remove_file(&hook).unwrap();
+    let of_sha256 = environment.path("sha256.git");
+    succeed(environment.command("git").args(["init", "-q", "--bare", "--object-format=sha256"]).arg(&of_sha256));
+    let refused = moved(&of_sha256.display().to_string());
+    assert!(refused.code != 0 && refused.stderr.contains("a format other than sha1"), "{refused:?}");
     for _ in 0..2 {
-        succeed(environment.kmlflow(["repo", "move", "--to", &url, "--data-dir"]).arg(environment.data_dir()));
+        assert_eq!(moved(&url).code, 0);
     }
     // Who forgets to say where it is now would release to a branch that nobody reads.
     let forgotten = run(environment.kmlflow(["serve", "--data-dir"]).arg(environment.data_dir()));

@@ -63,7 +63,7 @@ pub enum GitError {
     #[error(transparent)]
     Remote(#[from] RemoteError),
     /// The remote refuses commits that nobody asked for.
-    #[error("the remote refuses what the service made of a push: {words}")]
+    #[error("the remote refuses what is pushed: {words}")]
     Refused { words: String },
     /// The key that signed at the start does not any more.
     #[error("a commit cannot be signed; the log says why")]

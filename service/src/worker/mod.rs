@@ -51,6 +51,7 @@ mod rerender;
 mod restored;
 mod retry;
 mod review;
+mod set_aside;
 mod settings;
 mod shared;
 mod start;

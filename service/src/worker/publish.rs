@@ -9,10 +9,12 @@ use super::history::{self, Came};
 use super::holds::{self, after_a_rewrite};
 use super::registry::Which;
 use super::restored::look_up;
-use super::retry::{later, postpone, wait};
+use super::retry::later;
 use super::review::{merged_as, recall};
+use super::set_aside::SetAside;
 use super::shared::{Shared, Waits, read, write};
 use super::turn::Harvest;
+
 use crate::chance::share_of;
 use crate::event::Delivery;
 use crate::git::remote::RemoteError;
@@ -40,9 +42,6 @@ const STEP_RETRY: Duration = Duration::from_secs(300);
 /// The most commits of which nobody heard whether they arrived: some hundred failed pushes of the largest size.
 const OURS_MAX: usize = 100_000;
 
-/// What helps where the remote breaks off at one thing alone.
-const ALONE: &str = "others are pushed meanwhile; look at what the remote's hooks and limits have against this one";
-
 /// What a turn is planned on.
 pub(super) struct Head {
     pub(super) base: CommitId,
@@ -50,19 +49,6 @@ pub(super) struct Head {
     pub(super) since: Vec<Came>,
     /// It does not go on from what is known, and counts by itself.
     pub(super) is_anew: bool,
-}
-
-/// After so many pushes in a row that broke off, while the branch could be looked at, what is in them may be why: each is tried by itself.
-const BROKEN_MAX: u32 = 2;
-
-/// One thing that the remote does not take, and how it is concluded where the remote takes others.
-struct SetAside {
-    work: Work,
-    /// The remote broke off at it, so it is put off alone. One that the remote does not keep is refused.
-    is_put_off: bool,
-    concluded: Vec<Conclusion>,
-    refused: Vec<(Which, ReleaseKey, Refusal)>,
-    words: String,
 }
 
 impl Conveyor {
@@ -78,21 +64,7 @@ impl Conveyor {
             };
         }
         let Some(aside) = aside else { return done };
-        match &mut done {
-            // The remote takes what others asked for, so this one is at fault.
-            Ok(done) if done.harvest.tip != done.base && aside.is_put_off => {
-                aside.work.ticks.iter().for_each(|key| self.put_off(shared, key, &aside.words));
-                let attempt = aside.work.deliveries.iter().map(|delivery| delivery.attempt).max().unwrap_or_default();
-                let at = later(shared.clock.now_exact(), wait(attempt.saturating_add(1), None));
-                postpone(shared, self, aside.work.deliveries, (aside.words, Some(ALONE.to_owned())), at).await;
-            }
-            Ok(done) if done.harvest.tip != done.base => {
-                done.conclusions.extend(aside.concluded);
-                done.harvest.refused.extend(aside.refused);
-                aside.work.ticks.iter().for_each(|key| self.put_off(shared, key, &aside.words));
-            }
-            _ => self.left_over.push_front(aside.work),
-        }
+        self.end_aside(shared, &mut done, aside).await;
         done
     }
 
@@ -143,7 +115,7 @@ impl Conveyor {
                     self.fit(work, &done, aside, error)?;
                     continue;
                 }
-                Err(GitError::Remote(error)) if self.failures >= BROKEN_MAX && error.may_be_of_what_is_pushed() => {
+                Err(GitError::Remote(error)) if self.may_be_of_one(&error) => {
                     is_sure = false;
                     self.fit(work, &done, aside, error)?;
                     continue;
@@ -248,35 +220,6 @@ impl Conveyor {
         }
     }
 
-    /// What is too much at once may fit in parts. What is too much alone lets something else go first, once: should the remote not keep that either, it keeps
-    /// nothing at present, and everything waits.
-    fn fit(
-        &mut self,
-        work: &mut Work,
-        done: &Done,
-        aside: &mut Option<SetAside>,
-        error: RemoteError,
-    ) -> Result<(), GitError> {
-        if let Some(rest) = work.split() {
-            self.left_over.push_front(rest);
-            return Ok(());
-        }
-        if aside.is_some() || (work.deliveries.is_empty() && work.ticks.is_empty()) {
-            return Err(error.into());
-        }
-        let Some(next) = self.left_over.pop_front() else { return Err(error.into()) };
-        let words = error.for_callers();
-        let mut alone = std::mem::replace(work, next);
-        work.concluded.append(&mut alone.concluded);
-        work.refused.append(&mut alone.refused);
-        let concluded: Vec<Conclusion> =
-            alone.deliveries.iter().map(|delivery| refused(delivery.clone(), &done.conclusions, &words)).collect();
-        let refused = concluded.iter().filter_map(|conclusion| version_of(&done.harvest, conclusion)).collect();
-        let is_put_off = !matches!(error, RemoteError::NotKept { .. });
-        *aside = Some(SetAside { work: alone, is_put_off, concluded, refused, words });
-        Ok(())
-    }
-
     /// Keeps the first half for another try, and the rest for the next turn. What is refused alone is refused.
     fn divide(&mut self, shared: &Shared, work: &mut Work, done: &Done, words: String) -> Result<(), GitError> {
         let conclusions = done.conclusions.as_slice();
@@ -320,12 +263,12 @@ impl Conveyor {
 
 impl Work {
     /// How many things there are to do.
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.ticks.len() + self.deliveries.len()
     }
 
     /// Takes the second half out; nothing where there is no more than one thing to do.
-    fn split(&mut self) -> Option<Self> {
+    pub(super) fn split(&mut self) -> Option<Self> {
         let count = self.count();
         if count < 2 {
             return None;
@@ -439,7 +382,7 @@ async fn stop(shared: &Shared, known: &CommitId, tip: &CommitId) -> bool {
 }
 
 /// The version that a refusal is about: the one that the commits name that the remote did not take.
-fn version_of(harvest: &Harvest, conclusion: &Conclusion) -> Option<(Which, ReleaseKey, Refusal)> {
+pub(super) fn version_of(harvest: &Harvest, conclusion: &Conclusion) -> Option<(Which, ReleaseKey, Refusal)> {
     let (key, refusal) = (conclusion.concluded.verdict.release.clone()?, conclusion.concluded.refusal.clone()?);
     let version = harvest.rows.iter().rfind(|row| row.key == key)?.version.clone();
     let model = harvest.fresh.get(&key)?.release.spec.model.clone();

@@ -309,7 +309,15 @@ mod tests {
 
     #[test]
     fn credentials_in_an_address_are_refused_and_not_repeated() {
-        for text in ["https://ann:hunter2@host/x", "https://hunter2@host/x", "ssh://ann:hunter2@host/x"] {
+        for text in [
+            "https://ann:hunter2@host/x",
+            "https://hunter2@host/x",
+            "ssh://ann:hunter2@host/x",
+            "ann:hunter2@host:x",
+            "https:/ann:hunter2@host/x",
+            "https://host/x?private_token=hunter2",
+            "https://host/x#hunter2",
+        ] {
             let error = Endpoint::parse(text).unwrap_err().to_string();
             assert!(!error.contains("hunter2"), "{error}");
         }

@@ -150,7 +150,7 @@ impl RemoteError {
             Self::Broken { .. }
                 | Self::TooMuch { .. }
                 | Self::TimedOut { .. }
-                | Self::Failing { .. }
+                | Self::Failing { retry_after: None, .. }
                 | Self::NoReport { .. }
                 | Self::GaveUp { .. }
         )

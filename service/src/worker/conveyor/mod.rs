@@ -217,7 +217,7 @@ impl Conveyor {
     }
 
     /// Takes note that what was away is back: whatever waited for it goes at once, in the order in which it arrived.
-    fn end_failures(&mut self, now: Timestamp) {
+    pub(super) fn end_failures(&mut self, now: Timestamp) {
         if std::mem::take(&mut self.failures) > 0 {
             let waiting = std::mem::take(&mut self.retry).into_values();
             self.retry = waiting.map(|delivery| ((now, delivery.number), delivery)).collect();

@@ -24,10 +24,16 @@ async fn what_a_remote_breaks_off_at_is_put_off_alone_in_its_words_and_refused_b
         other => panic!("{other:?}"),
     };
     let (bad, good) = (id(bad), id(good));
-    for _ in 0..6 {
+    for _ in 0..4 {
         far.world.turn_clock(300).await;
     }
     let handle = far.world.handle();
+    assert_eq!(handle.delivery(&good).await.unwrap().state, DeliveryState::Applied);
+    let newer = id(handle.request(put("bad", single("8")), Duration::from_millis(10)).await);
+    let good = id(handle.request(put("good", single("8")), Duration::from_millis(10)).await);
+    for _ in 0..6 {
+        far.world.turn_clock(300).await;
+    }
     let state = async |id: &str| handle.delivery(id).await.unwrap();
     assert_eq!(state(&good).await.state, DeliveryState::Applied);
     let waiting = state(&bad).await;
@@ -35,8 +41,12 @@ async fn what_a_remote_breaks_off_at_is_put_off_alone_in_its_words_and_refused_b
     assert!(waiting.state == DeliveryState::Failed && reason.contains("bad is not allowed here"), "{waiting:?}");
     far.without_hook("reference-transaction");
     far.world.turn_clock(300).await;
-    assert_eq!(state(&bad).await.state, DeliveryState::Applied, "{:?}", state(&bad).await);
-    assert_eq!(far.subjects().len(), 2);
+    for id in [&bad, &newer] {
+        assert_eq!(state(id).await.state, DeliveryState::Applied, "{:?}", state(id).await);
+    }
+    let subjects = far.subjects().join("\n");
+    assert_eq!(far.subjects().len(), 4, "{subjects}");
+    assert_eq!(far.world.state("bad").await, "single settled live=8", "in the order in which it was asked for");
 }
 
 #[tokio::test]
