@@ -17,7 +17,6 @@ use super::turn::Harvest;
 
 use crate::chance::share_of;
 use crate::event::Delivery;
-use crate::git::remote::RemoteError;
 use crate::git::{GitError, LogEntry, Publish};
 use crate::names::{CommitId, ReleaseKey};
 use crate::release::{Refusal, RefusalKind};
@@ -110,13 +109,8 @@ impl Conveyor {
                 continue;
             }
             let published = match push(shared, &head, &done).await {
-                Err(GitError::Remote(error @ RemoteError::NotKept { .. })) => {
-                    (is_sure, is_proof) = (false, true);
-                    self.fit(work, &done, aside, error)?;
-                    continue;
-                }
                 Err(GitError::Remote(error)) if self.may_be_of_one(&error) => {
-                    is_sure = false;
+                    (is_sure, is_proof) = (false, true);
                     self.fit(work, &done, aside, error)?;
                     continue;
                 }

@@ -30,9 +30,10 @@ pub(super) struct SetAside {
 }
 
 impl Conveyor {
-    /// Whether what is pushed may be why a push failed, and not the remote alone.
+    /// Whether one thing of what is pushed may be why a push failed, and not the remote alone, which was heard of in any case.
     pub(super) fn may_be_of_one(&self, error: &RemoteError) -> bool {
-        self.failures >= BROKEN_MAX && error.may_be_of_what_is_pushed()
+        matches!(error, RemoteError::NotKept { .. })
+            || (self.failures >= BROKEN_MAX && error.may_be_of_what_is_pushed())
     }
 
     /// What is too much at once may fit in parts. What is too much alone lets something else go first, once: should the remote not keep that either, it keeps
@@ -62,7 +63,7 @@ impl Conveyor {
             }
             while work.count() == 0 {
                 let Some(next) = self.left_over.pop_front() else {
-                    alone.add(std::mem::replace(work, Work::default()));
+                    alone.add(std::mem::take(work));
                     *work = alone;
                     return Err(error.into());
                 };

@@ -97,7 +97,10 @@ pub(super) async fn look_again(shared: &Shared, forge: &Forge, key: &ReleaseKey,
     let state = match pull.state {
         PullState::Open => ReviewState::AwaitingReview,
         // What was merged is on the branch; a look at it says as what.
-        PullState::Merged(_) => return Ok(shared.inbox.note_push()),
+        PullState::Merged(_) => {
+            shared.inbox.note_push();
+            return Ok(());
+        }
         PullState::Closed => ReviewState::Closed,
     };
     if state != review.state {
