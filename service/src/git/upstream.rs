@@ -221,9 +221,9 @@ fn unlock(path: &Path, age: Duration) -> Result<(), GitError> {
     let mut locks: Vec<PathBuf> = LOCKED.iter().map(|name| path.join(name)).collect();
     let mut folders = vec![path.join("refs")];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
+        // What is gone meanwhile has no lock.
+        for entry in fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok) {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 folders.push(entry.path());
             } else if entry.path().extension().is_some_and(|extension| extension == "lock") {
                 locks.push(entry.path());
@@ -231,10 +231,14 @@ fn unlock(path: &Path, age: Duration) -> Result<(), GitError> {
         }
     }
     for lock in locks {
-        let is_old = |at: SystemTime| at.elapsed().is_ok_and(|elapsed| elapsed >= age);
+        let is_old = |at: SystemTime| age.is_zero() || at.elapsed().is_ok_and(|elapsed| elapsed >= age);
         if fs::metadata(&lock).and_then(|lock| lock.modified()).is_ok_and(is_old) {
             tracing::warn!("`{}` was left by a program that was killed; it is removed", lock.display());
-            fs::remove_file(&lock)?;
+            if let Err(error) = fs::remove_file(&lock)
+                && error.kind() != ErrorKind::NotFound
+            {
+                return Err(error.into());
+            }
         }
     }
     Ok(())

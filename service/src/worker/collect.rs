@@ -85,6 +85,9 @@ fn gather(shared: &Shared, conveyor: &mut Conveyor, now: Timestamp) -> (Vec<Deli
         } else {
             take_related(&mut conveyor.retry, &taken.deliveries)
         };
+    } else if !conveyor.retry.is_empty() {
+        // Nothing newer of a release goes before what was put off alone.
+        due = take_related(&mut conveyor.retry, &taken.deliveries);
     }
     while due.len() < LOOKED_AT_MAX && is_due(&conveyor.retry) {
         let Some(((at, _), delivery)) = conveyor.retry.pop_first() else { break };

@@ -54,7 +54,7 @@ impl Conveyor {
     /// Does one turn and publishes it. Work that has to wait for the next turn is taken out. Where it needs a commit that is not fetched yet, it
     /// waits for that.
     pub(super) async fn turn(&mut self, shared: &Shared, work: &mut Work) -> Result<Done, GitError> {
-        let mut aside = None;
+        let mut aside = Vec::new();
         let mut done = self.try_turn(shared, work, &mut aside).await;
         if matches!(done, Err(GitError::NotFetched)) {
             done = match shared.repository.complete().await {
@@ -62,8 +62,9 @@ impl Conveyor {
                 Err(error) => Err(error),
             };
         }
-        let Some(aside) = aside else { return done };
-        self.end_aside(shared, &mut done, aside).await;
+        for aside in aside {
+            self.end_aside(shared, &mut done, aside).await;
+        }
         done
     }
 
@@ -71,7 +72,7 @@ impl Conveyor {
         &mut self,
         shared: &Shared,
         work: &mut Work,
-        aside: &mut Option<SetAside>,
+        aside: &mut Vec<SetAside>,
     ) -> Result<Done, GitError> {
         let mut is_sure = work.look_at_repository || shared.repository.is_unsure();
         if is_sure {
@@ -111,7 +112,7 @@ impl Conveyor {
             let published = match push(shared, &head, &done).await {
                 Err(GitError::Remote(error)) if self.may_be_of_one(&error) => {
                     (is_sure, is_proof) = (false, true);
-                    self.fit(work, &done, aside, error)?;
+                    self.fit(shared, work, (&done, &mut *aside), error).await?;
                     continue;
                 }
                 published => published?,

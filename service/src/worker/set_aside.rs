@@ -13,8 +13,11 @@ use crate::git::remote::RemoteError;
 use crate::names::ReleaseKey;
 use crate::release::Refusal;
 
-/// After so many pushes in a row that broke off, while the branch could be looked at, what is in them may be why: each is tried by itself.
+/// After so many turns in a row that broke off, while the branch can be looked at, what is in them may be why: each is tried by itself.
 const BROKEN_MAX: u32 = 2;
+
+/// So many are put off alone by a turn: a remote that breaks off at everything is to be asked no more often than that.
+const ASIDE_MAX: usize = 8;
 
 /// What helps where the remote breaks off at one thing alone.
 const ALONE: &str = "others are pushed meanwhile; look at what the remote's hooks and limits have against this one";
@@ -37,24 +40,31 @@ impl Conveyor {
     }
 
     /// What is too much at once may fit in parts. What is too much alone lets something else go first, once: should the remote not keep that either, it keeps
-    /// nothing at present, and everything waits.
-    pub(super) fn fit(
+    /// nothing at present, and everything waits. What the remote breaks off at may be some things, each of which lets the rest go first.
+    ///
+    /// # Errors
+    /// Nothing is left that could go first; or the branch cannot be looked at, so it is the remote.
+    pub(super) async fn fit(
         &mut self,
+        shared: &Shared,
         work: &mut Work,
-        done: &Done,
-        aside: &mut Option<SetAside>,
+        (done, aside): (&Done, &mut Vec<SetAside>),
         error: RemoteError,
     ) -> Result<(), GitError> {
+        let is_put_off = !matches!(error, RemoteError::NotKept { .. });
+        if is_put_off && aside.is_empty() {
+            shared.repository.look().await?;
+        }
         if let Some(rest) = work.split() {
             self.left_over.push_front(rest);
             return Ok(());
         }
-        if aside.is_some() || (work.deliveries.is_empty() && work.ticks.is_empty()) {
+        let most = if is_put_off { ASIDE_MAX } else { 1 };
+        if aside.len() >= most || work.count() == 0 {
             return Err(error.into());
         }
         let Some(next) = self.left_over.pop_front() else { return Err(error.into()) };
         let words = error.for_callers();
-        let is_put_off = !matches!(error, RemoteError::NotKept { .. });
         let mut alone = std::mem::replace(work, next);
         if is_put_off {
             // Nothing newer of a release overtakes what is put off.
@@ -75,7 +85,7 @@ impl Conveyor {
         let concluded: Vec<Conclusion> =
             alone.deliveries.iter().map(|delivery| refused(delivery.clone(), &done.conclusions, &words)).collect();
         let refused = concluded.iter().filter_map(|conclusion| version_of(&done.harvest, conclusion)).collect();
-        *aside = Some(SetAside { work: alone, is_put_off, concluded, refused, words });
+        aside.push(SetAside { work: alone, is_put_off, concluded, refused, words });
         Ok(())
     }
 

@@ -191,7 +191,7 @@ fn scp(text: &str) -> Option<Result<SshPlace, &'static str>> {
         return None;
     }
     // `user:password@host`, or an address that lost one of its slashes.
-    if path.trim_start_matches('/').split('/').next().is_some_and(|first| first.contains('@')) {
+    if path.contains('@') && (authority.is_empty() || !authority.contains('@')) {
         return Some(Err("it has a user or password where its path begins; take them out"));
     }
     Some(split_user(authority).and_then(|(user, host)| place(user, host.trim_matches(['[', ']']), None, path)))
@@ -265,8 +265,12 @@ fn percent_decoded(text: &str) -> Option<String> {
 
 /// An address for an error. What stands before an `@` may be a password.
 fn without_user(text: &str) -> String {
-    let text = text.split(['?', '#']).next().unwrap_or_default();
-    shown(text.rsplit('@').next().unwrap_or_default())
+    let (before, after) = text.split_at(text.find(['?', '#']).unwrap_or(text.len()));
+    if after.contains('@') {
+        // A password may have such a character in it, and so may what follows one.
+        return format!("{}…", text.split_inclusive("://").next().filter(|scheme| *scheme != text).unwrap_or_default());
+    }
+    shown(before.rsplit('@').next().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -317,6 +321,10 @@ mod tests {
             "https:/ann:hunter2@host/x",
             "https://host/x?private_token=hunter2",
             "https://host/x#hunter2",
+            "https://ann:hunter2#a@host/x",
+            "https://ann:a?hunter2@host/x",
+            "ann:hunter2#a@host:x",
+            "ann:a/hunter2@host:x",
         ] {
             let error = Endpoint::parse(text).unwrap_err().to_string();
             assert!(!error.contains("hunter2"), "{error}");

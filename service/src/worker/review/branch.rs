@@ -113,15 +113,19 @@ pub(in crate::worker) async fn offer(
 /// The refusal of a change that would write over what somebody added to the branch of the last one.
 fn taken(branch: &str, theirs: &LogEntry, service: &Author) -> Refusal {
     // A rebase keeps who wrote a commit.
-    let (who, did) = if theirs.author == *service { (&theirs.committer, "rewrote") } else { (&theirs.author, "added") };
+    let is_rewritten = theirs.author == *service;
+    let (who, did, at) = match is_rewritten {
+        true => (&theirs.committer, "rewrote", "on"),
+        false => (&theirs.author, "added", "to"),
+    };
     let (who, commit) = (crate::names::line_of_a_person(&who.name), theirs.commit.as_str());
     let reason = format!(
-        "{who} {did} the commit {} to the branch `{branch}`, which this would write over",
+        "{who} {did} the commit {} {at} the branch `{branch}`, which this would write over",
         commit.get(..12).unwrap_or(commit)
     );
     Refusal::conflict(
         reason,
-        "merge or close the pull request of that branch first, take the commit off the branch by a push, or write over it with `force=true` (`--force`)",
+        "merge or close the pull request of that branch first, take the commit off the branch by a push, delete the branch where nobody needs it any more, or write over it with `force=true` (`--force`)",
     )
 }
 

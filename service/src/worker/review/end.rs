@@ -8,8 +8,9 @@ use super::sight::{Sight, open_elsewhere, say_of_others, see};
 use super::standing::standing;
 use super::{Pull, Review, ReviewState, comment};
 use crate::forge::{Forge, PullRequest, PullState, Text};
-use crate::git::{Deleted, GitError};
+use crate::git::{Deleted, GitError, LogEntry};
 use crate::names::{CommitId, ReleaseKey};
+use crate::worker::history::says_ours;
 use crate::worker::shared::Shared;
 
 /// How long an open pull request that nobody waits for is left alone: a forge moves the branch first, and says a moment later that it
@@ -96,10 +97,10 @@ pub(super) async fn look_again(shared: &Shared, forge: &Forge, key: &ReleaseKey,
     }
     let state = match pull.state {
         PullState::Open => ReviewState::AwaitingReview,
-        // What was merged is on the branch; a look at it says as what.
+        // What was merged is on the branch; a look at it says how that fares.
         PullState::Merged(_) => {
             shared.inbox.note_push();
-            return Ok(());
+            ReviewState::Merged
         }
         PullState::Closed => ReviewState::Closed,
     };
@@ -169,6 +170,7 @@ fn is_decided(
         return Ok(true);
     }
     let standing = standing(shared, &target, key)?;
-    Ok(standing
-        .is_some_and(|standing| standing.theirs.is_none() && standing.own.is_some_and(|own| own.commit == *commit)))
+    // One that was only rebased has another id.
+    let is_it = |own: LogEntry| own.commit == *commit || !says_ours(&own, &shared.settings.author);
+    Ok(standing.is_some_and(|standing| standing.theirs.is_none() && standing.own.is_some_and(is_it)))
 }

@@ -6,12 +6,18 @@ use std::time::Duration;
 use super::body::{revised, with_metrics};
 use super::branch::branch_of;
 use super::sight::{Sight, say_of_others, see};
+use super::standing::standing;
 use super::{Pull, Review, ReviewState};
 use crate::forge::{AutoMerge, Forge, ForgeError, Opinions, PullRequest, PullState, Text};
 use crate::git::GitError;
 use crate::names::{ReleaseKey, Version};
 use crate::worker::history::says_ours;
 use crate::worker::shared::Shared;
+
+/// Why a pull request does not speak of a review.
+const OVERTAKEN: &str =
+    "another service, which keeps no store together with this one, has put something newer on its branch";
+const WRITTEN_OVER: &str = "somebody wrote over its branch, which has nothing of this change any more";
 
 /// Why a review does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +54,7 @@ pub(super) async fn tell_and_ask(
     seen: Option<&PullRequest>,
 ) -> Result<(), Hitch> {
     let text = with_metrics(&review.text, &metrics(shared, review).await);
-    let Some(Told { pull, is_new, is_overtaken, elsewhere }) = told(shared, forge, (key, review), seen, &text).await?
-    else {
+    let Some(Told { pull, is_new, unlike, elsewhere }) = told(shared, forge, (key, review), seen, &text).await? else {
         shared.inbox.note_review(key);
         return Ok(());
     };
@@ -66,9 +71,7 @@ pub(super) async fn tell_and_ask(
     let known = current.as_ref().and_then(|current| current.pull.as_ref());
     let is_another = known.is_some_and(|known| known.number != opened.number);
     opened.is_scheduled = known.is_some_and(|pull| pull.is_scheduled && !is_another);
-    let overtaken =
-        "another service, which keeps no store together with this one, has put something newer on its branch";
-    let mut trouble = is_overtaken.then(|| overtaken.to_owned());
+    let mut trouble = unlike.map(ToOwned::to_owned);
     let mut state = match pull.state {
         PullState::Open => ReviewState::AwaitingReview,
         PullState::Merged(_) => ReviewState::Merged,
@@ -114,8 +117,8 @@ struct Told {
     pull: PullRequest,
     /// It was just opened, so nobody has said anything of it.
     is_new: bool,
-    /// It speaks of something newer by another service.
-    is_overtaken: bool,
+    /// Why it does not speak of the review.
+    unlike: Option<&'static str>,
     /// The numbers of the open ones of its branch that go elsewhere.
     elsewhere: Vec<u64>,
 }
@@ -155,13 +158,13 @@ async fn told(
     if pull.state == PullState::Open && is_empty(shared, key, &pull).await? {
         return Ok(None);
     }
-    let is_overtaken = is_overtaken(shared, review, &pull)?;
+    let unlike = unlike(shared, (key, review), &pull)?;
     let said = review.pull.as_ref().filter(|known| known.number == pull.number).map(|pull| &pull.said);
-    if pull.state == PullState::Open && !is_new && !is_overtaken && said != Some(text) {
+    if pull.state == PullState::Open && !is_new && unlike.is_none() && said != Some(text) {
         pull = forge.revise(pull.number, |now| revised(now, key, text)).await?;
     }
     let open = others.iter().filter(|other| other.state == PullState::Open);
-    Ok(Some(Told { pull, is_new, is_overtaken, elsewhere: open.map(|other| other.number).collect() }))
+    Ok(Some(Told { pull, is_new, unlike, elsewhere: open.map(|other| other.number).collect() }))
 }
 
 /// Whether the target has all that is on the branch of a pull request, as where somebody took off more than their own: then a turn has to put it there again.
@@ -176,14 +179,25 @@ async fn is_empty(shared: &Shared, key: &ReleaseKey, pull: &PullRequest) -> Resu
     Ok(is_empty)
 }
 
-/// Whether another service has put something newer on the branch of a review, as far as that was fetched: then the pull request speaks of that.
-fn is_overtaken(shared: &Shared, review: &Review, pull: &PullRequest) -> Result<bool, GitError> {
-    let Some(head) = pull.head.as_ref().filter(|head| **head != review.commit) else { return Ok(false) };
-    if shared.repository.is_known_ancestor(&review.commit, head)? != Some(true) {
-        return Ok(false);
-    }
-    let since = shared.repository.line(Some(&review.commit), head)?;
-    Ok(since.iter().any(|entry| says_ours(entry, &shared.settings.author)))
+/// Why a pull request does not speak of the review, as far as that was fetched: then its words stay as they are.
+fn unlike(
+    shared: &Shared,
+    (key, review): (&ReleaseKey, &Review),
+    pull: &PullRequest,
+) -> Result<Option<&'static str>, GitError> {
+    let (repository, author) = (&shared.repository, &shared.settings.author);
+    let Some(head) = pull.head.as_ref().filter(|head| **head != review.commit) else { return Ok(None) };
+    Ok(match repository.is_known_ancestor(&review.commit, head)? {
+        Some(true) => {
+            let since = repository.line(Some(&review.commit), head)?;
+            since.iter().any(|entry| says_ours(entry, author)).then_some(OVERTAKEN)
+        }
+        Some(false) => {
+            let standing = standing(shared, &repository.tip()?, key)?;
+            standing.is_some_and(|standing| standing.tip == *head && standing.own.is_none()).then_some(WRITTEN_OVER)
+        }
+        None => None,
+    })
 }
 
 /// Whether somebody else took the branch of a review away.

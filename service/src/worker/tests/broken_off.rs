@@ -8,7 +8,7 @@ use crate::event::DeliveryState;
 
 /// Ends a push without a report where it brings this release.
 const BREAKS_OFF: &str = "[ $1 = prepared ] || exit 0; while read old new ref; do \
-    [ $ref = refs/heads/main ] && git diff --name-only $old $new | grep -q /bad/ && echo 'bad is not allowed here' >&2 && exit 1; done; exit 0";
+    [ $ref = refs/heads/main ] && git diff --name-only $old $new | grep -q /bad && echo 'bad is not allowed here' >&2 && exit 1; done; exit 0";
 
 #[tokio::test]
 async fn what_a_remote_breaks_off_at_is_put_off_alone_in_its_words_and_refused_by_nobody() {
@@ -47,6 +47,48 @@ async fn what_a_remote_breaks_off_at_is_put_off_alone_in_its_words_and_refused_b
     let subjects = far.subjects().join("\n");
     assert_eq!(far.subjects().len(), 4, "{subjects}");
     assert_eq!(far.world.state("bad").await, "single settled live=8", "in the order in which it was asked for");
+}
+
+#[tokio::test]
+async fn what_was_asked_for_behind_several_of_those_goes_and_what_is_asked_of_them_later_waits_behind_them() {
+    let mut far = Far::new().await;
+    far.world.put("bad-two", single("7")).await;
+    far.world.put("bad-two", canary("8")).await;
+    let pause = far.world.absolute("bad-two", Act::Pause).await.unwrap();
+    far.hook("reference-transaction", BREAKS_OFF);
+    let handle = far.world.handle();
+    let ask = async |requested: Requested| match handle.request(requested, Duration::from_millis(10)).await {
+        Ok(Answer::Queued { delivery, .. }) => delivery,
+        other => panic!("{other:?}"),
+    };
+    let bad = [ask(put("bad-one", single("8"))).await, ask(put("bad-two", canary("9"))).await];
+    let good = ask(put("good", single("7"))).await;
+    for _ in 0..4 {
+        far.world.turn_clock(300).await;
+    }
+    let state = async |id: &str| handle.delivery(id).await.unwrap().state;
+    assert_eq!(state(&good).await, DeliveryState::Applied);
+    let pause = ask(pause).await;
+    far.world.turn_clock(300).await;
+    for id in bad.iter().chain([&pause]) {
+        assert!(
+            matches!(state(id).await, DeliveryState::Accepted | DeliveryState::Failed),
+            "{id}: {:?}",
+            state(id).await
+        );
+    }
+    far.without_hook("reference-transaction");
+    for _ in 0..3 {
+        far.world.turn_clock(300).await;
+    }
+    for id in bad.iter().chain([&pause]) {
+        assert_eq!(state(id).await, DeliveryState::Applied, "{id}");
+    }
+    let release = handle.release(&key("bad-two")).await.unwrap().release;
+    assert!(
+        release.rollout.paused.is_some() && release.staying().last().unwrap().version.as_str() == "9",
+        "{release:?}"
+    );
 }
 
 #[tokio::test]

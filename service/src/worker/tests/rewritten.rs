@@ -62,7 +62,8 @@ impl Scene {
     async fn keeps(&mut self, head: &str, did: &str) {
         let refused = refusal(self.asks("fraud", put("fraud", single("9"))).await);
         assert_eq!(refused.kind, RefusalKind::Conflict, "{refused:?}");
-        let expected = format!("Ann {did} the commit {} ", &head[..12]);
+        let expected =
+            format!("Ann {did} the commit {} {} the branch", &head[..12], if did == "added" { "to" } else { "on" });
         assert!(refused.reason.starts_with(&expected), "{refused:?}");
         self.far.world.kill();
         self.far.world.start().await;
