@@ -10,13 +10,16 @@ begin_build() {
     flock "$LOCK"
 }
 
+# A Go that is new enough for every program, in $GO.
+need_go() { GO=${GO-$(find_go "$(sed -n 's/^go //p' tests/cluster/module/go.mod)")}; }
+
 # built NAME VERSION COMMAND…: runs a command that writes the program to $into, where it is not there yet.
 built() {
     local name=$1 version=$2 began=$SECONDS into
     shift 2
     into=$BUILT/$name-$version
     [[ ! -x $into ]] || return 0
-    GO=${GO-$(find_go 26)}
+    need_go
     say "building $name $version"
     if ! into=$into.new "$@" >"$LOGS/build-$name.log" 2>&1; then
         tail -n 20 "$LOGS/build-$name.log" >&2
@@ -27,18 +30,8 @@ built() {
     say "built $name in $((SECONDS - began)) s"
 }
 
-# of_module FOLDER PACKAGE [FLAGS]: a program of a module that has replacements, from the module around it.
-of_module() { (cd "$1" && "$GO" build -mod=readonly -ldflags "-s -w ${3-}" -o "$into" "$2"); }
-
-# of_its_own PACKAGE@VERSION: a program that needs no more than its own module.
-of_its_own() {
-    local folder
-    folder=$(mktemp -d "$BUILT/install-XXXXXX")
-    GOBIN=$folder "$GO" install -ldflags '-s -w' "$1" && mv "$folder"/* "$into"
-    local code=$?
-    rm -rf "$folder"
-    return "$code"
-}
+# of_module PACKAGE [FLAGS]: a program of the module around all of them.
+of_module() { (cd tests/cluster/module && "$GO" build -mod=readonly -ldflags "-s -w ${2-}" -o "$into" "$1"); }
 
 # sources MODULE@VERSION: where a module's files lie.
 sources() { GOFLAGS=-mod=mod "$GO" mod download -json "$1" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p'; }

