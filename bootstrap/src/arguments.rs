@@ -101,6 +101,11 @@ pub enum Command {
         #[arg(long)]
         diff: bool,
     },
+    /// Write the digests of the images that the cluster pulled into `platform/`, behind their tags
+    Pin {
+        #[command(flatten)]
+        place: Place,
+    },
     /// Take everything away
     Down {
         #[command(flatten)]

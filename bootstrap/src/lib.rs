@@ -13,6 +13,7 @@ pub mod digest;
 pub mod doctor;
 pub mod fault;
 pub mod hints;
+pub mod images;
 pub mod kinds;
 pub mod kubectl;
 pub mod manifests;

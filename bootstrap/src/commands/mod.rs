@@ -4,6 +4,7 @@ mod credentials;
 mod doctor;
 mod down;
 mod open;
+mod pin;
 mod plan;
 mod render;
 mod status;
@@ -56,6 +57,7 @@ pub fn run(arguments: Arguments, here: &Path) -> Result<(), Fault> {
         Command::Credentials { place, show } => {
             at(&place, &general, checkout, |session| credentials::run(session, &general, show))
         }
+        Command::Pin { place } => at(&place, &general, checkout, |session| pin::run(session, &general)),
         Command::Upgrade { place, diff } => {
             at(&place, &general, checkout, |session| upgrade::run(session, &general, diff))
         }

@@ -1,5 +1,7 @@
 //! The other commands.
 
+use serde_json::json;
+
 use crate::scene::Scene;
 
 fn is_up(more: &[&str]) -> Scene {
@@ -12,7 +14,7 @@ fn is_up(more: &[&str]) -> Scene {
 #[test]
 fn before_anything_is_there_each_command_says_what_to_do() {
     let scene = Scene::new();
-    for command in ["status", "doctor", "credentials", "upgrade"] {
+    for command in ["status", "doctor", "credentials", "upgrade", "pin"] {
         scene.run(&[command]).failed(4, "there is no platform", "cargo bootstrap up");
     }
     scene.run(&["open", "grafana"]).failed(4, "there is no platform", "cargo bootstrap up");
@@ -94,6 +96,37 @@ fn an_upgrade_is_shown_and_left_to_a_commit() {
     assert!(shown.stdout.contains("3.18.0") && shown.stdout.contains("git -C gitops push"), "{shown:#?}");
     scene.run(&["upgrade"]).failed(3, "an upgrade is a commit", "upgrade --diff");
     assert!(!scene.calls().iter().any(|call| call.contains("apply")));
+}
+
+#[test]
+fn what_the_cluster_pulled_is_written_behind_the_tags_and_the_second_time_nothing() {
+    let scene = Scene::apart().on_free_port();
+    scene.up(&[]).succeeded();
+    let digest = "5".repeat(64);
+    let pod = |image: &str, id: &str| {
+        let (spec, status) = (json!([{"name": "c", "image": image}]), json!([{"name": "c", "imageID": id}]));
+        json!({"spec": {"containers": spec}, "status": {"containerStatuses": status}}).to_string()
+    };
+    let (name, tag) = ("docker.io/library/postgres", "17.7");
+    let pulled = pod(&format!("{name}:{tag}"), &format!("{name}@sha256:{digest}"));
+    scene.write("objects-pods", &[pulled, pod("docker.io/chrislusf/seaweedfs:4.48", "")].join(","));
+
+    let written = scene.run(&["pin"]).succeeded();
+    let rows = |text: &str, end: &str| text.lines().filter(|line| line.ends_with(end)).count();
+    assert!(
+        rows(&written.stdout, "written") == 1 && rows(&written.stdout, "no pod here pulled it") > 5,
+        "{written:#?}"
+    );
+    assert!(written.stdout.contains("Commit `platform/`"), "{written:#?}");
+    let path = "gitops-repo/platform/postgresql/kustomization.yaml";
+    let text = scene.read(path);
+    assert!(text.contains(&format!("newTag: \"{tag}@sha256:{digest}\"}}")), "{text}");
+
+    let again = scene.run(&["pin", "-o", "json"]).succeeded();
+    let again: serde_json::Value = serde_json::from_str(&again.stdout).unwrap();
+    let of = |state: &str| again.as_array().unwrap().iter().filter(|image| image["state"] == state).count();
+    assert_eq!((of("written"), of("unchanged")), (0, 1), "{again:#}");
+    assert_eq!(scene.read(path), text);
 }
 
 #[test]

@@ -1,0 +1,87 @@
+//! `pin`: the digests of the images that run, written into the manifests.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::answer;
+use crate::arguments::General;
+use crate::checkout::{self, unreadable};
+use crate::fault::Fault;
+use crate::images::{self, Named, Running};
+use crate::session::Session;
+
+/// What became of one image that the manifests name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+struct Pinned {
+    image: String,
+    /// `sha256:` and 64 digits; none where the manifests go on without one.
+    digest: Option<String>,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum State {
+    Written,
+    Unchanged,
+    /// No pod has it that pulled it.
+    NotPulled,
+    /// Nodes pulled other things under the same tag.
+    Ambiguous,
+}
+
+pub(super) fn run(session: &Session, general: &General) -> Result<(), Fault> {
+    let running = images::running(&session.kubectl.list(&["pods", "--all-namespaces"])?);
+    let mut found = BTreeSet::new();
+    for file in checkout::files(&session.checkout.platform(""))?.iter().filter(|file| is_manifest(file)) {
+        let text = fs::read_to_string(file).map_err(|error| unreadable(file, &error))?;
+        found.extend(images::named(&text).iter().map(|named| pinned(named, &running)));
+        let made = images::pinned(&text, &running);
+        if made != text {
+            fs::write(file, made).map_err(|error| {
+                Fault::new(format!("`{}` cannot be written: {error}", file.display()), "check who owns the checkout")
+            })?;
+        }
+    }
+    answer::write(general.output, &found, || told(&found))
+}
+
+fn is_manifest(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "yaml")
+}
+
+fn pinned(named: &Named, running: &Running) -> Pinned {
+    let before = named.digest.clone();
+    let (digest, state) = match running.get(&named.image).map(Vec::as_slice) {
+        None | Some([]) => (before, State::NotPulled),
+        Some([digest]) if Some(digest) == before.as_ref() => (before, State::Unchanged),
+        Some([digest]) => (Some(digest.clone()), State::Written),
+        Some(_) => (before, State::Ambiguous),
+    };
+    Pinned { image: named.image.clone(), digest: digest.map(|digest| format!("sha256:{digest}")), state }
+}
+
+fn told(found: &BTreeSet<Pinned>) -> String {
+    let row = |pinned: &Pinned| {
+        let state = match pinned.state {
+            State::Written => "written",
+            State::Unchanged => "as it was",
+            State::NotPulled => "no pod here pulled it",
+            State::Ambiguous => {
+                "nodes pulled different images by this tag: remove the older one from its node, then run this again"
+            }
+        };
+        vec![pinned.image.clone(), pinned.digest.clone().unwrap_or_else(|| "-".to_owned()), state.to_owned()]
+    };
+    let rows: Vec<Vec<String>> = found.iter().map(row).collect();
+    let next = match found.iter().any(|pinned| pinned.state == State::Written) {
+        true => {
+            "\nCommit `platform/` to the repository that the cluster follows: a pod that starts then pulls these and no others.\n"
+        }
+        false => "\nNothing was changed.\n",
+    };
+    answer::table(&["IMAGE", "DIGEST", "STATE"], &rows) + next
+}
