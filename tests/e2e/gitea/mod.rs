@@ -60,7 +60,11 @@ impl<'a> Forge<'a> {
 
     /// A service on the repository, not yet started.
     fn server(&self) -> ServerBuilder<'a> {
-        let begin = self.gitea.environment().server();
+        self.followed_by(self.gitea.environment().server())
+    }
+
+    /// A service that follows the repository.
+    fn followed_by<'b>(&self, begin: ServerBuilder<'b>) -> ServerBuilder<'b> {
         self.settings().iter().fold(begin, |begin, (name, value)| begin.env(name, value))
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::review::{OFTEN, REVIEWED};
+use super::review::in_review;
 use super::*;
 use crate::image;
 use crate::postgres::together::{Site, leads};
@@ -15,11 +15,7 @@ const IN_TIME: Duration = Duration::from_secs(9);
 fn who_asks_a_replica_that_follows_is_told_where_the_review_is() {
     let site = Site::<2>::new();
     let forge = Forge::start(&site.environments[0]);
-    let replica = |at: usize| {
-        let settings = forge.settings();
-        let begin = settings.iter().fold(site.replica(at), |begin, (name, value)| begin.env(name, value));
-        REVIEWED.iter().chain([&OFTEN]).fold(begin, |begin, (name, value)| begin.env(name, value)).start()
-    };
+    let replica = |at: usize| in_review(forge.followed_by(site.replica(at))).start();
     let leader = replica(0);
     leader.until("leading", || leads(&leader).then_some(()));
     let follower = replica(1);

@@ -9,14 +9,19 @@ pub(super) const REVIEWED: [(&str, &str); 2] =
     [("KMLFLOW__GIT__FORGE__KIND", "gitea"), ("KMLFLOW__ENVIRONMENTS__PRODUCTION__MODE", "pull_request")];
 
 /// Looks so often that a test does not wait for long.
-pub(super) const OFTEN: (&str, &str) = ("KMLFLOW__GIT__POLL_INTERVAL", "1s");
+const OFTEN: (&str, &str) = ("KMLFLOW__GIT__POLL_INTERVAL", "1s");
 
 pub(super) const BRANCH: &str = "kmlflow/production/models/fraud";
+
+/// A service in pull-request mode that looks often.
+pub(super) fn in_review(begin: ServerBuilder<'_>) -> ServerBuilder<'_> {
+    REVIEWED.iter().chain([&OFTEN]).fold(begin, |begin, (name, value)| begin.env(name, value))
+}
 
 impl<'a> Forge<'a> {
     /// A service in pull-request mode.
     pub(super) fn reviewed(&self) -> ServerBuilder<'a> {
-        REVIEWED.iter().fold(self.server().env(OFTEN.0, OFTEN.1), |begin, (name, value)| begin.env(name, value))
+        in_review(self.server())
     }
 
     /// The same by the configuration that README shows, with what is elsewhere here.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::review::{BRANCH, OFTEN, REVIEWED, put_for_review};
+use super::review::{BRANCH, REVIEWED, in_review, put_for_review};
 use super::*;
 use crate::image;
 use crate::postgres::together::Site;
@@ -82,9 +82,7 @@ fn of_two_services_without_a_common_store_each_knows_it() {
     let (environment, other) = (TestEnvironment::new(), TestEnvironment::new());
     let forge = Forge::start(&environment);
     let first = forge.reviewed().start();
-    let settings = forge.settings();
-    let second = settings.iter().fold(other.server(), |begin, (name, value)| begin.env(name, value));
-    let second = REVIEWED.iter().chain([&OFTEN]).fold(second, |begin, (name, value)| begin.env(name, value)).start();
+    let second = in_review(forge.followed_by(other.server())).start();
     let (_, delivery) = put_for_review(&first, &image("fraud", "7"));
     add_and_squash(&forge, (1, 2));
     for server in [&first, &second] {
@@ -117,9 +115,8 @@ fn what_was_merged_while_nobody_looked_is_known_by_what_the_forge_keeps() {
 fn whoever_takes_over_knows_what_only_the_one_before_had_put_up() {
     let site = Site::<2>::new();
     let forge = Forge::start(&site.environments[0]);
-    let settings = forge.settings();
     let replica = |at: usize| {
-        let begin = settings.iter().fold(site.replica(at), |begin, (name, value)| begin.env(name, value));
+        let begin = forge.followed_by(site.replica(at));
         REVIEWED.iter().chain([&NEVER]).fold(begin, |begin, (name, value)| begin.env(name, value)).start()
     };
     let before = replica(0);

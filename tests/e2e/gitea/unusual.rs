@@ -1,6 +1,6 @@
 //! What people do with a pull request beside merging and closing it, at a real forge: each time it says what is so.
 
-use super::review::{BRANCH, OFTEN, REVIEWED, put_for_review};
+use super::review::{BRANCH, in_review, put_for_review};
 use super::*;
 use crate::image;
 use crate::reviewed::{review_is, serves};
@@ -93,9 +93,7 @@ fn a_service_that_begins_with_nothing_follows_what_is_open() {
     put_for_review(&server, &image("fraud", "8"));
     says(&forge, &server, 2, "Waits for approval");
     assert_eq!(server.stop(), Some(0));
-    let settings = forge.settings();
-    let begin = settings.iter().fold(other.server(), |begin, (name, value)| begin.env(name, value));
-    let server = REVIEWED.iter().chain([&OFTEN]).fold(begin, |begin, (name, value)| begin.env(name, value)).start();
+    let server = in_review(forge.followed_by(other.server())).start();
     let release = review_is(&server, "awaiting-review");
     assert_eq!(release["review"]["number"], 2, "{release}");
     forge.merge(&server, 2, "merge");

@@ -10,7 +10,7 @@ use super::standing::standing;
 use super::{Pull, Review, ReviewState};
 use crate::forge::{AutoMerge, Forge, ForgeError, Opinions, PullRequest, PullState, Text};
 use crate::git::GitError;
-use crate::names::{ReleaseKey, Version};
+use crate::names::{CommitId, ReleaseKey, Version};
 use crate::worker::history::says_ours;
 use crate::worker::shared::Shared;
 
@@ -172,9 +172,7 @@ async fn is_empty(shared: &Shared, key: &ReleaseKey, pull: &PullRequest) -> Resu
     let Some(head) = &pull.head else { return Ok(false) };
     let is_empty = shared.repository.is_known_ancestor(head, &shared.repository.tip()?)? == Some(true);
     if is_empty {
-        let lock = shared.reviews.branch(key);
-        let _alone = lock.lock().await;
-        shared.repository.find_beside(&branch_of(key)).await?;
+        look_alone(shared, key).await?;
     }
     Ok(is_empty)
 }
@@ -202,9 +200,14 @@ fn unlike(
 
 /// Whether somebody else took the branch of a review away.
 async fn is_gone(shared: &Shared, key: &ReleaseKey) -> Result<bool, GitError> {
+    Ok(look_alone(shared, key).await?.is_none())
+}
+
+/// What the branch of a review is at, asked of the remote while nobody here pushes to it.
+async fn look_alone(shared: &Shared, key: &ReleaseKey) -> Result<Option<CommitId>, GitError> {
     let lock = shared.reviews.branch(key);
     let _alone = lock.lock().await;
-    Ok(shared.repository.find_beside(&branch_of(key)).await?.is_none())
+    shared.repository.find_beside(&branch_of(key)).await
 }
 
 /// What MLflow measured for the versions that are compared; nothing where there is no tracking server, or it does not say.

@@ -337,9 +337,8 @@ impl Reviews {
     fn remember_open(&self, key: ReleaseKey, open: Open, delivery: Option<DeliveryId>) {
         if let Some(review) = Review::as_told(open.title, open.pull) {
             let mut by_key = self.by_key();
-            let known = by_key.entry(key).or_insert_with(|| review.clone());
-            if known.is_over {
-                *known = Review { delivery, ..review };
+            if by_key.get(&key).is_none_or(|known| known.is_over) {
+                by_key.insert(key, Review { delivery, ..review });
             }
         }
     }
