@@ -373,7 +373,12 @@ impl Namespace<'_> {
     /// The same, where Argo CD looks for new releases by itself as rarely as this, and else when it is told to.
     #[track_caller]
     pub fn follow_looking_every(&self, seconds: u32, server: &Server<'_>) {
-        let repository = format!("{}/git/gitops.git", server.url());
+        self.follow_repository(&format!("{}/git/gitops.git", server.url()), seconds);
+    }
+
+    /// The same of a repository elsewhere.
+    #[track_caller]
+    pub fn follow_repository(&self, repository: &str, seconds: u32) {
         let name = &self.name;
         let template = json!({
             "metadata": {"name": "{{index .path.segments 1}}.{{index .path.segments 2}}.{{.path.basename}}"},

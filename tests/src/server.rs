@@ -171,6 +171,14 @@ impl<'a> Server<'a> {
         secret(&self.environment.data_dir().join("secrets").join(name))
     }
 
+    /// Stops it as it is, as a machine that hangs does; `kill` ends it all the same.
+    ///
+    /// # Panics
+    /// When it cannot be told to.
+    pub fn freeze(&self) {
+        signal(&self.child, "-STOP");
+    }
+
     /// Ends it as a power cut would.
     ///
     /// # Panics
@@ -185,9 +193,7 @@ impl<'a> Server<'a> {
     /// # Panics
     /// When it cannot be asked.
     pub fn stop(mut self) -> Option<i32> {
-        let id = self.child.id().to_string();
-        let asked = Command::new("kill").args(["-TERM", &id]).status().expect("the program `kill`");
-        assert!(asked.success());
+        signal(&self.child, "-TERM");
         self.child.wait().expect("the end of the process").code()
     }
 
@@ -361,4 +367,9 @@ fn collect(
             line.clear();
         }
     });
+}
+
+fn signal(child: &Child, signal: &str) {
+    let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().expect("the program `kill`");
+    assert!(sent.success(), "{signal}: {sent}");
 }

@@ -49,6 +49,7 @@ mod rights;
 
 /// Which of several replicas leads, as the cluster sees it.
 mod lease;
+mod taken_over;
 
 /// How the service and Argo CD tell each other what happened.
 mod told;
