@@ -1,17 +1,26 @@
 //! Kinds and other objects without a namespace in a cluster that is somebody's: whose they are, and which may go.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::catalogue::{Catalogue, Component};
 use crate::fault::{Fault, Kind};
-use crate::kubectl::{Kubectl, refuse};
+use crate::kubectl::{Kubectl, is_unknown_kind, refuse};
 use crate::manifests::ROOT;
 use crate::options::ARGO_CD;
 use crate::secrets::LABEL;
 use crate::session::Session;
 
-/// Of each definition its name, the Application that Argo CD says it is of, and bootstrap's label: whole ones are a megabyte each.
-const DEFINITIONS: &str = r#"jsonpath={range .items[*]}{.metadata.name}{"\t"}{.metadata.annotations.argocd\.argoproj\.io/tracking-id}{"\t"}{.metadata.labels.kmlflow\.dev/made-by}{"\n"}{end}"#;
+/// Of each definition its name, who applied it, and bootstrap's label: whole ones are a megabyte each.
+const DEFINITIONS: &str = r#"jsonpath={range .items[*]}{.metadata.name}{"\t"}{.metadata.managedFields[*].manager}{"\t"}{.metadata.labels.kmlflow\.dev/made-by}{"\n"}{end}"#;
+
+/// Of each Application its place and the definitions that it brings. Argo CD marks every object with its Application, but no definition of a kind
+/// (`GenerateManifest` in `reposerver/repository/repository.go`): only the Application knows them.
+const BRINGS: &str = r#"jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name}{range .status.resources[?(@.kind=="CustomResourceDefinition")]}{"\t"}{.name}{end}{"\n"}{end}"#;
+
+/// Who Argo CD is in the managed fields of what it applies.
+const ARGO_CD_MANAGER: &str = "argocd-controller";
 
 /// The key of the record under which the kinds are that were there before.
 pub const BEFORE: &str = "kinds-before";
@@ -32,27 +41,53 @@ pub struct Definition {
 
 /// The definitions of kinds that parts bring, whoever brought them.
 ///
-/// `is_first` says that no platform is there, so that nothing is its own but what was handed over by bootstrap's label.
-pub fn present(kubectl: &Kubectl, catalogue: &Catalogue, is_first: bool) -> Result<Vec<Definition>, Fault> {
+/// `before` are those that the first `up` found, none where no platform is there: then nothing is its own but what was handed over by bootstrap's label.
+/// Later it is what an Application of the platform brings, also where that Application is gone by now.
+pub fn present(kubectl: &Kubectl, catalogue: &Catalogue, before: Option<&[String]>) -> Result<Vec<Definition>, Fault> {
     let answer = kubectl.call(&["get", "customresourcedefinitions", "--output", DEFINITIONS]).run()?;
     refuse(&answer, "the kinds of the cluster cannot be listed")?;
+    let owners = owners(kubectl)?;
     let definition = |line: &str| {
         let mut fields = line.split('\t');
         let name = fields.next().unwrap_or_default().to_owned();
-        let application = fields.next().unwrap_or_default().split(':').next().unwrap_or_default();
+        let is_of_argo_cd = fields.next().unwrap_or_default().split(' ').any(|manager| manager == ARGO_CD_MANAGER);
         let has = |part: &&Component| part.has_kind(&name);
         let parts: Vec<&Component> = catalogue.components.iter().filter(has).collect();
-        let is_tracked = !is_first && parts.iter().any(|part| part.name == application);
-        let is_ours = fields.next() == Some("bootstrap") || is_tracked;
+        let is_brought = before.is_some_and(|before| !before.contains(&name))
+            && match owners.get(&name) {
+                Some(places) => places.iter().any(|place| {
+                    place.strip_prefix("argocd/").is_some_and(|owner| parts.iter().any(|part| part.name == owner))
+                }),
+                None => is_of_argo_cd,
+            };
+        let is_ours = fields.next() == Some("bootstrap") || is_brought;
         (!parts.is_empty()).then_some(Definition { name, is_ours })
     };
     Ok(answer.stdout.lines().filter_map(definition).collect())
 }
 
+/// The places of the Applications that bring each definition, as far as any does.
+fn owners(kubectl: &Kubectl) -> Result<BTreeMap<String, Vec<String>>, Fault> {
+    let answer = kubectl.call(&["get", "applications.argoproj.io", "--all-namespaces", "--output", BRINGS]).run()?;
+    let mut owners: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    if is_unknown_kind(&answer) {
+        return Ok(owners);
+    }
+    refuse(&answer, "the Applications of the cluster cannot be listed")?;
+    for line in answer.stdout.lines() {
+        let mut fields = line.split('\t');
+        let place = fields.next().unwrap_or_default();
+        fields.for_each(|name| owners.entry(name.to_owned()).or_default().push(place.to_owned()));
+    }
+    Ok(owners)
+}
+
 /// Refuses parts that would take over what somebody else brought: what they take over they would take away with them.
-pub fn refuse_foreign(session: &Session, is_first: bool) -> Result<(), Fault> {
+///
+/// `before` is as for [`present`].
+pub fn refuse_foreign(session: &Session, before: Option<&[String]>) -> Result<(), Fault> {
     let (kubectl, profile) = (&session.kubectl, session.options.profile);
-    let definitions = present(kubectl, &session.catalogue, is_first)?;
+    let definitions = present(kubectl, &session.catalogue, before)?;
     let mut found: Vec<(&str, Vec<String>)> = Vec::new();
     for part in session.catalogue.applications(profile) {
         let of_part = |definition: &&Definition| part.has_kind(&definition.name) && !definition.is_ours;
@@ -164,7 +199,7 @@ pub struct Brought {
 /// there `before` are not looked at.
 pub fn to_take_away(session: &Session, before: &[String], ours: &[String]) -> Result<Brought, Fault> {
     let mut found = Brought::default();
-    let brought = present(&session.kubectl, &session.catalogue, false)?;
+    let brought = present(&session.kubectl, &session.catalogue, Some(before))?;
     for definition in brought.into_iter().filter(|definition| definition.is_ours && !before.contains(&definition.name))
     {
         let answer = session.kubectl.call(&["get", &definition.name, "--all-namespaces", "--output", PLACES]).run()?;

@@ -173,7 +173,8 @@ fn is_missing(answer: &Answer) -> bool {
     !answer.is_success() && answer.stderr.contains("NotFound")
 }
 
-fn is_unknown_kind(answer: &Answer) -> bool {
+/// Whether the API server knows no such kind.
+pub fn is_unknown_kind(answer: &Answer) -> bool {
     !answer.is_success() && answer.stderr.contains("the server doesn't have a resource type")
 }
 

@@ -138,8 +138,10 @@ fn look_at_existing(session: &Session, reporter: &mut Reporter) -> Result<String
         );
     }
     refuse_foreign_namespaces(session)?;
-    let is_first = kubectl.get(&["configmap", RECORD.1, "--namespace", RECORD.0])?.is_none();
-    kinds::refuse_foreign(session, is_first)?;
+    let record = kubectl.get(&["configmap", RECORD.1, "--namespace", RECORD.0])?;
+    let is_first = record.is_none();
+    let before = record.map(|record| kinds::before(&record).unwrap_or_default());
+    kinds::refuse_foreign(session, before.as_deref())?;
     if session.options.argo_cd == ArgoCd::Present {
         argo_cd::look_at_present(session)?;
     }

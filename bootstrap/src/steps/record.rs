@@ -32,7 +32,7 @@ fn kinds_before(session: &Session) -> Result<Vec<String>, Fault> {
     }
     // Also those of parts that are left out, as these may be taken in later.
     let whole = Catalogue::read(&session.checkout.gitops)?;
-    let present = kinds::present(&session.kubectl, &whole, record.is_none())?;
+    let present = kinds::present(&session.kubectl, &whole, record.is_some().then_some(&[]))?;
     Ok(present.into_iter().filter(|definition| !definition.is_ours).map(|definition| definition.name).collect())
 }
 

@@ -201,17 +201,15 @@ fn what_is_kept_is_kept_with_the_secrets_without_which_it_cannot_be_read() {
 fn down_takes_kinds_away_that_it_brought_and_nobody_else_uses() {
     let here = ["--cluster", "existing", "--context", "staging"];
     let scene = Scene::new();
-    let tracked = "prometheus-kinds:apiextensions.k8s.io/CustomResourceDefinition:/x";
+    let of_argo_cd = |name: &str| format!("{name}\targocd-controller kube-apiserver\t\n");
     // One was there before, although it looks as if it were ours.
-    scene.write("definitions", &format!("probes.monitoring.coreos.com\t{tracked}\t\n"));
-    let without = ["--without", "prometheus-kinds", "--without", "prometheus"];
-    scene.up(&[&here[..], &without].concat()).succeeded();
-    scene.up(&[&here[..], &["--without", "none"]].concat()).succeeded();
-    let ours = ["podmonitors.monitoring.coreos.com", "servicemonitors.monitoring.coreos.com"];
-    let lines = ours.iter().map(|name| format!("{name}\t{tracked}\t\n")).collect::<String>();
+    let before = of_argo_cd("certificates.cert-manager.io");
+    scene.write("definitions", &before);
+    scene.up(&[&here[..], &["--without", "cert-manager"]].concat()).succeeded();
+    let ours = ["podmonitors.monitoring.coreos.com", "servicemonitors.monitoring.coreos.com"].map(of_argo_cd).concat();
     scene.write(
         "definitions",
-        &format!("probes.monitoring.coreos.com\t{tracked}\t\napplications.argoproj.io\t\tbootstrap\nissuers.cert-manager.io\t\t\n{lines}"),
+        &format!("{before}applications.argoproj.io\tkubectl\tbootstrap\nissuers.cert-manager.io\thelm\t\n{ours}"),
     );
     scene.write("places-podmonitors.monitoring.coreos.com", "mlflow/ours\n");
     scene.write("places-servicemonitors.monitoring.coreos.com", "mlflow/ours\nshop/theirs\n");

@@ -44,8 +44,8 @@ fn kinds_of_somebody_else_are_found_before_anything_is_made_and_left_alone() {
     let scene = Scene::new();
     scene.write(
         "definitions",
-        "certificates.cert-manager.io\tcert-manager:apiextensions.k8s.io/CustomResourceDefinition:/x\t\n\
-         issuers.cert-manager.io\t\t\n\
+        "certificates.cert-manager.io\targocd-controller kube-apiserver\t\n\
+         issuers.cert-manager.io\thelm\t\n\
          gateways.gateway.networking.k8s.io\t\t\n\
          rollouts.argoproj.io\t\t\n",
     );
@@ -56,13 +56,23 @@ fn kinds_of_somebody_else_are_found_before_anything_is_made_and_left_alone() {
     scene.up(&[&HERE[..], &["--without", "gateway-api", "--without", "cert-manager"]].concat()).succeeded();
     let record = scene.read("record");
     assert!(record.contains("kinds-before") && record.contains("issuers.cert-manager.io"), "{record}");
-    // What Argo CD then brought is the platform's, and what was handed over.
+    // What Argo CD then brought is the platform's, also where its Application is gone by now, and what was handed over.
     scene.write(
         "definitions",
-        "podmonitors.monitoring.coreos.com\tprometheus-kinds:apiextensions.k8s.io/CustomResourceDefinition:/x\t\n\
-         applications.argoproj.io\t\tbootstrap\n",
+        "certificates.cert-manager.io\targocd-controller kube-apiserver\t\n\
+         podmonitors.monitoring.coreos.com\targocd-controller kube-apiserver\t\n\
+         probes.monitoring.coreos.com\targocd-controller kube-apiserver\t\n\
+         applications.argoproj.io\tkubectl\tbootstrap\n",
     );
+    scene.write("places-applications.argoproj.io", "argocd/prometheus-kinds\tpodmonitors.monitoring.coreos.com\n");
     scene.up(&HERE).succeeded();
+    // What was there before is theirs, whoever applied it.
+    scene.up(&[&HERE[..], &["--without", "none"]].concat()).failed(5, "`cert-manager` (certificates.", "--without");
+    // So is what another Application brought since, also by the same Argo CD.
+    for other in ["argocd/theirs", "shop/prometheus-kinds"] {
+        scene.write("places-applications.argoproj.io", &format!("{other}\tpodmonitors.monitoring.coreos.com\n"));
+        scene.up(&HERE).failed(5, "`prometheus-kinds` (podmonitors.monitoring.coreos.com)", "--without");
+    }
 }
 
 #[test]
