@@ -1,16 +1,18 @@
 //! The release service with the configuration that the platform gives it.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use serde_json::json;
-use tests::environment::repository_root;
+use tests::environment::{program, repository_root};
 use tests::{Delivery, Request, TestEnvironment};
 
-/// What stands in the platform's configuration, and what is here instead: there is no cluster.
-fn configuration(environment: &TestEnvironment, internal: &str) -> String {
-    let mut text =
-        std::fs::read_to_string(repository_root().join("gitops-repo/platform/kmlflow/kmlflow.yaml")).unwrap();
+use crate::image;
+
+/// What stands in the platform's configuration below a directory, and what is here instead: there is no cluster.
+fn configuration(environment: &TestEnvironment, gitops: &Path, internal: &str) -> String {
+    let mut text = std::fs::read_to_string(gitops.join("platform/kmlflow/kmlflow.yaml")).unwrap();
     for (there, here) in [
         ("/etc/kmlflow/webhooks/", environment.path("webhooks/").to_str().unwrap()),
         ("/var/lib/kmlflow/data", environment.data_dir().to_str().unwrap()),
@@ -22,9 +24,8 @@ fn configuration(environment: &TestEnvironment, internal: &str) -> String {
     environment.write("kmlflow.yaml", text).display().to_string()
 }
 
-#[test]
-fn the_platform_s_configuration_starts_the_service_with_its_secrets_and_a_port_for_probes() {
-    let environment = TestEnvironment::new();
+/// The secrets that the platform makes, as files.
+fn write_secrets(environment: &TestEnvironment) {
     for (door, secret) in [
         ("mlflow", "of-mlflow"),
         ("generic", "whsec_b2YtdGVzdHMtb2YtdGVzdHMtb2YtdGVzdHM="),
@@ -34,8 +35,18 @@ fn the_platform_s_configuration_starts_the_service_with_its_secrets_and_a_port_f
         let file = environment.write(format!("webhooks/{door}"), secret);
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o440)).unwrap();
     }
-    let internal = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let file = configuration(&environment, &internal.to_string());
+}
+
+fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[test]
+fn the_platform_s_configuration_starts_the_service_with_its_secrets_and_a_port_for_probes() {
+    let environment = TestEnvironment::new();
+    write_secrets(&environment);
+    let internal = free_port();
+    let file = configuration(&environment, &repository_root().join("gitops-repo"), &internal.to_string());
     let server = environment.server().arg("--config").arg(&file).start();
     for path in ["/healthz", "/readyz", "/metrics"] {
         Request::new("GET", path).send(internal).expect(200);
@@ -48,4 +59,27 @@ fn the_platform_s_configuration_starts_the_service_with_its_secrets_and_a_port_f
     let of_the_first_start = server.secret(delivery.signing);
     assert_ne!(of_the_first_start, secret);
     Delivery::generic("ci-2", &body).sign(&of_the_first_start).send(server.address()).expect(401);
+}
+
+#[test]
+fn other_addresses_of_the_platform_are_those_of_the_models_too() {
+    for (options, endpoint) in [
+        (["--host-suffix", "ml.example.com", "--tls"].as_slice(), "https://fraud-models.ml.example.com/v2/"),
+        (&["--port", "8080"], "http://fraud-models.k5w.localhost:8080/v2/"),
+        (&[], "http://fraud-models.k5w.localhost/v2/"),
+    ] {
+        let environment = TestEnvironment::new();
+        write_secrets(&environment);
+        let gitops = environment.path("gitops-repo");
+        let copy = environment.command("cp").arg("-r").arg(repository_root().join("gitops-repo")).arg(&gitops).status();
+        assert!(copy.unwrap().success());
+        let mut render = environment.command(program("kmlflow-bootstrap"));
+        let rendered = render.arg("render").args(options).arg("--gitops-repo").arg(&gitops).output().unwrap();
+        assert!(rendered.status.success(), "{rendered:?}");
+        let file = configuration(&environment, &gitops, &free_port().to_string());
+        let server = environment.server().arg("--config").arg(&file).start();
+        let release = server.put("production/models/fraud", &image("fraud", "7")).expect(201).json();
+        let told = release["release"]["endpoint"].as_str().unwrap();
+        assert!(told.starts_with(endpoint), "{told}");
+    }
 }

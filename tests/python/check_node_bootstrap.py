@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 import urllib.parse
+import urllib.request
 
 from check_node_journey import ADDRESS, PORT, Journey, registered, whole
 from node import apply, get, items, kubectl, until
@@ -198,6 +199,14 @@ def asked(path: str, **query: str) -> list:
         connection.close()
 
 
+def kept(checks: Checks) -> None:
+    """Every bucket takes a file: each has volumes of its own, and they must be enough for all."""
+    for bucket in re.search(r"name: BUCKETS, value: ([a-z -]+)", (ROOT / "gitops-repo/platform/object-store/buckets.yaml").read_text())[1].split():
+        put = urllib.request.Request(f"http://object-store.storage.svc.cluster.local:8888/buckets/{bucket}/of-tests", b"kept", method="PUT")
+        with urllib.request.urlopen(put, timeout=30) as answer:
+            checks.equal(f"the bucket {bucket} takes a file", answer.status, 201)
+
+
 def watched(checks: Checks) -> None:
     """Prometheus found what there is to ask: the service, the kubelet about containers, and the rules."""
     series = {
@@ -253,6 +262,7 @@ def main() -> None:
         # MLflow has its clients fetch from the object store themselves.
         reach("mlflow/mlflow", "storage/object-store")
         checks.holds("MLflow answers", until(lambda: answers(Registry.url), bool))
+        kept(checks)
         journey = Journey(checks, service)
         registered(checks, Registry())
         whole(journey, Registry())

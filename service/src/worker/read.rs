@@ -108,14 +108,27 @@ pub(super) fn absent(shared: &Shared, key: &ReleaseKey, waiting: Option<Waiting>
     Ok(occupied.map_or_else(|| not_deployed(key), |refusal| Refusal { kind: RefusalKind::NotFound, ..refusal }))
 }
 
-/// The address that a caller posts to.
+/// The address that a caller posts to. Where the service's own page is at the name that the host ends with, both come through one gateway: then the page
+/// says by which scheme and port.
 pub(super) fn endpoint(release: &Release) -> String {
-    let host = &release.spec.target.host;
+    let target = &release.spec.target;
+    let suffix = target.host.split_once('.').map(|(_, suffix)| suffix);
+    let page = target.links.release.as_deref().and_then(place).filter(|(_, name, _)| Some(*name) == suffix);
+    let (scheme, _, port) = page.unwrap_or(("http", "", ""));
+    let base = format!("{scheme}://{}{port}", target.host);
     let protocol = release.stable().map(|stable| release.serving_of(stable).protocol()).unwrap_or_default();
     match protocol {
-        crate::release::Protocol::V2 => format!("http://{host}/v2/models/{}/infer", release.metadata.name),
-        crate::release::Protocol::Seldon => format!("http://{host}/api/v1.0/predictions"),
+        crate::release::Protocol::V2 => format!("{base}/v2/models/{}/infer", release.metadata.name),
+        crate::release::Protocol::Seldon => format!("{base}/api/v1.0/predictions"),
     }
+}
+
+/// The scheme of an address, its host, and `:` with its port where it names one.
+fn place(address: &str) -> Option<(&str, &str, &str)> {
+    let (scheme, rest) = address.split_once("://")?;
+    let authority = rest.split('/').next()?;
+    let (name, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+    Some((scheme, name, port))
 }
 
 /// Who gets how much of the traffic.
