@@ -29,7 +29,7 @@ PATIENCE_SECONDS = 240
 
 def home() -> pathlib.Path:
     """The volume, another one for other lists."""
-    lists = b"".join(file.read_bytes() for file in sorted(FOLDER.glob("requirements*.txt")))
+    lists = b"".join(file.read_bytes() for file in sorted([*FOLDER.glob("requirements*.txt"), FOLDER / "packages.sh"]))
     return ROOT / ".cache" / f"jupyterlab-{hashlib.sha256(lists).hexdigest()[:12]}"
 
 
@@ -54,12 +54,13 @@ def installed(checks: Checks, of: pathlib.Path) -> None:
     """The script of the init container; JupyterLab itself is of the image, and here of pip."""
     of.mkdir(parents=True, exist_ok=True)
     variables = environment(of) | {"START": str(FOLDER)}
+    # First, as its own kernel is older than that of the volume.
+    if not (of / ".local/bin/jupyter-lab").exists():
+        subprocess.run(["python3", "-m", "pip", "install", "--quiet", "--user", "jupyterlab==4.6.6"], env=variables, check=True)
     for what in ("the packages can be had together", "a restart has them at once"):
         ran = subprocess.run(["bash", FOLDER / "packages.sh"], env=variables, capture_output=True, text=True)
         checks.equal(what, (ran.returncode, ran.stderr if ran.returncode else ""), (0, ""))
     checks.equal("and installs nothing", ran.stdout, "")
-    if not (of / ".local/bin/jupyter-lab").exists():
-        subprocess.run(["python3", "-m", "pip", "install", "--quiet", "--user", "jupyterlab==4.6.6"], env=variables, check=True)
 
 
 def mounted(of: pathlib.Path) -> None:
@@ -126,6 +127,12 @@ def main() -> None:
         kernels = lab.call("kernelspecs")
         assert isinstance(kernels, dict)
         checks.equal("it has a kernel for pipelines", sorted(kernels["kernelspecs"]), ["pipelines", "python3"])
+        served = yaml.safe_load((FOLDER.parent / "kmlflow/kmlflow.yaml").read_text())["runtimes"]
+        [python] = [runtime["python"] for runtime in served.values() if runtime.get("default")]
+        tell = "import sys; print('%d.%d' % sys.version_info[:2], sys.prefix)"
+        checks.equal("a notebook has the Python of what serves its models", lab.run("python3", tell).split(), [python, str(of / ".models")])
+        shell = subprocess.run(["bash", "-lc", f'python3 -c "{tell}"'], env=environment(of), capture_output=True, text=True)
+        checks.equal("and so has a terminal", shell.stdout.split(), [python, str(of / ".models")])
         names = [entry["name"] for entry in lab.call("contents/examples")["content"]]
         checks.holds("it shows the examples", {"track.py", "fit.py", "proposal.py", "pipeline.py"} <= set(names), str(names))
         said = lab.run("python3", "%run track.py --model iris")
