@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::arguments::ArgoCd;
+use crate::arguments::{ArgoCd, ClusterKind};
 use crate::catalogue::{Catalogue, Component};
 use crate::checkout::Checkout;
 use crate::fault::{Fault, Kind};
 use crate::kubectl::Kubectl;
 use crate::manifests::Repository;
-use crate::options::{Options, Setting};
+use crate::options::{ARGO_CD, Options, Setting};
 
 #[derive(Debug)]
 pub struct Session {
@@ -36,6 +36,7 @@ impl Session {
         // An overlay may also take out what is no part: that is its own affair.
         let absent = options.absent.iter().filter(|name| catalogue.component(name).is_some());
         let left_out: Vec<String> = options.without.iter().chain(absent).cloned().collect();
+        refuse_without(&options, &left_out)?;
         catalogue.leave_out(&left_out)?;
         let is_gone = |name: &String| !catalogue.namespaces.iter().any(|namespace| namespace.name == *name);
         // The namespace of an Argo CD that is there is whose that is.
@@ -73,6 +74,29 @@ impl Session {
     pub fn service_image(&self) -> Result<String, Fault> {
         Ok(format!("kmlflow:{}", self.component("kmlflow")?.version))
     }
+}
+
+/// Some parts are what the others stand on.
+fn refuse_without(options: &Options, left_out: &[String]) -> Result<(), Fault> {
+    let leave_in = |part: &str| format!("leave `--without {part}` out, and keep it in the overlay");
+    let needed = [
+        ("kmlflow", true, "it serves the releases, and the repository", leave_in("kmlflow")),
+        (
+            ARGO_CD,
+            options.argo_cd == ArgoCd::Install,
+            "it brings every other part",
+            "`--argo-cd present` uses the one that is there".to_owned(),
+        ),
+        (
+            "gateway",
+            options.cluster == ClusterKind::Minikube,
+            "the addresses of this machine lead to it",
+            leave_in("gateway"),
+        ),
+    ];
+    let wrong = needed.into_iter().find(|(part, is_needed, ..)| *is_needed && left_out.iter().any(|out| out == part));
+    let Some((part, _, why, cure)) = wrong else { return Ok(()) };
+    Err(Fault::new(format!("`{part}` cannot be left out: {why}"), cure).of(Kind::WrongUsage))
 }
 
 /// Values are for charts; everything else is a file of the repository.

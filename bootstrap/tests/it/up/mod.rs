@@ -345,6 +345,9 @@ fn what_is_left_out_is_neither_made_nor_waited_for() {
     assert!(record.contains("cert-manager"), "{record}");
     let status = scene.run(&["status"]).succeeded();
     assert!(!status.stdout.contains("prometheus ") && status.stdout.contains("12 of 12"), "{status:#?}");
+    for (part, hint) in [("kmlflow", "`--without kmlflow`"), ("gateway", "overlay"), ("argo-cd", "--argo-cd present")] {
+        scene.run(&["plan", "--without", part]).failed(2, &format!("`{part}` cannot be left out"), hint);
+    }
     scene.up(&["--without", "promtheus"]).failed(4, "no part `promtheus`", "prometheus");
 }
 
