@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +40,7 @@ A cluster that is there:
 
 #[derive(Debug, Args)]
 pub struct General {
-    /// How answers are written
+    /// How answers are written, to standard output; progress and errors go to standard error, with `json` an object a line
     #[arg(short, long, global = true, value_enum, default_value = "text")]
     pub output: Output,
     /// The directory with the manifests; `gitops-repo/` here or above unless given
@@ -146,7 +147,7 @@ pub struct UpArguments {
     #[arg(long, value_enum)]
     pub cluster: Option<ClusterKind>,
     /// The context of the existing cluster in the kubeconfig [default: the current one]
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub context: Option<String>,
     /// Nodes of the new cluster [default: 1]
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=9))]
@@ -158,17 +159,20 @@ pub struct UpArguments {
     #[arg(long, value_enum)]
     pub argo_cd: Option<ArgoCd>,
     /// Leave this part out too: the cluster has it, or does not need it; can be given more than once, and `none` takes back those before
-    #[arg(long, value_name = "PART")]
+    #[arg(long, value_name = "PART", value_parser = NonEmptyStringValueParser::new())]
     pub without: Vec<String>,
     /// Follow `platform/overlays/NAME`, which says its profile and what of it is not there
-    #[arg(long, value_name = "NAME", conflicts_with = "profile")]
+    #[arg(long, value_name = "NAME", conflicts_with = "profile", value_parser = NonEmptyStringValueParser::new())]
     pub overlay: Option<String>,
     /// Set a value of a part's chart; can be given more than once, and an empty VALUE takes it back. No secrets: it is kept in the Application
     #[arg(long, value_name = "PART.KEY=VALUE", value_parser = Setting::parse)]
     pub set: Vec<Setting>,
     /// The name that every address ends with; the manifests must say the same
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = addresses::host_name)]
     pub host_suffix: Option<String>,
+    /// Have the cluster follow the repository that the manifests name, where it follows another one
+    #[arg(long)]
+    pub move_repository: bool,
     /// The gateway speaks HTTPS; the manifests must say the same
     #[arg(long)]
     pub tls: bool,
@@ -187,7 +191,7 @@ pub struct UpArguments {
 #[derive(Debug, Clone, Default, Args)]
 pub struct Place {
     /// The context of an existing cluster; minikube's `k5w` unless given
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub context: Option<String>,
 }
 

@@ -22,6 +22,7 @@ pub mod overlay;
 pub mod program;
 pub mod quantity;
 pub mod readme;
+pub mod record;
 pub mod render;
 pub mod reporter;
 pub mod secrets;

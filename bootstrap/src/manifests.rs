@@ -41,6 +41,12 @@ pub struct Repository {
     pub branch: String,
 }
 
+impl std::fmt::Display for Repository {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "`{}`, branch `{}`", self.url, self.branch)
+    }
+}
+
 impl Repository {
     /// From `platform/repository/repository.yaml`, the one place that says so.
     pub fn read(folder: &Path) -> Result<Self, Fault> {

@@ -134,6 +134,12 @@ impl Options {
         Ok(())
     }
 
+    /// The parts that `--without none` would take back: neither those that the overlay takes out, nor an Argo CD that is lent.
+    pub fn named_without(&self) -> Vec<&str> {
+        let is_lent = |part: &str| self.argo_cd == ArgoCd::Present && part == ARGO_CD;
+        self.without.iter().map(String::as_str).filter(|part| !is_lent(part)).collect()
+    }
+
     /// The context that `kubectl` is called with.
     pub fn context(&self) -> Option<&str> {
         match self.cluster {

@@ -80,7 +80,7 @@ class Bootstrap:
         asked = ["up", "--cluster", "existing", "--profile", profile, "--set", SHUTDOWN, "--output", "json"]
         asked += [word for part in without for word in ("--without", part)]
         last: dict = {}
-        with subprocess.Popen(self.command(*asked), env=self.environment, stdout=subprocess.PIPE, text=True) as running:
+        with subprocess.Popen(self.command(*asked), env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
             assert running.stdout
             for line in running.stdout:
                 last = json.loads(line)

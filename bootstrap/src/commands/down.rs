@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::arguments::{ArgoCd, ClusterKind, General, Output, Place};
+use crate::arguments::{ArgoCd, ClusterKind, General, Place};
 use crate::checkout::Checkout;
 use crate::fault::{Fault, Kind};
 use crate::kinds::{self, Brought};
@@ -12,7 +12,8 @@ use crate::kubectl::{Kubectl, refuse};
 use crate::manifests::{RECORD, ROOT};
 use crate::options::MINIKUBE_PROFILE;
 use crate::program::Call;
-use crate::reporter::{Form, Reporter};
+use crate::record::Record;
+use crate::reporter::Reporter;
 use crate::secrets::LABEL;
 use crate::session::Session;
 use crate::steps::{self, EDGE_CONTAINER};
@@ -24,22 +25,78 @@ pub(super) fn run(
     keep_data: bool,
     timeout: Duration,
 ) -> Result<(), Fault> {
-    let form = if general.output == Output::Json { Form::Json } else { Form::Plain };
-    let mut reporter = Reporter::new(form, Box::new(std::io::stderr()));
-    let Some(context) = &place.context else {
-        // Without minikube there is no cluster of its own either.
-        return match steps::minikube_nodes().unwrap_or_default().is_empty() {
-            true => Err(super::nowhere()?),
-            false => minikube(keep_data, &mut reporter),
-        };
-    };
-    match super::kept(&Kubectl::new(Some(context)))? {
-        Some(options) if options.cluster == ClusterKind::Minikube => minikube(keep_data, &mut reporter),
-        _ => {
-            let session = Session { timeout, ..super::there(place, general, checkout)? };
-            existing(&session, keep_data, &mut reporter)
+    let mut reporter = super::reporter(general.output);
+    let state = match whose(place)? {
+        Whose::Nobodys => "nothing",
+        Whose::Minikubes => {
+            minikube(keep_data, &mut reporter)?;
+            if keep_data { "stopped" } else { "gone" }
         }
+        Whose::Somebodys => {
+            let session = Session { timeout, ..super::there(place, general, checkout)? };
+            existing(&session, keep_data, &mut reporter)?;
+            if keep_data { "kept" } else { "gone" }
+        }
+    };
+    let report = json!({"event": "done", "state": state, "seconds": reporter.elapsed().as_secs_f64()});
+    super::done(general.output, &report, || match state {
+        "nothing" => "Nothing is there to take away.\n".to_owned(),
+        _ => String::new(),
+    })
+}
+
+/// The cluster that goes or that things are taken from.
+enum Whose {
+    /// There is none, and no platform in another.
+    Nobodys,
+    /// The one that `up` made.
+    Minikubes,
+    /// One that stays.
+    Somebodys,
+}
+
+/// A cluster that runs says by its record who made it; one that does not run has only its name and how it was made.
+fn whose(place: &Place) -> Result<Whose, Fault> {
+    let context = super::context(place);
+    let nodes = if context == MINIKUBE_PROFILE { nodes()? } else { Vec::new() };
+    if nodes.is_empty() && place.context.is_none() {
+        return super::perhaps_elsewhere()?.map_or(Ok(Whose::Nobodys), Err);
     }
+    if !nodes.is_empty() && !nodes.iter().any(steps::node_runs) {
+        return if steps::has_our_driver()? { Ok(Whose::Minikubes) } else { Err(not_ours()) };
+    }
+    let record = Record::read(&Kubectl::new(Some(context))).map_err(|fault| match nodes.is_empty() {
+        true => fault,
+        false => Fault { cure: format!("{}; {BY_HAND}", fault.cure), ..fault },
+    })?;
+    match record.map(|record| record.options.cluster) {
+        Some(ClusterKind::Minikube) if nodes.is_empty() => {
+            let what = format!(
+                "the platform in the cluster of the context `{context}` is one on minikube, which goes as a whole, and this is not the cluster `{MINIKUBE_PROFILE}` of this machine"
+            );
+            let cure = "leave `--context` out for the one of this machine; another one is taken away where it was made";
+            Err(Fault::new(what, cure).of(Kind::Refused))
+        }
+        Some(ClusterKind::Minikube) => Ok(Whose::Minikubes),
+        None if !nodes.is_empty() => Err(not_ours()),
+        Some(ClusterKind::Existing) | None => Ok(Whose::Somebodys),
+    }
+}
+
+/// The nodes of minikube's cluster; without minikube there is none.
+fn nodes() -> Result<Vec<Value>, Fault> {
+    match steps::minikube_nodes() {
+        Err(fault) if fault.kind == Kind::NotFound => Ok(Vec::new()),
+        nodes => nodes,
+    }
+}
+
+/// How somebody goes on who knows whose the cluster is.
+const BY_HAND: &str = "`minikube delete --profile k5w` takes the whole cluster away by hand";
+
+fn not_ours() -> Fault {
+    let what = format!("minikube's cluster `{MINIKUBE_PROFILE}` has nothing that says that `up` made it");
+    Fault::new(what, format!("see whose it is; {BY_HAND}")).of(Kind::Refused)
 }
 
 /// The cluster is ours, so it goes or stops as a whole.

@@ -11,17 +11,23 @@ mod status;
 mod up;
 mod upgrade;
 
+use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::addresses::{self, Addresses};
-use crate::arguments::{Arguments, ClusterKind, Command, General, Place, UpArguments};
+use crate::answer;
+use crate::arguments::{Arguments, Command, General, Output, Place};
 use crate::catalogue::{Catalogue, Component};
 use crate::checkout::Checkout;
 use crate::fault::{Fault, Kind};
+use crate::hints;
 use crate::kubectl::Kubectl;
-use crate::manifests::RECORD;
-use crate::options::{MINIKUBE_PROFILE, Options};
+use crate::options::MINIKUBE_PROFILE;
+use crate::record::Record;
+use crate::reporter::{Form, Reporter};
 use crate::session::Session;
 
 /// What one answer of the cluster may take where nothing is waited for.
@@ -29,6 +35,14 @@ const LIMIT: Duration = Duration::from_secs(600);
 
 /// Carries out a command; `here` is the working directory.
 pub fn run(arguments: Arguments, here: &Path) -> Result<(), Fault> {
+    let gitops_repo = arguments.general.gitops_repo.clone();
+    carry_out(arguments, here).map_err(|fault| match &gitops_repo {
+        Some(directory) => Fault { cure: hints::with_manifests(&fault.cure, directory), ..fault },
+        None => fault,
+    })
+}
+
+fn carry_out(arguments: Arguments, here: &Path) -> Result<(), Fault> {
     let Arguments { command, general } = arguments;
     let checkout = Checkout::find(general.gitops_repo.as_deref(), here)?;
     match command {
@@ -81,12 +95,12 @@ fn at(
 
 /// The session of a platform that is there.
 fn there(place: &Place, general: &General, checkout: Checkout) -> Result<Session, Fault> {
-    let found = kept(&Kubectl::new(Some(context(place))));
+    let found = Record::read(&Kubectl::new(Some(context(place))));
     let mut options = match (found, &place.context) {
-        (Ok(Some(options)), _) => options,
+        (Ok(Some(record)), _) => record.options,
         (Ok(None), None) => return Err(nowhere()?),
         // Without a cluster of minikube there is no such context.
-        (Err(fault), None) if fault.what.contains("does not exist") => return Err(nowhere()?),
+        (Err(fault), None) if is_of_no_context(&fault) => return Err(nowhere()?),
         (Err(fault), _) => return Err(fault),
         (Ok(None), Some(context)) => return Err(missing(&format!("in the cluster of the context `{context}`"))),
     };
@@ -96,17 +110,27 @@ fn there(place: &Place, general: &General, checkout: Checkout) -> Result<Session
     Session::new(options, checkout, general.poll, LIMIT)
 }
 
-/// What is wrong where nobody said which cluster and minikube's has no platform: the contexts that have one are named.
+fn is_of_no_context(fault: &Fault) -> bool {
+    fault.what.contains("context") && fault.what.contains("does not exist")
+}
+
+const HERE: &str = "in the cluster of the context `k5w`";
+
+/// What is wrong where nobody said which cluster and minikube's has no platform.
 fn nowhere() -> Result<Fault, Fault> {
+    Ok(perhaps_elsewhere()?.unwrap_or_else(|| missing(HERE)))
+}
+
+/// What is wrong where minikube has no platform and other contexts have one, or do not answer.
+fn perhaps_elsewhere() -> Result<Option<Fault>, Fault> {
     let (found, silent) = elsewhere(&Kubectl::contexts()?);
-    let here = format!("in the cluster of the context `{MINIKUBE_PROFILE}`");
     let told = match found.as_slice() {
-        [] if silent.is_empty() => return Ok(missing(&here)),
-        [] => return Ok(missing(&format!("{here}, and these do not answer: {}", silent.join(", ")))),
+        [] if silent.is_empty() => return Ok(None),
+        [] => return Ok(Some(missing(&format!("{HERE}, and these do not answer: {}", silent.join(", "))))),
         found => found.iter().map(|context| format!("`--context {context}`")).collect::<Vec<_>>().join(" or "),
     };
-    let what = format!("there is no platform {here}, and there is one elsewhere: {}", found.join(", "));
-    Ok(Fault::new(what, format!("say which: {told}")).of(Kind::NotFound))
+    let what = format!("there is no platform {HERE}, and there is one elsewhere: {}", found.join(", "));
+    Ok(Some(Fault::new(what, format!("say which: {told}")).of(Kind::NotFound)))
 }
 
 fn missing(place: &str) -> Fault {
@@ -118,7 +142,7 @@ fn missing(place: &str) -> Fault {
 fn elsewhere(contexts: &[String]) -> (Vec<String>, Vec<String>) {
     let (mut found, mut silent) = (Vec::new(), Vec::new());
     for context in contexts.iter().filter(|context| *context != MINIKUBE_PROFILE) {
-        match kept(&Kubectl::impatient(context)) {
+        match Record::read(&Kubectl::impatient(context)) {
             Ok(Some(_)) => found.push(context.clone()),
             Ok(None) => {}
             Err(_) => silent.push(context.clone()),
@@ -131,54 +155,26 @@ fn context(place: &Place) -> &str {
     place.context.as_deref().unwrap_or(MINIKUBE_PROFILE)
 }
 
-/// The options that the platform in the cluster was brought up with.
-fn kept(kubectl: &Kubectl) -> Result<Option<Options>, Fault> {
-    let (namespace, name) = RECORD;
-    let Some(record) = kubectl.get(&["configmap", name, "--namespace", namespace])? else { return Ok(None) };
-    let text = record["data"]["options"].as_str().unwrap_or_default();
-    let options = serde_json::from_str(text).map_err(|error| {
-        let what = format!("the ConfigMap `{namespace}/{name}` is not as this program writes it: {error}");
-        Fault::new(
-            what,
-            format!(
-                "`kubectl --namespace {namespace} delete configmap {name}`, then `cargo bootstrap up` with the options"
-            ),
-        )
-    })?;
-    Ok(Some(options))
+/// The last event of a command that has steps: for programs a line, as every event before it.
+fn done(output: Output, event: &Value, text: impl FnOnce() -> String) -> Result<(), Fault> {
+    match output {
+        Output::Json => {
+            // A reader that went away has seen enough.
+            let _gone = writeln!(std::io::stdout(), "{event}");
+            Ok(())
+        }
+        Output::Text => answer::write(output, event, text),
+    }
 }
 
-/// The options of a call, over those of the platform that may be there already. A cluster that is not there has none.
-fn options(asked: &UpArguments) -> Result<Options, Fault> {
-    // A context that is not named may be another one at the next call.
-    let current = match (asked.cluster, &asked.context) {
-        (Some(ClusterKind::Existing), None) => Kubectl::current_context()?,
-        _ => None,
+/// How progress is written, to standard error: what a command answers is alone on standard output.
+fn reporter(output: Output) -> Reporter {
+    let form = match output {
+        Output::Json => Form::Json,
+        Output::Text if std::io::stderr().is_terminal() => Form::Live,
+        Output::Text => Form::Plain,
     };
-    let asked = &UpArguments { context: asked.context.clone().or(current), ..asked.clone() };
-    let fresh = Options::new(asked, None)?;
-    // Without a cluster, or without kubectl, the steps say what is missing in their order.
-    let Ok(Some(kept)) = kept(&Kubectl::new(fresh.context())) else {
-        refuse_second(asked)?;
-        return Ok(fresh);
-    };
-    let options = Options::new(asked, Some(&kept))?;
-    let in_context = |fault: Fault| fresh.context().map_or(fault.clone(), |context| fault.in_context(context));
-    options.refuse_change(&kept).map_err(in_context)?;
-    Ok(options)
-}
-
-/// Where nobody says which cluster, and the current context has a platform, another one on minikube is hardly what is meant.
-fn refuse_second(asked: &UpArguments) -> Result<(), Fault> {
-    let current = match asked.cluster.is_none() && asked.context.is_none() {
-        true => Kubectl::current_context().unwrap_or_default(),
-        false => None,
-    };
-    let (found, _) = elsewhere(current.as_slice());
-    let Some(context) = found.first() else { return Ok(()) };
-    let what = format!("a platform is in the cluster of the context `{context}`, and nobody said where this one goes");
-    let cure = format!("`--context {context}` is about that one, `--cluster minikube` makes another on this machine");
-    Err(Fault::new(what, cure).of(Kind::Conflict))
+    Reporter::new(form, Box::new(std::io::stderr()))
 }
 
 /// A part by its name, or the nearest known one in the hint.

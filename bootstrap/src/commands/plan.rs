@@ -75,6 +75,8 @@ fn told(plan: &Plan) -> String {
             text.push_str(&format!("    {line}\n"));
         }
     }
-    text.push_str("\nNothing was changed. `cargo bootstrap up` with the same options does it.\n");
+    text.push_str(
+        "\nNothing was changed, and no cluster was asked. `cargo bootstrap up` with the same options does it; where a platform is there already, the options that it was brought up with count too.\n",
+    );
     text
 }

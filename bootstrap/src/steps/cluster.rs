@@ -66,7 +66,8 @@ impl Step for Cluster {
 
     fn act(&self, session: &Session, reporter: &mut Reporter) -> Result<String, Fault> {
         if !minikube::nodes()?.iter().any(minikube::runs) {
-            start(session, reporter)?;
+            let has_gpu = session.options.gpu == Gpu::Auto && has_nvidia_runtime()?;
+            start(minikube::minikube_start(session, has_gpu)?, reporter)?;
         }
         if minikube::lacks_label(session)? {
             minikube::label_the_card(session)?;
@@ -75,10 +76,43 @@ impl Step for Cluster {
     }
 }
 
-fn start(session: &Session, reporter: &mut Reporter) -> Result<(), Fault> {
-    let has_gpu = session.options.gpu == Gpu::Auto && has_nvidia_runtime()?;
+/// What there was of minikube's cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    Nothing,
+    Running,
+    /// It is there and did not run; now it does.
+    Stopped,
+}
+
+/// Starts minikube's cluster as it was made, where it is there and does not run: only then it says what it was brought up with.
+pub fn wake(reporter: &mut Reporter) -> Result<Found, Fault> {
+    let nodes = match minikube::nodes() {
+        // The steps say in their order which program is missing.
+        Err(fault) if fault.kind == Kind::NotFound => Vec::new(),
+        nodes => nodes?,
+    };
+    if nodes.is_empty() {
+        return Ok(Found::Nothing);
+    }
+    if nodes.iter().all(minikube::runs) {
+        return Ok(Found::Running);
+    }
+    let title = "Stopped cluster";
+    reporter.step_began("start", title);
+    match start(minikube::start_as_made(), reporter) {
+        Ok(()) => reporter.step_ended(title, "started"),
+        Err(fault) => {
+            reporter.step_failed(title);
+            return Err(fault);
+        }
+    }
+    Ok(Found::Stopped)
+}
+
+fn start(call: Call, reporter: &mut Reporter) -> Result<(), Fault> {
     let mut said = String::new();
-    let answer = minikube::minikube_start(session, has_gpu)?.run_and_tell(&mut |line| {
+    let answer = call.run_and_tell(&mut |line| {
         if let Some(step) = step_of(line) {
             reporter.waiting(&step);
         }

@@ -14,6 +14,12 @@ use crate::session::Session;
 /// A first start pulls the image of the nodes, about 1.3 GB.
 const START_LIMIT: Duration = Duration::from_secs(1800);
 
+/// minikube's exit code where it knows no profile of the name.
+const NO_SUCH_PROFILE: i32 = 85;
+
+/// minikube's driver that every cluster here is made with.
+const DRIVER: &str = "docker";
+
 /// What each node of a cluster has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Node {
@@ -36,15 +42,19 @@ pub(super) fn status() -> Call {
 /// The nodes of the cluster, running or not; none where there is no cluster.
 pub fn nodes() -> Result<Vec<Value>, Fault> {
     let answer = status().run()?;
-    // One object for one node, a list for several; nothing where there is no such profile.
-    Ok(match serde_json::from_str(&answer.stdout) {
-        Ok(Value::Array(nodes)) => nodes,
-        Ok(node @ Value::Object(_)) if node["Host"].is_string() => vec![node],
-        _ => Vec::new(),
-    })
+    // One object for one node, a list for several; its exit code says that there is no such profile.
+    match serde_json::from_str(&answer.stdout) {
+        Ok(Value::Array(nodes)) => Ok(nodes),
+        Ok(node @ Value::Object(_)) if node["Host"].is_string() => Ok(vec![node]),
+        _ if answer.code == Some(NO_SUCH_PROFILE) => Ok(Vec::new()),
+        _ => {
+            let what = format!("`{}` does not say how the cluster is: {}", status().line(), answer.reason());
+            Err(Fault::new(what, "run it by hand to see what it lacks"))
+        }
+    }
 }
 
-pub(super) fn runs(node: &Value) -> bool {
+pub fn runs(node: &Value) -> bool {
     node["Host"] == "Running" && node["Kubelet"] == "Running"
 }
 
@@ -67,7 +77,7 @@ pub(super) fn minikube_start(session: &Session, has_gpu: bool) -> Result<Call, F
     let mut arguments = vec![
         "start".to_owned(),
         format!("--profile={MINIKUBE_PROFILE}"),
-        "--driver=docker".to_owned(),
+        format!("--driver={DRIVER}"),
         format!("--container-runtime={runtime}"),
         format!("--kubernetes-version={}", session.catalogue.kubernetes),
         format!("--nodes={nodes}"),
@@ -87,14 +97,29 @@ pub(super) fn minikube_start(session: &Session, has_gpu: bool) -> Result<Call, F
     Ok(Call::new("minikube", arguments).within(START_LIMIT))
 }
 
-/// What minikube has noted of the cluster. A node says that it has what the whole machine has.
-fn made() -> Result<Option<Made>, Fault> {
+/// The call that starts a cluster as it was made.
+pub(super) fn start_as_made() -> Call {
+    let profile = format!("--profile={MINIKUBE_PROFILE}");
+    Call::new("minikube", ["start", &profile, "--keep-context", "--interactive=false", "--output=json"])
+        .within(START_LIMIT)
+}
+
+/// The settings that minikube has noted of the cluster; null where it has noted nothing.
+fn noted() -> Result<Value, Fault> {
     let answer = Call::new("minikube", ["profile", "list", "--output", "json"]).run()?;
     let profiles: Value = serde_json::from_str(&answer.stdout).unwrap_or_default();
     let all = ["valid", "invalid"].iter().filter_map(|name| profiles[name].as_array()).flatten();
-    let Some(config) = all.into_iter().find(|one| one["Name"] == MINIKUBE_PROFILE).map(|one| &one["Config"]) else {
-        return Ok(None);
-    };
+    Ok(all.into_iter().find(|one| one["Name"] == MINIKUBE_PROFILE).map(|one| one["Config"].clone()).unwrap_or_default())
+}
+
+/// Whether minikube made the cluster in the way in which it does so here.
+pub fn has_our_driver() -> Result<bool, Fault> {
+    Ok(noted()?["Driver"] == DRIVER)
+}
+
+/// How minikube has noted that it made the cluster. A node says that it has what the whole machine has.
+fn made() -> Result<Option<Made>, Fault> {
+    let config = noted()?;
     let node = config["CPUs"].as_u64().zip(config["Memory"].as_u64()).map(|(cpus, memory)| Node { cpus, memory });
     let has_gpu = config["GPUs"].as_str().is_some_and(|cards| !cards.is_empty());
     Ok(node.map(|node| Made { node, has_gpu }))

@@ -26,9 +26,10 @@ use crate::options::Options;
 use crate::reporter::Reporter;
 use crate::session::Session;
 
+pub use cluster::{Found, wake};
 pub use edge::CONTAINER as EDGE_CONTAINER;
 pub use image::is_of_checkout as has_image_of_checkout;
-pub use minikube::nodes as minikube_nodes;
+pub use minikube::{has_our_driver, nodes as minikube_nodes, runs as node_runs};
 pub use waves::parts;
 
 /// What a step finds.

@@ -8,17 +8,16 @@ use crate::catalogue::Catalogue;
 use crate::fault::Fault;
 use crate::kinds;
 use crate::manifests::{self, RECORD};
+use crate::record;
 use crate::reporter::Reporter;
 use crate::session::Session;
 
 pub(super) struct Record;
 
 fn manifest(session: &Session) -> Result<String, Fault> {
-    let unwritable = |error| Fault::new(format!("the options cannot be written down: {error}"), "report it");
-    let mut data = json!({"options": serde_json::to_string(&session.options).map_err(unwritable)?});
+    let mut data = record::Record::data(session)?;
     if session.options.cluster == ClusterKind::Existing {
-        let before = serde_json::to_string(&kinds_before(session)?).map_err(unwritable)?;
-        data[kinds::BEFORE] = before.into();
+        data[kinds::BEFORE] = json!(kinds_before(session)?).to_string().into();
     }
     Ok(manifests::record(&data))
 }
@@ -51,7 +50,7 @@ impl Step for Record {
             ClusterKind::Minikube => "",
             ClusterKind::Existing => " and the kinds that are there already",
         };
-        Ok(vec![format!("apply the ConfigMap {namespace}/{name} with these options{more}")])
+        Ok(vec![format!("apply the ConfigMap {namespace}/{name} with these options, the repository{more}")])
     }
 
     fn look(&self, session: &Session, _: &mut Reporter) -> Result<Look, Fault> {

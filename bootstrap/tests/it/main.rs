@@ -7,6 +7,7 @@
 
 mod addresses;
 mod commands;
+mod down;
 mod manifests;
 mod metrics;
 mod plan;

@@ -195,8 +195,9 @@ impl Drop for Scene<'_> {
 
 /// Runs it until it says a line that satisfies the condition, and kills it there, as a power cut does; says how it ended where it did before.
 fn kill_at(mut command: Command, mut is_here: impl FnMut(&Value) -> bool) -> Option<i32> {
-    let mut child = command.args(["--output", "json"]).stdout(Stdio::piped()).spawn().unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    command.args(["--output", "json"]).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
     for line in lines {
         let event: Value = serde_json::from_str(&line).unwrap_or_default();
         if is_here(&event) {
