@@ -1,7 +1,7 @@
 //! The addresses that the manifests name: written into all of them at once, and never on the way into a cluster.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::arguments::UpArguments;
 use crate::catalogue::{self, Catalogue};
@@ -14,7 +14,7 @@ const COMPONENT: &str = "components: [../tls]\n";
 /// The longest suffix: names of releases stand before it, and a host name has 253 letters.
 const SUFFIX_MAX: usize = 120;
 
-/// Reads a host name of at least one label.
+/// Reads a host name of at least two labels: one alone stands in the manifests as a word of its own, and there would be no way back.
 pub fn host_name(text: &str) -> Result<String, String> {
     let is_label = |label: &str| {
         let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -24,10 +24,10 @@ pub fn host_name(text: &str) -> Result<String, String> {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    match text.len() <= SUFFIX_MAX && text.split('.').all(is_label) {
+    match text.len() <= SUFFIX_MAX && text.contains('.') && text.split('.').all(is_label) {
         true => Ok(text.to_owned()),
         false => Err(format!(
-            "`{text}` is no host name such as `ml.example.com`, in small letters and with at most {SUFFIX_MAX}"
+            "`{text}` is no host name such as `ml.example.com`: in small letters, with a dot, and with at most {SUFFIX_MAX} letters"
         )),
     }
 }
@@ -77,11 +77,12 @@ impl Addresses {
     }
 }
 
-/// Writes other addresses into every file of the platform; returns how many were changed.
-pub fn rewrite(gitops: &Path, catalogue: &Catalogue, wanted: &Addresses) -> Result<usize, Fault> {
+/// Writes other addresses into every file of the platform; returns those that were changed. The catalogue is the last of them: until then it says what
+/// was there, so that this can be begun again.
+pub fn rewrite(gitops: &Path, catalogue: &Catalogue, wanted: &Addresses) -> Result<Vec<PathBuf>, Fault> {
     let present = Addresses::of(catalogue);
     let names: Vec<&str> = catalogue.components.iter().filter_map(|part| part.address.as_deref()).collect();
-    let mut changed = 0;
+    let mut changed = Vec::new();
     for file in checkout::files(&gitops.join("platform"))? {
         // What is no text has no addresses.
         let Ok(text) = fs::read_to_string(&file) else { continue };
@@ -95,11 +96,12 @@ pub fn rewrite(gitops: &Path, catalogue: &Catalogue, wanted: &Addresses) -> Resu
             made.push_str(if wanted.tls { COMPONENT } else { "" });
         }
         if made != text {
-            fs::write(&file, made).map_err(|error| unwritable(&file, &error))?;
-            changed += 1;
+            changed.push((file, made));
         }
     }
-    Ok(changed)
+    changed.sort_by_key(|(file, _)| file.ends_with(catalogue::FILE));
+    changed.iter().try_for_each(|(file, text)| checkout::write(file, text))?;
+    Ok(changed.into_iter().map(|(file, _)| file).collect())
 }
 
 /// The text with every host of the platform as it is wanted, and with its scheme and port where it has a scheme. A name before the suffix that is
@@ -120,27 +122,19 @@ fn rewritten(text: &str, names: &[&str], present: &Addresses, wanted: &Addresses
             continue;
         }
         done = at + present.suffix.len();
-        match ahead.strip_suffix("http://").or_else(|| ahead.strip_suffix("https://")) {
+        let port =
+            after.strip_prefix(':').map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default());
+        let is_gateways = port.is_none_or(|port| port.is_empty() || port == "80" || port == present.port.to_string());
+        match ahead.strip_suffix("http://").or_else(|| ahead.strip_suffix("https://")).filter(|_| is_gateways) {
             None => made.extend([ahead, name, &wanted.suffix]),
             Some(ahead) => {
                 made.extend([ahead, &wanted.url(name)]);
-                done += [format!(":{}", present.port), ":80".to_owned()]
-                    .iter()
-                    .find(|port| {
-                        after
-                            .strip_prefix(port.as_str())
-                            .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
-                    })
-                    .map_or(0, String::len);
+                done += port.filter(|port| !port.is_empty()).map_or(0, |port| port.len() + 1);
             }
         }
     }
     made.push_str(text.get(done..).unwrap_or_default());
     made
-}
-
-fn unwritable(path: &Path, error: &std::io::Error) -> Fault {
-    Fault::new(format!("`{}` cannot be written: {error}", path.display()), "check who owns the checkout")
 }
 
 #[cfg(test)]
@@ -149,10 +143,10 @@ mod tests {
 
     #[test]
     fn a_host_name_has_small_letters_and_labels() {
-        for good in ["k5w.localhost", "ml.example.com", "a", "1.b-c"] {
+        for good in ["k5w.localhost", "ml.example.com", "1.b-c"] {
             assert_eq!(host_name(good).as_deref(), Ok(good));
         }
-        for wrong in ["", "A.b", "a..b", "-a", "a-", "a b", "a/b", "http://a", &"a.".repeat(99)] {
+        for wrong in ["", "a", "k5w", "A.b", "a..b", "-a", "a-", "a b", "a/b", "http://a", &"a.".repeat(99)] {
             assert!(host_name(wrong).is_err(), "{wrong}");
         }
     }
@@ -179,7 +173,8 @@ mod tests {
         let (here, there) = (addresses("k5w.localhost", false, 80), addresses("k5w.localhost", false, 8080));
         let text = "http://a.k5w.localhost/x \"http://k5w.localhost\" a.k5w.localhost http://a.k5w.localhost:8088";
         let made = rewritten(text, &["", "a"], &here, &there);
-        let expected = "http://a.k5w.localhost:8080/x \"http://k5w.localhost:8080\" a.k5w.localhost http://a.k5w.localhost:8080:8088";
+        let expected =
+            "http://a.k5w.localhost:8080/x \"http://k5w.localhost:8080\" a.k5w.localhost http://a.k5w.localhost:8088";
         assert_eq!(made, expected);
         assert_eq!(rewritten(&made, &["", "a"], &there, &here), text);
     }

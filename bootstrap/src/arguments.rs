@@ -98,7 +98,7 @@ pub enum Command {
     Upgrade {
         #[command(flatten)]
         place: Place,
-        /// Show the differences; nothing is changed
+        /// Show the versions that differ, and the commands that take the files over; nothing is changed
         #[arg(long)]
         diff: bool,
     },

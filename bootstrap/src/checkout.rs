@@ -56,6 +56,24 @@ pub fn files(path: &Path) -> Result<Vec<PathBuf>, Fault> {
     Ok(found)
 }
 
+/// Writes a file, as a whole or not at all; one that is there keeps its rights.
+pub fn write(file: &Path, text: &str) -> Result<(), Fault> {
+    let unwritable = |error: std::io::Error| {
+        Fault::new(format!("`{}` cannot be written: {error}", file.display()), "check who owns the checkout")
+    };
+    let beside = file.with_added_extension("new");
+    let written = std::fs::write(&beside, text).and_then(|()| {
+        if let Ok(before) = std::fs::metadata(file) {
+            std::fs::set_permissions(&beside, before.permissions())?;
+        }
+        std::fs::rename(&beside, file)
+    });
+    if written.is_err() {
+        let _not_there = std::fs::remove_file(&beside);
+    }
+    written.map_err(unwritable)
+}
+
 /// The fault of a file that is there and cannot be read.
 pub fn unreadable(path: &Path, error: &std::io::Error) -> Fault {
     Fault::new(format!("`{}` cannot be read: {error}", path.display()), "check who owns the checkout")

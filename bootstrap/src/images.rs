@@ -19,7 +19,9 @@ pub struct Named {
     place: Range<usize>,
 }
 
-/// What runs in a cluster: of each image by its tag the digests that nodes pulled. More than one were pulled before and after somebody pushed the tag anew.
+/// What runs in a cluster: of each image by its tag the digests that nodes pulled.
+///
+/// More than one were pulled before and after somebody pushed the tag anew.
 pub type Running = BTreeMap<String, Vec<String>>;
 
 /// Every image that a manifest names in one of three ways: an entry of `images` of a kustomization, `image` with the whole name, or a map of
@@ -94,10 +96,16 @@ pub fn running(pods: &[Value]) -> Running {
                 let is_of = |status: &&Value| status["name"] == container["name"];
                 let status = pod["status"][statuses].as_array().into_iter().flatten().find(is_of);
                 let id = status.and_then(|status| status["imageID"].as_str()).unwrap_or_default();
-                let (Some(image), Some((_, digest))) = (container["image"].as_str(), id.split_once(BETWEEN)) else {
+                let id = id.strip_prefix("docker-pullable://").unwrap_or(id);
+                let (Some(image), Some((pulled, digest))) = (container["image"].as_str(), id.split_once(BETWEEN))
+                else {
                     continue;
                 };
                 let image = image.split_once('@').map_or(image, |(name, _)| name);
+                // What a mirror gave may be another image, which the repository of this name has not.
+                if image.rsplit_once(':').map(|(repository, _)| repository) != Some(pulled) {
+                    continue;
+                }
                 let digests = found.entry(image.to_owned()).or_default();
                 if is_digest(digest) && !digests.iter().any(|known| known == digest) {
                     digests.push(digest.to_owned());
@@ -200,6 +208,7 @@ image: localhost:5000/a/b:2
             pod("r/z:1", &format!("sha256:{a}")),
             pod("r/z:1", ""),
             pod("r/z:1", "r/z@sha256:x"),
+            pod("r/z:1", &format!("mirror/r/z@sha256:{a}")),
             json!({"spec": {"containers": [{"name": "c", "image": "r/z:1"}]}}),
         ]);
         let expected: Running = [("r/init:1", vec![digest('1')]), ("r/x:1", vec![a.clone()]), ("r/y:1", vec![a, b])]

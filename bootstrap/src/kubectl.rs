@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::fault::{Fault, Kind};
+use crate::fault::Fault;
 use crate::program::{Answer, Call};
 
 /// The oldest `kubectl` that will do: 1.30 is the first whose server-side `diff` shows what `apply --server-side` would do to every kind here.
@@ -137,16 +137,14 @@ impl Kubectl {
         Call::new("kubectl", ["kustomize", &folder.display().to_string()]).within(APPLY_LIMIT)
     }
 
-    /// Waits until the pods of a workload are the ones that it asks for.
-    pub fn wait_for_rollout(&self, namespace: &str, workload: &str, limit: Duration) -> Result<(), Fault> {
-        let seconds = format!("--timeout={}s", limit.as_secs().max(1));
-        let call = self.call(&["rollout", "status", workload, "--namespace", namespace, &seconds]);
-        let answer = call.within(limit + ANSWER_LIMIT).run()?;
-        if answer.is_success() {
-            return Ok(());
+    /// Whether a workload is there and its pods are the ones that it asks for.
+    pub fn is_rolled_out(&self, namespace: &str, workload: &str) -> Result<bool, Fault> {
+        let answer = self.call(&["rollout", "status", workload, "--namespace", namespace, "--watch=false"]).run()?;
+        if is_missing(&answer) || answer.stderr.contains("exceeded its progress deadline") {
+            return Ok(false);
         }
-        let what = format!("`{workload}` in `{namespace}` is not ready: {}", answer.reason());
-        Err(Fault::new(what, "`cargo bootstrap doctor` says why; then run this again").of(Kind::Deadline))
+        refuse(&answer, &format!("the state of `{workload}` in `{namespace}` cannot be read"))?;
+        Ok(!answer.stdout.contains("Waiting for"))
     }
 
     /// Runs a command in a pod and returns what it wrote.
@@ -181,7 +179,12 @@ pub fn is_unknown_kind(answer: &Answer) -> bool {
 /// What helps against an error of the API server, by what it says.
 fn cure(answer: &Answer) -> &'static str {
     let says = |text: &str| answer.stderr.contains(text);
-    if says("connection refused") || says("no such host") || says("i/o timeout") || says("Unable to connect") {
+    if says("connection refused")
+        || says("was refused")
+        || says("no such host")
+        || says("i/o timeout")
+        || says("Unable to connect")
+    {
         "see that the cluster runs: `minikube status --profile k5w`, or `kubectl cluster-info` with your context"
     } else if says("does not exist") && says("context") {
         "`kubectl config get-contexts` lists the names"
@@ -226,6 +229,10 @@ mod tests {
             ("Error from server (Forbidden): secrets is forbidden", "administer"),
             ("admission webhook \"v1.vseldondeployment.kb.io\" denied the request: bad", "webhook"),
             ("fatal: unable to access 'https://host.example/': Could not resolve host", "--argo-cd present"),
+            (
+                "The connection to the server localhost:8080 was refused - did you specify the right host or port?",
+                "cluster-info",
+            ),
             ("something else", "run it again"),
         ] {
             let fault = refuse(&failed(stderr), "it failed").unwrap_err();

@@ -48,6 +48,11 @@ impl std::fmt::Display for Repository {
 }
 
 impl Repository {
+    /// Whether the release service of this platform serves it.
+    pub fn is_embedded(&self) -> bool {
+        self.url.starts_with("http://kmlflow.k5w.svc")
+    }
+
     /// From `platform/repository/repository.yaml`, the one place that says so.
     pub fn read(folder: &Path) -> Result<Self, Fault> {
         let file = folder.join("repository.yaml");

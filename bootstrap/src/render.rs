@@ -8,6 +8,9 @@ use crate::catalogue::{Catalogue, Component, Namespace, Profile};
 /// The cluster that Argo CD itself runs in.
 const HERE: &str = "https://kubernetes.default.svc";
 
+/// What every file begins with, by which it is known as one of these.
+pub const MARK: &str = "# Made from `../../catalogue.yaml` by `cargo bootstrap render`";
+
 /// Path below `platform/profiles/` and text of every file.
 pub fn files(catalogue: &Catalogue) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
@@ -24,10 +27,7 @@ pub fn files(catalogue: &Catalogue) -> BTreeMap<String, String> {
 }
 
 fn kustomization(profile: Profile, own: &[&Component]) -> String {
-    let mut text = format!(
-        "# Made from `../../catalogue.yaml` by `cargo bootstrap render`: what the profile {} has",
-        profile.name()
-    );
+    let mut text = format!("{MARK}: what the profile {} has", profile.name());
     text.push_str(match profile {
         Profile::Core => ".\n",
         Profile::Standard => " beside core.\n",
@@ -64,7 +64,7 @@ replacements:
 ";
 
 fn namespaces(catalogue: &Catalogue, profile: Profile) -> String {
-    let mut text = String::from("# Made from `../../catalogue.yaml` by `cargo bootstrap render`.\n");
+    let mut text = format!("{MARK}.\n");
     let own =
         catalogue.namespaces.iter().filter(|namespace| namespace.profile == profile && namespace.made_by.is_none());
     let documents: Vec<String> = own.map(namespace).collect();
@@ -108,7 +108,7 @@ fn quoted(value: &str) -> String {
 }
 
 fn application(part: &Component) -> String {
-    let mut text = String::from("# Made from `../../catalogue.yaml` by `cargo bootstrap render`.\n");
+    let mut text = format!("{MARK}.\n");
     text.push_str(&project(part));
     text.push_str("---\n");
     let name = &part.name;

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::arguments::{ArgoCd, ClusterKind};
 use crate::catalogue::{Catalogue, Component};
-use crate::checkout::Checkout;
+use crate::checkout::{Checkout, unreadable};
 use crate::fault::{Fault, Kind};
 use crate::kubectl::Kubectl;
 use crate::manifests::Repository;
@@ -72,7 +74,19 @@ impl Session {
 
     /// The image of the release service, as its manifests name it.
     pub fn service_image(&self) -> Result<String, Fault> {
-        Ok(format!("kmlflow:{}", self.component("kmlflow")?.version))
+        let file = self.checkout.platform("kmlflow/kustomization.yaml");
+        let text = std::fs::read_to_string(&file).map_err(|error| unreadable(&file, &error))?;
+        let manifest: Value = serde_yaml::from_str(&text).unwrap_or_default();
+        let entry = manifest["images"].as_array().into_iter().flatten().find(|image| image["name"] == "kmlflow");
+        let field = |name: &str| entry.and_then(|image| image[name].as_str());
+        match (field("newName").or_else(|| field("name")), field("newTag"), field("digest")) {
+            (Some(name), _, Some(digest)) => Ok(format!("{name}@{digest}")),
+            (Some(name), Some(tag), None) => Ok(format!("{name}:{tag}")),
+            _ => {
+                let what = format!("`{}` has no image `kmlflow` with a tag", file.display());
+                Err(Fault::new(what, "`images: [{name: kmlflow, newName: kmlflow, newTag: VERSION}]`"))
+            }
+        }
     }
 }
 

@@ -75,11 +75,15 @@ pub fn waiting(parts: &[Part]) -> Option<(i32, Vec<&Part>)> {
 
 /// A sentence for each part that is waited for.
 pub fn told(wave: i32, parts: &[&Part]) -> String {
-    let each = parts.iter().map(|part| match part.reason.as_str() {
+    format!("wave {wave}: {}", parts.iter().map(|part| sentence(part)).collect::<Vec<_>>().join("; "))
+}
+
+/// How a part is, and why.
+pub fn sentence(part: &Part) -> String {
+    match part.reason.as_str() {
         "" => format!("{} is {}", part.name, part.state.word()),
         reason => format!("{} is {}: {reason}", part.name, part.state.word()),
-    });
-    format!("wave {wave}: {}", each.collect::<Vec<_>>().join("; "))
+    }
 }
 
 fn state(application: &Value) -> (State, String) {

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::addresses::{self, Addresses};
+use crate::addresses::Addresses;
 use crate::answer;
 use crate::arguments::{Arguments, Command, General, Output, Place};
 use crate::catalogue::{Catalogue, Component};
@@ -56,10 +56,7 @@ fn carry_out(arguments: Arguments, here: &Path) -> Result<(), Fault> {
                 tls: (present.tls || tls) && !no_tls,
                 port: port.unwrap_or(present.port),
             };
-            if wanted != present {
-                addresses::rewrite(&checkout.gitops, &catalogue, &wanted)?;
-            }
-            render::run(check, &checkout)
+            render::run(check, &wanted, &general, &checkout)
         }
         Command::Status { place, watch } => {
             at(&place, &general, checkout, |session| status::run(session, &general, watch))

@@ -41,9 +41,7 @@ pub(super) fn run(session: &Session, general: &General) -> Result<(), Fault> {
         found.extend(images::named(&text).iter().map(|named| pinned(named, &running)));
         let made = images::pinned(&text, &running);
         if made != text {
-            fs::write(file, made).map_err(|error| {
-                Fault::new(format!("`{}` cannot be written: {error}", file.display()), "check who owns the checkout")
-            })?;
+            checkout::write(file, &made)?;
         }
     }
     answer::write(general.output, &found, || told(&found))
@@ -69,9 +67,9 @@ fn told(found: &BTreeSet<Pinned>) -> String {
         let state = match pinned.state {
             State::Written => "written",
             State::Unchanged => "as it was",
-            State::NotPulled => "no pod here pulled it",
+            State::NotPulled => "no pod here pulled it from there",
             State::Ambiguous => {
-                "nodes pulled different images by this tag: remove the older one from its node, then run this again"
+                "nodes pulled different images by this tag: restart the pods that have the older one, then run this again"
             }
         };
         vec![pinned.image.clone(), pinned.digest.clone().unwrap_or_else(|| "-".to_owned()), state.to_owned()]

@@ -4,35 +4,81 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::catalogue::Catalogue;
-use crate::checkout::Checkout;
-use crate::fault::{Fault, Kind};
-use crate::{readme, render};
+use serde::Serialize;
 
-pub(super) fn run(is_check: bool, checkout: &Checkout) -> Result<(), Fault> {
+use crate::addresses::{self, Addresses};
+use crate::arguments::General;
+use crate::catalogue::Catalogue;
+use crate::checkout::{self, Checkout};
+use crate::fault::{Fault, Kind};
+use crate::{answer, readme, render};
+
+/// What was written and taken away, below the checkout.
+#[derive(Debug, Default, Serialize)]
+struct Changes {
+    written: Vec<PathBuf>,
+    removed: Vec<PathBuf>,
+}
+
+/// `wanted` are the addresses that the files are to have.
+pub(super) fn run(is_check: bool, wanted: &Addresses, general: &General, checkout: &Checkout) -> Result<(), Fault> {
+    let mut changes = Changes::default();
+    let catalogue = Catalogue::read(&checkout.gitops)?;
+    if *wanted != Addresses::of(&catalogue) {
+        changes.written = addresses::rewrite(&checkout.gitops, &catalogue, wanted)?;
+    }
+    make(is_check, checkout, &mut changes)?;
+    answer::write(general.output, &changes, || told(&changes))
+}
+
+fn told(changes: &Changes) -> String {
+    let lines = |word: &str, files: &[PathBuf]| -> String {
+        files.iter().map(|file| format!("{word} {}\n", file.display())).collect()
+    };
+    let text = lines("written", &changes.written) + &lines("removed", &changes.removed);
+    match text.is_empty() {
+        true => "Everything is as the catalogue says.\n".to_owned(),
+        false => {
+            text + "Commit this to the repository that the cluster follows; before the first `up` there is nothing more to do.\n"
+        }
+    }
+}
+
+/// Makes the files that are made from the catalogue.
+fn make(is_check: bool, checkout: &Checkout, changes: &mut Changes) -> Result<(), Fault> {
     let catalogue = Catalogue::read(&checkout.gitops)?;
     let folder = checkout.platform("profiles");
     let wanted = render::files(&catalogue);
     let present = present(&folder)?;
-    let differs = |path: &&String| present.get(*path) != wanted.get(*path);
-    let changed: Vec<&String> =
-        wanted.keys().chain(present.keys().filter(|path| !wanted.contains_key(*path))).filter(differs).collect();
+    let is_stale = |(path, text): &(&String, &String)| !wanted.contains_key(*path) && text.starts_with(render::MARK);
+    let stale: Vec<&String> = present.iter().filter(is_stale).map(|(path, _)| path).collect();
+    let missing: Vec<(&String, &String)> =
+        wanted.iter().filter(|(path, text)| present.get(*path) != Some(*text)).collect();
     let page = page(checkout, &catalogue)?;
-    if is_check && (!changed.is_empty() || page.is_some()) {
+    let is_as_it_says = missing.is_empty() && stale.is_empty() && page.is_none();
+    if is_check && !is_as_it_says {
         let pages = page.iter().map(|(file, _)| file.display().to_string());
-        let names = changed.iter().map(|path| (*path).clone()).chain(pages).collect::<Vec<_>>().join(", ");
+        let files = missing.iter().map(|(path, _)| *path).chain(stale).cloned();
+        let names = files.chain(pages).collect::<Vec<_>>().join(", ");
         let what = format!("not as the catalogue says: {names}");
         return Err(Fault::new(what, "`cargo bootstrap render` writes them").of(Kind::Conflict));
     }
-    for path in changed {
+    for (path, text) in missing {
         let file = folder.join(path);
-        let written = match wanted.get(path) {
-            Some(text) => file.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&file, text)),
-            None => fs::remove_file(&file),
-        };
-        written.map_err(|error| unwritable(&file, &error))?;
+        file.parent().map_or(Ok(()), fs::create_dir_all).map_err(|error| unwritable(&file, &error))?;
+        checkout::write(&file, text)?;
+        changes.written.push(file);
     }
-    page.map_or(Ok(()), |(file, text)| fs::write(&file, text).map_err(|error| unwritable(&file, &error)))
+    for path in stale {
+        let file = folder.join(path);
+        fs::remove_file(&file).map_err(|error| unwritable(&file, &error))?;
+        changes.removed.push(file);
+    }
+    if let Some((file, text)) = page {
+        checkout::write(&file, &text)?;
+        changes.written.push(file);
+    }
+    Ok(())
 }
 
 /// The README of the checkout with its tables made anew, where they differ.
@@ -42,16 +88,20 @@ fn page(checkout: &Checkout, catalogue: &Catalogue) -> Result<Option<(PathBuf, S
     Ok(readme::with_tables(&text, catalogue).filter(|made| *made != text).map(|made| (file, made)))
 }
 
-/// The files below the folder, with their paths in it.
+/// The files below the folder, with their paths in it; what a link leads to is not in it.
 fn present(folder: &Path) -> Result<BTreeMap<String, String>, Fault> {
     let mut found = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(current) = folders.pop() {
         let Ok(entries) = fs::read_dir(&current) else { continue };
-        for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
-            if path.is_dir() {
+        for entry in entries.filter_map(Result::ok) {
+            let path = entry.path();
+            let Ok(kind) = entry.file_type() else { continue };
+            if kind.is_dir() {
                 folders.push(path);
-            } else if let Ok(name) = path.strip_prefix(folder) {
+            } else if !kind.is_symlink()
+                && let Ok(name) = path.strip_prefix(folder)
+            {
                 let text = fs::read_to_string(&path).map_err(|error| unwritable(&path, &error))?;
                 found.insert(name.display().to_string(), text);
             }

@@ -7,6 +7,9 @@ use crate::fault::{Fault, Kind};
 use crate::session::Session;
 use crate::{answer, steps};
 
+/// The subject of a commit with the platform's files as a checkout has them.
+const SUBJECT: &str = "platform: Take over the files of Kmlflow";
+
 #[derive(Debug, Serialize)]
 struct Change {
     name: String,
@@ -37,11 +40,11 @@ pub(super) fn run(session: &Session, general: &General, is_diff: bool) -> Result
         };
         match changes.is_empty() {
             true => format!(
-                "The cluster follows the versions of this checkout. Whether other files of it differ shows the fourth line of these:\n{}\n",
+                "The cluster follows the versions of this checkout. Whether other files of it differ is shown by these:\n{}",
                 by_hand(session)
             ),
             false => format!(
-                "{}\nTo take them over, commit this checkout's `gitops-repo/platform` to the repository:\n{}\n",
+                "{}\nTo take them over:\n{}",
                 answer::table(&["WAVE", "PART", "CLUSTER", "CHECKOUT"], &changes.iter().map(row).collect::<Vec<_>>()),
                 by_hand(session)
             ),
@@ -66,16 +69,34 @@ fn changes(session: &Session) -> Result<Vec<Change>, Fault> {
     Ok(changes)
 }
 
-/// The commands, with the token of an administrator of the service asked for by Git; the fourth shows each file that differs.
+/// The commands by which a person takes the files of this checkout over: joined with what was changed in the repository since it had those of another
+/// one, so that addresses, settings and added files stay, and what both changed is a conflict.
 fn by_hand(session: &Session) -> String {
-    let repository = match session.repository.url.contains(".svc.") {
+    let is_embedded = session.repository.is_embedded();
+    let repository = match is_embedded {
         true => format!(
             "{}/git/gitops.git",
             session.component("kmlflow").ok().and_then(|part| session.catalogue.url(part)).unwrap_or_default()
         ),
         false => session.repository.url.clone(),
     };
-    format!(
-        "  git clone {repository} gitops\n  rm -r gitops/platform && cp -r gitops-repo/platform gitops/\n  git -C gitops add -A platform\n  git -C gitops diff --cached\n  git -C gitops commit -m 'platform: Take over the versions of the checkout' && git -C gitops push"
-    )
+    let branch = &session.repository.branch;
+    let platform = std::path::absolute(session.checkout.platform("")).unwrap_or_else(|_| session.checkout.platform(""));
+    let lines = [
+        format!("git clone {repository} gitops && cd gitops"),
+        format!("before=$(git log -1 --format=%H --grep='^{SUBJECT}')"),
+        "before=${before:-$(git log --diff-filter=A --format=%H -- platform/catalogue.yaml | tail -n 1)}".to_owned(),
+        "git switch --detach $before".to_owned(),
+        format!("rm -r platform && cp -r '{}' platform && git add -A platform", platform.display()),
+        format!("git commit -m '{SUBJECT}' && git tag taken-over"),
+        format!("git switch {branch} && git merge --no-edit taken-over"),
+        format!("git diff origin/{branch}"),
+    ];
+    let mut text: String = lines.iter().map(|line| format!("  {line}\n")).collect();
+    text.push_str("The last shows what changes in the cluster, after the conflicts that the merge names. When that is what you want:\n");
+    text.push_str(&format!("  git push origin {branch}\n"));
+    if is_embedded {
+        text.push_str("Git asks for a user, which may be any, and a password, which is a token of an administrator: `kubectl --namespace k5w exec kmlflow-0 -- kmlflow token create --name=NAME --role=admin`.\n");
+    }
+    text
 }

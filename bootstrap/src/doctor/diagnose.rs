@@ -122,11 +122,16 @@ fn of_pod(pod: &Value, objects: &Objects) -> Vec<Finding> {
         );
         findings.extend(said.map(|said| {
             let cure = match said.contains("secret") && said.contains("not found") {
-                true => "run `cargo bootstrap up` again: it makes the Secrets that are missing and changes none that is there",
+                true => "run `cargo bootstrap up` again, which makes those of its own that are missing and changes none that is there; a Secret that docs/from-laptop-to-production.md lists is yours to make",
                 false => "the message names what is missing",
             };
             Finding { subject: subject.clone(), reason: with("cannot start", &said), cure: cure.to_owned() }
         }));
+    }
+    for finding in &mut findings {
+        finding.cure = finding
+            .cure
+            .replace("kubectl describe pod", &format!("kubectl --namespace {namespace} describe pod {name}"));
     }
     findings
 }
@@ -217,7 +222,7 @@ fn of_image(image: &str, said: &str) -> (String, String) {
     } else if has(&["not found", "manifest unknown", "does not exist"]) && !has(&["authorization", "denied"]) {
         (
             "there is no such image",
-            "correct name and tag in the repository; `kmlflow` itself is loaded by `cargo bootstrap up`",
+            "correct name and tag in the repository; `kmlflow` itself is loaded by `cargo bootstrap up` on minikube, elsewhere `newName` in platform/kmlflow/kustomization.yaml names one that was pushed",
         )
     } else if has(&["unauthorized", "denied", "authorization", "403"]) {
         (

@@ -2,8 +2,7 @@
 
 use serde_json::json;
 
-use super::service::is_rolled_out;
-use super::{Look, Step};
+use super::{Look, Step, rollout};
 use crate::arguments::ArgoCd;
 use crate::fault::{Fault, Kind};
 use crate::manifests;
@@ -64,7 +63,7 @@ impl Step for Install {
             return look_at_present(session).map(Look::Done);
         }
         for workload in WORKLOADS {
-            if !is_rolled_out(session, "argocd", workload)? {
+            if !session.kubectl.is_rolled_out("argocd", workload)? {
                 return Ok(Look::ToDo);
             }
         }
@@ -80,8 +79,7 @@ impl Step for Install {
     fn act(&self, session: &Session, reporter: &mut Reporter) -> Result<String, Fault> {
         session.kubectl.apply(&manifests(session)?, "Argo CD")?;
         for workload in WORKLOADS {
-            reporter.waiting(&format!("{workload} in argocd: its pods start"));
-            session.kubectl.wait_for_rollout("argocd", workload, session.timeout)?;
+            rollout::wait(session, reporter, "argocd", workload)?;
         }
         let (namespace, name) = NOTE;
         let note = manifests::note(namespace, name, &json!({"applied": digest(session)?}));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Look, Step};
+use super::{Look, Step, rollout};
 use crate::arguments::ClusterKind;
 use crate::fault::{Fault, Kind};
 use crate::kubectl::refuse;
@@ -53,7 +53,7 @@ impl Step for Image {
         }
         let answer = images().run()?;
         refuse(&answer, "the images of the cluster cannot be listed")?;
-        let is_there = answer.stdout.lines().any(|line| line.trim().rsplit('/').next() == Some(&image));
+        let is_there = answer.stdout.lines().any(|line| is_named(line.trim(), &image));
         match is_there && is_of_checkout(session)? {
             true => Ok(Look::Done(format!("`{image}` is there"))),
             false => Ok(Look::ToDo),
@@ -65,7 +65,7 @@ impl Step for Image {
         let sources = sources(session)?;
         let answer = build(session)?.run_and_tell(&mut |line| reporter.waiting(line))?;
         refuse(&answer, "the image of the release service could not be built")?;
-        restart(session)?;
+        restart(session, reporter)?;
         let note = manifests::note(NOTE.0, NOTE.1, &json!({"sources": sources}));
         session.kubectl.apply(&note, "the note of what the image was built from")?;
         Ok(format!("`{}` built in the cluster", session.service_image()?))
@@ -100,7 +100,7 @@ pub fn is_of_checkout(session: &Session) -> Result<bool, Fault> {
 }
 
 /// Pods take up an image of the same name when they start; the step of the service waits for them.
-fn restart(session: &Session) -> Result<(), Fault> {
+fn restart(session: &Session, reporter: &mut Reporter) -> Result<(), Fault> {
     let service = ["statefulset/kmlflow", "--namespace", "k5w"];
     if session.kubectl.get(&service)?.is_none() {
         return Ok(());
@@ -109,7 +109,12 @@ fn restart(session: &Session) -> Result<(), Fault> {
         &session.kubectl.call(&[&["rollout", "restart"], &service[..]].concat()).run()?,
         "the release service could not be restarted with its new image",
     )?;
-    session.kubectl.wait_for_rollout("k5w", service[0], session.timeout)
+    rollout::wait(session, reporter, "k5w", service[0])
+}
+
+/// Whether a name of the runtime, which has a registry before it, is that of an image.
+fn is_named(listed: &str, image: &str) -> bool {
+    listed.strip_suffix(image).is_some_and(|place| place.is_empty() || place.ends_with('/'))
 }
 
 fn images() -> Call {

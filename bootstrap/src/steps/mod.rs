@@ -13,6 +13,7 @@ mod minikube;
 mod namespaces;
 mod record;
 mod repository;
+mod rollout;
 mod root;
 mod secrets;
 mod service;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Look, Step};
-use crate::fault::Fault;
+use crate::fault::{Fault, Kind};
 use crate::kubectl::refuse;
 use crate::manifests;
 use crate::reporter::Reporter;
@@ -23,6 +23,9 @@ impl Step for Token {
     }
 
     fn plan(&self, session: &Session) -> Result<Vec<String>, Fault> {
+        if !session.repository.is_embedded() {
+            return Ok(vec![format!("check that argocd/repository is there, for {}", session.repository.url)]);
+        }
         Ok(vec![
             format!("run in the service's pod, where the Secret is missing: {}", MAKE.join(" ")),
             format!("make argocd/repository for {}", session.repository.url),
@@ -30,6 +33,7 @@ impl Step for Token {
     }
 
     fn look(&self, session: &Session, _: &mut Reporter) -> Result<Look, Fault> {
+        refuse_without(session)?;
         match session.kubectl.get(&["secret", "repository", "--namespace", "argocd"])? {
             Some(_) => Ok(Look::Done("it has a token".to_owned())),
             None => Ok(Look::ToDo),
@@ -51,4 +55,19 @@ impl Step for Token {
         session.kubectl.create(&secret, "the Secret `argocd/repository`")?;
         Ok("a token was made".to_owned())
     }
+}
+
+/// The service makes no token for somebody else's Git server, and Argo CD would present it there: whoever has the repository makes the Secret.
+pub(super) fn refuse_without(session: &Session) -> Result<(), Fault> {
+    if session.repository.is_embedded()
+        || session.kubectl.get(&["secret", "repository", "--namespace", "argocd"])?.is_some()
+    {
+        return Ok(());
+    }
+    let what = format!(
+        "there is no Secret `argocd/repository`, by which Argo CD reads {}: nobody but you can make it",
+        session.repository
+    );
+    let cure = "make it with `type`, `url`, `username`, `password` and its label; docs/from-laptop-to-production.md lists it and the others that a repository of yours needs";
+    Err(Fault::new(what, cure).of(Kind::NotFound))
 }

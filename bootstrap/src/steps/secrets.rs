@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Look, Step};
+use super::{Look, Step, repository};
 use crate::catalogue::Recipe;
 use crate::fault::{Fault, Kind};
 use crate::kubectl::Made;
@@ -34,6 +34,7 @@ impl Step for Secrets {
     }
 
     fn look(&self, session: &Session, _: &mut Reporter) -> Result<Look, Fault> {
+        repository::refuse_without(session)?;
         let missing = missing(session)?;
         refuse_unmakeable(session, &missing)?;
         match missing.len() {

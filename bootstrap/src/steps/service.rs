@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Look, Step};
+use super::{Look, Step, rollout};
 use crate::fault::Fault;
 use crate::manifests;
 use crate::reporter::Reporter;
@@ -34,16 +34,6 @@ fn folder(session: &Session) -> Result<PathBuf, Fault> {
     manifests::path_of(&built, "kmlflow").map(|path| session.checkout.gitops.join(path)).ok_or_else(missing)
 }
 
-/// Whether the pods of a workload are the ones that it asks for.
-pub(super) fn is_rolled_out(session: &Session, namespace: &str, workload: &str) -> Result<bool, Fault> {
-    let found = session.kubectl.get(&[workload, "--namespace", namespace])?;
-    Ok(found.is_some_and(|found| {
-        let wanted = found["spec"]["replicas"].as_i64().unwrap_or(1);
-        let ready = found["status"]["readyReplicas"].as_i64().unwrap_or(0);
-        ready >= wanted && found["status"]["observedGeneration"] == found["metadata"]["generation"]
-    }))
-}
-
 impl Step for Service {
     fn name(&self) -> &'static str {
         "service"
@@ -65,7 +55,7 @@ impl Step for Service {
     }
 
     fn look(&self, session: &Session, _: &mut Reporter) -> Result<Look, Fault> {
-        match session.kubectl.differs(&manifests(session)?)? || !is_rolled_out(session, "k5w", WORKLOAD)? {
+        match session.kubectl.differs(&manifests(session)?)? || !session.kubectl.is_rolled_out("k5w", WORKLOAD)? {
             true => Ok(Look::ToDo),
             false => Ok(Look::Done("runs".to_owned())),
         }
@@ -73,8 +63,7 @@ impl Step for Service {
 
     fn act(&self, session: &Session, reporter: &mut Reporter) -> Result<String, Fault> {
         session.kubectl.apply(&manifests(session)?, "the release service")?;
-        reporter.waiting(&format!("{WORKLOAD} in k5w: its pods start"));
-        session.kubectl.wait_for_rollout("k5w", WORKLOAD, session.timeout)?;
+        rollout::wait(session, reporter, "k5w", WORKLOAD)?;
         Ok(format!("runs, and serves {}", session.repository.url))
     }
 }

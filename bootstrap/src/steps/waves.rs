@@ -31,6 +31,10 @@ pub fn parts(session: &Session) -> Result<Vec<Part>, Fault> {
     if let (Some(reason), Some(first)) = (failing, parts.iter_mut().find(|part| part.state == State::NotThere)) {
         first.reason = format!("the root Application fails: {reason}");
     }
+    if let Some((wave, _)) = waves::waiting(&parts) {
+        let is_later = |part: &&mut Part| part.wave > wave && part.state == State::NotThere && part.reason.is_empty();
+        parts.iter_mut().filter(is_later).for_each(|part| part.reason = format!("waits for wave {wave}"));
+    }
     Ok(parts)
 }
 

@@ -60,7 +60,7 @@ fn one_command_writes_the_suffix_and_https_everywhere() {
     let before = lines(folder, "");
     render(&["--host-suffix", "ml.example.com", "--tls"]).succeeded();
     assert_eq!(lines(folder, ""), before);
-    for wrong in [["--host-suffix", "Not A Name"].as_slice(), &["--check", "--tls"]] {
+    for wrong in [["--host-suffix", "Not A Name"].as_slice(), &["--host-suffix", "k5w"], &["--check", "--tls"]] {
         assert_eq!(render(wrong).code, Some(2), "{wrong:?}");
     }
 
@@ -68,6 +68,44 @@ fn one_command_writes_the_suffix_and_https_everywhere() {
     let plan = scene.run(&[&["plan"], &asked[..]].concat()).succeeded();
     assert!(plan.stdout.contains("--publish 127.0.0.1:443:10443"), "{plan:#?}");
     assert!(plan.stdout.contains("check that port 80 and 443 of 127.0.0.1"), "{plan:#?}");
+}
+
+#[test]
+fn what_is_not_made_from_the_catalogue_stays_and_what_was_is_named() {
+    let scene = Scene::apart();
+    let profile = scene.path("gitops-repo/platform/profiles/core");
+    let stale = fs::read_to_string(profile.join("mlflow.yaml")).unwrap();
+    fs::write(profile.join("gone.yaml"), stale).unwrap();
+    fs::write(profile.join("ours.yaml"), "kind: ConfigMap\n").unwrap();
+    let outside = scene.path("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("kept.txt"), "kept").unwrap();
+    std::os::unix::fs::symlink(&outside, profile.join("notes")).unwrap();
+    let rendered = scene.run(&["render"]).succeeded();
+    assert!(rendered.stdout.contains("removed ") && rendered.stdout.contains("core/gone.yaml"), "{rendered:#?}");
+    assert!(rendered.stdout.contains("Commit this"), "{rendered:#?}");
+    assert!(!profile.join("gone.yaml").exists() && profile.join("ours.yaml").exists());
+    assert!(outside.join("kept.txt").exists());
+    let again = scene.run(&["render", "-o", "json"]).succeeded();
+    let again: serde_json::Value = serde_json::from_str(&again.stdout).unwrap();
+    assert_eq!(again, serde_json::json!({"written": [], "removed": []}));
+}
+
+#[test]
+fn other_addresses_that_were_written_in_part_are_written_to_the_end() {
+    let scene = Scene::apart();
+    let platform = scene.path("gitops-repo/platform");
+    let catalogue = fs::read_to_string(platform.join("catalogue.yaml")).unwrap();
+    let options = ["render", "--host-suffix", "ml.example.com", "--port", "8080"];
+    scene.run(&options).succeeded();
+    let whole = texts(&platform);
+    // As it was cut off before its last file, the catalogue.
+    fs::write(platform.join("catalogue.yaml"), catalogue).unwrap();
+    let route = platform.join("meilisearch/route.yaml");
+    let text = fs::read_to_string(&route).unwrap().replace("ml.example.com", "k5w.localhost");
+    fs::write(&route, text).unwrap();
+    scene.run(&options).succeeded();
+    assert_eq!(texts(&platform), whole);
 }
 
 #[test]

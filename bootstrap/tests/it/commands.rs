@@ -1,5 +1,8 @@
 //! The other commands.
 
+use std::path::Path;
+use std::process::Command;
+
 use serde_json::json;
 
 use crate::scene::Scene;
@@ -43,6 +46,17 @@ fn status_lists_every_part_and_fails_until_all_are_healthy() {
 fn a_platform_that_is_well_has_nothing_for_the_doctor() {
     let found = is_up(&[]).run(&["doctor"]).succeeded();
     assert!(found.stdout.contains("Nothing was found"), "{found:#?}");
+}
+
+#[test]
+fn a_part_that_is_not_ready_is_named_also_where_nothing_is_seen_that_keeps_it() {
+    let scene = is_up(&[]);
+    scene.write("seen", "4");
+    let found = scene.run(&["doctor"]).failed(6, "wave ", "status --watch");
+    assert!(found.stdout.contains("application ") && found.stdout.contains("nothing is seen"), "{found:#?}");
+    scene.write("seen", "4");
+    let told = scene.run(&["status"]).failed(6, "wave -20", "doctor");
+    assert!(told.stdout.contains("waits for wave -20"), "{told:#?}");
 }
 
 #[test]
@@ -93,9 +107,46 @@ fn open_prints_the_address_and_for_the_service_the_link_of_its_last_start() {
 fn an_upgrade_is_shown_and_left_to_a_commit() {
     let scene = is_up(&[]);
     let shown = scene.run(&["upgrade", "--diff"]).succeeded();
-    assert!(shown.stdout.contains("3.18.0") && shown.stdout.contains("git -C gitops push"), "{shown:#?}");
+    assert!(shown.stdout.contains("3.18.0") && shown.stdout.contains("git push origin main"), "{shown:#?}");
     scene.run(&["upgrade"]).failed(3, "an upgrade is a commit", "upgrade --diff");
     assert!(!scene.calls().iter().any(|call| call.contains("apply")));
+}
+
+/// Runs lines of a shell, which must succeed.
+fn shell(folder: &Path, lines: &str) {
+    let mut bash = Command::new("bash");
+    for role in ["AUTHOR", "COMMITTER"] {
+        bash.env(format!("GIT_{role}_NAME"), "T").env(format!("GIT_{role}_EMAIL"), "t@example.com");
+    }
+    let run = bash.args(["-euc", lines]).current_dir(folder).output().unwrap();
+    assert!(run.status.success(), "{lines}: {run:#?}");
+}
+
+#[test]
+fn the_commands_of_an_upgrade_keep_what_was_changed_in_the_repository() {
+    let scene = Scene::apart().on_free_port();
+    scene.up(&[]).succeeded();
+    let folder = scene.path("");
+    // The repository as it was begun, with an address and an environment of theirs since.
+    shell(
+        &folder,
+        "git init -q --bare -b main theirs.git && git clone -q theirs.git theirs && cp -r gitops-repo/platform theirs/
+        cd theirs && git add -A && git commit -qm begin && sed -i 's|name: mlflow, newName: [^,]*|name: mlflow, newName: mirror.example/mlflow|' platform/mlflow/kustomization.yaml
+        echo 'kind: ConfigMap' >platform/releases/staging.yaml && git add -A && git commit -qm ours && git push -q origin main",
+    );
+    for version in ["first", "second"] {
+        let file = scene.path("gitops-repo/platform/README.md");
+        std::fs::write(&file, format!("{version}\n{}", std::fs::read_to_string(&file).unwrap())).unwrap();
+        let shown = scene.run(&["upgrade", "--diff"]).succeeded().stdout;
+        let commands: Vec<&str> = shown.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+        assert!(commands[0].starts_with("git clone http://"), "{shown}");
+        let clone = commands[0].split_whitespace().nth(2).unwrap();
+        shell(&folder, &commands.join("\n").replace(clone, "theirs.git"));
+        shell(&folder, "rm -rf gitops theirs && git clone -q theirs.git theirs");
+        assert!(scene.read("theirs/platform/README.md").starts_with(version));
+        assert!(scene.read("theirs/platform/mlflow/kustomization.yaml").contains("mirror.example/mlflow"));
+        assert!(scene.read("theirs/platform/releases/staging.yaml").contains("ConfigMap"));
+    }
 }
 
 #[test]
@@ -114,7 +165,7 @@ fn what_the_cluster_pulled_is_written_behind_the_tags_and_the_second_time_nothin
     let written = scene.run(&["pin"]).succeeded();
     let rows = |text: &str, end: &str| text.lines().filter(|line| line.ends_with(end)).count();
     assert!(
-        rows(&written.stdout, "written") == 1 && rows(&written.stdout, "no pod here pulled it") > 5,
+        rows(&written.stdout, "written") == 1 && rows(&written.stdout, "no pod here pulled it from there") > 5,
         "{written:#?}"
     );
     assert!(written.stdout.contains("Commit `platform/`"), "{written:#?}");

@@ -67,9 +67,12 @@ fn notebooks_have_what_the_examples_ask_for() {
         text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
     };
     let examples = gitops_repo().join("../examples");
-    for (file, more) in [("requirements.txt", "boto3==1.44.8"), ("requirements-pipeline.txt", "ipykernel")] {
+    let kernel = "ipykernel==7.4.0";
+    for (file, more) in
+        [("requirements.txt", ["boto3==1.44.8", kernel].as_slice()), ("requirements-pipeline.txt", &[kernel])]
+    {
         let mut expected = lines(examples.join(file));
-        expected.insert(more.to_owned());
+        expected.extend(more.iter().map(|line| (*line).to_owned()));
         assert_eq!(lines(platform().join("jupyterlab").join(file)), expected, "{file}");
     }
 }

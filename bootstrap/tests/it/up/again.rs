@@ -89,6 +89,8 @@ fn follows_a_clone(more: &[&str]) -> (Scene, String) {
     assert_ne!(other, text);
     fs::write(file, other).unwrap();
     let clone = clone.to_str().unwrap().to_owned();
+    fs::create_dir_all(scene.path("secrets")).unwrap();
+    scene.write("secrets/argocd.repository", r#"{"metadata":{"name":"repository","namespace":"argocd"},"data":{}}"#);
     let up = scene.up(&[&STAGING[..], &["--gitops-repo", &clone], more].concat()).succeeded();
     let next = format!("cargo bootstrap status --context staging --gitops-repo {clone}");
     assert!(up.stdout.contains(&next), "{up:#?}");

@@ -151,3 +151,39 @@ fn an_argo_cd_that_is_there_is_not_touched_and_must_know_the_health_of_applicati
     let calls = scene.calls();
     assert!(!calls.iter().any(|call| call.contains("rollout status deployment/argocd")), "{calls:#?}");
 }
+
+#[test]
+fn a_repository_of_theirs_is_read_with_their_secret_and_with_no_token_of_ours() {
+    let scene = Scene::apart();
+    let file = scene.path("gitops-repo/platform/repository/repository.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let ours = "http://kmlflow.k5w.svc.cluster.local/git/gitops.git";
+    assert!(text.contains(ours), "{text}");
+    std::fs::write(&file, text.replace(ours, "https://git.example.com/team/gitops.git")).unwrap();
+    let plan = scene.run(&[&["plan"], &HERE[..]].concat()).succeeded();
+    assert!(plan.stdout.contains("check that argocd/repository is there"), "{plan:#?}");
+    scene.up(&HERE).failed(4, "`argocd/repository`", "docs/from-laptop-to-production.md");
+    assert!(!scene.calls().iter().any(|call| call.contains("create")), "nothing was made");
+    std::fs::create_dir_all(scene.path("secrets")).unwrap();
+    scene.write("secrets/argocd.repository", r#"{"metadata":{"name":"repository","namespace":"argocd"},"data":{}}"#);
+    scene.up(&HERE).succeeded();
+    let calls = scene.calls();
+    assert!(!calls.iter().any(|call| call.contains("token create")), "{calls:#?}");
+}
+
+#[test]
+fn the_image_is_named_as_the_manifests_name_it_and_what_keeps_its_pods_is_told() {
+    let scene = Scene::apart().fault("^kubectl rollout status statefulset/kmlflow", "echo 'Waiting for it'; exit 0");
+    let file = scene.path("gitops-repo/platform/kmlflow/kustomization.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("newName: kmlflow,", "newName: registry.example.com/ml/kmlflow,")).unwrap();
+    let waiting = r#"{"waiting":{"reason":"ImagePullBackOff","message":"Back-off pulling image"}}"#;
+    let status = format!(
+        r#"{{"phase":"Pending","containerStatuses":[{{"name":"kmlflow","image":"kmlflow:0.1.0","state":{waiting}}}]}}"#
+    );
+    let pod = r#"{"kind":"Pod","metadata":{"namespace":"k5w","name":"kmlflow-0"},"spec":{"containers":[{"name":"kmlflow","image":"kmlflow:0.1.0"}]},"#;
+    scene.write("objects-pods", &format!(r#"{pod}"status":{status}}}"#));
+    let ended = scene.up(&[&HERE[..], &["--timeout", "1s"]].concat());
+    assert!(ended.stderr.contains("pulls `registry.example.com/ml/kmlflow:0.1.0`"), "{ended:#?}");
+    ended.failed(6, "pod k5w/kmlflow-0", "--namespace k5w describe pod kmlflow-0");
+}

@@ -210,7 +210,7 @@ fn waiting_says_which_part_and_why_and_ends_at_its_time_with_the_reasons() {
         "objects-pods",
         r#"{"kind":"Pod","metadata":{"namespace":"envoy-gateway-system","name":"certgen-1"},"status":{"phase":"Pending","conditions":[{"type":"PodScheduled","status":"False","reason":"Unschedulable","message":"0/1 nodes are available: 1 Insufficient memory."}]}}"#,
     );
-    let ended = scene.up(&["--timeout", "0s"]);
+    let ended = scene.up(&["--timeout", "1s"]);
     let ended = ended.failed(6, "1 Insufficient memory", "cargo bootstrap doctor");
     assert!(ended.stderr.contains("waiting: wave -30: gateway-api is progressing"), "{ended:#?}");
     let found = scene.run(&["doctor"]).failed(1, "thing(s) are wrong", "from the top");
@@ -297,7 +297,7 @@ fn what_the_image_is_built_from_is_what_the_checkout_has() {
     assert!(has("minikube image build") && has("kubectl rollout restart statefulset/kmlflow"), "{calls:#?}");
     let shown = scene.run(&["upgrade", "--diff"]).succeeded();
     assert!(!shown.stdout.contains("of other sources"), "{shown:#?}");
-    assert!(shown.stdout.contains("\n  git -C gitops diff --cached\n"), "files may differ all the same: {shown:#?}");
+    assert!(shown.stdout.contains("\n  git diff origin/main\n"), "files may differ all the same: {shown:#?}");
 }
 
 #[test]
