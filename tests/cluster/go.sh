@@ -4,10 +4,22 @@ export CGO_ENABLED=0 GOTOOLCHAIN=local GOWORK=off GOFLAGS='-trimpath -buildvcs=f
 
 # begin_build FOLDER: where the programs go. One at a time: whoever comes second finds everything built.
 begin_build() {
+    module_has_versions || exit 1
     BUILT=$1
     mkdir -p "$BUILT" "$LOGS" target/tests
     exec {LOCK}>"$BUILT/lock"
     flock "$LOCK"
+}
+
+# Programs are named by their versions and built of what the module says: both must say the same.
+module_has_versions() {
+    local name
+    for name in KUBERNETES ETCD KWOK KUSTOMIZE ARGOCD GITOPS_ENGINE ENVOY_GATEWAY KATIB HELM PROMETHEUS_OPERATOR; do
+        if ! grep --quiet --extended-regexp " ${!name//./\\.}( |\$)" tests/cluster/module/go.mod; then
+            printf 'Error: tests/cluster/module/go.mod has no `%s` (%s of tests/cluster/versions).\nHint: tests/cluster/pin, and commit what it writes\n' "${!name}" "$name" >&2
+            return 1
+        fi
+    done
 }
 
 # A Go that is new enough for every program, in $GO.

@@ -40,8 +40,8 @@ images() {
           "Env": ["PYTHONPATH=/opt/runtime", "HOME=/tmp", "PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1", "MLFLOW_DISABLE_TELEMETRY=true", "MLSERVER_PARALLEL_WORKERS=0"]}'
 }
 
-# tagged FOLDER NAME: the name and the tag that a folder of the platform gives an image.
-tagged() { sed -nE "s|.*name: $2, newName: ([^,]+), newTag: \"?([^\"}]+)\"?.*|\1:\2|p" "gitops-repo/platform/$1/kustomization.yaml"; }
+# tagged FOLDER NAME: the name and the tag that a folder of the platform gives an image; no digest, which only a registry's has.
+tagged() { sed -nE "s|.*name: $2, newName: ([^,]+), newTag: \"?([^\"}@]+).*|\1:\2|p" "gitops-repo/platform/$1/kustomization.yaml"; }
 
 # named FILE NAME: the same of what a file names as it is.
 named() { sed -nE "s|.*image: (\S*/$2:\S+)$|\1|p" "$1" | sort -u; }

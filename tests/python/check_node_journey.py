@@ -90,12 +90,12 @@ def follow(service: Service) -> None:
 
 
 def state(service: Service) -> str:
-    """Whether it is live, strategy, phase and versions of the release."""
+    """Whether it is live, strategy, phase, and the versions of the release with their shares."""
     status, view = service.call("GET", f"/releases/{KEY}")
     if status != 200:
         return "not there"
-    versions = [variant["version"] for variant in view["spec"]["variants"]]
-    return " ".join([view["status"]["state"], view["spec"]["strategy"], view["rollout"]["phase"], *versions])
+    shares = [f"{share['version']}:{share['weight']}" for share in view["split"]]
+    return " ".join([view["status"]["state"], view["spec"]["strategy"], view["rollout"]["phase"], *shares])
 
 
 class Journey:
@@ -134,7 +134,7 @@ def first_release(journey: Journey, tracking: Tracking) -> dict:
     checks = journey.checks
     journey.began = time.monotonic()
     client(tracking).set_registered_model_alias(MODEL, "champion", "1")
-    journey.becomes("the alias leads to a release that is live", "live single settled 1")
+    journey.becomes("the alias leads to a release that is live", "live single settled 1:100")
     mlflow.set_tracking_uri(tracking.url)
     model = mlflow.pyfunc.load_model(f"models:/{MODEL}/1")
     rows = model.input_example
@@ -150,13 +150,13 @@ def canary(journey: Journey) -> None:
     """By the API that the Release button calls: a canary, its next step, its promotion, and back."""
     service = journey.service
     service.must("PUT", f"/releases/{KEY}", {"model": MODEL, "version": "2", "strategy": "canary", "steps": [20, 50]})
-    journey.becomes("a canary is live", "live canary running 1 2")
+    journey.becomes("a canary is live", "live canary running 1:80 2:20")
     service.must("POST", f"/releases/{KEY}/advance")
-    journey.becomes("and its next step", "live canary running 1 2")
+    journey.becomes("and its next step", "live canary running 1:50 2:50")
     service.must("POST", f"/releases/{KEY}/promote")
-    journey.becomes("it is promoted", "live single settled 2")
+    journey.becomes("it is promoted", "live single settled 2:100")
     service.must("POST", f"/releases/{KEY}/rollback")
-    journey.becomes("and rolled back", "live single settled 1")
+    journey.becomes("and rolled back", "live single settled 1:100")
 
 
 def whole(journey: Journey, tracking: Tracking) -> None:

@@ -31,10 +31,17 @@ enum State {
     NotPulled,
     /// Nodes pulled other things under the same tag.
     Ambiguous,
+    /// It runs, and only a chart or another project's files name it, or not in one line.
+    NotNamed,
 }
 
 pub(super) fn run(session: &Session, general: &General) -> Result<(), Fault> {
-    let running = images::running(&session.kubectl.list(&["pods", "--all-namespaces"])?);
+    // Each namespace by itself, and only those of the platform: what others run is no proof of what it needs.
+    let mut pods = Vec::new();
+    for namespace in session.catalogue.namespaces(session.options.profile) {
+        pods.extend(session.kubectl.list(&["pods", "--namespace", &namespace.name])?);
+    }
+    let running = images::running(&pods);
     let mut found = BTreeSet::new();
     for file in checkout::files(&session.checkout.platform(""))?.iter().filter(|file| is_manifest(file)) {
         let text = fs::read_to_string(file).map_err(|error| unreadable(file, &error))?;
@@ -44,7 +51,14 @@ pub(super) fn run(session: &Session, general: &General) -> Result<(), Fault> {
             checkout::write(file, &made)?;
         }
     }
+    let is_named = |image: &String| found.iter().any(|pinned| pinned.image == *image);
+    let others: Vec<Pinned> = running.keys().filter(|image| !is_named(image)).map(|image| not_named(image)).collect();
+    found.extend(others);
     answer::write(general.output, &found, || told(&found))
+}
+
+fn not_named(image: &str) -> Pinned {
+    Pinned { image: image.to_owned(), digest: None, state: State::NotNamed }
 }
 
 fn is_manifest(file: &Path) -> bool {
@@ -68,6 +82,7 @@ fn told(found: &BTreeSet<Pinned>) -> String {
             State::Written => "written",
             State::Unchanged => "as it was",
             State::NotPulled => "no pod here pulled it from there",
+            State::NotNamed => "named in no line of these manifests: by a chart, or by files elsewhere",
             State::Ambiguous => {
                 "nodes pulled different images by this tag: restart the pods that have the older one, then run this again"
             }

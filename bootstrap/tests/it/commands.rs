@@ -160,7 +160,8 @@ fn what_the_cluster_pulled_is_written_behind_the_tags_and_the_second_time_nothin
     };
     let (name, tag) = ("docker.io/library/postgres", "17.7");
     let pulled = pod(&format!("{name}:{tag}"), &format!("{name}@sha256:{digest}"));
-    scene.write("objects-pods", &[pulled, pod("docker.io/chrislusf/seaweedfs:4.48", "")].join(","));
+    let of_a_chart = pod("quay.io/jetstack/cert-manager:v1", &format!("quay.io/jetstack/cert-manager@sha256:{digest}"));
+    scene.write("objects-pods", &[pulled, pod("docker.io/chrislusf/seaweedfs:4.48", ""), of_a_chart].join(","));
 
     let written = scene.run(&["pin"]).succeeded();
     let rows = |text: &str, end: &str| text.lines().filter(|line| line.ends_with(end)).count();
@@ -169,6 +170,7 @@ fn what_the_cluster_pulled_is_written_behind_the_tags_and_the_second_time_nothin
         "{written:#?}"
     );
     assert!(written.stdout.contains("Commit `platform/`"), "{written:#?}");
+    assert_eq!(rows(&written.stdout, "by a chart, or by files elsewhere"), 1, "{written:#?}");
     let path = "gitops-repo/platform/postgresql/kustomization.yaml";
     let text = scene.read(path);
     assert!(text.contains(&format!("newTag: \"{tag}@sha256:{digest}\"}}")), "{text}");

@@ -65,7 +65,7 @@ fn our_pods_are_let_into_their_namespaces() {
 }
 
 /// What the containers of a chart say of themselves when nothing is set, by its key of the values. Of a chart that is not here the API server's
-/// verdict is not known. The tier `platform` renders those that are at hand; all of them were rendered once (`charts.rs`), and these are in
+/// verdict is not known. The tier `platform` renders those that are at hand; all of them were rendered once, and these are in
 /// namespaces that are `restricted`.
 fn of_chart(part: &Component) -> Option<(&'static str, Value)> {
     let nobody = json!({"runAsNonRoot": true, "privileged": false, "runAsUser": 100, "runAsGroup": 101});
