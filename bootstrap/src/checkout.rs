@@ -9,7 +9,7 @@ use crate::fault::{Fault, Kind};
 #[derive(Debug, Clone)]
 pub struct Checkout {
     pub gitops: PathBuf,
-    /// The directory with `service/` and `examples/`.
+    /// The directory with `service/` and `examples/`: the one around it, or where this is run.
     pub root: Option<PathBuf>,
 }
 
@@ -29,7 +29,8 @@ impl Checkout {
             .of(Kind::NotFound)
         };
         let gitops = found.ok_or_else(missing)?;
-        let root = gitops.parent().filter(|root| root.join("service/Cargo.toml").is_file()).map(Path::to_owned);
+        let is_root = |directory: &&Path| directory.join("service/Cargo.toml").is_file();
+        let root = gitops.parent().filter(is_root).or_else(|| here.ancestors().find(is_root)).map(Path::to_owned);
         Ok(Self { gitops, root })
     }
 

@@ -83,7 +83,8 @@ fn make(is_check: bool, checkout: &Checkout, changes: &mut Changes) -> Result<()
 
 /// The README of the checkout with its tables made anew, where they differ.
 fn page(checkout: &Checkout, catalogue: &Catalogue) -> Result<Option<(PathBuf, String)>, Fault> {
-    let Some(file) = checkout.root.as_ref().map(|root| root.join("README.md")) else { return Ok(None) };
+    let own = checkout.root.as_deref().filter(|root| checkout.gitops.parent() == Some(*root));
+    let Some(file) = own.map(|root| root.join("README.md")) else { return Ok(None) };
     let text = fs::read_to_string(&file).map_err(|error| unwritable(&file, &error))?;
     Ok(readme::with_tables(&text, catalogue).filter(|made| *made != text).map(|made| (file, made)))
 }

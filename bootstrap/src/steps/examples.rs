@@ -13,13 +13,35 @@ pub(super) struct Examples;
 const FOLDERS: [(&str, &str); 3] =
     [("examples", "examples"), ("examples/serving", "examples-serving"), ("examples/runtime", "examples-runtime")];
 
-fn manifest(session: &Session) -> Result<Option<String>, Fault> {
-    let Some(root) = session.checkout.root.as_ref().filter(|_| session.options.profile >= Profile::Standard) else {
-        return Ok(None);
-    };
+/// Why there is nothing to apply.
+#[derive(Clone, Copy)]
+enum Without {
+    Profile,
+    Part,
+    Checkout,
+}
+
+impl Without {
+    fn told(self) -> &'static str {
+        match self {
+            Self::Profile => "JupyterLab comes with the profile `standard`",
+            Self::Part => "JupyterLab is left out",
+            Self::Checkout => "they lie in a checkout of Kmlflow, and this is run in none",
+        }
+    }
+}
+
+fn manifest(session: &Session) -> Result<Result<String, Without>, Fault> {
+    if session.options.profile < Profile::Standard {
+        return Ok(Err(Without::Profile));
+    }
+    if session.catalogue.component("jupyterlab").is_none() {
+        return Ok(Err(Without::Part));
+    }
+    let Some(root) = session.checkout.root.as_ref() else { return Ok(Err(Without::Checkout)) };
     let made: Result<Vec<String>, Fault> =
         FOLDERS.iter().map(|(folder, name)| manifests::files_as_config(&root.join(folder), "jupyter", name)).collect();
-    Ok(Some(made?.join("\n---\n")))
+    Ok(Ok(made?.join("\n---\n")))
 }
 
 impl Step for Examples {
@@ -33,24 +55,24 @@ impl Step for Examples {
 
     fn plan(&self, session: &Session) -> Result<Vec<String>, Fault> {
         Ok(match manifest(session)? {
-            Some(_) => FOLDERS
+            Ok(_) => FOLDERS
                 .iter()
                 .map(|(folder, name)| format!("apply the files of {folder}/ as the ConfigMap jupyter/{name}"))
                 .collect(),
-            None => vec!["nothing: JupyterLab comes with the profile `standard`".to_owned()],
+            Err(without) => vec![format!("nothing: {}", without.told())],
         })
     }
 
     fn look(&self, session: &Session, _: &mut Reporter) -> Result<Look, Fault> {
         match manifest(session)? {
-            None => Ok(Look::Done("none: no JupyterLab in this profile, or no checkout".to_owned())),
-            Some(manifest) if session.kubectl.differs(&manifest)? => Ok(Look::ToDo),
-            Some(_) => Ok(Look::Done("are there".to_owned())),
+            Err(without) => Ok(Look::Done(format!("none: {}", without.told()))),
+            Ok(manifest) if session.kubectl.differs(&manifest)? => Ok(Look::ToDo),
+            Ok(_) => Ok(Look::Done("are there".to_owned())),
         }
     }
 
     fn act(&self, session: &Session, _: &mut Reporter) -> Result<String, Fault> {
-        if let Some(manifest) = manifest(session)? {
+        if let Ok(manifest) = manifest(session)? {
             session.kubectl.apply(&manifest, "the examples")?;
         }
         Ok("applied".to_owned())

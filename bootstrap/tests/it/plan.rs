@@ -42,6 +42,43 @@ fn an_overlay_says_its_profile_and_what_of_it_is_not_there() {
 }
 
 #[test]
+fn the_image_is_the_one_that_the_manifests_name() {
+    let scene = Scene::apart();
+    let file = "gitops-repo/platform/kmlflow/kustomization.yaml";
+    let text = scene.read(file);
+    let named =
+        text.replace("newName: kmlflow, newTag: 0.1.0", "newName: registry.example.com/ml/kmlflow, newTag: 0.2.0");
+    assert_ne!(named, text);
+    scene.write(file, &named);
+    let here = ["--cluster", "existing", "--context", "staging"];
+    let told = "the cluster pulls `registry.example.com/ml/kmlflow:0.2.0`";
+    let plan = scene.run(&[&["plan"], &here[..]].concat()).succeeded();
+    assert!(plan.stdout.contains(told), "{plan:#?}");
+    let up = scene.up(&here).succeeded();
+    assert!(up.stderr.contains(told), "{up:#?}");
+    // What is built bears the name that the pods ask for, which has no digest.
+    scene.write(file, &named.replace("0.2.0", &format!("0.2.0@sha256:{}", "1".repeat(64))));
+    let plan = scene.run(&["plan"]).succeeded();
+    assert!(plan.stdout.contains("--tag=registry.example.com/ml/kmlflow:0.2.0 ."), "{plan:#?}");
+}
+
+#[test]
+fn the_examples_are_the_checkouts_whatever_repository_is_followed() {
+    let scene = Scene::apart();
+    let outside = tempfile::tempdir().unwrap();
+    let theirs = outside.path().join("gitops");
+    std::fs::rename(scene.path("gitops-repo"), &theirs).unwrap();
+    let here = ["plan", "--cluster", "existing", "--context", "staging", "--profile", "standard"];
+    let asked = [&here[..], &["--gitops-repo", theirs.to_str().unwrap()]].concat();
+    let none = scene.run(&asked).succeeded();
+    assert!(none.stdout.contains("nothing: they lie in a checkout of Kmlflow"), "{none:#?}");
+    let there = Scene::here().run(&asked).succeeded();
+    assert!(there.stdout.contains("apply the files of examples/ as the ConfigMap jupyter/examples"), "{there:#?}");
+    let without = Scene::here().run(&[&here[..], &["--without", "jupyterlab"]].concat()).succeeded();
+    assert!(without.stdout.contains("nothing: JupyterLab is left out"), "{without:#?}");
+}
+
+#[test]
 fn programs_read_it_as_json() {
     let plan: serde_json::Value =
         serde_json::from_str(&Scene::here().run(&["plan", "--profile", "full", "-o", "json"]).succeeded().stdout)
