@@ -81,6 +81,27 @@ fn passwords_are_printed_when_they_are_asked_for_and_only_then() {
 }
 
 #[test]
+fn programs_are_told_secrets_and_commands_apart_and_commands_reach_their_cluster() {
+    let scene = is_up(&["--cluster", "existing", "--context", "staging", "--profile", "standard"]);
+    let asked = ["credentials", "--context", "staging"];
+    let entries: serde_json::Value =
+        serde_json::from_str(&scene.run(&[&asked[..], &["-o", "json"]].concat()).succeeded().stdout).unwrap();
+    let of = |name: &str| entries.as_array().unwrap().iter().find(|entry| entry["name"] == name).unwrap().clone();
+    let (grafana, prometheus, headlamp) = (of("grafana"), of("prometheus"), of("headlamp"));
+    assert_eq!((&grafana["user"], &grafana["command"]), (&"admin".into(), &json!(null)));
+    assert_eq!(grafana["secret"], "monitoring/grafana-admin/admin-password");
+    assert!(
+        prometheus["user"].is_null() && prometheus["secret"].is_null() && prometheus["command"].is_null(),
+        "{prometheus}"
+    );
+    let make = "kubectl --context staging create token headlamp --namespace headlamp --duration 24h";
+    assert_eq!((&headlamp["secret"], &headlamp["command"]), (&json!(null), &make.into()));
+    assert_eq!(of("kmlflow")["command"], "cargo bootstrap open kmlflow --context staging");
+    let told = scene.run(&asked).succeeded().stdout;
+    assert!(told.contains(&format!("`{make}`")) && told.contains("monitoring/grafana-admin/admin-password"), "{told}");
+}
+
+#[test]
 fn open_prints_the_address_and_for_the_service_the_link_of_its_last_start() {
     let scene = is_up(&[]);
     // What its first start prints, and its log between.
