@@ -24,8 +24,10 @@ pub struct Named {
 /// More than one were pulled before and after somebody pushed the tag anew.
 pub type Running = BTreeMap<String, Vec<String>>;
 
-/// Every image that a manifest names in one of three ways: an entry of `images` of a kustomization, `image` with the whole name, or a map of
-/// `registry`, `repository` and `tag`; each in one line, as all of ours are.
+/// Every image that a manifest names in a line.
+///
+/// In one of three ways: an entry of `images` of a kustomization, `image` with the whole name, or a map of `registry`, `repository` and `tag`; all of ours
+/// are in one line.
 pub fn named(text: &str) -> Vec<Named> {
     text.lines().filter_map(of_line).collect()
 }
