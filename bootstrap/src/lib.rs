@@ -14,6 +14,7 @@ pub mod doctor;
 pub mod fault;
 pub mod hints;
 pub mod images;
+pub mod interrupt;
 pub mod kinds;
 pub mod kubectl;
 pub mod manifests;

@@ -1,10 +1,14 @@
 //! The only file that starts programs: `kubectl`, `minikube`, `docker`, and what opens a page.
 
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
 use crate::fault::{Fault, Kind};
 
@@ -16,6 +20,21 @@ const STDERR_BYTES_MAX: usize = 16 << 10;
 
 /// How often a program that was told to end is looked at.
 const MOMENT: Duration = Duration::from_millis(10);
+
+/// How long a program that was told to end may take before it is killed.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How long what a program has written is still read after its end, where something that it started holds its pipes.
+const REST: Duration = Duration::from_secs(2);
+
+/// The programs that run: the group of each, and its call.
+static RUNNING: Mutex<Vec<(Pid, String)>> = Mutex::new(Vec::new());
+
+/// What is heard of a program.
+enum Event {
+    Line(String),
+    Ended(io::Result<ExitStatus>),
+}
 
 /// One call of a program.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,72 +90,71 @@ impl Call {
 
     /// Runs it to its end; each line that it writes is told as it comes.
     pub fn run_and_tell(&self, tell: &mut dyn FnMut(&str)) -> Result<Answer, Fault> {
-        let mut child = self.start().map_err(|error| self.not_started(&error))?;
-        let input = (child.stdin.take(), self.input.clone());
-        let stderr = child.stderr.take();
-        let errors = thread::spawn(move || last_of(stderr));
-        let writer = thread::spawn(move || {
-            if let (Some(mut pipe), Some(text)) = input {
-                // A program that does not read to the end says itself why.
-                let _unread = pipe.write_all(text.as_bytes());
-            }
+        let (mut child, group) = self.start().map_err(|error| self.not_started(&error))?;
+        let (sender, events) = mpsc::sync_channel(64);
+        let errors = Arc::new(Mutex::new(Vec::new()));
+        // Each thread ends with the program, or with this one where somebody else holds the pipe that it reads.
+        let (stdin, input) = (child.stdin.take(), self.input.clone());
+        thread::spawn(move || feed(stdin, input));
+        let (stderr, kept, open) = (child.stderr.take(), Arc::clone(&errors), sender.clone());
+        thread::spawn(move || {
+            keep_last(stderr, &kept);
+            drop(open);
         });
-        let (sender, lines) = mpsc::sync_channel(64);
-        let stdout = child.stdout.take();
-        let reader = thread::spawn(move || {
-            let Some(stdout) = stdout else { return };
-            for line in BufReader::new(stdout.take(ANSWER_BYTES_MAX)).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
+        let (stdout, lines) = (child.stdout.take(), sender.clone());
+        thread::spawn(move || read_lines(stdout, &lines));
+        thread::spawn(move || {
+            let status = child.wait();
+            running().retain(|(other, _)| *other != group);
+            let _too_late = sender.send(Event::Ended(status));
         });
-        let deadline = Instant::now() + self.limit;
+        let mut deadline = Instant::now() + self.limit;
+        let mut ended = None;
         let mut text = String::new();
         loop {
-            match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) => {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // Asked so that one who never stops writing does not go on for ever.
+            let event = if left.is_zero() { Err(RecvTimeoutError::Timeout) } else { events.recv_timeout(left) };
+            match event {
+                Ok(Event::Line(line)) => {
                     tell(&line);
                     text.push_str(&line);
                     text.push('\n');
                 }
-                Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => return Err(self.too_slow(&mut child)),
+                Ok(Event::Ended(status)) => {
+                    ended = Some(status.map_err(|error| self.not_started(&error))?);
+                    deadline = deadline.min(Instant::now() + REST);
+                }
+                Err(RecvTimeoutError::Timeout) if ended.is_none() => return Err(self.too_slow(group)),
+                Err(_) => break,
             }
         }
-        let status = self.wait(&mut child, deadline)?;
-        let _ended = (reader.join(), writer.join());
-        let stderr = errors.join().unwrap_or_default();
         if text.len() as u64 >= ANSWER_BYTES_MAX {
             let what = format!("the answer of `{}` is longer than {} MiB", self.line(), ANSWER_BYTES_MAX >> 20);
             return Err(Fault::new(what, "take away what there is so much of, or use a smaller cluster"));
         }
-        Ok(Answer { code: status.code(), stdout: text, stderr })
+        let stderr = String::from_utf8_lossy(&locked(&errors)).into_owned();
+        Ok(Answer { code: ended.and_then(|status| status.code()), stdout: text, stderr })
     }
 
+    /// Starts it in a group of its own, by which it is ended with all that it starts.
     #[expect(clippy::disallowed_methods, reason = "this is the file that starts programs")]
-    fn start(&self) -> io::Result<Child> {
+    fn start(&self) -> io::Result<(Child, Pid)> {
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(&self.arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
-        command.spawn()
+        let mut running = running();
+        let child = command.spawn()?;
+        let group = Pid::from_child(&child);
+        running.push((group, self.line()));
+        Ok((child, group))
     }
 
-    fn wait(&self, child: &mut Child, deadline: Instant) -> Result<ExitStatus, Fault> {
-        loop {
-            match child.try_wait() {
-                Ok(Some(status)) => return Ok(status),
-                Ok(None) if Instant::now() < deadline => thread::sleep(MOMENT),
-                Ok(None) => return Err(self.too_slow(child)),
-                Err(error) => return Err(self.not_started(&error)),
-            }
-        }
-    }
-
-    fn too_slow(&self, child: &mut Child) -> Fault {
-        // An error means that it has ended by itself.
-        let _ended = (child.kill(), child.wait());
-        let what = format!("`{}` did not end within {} s", self.line(), self.limit.as_secs());
+    fn too_slow(&self, group: Pid) -> Fault {
+        // Where a signal ends everything, that is what is told.
+        drop(running());
+        end(&[group]);
+        let what = format!("`{}` did not end within {} s and was ended", self.line(), self.limit.as_secs());
         Fault::new(what, "run it by hand to see what it waits for, then run this again: what is done is not done twice")
             .of(Kind::Deadline)
     }
@@ -178,15 +196,70 @@ pub fn how_to_install(program: &str) -> String {
     }
 }
 
-/// Reads standard error and keeps its end, which has the reason.
-fn last_of(pipe: Option<impl Read>) -> String {
-    let Some(mut pipe) = pipe else { return String::new() };
-    let (mut kept, mut piece) = (Vec::new(), [0; 4096]);
-    while let Ok(length @ 1..) = pipe.read(&mut piece) {
-        kept.extend_from_slice(&piece[..length]);
-        kept.drain(..kept.len().saturating_sub(STDERR_BYTES_MAX));
+/// Ends every program that runs; returns their calls. From then on none is started, and nobody hears of the end of one: this program ends too.
+pub fn end_all() -> Vec<String> {
+    let running = running();
+    let groups: Vec<Pid> = running.iter().map(|(group, _)| *group).collect();
+    end(&groups);
+    let calls = running.iter().map(|(_, line)| line.clone()).collect();
+    std::mem::forget(running);
+    calls
+}
+
+/// Asks groups to end, and kills what is left of them after the grace. An error means that one has ended by itself.
+fn end(groups: &[Pid]) {
+    for group in groups {
+        let _ended = kill_process_group(*group, Signal::TERM);
     }
-    String::from_utf8_lossy(&kept).into_owned()
+    let deadline = Instant::now() + GRACE;
+    let is_there = |group: &&Pid| test_kill_process_group(**group).is_ok();
+    while groups.iter().any(|group| is_there(&group)) && Instant::now() < deadline {
+        thread::sleep(MOMENT);
+    }
+    for group in groups.iter().filter(is_there) {
+        let _ended = kill_process_group(*group, Signal::KILL);
+    }
+}
+
+fn running() -> MutexGuard<'static, Vec<(Pid, String)>> {
+    locked(&RUNNING)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn feed(pipe: Option<ChildStdin>, input: Option<String>) {
+    if let (Some(mut pipe), Some(text)) = (pipe, input) {
+        // A program that does not read to the end says itself why.
+        let _unread = pipe.write_all(text.as_bytes());
+    }
+}
+
+/// Reads standard output line by line; what is no UTF-8 is replaced.
+fn read_lines(pipe: Option<ChildStdout>, lines: &SyncSender<Event>) {
+    let Some(pipe) = pipe else { return };
+    let (mut pipe, mut line) = (BufReader::new(pipe.take(ANSWER_BYTES_MAX)), Vec::new());
+    while let Ok(1..) = pipe.read_until(b'\n', &mut line) {
+        let text = String::from_utf8_lossy(&line);
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        if lines.send(Event::Line(text.strip_suffix('\r').unwrap_or(text).to_owned())).is_err() {
+            return;
+        }
+        line.clear();
+    }
+}
+
+/// Reads standard error and keeps its end, which has the reason.
+fn keep_last(pipe: Option<impl Read>, kept: &Mutex<Vec<u8>>) {
+    let Some(mut pipe) = pipe else { return };
+    let mut piece = [0; 4096];
+    while let Ok(length @ 1..) = pipe.read(&mut piece) {
+        let mut kept = locked(kept);
+        kept.extend_from_slice(&piece[..length]);
+        let over = kept.len().saturating_sub(STDERR_BYTES_MAX);
+        kept.drain(..over);
+    }
 }
 
 #[cfg(test)]
@@ -225,6 +298,41 @@ mod tests {
             let fault = shell(script).within(Duration::from_millis(100)).run().unwrap_err();
             assert!(fault.what.contains("did not end within") && fault.code() == 6, "{fault:?}");
         }
+    }
+
+    #[test]
+    fn what_a_program_started_is_ended_with_it() {
+        let started = tempfile::NamedTempFile::new().unwrap();
+        let script = format!("tail -f /dev/null & echo $! >{}; wait", started.path().display());
+        shell(&script).within(Duration::from_millis(300)).run().unwrap_err();
+        let pid = std::fs::read_to_string(started.path()).unwrap();
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        // One that nobody has collected yet runs no more.
+        assert!(state.is_empty() || state.contains(") Z "), "{state}");
+    }
+
+    #[test]
+    fn who_holds_the_pipes_of_a_program_that_has_ended_is_not_waited_for() {
+        let kept = tempfile::NamedTempFile::new().unwrap();
+        let script = format!("tail -f /dev/null & echo $! >{}; echo out; echo err >&2; exit 3", kept.path().display());
+        let began = Instant::now();
+        let answer = shell(&script).within(Duration::from_secs(600)).run().unwrap();
+        assert!(began.elapsed() < Duration::from_secs(60));
+        assert_eq!(answer, Answer { code: Some(3), stdout: "out\n".into(), stderr: "err\n".into() });
+        let left = std::fs::read_to_string(kept.path()).unwrap();
+        assert!(shell(&format!("kill {left}")).run().unwrap().is_success());
+    }
+
+    #[test]
+    fn who_writes_without_end_is_ended_at_the_limit() {
+        let fault = shell("while :; do echo; done").within(Duration::from_millis(100)).run().unwrap_err();
+        assert!(fault.what.contains("did not end within"), "{fault:?}");
+    }
+
+    #[test]
+    fn what_is_no_text_is_read_all_the_same() {
+        let answer = shell(r"printf 'a\377b\r\nc'").run().unwrap();
+        assert_eq!(answer.stdout, "a\u{fffd}b\nc\n");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use kmlflow_bootstrap::catalogue::{Catalogue, Profile};
@@ -146,6 +146,19 @@ impl Scene {
     }
 
     pub(crate) fn run_with_path(&self, arguments: &[&str], path: &str) -> Ended {
+        let Output { status, stdout, stderr } = self.command(arguments, path).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Ended { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+    }
+
+    /// Starts the program, to be ended by the test; its output is read by that.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
+        let stand_ins = crate_directory().join("tests/stand_ins");
+        let mut command = self.command(arguments, &format!("{}:/usr/bin:/bin", stand_ins.display()));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn command(&self, arguments: &[&str], path: &str) -> Command {
         let stand_ins = crate_directory().join("tests/stand_ins");
         let mut command = Command::new(env!("CARGO_BIN_EXE_kmlflow-bootstrap"));
         command.args(arguments).args(["--poll", "1ms"]).current_dir(&self.checkout).env_clear();
@@ -153,9 +166,7 @@ impl Scene {
         for (name, value) in &self.variables {
             command.env(name, value);
         }
-        let Output { status, stdout, stderr } = command.output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Ended { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+        command
     }
 
     /// `up` with an end where something is never ready.

@@ -5,6 +5,9 @@ mod again;
 /// On a cluster that is somebody's.
 mod existing;
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Command;
+
 use crate::scene::Scene;
 
 /// The calls that change something.
@@ -185,6 +188,32 @@ fn a_step_that_fails_is_named_with_the_programs_words_and_the_next_run_goes_on()
     assert!(ended.stderr.contains("FAIL") && ended.stderr.contains("Cluster"), "{ended:#?}");
     scene.remove("faults");
     scene.up(&[]).succeeded();
+}
+
+#[test]
+fn a_signal_ends_what_was_started_too_and_is_told() {
+    for (signal, code) in [("TERM", 143), ("INT", 130)] {
+        let event = r#"printf '{"type":"io.k8s.sigs.minikube.step","data":{"currentstep":"1","totalsteps":"9","message":"x"}}\n'"#;
+        // A program of minikube's own goes on beside it.
+        let action = format!(r#"tail -f /dev/null & printf '%s %s' $$ $! >"$STATE/started"; {event}; wait"#);
+        let scene = Scene::new().fault("^minikube start", &action);
+        let mut program = scene.start(&["up", "-o", "json"]);
+        let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().contains("waiting")), "{}", scene.read("calls"));
+        let run = |script: String| Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert!(run(format!("kill -{signal} {}", program.id())).status.success());
+        let ended = program.wait_with_output().unwrap();
+        let told = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(code), "{told}");
+        assert!(told.contains(&format!("ended by SIG{signal}, and with it `minikube start")), "{told}");
+        assert!(told.contains("run it again") && !told.contains("could not start"), "{told}");
+        for pid in scene.read("started").split(' ') {
+            let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            assert!(state.is_empty() || state.contains(") Z "), "it runs: {state}");
+        }
+        scene.remove("faults");
+        scene.up(&[]).succeeded();
+    }
 }
 
 #[test]
