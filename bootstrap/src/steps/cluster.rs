@@ -40,6 +40,11 @@ impl Step for Cluster {
                     format!("check {}", minikube::status().line()),
                     format!("run {}", minikube::minikube_start(session, false)?.line()),
                 ];
+                if session.options.nodes > 1 {
+                    let off = minikube::BUILT_IN_STORAGE
+                        .map(|name| format!("run {} where it is on", minikube::addon_off(name).line()));
+                    lines.extend(off);
+                }
                 if session.options.gpu == Gpu::Auto {
                     lines.push("with `--gpus all` where Docker has the NVIDIA runtime".to_owned());
                 }
@@ -59,7 +64,7 @@ impl Step for Cluster {
 
     fn look(&self, session: &Session, reporter: &mut Reporter) -> Result<Look, Fault> {
         match session.options.cluster {
-            ClusterKind::Minikube => look_at_minikube(session),
+            ClusterKind::Minikube => look_at_minikube(session, reporter),
             ClusterKind::Existing => look_at_existing(session, reporter).map(Look::Done),
         }
     }
@@ -69,6 +74,8 @@ impl Step for Cluster {
             let has_gpu = session.options.gpu == Gpu::Auto && has_nvidia_runtime()?;
             start(minikube::minikube_start(session, has_gpu)?, reporter)?;
         }
+        minikube::switch_off_built_in_storage(session)?;
+        minikube::warn_of_class(session, reporter)?;
         if minikube::lacks_label(session)? {
             minikube::label_the_card(session)?;
         }
@@ -128,7 +135,7 @@ fn start(call: Call, reporter: &mut Reporter) -> Result<(), Fault> {
     Err(Fault::new(format!("minikube could not start the cluster: {reason}"), cure))
 }
 
-fn look_at_minikube(session: &Session) -> Result<Look, Fault> {
+fn look_at_minikube(session: &Session, reporter: &mut Reporter) -> Result<Look, Fault> {
     let nodes = minikube::nodes()?;
     if nodes.is_empty() {
         return Ok(Look::ToDo);
@@ -140,10 +147,14 @@ fn look_at_minikube(session: &Session) -> Result<Look, Fault> {
         return Err(Fault::new(what, cure).of(Kind::Conflict));
     }
     minikube::refuse_small(session)?;
-    match nodes.iter().all(minikube::runs) && !minikube::lacks_label(session)? {
-        true => Ok(Look::Done(format!("`{MINIKUBE_PROFILE}` runs with {wanted} node(s)"))),
-        false => Ok(Look::ToDo),
+    if !nodes.iter().all(minikube::runs)
+        || minikube::lacks_label(session)?
+        || !minikube::built_in_storage(session)?.is_empty()
+    {
+        return Ok(Look::ToDo);
     }
+    minikube::warn_of_class(session, reporter)?;
+    Ok(Look::Done(format!("`{MINIKUBE_PROFILE}` runs with {wanted} node(s)")))
 }
 
 fn look_at_existing(session: &Session, reporter: &mut Reporter) -> Result<String, Fault> {

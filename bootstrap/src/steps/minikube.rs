@@ -9,6 +9,7 @@ use crate::kubectl::refuse;
 use crate::options::MINIKUBE_PROFILE;
 use crate::program::Call;
 use crate::quantity::Memory;
+use crate::reporter::Reporter;
 use crate::session::Session;
 
 /// A first start pulls the image of the nodes, about 1.3 GB.
@@ -19,6 +20,9 @@ const NO_SUCH_PROFILE: i32 = 85;
 
 /// minikube's driver that every cluster here is made with.
 const DRIVER: &str = "docker";
+
+/// An addon is taken away object by object.
+const ADDON_LIMIT: Duration = Duration::from_secs(180);
 
 /// What each node of a cluster has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +108,62 @@ pub(super) fn start_as_made() -> Call {
         .within(START_LIMIT)
 }
 
+/// The addons by which each node would make volumes of its own disk for pods of others; each start with them makes their class the only default again.
+pub(super) const BUILT_IN_STORAGE: [&str; 2] = ["default-storageclass", "storage-provisioner"];
+
+/// The class whose volumes lie where their pod runs.
+const LOCAL_CLASS: &str = "local-path";
+
+/// The addons of the built-in provisioner that several nodes must not have and that are switched on.
+pub(super) fn built_in_storage(session: &Session) -> Result<Vec<&'static str>, Fault> {
+    if session.options.nodes == 1 {
+        return Ok(Vec::new());
+    }
+    let answer = Call::new("minikube", ["addons", "list", "--profile", MINIKUBE_PROFILE, "--output", "json"]).run()?;
+    refuse(&answer, "the addons of minikube cannot be listed")?;
+    let addons: Value = serde_json::from_str(&answer.stdout).unwrap_or_default();
+    Ok(BUILT_IN_STORAGE.into_iter().filter(|name| addons[name]["Status"] == "enabled").collect())
+}
+
+/// The call that switches one off.
+pub(super) fn addon_off(name: &str) -> Call {
+    Call::new("minikube", ["addons", "disable", name, "--profile", MINIKUBE_PROFILE]).within(ADDON_LIMIT)
+}
+
+/// Leaves volumes to the provisioner that several nodes have.
+pub(super) fn switch_off_built_in_storage(session: &Session) -> Result<(), Fault> {
+    for name in built_in_storage(session)? {
+        refuse(&addon_off(name).run()?, &format!("minikube's addon `{name}` could not be switched off"))?;
+    }
+    Ok(())
+}
+
+/// Says where another class than the one for several nodes is what volumes are made of.
+pub(super) fn warn_of_class(session: &Session, reporter: &mut Reporter) -> Result<(), Fault> {
+    if session.options.nodes == 1 {
+        return Ok(());
+    }
+    let annotation = "storageclass.kubernetes.io/is-default-class";
+    let classes = session.kubectl.list(&["storageclasses"])?;
+    let default = classes.iter().filter(|class| class["metadata"]["annotations"][annotation] == "true");
+    let names: Vec<&str> = default.filter_map(|class| class["metadata"]["name"].as_str()).collect();
+    if names == [LOCAL_CLASS] {
+        return Ok(());
+    }
+    let found = if names.is_empty() { "none".to_owned() } else { format!("`{}`", names.join("`, `")) };
+    let others = names.iter().filter(|name| **name != LOCAL_CLASS);
+    let no_more =
+        others.map(|name| format!("`kubectl annotate storageclass {name} {annotation}=false --overwrite`, then "));
+    reporter.warn(
+        &format!("the default storage class is {found}, and with several nodes `{LOCAL_CLASS}` makes volumes where their pod runs"),
+        &format!(
+            "{}`kubectl annotate storageclass {LOCAL_CLASS} {annotation}=true --overwrite`",
+            no_more.collect::<String>()
+        ),
+    );
+    Ok(())
+}
+
 /// The settings that minikube has noted of the cluster; null where it has noted nothing.
 fn noted() -> Result<Value, Fault> {
     let answer = Call::new("minikube", ["profile", "list", "--output", "json"]).run()?;
@@ -167,9 +227,7 @@ pub(super) fn lacks_label(session: &Session) -> Result<bool, Fault> {
 
 /// Every node sees the card, and minikube's own plugin would offer it beside ours.
 pub(super) fn label_the_card(session: &Session) -> Result<(), Fault> {
-    let addon =
-        Call::new("minikube", ["addons", "disable", "nvidia-device-plugin", "--profile", MINIKUBE_PROFILE]).run()?;
-    refuse(&addon, "minikube's own device plugin could not be switched off")?;
+    refuse(&addon_off("nvidia-device-plugin").run()?, "minikube's own device plugin could not be switched off")?;
     let label = format!("{GPU_LABEL}=true");
     let answer = session.kubectl.call(&["label", "node", MINIKUBE_PROFILE, &label, "--overwrite"]).run()?;
     refuse(&answer, "the node with the card could not be labelled")

@@ -263,8 +263,46 @@ fn several_nodes_share_the_machine_and_get_a_provisioner_that_can() {
     let start = calls.iter().find(|call| call.starts_with("minikube start")).unwrap();
     assert!(start.contains("--addons=storage-provisioner-rancher") && start.contains("--nodes=3"), "{start}");
     assert!(start.contains("--cpus=2") && start.contains("--memory=2731m"), "{start}");
-    // The stand-in has one node, whatever was asked for.
+    let off = |calls: &[String]| -> Vec<String> {
+        let off = calls.iter().filter_map(|call| call.strip_prefix("minikube addons disable "));
+        off.map(|rest| rest.replace(" --profile k5w", "")).collect()
+    };
+    // Each start with two provisioners would make the class of one of them the only default.
+    assert_eq!(off(&calls), ["default-storageclass", "storage-provisioner"]);
+    scene.up(&[]).succeeded();
+    assert_eq!(off(&scene.calls()), [] as [&str; 0]);
+    scene.write("addons", "storage-provisioner\n");
+    scene.up(&[]).succeeded();
+    assert_eq!(off(&scene.calls()), ["storage-provisioner"]);
+    scene.write("nodes", "1");
     scene.up(&[]).failed(5, "has 1 nodes, not 3", "--nodes 1");
+    let one = Scene::new();
+    one.up(&[]).succeeded();
+    assert_eq!(off(&one.calls()), [] as [&str; 0]);
+}
+
+#[test]
+fn another_default_class_than_the_one_for_several_nodes_is_told() {
+    let class = |name: &str, is_default: bool| {
+        format!(
+            r#"{{"metadata":{{"name":"{name}","annotations":{{"storageclass.kubernetes.io/is-default-class":"{is_default}"}}}}}}"#
+        )
+    };
+    let items = |classes: &[String]| format!(r#"{{"items":[{}]}}"#, classes.join(","));
+    let scene = Scene::new();
+    scene.write("storageclasses", &items(&[class("standard", true), class("local-path", false)]));
+    let ended = scene.up(&["--nodes", "2"]).succeeded();
+    assert!(ended.stderr.contains("the default storage class is `standard`"), "{ended:#?}");
+    for cure in [
+        "standard storageclass.kubernetes.io/is-default-class=false",
+        "local-path storageclass.kubernetes.io/is-default-class=true",
+    ] {
+        assert!(ended.stderr.contains(&format!("kubectl --context k5w annotate storageclass {cure}")), "{ended:#?}");
+    }
+    scene.write("storageclasses", &items(&[class("local-path", false)]));
+    assert!(scene.up(&[]).succeeded().stderr.contains("the default storage class is none"));
+    scene.write("storageclasses", &items(&[class("local-path", true)]));
+    assert!(!scene.up(&[]).succeeded().stderr.contains("storage class"));
 }
 
 #[test]
