@@ -29,7 +29,9 @@ impl Checkout {
             .of(Kind::NotFound)
         };
         let gitops = found.ok_or_else(missing)?;
-        let is_root = |directory: &&Path| directory.join("service/Cargo.toml").is_file();
+        let is_root = |directory: &&Path| {
+            directory.join("service/Cargo.toml").is_file() && has_catalogue(&directory.join("gitops-repo"))
+        };
         let root = gitops.parent().filter(is_root).or_else(|| here.ancestors().find(is_root)).map(Path::to_owned);
         Ok(Self { gitops, root })
     }

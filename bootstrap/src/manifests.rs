@@ -48,9 +48,9 @@ impl std::fmt::Display for Repository {
 }
 
 impl Repository {
-    /// Whether the release service of this platform serves it.
+    /// Whether the release service serves it: the one of the platform, or one on this machine, as a cluster without containers has it.
     pub fn is_embedded(&self) -> bool {
-        self.url.starts_with("http://kmlflow.k5w.svc")
+        self.url.starts_with("http://kmlflow.k5w.svc") || self.url.starts_with("http://127.0.0.1:")
     }
 
     /// From `platform/repository/repository.yaml`, the one place that says so.

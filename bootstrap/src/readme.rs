@@ -71,7 +71,7 @@ mod tests {
         );
         // What was measured of another version says so.
         assert!(
-            made.contains("| 100m, 512Mi | 442Mi of 3.17.2 |") && made.contains("| 50m, 192Mi | 159Mi |"),
+            made.contains("| 100m, 512Mi | 450Mi of 3.17.2 |") && made.contains("| 50m, 192Mi | 159Mi |"),
             "{made}"
         );
         assert_eq!(with_tables(&made, &catalogue).as_ref(), Some(&made));

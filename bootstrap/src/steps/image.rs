@@ -47,10 +47,10 @@ impl Step for Image {
     }
 
     fn look(&self, session: &Session, _: &mut Reporter) -> Result<Look, Fault> {
-        let image = session.service_image()?;
         if session.options.cluster == ClusterKind::Existing {
-            return Ok(Look::Done(format!("the cluster pulls `{image}`")));
+            return Ok(Look::Done(format!("the cluster pulls `{}`", session.service_image()?)));
         }
+        let image = built(session)?;
         let answer = images().run()?;
         refuse(&answer, "the images of the cluster cannot be listed")?;
         let is_there = answer.stdout.lines().any(|line| is_named(line.trim(), &image));
@@ -68,8 +68,14 @@ impl Step for Image {
         restart(session, reporter)?;
         let note = manifests::note(NOTE.0, NOTE.1, &json!({"sources": sources}));
         session.kubectl.apply(&note, "the note of what the image was built from")?;
-        Ok(format!("`{}` built in the cluster", session.service_image()?))
+        Ok(format!("`{}` built in the cluster", built(session)?))
     }
+}
+
+/// What is built bears the name that the pods ask for, without the digest that only a registry's has.
+fn built(session: &Session) -> Result<String, Fault> {
+    let image = session.service_image()?;
+    Ok(image.split_once('@').map_or(image.as_str(), |(name, _)| name).to_owned())
 }
 
 /// The ConfigMap that says from which files the image was built.
@@ -129,7 +135,7 @@ fn build(session: &Session) -> Result<Call, Fault> {
         )
     };
     let root = session.checkout.root.as_deref().ok_or_else(outside)?;
-    let tag = format!("--tag={}", session.service_image()?);
+    let tag = format!("--tag={}", built(session)?);
     let mut arguments = vec!["image".to_owned(), "build".to_owned(), format!("--profile={MINIKUBE_PROFILE}"), tag];
     if session.options.nodes > 1 {
         arguments.push("--all".to_owned());

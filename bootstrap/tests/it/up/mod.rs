@@ -198,13 +198,12 @@ fn a_signal_ends_what_was_started_too_and_is_told() {
         let action = format!(r#"tail -f /dev/null & printf '%s %s' $$ $! >"$STATE/started"; {event}; wait"#);
         let scene = Scene::new().fault("^minikube start", &action);
         let mut program = scene.start(&["up", "-o", "json"]);
-        let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
+        let mut lines = BufReader::new(program.stderr.take().unwrap()).lines();
         assert!(lines.any(|line| line.unwrap().contains("waiting")), "{}", scene.read("calls"));
         let run = |script: String| Command::new("sh").args(["-c", &script]).output().unwrap();
         assert!(run(format!("kill -{signal} {}", program.id())).status.success());
-        let ended = program.wait_with_output().unwrap();
-        let told = String::from_utf8(ended.stderr).unwrap();
-        assert_eq!(ended.status.code(), Some(code), "{told}");
+        let told: String = lines.map_while(Result::ok).collect();
+        assert_eq!(program.wait().unwrap().code(), Some(code), "{told}");
         assert!(told.contains(&format!("ended by SIG{signal}, and with it `minikube start")), "{told}");
         assert!(told.contains("run it again") && !told.contains("could not start"), "{told}");
         for pid in scene.read("started").split(' ') {
