@@ -63,7 +63,8 @@ impl<'a> Scene<'a> {
         for theirs in bed.list("argocd", "application") {
             let name = theirs["metadata"]["name"].as_str().unwrap();
             // Argo CD ends what it began before it takes one away, for minutes where the repository is gone; what that is made of goes with its namespace.
-            let patch = ["patch", "application", name, "--type=merge", "--patch", r#"{"metadata":{"finalizers":null}}"#];
+            let patch =
+                ["patch", "application", name, "--type=merge", "--patch", r#"{"metadata":{"finalizers":null}}"#];
             let _gone_by_now = run(&mut bed.kubectl(&[["--namespace", "argocd"].as_slice(), &patch].concat()));
             bed.until_gone("argocd", "application", name);
         }
