@@ -1,5 +1,6 @@
 //! The cluster, asked and changed through `kubectl`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,6 +20,12 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long an apply may take: the largest, Argo CD with its kinds, took 20 s on a loaded machine.
 const APPLY_LIMIT: Duration = Duration::from_secs(300);
+
+/// The name and the keys of each Secret: one is answered by itself, several as a list.
+const KEYS: &str = concat!(
+    r#"go-template={{define "one"}}{{.metadata.name}}{{range $key, $value := .data}}{{"\t"}}{{$key}}{{end}}{{"\n"}}{{end}}"#,
+    r#"{{if .items}}{{range .items}}{{template "one" .}}{{end}}{{else}}{{template "one" .}}{{end}}"#
+);
 
 #[derive(Debug, Clone)]
 pub struct Kubectl {
@@ -74,6 +81,22 @@ impl Kubectl {
             Some(Value::Array(items)) => Ok(items),
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// Of the Secrets of a namespace that are there, by their names: which keys each has.
+    pub fn keys_of_secrets(
+        &self,
+        namespace: &str,
+        names: &[&str],
+    ) -> Result<BTreeMap<String, BTreeSet<String>>, Fault> {
+        let place = ["--namespace", namespace, "--ignore-not-found", "--output", KEYS];
+        let answer = self.call(&[&["get", "secret"], names, &place].concat()).run()?;
+        refuse(&answer, &format!("the Secrets of `{namespace}` cannot be read"))?;
+        let of = |line: &str| {
+            let mut words = line.split('\t').map(str::to_owned);
+            words.next().map(|name| (name, words.collect()))
+        };
+        Ok(answer.stdout.lines().filter_map(of).collect())
     }
 
     /// The names of the objects that `kubectl get` finds, and nothing else of them.
@@ -137,16 +160,6 @@ impl Kubectl {
         Call::new("kubectl", ["kustomize", &folder.display().to_string()]).within(APPLY_LIMIT)
     }
 
-    /// Whether a workload is there and its pods are the ones that it asks for.
-    pub fn is_rolled_out(&self, namespace: &str, workload: &str) -> Result<bool, Fault> {
-        let answer = self.call(&["rollout", "status", workload, "--namespace", namespace, "--watch=false"]).run()?;
-        if is_missing(&answer) || answer.stderr.contains("exceeded its progress deadline") {
-            return Ok(false);
-        }
-        refuse(&answer, &format!("the state of `{workload}` in `{namespace}` cannot be read"))?;
-        Ok(!answer.stdout.contains("Waiting for"))
-    }
-
     /// Runs a command in a pod and returns what it wrote.
     pub fn exec(&self, namespace: &str, workload: &str, command: &[&str]) -> Result<Answer, Fault> {
         self.call(&[&["exec", "--namespace", namespace, workload, "--"], command].concat()).run()
@@ -179,8 +192,8 @@ pub fn is_unknown_kind(answer: &Answer) -> bool {
 /// What helps against an error of the API server, by what it says.
 fn cure(answer: &Answer) -> &'static str {
     let says = |text: &str| answer.stderr.contains(text);
-    if says("connection refused")
-        || says("was refused")
+    if says("was refused")
+        || says("connection refused")
         || says("no such host")
         || says("i/o timeout")
         || says("Unable to connect")
@@ -225,6 +238,10 @@ mod tests {
     fn an_error_has_the_cure_for_what_it_says() {
         for (stderr, cure) in [
             ("The connection to the server 127.0.0.1:6443 was refused: connection refused", "minikube status"),
+            (
+                "The connection to the server localhost:8080 was refused - did you specify the right host or port?",
+                "cluster-info",
+            ),
             ("error: context \"x\" does not exist", "get-contexts"),
             ("Error from server (Forbidden): secrets is forbidden", "administer"),
             ("admission webhook \"v1.vseldondeployment.kb.io\" denied the request: bad", "webhook"),

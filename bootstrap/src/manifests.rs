@@ -34,6 +34,9 @@ const BUILT_IN: [&str; 9] = [
 /// Kustomize's way to say that an object is not to be there; kind and name are those of the patch's target.
 const TAKE_AWAY: &str = "$patch: delete\napiVersion: v1\nkind: Whatever\nmetadata: {name: whatever}\n";
 
+/// Where the release service is: its names in the cluster, and beside a cluster whose programs all run on one machine.
+const SERVICE_HOSTS: [&str; 4] = ["kmlflow.k5w", "kmlflow.k5w.svc", "kmlflow.k5w.svc.cluster.local", "127.0.0.1"];
+
 /// The address and the branch that everything in the cluster reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repository {
@@ -48,11 +51,6 @@ impl std::fmt::Display for Repository {
 }
 
 impl Repository {
-    /// Whether the release service serves it: the one of the platform, or one on this machine, as a cluster without containers has it.
-    pub fn is_embedded(&self) -> bool {
-        self.url.starts_with("http://kmlflow.k5w.svc") || self.url.starts_with("http://127.0.0.1:")
-    }
-
     /// From `platform/repository/repository.yaml`, the one place that says so.
     pub fn read(folder: &Path) -> Result<Self, Fault> {
         let file = folder.join("repository.yaml");
@@ -63,6 +61,13 @@ impl Repository {
             (Some(url), Some(branch)) => Ok(Self { url, branch }),
             _ => Err(unreadable(&file, "it has no `data.url` and `data.branch`")),
         }
+    }
+
+    /// Whether it is the one inside the release service.
+    pub fn is_embedded(&self) -> bool {
+        let rest = self.url.split_once("://").map_or("", |(_, rest)| rest);
+        let host = rest.split(['/', ':']).next().unwrap_or_default();
+        SERVICE_HOSTS.contains(&host)
     }
 }
 
@@ -231,6 +236,22 @@ mod tests {
     fn options(without: &[String], set: &[&str]) -> Options {
         let set = set.iter().map(|text| Setting::parse(text).unwrap()).collect();
         Options::new(&UpArguments { without: without.to_vec(), set, ..UpArguments::default() }, None).unwrap()
+    }
+
+    #[test]
+    fn only_the_address_of_the_release_service_is_the_embedded_repository() {
+        let at = |url: &str| Repository { url: url.into(), branch: "main".into() }.is_embedded();
+        for url in [
+            "http://kmlflow.k5w.svc.cluster.local/git/gitops.git",
+            "http://kmlflow.k5w.svc:80/git/x",
+            "http://127.0.0.1:8080/git/x",
+        ] {
+            assert!(at(url), "{url}");
+        }
+        for url in ["https://git.example.com/k5w.git", "git@kmlflow.k5w:x.git", "https://kmlflow.k5w.example.com/x", ""]
+        {
+            assert!(!at(url), "{url}");
+        }
     }
 
     #[test]

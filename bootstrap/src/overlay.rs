@@ -67,6 +67,30 @@ fn profile_of(folder: &Path, depth: usize, absent: &mut Vec<String>) -> Result<O
     Ok(None)
 }
 
+/// Whether a folder of `platform/` takes in another, by a resource or by the path that it gives an Application.
+pub fn takes_in(platform: &Path, folder: &str, wanted: &str) -> bool {
+    reaches(platform, &platform.join(folder), wanted, DEPTH_MAX)
+}
+
+fn reaches(platform: &Path, folder: &Path, wanted: &str, depth: usize) -> bool {
+    if folder.file_name().is_some_and(|name| name == wanted) {
+        return true;
+    }
+    let text = std::fs::read_to_string(folder.join(FILE)).unwrap_or_default();
+    let kustomization: Value = serde_yaml::from_str(&text).unwrap_or_default();
+    let list = |name: &str| kustomization[name].as_array().cloned().unwrap_or_default();
+    let resources = list("resources").into_iter().filter_map(|name| Some(folder.join(name.as_str()?)));
+    let paths = list("patches").into_iter().flat_map(|patch| new_paths(&patch)).map(|path| platform.join(path));
+    depth > 0 && resources.chain(paths).any(|below| reaches(platform, &below, wanted, depth - 1))
+}
+
+/// The folders of `platform/` that a patch has an Application follow.
+fn new_paths(patch: &Value) -> Vec<String> {
+    let operations: Vec<Value> = serde_yaml::from_str(patch["patch"].as_str().unwrap_or_default()).unwrap_or_default();
+    let path = |operation: &Value| operation["value"].as_str()?.strip_prefix("platform/").map(str::to_owned);
+    operations.iter().filter_map(path).collect()
+}
+
 /// The Applications that a patch deletes.
 fn taken_out(patch: &Value) -> Vec<String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -85,6 +109,9 @@ mod tests {
         let production = Overlay::read(&platform, "overlays/production").unwrap();
         let absent = ["postgresql", "object-store", "object-store-browser"].map(str::to_owned);
         assert_eq!(production, Overlay { profile: Profile::Standard, absent: absent.into() });
+
+        assert!(takes_in(&platform, "overlays/production", "kmlflow-replicas"));
+        assert!(!takes_in(&platform, "profiles/standard", "kmlflow-replicas"));
 
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {

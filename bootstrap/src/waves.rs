@@ -32,6 +32,16 @@ pub enum State {
     Healthy,
 }
 
+impl Part {
+    /// How it stands, and why.
+    pub fn told(&self) -> String {
+        match self.reason.as_str() {
+            "" => format!("is {}", self.state.word()),
+            reason => format!("is {}: {reason}", self.state.word()),
+        }
+    }
+}
+
 impl State {
     pub fn word(self) -> &'static str {
         match self {
@@ -43,10 +53,10 @@ impl State {
     }
 }
 
-/// Every part of a profile with what its Application says.
+/// Every part of a profile with what its Application says; of those without one, why it is not made yet.
 pub fn read(catalogue: &Catalogue, profile: Profile, applications: &[Value]) -> Vec<Part> {
-    let parts = catalogue.applications(profile);
-    parts
+    let mut parts: Vec<Part> = catalogue
+        .applications(profile)
         .into_iter()
         .map(|part| {
             let application =
@@ -64,7 +74,15 @@ pub fn read(catalogue: &Catalogue, profile: Profile, applications: &[Value]) -> 
                 version: version.map(str::to_owned),
             }
         })
-        .collect()
+        .collect();
+    let first = waiting(&parts).map_or(i32::MAX, |(wave, _)| wave);
+    for part in parts.iter_mut().filter(|part| part.state == State::NotThere) {
+        part.reason = match part.wave > first {
+            true => format!("waits for wave {first}"),
+            false => "Argo CD has not made it yet".to_owned(),
+        };
+    }
+    parts
 }
 
 /// What is waited for: the first wave that is not healthy; none when everything is.
@@ -75,15 +93,8 @@ pub fn waiting(parts: &[Part]) -> Option<(i32, Vec<&Part>)> {
 
 /// A sentence for each part that is waited for.
 pub fn told(wave: i32, parts: &[&Part]) -> String {
-    format!("wave {wave}: {}", parts.iter().map(|part| sentence(part)).collect::<Vec<_>>().join("; "))
-}
-
-/// How a part is, and why.
-pub fn sentence(part: &Part) -> String {
-    match part.reason.as_str() {
-        "" => format!("{} is {}", part.name, part.state.word()),
-        reason => format!("{} is {}: {reason}", part.name, part.state.word()),
-    }
+    let each = parts.iter().map(|part| format!("{} {}", part.name, part.told()));
+    format!("wave {wave}: {}", each.collect::<Vec<_>>().join("; "))
 }
 
 fn state(application: &Value) -> (State, String) {
@@ -160,7 +171,10 @@ mod tests {
         let (wave, waited) = waiting(&parts).unwrap();
         assert_eq!((wave, waited.iter().map(|part| part.name.as_str()).collect::<Vec<_>>()), (-10, vec!["postgresql"]));
         assert!(told(wave, &waited).contains("postgresql is progressing"), "{}", told(wave, &waited));
-        assert_eq!(parts.iter().find(|part| part.name == "mlflow").unwrap().state, State::NotThere);
+        let mlflow = parts.iter().find(|part| part.name == "mlflow").unwrap();
+        assert_eq!((mlflow.state, mlflow.reason.as_str()), (State::NotThere, "waits for wave -10"));
+        let none = read(&catalogue, Profile::Core, &[]);
+        assert_eq!((none[0].reason.as_str(), none[0].wave), ("Argo CD has not made it yet", -30));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Objects;
+use crate::waves::Part;
 
 /// One reason, with what cures it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -12,6 +13,13 @@ pub struct Finding {
     pub subject: String,
     pub reason: String,
     pub cure: String,
+}
+
+impl Finding {
+    /// Whether it is about a part: about its Application, or about what lies in its namespace.
+    pub fn is_about(&self, part: &Part) -> bool {
+        self.subject == format!("application {}", part.name) || self.subject.contains(&format!(" {}/", part.namespace))
+    }
 }
 
 /// How many characters of somebody else's words are passed on.
@@ -25,7 +33,7 @@ pub fn diagnose(objects: &Objects) -> Vec<Finding> {
     findings.extend(objects.pods.iter().flat_map(|pod| of_pod(pod, objects)));
     findings.extend(objects.webhooks.iter().flat_map(|configuration| of_webhook(configuration, objects)));
     findings.extend(objects.gateways.iter().filter_map(of_gateway));
-    findings.extend(objects.applications.iter().filter_map(of_application));
+    findings.extend(objects.applications.iter().filter_map(|application| of_application(application, objects)));
     findings
 }
 
@@ -105,7 +113,7 @@ fn of_pod(pod: &Value, objects: &Objects) -> Vec<Finding> {
     let (namespace, name) = place(pod);
     let subject = format!("pod {namespace}/{name}");
     let mut findings: Vec<Finding> = Vec::new();
-    if let Some((reason, cure)) = unscheduled(pod) {
+    if let Some((reason, cure)) = unscheduled(pod, &namespace, &name) {
         findings.push(Finding { subject: subject.clone(), reason, cure });
     }
     for container in containers(pod) {
@@ -121,27 +129,20 @@ fn of_pod(pod: &Value, objects: &Objects) -> Vec<Finding> {
             &["FailedMount", "FailedCreatePodSandBox", "FailedAttachVolume"],
         );
         findings.extend(said.map(|said| {
-            let cure = match said.contains("secret") && said.contains("not found") {
-                true => "run `cargo bootstrap up` again, which makes those of its own that are missing and changes none that is there; a Secret that docs/from-laptop-to-production.md lists is yours to make",
-                false => "the message names what is missing",
-            };
-            Finding { subject: subject.clone(), reason: with("cannot start", &said), cure: cure.to_owned() }
+            let cure = cure_of_missing(&said, &namespace, objects);
+            Finding { subject: subject.clone(), reason: with("cannot start", &said), cure }
         }));
-    }
-    for finding in &mut findings {
-        finding.cure = finding
-            .cure
-            .replace("kubectl describe pod", &format!("kubectl --namespace {namespace} describe pod {name}"));
     }
     findings
 }
 
-fn unscheduled(pod: &Value) -> Option<(String, String)> {
+fn unscheduled(pod: &Value, namespace: &str, name: &str) -> Option<(String, String)> {
     let conditions = list(&pod["status"]["conditions"]);
     let condition = conditions
         .iter()
         .find(|condition| condition["type"] == "PodScheduled" && condition["reason"] == "Unschedulable")?;
     let said = text(&condition["message"]);
+    let describe = format!("`kubectl describe pod {name} --namespace {namespace}` lists what each node lacks");
     let cure = match said.as_str() {
         said if said.contains("Insufficient memory") || said.contains("Insufficient cpu") => {
             "use a smaller profile (`cargo bootstrap up --profile core`), or a larger machine"
@@ -153,7 +154,7 @@ fn unscheduled(pod: &Value) -> Option<(String, String)> {
             "the volume claim above explains it; a volume of one node keeps its pod there"
         }
         said if said.contains("taint") => "the nodes are tainted: `kubectl describe nodes | grep Taints`",
-        _ => "`kubectl describe pod` lists what each node lacks",
+        _ => &describe,
     };
     Some((with("finds no node", &said), cure.to_owned()))
 }
@@ -164,7 +165,9 @@ fn of_container(container: &Value, namespace: &str, pod: &str, objects: &Objects
     let last = &container["lastState"]["terminated"];
     match waiting["reason"].as_str().unwrap_or_default() {
         "ImagePullBackOff" | "ErrImagePull" | "InvalidImageName" | "ErrImageNeverPull" => {
-            Some(of_image(&text(&container["image"]), &pull_message(waiting, namespace, pod, objects)))
+            let (reason, cure) = of_image(&text(&container["image"]), &pull_message(waiting, namespace, pod, objects));
+            let describe = format!("`kubectl describe pod {pod} --namespace {namespace}` has the registry's words");
+            Some((reason, cure.unwrap_or(&describe).to_owned()))
         }
         "CrashLoopBackOff" if last["reason"] == "OOMKilled" => Some(out_of_memory(&name)),
         "CrashLoopBackOff" => {
@@ -180,10 +183,7 @@ fn of_container(container: &Value, namespace: &str, pod: &str, objects: &Objects
         }
         "CreateContainerConfigError" => {
             let said = text(&waiting["message"]);
-            Some((
-                with(&format!("`{name}` lacks a setting"), &said),
-                "run `cargo bootstrap up` again: it makes the Secrets that are missing".to_owned(),
-            ))
+            Some((with(&format!("`{name}` lacks a setting"), &said), cure_of_missing(&said, namespace, objects)))
         }
         "CreateContainerError" | "RunContainerError" => Some((
             with(&format!("`{name}` could not be started"), &text(&waiting["message"])),
@@ -191,6 +191,33 @@ fn of_container(container: &Value, namespace: &str, pod: &str, objects: &Objects
         )),
         _ if last["reason"] == "OOMKilled" && container["ready"] == false => Some(out_of_memory(&name)),
         _ => None,
+    }
+}
+
+/// What helps where a pod names a Secret or a key that is not there.
+fn cure_of_missing(said: &str, namespace: &str, objects: &Objects) -> String {
+    let lower = said.to_lowercase();
+    // `couldn't find key password in Secret k5w/kmlflow-git`, `references non-existent secret key: ca.crt`.
+    if lower.contains("secret key") || (lower.contains("find key") && lower.contains("in secret")) {
+        let secret = said.split_whitespace().next_back().and_then(|word| word.split_once('/')).map(|(_, name)| name);
+        let name = secret.unwrap_or("NAME").trim_matches('"');
+        return format!(
+            "add the key below `stringData`: `kubectl edit secret {name} --namespace {namespace}`; a Secret that is there is never changed by bootstrap"
+        );
+    }
+    // `secret "kmlflow-git" not found`, or with its namespace before the name.
+    let quoted = lower.split_once("secret \"").and_then(|(_, rest)| rest.split_once('"')).map(|(name, _)| name);
+    let Some(name) = quoted.filter(|_| lower.contains("not found")) else {
+        return "the message names what is missing".to_owned();
+    };
+    let name = name.rsplit('/').next().unwrap_or(name);
+    let secret = format!("{namespace}/{name}");
+    match objects.makes.contains(&secret) {
+        true => "run `cargo bootstrap up` again: it makes the Secrets that are missing and changes none that is there"
+            .to_owned(),
+        false => format!(
+            "bootstrap does not make `{secret}`: `kubectl create secret generic {name} --namespace {namespace} --from-file=KEY=FILE`; docs/from-laptop-to-production.md says what belongs into it"
+        ),
     }
 }
 
@@ -211,19 +238,22 @@ fn pull_message(waiting: &Value, namespace: &str, pod: &str, objects: &Objects) 
     }
 }
 
-fn of_image(image: &str, said: &str) -> (String, String) {
+/// What an image that is not there lacks, and the cure where its words say one.
+fn of_image(image: &str, said: &str) -> (String, Option<&'static str>) {
     let lower = said.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    let (reason, cure) = if has(&["toomanyrequests", "429", "rate limit"]) {
+    let (reason, cure) = if image.trim_start_matches("docker.io/library/").starts_with("kmlflow:") {
+        (
+            "no registry has it by this name",
+            "on minikube `cargo bootstrap up` loads it; for a cluster of yours build it, push it and name it by `newName` in gitops-repo/platform/kmlflow/kustomization.yaml, as README.md says under \"On a cluster of yours\"",
+        )
+    } else if has(&["toomanyrequests", "429", "rate limit"]) {
         (
             "the registry's limit of pulls is reached",
             "wait (Docker Hub counts six hours), or sign in: `kubectl create secret docker-registry` and name it in the ServiceAccount; or load it by `--offline-images`",
         )
     } else if has(&["not found", "manifest unknown", "does not exist"]) && !has(&["authorization", "denied"]) {
-        (
-            "there is no such image",
-            "correct name and tag in the repository; `kmlflow` itself is loaded by `cargo bootstrap up` on minikube, elsewhere `newName` in platform/kmlflow/kustomization.yaml names one that was pushed",
-        )
+        ("there is no such image", "correct name and tag in the repository")
     } else if has(&["unauthorized", "denied", "authorization", "403"]) {
         (
             "the registry does not let the cluster in",
@@ -237,9 +267,9 @@ fn of_image(image: &str, said: &str) -> (String, String) {
     } else if has(&["no space left"]) {
         ("the disk of the node is full", "free space: `docker system prune`")
     } else {
-        ("the image cannot be pulled", "`kubectl describe pod` has the registry's words")
+        return (with(&format!("image `{image}`: the image cannot be pulled"), said), None);
     };
-    (with(&format!("image `{image}`: {reason}"), said), cure.to_owned())
+    (with(&format!("image `{image}`: {reason}"), said), Some(cure))
 }
 
 fn of_webhook(configuration: &Value, objects: &Objects) -> Vec<Finding> {
@@ -297,7 +327,7 @@ fn of_gateway(gateway: &Value) -> Option<Finding> {
     })
 }
 
-fn of_application(application: &Value) -> Option<Finding> {
+fn of_application(application: &Value, objects: &Objects) -> Option<Finding> {
     let name = text(&application["metadata"]["name"]);
     let status = &application["status"];
     // What is being removed is compared with nothing any more; only that it cannot be is news.
@@ -318,7 +348,10 @@ fn of_application(application: &Value) -> Option<Finding> {
         None => return None,
     };
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
-    let cure = if has(&["authentication required", "401", "403"]) {
+    let is_let_in = !has(&["authentication required", "401", "403"]);
+    let cure = if !is_let_in && objects.is_repository_given {
+        "the repository does not let Argo CD in: correct `username` and `password` of the Secret `argocd/repository`"
+    } else if !is_let_in {
         "Argo CD's token is not taken: `kubectl --namespace argocd delete secret repository`, then `cargo bootstrap up` makes another"
     } else if has(&["no such host", "i/o timeout", "failed to fetch", "Could not resolve host", "dial tcp"]) {
         "Argo CD reaches the chart or the repository not: see that the cluster has a network"

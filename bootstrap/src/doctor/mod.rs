@@ -4,10 +4,9 @@ pub mod diagnose;
 
 use serde_json::Value;
 
-use crate::catalogue::{Catalogue, Profile};
+use crate::catalogue::Recipe;
 use crate::fault::Fault;
 use crate::hints;
-use crate::kubectl::Kubectl;
 use crate::session::Session;
 pub use diagnose::{Finding, diagnose};
 
@@ -29,31 +28,55 @@ pub struct Objects {
     pub gateways: Vec<Value>,
     pub webhooks: Vec<Value>,
     pub services: Vec<Value>,
+    /// The Secrets that bootstrap makes, as `namespace/name`.
+    pub makes: Vec<String>,
+    /// Whether Argo CD reads a repository that is not ours, with what somebody gave it.
+    pub is_repository_given: bool,
     /// The last line that a crashed container wrote, by `namespace/pod/container`.
     pub last_lines: Vec<(String, String)>,
 }
 
 /// Why something is not ready, with cures that reach this cluster.
 pub fn findings(session: &Session) -> Result<Vec<Finding>, Fault> {
-    let mut findings = diagnose(&gather(&session.kubectl, &session.catalogue, session.options.profile)?);
+    let ours =
+        session.catalogue.namespaces(session.options.profile).into_iter().map(|namespace| namespace.name.as_str());
+    let kubectl = &session.kubectl;
+    let objects = Objects {
+        applications: kubectl.list(&["applications.argoproj.io", "--namespace", "argocd"])?,
+        webhooks: kubectl.list(&["validatingwebhookconfigurations,mutatingwebhookconfigurations"])?,
+        ..gather(session, ours.chain(["kube-system"]))?
+    };
+    Ok(told(session, &objects))
+}
+
+/// The same of the pods of one namespace alone.
+pub fn findings_in(session: &Session, namespace: &str) -> Result<Vec<Finding>, Fault> {
+    Ok(told(session, &gather(session, [namespace])?))
+}
+
+fn told(session: &Session, objects: &Objects) -> Vec<Finding> {
+    let mut findings = diagnose(objects);
     if let Some(context) = session.options.context() {
         findings.iter_mut().for_each(|finding| finding.cure = hints::in_context(&finding.cure, context));
     }
-    Ok(findings)
+    findings
 }
 
-/// Reads everything that a diagnosis needs.
-fn gather(kubectl: &Kubectl, catalogue: &Catalogue, profile: Profile) -> Result<Objects, Fault> {
-    let ours = catalogue.namespaces(profile).into_iter().map(|namespace| namespace.name.as_str());
+/// Reads what a diagnosis of the pods of some namespaces needs.
+fn gather<'n>(session: &Session, namespaces: impl IntoIterator<Item = &'n str>) -> Result<Objects, Fault> {
+    let Session { kubectl, catalogue, options, repository, .. } = session;
+    let is_made = |recipe: &&Recipe| catalogue.sources_without_recipe(recipe).is_empty();
+    let token = repository.is_embedded().then(|| "argocd/repository".to_owned());
+    let recipes = catalogue.secrets(options.profile).into_iter().filter(is_made).map(|recipe| recipe.secret.clone());
     let mut objects = Objects {
         nodes: kubectl.list(&["nodes"])?,
         storage_classes: kubectl.list(&["storageclasses"])?,
-        applications: kubectl.list(&["applications.argoproj.io", "--namespace", "argocd"])?,
-        webhooks: kubectl.list(&["validatingwebhookconfigurations,mutatingwebhookconfigurations"])?,
+        makes: recipes.chain(token).collect(),
+        is_repository_given: !repository.is_embedded(),
         ..Objects::default()
     };
     // Each by itself: a cluster that others use too has more than an answer may be long.
-    for namespace in ours.chain(["kube-system"]) {
+    for namespace in namespaces {
         for object in kubectl.list(&[IN_NAMESPACES, "--namespace", namespace])? {
             match object["kind"].as_str() {
                 Some("Pod") => objects.pods.push(object),

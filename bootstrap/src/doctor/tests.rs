@@ -37,7 +37,7 @@ fn a_pull_that_fails_has_the_registrys_reason() {
         ),
         ("dial tcp: lookup registry.example: no such host", "is not reached", "network"),
         ("write /x: no space left on device", "disk of the node is full", "prune"),
-        ("something else", "cannot be pulled", "describe"),
+        ("something else", "cannot be pulled", "kubectl describe pod m --namespace mlflow"),
     ] {
         let objects =
             Objects { pods: vec![pod("mlflow", "m", waiting("ImagePullBackOff", said))], ..Objects::default() };
@@ -129,19 +129,27 @@ fn a_claim_without_a_volume_says_whether_it_is_the_class() {
 }
 
 #[test]
-fn a_missing_secret_is_cured_by_running_again() {
-    let objects = Objects {
+fn a_missing_secret_is_cured_by_who_makes_it() {
+    let mount = |name: &str| Objects {
         pods: vec![pod("mlflow", "m", json!({"phase": "Pending"}))],
-        events: vec![event("m", "FailedMount", "MountVolume.SetUp failed: secret \"mlflow\" not found")],
+        events: vec![event("m", "FailedMount", &format!("MountVolume.SetUp failed: {name}"))],
+        makes: vec!["mlflow/mlflow".to_owned()],
         ..Objects::default()
     };
-    check(&objects, "secret \"mlflow\" not found", "cargo bootstrap up");
-    let status = waiting("CreateContainerConfigError", "secret \"grafana-admin\" not found");
-    check(
-        &Objects { pods: vec![pod("monitoring", "g", status)], ..Objects::default() },
-        "grafana-admin",
-        "cargo bootstrap up",
-    );
+    check(&mount("secret \"mlflow\" not found"), "secret \"mlflow\" not found", "cargo bootstrap up");
+    let theirs = "kubectl create secret generic theirs --namespace mlflow";
+    check(&mount("secret \"theirs\" not found"), "not found", theirs);
+    check(&mount("references non-existent secret key: ca.crt"), "ca.crt", "add the key below `stringData`");
+    let lacking = |said: &str| Objects {
+        pods: vec![pod("mlflow", "m", waiting("CreateContainerConfigError", said))],
+        makes: vec!["mlflow/mlflow".to_owned()],
+        ..Objects::default()
+    };
+    check(&lacking("secret \"mlflow\" not found"), "lacks a setting", "cargo bootstrap up");
+    check(&lacking("secret \"theirs\" not found"), "lacks a setting", "docs/from-laptop-to-production.md");
+    let key = "couldn't find key database-uri in Secret mlflow/mlflow";
+    check(&lacking(key), "database-uri", "kubectl edit secret mlflow --namespace mlflow");
+    check(&lacking("configmap \"x\" not found"), "configmap", "the message names what is missing");
 }
 
 #[test]
@@ -238,6 +246,14 @@ fn an_application_that_cannot_be_applied_has_the_reason_by_kind() {
         let condition = json!({"metadata": {"name": "mlflow"}, "status": {"conditions": [{"type": "ComparisonError", "message": said}]}});
         check(&Objects { applications: vec![condition], ..Objects::default() }, said, cure);
     }
+}
+
+#[test]
+fn a_repository_that_is_somebody_elses_is_opened_by_what_they_gave() {
+    let condition = json!({"type": "ComparisonError", "message": "authentication required"});
+    let application = json!({"metadata": {"name": "mlflow"}, "status": {"conditions": [condition]}});
+    let objects = Objects { applications: vec![application], is_repository_given: true, ..Objects::default() };
+    check(&objects, "authentication required", "correct `username` and `password`");
 }
 
 #[test]

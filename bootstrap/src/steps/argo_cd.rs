@@ -63,7 +63,7 @@ impl Step for Install {
             return look_at_present(session).map(Look::Done);
         }
         for workload in WORKLOADS {
-            if !session.kubectl.is_rolled_out("argocd", workload)? {
+            if !rollout::is_rolled_out(session, "argocd", workload)? {
                 return Ok(Look::ToDo);
             }
         }

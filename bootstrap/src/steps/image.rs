@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Look, Step, rollout};
+use super::{Look, Step};
 use crate::arguments::ClusterKind;
 use crate::fault::{Fault, Kind};
 use crate::kubectl::refuse;
@@ -65,7 +65,7 @@ impl Step for Image {
         let sources = sources(session)?;
         let answer = build(session)?.run_and_tell(&mut |line| reporter.waiting(line))?;
         refuse(&answer, "the image of the release service could not be built")?;
-        restart(session, reporter)?;
+        restart(session)?;
         let note = manifests::note(NOTE.0, NOTE.1, &json!({"sources": sources}));
         session.kubectl.apply(&note, "the note of what the image was built from")?;
         Ok(format!("`{}` built in the cluster", built(session)?))
@@ -106,7 +106,7 @@ pub fn is_of_checkout(session: &Session) -> Result<bool, Fault> {
 }
 
 /// Pods take up an image of the same name when they start; the step of the service waits for them.
-fn restart(session: &Session, reporter: &mut Reporter) -> Result<(), Fault> {
+fn restart(session: &Session) -> Result<(), Fault> {
     let service = ["statefulset/kmlflow", "--namespace", "k5w"];
     if session.kubectl.get(&service)?.is_none() {
         return Ok(());
@@ -114,8 +114,7 @@ fn restart(session: &Session, reporter: &mut Reporter) -> Result<(), Fault> {
     refuse(
         &session.kubectl.call(&[&["rollout", "restart"], &service[..]].concat()).run()?,
         "the release service could not be restarted with its new image",
-    )?;
-    rollout::wait(session, reporter, "k5w", service[0])
+    )
 }
 
 /// Whether a name of the runtime, which has a registry before it, is that of an image.

@@ -48,14 +48,15 @@ impl Step for Service {
             true => session.kubectl.kustomize_call(&session.checkout.platform("kmlflow")).line(),
             false => format!("the folder that the Application `kmlflow` of platform/{} names", session.options.follows),
         };
-        Ok(vec![
-            format!("apply {build}"),
-            format!("wait for {WORKLOAD} in k5w; its first start seeds the repository {}", session.repository.url),
-        ])
+        let seeds = match session.repository.is_embedded() {
+            true => format!("; its first start seeds the repository {}", session.repository.url),
+            false => String::new(),
+        };
+        Ok(vec![format!("apply {build}"), format!("wait for {WORKLOAD} in k5w{seeds}")])
     }
 
     fn look(&self, session: &Session, _: &mut Reporter) -> Result<Look, Fault> {
-        match session.kubectl.differs(&manifests(session)?)? || !session.kubectl.is_rolled_out("k5w", WORKLOAD)? {
+        match session.kubectl.differs(&manifests(session)?)? || !rollout::is_rolled_out(session, "k5w", WORKLOAD)? {
             true => Ok(Look::ToDo),
             false => Ok(Look::Done("runs".to_owned())),
         }
@@ -64,6 +65,9 @@ impl Step for Service {
     fn act(&self, session: &Session, reporter: &mut Reporter) -> Result<String, Fault> {
         session.kubectl.apply(&manifests(session)?, "the release service")?;
         rollout::wait(session, reporter, "k5w", WORKLOAD)?;
-        Ok(format!("runs, and serves {}", session.repository.url))
+        Ok(match session.repository.is_embedded() {
+            true => format!("runs, and serves {}", session.repository.url),
+            false => "runs".to_owned(),
+        })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::rollout::reasons;
 use super::{Look, Step};
 use crate::doctor::{self, Finding};
 use crate::fault::{Fault, Kind};
@@ -18,9 +19,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How often the reason is looked for then, in turns of the poll: it asks for every pod and event.
 const TURNS_BETWEEN_DIAGNOSES: u32 = 5;
 
-/// How many reasons are told at the end.
-const REASONS_MAX: usize = 5;
-
 /// How every part of the profile stands.
 pub fn parts(session: &Session) -> Result<Vec<Part>, Fault> {
     let applications = session.kubectl.list(&["applications.argoproj.io", "--namespace", "argocd"])?;
@@ -30,10 +28,6 @@ pub fn parts(session: &Session) -> Result<Vec<Part>, Fault> {
     let failing = root.and_then(waves::failure);
     if let (Some(reason), Some(first)) = (failing, parts.iter_mut().find(|part| part.state == State::NotThere)) {
         first.reason = format!("the root Application fails: {reason}");
-    }
-    if let Some((wave, _)) = waves::waiting(&parts) {
-        let is_later = |part: &&mut Part| part.wave > wave && part.state == State::NotThere && part.reason.is_empty();
-        parts.iter_mut().filter(is_later).for_each(|part| part.reason = format!("waits for wave {wave}"));
     }
     Ok(parts)
 }
@@ -105,17 +99,13 @@ impl Step for Waves {
 /// The findings about what is waited for, and about what everything stands on.
 fn of(waited: &[&Part], findings: Vec<Finding>) -> Vec<Finding> {
     let is_about = |finding: &Finding| {
-        let in_namespace = waited.iter().any(|part| finding.subject.contains(&format!(" {}/", part.namespace)));
-        let by_name = waited.iter().any(|part| finding.subject == format!("application {}", part.name));
-        in_namespace || by_name || finding.subject.starts_with("node ") || finding.subject.starts_with("the resolver")
+        let is_below = finding.subject.starts_with("node ") || finding.subject.starts_with("the resolver");
+        is_below || waited.iter().any(|part| finding.is_about(part))
     };
     findings.into_iter().filter(is_about).collect()
 }
 
 fn overdue(wave: i32, waited: &[&Part], findings: &[Finding], took: Duration) -> Fault {
-    let mut what = format!("{} after {}", waves::told(wave, waited), seconds(took));
-    for finding in findings.iter().take(REASONS_MAX) {
-        what.push_str(&format!("\n  {}: {}\n    {}", finding.subject, finding.reason, finding.cure));
-    }
+    let what = format!("{} after {}{}", waves::told(wave, waited), seconds(took), reasons(findings));
     Fault::new(what, "`cargo bootstrap doctor` lists every reason; `up` goes on where it stopped").of(Kind::Deadline)
 }

@@ -30,7 +30,7 @@ fn status_lists_every_part_and_fails_until_all_are_healthy() {
     assert!(well.stdout.contains("14 of 14 are healthy"), "{well:#?}");
     scene.write("seen", "4");
     let waiting = scene.run(&["status"]).failed(6, "wave -20", "doctor");
-    assert!(waiting.stdout.contains("not there"), "{waiting:#?}");
+    assert!(waiting.stdout.contains("not there  waits for wave -20"), "{waiting:#?}");
     scene.write("seen", "4");
     let programs = scene.run(&["status", "-o", "json"]);
     assert!(programs.code == Some(6) && programs.stdout.contains("\"not-there\""), "{programs:#?}");
@@ -49,14 +49,26 @@ fn a_platform_that_is_well_has_nothing_for_the_doctor() {
 }
 
 #[test]
-fn a_part_that_is_not_ready_is_named_also_where_nothing_is_seen_that_keeps_it() {
+fn a_part_that_is_not_healthy_is_told_by_the_doctor_also_where_nothing_explains_it() {
     let scene = is_up(&[]);
-    scene.write("seen", "4");
-    let found = scene.run(&["doctor"]).failed(6, "wave ", "status --watch");
-    assert!(found.stdout.contains("application ") && found.stdout.contains("nothing is seen"), "{found:#?}");
-    scene.write("seen", "4");
-    let told = scene.run(&["status"]).failed(6, "wave -20", "doctor");
-    assert!(told.stdout.contains("waits for wave -20"), "{told:#?}");
+    scene.write("stuck", "mlflow");
+    let words = "mlflow is progressing: its objects are there";
+    let found = scene.run(&["doctor"]).failed(6, words, "cargo bootstrap status --watch");
+    assert!(
+        found.stdout.contains("part mlflow\n  is progressing: ") && !found.stdout.contains("Nothing"),
+        "{found:#?}"
+    );
+    assert!(found.stdout.contains("kubectl --context k5w get pods --namespace mlflow"), "{found:#?}");
+    assert!(found.stdout.contains("part monitoring\n  is not there: waits for wave 0"), "{found:#?}");
+    let programs = scene.run(&["doctor", "-o", "json"]);
+    let told: serde_json::Value = serde_json::from_str(&programs.stdout).unwrap();
+    assert!(programs.code == Some(6) && told[0]["subject"] == "part mlflow", "{programs:#?}");
+    // Of a part whose pod says why, that is told and no more.
+    let image = json!({"name": "main", "image": "x/y:1", "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}});
+    let pod = json!({"kind": "Pod", "metadata": {"namespace": "mlflow", "name": "mlflow-0"}, "status": {"containerStatuses": [image]}});
+    scene.write("objects-pods", &pod.to_string());
+    let found = scene.run(&["doctor"]).failed(1, "1 thing(s) are wrong", "from the top");
+    assert!(found.stdout.contains("there is no such image") && !found.stdout.contains("part mlflow"), "{found:#?}");
 }
 
 #[test]

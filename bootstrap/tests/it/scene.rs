@@ -175,6 +175,14 @@ impl Scene {
         self.run(&[&["up"], limit, more].concat())
     }
 
+    /// A Secret that somebody made, with these keys.
+    pub(crate) fn has_secret(&self, secret: &str, keys: &[&str]) {
+        let data: Vec<String> = keys.iter().map(|key| format!(r#""{key}":"eA==""#)).collect();
+        fs::create_dir_all(self.path("secrets")).unwrap();
+        let text = format!(r#"{{"metadata":{{"labels":{{}}}},"data":{{{}}}}}"#, data.join(","));
+        self.write(&format!("secrets/{}", secret.replace('/', ".")), &text);
+    }
+
     /// Every value of a Secret that the cluster has.
     pub(crate) fn secret_values(&self) -> Vec<String> {
         use base64::Engine as _;

@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use super::changing;
+use super::existing::repository_secret;
 use crate::scene::Scene;
 
 const STAGING: [&str; 4] = ["--cluster", "existing", "--context", "staging"];
@@ -90,7 +91,8 @@ fn follows_a_clone(more: &[&str]) -> (Scene, String) {
     fs::write(file, other).unwrap();
     let clone = clone.to_str().unwrap().to_owned();
     fs::create_dir_all(scene.path("secrets")).unwrap();
-    scene.write("secrets/argocd.repository", r#"{"metadata":{"name":"repository","namespace":"argocd"},"data":{}}"#);
+    let label = r#""argocd.argoproj.io/secret-type":"repository""#;
+    scene.write("secrets/argocd.repository", &repository_secret("https://git.example.com/ml/gitops.git", label));
     let up = scene.up(&[&STAGING[..], &["--gitops-repo", &clone], more].concat()).succeeded();
     let next = format!("cargo bootstrap status --context staging --gitops-repo {clone}");
     assert!(up.stdout.contains(&next), "{up:#?}");
@@ -111,7 +113,10 @@ fn a_platform_is_moved_to_another_repository_only_where_that_is_said() {
     assert_eq!(changing(&scene.calls()), [] as [&str; 0]);
     let stays = scene.up(&[&STAGING[..], &["--gitops-repo", &clone]].concat()).succeeded();
     assert!(stays.stdout.contains("nothing was changed"), "{stays:#?}");
-    scene.up(&[&STAGING[..], &["--move-repository"]].concat()).succeeded();
+    let moved = [&STAGING[..], &["--move-repository"]].concat();
+    scene.up(&moved).failed(5, "for another repository", "delete secret repository");
+    scene.remove("secrets/argocd.repository");
+    scene.up(&moved).succeeded();
     scene.up(&STAGING).succeeded();
     scene.up(&[&STAGING[..], &["--gitops-repo", &clone]].concat()).failed(
         5,
@@ -124,6 +129,7 @@ fn a_platform_is_moved_to_another_repository_only_where_that_is_said() {
 fn other_addresses_are_taken_only_where_they_are_named() {
     let (scene, _) = follows_a_clone(&["--without", "harbor"]);
     scene.run(&["render", "--host-suffix", "ml.example.com"]).succeeded();
+    scene.remove("secrets/argocd.repository");
     let moved = [&STAGING[..], &["--move-repository"]].concat();
     scene.up(&moved).failed(5, "end with `k5w.localhost`", "`--host-suffix ml.example.com`");
     assert_eq!(changing(&scene.calls()), [] as [&str; 0]);
@@ -138,6 +144,7 @@ fn a_record_that_names_no_repository_goes_on_as_before() {
     let mut record: serde_json::Value = serde_json::from_str(&scene.read(place)).unwrap();
     record["data"].as_object_mut().unwrap().retain(|name, _| name == "options");
     scene.write(place, &record.to_string());
+    scene.remove("secrets/argocd.repository");
     scene.up(&STAGING).succeeded();
     let record = scene.read(place);
     assert!(record.contains("kmlflow.k5w.svc") && record.contains("harbor"), "{record}");

@@ -147,43 +147,92 @@ fn an_argo_cd_that_is_there_is_not_touched_and_must_know_the_health_of_applicati
     scene.write("argocd-cm", r#"{"data":{}}"#);
     scene.up(&with).failed(3, "waves would not wait", "kubectl --context staging apply --server-side --kustomize");
     scene.write("argocd-cm", r#"{"data":{"resource.customizations.health.argoproj.io_Application":"x"}}"#);
-    scene.up(&with).succeeded();
+    // Each brings an empty Secret for its notifications, which are no reason to stop.
+    scene.has_secret("argocd/argocd-notifications-secret", &[]);
+    for _ in 0..2 {
+        let ended = scene.up(&with).succeeded();
+        let edit = "kubectl --context staging edit secret argocd-notifications-secret --namespace argocd";
+        assert!(ended.stderr.contains("lacks `kmlflow-token`") && ended.stderr.contains(edit), "{ended:#?}");
+    }
     let calls = scene.calls();
-    assert!(!calls.iter().any(|call| call.contains("rollout status deployment/argocd")), "{calls:#?}");
+    assert!(!calls.iter().any(|call| call.contains("get deployment/argocd")), "{calls:#?}");
+}
+
+/// A checkout whose repository is on somebody's Git server.
+fn with_repository_elsewhere() -> Scene {
+    let scene = Scene::apart().on_free_port();
+    let file = "gitops-repo/platform/repository/repository.yaml";
+    let text = scene.read(file);
+    let elsewhere =
+        text.replace("http://kmlflow.k5w.svc.cluster.local/git/gitops.git", "https://git.example.com/ml/gitops.git");
+    assert_ne!(elsewhere, text);
+    scene.write(file, &elsewhere);
+    scene
+}
+
+/// What Argo CD reads a repository with.
+pub(super) fn repository_secret(url: &str, label: &str) -> String {
+    use base64::Engine as _;
+    let encoded = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    let (kind, url) = (encoded("git"), encoded(url));
+    format!(r#"{{"metadata":{{"labels":{{{label}}}}},"data":{{"type":"{kind}","url":"{url}"}}}}"#)
 }
 
 #[test]
-fn a_repository_of_theirs_is_read_with_their_secret_and_with_no_token_of_ours() {
-    let scene = Scene::apart();
-    let file = scene.path("gitops-repo/platform/repository/repository.yaml");
-    let text = std::fs::read_to_string(&file).unwrap();
-    let ours = "http://kmlflow.k5w.svc.cluster.local/git/gitops.git";
-    assert!(text.contains(ours), "{text}");
-    std::fs::write(&file, text.replace(ours, "https://git.example.com/team/gitops.git")).unwrap();
+fn no_token_is_made_for_somebody_elses_git_server() {
+    let scene = with_repository_elsewhere();
+    let page = "docs/from-laptop-to-production.md";
+    scene.up(&HERE).failed(4, "`argocd/repository` (type, url), as the repository is https://git.example.com", page);
+    let file = "secrets/argocd.repository";
+    let label = r#""argocd.argoproj.io/secret-type":"repository""#;
+    scene.has_secret("argocd/repository", &[]);
+    for (secret, code, words, cure) in [
+        (
+            repository_secret("https://git.example.com/ml/gitops", ""),
+            3,
+            "has no label",
+            "kubectl --context staging label secret",
+        ),
+        (repository_secret("https://git.example.com/other", label), 5, "is for another repository", page),
+    ] {
+        scene.write(file, &secret);
+        scene.up(&HERE).failed(code, words, cure);
+    }
+    let right = repository_secret("https://git.example.com/ml/gitops", label);
+    scene.write(file, &right);
+    let ended = scene.up(&HERE).succeeded();
+    assert!(!ended.stderr.contains("serves"), "{ended:#?}");
+    assert_eq!(scene.read(file), right);
+    let calls = scene.calls();
+    assert!(!calls.iter().any(|call| call.contains("kmlflow token")), "{calls:#?}");
     let plan = scene.run(&[&["plan"], &HERE[..]].concat()).succeeded();
-    assert!(plan.stdout.contains("check that argocd/repository is there"), "{plan:#?}");
-    scene.up(&HERE).failed(4, "`argocd/repository`", "docs/from-laptop-to-production.md");
-    assert!(!scene.calls().iter().any(|call| call.contains("create")), "nothing was made");
-    std::fs::create_dir_all(scene.path("secrets")).unwrap();
-    scene.write("secrets/argocd.repository", r#"{"metadata":{"name":"repository","namespace":"argocd"},"data":{}}"#);
-    scene.up(&HERE).succeeded();
-    let calls = scene.calls();
-    assert!(!calls.iter().any(|call| call.contains("token create")), "{calls:#?}");
+    assert!(
+        plan.stdout.contains("check that argocd/repository is there, as the repository is https://git"),
+        "{plan:#?}"
+    );
+    assert!(plan.stdout.contains(page) && !plan.stdout.contains("kmlflow token create"), "{plan:#?}");
 }
 
 #[test]
-fn the_image_is_named_as_the_manifests_name_it_and_what_keeps_its_pods_is_told() {
-    let scene = Scene::apart().fault("^kubectl rollout status statefulset/kmlflow", "echo 'Waiting for it'; exit 0");
-    let file = scene.path("gitops-repo/platform/kmlflow/kustomization.yaml");
-    let text = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, text.replace("newName: kmlflow,", "newName: registry.example.com/ml/kmlflow,")).unwrap();
-    let waiting = r#"{"waiting":{"reason":"ImagePullBackOff","message":"Back-off pulling image"}}"#;
-    let status = format!(
-        r#"{{"phase":"Pending","containerStatuses":[{{"name":"kmlflow","image":"kmlflow:0.1.0","state":{waiting}}}]}}"#
+fn the_release_service_is_waited_for_with_the_reason_and_the_cure() {
+    let scene = Scene::new();
+    scene.write("unready", "statefulset/kmlflow\n");
+    let waiting =
+        r#"{"waiting":{"reason":"ImagePullBackOff","message":"pull access denied, may require authorization"}}"#;
+    let container =
+        format!(r#"{{"name":"kmlflow","image":"docker.io/library/kmlflow:0.1.0","ready":false,"state":{waiting}}}"#);
+    scene.write(
+        "objects-pods",
+        &format!(r#"{{"kind":"Pod","metadata":{{"namespace":"k5w","name":"kmlflow-0"}},"status":{{"phase":"Pending","containerStatuses":[{container}]}}}}"#),
     );
-    let pod = r#"{"kind":"Pod","metadata":{"namespace":"k5w","name":"kmlflow-0"},"spec":{"containers":[{"name":"kmlflow","image":"kmlflow:0.1.0"}]},"#;
-    scene.write("objects-pods", &format!(r#"{pod}"status":{status}}}"#));
     let ended = scene.up(&[&HERE[..], &["--timeout", "1s"]].concat());
-    assert!(ended.stderr.contains("pulls `registry.example.com/ml/kmlflow:0.1.0`"), "{ended:#?}");
-    ended.failed(6, "pod k5w/kmlflow-0", "--namespace k5w describe pod kmlflow-0");
+    let ended = ended.failed(6, "`statefulset/kmlflow` in `k5w` is not ready after", "cargo bootstrap doctor");
+    assert!(ended.stderr.contains("waiting: statefulset/kmlflow in k5w: 0 of 1 pod(s) are ready\n"), "{ended:#?}");
+    let reason = "pod k5w/kmlflow-0: image `docker.io/library/kmlflow:0.1.0`: no registry has it by this name";
+    assert!(ended.stderr.contains(&format!("are ready ({reason}")), "told while it waits: {ended:#?}");
+    assert!(ended.stderr.contains(&format!("  {reason}")) && ended.stderr.contains("by `newName` in"), "{ended:#?}");
+    // Of the other namespaces nothing is read for it.
+    assert!(!scene.calls().iter().any(|call| call.starts_with("kubectl get pods,") && !call.contains(" k5w ")));
+    scene.remove("unready");
+    scene.up(&HERE).succeeded();
 }
