@@ -46,7 +46,7 @@ fn has_catalogue(directory: &Path) -> bool {
     directory.join(catalogue::FILE).is_file()
 }
 
-/// A file, or those of a folder and of the folders in it; nothing where there is none.
+/// A file, or those of a folder and of the folders in it; nothing where there is none. What a link in it leads to is not in it.
 pub fn files(path: &Path) -> Result<Vec<PathBuf>, Fault> {
     if !path.is_dir() {
         return Ok(path.is_file().then(|| path.to_owned()).into_iter().collect());
@@ -54,16 +54,15 @@ pub fn files(path: &Path) -> Result<Vec<PathBuf>, Fault> {
     let entries = std::fs::read_dir(path).map_err(|error| unreadable(path, &error))?;
     let mut found = Vec::new();
     for entry in entries.filter_map(Result::ok) {
-        found.extend(files(&entry.path())?);
+        if entry.file_type().is_ok_and(|kind| !kind.is_symlink()) {
+            found.extend(files(&entry.path())?);
+        }
     }
     Ok(found)
 }
 
 /// Writes a file, as a whole or not at all; one that is there keeps its rights.
 pub fn write(file: &Path, text: &str) -> Result<(), Fault> {
-    let unwritable = |error: std::io::Error| {
-        Fault::new(format!("`{}` cannot be written: {error}", file.display()), "check who owns the checkout")
-    };
     let beside = file.with_added_extension("new");
     let written = std::fs::write(&beside, text).and_then(|()| {
         if let Ok(before) = std::fs::metadata(file) {
@@ -74,7 +73,12 @@ pub fn write(file: &Path, text: &str) -> Result<(), Fault> {
     if written.is_err() {
         let _not_there = std::fs::remove_file(&beside);
     }
-    written.map_err(unwritable)
+    written.map_err(|error| unwritable(file, &error))
+}
+
+/// The fault of a file that cannot be written or taken away.
+pub fn unwritable(path: &Path, error: &std::io::Error) -> Fault {
+    Fault::new(format!("`{}` cannot be written: {error}", path.display()), "check who owns the checkout")
 }
 
 /// The fault of a file that is there and cannot be read.

@@ -32,6 +32,14 @@ pub fn named(text: &str) -> Vec<Named> {
     text.lines().filter_map(of_line).collect()
 }
 
+/// The digest of an image of which exactly one runs.
+pub fn only<'r>(running: &'r Running, image: &str) -> Option<&'r str> {
+    match running.get(image)?.as_slice() {
+        [digest] => Some(digest),
+        _ => None,
+    }
+}
+
 /// The same text, with the digest of each image of which exactly one runs.
 pub fn pinned(text: &str, running: &Running) -> String {
     text.split_inclusive('\n').map(|line| pinned_line(line, running).unwrap_or_else(|| line.to_owned())).collect()
@@ -39,7 +47,7 @@ pub fn pinned(text: &str, running: &Running) -> String {
 
 fn pinned_line(line: &str, running: &Running) -> Option<String> {
     let named = of_line(line)?;
-    let [digest] = running.get(&named.image)?.as_slice() else { return None };
+    let digest = only(running, &named.image)?;
     let (_, tag) = named.image.rsplit_once(':')?;
     let (before, after) = (line.get(..named.place.start)?, line.get(named.place.end..)?);
     let value = format!("{tag}{BETWEEN}{digest}");

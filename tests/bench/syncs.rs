@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
+use tests::environment::signal;
 use tests::{Delivery, Request, Server, Signing, TestEnvironment};
 
 use crate::Bench;
@@ -50,7 +51,7 @@ impl Trace {
     /// Ends it and counts the calls by what they were about: `repository`, `store`, `other`.
     fn end(mut self) -> BTreeMap<&'static str, usize> {
         let id = self.strace.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &id]).status().expect("the program `kill`").success());
+        signal("-INT", &id);
         self.strace.wait().expect("the end of strace");
         let text = std::fs::read_to_string(&self.file).expect("the trace");
         let mut counts = BTreeMap::from([("repository", 0), ("store", 0), ("other", 0)]);

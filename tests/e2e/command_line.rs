@@ -1,9 +1,9 @@
 //! The command line: what it prints where, and with which code it ends.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use tests::environment::{Run, run};
+use tests::environment::{Run, run, signal};
 use tests::{Server, Signing, TestEnvironment};
 
 fn kmlflow(server: &Server<'_>, line: &str) -> Run {
@@ -345,7 +345,7 @@ fn whoever_waits_is_told_that_it_is_accepted_and_a_restart_is_waited_out() {
         (child, said)
     };
     let (mut child, mut said) = wait(&server, "waiting: ");
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    signal("-INT", &child.id().to_string());
     let mut rest = String::new();
     said.read_to_string(&mut rest).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");

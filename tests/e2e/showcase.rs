@@ -1,10 +1,10 @@
 //! `kmlflow demo`: the main job, shown in one command.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use tests::TestEnvironment;
-use tests::environment::succeed;
+use tests::environment::{signal, succeed};
 
 #[test]
 fn the_demo_shows_five_releases_a_promotion_and_a_rollback() {
@@ -31,7 +31,7 @@ fn a_demo_that_stays_says_where_to_look_and_ends_when_it_is_told_to() {
     let command = shown.lines().find_map(|line| line.strip_prefix("command ")).unwrap().trim();
     let listed = succeed(environment.command("bash").args(["-c", command]));
     assert!(listed.contains("churn-predictor"), "{command}: {listed}");
-    assert!(Command::new("kill").args(["-TERM", &demo.id().to_string()]).status().unwrap().success());
+    signal("-TERM", &demo.id().to_string());
     assert_eq!(demo.wait().unwrap().code(), Some(0), "{shown}");
     for word in ["git clone", "curl", "http://127.0.0.1:"] {
         assert!(shown.contains(word), "`{word}` is missing:\n{shown}");

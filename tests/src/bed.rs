@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::environment::{run, succeed};
+use crate::environment::{run, signal, succeed};
 use crate::http::{Request, Response};
 use crate::load::Load;
 use crate::server::Server;
@@ -350,11 +350,6 @@ impl Drop for Slow {
         let ended = self.turns.take().map(std::thread::JoinHandle::join);
         assert!(matches!(ended, Some(Ok(()))) || std::thread::panicking(), "it may stand still");
     }
-}
-
-fn signal(signal: &str, group: &str) {
-    let run = run(Command::new("kill").args([signal, "--", group]));
-    assert!(run.code == 0 || std::thread::panicking(), "{run:?}");
 }
 
 /// A namespace of a test's own.

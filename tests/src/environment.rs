@@ -132,6 +132,16 @@ pub fn run(command: &mut Command) -> Run {
     told(&output)
 }
 
+/// Sends a signal (`-STOP`) to a process, or with a minus before its number to a group of them.
+///
+/// # Panics
+/// When there is no such process, unless a test is failing already.
+#[track_caller]
+pub fn signal(signal: &str, target: &str) {
+    let run = run(Command::new("kill").args([signal, "--", target]));
+    assert!(run.code == 0 || std::thread::panicking(), "{signal} {target}: {run:?}");
+}
+
 fn told(output: &Output) -> Run {
     Run {
         code: output.status.code().unwrap_or(-1),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::delivery::{Delivery, Signing};
-use crate::environment::{Run, TestEnvironment, run};
+use crate::environment::{Run, TestEnvironment, run, signal};
 use crate::events::Events;
 use crate::git::Checkout;
 use crate::http::{Request, Response};
@@ -176,7 +176,7 @@ impl<'a> Server<'a> {
     /// # Panics
     /// When it cannot be told to.
     pub fn freeze(&self) {
-        signal(&self.child, "-STOP");
+        signal("-STOP", &self.child.id().to_string());
     }
 
     /// Ends it as a power cut would.
@@ -193,7 +193,7 @@ impl<'a> Server<'a> {
     /// # Panics
     /// When it cannot be asked.
     pub fn stop(mut self) -> Option<i32> {
-        signal(&self.child, "-TERM");
+        signal("-TERM", &self.child.id().to_string());
         self.child.wait().expect("the end of the process").code()
     }
 
@@ -367,9 +367,4 @@ fn collect(
             line.clear();
         }
     });
-}
-
-fn signal(child: &Child, signal: &str) {
-    let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().expect("the program `kill`");
-    assert!(sent.success(), "{signal}: {sent}");
 }

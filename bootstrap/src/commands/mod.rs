@@ -49,14 +49,12 @@ fn carry_out(arguments: Arguments, here: &Path) -> Result<(), Fault> {
         Command::Up(asked) => up::run(&asked, &general, checkout),
         Command::Plan(asked) => plan::run(&asked, &general, checkout),
         Command::Render { check, host_suffix, tls, no_tls, port } => {
-            let catalogue = Catalogue::read(&checkout.gitops)?;
-            let present = Addresses::of(&catalogue);
-            let wanted = Addresses {
-                suffix: host_suffix.unwrap_or_else(|| present.suffix.clone()),
+            let wanted = |present: Addresses| Addresses {
+                suffix: host_suffix.unwrap_or(present.suffix),
                 tls: (present.tls || tls) && !no_tls,
                 port: port.unwrap_or(present.port),
             };
-            render::run(check, &wanted, &general, &checkout)
+            render::run(check, wanted, &general, &checkout)
         }
         Command::Status { place, watch } => {
             at(&place, &general, checkout, |session| status::run(session, &general, watch))

@@ -66,14 +66,14 @@ fn is_manifest(file: &Path) -> bool {
 }
 
 fn pinned(named: &Named, running: &Running) -> Pinned {
-    let before = named.digest.clone();
-    let (digest, state) = match running.get(&named.image).map(Vec::as_slice) {
-        None | Some([]) => (before, State::NotPulled),
-        Some([digest]) if Some(digest) == before.as_ref() => (before, State::Unchanged),
-        Some([digest]) => (Some(digest.clone()), State::Written),
-        Some(_) => (before, State::Ambiguous),
+    let (before, now) = (named.digest.as_deref(), images::only(running, &named.image));
+    let state = match now {
+        None if running.contains_key(&named.image) => State::Ambiguous,
+        None => State::NotPulled,
+        now if now == before => State::Unchanged,
+        Some(_) => State::Written,
     };
-    Pinned { image: named.image.clone(), digest: digest.map(|digest| format!("sha256:{digest}")), state }
+    Pinned { image: named.image.clone(), digest: now.or(before).map(|digest| format!("sha256:{digest}")), state }
 }
 
 fn told(found: &BTreeSet<Pinned>) -> String {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::addresses::{self, Addresses};
 use crate::arguments::General;
 use crate::catalogue::Catalogue;
-use crate::checkout::{self, Checkout};
+use crate::checkout::{self, Checkout, unreadable, unwritable};
 use crate::fault::{Fault, Kind};
 use crate::{answer, readme, render};
 
@@ -20,14 +20,22 @@ struct Changes {
     removed: Vec<PathBuf>,
 }
 
-/// `wanted` are the addresses that the files are to have.
-pub(super) fn run(is_check: bool, wanted: &Addresses, general: &General, checkout: &Checkout) -> Result<(), Fault> {
+/// `wanted` says of the present addresses which ones the files are to have.
+pub(super) fn run(
+    is_check: bool,
+    wanted: impl FnOnce(Addresses) -> Addresses,
+    general: &General,
+    checkout: &Checkout,
+) -> Result<(), Fault> {
     let mut changes = Changes::default();
-    let catalogue = Catalogue::read(&checkout.gitops)?;
-    if *wanted != Addresses::of(&catalogue) {
-        changes.written = addresses::rewrite(&checkout.gitops, &catalogue, wanted)?;
+    let mut catalogue = Catalogue::read(&checkout.gitops)?;
+    let present = Addresses::of(&catalogue);
+    let wanted = wanted(present.clone());
+    if wanted != present {
+        changes.written = addresses::rewrite(&checkout.gitops, &catalogue, &wanted)?;
+        catalogue = Catalogue::read(&checkout.gitops)?;
     }
-    make(is_check, checkout, &mut changes)?;
+    make(is_check, checkout, &catalogue, &mut changes)?;
     answer::write(general.output, &changes, || told(&changes))
 }
 
@@ -45,16 +53,15 @@ fn told(changes: &Changes) -> String {
 }
 
 /// Makes the files that are made from the catalogue.
-fn make(is_check: bool, checkout: &Checkout, changes: &mut Changes) -> Result<(), Fault> {
-    let catalogue = Catalogue::read(&checkout.gitops)?;
+fn make(is_check: bool, checkout: &Checkout, catalogue: &Catalogue, changes: &mut Changes) -> Result<(), Fault> {
     let folder = checkout.platform("profiles");
-    let wanted = render::files(&catalogue);
+    let wanted = render::files(catalogue);
     let present = present(&folder)?;
     let is_stale = |(path, text): &(&String, &String)| !wanted.contains_key(*path) && text.starts_with(render::MARK);
     let stale: Vec<&String> = present.iter().filter(is_stale).map(|(path, _)| path).collect();
     let missing: Vec<(&String, &String)> =
         wanted.iter().filter(|(path, text)| present.get(*path) != Some(*text)).collect();
-    let page = page(checkout, &catalogue)?;
+    let page = page(checkout, catalogue)?;
     let is_as_it_says = missing.is_empty() && stale.is_empty() && page.is_none();
     if is_check && !is_as_it_says {
         let pages = page.iter().map(|(file, _)| file.display().to_string());
@@ -85,32 +92,15 @@ fn make(is_check: bool, checkout: &Checkout, changes: &mut Changes) -> Result<()
 fn page(checkout: &Checkout, catalogue: &Catalogue) -> Result<Option<(PathBuf, String)>, Fault> {
     let own = checkout.root.as_deref().filter(|root| checkout.gitops.parent() == Some(*root));
     let Some(file) = own.map(|root| root.join("README.md")) else { return Ok(None) };
-    let text = fs::read_to_string(&file).map_err(|error| unwritable(&file, &error))?;
+    let text = fs::read_to_string(&file).map_err(|error| unreadable(&file, &error))?;
     Ok(readme::with_tables(&text, catalogue).filter(|made| *made != text).map(|made| (file, made)))
 }
 
-/// The files below the folder, with their paths in it; what a link leads to is not in it.
+/// The files below the folder, with their paths in it.
 fn present(folder: &Path) -> Result<BTreeMap<String, String>, Fault> {
-    let mut found = BTreeMap::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(current) = folders.pop() {
-        let Ok(entries) = fs::read_dir(&current) else { continue };
-        for entry in entries.filter_map(Result::ok) {
-            let path = entry.path();
-            let Ok(kind) = entry.file_type() else { continue };
-            if kind.is_dir() {
-                folders.push(path);
-            } else if !kind.is_symlink()
-                && let Ok(name) = path.strip_prefix(folder)
-            {
-                let text = fs::read_to_string(&path).map_err(|error| unwritable(&path, &error))?;
-                found.insert(name.display().to_string(), text);
-            }
-        }
-    }
-    Ok(found)
-}
-
-fn unwritable(file: &Path, error: &std::io::Error) -> Fault {
-    Fault::new(format!("`{}` cannot be written: {error}", file.display()), "check who owns the checkout")
+    let read = |file: PathBuf| {
+        let text = fs::read_to_string(&file).map_err(|error| unreadable(&file, &error))?;
+        Ok((file.strip_prefix(folder).unwrap_or(&file).display().to_string(), text))
+    };
+    checkout::files(folder)?.into_iter().map(read).collect()
 }

@@ -45,11 +45,8 @@ fn an_overlay_says_its_profile_and_what_of_it_is_not_there() {
 fn the_image_is_the_one_that_the_manifests_name() {
     let scene = Scene::apart();
     let file = "gitops-repo/platform/kmlflow/kustomization.yaml";
-    let text = scene.read(file);
-    let named =
-        text.replace("newName: kmlflow, newTag: 0.1.0", "newName: registry.example.com/ml/kmlflow, newTag: 0.2.0");
-    assert_ne!(named, text);
-    scene.write(file, &named);
+    let named = "newName: registry.example.com/ml/kmlflow, newTag: 0.2.0";
+    scene.replace(file, "newName: kmlflow, newTag: 0.1.0", named);
     let here = ["--cluster", "existing", "--context", "staging"];
     let told = "the cluster pulls `registry.example.com/ml/kmlflow:0.2.0`";
     let plan = scene.run(&[&["plan"], &here[..]].concat()).succeeded();
@@ -57,7 +54,7 @@ fn the_image_is_the_one_that_the_manifests_name() {
     let up = scene.up(&here).succeeded();
     assert!(up.stderr.contains(told), "{up:#?}");
     // What is built bears the name that the pods ask for, which has no digest.
-    scene.write(file, &named.replace("0.2.0", &format!("0.2.0@sha256:{}", "1".repeat(64))));
+    scene.replace(file, named, &format!("{named}@sha256:{}", "1".repeat(64)));
     let plan = scene.run(&["plan"]).succeeded();
     assert!(plan.stdout.contains("--tag=registry.example.com/ml/kmlflow:0.2.0 ."), "{plan:#?}");
 }

@@ -128,6 +128,13 @@ impl Scene {
         fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 
+    /// Writes other words in the place of those of a file, which must have them.
+    pub(crate) fn replace(&self, name: &str, from: &str, to: &str) {
+        let text = self.read(name);
+        assert!(text.contains(from), "{name}: {text}");
+        self.write(name, &text.replace(from, to));
+    }
+
     pub(crate) fn remove(&self, name: &str) {
         let _absent = fs::remove_file(self.path(name));
     }

@@ -83,12 +83,9 @@ fn follows_a_clone(more: &[&str]) -> (Scene, String) {
     let scene = Scene::apart();
     let clone = scene.path("clone");
     assert!(Command::new("cp").arg("-r").arg(scene.path("gitops-repo")).arg(&clone).status().unwrap().success());
-    let file = clone.join("platform/repository/repository.yaml");
-    let text = fs::read_to_string(&file).unwrap();
-    let other =
-        text.replace("http://kmlflow.k5w.svc.cluster.local/git/gitops.git", "https://git.example.com/ml/gitops.git");
-    assert_ne!(other, text);
-    fs::write(file, other).unwrap();
+    let (ours, theirs) =
+        ("http://kmlflow.k5w.svc.cluster.local/git/gitops.git", "https://git.example.com/ml/gitops.git");
+    scene.replace("clone/platform/repository/repository.yaml", ours, theirs);
     let clone = clone.to_str().unwrap().to_owned();
     fs::create_dir_all(scene.path("secrets")).unwrap();
     let label = r#""argocd.argoproj.io/secret-type":"repository""#;

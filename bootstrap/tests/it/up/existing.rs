@@ -161,12 +161,9 @@ fn an_argo_cd_that_is_there_is_not_touched_and_must_know_the_health_of_applicati
 /// A checkout whose repository is on somebody's Git server.
 fn with_repository_elsewhere() -> Scene {
     let scene = Scene::apart().on_free_port();
-    let file = "gitops-repo/platform/repository/repository.yaml";
-    let text = scene.read(file);
-    let elsewhere =
-        text.replace("http://kmlflow.k5w.svc.cluster.local/git/gitops.git", "https://git.example.com/ml/gitops.git");
-    assert_ne!(elsewhere, text);
-    scene.write(file, &elsewhere);
+    let (ours, theirs) =
+        ("http://kmlflow.k5w.svc.cluster.local/git/gitops.git", "https://git.example.com/ml/gitops.git");
+    scene.replace("gitops-repo/platform/repository/repository.yaml", ours, theirs);
     scene
 }
 
