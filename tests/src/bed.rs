@@ -251,7 +251,18 @@ impl Bed {
     pub fn pause(&self, part: &str) -> Paused {
         let group = format!("-{}", self.keeper(part));
         signal("-STOP", &group);
-        Paused { group }
+        Paused { whom: vec![group] }
+    }
+
+    /// The same of the part alone: what it has started goes on.
+    ///
+    /// # Panics
+    /// When there is no such part.
+    #[track_caller]
+    pub fn pause_alone(&self, part: &str) -> Paused {
+        let whom = self.programs(part);
+        whom.iter().for_each(|program| signal("-STOP", program));
+        Paused { whom }
     }
 
     /// Makes a part slow: it stands still most of the time, and goes on in between, until what is returned is dropped.
@@ -280,9 +291,7 @@ impl Bed {
     /// When there is no such part.
     #[track_caller]
     pub fn kill(&self, part: &str) {
-        let keeper = self.keeper(part);
-        let children = std::fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children")).expect("its children");
-        children.split_whitespace().for_each(|child| signal("-KILL", child));
+        self.programs(part).iter().for_each(|program| signal("-KILL", program));
     }
 
     /// Waits until the API server answers again.
@@ -296,6 +305,14 @@ impl Bed {
             assert!(Instant::now() < deadline, "the API server does not answer");
             std::thread::park_timeout(PAUSE);
         }
+    }
+
+    /// The processes of a part, without those that they have started.
+    #[track_caller]
+    fn programs(&self, part: &str) -> Vec<String> {
+        let keeper = self.keeper(part);
+        let children = std::fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children")).expect("its children");
+        children.split_whitespace().map(str::to_owned).collect()
     }
 
     /// The process that keeps a part running, and leads the group of its processes.
@@ -329,12 +346,12 @@ impl Drop for Watch {
 
 /// A part that does not move; it goes on when this is dropped.
 pub struct Paused {
-    group: String,
+    whom: Vec<String>,
 }
 
 impl Drop for Paused {
     fn drop(&mut self) {
-        signal("-CONT", &self.group);
+        self.whom.iter().for_each(|whom| signal("-CONT", whom));
     }
 }
 

@@ -179,6 +179,33 @@ fn a_canary_goes_on_and_ends_right_after_the_api_server_was_killed_in_the_middle
 }
 
 #[test]
+fn nothing_is_removed_while_the_gateway_may_still_send_to_it() {
+    let (bed, environment) = (Bed::alone(), TestEnvironment::new());
+    let server = watching(&bed, &environment);
+    let namespace = bed.namespace("unfollowed");
+    namespace.follow(&server);
+    let canary = journey((&bed, &server, &namespace), "fraud", Vec::new());
+    let load = canary.begin();
+    let begin = half_way();
+    canary.ask(&begin.ask);
+    canary.until_live(&begin);
+
+    // Envoy goes on by what it was told last.
+    let paused = bed.pause_alone("envoy-gateway");
+    canary.ask(&Ask::Act("promote", json!({})));
+    server.until_within(WITHIN, "it waits for the gateway", || {
+        let waits = server.get(&format!("/releases/{}", canary.release()))["waitsFor"].clone();
+        waits.as_str()?.contains("the gateway has not looked at the applied route").then_some(())
+    });
+    let still = load.until_newest(1, WITHIN, |predictor| predictor == "v7");
+    assert_eq!((still, bed.list(&namespace.name, "deployment").len()), (Ok(()), 2));
+    drop(paused);
+    let end = Step { name: "end", ask: Ask::Nothing, phase: "settled", split: &[("v8", 100)] };
+    canary.until_live(&end);
+    canary.settle(&load, begin.split, &end);
+}
+
+#[test]
 fn with_a_slow_etcd_everything_takes_longer_and_no_caller_notices() {
     let (bed, environment) = (Bed::alone(), TestEnvironment::new());
     let server = watching(&bed, &environment);

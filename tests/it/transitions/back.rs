@@ -22,6 +22,7 @@ fn seen(repository: &Repository, answers: bool) -> Observed {
         variants: predictors.map(|predictor| (predictor.clone(), ready(&predictor))).collect(),
         applied: true,
         routed: release.traffic().unwrap().named().into_iter().cloned().collect::<BTreeSet<_>>(),
+        is_followed: true,
         live_since: answers.then_some(repository.now),
     })
 }

@@ -3,7 +3,7 @@
 //!
 //! The service's steps are the real `plan` and `decide` with a cluster that is seen. The world is the model of what was recorded: within a
 //! sync Argo CD applies Services before custom resources and those in any order; the operator keeps old predictors until every new one
-//! is ready; the gateway follows the applied route at once.
+//! is ready; the gateway follows the applied route some time later.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -21,9 +21,10 @@ use super::{Became, Repository, put};
 struct Cluster {
     /// The applied SeldonDeployment's predictors.
     predictors: Vec<PredictorName>,
-    /// What the applied route sends requests to; none is the own Service.
-    route: Vec<PredictorName>,
-    mirror: Option<PredictorName>,
+    /// The applied route.
+    route: Route,
+    /// The route that the gateway sends requests by.
+    taken: Route,
     /// Whom the applied own Service selects; none is every pod.
     own: Option<PredictorName>,
     /// The port that the applied own Service sends to.
@@ -32,6 +33,14 @@ struct Cluster {
     ports: BTreeMap<PredictorName, u16>,
     /// Predictors that have pods, and whether they are ready.
     pods: BTreeMap<PredictorName, bool>,
+}
+
+/// Where requests go.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Route {
+    /// None is the own Service.
+    backends: Vec<PredictorName>,
+    mirror: Option<PredictorName>,
 }
 
 #[derive(Clone)]
@@ -46,19 +55,18 @@ type NeverReady = Option<&'static str>;
 
 fn desired(release: &Release) -> Cluster {
     let traffic: Traffic = release.traffic().unwrap();
-    let route = match &traffic.main {
+    let shares: Vec<PredictorName> = match &traffic.main {
         MainRule::Own => Vec::new(),
         MainRule::Split(split) => split.iter().map(|(predictor, _)| predictor.clone()).collect(),
     };
+    let matched = traffic.matches.into_iter().map(|(_, predictor)| predictor);
+    let backends: BTreeSet<PredictorName> = shares.into_iter().chain(matched).collect();
+    let route =
+        Route { backends: backends.into_iter().collect(), mirror: traffic.mirror.map(|(predictor, _)| predictor) };
     Cluster {
         predictors: release.spec.variants.iter().map(|variant| variant.predictor.clone()).collect(),
-        route: route
-            .into_iter()
-            .chain(traffic.matches.into_iter().map(|(_, predictor)| predictor))
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect(),
-        mirror: traffic.mirror.map(|(predictor, _)| predictor),
+        taken: route.clone(),
+        route,
         own_port: release.serving_of(release.stable().unwrap()).port(),
         ports: release.spec.variants.iter().map(|it| (it.predictor.clone(), release.serving_of(it).port())).collect(),
         own: match traffic.own {
@@ -74,7 +82,7 @@ fn applied(state: &State) -> bool {
     let there = &state.cluster;
     let ports = there.ports.iter().filter(|(predictor, _)| there.predictors.contains(predictor));
     let ports = ports.map(|(predictor, port)| (predictor.clone(), *port)).collect();
-    Cluster { pods: BTreeMap::new(), ports, ..there.clone() } == wanted
+    Cluster { pods: BTreeMap::new(), ports, taken: wanted.taken.clone(), ..there.clone() } == wanted
 }
 
 fn seen(state: &State) -> Observed {
@@ -84,21 +92,24 @@ fn seen(state: &State) -> Observed {
         let readiness = if *ready { Readiness::Ready } else { Readiness::NotReady("starting".to_owned()) };
         (predictor.clone(), readiness)
     });
-    let mut routed: BTreeSet<PredictorName> = cluster.route.iter().cloned().chain(cluster.mirror.clone()).collect();
+    let Route { backends, mirror } = cluster.route.clone();
+    let mut routed: BTreeSet<PredictorName> = backends.into_iter().chain(mirror).collect();
     // The own Service names a predictor by its selector, as long as the route still goes through it.
     routed.extend(cluster.own.clone());
     let all_there = cluster.pods.keys().cloned().collect::<BTreeSet<_>>()
         == release.spec.variants.iter().map(|v| v.predictor.clone()).collect();
-    let live = applied(state) && all_there && cluster.pods.values().all(|ready| *ready);
+    let is_followed = cluster.taken == cluster.route;
+    let live = applied(state) && is_followed && all_there && cluster.pods.values().all(|ready| *ready);
     Observed::Seen(Seen {
         variants: variants.collect(),
         applied: applied(state),
         routed,
+        is_followed,
         live_since: live.then_some(state.repository.now),
     })
 }
 
-/// The next steps of Argo CD and the operator.
+/// The next steps of Argo CD, the gateway and the operator.
 fn world(state: &State, never_ready: NeverReady) -> Vec<(String, State)> {
     let mut next = Vec::new();
     let wanted = desired(state.repository.release.as_ref().unwrap());
@@ -119,12 +130,12 @@ fn world(state: &State, never_ready: NeverReady) -> Vec<(String, State)> {
                 cluster.ports.extend(wanted.ports.clone());
             });
         }
-        if state.cluster.route != wanted.route || state.cluster.mirror != wanted.mirror {
-            with("Argo CD applies the route".to_owned(), &|cluster| {
-                cluster.route.clone_from(&wanted.route);
-                cluster.mirror.clone_from(&wanted.mirror);
-            });
+        if state.cluster.route != wanted.route {
+            with("Argo CD applies the route".to_owned(), &|cluster| cluster.route.clone_from(&wanted.route));
         }
+    }
+    if state.cluster.taken != state.cluster.route {
+        with("the gateway takes the route".to_owned(), &|cluster| cluster.taken.clone_from(&cluster.route));
     }
     for predictor in &state.cluster.predictors {
         if !state.cluster.pods.contains_key(predictor) {
@@ -202,7 +213,7 @@ fn wrong(state: &State) -> Option<String> {
     let cluster = &state.cluster;
     let ready = |predictor: &PredictorName| cluster.pods.get(predictor) == Some(&true);
     let reached = |predictor: &PredictorName| cluster.own.is_none() || cluster.own.as_ref() == Some(predictor);
-    if cluster.route.is_empty() {
+    if cluster.taken.backends.is_empty() {
         let listens = |predictor: &PredictorName| cluster.ports.get(predictor) == Some(&cluster.own_port);
         if !cluster.pods.keys().any(|predictor| reached(predictor) && ready(predictor) && listens(predictor)) {
             return Some("outage: the own Service has no ready endpoint".to_owned());
@@ -214,10 +225,10 @@ fn wrong(state: &State) -> Option<String> {
             return Some("leak: the own Service reaches a predictor that enters".to_owned());
         }
     }
-    if let Some(bad) = cluster.route.iter().find(|predictor| !ready(predictor)) {
+    if let Some(bad) = cluster.taken.backends.iter().find(|predictor| !ready(predictor)) {
         return Some(format!("outage: the route names {bad}, which is not ready"));
     }
-    let mirror = cluster.mirror.as_ref().filter(|predictor| !cluster.pods.contains_key(*predictor))?;
+    let mirror = cluster.taken.mirror.as_ref().filter(|predictor| !cluster.pods.contains_key(*predictor))?;
     Some(format!("outage: the mirror names {mirror}, which is not there"))
 }
 

@@ -40,6 +40,8 @@ pub struct Look {
     pub has_pods: bool,
     /// The predictors that the applied routes and the own Service name.
     pub routed: BTreeSet<PredictorName>,
+    /// Whether our Gateway has looked at every applied route as it is.
+    pub is_followed: bool,
     /// What is missing for it to be live, the first of it; nothing where it is.
     pub missing: Option<String>,
     /// What is in the way, where something is that does not pass by itself.
@@ -58,6 +60,7 @@ impl Look {
             variants: self.variants.clone(),
             applied: self.applied,
             routed: self.routed.clone(),
+            is_followed: self.is_followed,
             live_since: live_since.filter(|_| self.is_live()),
         }
     }
@@ -67,7 +70,7 @@ impl Look {
 ///
 /// Live is: Argo CD's Application is synced at a commit that contains ours, with no operation running and reconciled after the last one; each
 /// predictor has a Deployment with the very digest of pods that was rendered, whose replicas are all new and available; no other predictor's
-/// Deployment is left; the SeldonDeployment says `Available`; every route is accepted by our Gateway, with its backends, at its generation.
+/// Deployment is left, nor a pod that requests can reach; the SeldonDeployment says `Available`; every route is accepted by our Gateway, with its backends, at its generation.
 pub fn look(release: &Release, facts: Facts<'_>) -> Look {
     let empty = Found::default();
     let found = facts.found.unwrap_or(&empty);
@@ -93,5 +96,6 @@ pub fn look(release: &Release, facts: Facts<'_>) -> Look {
     let variants = variants.collect();
     let trouble = missing.as_ref().and_then(|_| trouble::find(release, found, facts));
     let synced_at = facts.application.and_then(|it| it.operation.as_ref()).and_then(|operation| operation.finished_at);
-    Look { variants, applied, synced_at, has_pods, routed, missing, trouble }
+    let is_followed = found.routes.iter().all(|route| parts::is_followed(release, route));
+    Look { variants, applied, synced_at, has_pods, routed, is_followed, missing, trouble }
 }

@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 
 use super::argocd::foreign;
 use super::look::Facts;
-use super::objects::{Condition, Deployment, Found, Own, Route, RouteKind, SeldonState};
+use super::objects::{Condition, Deployment, Found, Own, Parent, PodView, Route, RouteKind, SeldonState};
 use super::wire::predictor_of;
 use crate::names::{Digest, PredictorName};
 use crate::release::{MainRule, OwnSelector, Release, Variant};
+
+/// What a Gateway says of a route that it takes: <https://gateway-api.sigs.k8s.io/reference/spec/#routeconditiontype>.
+const ACCEPTED: &str = "Accepted";
 
 /// What Argo CD has not done yet.
 pub(super) fn unsynced(release: &Release, facts: Facts<'_>) -> Option<String> {
@@ -127,12 +130,16 @@ pub fn replicas(release: &Release, variant: &Variant) -> Option<u32> {
     serving.autoscaling.is_none().then(|| u32::from(serving.replicas.unwrap_or(1)))
 }
 
-/// A Deployment of a predictor that the commit does not have.
+/// A predictor that the commit does not have, and that has a Deployment, or a pod that serves: once its Deployment is deleted it takes a
+/// moment until its pods are told to end, and until then the own Service reaches them.
 pub(super) fn left_over(release: &Release, found: &Found) -> Option<String> {
-    let is_wanted =
-        |it: &&Deployment| release.spec.variants.iter().any(|variant| variant.predictor.as_str() == &*it.predictor);
-    let left = found.deployments.iter().find(|it| !is_wanted(it))?;
-    Some(format!("the Deployment of {} is still there", left.predictor))
+    let is_wanted = |it: &str| release.spec.variants.iter().any(|variant| variant.predictor.as_str() == it);
+    if let Some(left) = found.deployments.iter().find(|it| !is_wanted(&it.predictor)) {
+        return Some(format!("the Deployment of {} is still there", left.predictor));
+    }
+    let serves = |it: &&PodView| it.is_ready && !it.is_deleting && !is_wanted(&it.predictor);
+    let left = found.pods.iter().find(serves)?;
+    Some(format!("the pod `{}` of {} still serves", left.name, left.predictor))
 }
 
 /// What the operator says of the SeldonDeployment.
@@ -161,8 +168,7 @@ pub(super) fn unrouted(release: &Release, found: &Found) -> Option<String> {
 /// Why our Gateway does not take a route; nothing where it does.
 pub(super) fn unaccepted(release: &Release, route: &Route) -> Option<String> {
     let gateway = &release.spec.target.gateway;
-    let ours = |it: &&super::objects::Parent| *it.namespace == *gateway.namespace && *it.name == *gateway.name;
-    let Some(parent) = route.parents.iter().find(ours) else {
+    let Some(parent) = parent(release, route) else {
         return Some(format!("the Gateway `{}/{}` says nothing of it", gateway.namespace, gateway.name));
     };
     let condition = |kind: &str| parent.conditions.iter().find(|it| *it.condition.kind == *kind);
@@ -170,7 +176,7 @@ pub(super) fn unaccepted(release: &Release, route: &Route) -> Option<String> {
         "" => it.reason.to_string(),
         message => message.to_owned(),
     };
-    for kind in ["Accepted", "ResolvedRefs"] {
+    for kind in [ACCEPTED, "ResolvedRefs"] {
         match condition(kind) {
             Some(it) if it.generation < route.generation => {
                 return Some("the Gateway has not looked at it since".to_owned());
@@ -182,6 +188,18 @@ pub(super) fn unaccepted(release: &Release, route: &Route) -> Option<String> {
     }
     let without = condition("BackendsAvailable").filter(|it| !it.condition.is_true)?;
     Some(words(&without.condition))
+}
+
+/// Whether our Gateway has looked at a route as it is. One that it never said anything of is none that it sends by.
+pub(super) fn is_followed(release: &Release, route: &Route) -> bool {
+    let conditions = parent(release, route).into_iter().flat_map(|parent| &parent.conditions);
+    conditions.filter(|it| *it.condition.kind == *ACCEPTED).all(|it| it.generation >= route.generation)
+}
+
+/// What our Gateway says of a route.
+fn parent<'a>(release: &Release, route: &'a Route) -> Option<&'a Parent> {
+    let gateway = &release.spec.target.gateway;
+    route.parents.iter().find(|it| *it.namespace == *gateway.namespace && *it.name == *gateway.name)
 }
 
 /// The routes that the render writes.

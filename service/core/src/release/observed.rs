@@ -27,6 +27,8 @@ pub struct Seen {
     pub applied: bool,
     /// The predictors that the applied route and own Service name, whatever Git says meanwhile.
     pub routed: BTreeSet<PredictorName>,
+    /// Whether the gateway has taken over the applied routes; until then it may send by those of before.
+    pub is_followed: bool,
     /// Since when the present commit is live, where it is.
     pub live_since: Option<Timestamp>,
 }
@@ -80,12 +82,13 @@ impl Observed {
         }
     }
 
-    /// Open once the applied route and own Service name none of these, whatever Git says meanwhile.
+    /// Open once the applied route and own Service name none of these, whatever Git says meanwhile, and the gateway sends by that route.
     pub fn unrouted(&self, gone: &[PredictorName], release: &Release, now: Timestamp) -> Gate {
         match self {
             Self::Blind { delay } => blind(release, *delay, now, "the route counts as applied"),
             Self::Seen(seen) => match gone.iter().find(|predictor| seen.routed.contains(predictor)) {
                 Some(named) => Gate::closed(format!("the applied route still names {named}")),
+                None if !seen.is_followed => Gate::closed("the gateway has not looked at the applied route since"),
                 None => Gate::Open,
             },
             Self::Unseen(why) => Gate::closed(why),

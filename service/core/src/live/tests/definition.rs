@@ -61,6 +61,8 @@ fn each_missing_part_is_named() {
     let none = missing(&|world| world.remove(Kind::Deployment, "fraud-v8-0-model"));
     assert_eq!(none, "v8 is not ready: the operator has made no Deployment yet");
     assert_eq!(missing(&|world| world.deployment("v6", "sha256:x", (1, 1))), "the Deployment of v6 is still there");
+    let ready = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
+    assert_eq!(missing(&|world| world.pod("v6", ready.clone())), "the pod `fraud-v6-0-model-abc` of v6 still serves");
     let creating = missing(&|world| world.seldon_says("Creating"));
     assert_eq!(creating, "the operator says that the SeldonDeployment is `Creating`");
     let service = missing(&|world| world.remove(Kind::Service, "fraud"));
@@ -106,6 +108,24 @@ fn what_an_applied_route_still_names_is_said_whatever_git_holds() {
     assert_eq!((names(world).as_str(), world.look().applied), ("v7 v8", false));
     world.apply(|_| true);
     assert_eq!((names(world).as_str(), world.look().applied), ("v7", true));
+    assert!(!world.look().is_followed, "the gateway may send by the route of before");
+    world.accept_routes();
+    assert!(world.look().is_followed);
+}
+
+#[test]
+fn a_pod_that_was_told_to_end_or_never_served_does_not_hold_a_release_up() {
+    let world = &mut World::live(&release("single", "settled", &[("live", "7")]));
+    let is_ready = |status: &str| json!({"phase": "Running", "conditions": [{"type": "Ready", "status": status}]});
+    world.pod("v6", is_ready("True"));
+    assert!(!world.look().is_live());
+    world.pod("v6", is_ready("False"));
+    assert!(world.look().is_live());
+    world.pod("v6", is_ready("True"));
+    let mut ending = world.objects[&(Kind::Pod, "fraud-v6-0-model-abc".to_owned())].clone();
+    ending["metadata"]["deletionTimestamp"] = json!("2026-11-23T10:00:00Z");
+    world.put(Kind::Pod, ending);
+    assert!(world.look().is_live(), "{:?}", world.look());
 }
 
 fn at(second: i64) -> jiff::Timestamp {
