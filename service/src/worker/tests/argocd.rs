@@ -87,7 +87,7 @@ async fn an_application_of_that_name_that_is_not_the_releases_is_named_and_left_
         let shared = scene.world.handle().shared.clone();
         let clusters = shared.settings.clusters.clone().unwrap();
         while clusters.see("in-cluster", |index| index.application("production.models.fraud").is_none()).unwrap() {
-            tokio::task::yield_now().await;
+            super::pause().await;
         }
         scene.world.put("fraud", single("7")).await;
         let named = |view: &ReleaseView| view.status.reason.contains(&format!("is not this release's: it {words}"));
@@ -103,7 +103,7 @@ async fn an_application_of_that_name_that_is_not_the_releases_is_named_and_left_
         let (handle, begin) = (scene.world.handle(), Instant::now());
         while handle.release(&key("fraud")).await.is_ok() {
             assert!(begin.elapsed() < Duration::from_secs(60), "it is still known");
-            tokio::task::yield_now().await;
+            super::pause().await;
         }
     }
 }
@@ -135,7 +135,7 @@ async fn a_live_release_stays_so_while_argo_cd_is_at_a_commit_that_is_fetched_fi
         let view = scene.world.view("fraud").await;
         assert_eq!(view.status.state, StatusState::Live, "{}", view.status.reason);
         assert!(begin.elapsed() < Duration::from_secs(60), "the branch is looked at; noticed: {}", is_noticed(&handle));
-        tokio::task::yield_now().await;
+        super::pause().await;
     }
     scene.world.clock.advance(Duration::from_secs(2));
     scene.until("it is live at the newer commit", |view| view.status.state == StatusState::Live).await;
@@ -152,7 +152,7 @@ async fn many_new_releases_are_a_few_lists_of_the_folders_together() {
     for number in 0..30 {
         while !scene.world.view(&format!("new-{number}")).await.status.reason.contains("has no Application") {
             assert!(begin.elapsed() < Duration::from_secs(120), "each is looked at");
-            tokio::task::yield_now().await;
+            super::pause().await;
         }
     }
     let (lists, seconds) = (scene.server.lists("applicationsets"), begin.elapsed().as_secs());
@@ -172,7 +172,7 @@ async fn a_retracted_release_is_not_gone_before_its_cluster_was_seen() {
     let begin = Instant::now();
     while !scene.world.view("other").await.status.reason.contains("`list` `applications.argoproj.io`") {
         assert!(begin.elapsed() < Duration::from_secs(60), "it is looked at");
-        tokio::task::yield_now().await;
+        super::pause().await;
     }
     let view = scene.world.view("fraud").await;
     assert_eq!((view.deployed, view.status.state), (false, StatusState::Retracting));
@@ -184,7 +184,7 @@ async fn a_retracted_release_is_not_gone_before_its_cluster_was_seen() {
     let handle = scene.world.handle();
     while handle.release(&key("fraud")).await.is_ok() {
         assert!(begin.elapsed() < Duration::from_secs(60), "it is still known");
-        tokio::task::yield_now().await;
+        super::pause().await;
     }
 }
 
@@ -212,7 +212,7 @@ async fn what_a_lost_store_cannot_tell_of_is_not_taken_back() {
     let begin = Instant::now();
     while !scene.world.view("other").await.status.reason.contains("has no Application") {
         assert!(begin.elapsed() < Duration::from_secs(60), "it is looked at");
-        tokio::task::yield_now().await;
+        super::pause().await;
     }
     scene.world.run().await;
     let view = scene.world.view("fraud").await;

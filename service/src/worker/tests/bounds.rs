@@ -65,7 +65,7 @@ async fn while_the_store_stays_behind_the_service_is_not_ready_and_still_ends_wh
     let asking = handle.clone();
     let asked = tokio::spawn(async move { asking.request(put("fraud", single("7")), Duration::from_secs(60)).await });
     while handle.ready().await.is_ok() {
-        tokio::task::yield_now().await;
+        super::pause().await;
     }
     assert!(handle.ready().await.unwrap_err().contains("store refuses"));
     stop.send(()).unwrap();

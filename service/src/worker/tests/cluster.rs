@@ -159,7 +159,7 @@ impl Scene {
             }
             assert!(begin.elapsed() < Duration::from_secs(60), "what was applied is seen: {seen:?}");
             self.watch_anew(&mut told);
-            tokio::task::yield_now().await;
+            super::pause().await;
         }
     }
 
@@ -182,7 +182,7 @@ impl Scene {
             }
             assert!(begin.elapsed() < Duration::from_secs(60), "{what}: {:?} {:?}", view.status, view.release.rollout);
             self.watch_anew(&mut told);
-            tokio::task::yield_now().await;
+            super::pause().await;
         }
     }
 
@@ -351,7 +351,7 @@ async fn a_cluster_that_cannot_be_seen_lets_nothing_go_on_and_says_why() {
     let asking = tokio::spawn(async move { handle.request(requested, Duration::from_millis(200)).await });
     while !asking.is_finished() {
         scene.world.run().await;
-        tokio::task::yield_now().await;
+        super::pause().await;
     }
     match asking.await.unwrap().unwrap() {
         Answer::Queued { .. } => {}
@@ -377,7 +377,7 @@ async fn a_retracted_release_is_known_to_go_over_a_restart_until_nothing_of_it_i
             Ok(view) => break view,
             Err(fault) => assert!(begin.elapsed() < Duration::from_secs(60), "{fault}"),
         }
-        tokio::task::yield_now().await;
+        super::pause().await;
     };
     assert_eq!((view.deployed, view.status.state), (false, StatusState::Retracting));
     assert_eq!(view.release.stable().unwrap().version.as_str(), "7");
@@ -387,7 +387,7 @@ async fn a_retracted_release_is_known_to_go_over_a_restart_until_nothing_of_it_i
     let unseen = "it is retracted, and what is left of it cannot be seen: the cluster ";
     while !handle.release(&key("fraud")).await.unwrap().status.reason.starts_with(unseen) {
         assert!(begin.elapsed() < Duration::from_secs(60), "it is said to be seen");
-        tokio::task::yield_now().await;
+        super::pause().await;
     }
     for plural in KINDS {
         scene.server.put(plural, Listed::Objects(Vec::new()));
@@ -395,7 +395,7 @@ async fn a_retracted_release_is_known_to_go_over_a_restart_until_nothing_of_it_i
     }
     while handle.release(&key("fraud")).await.is_ok() {
         assert!(begin.elapsed() < Duration::from_secs(60), "it is still known");
-        tokio::task::yield_now().await;
+        super::pause().await;
     }
 }
 

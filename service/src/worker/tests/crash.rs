@@ -183,7 +183,7 @@ async fn what_is_not_in_git_is_told_once_the_store_has_it() {
     let working = async {
         loop {
             worker.run_until_idle().await;
-            tokio::task::yield_now().await;
+            super::pause().await;
         }
     };
     let answer = tokio::select! {

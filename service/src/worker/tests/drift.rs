@@ -29,7 +29,7 @@ async fn sweep_until(scene: &Scene, claim: impl Fn(&SweepReport) -> bool) -> Swe
             KINDS.iter().for_each(|plural| scene.server.expire(plural));
             told = Instant::now();
         }
-        tokio::task::yield_now().await;
+        super::pause().await;
     }
 }
 

@@ -392,7 +392,7 @@ async fn newer_templates_change_nothing_by_themselves() {
     let asked = tokio::spawn(async move { handle.rerender(selection, false, "ada").await });
     while !asked.is_finished() {
         world.run().await;
-        tokio::task::yield_now().await;
+        super::pause().await;
     }
     assert_eq!(asked.await.unwrap().unwrap()[0].outcome, "rendered");
     assert!(world.view("fraud").await.files.is_empty());

@@ -47,7 +47,7 @@ impl Told {
         let begin = Instant::now();
         while !commits.iter().all(|commit| self.statuses().contains(&format!("{commit} success"))) {
             assert!(begin.elapsed() < Duration::from_secs(60), "{commits:?}: {:?}", self.statuses());
-            tokio::task::yield_now().await;
+            super::pause().await;
         }
     }
 }
@@ -111,7 +111,7 @@ async fn what_a_forge_is_never_told_is_counted() {
         let begin = Instant::now();
         while !handle.metrics().await.contains("kmlflow_forge_untold_total{reason=\"refused\"} 1") {
             assert!(begin.elapsed() < Duration::from_secs(60), "{}", handle.metrics().await);
-            tokio::task::yield_now().await;
+            super::pause().await;
         }
     };
     tokio::select! {
@@ -229,6 +229,6 @@ async fn what_was_live_long_before_a_start_is_not_told_again_by_the_first_look()
     let begin = Instant::now();
     while shared.statuses.waiting().is_empty() {
         assert!(begin.elapsed() < Duration::from_secs(60), "what fails is told");
-        tokio::task::yield_now().await;
+        super::pause().await;
     }
 }

@@ -29,7 +29,7 @@ async fn what_is_answered_as_not_kept_is_not_carried_out_once_the_remote_is_back
         far.queued(put("other", single("1"))).await;
         keeps(&far.world, false).await;
         let refused = match is_tried {
-            true => far.world.ask(put("fraud", single("8"))).await,
+            true => far.world.ask_within(put("fraud", single("8")), SOON).await,
             false => far.world.handle().request(put("fraud", single("8")), Duration::from_millis(10)).await,
         };
         assert!(sentence(refused).contains("the store cannot be reached"));
@@ -66,11 +66,11 @@ async fn of_what_is_being_pushed_nobody_is_told_that_nothing_was_done() {
     let mut asked = Box::pin(handle.request(put("fraud", single("7")), Duration::from_secs(1)));
     while handle.shared.inbox.waited_for().is_empty() {
         assert!(poll!(&mut asked).is_pending());
-        tokio::task::yield_now().await;
+        super::pause().await;
     }
     let answered = async {
         while !begun.exists() {
-            tokio::task::yield_now().await;
+            super::pause().await;
         }
         let answer = asked.await;
         fs::write(go, "").unwrap();

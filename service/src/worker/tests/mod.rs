@@ -92,6 +92,18 @@ struct World {
     remote: Option<RemoteSettings>,
 }
 
+/// Between two looks at what others bring about: a loop that only yields takes the processor from those it waits for.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Somebody who will be told that it waits waits this long for that.
+const SOON: Duration = Duration::from_secs(5);
+
+/// Lets others go on for a moment.
+async fn pause() {
+    let nothing = std::future::pending::<()>();
+    assert!(tokio::time::timeout(PAUSE, nothing).await.is_err());
+}
+
 const NOW: &str = "2026-11-23T10:00:00Z";
 
 /// The image that serves artifacts here.
@@ -209,7 +221,7 @@ impl World {
             match open_with(self.settings(), self.clock.clone(), self.limits).await {
                 // Git that another test starts at this moment has the lock until it is Git.
                 Err(OpenError::Lock(LockError::Taken)) if begun.elapsed() < Duration::from_secs(20) => {
-                    tokio::task::yield_now().await;
+                    pause().await;
                 }
                 opened => break opened.unwrap(),
             }
@@ -236,11 +248,16 @@ impl World {
     }
 
     async fn ask(&mut self, requested: Requested) -> Result<Answer, Fault> {
+        self.ask_within(requested, Duration::from_secs(60)).await
+    }
+
+    /// The same of somebody who waits for the end no longer than this.
+    async fn ask_within(&mut self, requested: Requested, wait: Duration) -> Result<Answer, Fault> {
         let handle = self.handle();
-        let asked = tokio::spawn(async move { handle.request(requested, Duration::from_secs(60)).await });
+        let asked = tokio::spawn(async move { handle.request(requested, wait).await });
         while !asked.is_finished() {
             self.run().await;
-            tokio::task::yield_now().await;
+            pause().await;
         }
         asked.await.unwrap()
     }

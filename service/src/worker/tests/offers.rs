@@ -62,7 +62,7 @@ async fn who_was_pushed_is_told_before_what_waits_for_a_review_is_on_its_branch(
     let mut asked = std::pin::pin!(handle.request(rollback, Duration::from_secs(60)));
     let has_arrived = async {
         while handle.shared.inbox.waited_for().is_empty() {
-            tokio::task::yield_now().await;
+            super::pause().await;
         }
     };
     tokio::select! {

@@ -164,7 +164,7 @@ async fn asking(act: Act) -> (Asking, Requested) {
     let asking = handle.clone();
     let asked = tokio::spawn(async move { asking.request(third, Duration::from_secs(60)).await });
     while world.registry().content().waiting_max == 0 {
-        tokio::task::yield_now().await;
+        super::pause().await;
     }
     (Asking { handle, answers, asked, running, _world: world }, act)
 }

@@ -165,7 +165,7 @@ impl Far {
     }
 
     pub(super) async fn queued(&mut self, requested: Requested) -> String {
-        match self.world.ask(requested).await {
+        match self.world.ask_within(requested, SOON).await {
             Ok(Answer::Queued { waits_for, .. }) => waits_for,
             other => panic!("not queued: {other:?}"),
         }
@@ -181,7 +181,7 @@ impl Far {
         let asked: Vec<_> = asked.collect();
         while !asked.iter().all(tokio::task::JoinHandle::is_finished) {
             self.world.run().await;
-            tokio::task::yield_now().await;
+            super::pause().await;
         }
         futures_util::future::join_all(asked).await.into_iter().map(Result::unwrap).collect()
     }

@@ -242,11 +242,11 @@ async fn many_requests_are_one_push() {
         .collect();
     // All are in the inbox before the writer begins.
     while world.handle().deliveries(Default::default()).await.unwrap().items.len() < 40 {
-        tokio::task::yield_now().await;
+        super::pause().await;
     }
     while asked.iter().any(|task| !task.is_finished()) {
         world.run().await;
-        tokio::task::yield_now().await;
+        super::pause().await;
     }
     assert_eq!(world.log().len(), 40, "one commit each");
     let metrics = world.handle().metrics().await;
@@ -266,7 +266,7 @@ async fn a_second_request_plans_on_the_tree_of_the_first() {
     let second = tokio::spawn(async move { other.request(put("fraud", single("9")), Duration::from_secs(60)).await });
     while !(first.is_finished() && second.is_finished()) {
         world.run().await;
-        tokio::task::yield_now().await;
+        super::pause().await;
     }
     assert_eq!(world.log().len(), 3);
 }

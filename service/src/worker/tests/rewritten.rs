@@ -53,7 +53,7 @@ impl Scene {
         while !asked.is_finished() {
             self.far.world.run().await;
             self.ask().await;
-            tokio::task::yield_now().await;
+            super::pause().await;
         }
         asked.await.unwrap()
     }

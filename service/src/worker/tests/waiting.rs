@@ -169,7 +169,7 @@ async fn a_request_does_not_push_two_phases_at_once() {
     let second = tokio::spawn(async move { other.request(request("fraud", abort), Duration::from_secs(60)).await });
     while !(first.is_finished() && second.is_finished()) {
         world.run().await;
-        tokio::task::yield_now().await;
+        super::pause().await;
     }
     let metrics = world.handle().metrics().await;
     let releases = world.log().len();
@@ -229,7 +229,7 @@ async fn without_a_rate_all_are_rendered_at_once() {
     let asked = tokio::spawn(async move { handle.rerender(Default::default(), false, "ada").await });
     while !asked.is_finished() {
         world.run().await;
-        tokio::task::yield_now().await;
+        super::pause().await;
     }
     let lines = asked.await.unwrap().unwrap();
     assert!(lines.iter().all(|line| line.outcome == "rendered" && line.commit.is_some()), "{lines:?}");
